@@ -1,0 +1,1 @@
+"""Simulated measurement sets with a known truth."""

@@ -1,0 +1,68 @@
+"""Errors and warnings: one class for each kind of defect, so that a script can tell them apart.
+
+Every message states what was found, what was wanted and what to do about it.
+"""
+
+
+class UvstackError(Exception):
+    """Base of all errors that `uvstack` raises on purpose; the command line prints it as one line."""
+
+
+class MeasurementSetError(UvstackError):
+    """A measurement set is missing, is not one, or lacks what the task needs."""
+
+
+class ColumnError(MeasurementSetError):
+    """A named data column does not exist, or an expression of columns cannot be read."""
+
+
+class SelectionError(UvstackError):
+    """A selection (field, spw, time, uv range) cannot be read or leaves nothing."""
+
+
+class NoDataError(UvstackError):
+    """No unflagged visibility with a weight is left."""
+
+
+class PositionsError(UvstackError):
+    """A list of positions cannot be read, is empty, or holds values that are no positions."""
+
+
+class PrimaryBeamError(UvstackError):
+    """A primary beam is unknown, cannot be read, or does not cover what it is asked for."""
+
+
+class CoordinateError(UvstackError):
+    """A reference frame is unknown or a direction cannot be converted."""
+
+
+class OutputError(UvstackError):
+    """An output exists already or cannot be written."""
+
+
+class MissingDependencyError(UvstackError):
+    """An optional package is needed; the message names the extra that installs it."""
+
+
+class UvstackWarning(UserWarning):
+    """Base of all warnings of `uvstack`: the data are usable, but look at this."""
+
+
+class DuplicatePositionsWarning(UvstackWarning):
+    """Positions stand in the list more than once; each counts."""
+
+
+class InvalidVisibilityWarning(UvstackWarning):
+    """NaN or infinite visibilities were unflagged in the data; they were treated as flagged."""
+
+
+class DroppedPositionsWarning(UvstackWarning):
+    """Positions lie outside every primary beam and were left out."""
+
+
+class SchedulerError(UvstackError):
+    """A dask scheduler does not answer, or its workers keep dying."""
+
+
+class ImageError(UvstackError):
+    """An image is missing, cannot be read, or lacks what the task needs."""

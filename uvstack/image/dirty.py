@@ -1,0 +1,53 @@
+"""Dirty images through ducc0's wgridder, in the sign of `uvstack`.
+
+ducc0 computes exp(−2πi (ul + vm − w(n−1))) and indexes images [l, m]; here it is told to flip v alone, which turns l
+around too, and the result is transposed: an image (m, l) with l decreasing along the last axis.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def dirty_image(uvw: np.ndarray, frequency: np.ndarray, vis: np.ndarray, weight: np.ndarray, size: int, cell: float,
+                threads: int = 1) -> np.ndarray:
+    """Weighted sum of visibilities at each pixel, Σ w Re(V exp(−2πi …)), (m, l) float64.
+
+    Parameters
+    ----------
+    uvw : ndarray (row, 3)
+        Metres.
+    frequency : ndarray (chan,)
+        Hz.
+    vis : ndarray (row, chan) complex64
+        Jy.
+    weight : ndarray (row, chan) float32
+        0 where unused.
+    size : int
+        Pixels on a side, even; the phase centre is pixel (size/2, size/2).
+    cell : float
+        Pixel size, rad.
+    threads : int
+
+    Returns
+    -------
+    ndarray (m, l)
+        Divide by Σ w for Jy/beam. Images of several chunks add up.
+    """
+    from ducc0.wgridder import vis2dirty
+
+    image = vis2dirty(
+        uvw=np.ascontiguousarray(uvw, np.float64), freq=np.ascontiguousarray(frequency, np.float64),
+        vis=np.ascontiguousarray(vis, np.complex64), wgt=np.ascontiguousarray(weight, np.float32), npix_x=size, npix_y=size,
+        pixsize_x=cell, pixsize_y=cell, epsilon=1e-5, do_wgridding=True, nthreads=threads, divide_by_n=False,
+        flip_u=False, flip_v=True, flip_w=False, double_precision_accumulation=True)
+    return image.T.astype(np.float64)
+
+
+def combine_hands(vis: np.ndarray, weight: np.ndarray, parallel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted mean of the parallel hands and its weight, both (row, chan), from (row, chan, corr)."""
+    weight = weight[..., parallel]
+    total = weight.sum(axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(total > 0, (vis[..., parallel] * weight).sum(axis=-1) / total, 0)
+    return mean.astype(np.complex64), total

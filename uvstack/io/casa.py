@@ -1,0 +1,311 @@
+"""casacore tables through python-casacore, or at a CASA prompt through casatools: one small interface, two back ends.
+
+`open_table` and `create_table` are the two functions that everything else uses. Both back ends give arrays with the row
+first, (row, chan, corr). Only names used by this project are offered. Set the environment variable `UVSTACK_TABLES` to
+"casacore" or "casatools" to force one; otherwise python-casacore is taken where it is installed.
+
+casacore keeps one copy of an open table in a process and is not safe with threads: every access goes through one lock.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from uvstack.errors import MissingDependencyError
+
+#: Held during every call into casacore.
+LOCK = threading.RLock()
+
+
+def backend() -> str:
+    """Name of the back end in use: "casacore" or "casatools".
+
+    Raises
+    ------
+    MissingDependencyError
+        Where neither package is installed, or the one asked for is not.
+    """
+    wanted = os.environ.get("UVSTACK_TABLES", "")
+    if wanted not in ("", "casacore", "casatools"):
+        raise MissingDependencyError(f'UVSTACK_TABLES is {wanted!r}; wanted "casacore" or "casatools"')
+    for name in [wanted] if wanted else ["casacore", "casatools"]:
+        if importlib.util.find_spec(name) is not None:
+            return name
+    raise MissingDependencyError(
+        "neither python-casacore nor casatools is installed; pip install 'uvstack[casacore]', or run inside CASA")
+
+
+def open_table(path: str | Path, readonly: bool = True) -> CasacoreTable | CasatoolsTable:
+    """Open table, for reading unless told otherwise; a context manager that closes it.
+
+    Parameters
+    ----------
+    path : str or Path
+        A table or subtable, e.g. `survey.ms/FIELD`.
+    readonly : bool
+        A table opened for reading is not even locked, so its files stay untouched.
+    """
+    with LOCK:
+        return _table_class().open(str(path), readonly)
+
+
+def create_table(path: str | Path, description: dict, data_managers: dict, n_rows: int) -> CasacoreTable | CasatoolsTable:
+    """New table, open for writing, with `n_rows` rows.
+
+    Parameters
+    ----------
+    path : str or Path
+    description : dict
+        Column descriptions as `Table.description` gives them.
+    data_managers : dict
+        casacore's dminfo: how columns are stored.
+    n_rows : int
+    """
+    with LOCK:
+        return _table_class().create(str(path), description, data_managers, n_rows)
+
+
+def _table_class():
+    return CasacoreTable if backend() == "casacore" else CasatoolsTable
+
+
+def locked(method):
+    """Run a method while holding the lock on casacore."""
+
+    @functools.wraps(method)
+    def run(*args, **kwargs):
+        with LOCK:
+            return method(*args, **kwargs)
+
+    return run
+
+
+class CasacoreTable:
+    """A table opened with python-casacore."""
+
+    def __init__(self, table):
+        self._table = table
+
+    @classmethod
+    def open(cls, path: str, readonly: bool) -> CasacoreTable:
+        from casacore.tables import table
+
+        return cls(table(path, readonly=readonly, ack=False, lockoptions="autonoread"))
+
+    @classmethod
+    def create(cls, path: str, description: dict, data_managers: dict, n_rows: int) -> CasacoreTable:
+        from casacore.tables import table
+
+        return cls(table(path, description, nrow=n_rows, dminfo=data_managers, readonly=False, ack=False))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    @locked
+    def close(self) -> None:
+        """Write what is buffered and close."""
+        self._table.close()
+
+    @property
+    @locked
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return self._table.nrows()
+
+    @property
+    @locked
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return list(self._table.colnames())
+
+    @locked
+    def read(self, column: str, start: int = 0, n: int = -1) -> np.ndarray:
+        """Rows start … start + n − 1 of a column, (row, …); n = −1 is to the end. Cells must have one shape."""
+        values = self._table.getcol(column, start, n)
+        return values if isinstance(values, np.ndarray) else np.array(values["array"] if isinstance(values, dict) else values)
+
+    @locked
+    def read_rows(self, column: str, rows: np.ndarray) -> np.ndarray:
+        """Values of a column at the given rows, (row, …)."""
+        return self._table.selectrows(rows).getcol(column)
+
+    @locked
+    def read_cell(self, column: str, row: int) -> Any:
+        """Value of one cell; None where the cell of an array column is empty."""
+        return self._table.getcell(column, row) if self._table.iscelldefined(column, row) else None
+
+    @locked
+    def write(self, column: str, values: Any, start: int = 0) -> None:
+        """Set the cells of a column from row `start` on, (row, …)."""
+        self._table.putcol(column, values, start, len(values))
+
+    @locked
+    def write_cell(self, column: str, row: int, value: Any) -> None:
+        """Set one cell."""
+        self._table.putcell(column, row, value)
+
+    @locked
+    def add_rows(self, n: int) -> None:
+        """Append rows."""
+        self._table.addrows(n)
+
+    @locked
+    def keywords(self, column: str | None = None) -> dict:
+        """Keywords of the table or of a column."""
+        return self._table.getcolkeywords(column) if column else self._table.getkeywords()
+
+    @locked
+    def set_keyword(self, name: str, value: Any) -> None:
+        """Set a keyword of the table; "Table: PATH" links a subtable."""
+        self._table.putkeyword(name, value)
+
+    @locked
+    def set_column_reference(self, column: str, frame: str) -> None:
+        """Set the reference frame of a column of directions."""
+        measure = self._table.getcolkeyword(column, "MEASINFO")
+        self._table.putcolkeyword(column, "MEASINFO", measure | {"Ref": frame})
+
+    @locked
+    def set_info(self, info: dict) -> None:
+        """Set type, subType and readme of the table."""
+        self._table.putinfo(info)
+
+    @locked
+    def description(self) -> dict:
+        """Descriptions of the columns, as `create_table` takes them."""
+        return self._table.getdesc()
+
+    @locked
+    def copy_to(self, path: str | Path, with_rows: bool = True) -> None:
+        """Copy the table to a new one, deep, with its rows or empty."""
+        self._table.copy(str(path), deep=True, valuecopy=True, copynorows=not with_rows).close()
+
+
+class CasatoolsTable:
+    """A table opened with the table tool of casatools, whose arrays have the row last."""
+
+    def __init__(self, tool):
+        self._tool = tool
+
+    @classmethod
+    def open(cls, path: str, readonly: bool) -> CasatoolsTable:
+        from casatools import table
+
+        tool = table()
+        tool.open(path, lockoptions={"option": "autonoread"}, nomodify=readonly)
+        return cls(tool)
+
+    @classmethod
+    def create(cls, path: str, description: dict, data_managers: dict, n_rows: int) -> CasatoolsTable:
+        from casatools import table
+
+        tool = table()
+        tool.create(path, description, dminfo=data_managers, nrow=n_rows)
+        return cls(tool)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    @locked
+    def close(self) -> None:
+        """Write what is buffered and close."""
+        self._tool.close()
+
+    @property
+    @locked
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return int(self._tool.nrows())
+
+    @property
+    @locked
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return list(self._tool.colnames())
+
+    @locked
+    def read(self, column: str, start: int = 0, n: int = -1) -> np.ndarray:
+        """Rows start … start + n − 1 of a column, (row, …); n = −1 is to the end. Cells must have one shape."""
+        return _row_first(self._tool.getcol(column, start, n))
+
+    @locked
+    def read_rows(self, column: str, rows: np.ndarray) -> np.ndarray:
+        """Values of a column at the given rows, (row, …)."""
+        selected = self._tool.selectrows([int(row) for row in rows])
+        try:
+            return _row_first(selected.getcol(column))
+        finally:
+            selected.close()
+
+    @locked
+    def read_cell(self, column: str, row: int) -> Any:
+        """Value of one cell; None where the cell of an array column is empty."""
+        if not self._tool.iscelldefined(column, row):
+            return None
+        value = self._tool.getcell(column, row)
+        return np.ascontiguousarray(value.T) if isinstance(value, np.ndarray) else value
+
+    @locked
+    def write(self, column: str, values: Any, start: int = 0) -> None:
+        """Set the cells of a column from row `start` on, (row, …)."""
+        values = np.asarray(values)
+        self._tool.putcol(column, np.asfortranarray(values.T), start, values.shape[0])
+
+    @locked
+    def write_cell(self, column: str, row: int, value: Any) -> None:
+        """Set one cell."""
+        self._tool.putcell(column, row, value.T if isinstance(value, np.ndarray) else value)
+
+    @locked
+    def add_rows(self, n: int) -> None:
+        """Append rows."""
+        self._tool.addrows(n)
+
+    @locked
+    def keywords(self, column: str | None = None) -> dict:
+        """Keywords of the table or of a column."""
+        return self._tool.getcolkeywords(column) if column else self._tool.getkeywords()
+
+    @locked
+    def set_keyword(self, name: str, value: Any) -> None:
+        """Set a keyword of the table; "Table: PATH" links a subtable."""
+        self._tool.putkeyword(name, value)
+
+    @locked
+    def set_column_reference(self, column: str, frame: str) -> None:
+        """Set the reference frame of a column of directions."""
+        measure = self._tool.getcolkeyword(column, "MEASINFO")
+        self._tool.putcolkeyword(column, "MEASINFO", measure | {"Ref": frame})
+
+    @locked
+    def set_info(self, info: dict) -> None:
+        """Set type, subType and readme of the table."""
+        self._tool.putinfo(info)
+
+    @locked
+    def description(self) -> dict:
+        """Descriptions of the columns, as `create_table` takes them."""
+        return self._tool.getdesc()
+
+    @locked
+    def copy_to(self, path: str | Path, with_rows: bool = True) -> None:
+        """Copy the table to a new one, deep, with its rows or empty."""
+        copied = self._tool.copy(str(path), deep=True, valuecopy=True, norows=not with_rows, returnobject=True)
+        copied.close()
+
+
+def _row_first(values: Any) -> np.ndarray:
+    return np.ascontiguousarray(np.asarray(values).T)

@@ -1,0 +1,567 @@
+"""The task: paths in, chunks through, results out."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import glob
+import json
+import logging
+import shlex
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.coordinates import SkyCoord
+
+from uvstack._version import __version__
+from uvstack.chunks import cluster, map_chunks
+from uvstack.constants import SPEED_OF_LIGHT
+from uvstack.errors import (
+    DroppedPositionsWarning,
+    InvalidVisibilityWarning,
+    MeasurementSetError,
+    NoDataError,
+    PositionsError,
+    SelectionError,
+)
+from uvstack.image.dirty import combine_hands, dirty_image
+from uvstack.image.noise import interpolated, local_noise
+from uvstack.io.beams import read_primary_beam
+from uvstack.io.fits import read_image
+from uvstack.io.ms import parse_column, read_block, read_rows, read_structure, scan_rows
+from uvstack.io.ms_columns import PASSED_ON
+from uvstack.io.output import check_output, write_text, written_whole
+from uvstack.io.selection import parse_uv_range, select
+from uvstack.io.stacked_ms import StackedMS, append_history
+from uvstack.io.tables import read_positions
+from uvstack.records import Provenance, Selection, Structure
+from uvstack.sky.coordinates import to_frame
+from uvstack.sky.positions import Positions
+from uvstack.sky.primary_beam import PrimaryBeam
+from uvstack.stack.plan import PositionWeights, StackJob, look_at, parse_weights, pointing_plan, position_weight
+from uvstack.stack.result import StackResult, Stamp
+from uvstack.stack.sums import W, StackSums, mean_and_error
+from uvstack.stack.uv_stack import stack_partition
+from uvstack.uv.weights import parallel_hands
+
+logger = logging.getLogger(__name__)
+
+#: Visibilities (row × chan × corr × stacks) that a chunk holds: about 100 MB with all that belongs to them.
+VISIBILITIES_PER_CHUNK = 2_000_000
+#: Pixels across the stamp that is made on the way where no set is written.
+_STAMP_SIZE = 64
+_ARCMIN = np.pi / 180 / 60
+
+
+def stack(
+    ms: str | Path | Sequence[str | Path],
+    positions: str | Path | SkyCoord | Positions | Any,
+    *,
+    column: str = "DATA",
+    primary_beam: str | PrimaryBeam = "constant",
+    weights: str = "equal",
+    uvmin: str | float | None = None,
+    uvmax: str | float | None = None,
+    field: str | int | None = None,
+    spw: str | int | None = None,
+    timerange: str | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    pb_cutoff: float = 0.1,
+    noise_image: str | Path | None = None,
+    noise_kind: str = "corrected",
+    bootstrap: int = 0,
+    seed: int | None = None,
+    group_by: str | None = None,
+    reproject: bool = False,
+    facet_size: float = 5 * _ARCMIN,
+    stamp_cell: float | None = None,
+    columns: dict[str, str] | None = None,
+    frame: str | None = None,
+    unit: str = "auto",
+    workers: int | None = None,
+    scheduler: str | None = None,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> StackResult:
+    """Stack of the visibilities at many positions (Lindroos et al. 2015, section 3.3).
+
+    Parameters
+    ----------
+    ms : path, glob or sequence of these
+        Measurement sets; several are stacked as one. Opened for reading only.
+    positions : path, SkyCoord, table or Positions
+        See `uvstack.io.tables.read_positions`.
+    column : str
+        Data column, or a difference such as "DATA-MODEL_DATA".
+    primary_beam : str or PrimaryBeam
+        Preset ("vla", "alma", "meerkat" …), text ("gaussian:30arcmin@1.4GHz"), file or object. Power, unit peak.
+    weights : str
+        "equal", "list", "primary-beam", "local-noise", or a product such as "list*primary-beam".
+    uvmin, uvmax : str or float, optional
+        Limits of uv distance for the flux, e.g. "5km", "20klambda"; numbers are metres. No data are deleted.
+    field, spw, timerange : str, optional
+        As in CASA.
+    out : path, optional
+        Stacked measurement set; without it only numbers, profile and stamp are made.
+    overwrite : bool
+        Whether `out` may exist.
+    pb_cutoff : float
+        Power below which a position is left out of a pointing, 0 … 1.
+    noise_image : path, optional
+        FITS image for weights "local-noise".
+    noise_kind : {"corrected", "flat", "rms-corrected", "rms-flat"}
+        Whether that image is corrected for the primary beam, and whether it is a sky from which the noise is measured
+        or already a map of the noise.
+    bootstrap : int
+        Number of times the list is resampled.
+    seed : int, optional
+        Of the resampling.
+    group_by : str, optional
+        Column of the list; each of its values is also stacked by itself, in the same pass.
+    reproject : bool
+        Turn (u, v, w) to the tangent plane of facets of the sky, for resolved sources far from the phase centre. An
+        output set then holds every row once for each facet.
+    facet_size : float
+        Side of a facet, rad.
+    stamp_cell : float, optional
+        Pixel of the stamp made without `out`, rad.
+    columns, frame, unit
+        How to read the list: see `read_positions`.
+    workers, scheduler : optional
+        Local processes, or the address of a dask scheduler; default local threads.
+    threads : int, optional
+        Local threads; default all processors.
+    progress : callable, optional
+        Called with the number of chunks done and in all.
+
+    Returns
+    -------
+    StackResult
+
+    Raises
+    ------
+    UvstackError
+        One of its subclasses, in one line: bad input, no data, nothing to stack, output not writable.
+    """
+    options = {k: v for k, v in locals().items() if v is not None and k not in ("ms", "positions", "progress")}
+    uv_range = parse_uv_range(uvmin, uvmax)
+    terms = parse_weights(weights)
+    _check_numbers(pb_cutoff, bootstrap, facet_size)
+    if group_by is not None and reproject:
+        raise SelectionError("group_by and reproject cannot be combined: stack each group's list by itself with reproject")
+    structures = tuple(read_structure(path) for path in _paths(ms))
+    if out is not None:
+        # Before the slow part; the size is checked once the rows are known.
+        check_output(out, overwrite, inputs=tuple(s.path for s in structures))
+    sources = read_positions(positions, columns=columns, frame=frame, unit=unit)
+    if "list" in terms and sources.weight is None:
+        raise PositionsError(f"{sources.source}: weights={weights!r} wants a column of weights, and the list has none")
+    beam = read_primary_beam(primary_beam)
+    noise, corrected = _read_noise(terms, noise_image, noise_kind, sources)
+    subset, groups, facets = _subsets(sources, group_by, facet_size if reproject else None)
+    n_subsets = len(facets) if facets is not None else len(groups) or 1
+    products = [list(range(n_subsets))] + [[i] for i in range(len(groups))]
+    job = StackJob(
+        structures=structures, selections=tuple(select(s, field, spw, timerange) for s in structures),
+        columns=tuple(parse_column(column, s) for s in structures), positions=sources, primary_beam=beam, pb_cutoff=pb_cutoff,
+        weights=PositionWeights(terms, noise, corrected), subset=subset, products=products, uv_range=uv_range, facets=facets,
+        bootstrap=bool(bootstrap), rows=True, weight_spectrum=all(s.weight_source == "WEIGHT_SPECTRUM" for s in structures))
+    job, seen, fields = _look(job)
+    chunks = _chunks(job)
+    cell = stamp_cell or _default_cell(structures)
+    if out is None:
+        job = replace(job, stamp=(_STAMP_SIZE, cell))
+    provenance = Provenance(
+        __version__, _command(), {"ms": [s.path for s in structures], "positions": sources.source,
+                                  "options": {k: _plain(v) for k, v in options.items()}, "primary_beam": beam.describe()},
+        seed, datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+    with cluster(workers, scheduler) as client, contextlib.ExitStack() as files:
+        names = ["stack", *(f"{group_by} = {g}" for g in groups)]
+        outputs = _open_outputs(files, job, chunks, out, overwrite, ["", *groups], fields)
+        totals = _Totals(job, outputs, len(chunks), progress)
+        map_chunks(stack_chunk, job, chunks, totals.add, client, threads)
+        _check_any_data(totals.sums[0], uv_range)
+        for output in outputs:
+            output.close()
+            append_history(output.path, provenance)
+    if totals.n_not_finite:
+        warnings.warn(InvalidVisibilityWarning(
+            f"{totals.n_not_finite} unflagged visibilities were NaN or infinite and were treated as flagged"), stacklevel=2)
+    results = [
+        _result(name, job, totals, i, _members(job, i, seen), fields, provenance, bootstrap, seed,
+                None if out is None else str(_output_path(out, suffix)))
+        for i, (name, suffix) in enumerate(zip(names, ["", *groups], strict=True))]
+    return replace(results[0], groups=dict(zip(groups, results[1:], strict=True)))
+
+
+def _check_numbers(pb_cutoff: float, bootstrap: int, facet_size: float) -> None:
+    if not 0 <= pb_cutoff <= 1:
+        raise SelectionError(f"pb_cutoff is {pb_cutoff}; wanted a number from 0 to 1")
+    if bootstrap < 0 or bootstrap == 1:
+        raise SelectionError(f"bootstrap is {bootstrap}; wanted 0 or at least 2 resamplings")
+    if not facet_size > 0:
+        raise SelectionError(f"facet_size is {facet_size}; wanted a positive angle in rad")
+
+
+def _paths(ms: str | Path | Sequence[str | Path]) -> list[str]:
+    """Paths of all sets, globs expanded."""
+    paths: list[str] = []
+    for item in [ms] if isinstance(ms, str | Path) else ms:
+        text = str(item)
+        found = sorted(glob.glob(text)) if glob.has_magic(text) and not Path(text).exists() else [text]
+        if not found:
+            raise MeasurementSetError(f"{text}: no measurement set matches")
+        paths += found
+    if not paths:
+        raise MeasurementSetError("no measurement set is given")
+    return paths
+
+
+def _read_noise(terms, noise_image, noise_kind, sources: Positions) -> tuple[np.ndarray | None, bool]:
+    """σ_k of each position, NaN where the image does not reach, and whether it holds 1/A already."""
+    if "local-noise" not in terms:
+        return None, True
+    kinds = ("corrected", "flat", "rms-corrected", "rms-flat")
+    if noise_image is None:
+        raise SelectionError("weights with local-noise want noise_image (--noise-image): a FITS image of the field")
+    if noise_kind not in kinds:
+        raise SelectionError(f"noise_kind is {noise_kind!r}; wanted one of {', '.join(kinds)}")
+    image = read_image(noise_image)
+    x, y = image.pixels_of(sources.coord)
+    if noise_kind.startswith("rms"):
+        noise = interpolated(image.data, x, y)
+    else:
+        beam = image.beam_major or 3 * image.cell
+        stamp = int(round(np.sqrt(300 * np.pi / 4 / np.log(2) * beam * (image.beam_minor or beam)) / image.cell))
+        noise = local_noise(image.data, x, y, max(stamp, 16), beam / image.cell)
+    noise[~(noise > 0)] = np.nan
+    if not np.isfinite(noise).any():
+        raise PositionsError(f"{noise_image}: no position of {sources.source} lies on this image")
+    return noise, noise_kind.endswith("corrected")
+
+
+def _subsets(sources: Positions, group_by: str | None, facet_size: float | None):
+    """Subset of each position, names of the groups, centres of the facets."""
+    if group_by is not None:
+        labels, index = sources.group_labels(group_by)
+        return index, [str(label) for label in labels], None
+    if facet_size is None:
+        return np.zeros(len(sources), np.int64), [], None
+    centre = SkyCoord(sources.coord.cartesian.mean(), frame=sources.coord.frame.replicate_without_data())
+    east, north = centre.spherical_offsets_to(sources.coord)
+    cells = np.stack([np.round(east.rad / facet_size), np.round(north.rad / facet_size)]).astype(np.int64)
+    _, subset = np.unique(cells, axis=1, return_inverse=True)
+    subset = np.asarray(subset).reshape(-1)
+    means = [sources.coord[subset == i].cartesian.mean() for i in range(subset.max() + 1)]
+    unit = [SkyCoord(m / m.norm(), frame=sources.coord.frame.replicate_without_data()).icrs for m in means]
+    return subset, [], SkyCoord([c.ra.rad for c in unit], [c.dec.rad for c in unit], unit="rad")
+
+
+def _look(job: StackJob) -> tuple[StackJob, np.ndarray, dict]:
+    """The job with only the pointings that see positions, which positions are seen, and what is known of the pointings."""
+    n = len(job.positions)
+    seen = np.zeros(n, np.bool_)
+    fields: dict[tuple[int, int], tuple[str, str, int]] = {}
+    squares: dict[float, np.ndarray] = {}
+    views = []
+    for i, (structure, selection) in enumerate(zip(job.structures, job.selections, strict=True)):
+        windows = {d.spw.id: d.spw for d in structure.data_descriptions if d.id in selection.data_description_ids}
+        for pointing in (structure.fields[f] for f in sorted(selection.field_ids)):
+            for spw in windows.values():
+                chosen, _, power = look_at(job.positions, job.primary_beam, job.pb_cutoff, pointing, spw)
+                squares.setdefault(spw.central_frequency, np.zeros(n))[chosen] += power**2
+                views.append((i, pointing, spw, chosen, power))
+    for i, pointing, spw, chosen, power in views:
+        weights = job.weights
+        if weights.noise is not None:
+            weights = replace(weights, noise=weights.noise[chosen])
+        listed = None if job.positions.weight is None else job.positions.weight[chosen]
+        used = chosen[position_weight(weights, listed, power, squares[spw.central_frequency][chosen]) > 0]
+        if used.size:
+            seen[used] = True
+            before = fields.get((i, pointing.id), ("", "", 0))[2]
+            fields[i, pointing.id] = (job.structures[i].path, pointing.name, max(before, used.size))
+    if not fields:
+        raise PositionsError(_no_position_message(job))
+    if not seen.all():
+        warnings.warn(DroppedPositionsWarning(
+            f"{int((~seen).sum())} of {n} positions have no weight in any pointing (primary beam below {job.pb_cutoff:g}, "
+            "or no noise or weight known) and were left out"), stacklevel=3)
+    selections = tuple(
+        replace(selection, field_ids=frozenset(f for s, f in fields if s == i)) for i, selection in enumerate(job.selections))
+    return replace(job, selections=selections, beam_squares=squares), seen, fields
+
+
+def _no_position_message(job: StackJob) -> str:
+    pointing = job.structures[0].fields[min(job.selections[0].field_ids)]
+    ra, dec = to_frame(job.positions.coord, pointing.frame)
+    nearest = np.rad2deg(np.min(np.arccos(np.clip(
+        np.sin(dec) * np.sin(pointing.dec) + np.cos(dec) * np.cos(pointing.dec) * np.cos(ra - pointing.ra), -1, 1))))
+    return (f"{job.positions.source}: none of its {len(job.positions)} positions lies inside a primary beam "
+            f"({job.primary_beam.describe()}, cut-off {job.pb_cutoff:g}); the nearest is {nearest:.3g}° from field "
+            f"{pointing.name}: are frame and unit of the list right?")
+
+
+def _chunks(job: StackJob) -> list[tuple[int, Any]]:
+    """Blocks of rows of all sets, each with the number of its set."""
+    chunks: list[tuple[int, Any]] = []
+    out_start = 0
+    share = max(job.n_subsets, 1)
+    for i, (structure, selection) in enumerate(zip(job.structures, job.selections, strict=True)):
+        if not selection.field_ids:
+            continue
+        rows = {d.id: max(VISIBILITIES_PER_CHUNK // (d.spw.frequency.size * (len(d.correlations) + share - 1)), 1)
+                for d in structure.data_descriptions}
+        for block in scan_rows(structure, selection, rows, out_start):
+            chunks.append((i, block))
+            out_start = block.out_start + block.n
+    if not chunks:
+        raise NoDataError("the selection leaves no cross-correlation to stack; look at the data with `uvstack info`")
+    return chunks
+
+
+def _default_cell(structures: tuple[Structure, ...]) -> float:
+    """A fifth of λ/B for the longest baseline between the first and last rows looked at, rad."""
+    longest = 0.0
+    shortest_wavelength = np.inf
+    for structure in structures:
+        n = min(structure.n_rows, 20_000)
+        for start in (0, max(structure.n_rows - n, 0)):
+            uvw = read_rows(structure, "UVW", np.arange(start, start + n))
+            finite = uvw[np.isfinite(uvw).all(axis=1)]
+            longest = max(longest, float(np.hypot(finite[:, 0], finite[:, 1]).max(initial=0.0)))
+        highest = max(float(d.spw.frequency.max()) for d in structure.data_descriptions)
+        shortest_wavelength = min(shortest_wavelength, SPEED_OF_LIGHT / highest)
+    return 0.2 * shortest_wavelength / longest if longest > 0 else 1e-6
+
+
+def stack_chunk(job: StackJob, chunk: tuple[int, Any]) -> dict[str, Any]:
+    """Stacks of one block of rows: rows to write, sums, sums by position, stamps. The function that dask runs."""
+    set_index, block = chunk
+    structure = job.structures[set_index]
+    result: dict[str, Any] = {
+        "set": set_index, "start": block.out_start, "rows": [[] for _ in job.products],
+        "sums": [StackSums.empty() for _ in job.products], "stamp": None, "n_not_finite": 0,
+        "by_position": np.zeros((2, len(job.positions) if job.bootstrap else 0))}
+    for partition in read_block(structure, job.selections[set_index], block, job.columns[set_index]):
+        plan = pointing_plan(job, set_index, partition.field.id, partition.data_description.id)
+        stacked, sums, by_position, bad = stack_partition(
+            partition, plan, (set_index, partition.field.id), job.uv_range, job.products, result["by_position"].shape[1])
+        for i, product in enumerate(stacked):
+            result["sums"][i] += sums[i]
+            if job.stamp is None:
+                result["rows"][i].append([_columns(structure, partition, s, job.weight_spectrum) for s in product])
+        if job.stamp is not None:
+            result["stamp"] = _add_stamps(result["stamp"], job, partition, stacked)
+        result["by_position"] += by_position
+        result["n_not_finite"] += bad
+    return result
+
+
+def _columns(structure: Structure, partition, stacked, weight_spectrum: bool) -> dict[str, np.ndarray]:
+    """Columns of the stacked rows of a partition; rows with nothing to stack are flagged and weigh nothing."""
+    nothing = stacked.norm <= 0
+    weight = partition.weight * np.float32(stacked.norm)
+    good = (weight > 0).sum(axis=1)
+    mean_weight = (weight.sum(axis=1) / np.maximum(good, 1)).astype(np.float32)
+    with np.errstate(divide="ignore"):
+        sigma = np.where(mean_weight > 0, mean_weight, np.inf) ** np.float32(-0.5)
+    columns = {name: read_rows(structure, name, partition.rows) for name in PASSED_ON if name in structure.columns}
+    columns |= {
+        "FIELD_ID": np.zeros(partition.rows.size, np.int32), "UVW": stacked.uvw, "DATA": stacked.vis,
+        "FLAG": np.ones_like(partition.flag) if nothing else partition.flag,
+        "FLAG_ROW": np.ones_like(partition.flag_row) if nothing else partition.flag_row,
+        "WEIGHT": mean_weight, "SIGMA": sigma.astype(np.float32)}
+    if weight_spectrum:
+        columns["WEIGHT_SPECTRUM"] = weight
+    return columns
+
+
+def _add_stamps(before, job: StackJob, partition, stacked) -> np.ndarray:
+    """Σ w V and Σ w as images, (product, 2, m, l), with those of a partition added."""
+    size, cell = job.stamp
+    images = np.zeros((len(stacked), 2, size, size)) if before is None else before
+    frequency = partition.data_description.spw.frequency
+    parallel = parallel_hands(partition.data_description.correlations)
+    for i, product in enumerate(stacked):
+        for one in product:
+            if one.norm > 0:
+                vis, weight = combine_hands(one.vis, partition.weight, parallel)
+                weight = weight * np.float32(one.norm)
+                images[i, 0] += dirty_image(one.uvw, frequency, vis, weight, size, cell)
+                images[i, 1] += dirty_image(one.uvw, frequency, np.ones_like(vis), weight, size, cell)
+    return images
+
+
+def _open_outputs(files: contextlib.ExitStack, job: StackJob, chunks, out, overwrite, suffixes, fields) -> list[StackedMS]:
+    """One measurement set being written for each product, or none."""
+    if out is None:
+        return []
+    copies = job.n_subsets if job.facets is not None else 1
+    n_rows = sum(block.n for _, block in chunks)
+    widest = max(d.spw.frequency.size * len(d.correlations) for s in job.structures for d in s.data_descriptions)
+    n_bytes = n_rows * copies * (widest * 9 + 200) * len(suffixes)
+    set_index, field_id = next(iter(fields))
+    outputs = []
+    for suffix in suffixes:
+        path = check_output(_output_path(out, suffix), overwrite, n_bytes, tuple(s.path for s in job.structures))
+        partial = files.enter_context(written_whole(path))
+        outputs.append(StackedMS(partial, job.structures, n_rows * copies, job.structures[set_index].fields[field_id],
+                                 f"stack {suffix}".strip(), job.weight_spectrum))
+    return outputs
+
+
+def _output_path(out: str | Path, suffix: str) -> Path:
+    """Path of a group's set: the group's name before the ending."""
+    path = Path(str(out).rstrip("/"))
+    safe = "".join(c if c.isalnum() or c in "-+." else "_" for c in suffix)
+    return path.with_name(f"{path.stem}-{safe}{path.suffix}") if suffix else path
+
+
+class _Totals:
+    """Receives the results of chunks in order: writes rows, adds up sums."""
+
+    def __init__(self, job: StackJob, outputs: list[StackedMS], n_chunks: int, progress: Callable[[int, int], None] | None):
+        self._outputs, self._n_chunks, self._progress = outputs, n_chunks, progress
+        self.sums = [StackSums.empty() for _ in job.products]
+        self.by_position = np.zeros((2, len(job.positions) if job.bootstrap else 0))
+        self.stamps: np.ndarray | None = None
+        self.n_not_finite = 0
+        self._n_rows = 0
+
+    def add(self, index: int, result: dict[str, Any]) -> None:
+        """Take the result of one chunk."""
+        for total, sums in zip(self.sums, result["sums"], strict=True):
+            total += sums
+        self.by_position += result["by_position"]
+        self.n_not_finite += result["n_not_finite"]
+        if result["stamp"] is not None:
+            self.stamps = result["stamp"] if self.stamps is None else self.stamps + result["stamp"]
+        for output, partitions in zip(self._outputs, result["rows"], strict=False):
+            start = result["start"]
+            for facets in partitions:
+                for i, columns in enumerate(facets):
+                    # Each facet fills a run of its own; without facets there is one.
+                    output.write(start + i * output.n_rows // len(facets), result["set"], columns)
+                start += facets[0]["UVW"].shape[0]
+        if self._progress is not None:
+            self._progress(index + 1, self._n_chunks)
+
+
+def _check_any_data(sums: StackSums, uv_range) -> None:
+    if not sums.total[W] > 0:
+        if sums.metres[:, W].sum() > 0:
+            raise NoDataError(f"no unflagged visibility lies within the uv range {uv_range}; `uvstack info` shows the range of the data")
+        raise NoDataError("every visibility is flagged, has no weight or is no parallel hand: nothing to stack")
+
+
+def _members(job: StackJob, product: int, seen: np.ndarray) -> np.ndarray:
+    """Which positions belong to a product and were seen, (pos,) bool; those given but unseen are dropped."""
+    return np.isin(job.subset, job.products[product]) & seen
+
+
+def _result(name, job: StackJob, totals: _Totals, i: int, members, fields, provenance, bootstrap, seed, path) -> StackResult:
+    sums = totals.sums[i]
+    total = sums.total
+    re, _, error, _ = mean_and_error(total)
+    given = np.isin(job.subset, job.products[i])
+    expected = np.sqrt(sum(sums.variance.values())) / total[W] if total[W] > 0 else np.nan
+    fluxes = None
+    if bootstrap and total[W] > 0:
+        fluxes = bootstrap_fluxes(totals.by_position[:, members], bootstrap, np.random.default_rng(seed))
+    stamp = None
+    if totals.stamps is not None and total[W] > 0:
+        set_index, field_id = next(iter(fields))
+        pointing = job.structures[set_index].fields[field_id]
+        stamp = _stamp(totals.stamps[i], job.stamp[1], pointing)
+    return StackResult(
+        name=name, flux=float(re), flux_error=float(error), flux_error_expected=float(expected), n_positions=int(members.sum()),
+        n_positions_given=int(given.sum()), dropped=np.flatnonzero(given & ~members), uv_range=job.uv_range, sums=sums,
+        fields=fields, n_not_finite=totals.n_not_finite, bootstrap=fluxes, ms=path, stamp=stamp, provenance=provenance)
+
+
+def _stamp(images: np.ndarray, cell: float, pointing) -> Stamp:
+    peak = images[1, images.shape[1] // 2, images.shape[2] // 2]
+    return Stamp(images[0] / peak, images[1] / peak, cell, pointing.ra, pointing.dec)
+
+
+def bootstrap_fluxes(by_position: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Fluxes of n lists drawn with replacement, (n,), from the sums of each position (2, pos).
+
+    Resampling positions needs no data: the flux of any list is Σ s_k / Σ q_k with s_k = Σ w W_k/A_k Re(V e^{−iφ_k}) and
+    q_k = Σ w W_k.
+    """
+    n_positions = by_position.shape[1]
+    fluxes = np.empty(n)
+    for i in range(n):
+        times = np.bincount(rng.integers(n_positions, size=n_positions), minlength=n_positions)
+        s, q = by_position @ times
+        fluxes[i] = s / q if q > 0 else np.nan
+    return fluxes
+
+
+def image_of_stack(result: StackResult, size: int, cell: float | None) -> Stamp:
+    """Stamp of a stack: read from its measurement set, or cut from the one made on the way."""
+    if size < 8 or size % 2:
+        raise ValueError(f"size is {size}; wanted an even number of at least 8 pixels")
+    if result.ms is None:
+        if result.stamp is None:
+            raise NoDataError(f"{result.name}: nothing was stacked")
+        if size > _STAMP_SIZE or (cell is not None and not np.isclose(cell, result.stamp.cell)):
+            raise SelectionError(
+                f"without a stacked set the stamp is {_STAMP_SIZE} pixels of {result.stamp.cell:.3g} rad; a larger one or "
+                "another cell wants out= (--out), and a cell can be given as stamp_cell=")
+        cut = slice(_STAMP_SIZE // 2 - size // 2, _STAMP_SIZE // 2 + size // 2)
+        return replace(result.stamp, brightness=result.stamp.brightness[cut, cut], psf=result.stamp.psf[cut, cut])
+    structure = read_structure(result.ms)
+    cell = cell or _default_cell((structure,))
+    images = np.zeros((2, size, size))
+    selection = Selection(frozenset({0}), frozenset(d.id for d in structure.data_descriptions))
+    rows = {d.id: max(VISIBILITIES_PER_CHUNK // (d.spw.frequency.size * len(d.correlations)), 1) for d in structure.data_descriptions}
+    for block in scan_rows(structure, selection, rows):
+        for partition in read_block(structure, selection, block, ("DATA", None)):
+            weight = np.where(partition.flag | partition.flag_row[:, None, None], 0, partition.weight)
+            parallel = parallel_hands(partition.data_description.correlations)
+            vis, weight = combine_hands(partition.vis, weight, parallel)
+            frequency = partition.data_description.spw.frequency
+            images[0] += dirty_image(partition.uvw, frequency, vis, weight, size, cell)
+            images[1] += dirty_image(partition.uvw, frequency, np.ones_like(vis), weight, size, cell)
+    return _stamp(images, cell, structure.fields[0])
+
+
+def save_figure(figure, path: str | Path) -> None:
+    """Write a matplotlib figure whole; the ending of the path sets the format."""
+    path = Path(path)
+    with written_whole(path) as partial:
+        figure.savefig(partial, format=path.suffix.lstrip(".") or "png", dpi=130)
+
+
+def save_result(result: StackResult, path: str | Path) -> None:
+    """Write the summary as JSON and the uv profile as ECSV beside it (same name, ending .ecsv)."""
+    path = Path(path)
+    write_text(path, json.dumps(result.summary(), indent=1, default=_plain) + "\n")
+    profile = result.uv_profile()
+    profile.meta = {"name": result.name, "flux_jy": result.flux, "flux_error_jy": result.flux_error}
+    with written_whole(path.with_suffix(".ecsv")) as partial:
+        profile.write(partial, format="ascii.ecsv")
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON can hold it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return value if isinstance(value, int | float | bool | str | list | dict | type(None)) else str(value)
+
+
+def _command() -> str:
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv and sys.argv[0] else "python"
+
+
