@@ -52,6 +52,11 @@ class DataDescription:
     spw: SpectralWindow
     correlations: tuple[int, ...]
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Channels and correlations of its visibilities."""
+        return self.spw.frequency.size, len(self.correlations)
+
 
 @dataclass(frozen=True)
 class Structure:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from uvstack.errors import MissingDependencyError
+from uvstack.errors import MeasurementSetError, MissingDependencyError, OutputError, UvstackError
 
 #: Held during every call into casacore.
 LOCK = threading.RLock()
@@ -53,7 +53,10 @@ def open_table(path: str | Path, readonly: bool = True) -> CasacoreTable | Casat
         A table opened for reading is not even locked, so its files stay untouched.
     """
     with LOCK:
-        return _table_class().open(str(path), readonly)
+        try:
+            return _table_class().open(str(path), readonly)
+        except RuntimeError as error:
+            raise _in_our_words(error, str(path), readonly) from error
 
 
 def create_table(path: str | Path, description: dict, data_managers: dict, n_rows: int) -> CasacoreTable | CasatoolsTable:
@@ -69,20 +72,34 @@ def create_table(path: str | Path, description: dict, data_managers: dict, n_row
     n_rows : int
     """
     with LOCK:
-        return _table_class().create(str(path), description, data_managers, n_rows)
+        try:
+            return _table_class().create(str(path), description, data_managers, n_rows)
+        except RuntimeError as error:
+            raise _in_our_words(error, str(path), readonly=False) from error
 
 
 def _table_class():
     return CasacoreTable if backend() == "casacore" else CasatoolsTable
 
 
+def _in_our_words(error: RuntimeError, path: str, readonly: bool) -> UvstackError:
+    """The error to raise for one of casacore's, in one line."""
+    what = " ".join(str(error).split()) or type(error).__name__
+    if readonly:
+        return MeasurementSetError(f"{path}: casacore cannot read it: {what}; it may be damaged: copy or make it again")
+    return OutputError(f"{path}: casacore cannot write it: {what}; is there space and permission?")
+
+
 def locked(method):
-    """Run a method while holding the lock on casacore."""
+    """Run a method while holding the lock on casacore, whose errors become ours."""
 
     @functools.wraps(method)
-    def run(*args, **kwargs):
+    def run(self, *args, **kwargs):
         with LOCK:
-            return method(*args, **kwargs)
+            try:
+                return method(self, *args, **kwargs)
+            except RuntimeError as error:
+                raise _in_our_words(error, self._path, self._readonly) from error
 
     return run
 
@@ -90,20 +107,20 @@ def locked(method):
 class CasacoreTable:
     """A table opened with python-casacore."""
 
-    def __init__(self, table):
-        self._table = table
+    def __init__(self, table, path: str, readonly: bool):
+        self._table, self._path, self._readonly = table, path, readonly
 
     @classmethod
     def open(cls, path: str, readonly: bool) -> CasacoreTable:
         from casacore.tables import table
 
-        return cls(table(path, readonly=readonly, ack=False, lockoptions="autonoread"))
+        return cls(table(path, readonly=readonly, ack=False, lockoptions="autonoread"), path, readonly)
 
     @classmethod
     def create(cls, path: str, description: dict, data_managers: dict, n_rows: int) -> CasacoreTable:
         from casacore.tables import table
 
-        return cls(table(path, description, nrow=n_rows, dminfo=data_managers, readonly=False, ack=False))
+        return cls(table(path, description, nrow=n_rows, dminfo=data_managers, readonly=False, ack=False), path, False)
 
     def __enter__(self):
         return self
@@ -194,8 +211,8 @@ class CasacoreTable:
 class CasatoolsTable:
     """A table opened with the table tool of casatools, whose arrays have the row last."""
 
-    def __init__(self, tool):
-        self._tool = tool
+    def __init__(self, tool, path: str, readonly: bool):
+        self._tool, self._path, self._readonly = tool, path, readonly
 
     @classmethod
     def open(cls, path: str, readonly: bool) -> CasatoolsTable:
@@ -203,15 +220,15 @@ class CasatoolsTable:
 
         tool = table()
         tool.open(path, lockoptions={"option": "autonoread"}, nomodify=readonly)
-        return cls(tool)
+        return cls(tool, path, readonly)
 
     @classmethod
     def create(cls, path: str, description: dict, data_managers: dict, n_rows: int) -> CasatoolsTable:
         from casatools import table
 
         tool = table()
-        tool.create(path, description, dminfo=data_managers, nrow=n_rows)
-        return cls(tool)
+        tool.create(path, {name: _axes_reversed(c) for name, c in description.items()}, dminfo=data_managers, nrow=n_rows)
+        return cls(tool, path, False)
 
     def __enter__(self):
         return self
@@ -305,6 +322,14 @@ class CasatoolsTable:
         """Copy the table to a new one, deep, with its rows or empty."""
         copied = self._tool.copy(str(path), deep=True, valuecopy=True, norows=not with_rows, returnobject=True)
         copied.close()
+
+
+def _axes_reversed(column: dict) -> dict:
+    """A column description whose fixed shape is in casacore's own order, the fastest axis first."""
+    if "shape" not in column:
+        return column
+    shape = list(column["shape"])
+    return {k: v for k, v in column.items() if k != "_c_order"} | {"shape": shape[::-1] if column.get("_c_order") else shape}
 
 
 def _row_first(values: Any) -> np.ndarray:

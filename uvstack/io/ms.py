@@ -35,36 +35,26 @@ def read_structure(path: str | Path) -> Structure:
         raise MeasurementSetError(f"{path}: no such measurement set")
     if not (Path(path) / "table.dat").is_file():
         raise MeasurementSetError(f"{path}: not a measurement set (a folder with a file table.dat was wanted)")
-    try:
-        with open_table(path) as table:
-            columns = tuple(table.columns)
-            n_rows = table.n_rows
-            subtables = set(table.keywords())
-    except RuntimeError as error:
-        raise MeasurementSetError(f"{path}: casacore cannot open it: {_first_line(error)}") from error
+    with open_table(path) as table:
+        columns = tuple(table.columns)
+        n_rows = table.n_rows
+        subtables = set(table.keywords())
     missing = [name for name in _REQUIRED if name not in columns]
     missing += [name for name in ("ANTENNA", "FIELD", "SPECTRAL_WINDOW", "POLARIZATION") if name not in subtables]
     if missing:
         raise MeasurementSetError(f"{path}: a casacore table, but no measurement set: it has no {', '.join(missing)}")
-    try:
-        names, diameters = _read_antennas(path)
-        return Structure(
-            path=path,
-            n_rows=n_rows,
-            columns=columns,
-            fields=_read_fields(path),
-            data_descriptions=_read_data_descriptions(path),
-            telescope=_read_telescope(path),
-            antenna_names=names,
-            dish_diameters=diameters,
-            weight_source=_find_weight_source(path, columns, n_rows),
-        )
-    except RuntimeError as error:
-        raise MeasurementSetError(f"{path}: casacore cannot read it: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    names, diameters = _read_antennas(path)
+    return Structure(
+        path=path,
+        n_rows=n_rows,
+        columns=columns,
+        fields=_read_fields(path),
+        data_descriptions=_read_data_descriptions(path),
+        telescope=_read_telescope(path),
+        antenna_names=names,
+        dish_diameters=diameters,
+        weight_source=_find_weight_source(path, columns, n_rows),
+    )
 
 
 def _read_antennas(path: str) -> tuple[tuple[str, ...], np.ndarray]:
@@ -190,8 +180,9 @@ def scan_rows(structure: Structure, selection: Selection, rows_per_block: dict[i
     with open_table(structure.path) as table:
         for start in range(0, structure.n_rows, _SCAN_ROWS):
             n = min(_SCAN_ROWS, structure.n_rows - start)
-            chosen = _selected(table, selection, start, n)
-            present = np.unique(table.read("DATA_DESC_ID", start, n)[chosen])
+            ids = _read_ids(table, selection, start, n)
+            chosen = _selected(ids, selection)
+            present = np.unique(ids["DATA_DESC_ID"][chosen])
             if not present.size:
                 continue
             size = min(rows_per_block[int(i)] for i in present)
@@ -203,14 +194,21 @@ def scan_rows(structure: Structure, selection: Selection, rows_per_block: dict[i
     return blocks
 
 
-def _selected(table, selection: Selection, start: int, n: int) -> np.ndarray:
-    """Which of n rows take part: selected, and not an autocorrelation."""
-    chosen = table.read("ANTENNA1", start, n) != table.read("ANTENNA2", start, n)
-    chosen &= np.isin(table.read("FIELD_ID", start, n), list(selection.field_ids))
-    chosen &= np.isin(table.read("DATA_DESC_ID", start, n), list(selection.data_description_ids))
+def _read_ids(table, selection: Selection, start: int, n: int) -> dict[str, np.ndarray]:
+    """The columns that decide which of n rows take part."""
+    names = ["ANTENNA1", "ANTENNA2", "FIELD_ID", "DATA_DESC_ID"] + (["TIME"] if selection.time_ranges else [])
+    return {name: table.read(name, start, n) for name in names}
+
+
+def _selected(ids: dict[str, np.ndarray], selection: Selection) -> np.ndarray:
+    """Which rows take part: selected, and not an autocorrelation."""
+    chosen = ids["ANTENNA1"] != ids["ANTENNA2"]
+    for name, wanted in (("FIELD_ID", selection.field_ids), ("DATA_DESC_ID", selection.data_description_ids)):
+        for value in np.unique(ids[name]):
+            if int(value) not in wanted:
+                chosen &= ids[name] != value
     if selection.time_ranges:
-        time = table.read("TIME", start, n)
-        chosen &= np.any([(time >= low) & (time <= high) for low, high in selection.time_ranges], axis=0)
+        chosen &= np.any([(ids["TIME"] >= low) & (ids["TIME"] <= high) for low, high in selection.time_ranges], axis=0)
     return chosen
 
 
@@ -226,16 +224,18 @@ def read_block(structure: Structure, selection: Selection, block: RowBlock, colu
     """
     n = block.stop - block.start
     with open_table(structure.path) as table:
-        chosen = _selected(table, selection, block.start, n)
-        field_id = table.read("FIELD_ID", block.start, n)
-        ddid = table.read("DATA_DESC_ID", block.start, n)
-        keys = np.unique(np.stack([field_id[chosen], ddid[chosen]]), axis=1).T
-        for field, description in keys:
-            rows = block.start + np.flatnonzero(chosen & (field_id == field) & (ddid == description))
-            yield _read_partition(structure, table, rows, int(field), int(description), column)
+        ids = _read_ids(table, selection, block.start, n)
+        chosen = _selected(ids, selection)
+        n_descriptions = len(structure.data_descriptions)
+        pairs = ids["FIELD_ID"].astype(np.int64) * n_descriptions + ids["DATA_DESC_ID"]
+        for pair in np.unique(pairs[chosen]):
+            field, description = divmod(int(pair), n_descriptions)
+            index = np.flatnonzero(chosen & (pairs == pair))
+            antennas = ids["ANTENNA1"][index], ids["ANTENNA2"][index]
+            yield _read_partition(structure, table, block.start + index, field, description, antennas, column)
 
 
-def _read_partition(structure, table, rows, field, description, column) -> Partition:
+def _read_partition(structure, table, rows, field, description, antennas, column) -> Partition:
     vis = _read(table, column[0], rows).astype(np.complex64, copy=False)
     if column[1]:
         vis = vis - _read(table, column[1], rows).astype(np.complex64, copy=False)
@@ -249,7 +249,7 @@ def _read_partition(structure, table, rows, field, description, column) -> Parti
     weight = _read_weight(structure, table, rows, vis.shape)
     return Partition(
         structure.fields[field], structure.data_descriptions[description], rows,
-        _read(table, "UVW", rows), _read(table, "ANTENNA1", rows), _read(table, "ANTENNA2", rows), _read(table, "TIME", rows),
+        _read(table, "UVW", rows), *antennas, _read(table, "TIME", rows),
         vis, flag, flag_row, weight)
 
 

@@ -12,10 +12,9 @@ _TIME = {"QuantumUnits": ["s"], "MEASINFO": {"type": "epoch", "Ref": "UTC"}}
 _SECONDS = {"QuantumUnits": ["s"]}
 _UVW = {"QuantumUnits": ["m", "m", "m"], "MEASINFO": {"type": "uvw", "Ref": "J2000"}}
 
-#: Scalar columns of the main table that a stack takes over from its input.
-PASSED_ON = (
-    "TIME", "TIME_CENTROID", "ANTENNA1", "ANTENNA2", "EXPOSURE", "INTERVAL", "SCAN_NUMBER", "ARRAY_ID", "OBSERVATION_ID",
-    "PROCESSOR_ID", "STATE_ID", "FEED1", "FEED2", "DATA_DESC_ID")
+#: Scalar columns of the main table that a stack takes over from its input as they are, beside those it has read anyway.
+PASSED_ON = ("TIME_CENTROID", "EXPOSURE", "INTERVAL", "SCAN_NUMBER", "ARRAY_ID", "OBSERVATION_ID", "PROCESSOR_ID", "STATE_ID",
+             "FEED1", "FEED2")
 _INTEGERS = ("ANTENNA1", "ANTENNA2", "SCAN_NUMBER", "ARRAY_ID", "OBSERVATION_ID", "PROCESSOR_ID", "STATE_ID", "FEED1",
              "FEED2", "DATA_DESC_ID", "FIELD_ID")
 
@@ -31,8 +30,12 @@ def _column(kind: str, n_dim: int = 0, keywords: dict | None = None, shape: list
     return column
 
 
-def main_columns(data_columns: tuple[str, ...] = ("DATA",), weight_spectrum: bool = False) -> dict:
-    """Description of the columns of the main table, as `create_table` takes it."""
+def main_columns(data_columns: tuple[str, ...] = ("DATA",), weight_spectrum: bool = False,
+                 shape: tuple[int, int] | None = None) -> dict:
+    """Description of the columns of the main table, as `create_table` takes it.
+
+    With shape (chan, corr) every cell has that shape, which casacore writes three times faster; without, each may differ.
+    """
     slow = {"manager": "IncrementalStMan", "group": "slow"}
     columns = {name: _column("int", **({} if name in ("ANTENNA1", "ANTENNA2") else slow)) for name in _INTEGERS}
     columns |= {name: _column("double", keywords=_TIME, **slow) for name in ("TIME", "TIME_CENTROID")}
@@ -45,7 +48,9 @@ def main_columns(data_columns: tuple[str, ...] = ("DATA",), weight_spectrum: boo
         kinds["WEIGHT_SPECTRUM"] = ("float", 2)
     for name, (kind, n_dim) in kinds.items():
         keywords = {"CATEGORY": ["FLAG_CMD"]} if name == "FLAG_CATEGORY" else {"UNIT": "Jy"} if kind == "complex" else None
-        columns[name] = _column(kind, n_dim, keywords, None, "TiledShapeStMan", f"tiled_{name}")
+        fixed = shape is not None and name != "FLAG_CATEGORY"
+        columns[name] = _column(kind, n_dim, keywords, list(shape[2 - n_dim:]) if fixed else None,
+                                "TiledColumnStMan" if fixed else "TiledShapeStMan", f"tiled_{name}")
     return columns
 
 
@@ -62,16 +67,16 @@ def data_managers(columns: dict, n_chan: int, n_corr: int) -> dict:
             manager["SPEC"] = {"DEFAULTTILESHAPE": [3, 16384]}
         elif name == "FLAG_CATEGORY":
             manager["SPEC"] = {"DEFAULTTILESHAPE": [n_corr, n_chan, 1, rows]}
-        elif column["dataManagerType"] == "TiledShapeStMan":
+        elif column["dataManagerType"] != "StandardStMan" and "ndim" in column:
             manager["SPEC"] = {"DEFAULTTILESHAPE": [n_corr, n_chan, rows] if column["ndim"] == 2 else [n_corr, 16384]}
     return {f"*{i + 1}": manager for i, manager in enumerate(managers.values())}
 
 
-def create_main_table(path: str, n_rows: int, n_chan: int, n_corr: int, data_columns: tuple[str, ...] = ("DATA",),
+def create_main_table(path: str, n_rows: int, shapes: set[tuple[int, int]], data_columns: tuple[str, ...] = ("DATA",),
                       weight_spectrum: bool = False):
-    """New main table of a measurement set, open for writing; n_chan and n_corr set the size of its tiles."""
-    columns = main_columns(data_columns, weight_spectrum)
-    table = create_table(path, columns, data_managers(columns, n_chan, n_corr), n_rows)
+    """New main table of a measurement set, open for writing; shapes are those (chan, corr) that its cells will have."""
+    columns = main_columns(data_columns, weight_spectrum, next(iter(shapes)) if len(shapes) == 1 else None)
+    table = create_table(path, columns, data_managers(columns, *max(shapes)), n_rows)
     table.set_info({"type": "Measurement Set", "subType": "", "readme": "This is a measurement set Table holding measurements from a Telescope\n"})
     table.set_keyword("MS_VERSION", 2.0)
     return table

@@ -50,8 +50,8 @@ def create_measurement_set(path: str | Path, observation: Observation, n_rows: i
     The caller writes the columns of the main table and closes it. `path` must not exist.
     """
     path = str(path)
-    widest = max(observation.data_descriptions, key=lambda d: d.spw.frequency.size * len(d.correlations))
-    table = create_main_table(path, n_rows, widest.spw.frequency.size, len(widest.correlations), data_columns, weight_spectrum)
+    shapes = {d.shape for d in observation.data_descriptions}
+    table = create_main_table(path, n_rows, shapes, data_columns, weight_spectrum)
     rows = {
         "ANTENNA": _antenna_rows(observation),
         "DATA_DESCRIPTION": [],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import shutil
 import uuid
@@ -20,14 +21,22 @@ def check_output(path: str | Path, overwrite: bool, n_bytes: int = 0, inputs: tu
     Raises
     ------
     OutputError
-        If it exists and may not be overwritten, is one of the inputs, or its folder is missing, not writable or too full.
+        If it exists and may not be overwritten, is, holds or lies in one of the inputs, is a folder that is no table, or
+        if its own folder is missing, not writable or too full.
     """
     path = Path(str(path).rstrip("/"))
-    folder = path.resolve().parent
-    if any(path.resolve() == Path(name).resolve() for name in inputs):
-        raise OutputError(f"{path} is an input; an output never replaces its input: choose another name")
+    place = path.resolve()
+    folder = place.parent
+    for name in inputs:
+        taken = Path(name).resolve()
+        if place == taken:
+            raise OutputError(f"{path} is an input; an output never replaces its input: choose another name")
+        if place in taken.parents or taken in place.parents:
+            raise OutputError(f"{path} and the input {name} lie one inside the other: choose a name outside it")
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists; choose another name or pass --overwrite (overwrite=True)")
+    if path.is_dir() and not (path / "table.dat").is_file():
+        raise OutputError(f"{path} is a folder, not a table, and is never overwritten: choose another name or remove it yourself")
     if not folder.is_dir():
         raise OutputError(f"{folder}: no such folder for the output {path.name}; make it first")
     if not os.access(folder, os.W_OK):
@@ -45,10 +54,10 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     Remains of runs that were killed are removed first.
     """
     path = Path(path)
-    for remains in path.parent.glob(f"{path.name}{_MARK}*"):
-        _remove(remains)
     partial = path.with_name(f"{path.name}{_MARK}{uuid.uuid4().hex[:8]}")
     try:
+        for remains in path.parent.glob(f"{glob.escape(path.name)}{_MARK}*"):
+            _remove(remains)
         yield partial
         if path.exists():
             old = path.with_name(f"{path.name}{_MARK}old-{uuid.uuid4().hex[:8]}")

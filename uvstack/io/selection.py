@@ -60,7 +60,7 @@ def _match(structure: Structure, what: str, text: str | int | None, names: dict[
         found = found or [i for i, name in names.items() if fnmatch.fnmatchcase(name, part)]
         if not found:
             close = difflib.get_close_matches(part, names.values(), n=3)
-            hint = f"; did you mean {', '.join(close)}?" if close else ""
+            hint = f"; did you mean {', '.join(close)}?" if close else "."
             listed = ", ".join(f"{i} ({name})" for i, name in list(names.items())[:8])
             raise SelectionError(f"{what}={str(text)!r}: {structure.path} has no {what} {part!r}{hint} It has {len(names)}: {listed}"
                                  + (" …" if len(names) > 8 else ""))
@@ -112,7 +112,9 @@ def _parse_time(text: str, day: float, whole: str) -> float:
         if match is None:
             raise ValueError
         date = f"{match[1]}-{int(match[2]):02d}-{int(match[3]):02d}"
-        return Time(f"{date}T{match[4] or '00:00:00'}", format="isot", scale="utc").mjd * 86400.0
+        time = Time(f"{date}T{match[4] or '00:00:00'}", format="isot", scale="utc")
+        # Day and fraction apart: their sum would be 1e-6 s off and could lose the row that a limit was copied from.
+        return (time.jd1 - 2400000.5) * 86400.0 + time.jd2 * 86400.0
     except ValueError:
         raise SelectionError(f"timerange={whole!r}: {text!r} is no time; wanted YYYY/MM/DD/hh:mm:ss or hh:mm:ss") from None
 

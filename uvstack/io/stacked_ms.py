@@ -46,10 +46,9 @@ class StackedMS:
     def __init__(self, path: str | Path, structures: tuple[Structure, ...], n_rows: int, field: Field, name: str,
                  weight_spectrum: bool):
         self.path = str(path)
-        widest = max(structures[0].data_descriptions, key=lambda d: d.spw.frequency.size * len(d.correlations))
         self.n_rows = n_rows
-        self._table = create_main_table(
-            self.path, n_rows, widest.spw.frequency.size, len(widest.correlations), weight_spectrum=weight_spectrum)
+        shapes = {d.shape for structure in structures for d in structure.data_descriptions}
+        self._table = create_main_table(self.path, n_rows, shapes, weight_spectrum=weight_spectrum)
         self._offsets = self._join_subtables(structures)
         self._write_field(field, name)
         for name in _EMPTY:

@@ -47,7 +47,7 @@ from uvstack.stack.plan import PositionWeights, StackJob, look_at, parse_weights
 from uvstack.stack.result import StackResult, Stamp
 from uvstack.stack.sums import W, StackSums, mean_and_error
 from uvstack.stack.uv_stack import stack_partition
-from uvstack.uv.weights import parallel_hands
+from uvstack.uv.weights import parallel_hands, row_weight
 
 logger = logging.getLogger(__name__)
 
@@ -367,19 +367,20 @@ def stack_chunk(job: StackJob, chunk: tuple[int, Any]) -> dict[str, Any]:
 def _columns(structure: Structure, partition, stacked, weight_spectrum: bool) -> dict[str, np.ndarray]:
     """Columns of the stacked rows of a partition; rows with nothing to stack are flagged and weigh nothing."""
     nothing = stacked.norm <= 0
-    weight = partition.weight * np.float32(stacked.norm)
-    good = (weight > 0).sum(axis=1)
-    mean_weight = (weight.sum(axis=1) / np.maximum(good, 1)).astype(np.float32)
+    mean_weight = row_weight(partition.weight, stacked.norm)
     with np.errstate(divide="ignore"):
         sigma = np.where(mean_weight > 0, mean_weight, np.inf) ** np.float32(-0.5)
     columns = {name: read_rows(structure, name, partition.rows) for name in PASSED_ON if name in structure.columns}
+    n_rows = partition.rows.size
     columns |= {
-        "FIELD_ID": np.zeros(partition.rows.size, np.int32), "UVW": stacked.uvw, "DATA": stacked.vis,
+        "TIME": partition.time, "ANTENNA1": partition.antenna1, "ANTENNA2": partition.antenna2,
+        "FIELD_ID": np.zeros(n_rows, np.int32), "DATA_DESC_ID": np.full(n_rows, partition.data_description.id, np.int32),
+        "UVW": stacked.uvw, "DATA": stacked.vis,
         "FLAG": np.ones_like(partition.flag) if nothing else partition.flag,
         "FLAG_ROW": np.ones_like(partition.flag_row) if nothing else partition.flag_row,
         "WEIGHT": mean_weight, "SIGMA": sigma.astype(np.float32)}
     if weight_spectrum:
-        columns["WEIGHT_SPECTRUM"] = weight
+        columns["WEIGHT_SPECTRUM"] = partition.weight * np.float32(stacked.norm)
     return columns
 
 

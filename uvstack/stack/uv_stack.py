@@ -120,12 +120,11 @@ def stack_partition(partition: Partition, plan: PointingPlan, key: tuple[int, in
         Σ w W_k/A_k Re(V e^{−iφ_k}) and Σ w W_k: their quotient, summed over positions, is the flux.
     n_not_finite : int
     """
-    n_not_finite = apply_flags(partition.vis, partition.flag, partition.flag_row, partition.weight)
+    usable, n_not_finite = apply_flags(partition.vis, partition.flag, partition.flag_row, partition.weight)
     description = partition.data_description
     frequency = description.spw.frequency
     parallel = parallel_hands(description.correlations)
     wavenumber = frequency / SPEED_OF_LIGHT
-    usable = (partition.weight > 0).any(axis=(1, 2))
     factor = phase_factor(partition.uvw, partition.antenna1, partition.antenna2, partition.time, frequency, plan.lmn,
                           plan.coefficient, plan.first, usable=usable)
     distance = _uv_distance(partition.uvw)

@@ -83,38 +83,40 @@ def _phasors_of_channel(chan, uniform, coordinate, lmn, frequency, phasor, step)
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def antenna_factor(rows, ant1, ant2, coordinate, lmn, frequency, uniform, coefficient, first, factor):
-    """Factors of the rows of one time, from one matrix product F = K C Kᴴ a channel.
+def antenna_factor(bounds, rows, ant1, ant2, n_ants, coordinate, lmn, frequency, uniform, coefficient, first, factor):
+    """Factors of the rows of each time, from one matrix product F = K C Kᴴ a channel.
 
-    rows (n,) indices into factor; ant1, ant2 (n,) indices into coordinate (ant, 3) m; lmn (3, pos); frequency (chan,);
-    coefficient (pos, chan) float32; first (subset + 1,) where each subset of positions begins; factor (subset, row, chan)
-    complex64, set at the given rows. In real arithmetic K is (2 ant, pos), real parts above imaginary parts.
+    bounds (time + 1,) where the rows of each time begin in rows, ant1, ant2 (n,): indices into factor and coordinate
+    (time, ant, 3) m, of which n_ants (time,) are used; lmn (3, pos); frequency (chan,); coefficient (chan, pos) float32;
+    first (subset + 1,) where each subset of positions begins; factor (subset, row, chan) complex64, added to. In real
+    arithmetic K is (2 ant, pos), real parts above imaginary parts.
     """
-    n_ant = coordinate.shape[0]
     n_chan = frequency.size
-    product = np.empty((2 * n_ant, 2 * n_ant), np.float32)
+    size = 0
+    n_ant = 0
     for subset in range(first.size - 1):
-        for i in range(rows.size):
-            for chan in range(n_chan):
-                factor[subset, rows[i], chan] = 0.0
         for begin in range(first[subset], first[subset + 1], POSITION_BLOCK):
             n = min(POSITION_BLOCK, first[subset + 1] - begin)
             block = lmn[:, begin : begin + n].copy()
-            k = np.empty((2 * n_ant, n), np.float32)
-            d = np.empty((2 * n_ant, n), np.float32)
-            scaled = np.empty((2 * n_ant, n), np.float32)
-            for chan in range(n_chan):
-                _phasors_of_channel(chan, uniform, coordinate, block, frequency, k, d)
-                c = coefficient[chan, begin : begin + n]
-                for a in range(2 * n_ant):
-                    for j in range(n):
-                        scaled[a, j] = k[a, j] * c[j]
-                np.dot(scaled, k.T, product)
-                for i in range(rows.size):
-                    p, q = ant1[i], ant2[i]
-                    re = product[p, q] + product[p + n_ant, q + n_ant]
-                    im = product[p + n_ant, q] - product[p, q + n_ant]
-                    factor[subset, rows[i], chan] += np.complex64(complex(re, im))
+            for t in range(bounds.size - 1):
+                if n_ants[t] != n_ant or n != size:
+                    n_ant, size = n_ants[t], n
+                    k = np.empty((2 * n_ant, n), np.float32)
+                    d = np.empty((2 * n_ant, n), np.float32)
+                    scaled = np.empty((2 * n_ant, n), np.float32)
+                    product = np.empty((2 * n_ant, 2 * n_ant), np.float32)
+                for chan in range(n_chan):
+                    _phasors_of_channel(chan, uniform, coordinate[t, :n_ant], block, frequency, k, d)
+                    c = coefficient[chan, begin : begin + n]
+                    for a in range(2 * n_ant):
+                        for j in range(n):
+                            scaled[a, j] = k[a, j] * c[j]
+                    np.dot(scaled, k.T, product)
+                    for i in range(bounds[t], bounds[t + 1]):
+                        p, q = ant1[i], ant2[i]
+                        re = product[p, q] + product[p + n_ant, q + n_ant]
+                        im = product[p + n_ant, q] - product[p, q + n_ant]
+                        factor[subset, rows[i], chan] += np.complex64(complex(re, im))
 
 
 @njit(nogil=True, cache=True, fastmath=True)
@@ -145,39 +147,41 @@ def direct_factor(rows, uvw, lmn, frequency, coefficient, first, factor):
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def antenna_position_sums(rows, ant1, ant2, coordinate, lmn, frequency, uniform, coefficient, value, out):
-    """Add Σ_rows,chan c_k Re(value exp(−2πi …)) of one time to out (pos,) float64.
+def antenna_position_sums(bounds, rows, ant1, ant2, n_ants, coordinate, lmn, frequency, uniform, coefficient, value, out):
+    """Add Σ_rows,chan c_k Re(value exp(−2πi …)) of the rows of each time to out (pos,) float64.
 
-    value (row, chan) complex64: weighted visibilities, zero where unused. The transpose of `antenna_factor`: with the
-    values of a channel in a real (2 ant, 2 ant) matrix M, each position adds kᵀ M k.
+    value (row, chan) complex64: weighted visibilities, zero where unused; other arguments as in `antenna_factor`, whose
+    transpose this is: with the values of a channel in a real (2 ant, 2 ant) matrix M, each position adds kᵀ M k.
     """
-    n_ant = coordinate.shape[0]
-    n_chan = frequency.size
-    matrix = np.zeros((n_chan, 2 * n_ant, 2 * n_ant), np.float32)
-    for i in range(rows.size):
-        p, q = ant1[i], ant2[i]
-        for chan in range(n_chan):
-            v = value[rows[i], chan]
-            matrix[chan, p, q] += v.real
-            matrix[chan, p + n_ant, q + n_ant] += v.real
-            matrix[chan, p + n_ant, q] -= v.imag
-            matrix[chan, p, q + n_ant] += v.imag
+    size = 0
+    n_ant = 0
     for begin in range(0, lmn.shape[1], POSITION_BLOCK):
         n = min(POSITION_BLOCK, lmn.shape[1] - begin)
-        k = np.empty((2 * n_ant, n), np.float32)
-        d = np.empty((2 * n_ant, n), np.float32)
-        image = np.empty((2 * n_ant, n), np.float32)
         block = lmn[:, begin : begin + n].copy()
-        total = np.empty(n, np.float32)
-        for chan in range(n_chan):
-            _phasors_of_channel(chan, uniform, coordinate, block, frequency, k, d)
-            np.dot(matrix[chan], k, image)
-            total[:] = 0.0
-            for a in range(2 * n_ant):
+        for t in range(bounds.size - 1):
+            if n_ants[t] != n_ant or n != size:
+                n_ant, size = n_ants[t], n
+                matrix = np.empty((2 * n_ant, 2 * n_ant), np.float32)
+                k = np.empty((2 * n_ant, n), np.float32)
+                d = np.empty((2 * n_ant, n), np.float32)
+                image = np.empty((2 * n_ant, n), np.float32)
+                total = np.empty(n, np.float32)
+            for chan in range(frequency.size):
+                matrix[:] = 0.0
+                for i in range(bounds[t], bounds[t + 1]):
+                    p, q, v = ant1[i], ant2[i], value[rows[i], chan]
+                    matrix[p, q] += v.real
+                    matrix[p + n_ant, q + n_ant] += v.real
+                    matrix[p + n_ant, q] -= v.imag
+                    matrix[p, q + n_ant] += v.imag
+                _phasors_of_channel(chan, uniform, coordinate[t, :n_ant], block, frequency, k, d)
+                np.dot(matrix, k, image)
+                total[:] = 0.0
+                for a in range(2 * n_ant):
+                    for j in range(n):
+                        total[j] += k[a, j] * image[a, j]
                 for j in range(n):
-                    total[j] += k[a, j] * image[a, j]
-            for j in range(n):
-                out[begin + j] += coefficient[chan, begin + j] * total[j]
+                    out[begin + j] += coefficient[chan, begin + j] * total[j]
 
 
 @njit(nogil=True, cache=True, fastmath=True)
@@ -199,41 +203,56 @@ def direct_position_sums(rows, uvw, lmn, frequency, coefficient, value, out):
 
 
 @njit(nogil=True, cache=True)
-def antenna_coordinates(uvw, ant1, ant2, usable, coordinate):
-    """Solve uvw = x[ant1] − x[ant2] along a tree of baselines; return the largest residual, m.
+def solve_antennas(bounds, rows, uvw, antenna1, antenna2, label, ant1, ant2, n_ants, coordinate, residual):
+    """Solve uvw = x[ant1] − x[ant2] for the antennas of each time, along a tree of baselines.
 
-    uvw (n, 3), ant1, ant2 (n,) indices into coordinate (ant, 3), usable (n,) bool; coordinate is overwritten. Antennas
-    that no usable row connects start a tree of their own: their difference is never needed.
+    bounds (time + 1,), rows (n,) as in `antenna_factor`; uvw (row, 3) m; antenna1, antenna2 (row,) numbers below
+    label.size; label is scratch. Set: ant1, ant2 (n,) indices into coordinate (time, ant, 3); n_ants (time,); residual
+    (time,) the largest |uvw − (x₁ − x₂)|, m. Antennas that no row connects start a tree of their own: their difference
+    is never needed.
     """
-    n_ant = coordinate.shape[0]
-    known = np.zeros(n_ant, np.bool_)
-    coordinate[:] = 0.0
-    for root in range(n_ant):
-        if known[root]:
-            continue
-        known[root] = True
-        grown = True
-        while grown:
-            grown = False
-            for i in range(ant1.size):
-                p, q = ant1[i], ant2[i]
-                if usable[i] and known[p] != known[q]:
-                    for axis in range(3):
-                        if known[p]:
-                            coordinate[q, axis] = coordinate[p, axis] - uvw[i, axis]
-                        else:
-                            coordinate[p, axis] = coordinate[q, axis] + uvw[i, axis]
-                    known[p] = True
-                    known[q] = True
-                    grown = True
-    worst = 0.0
-    for i in range(ant1.size):
-        if usable[i]:
+    known = np.zeros(coordinate.shape[1], np.bool_)
+    for t in range(bounds.size - 1):
+        label[:] = -1
+        n_ant = 0
+        for i in range(bounds[t], bounds[t + 1]):
+            for number in (antenna1[rows[i]], antenna2[rows[i]]):
+                if label[number] < 0:
+                    label[number] = n_ant
+                    n_ant += 1
+            ant1[i] = label[antenna1[rows[i]]]
+            ant2[i] = label[antenna2[rows[i]]]
+        n_ants[t] = n_ant
+        known[:] = False
+        for root in range(n_ant):
+            if not known[root]:
+                known[root] = True
+                coordinate[t, root] = 0.0
+                _grow_tree(bounds[t], bounds[t + 1], rows, uvw, ant1, ant2, known, coordinate[t])
+        worst = 0.0
+        for i in range(bounds[t], bounds[t + 1]):
             for axis in range(3):
-                residual = abs(coordinate[ant1[i], axis] - coordinate[ant2[i], axis] - uvw[i, axis])
-                if not residual <= worst:
-                    worst = residual
-    return worst
+                error = abs(coordinate[t, ant1[i], axis] - coordinate[t, ant2[i], axis] - uvw[rows[i], axis])
+                worst = max(worst, error)
+        residual[t] = worst
+
+
+@njit(nogil=True, cache=True)
+def _grow_tree(begin, end, rows, uvw, ant1, ant2, known, coordinate):
+    grown = True
+    while grown:
+        grown = False
+        for i in range(begin, end):
+            p, q = ant1[i], ant2[i]
+            if known[p] != known[q]:
+                for axis in range(3):
+                    if known[p]:
+                        coordinate[q, axis] = coordinate[p, axis] - uvw[rows[i], axis]
+                    else:
+                        coordinate[p, axis] = coordinate[q, axis] + uvw[rows[i], axis]
+                known[p] = True
+                known[q] = True
+                grown = True
 
 
 @njit(nogil=True, cache=True)
@@ -314,13 +333,15 @@ def combine_parallel(vis, weight, parallel, uv_distance, wavenumber, uv_range, u
 
 
 @njit(nogil=True, cache=True)
-def clean_visibilities(vis, flag, flag_row, weight):
+def clean_visibilities(vis, flag, flag_row, weight, usable):
     """Set weight to 0 where a visibility is flagged or not finite, and such a visibility to 0; count the bad unflagged.
 
     vis (row, chan, corr) complex64, flag likewise bool, weight likewise float32: modified. A bad value is also flagged.
+    usable (row,) bool is set where any weight is left.
     """
     bad = 0
     for row in range(vis.shape[0]):
+        usable[row] = False
         for chan in range(vis.shape[1]):
             for corr in range(vis.shape[2]):
                 v = vis[row, chan, corr]
@@ -334,4 +355,20 @@ def clean_visibilities(vis, flag, flag_row, weight):
                         flag[row, chan, corr] = True
                 if flagged or not finite or not (w > 0.0 and np.isfinite(w)):
                     weight[row, chan, corr] = 0.0
+                else:
+                    usable[row] = True
     return bad
+
+
+@njit(nogil=True, cache=True)
+def mean_over_channels(weight, norm, mean):
+    """norm times the mean of the positive weights of each row and correlation into mean (row, corr), 0 where none is."""
+    for row in range(weight.shape[0]):
+        for corr in range(weight.shape[2]):
+            total = 0.0
+            n = 0
+            for chan in range(weight.shape[1]):
+                if weight[row, chan, corr] > 0.0:
+                    total += weight[row, chan, corr]
+                    n += 1
+            mean[row, corr] = norm * total / n if n else 0.0

@@ -11,6 +11,8 @@ taken. Memory is that of the result. Limits: float32 phasors, relative error of 
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from uvstack.constants import SPEED_OF_LIGHT
@@ -70,13 +72,10 @@ def phase_factor(
     coefficient = np.ascontiguousarray(coefficient, dtype=np.float32)
     first = np.array([0, lmn.shape[1]]) if first is None else np.asarray(first, dtype=np.int64)
     factor = np.zeros((first.size - 1, uvw.shape[0], frequency.size), np.complex64)
-    for group in _groups(uvw, antenna1, antenna2, time, frequency, lmn, usable, method):
-        if group.coordinate is None:
-            kernels.direct_factor(group.rows, uvw, lmn, frequency, coefficient, first, factor)
-        else:
-            kernels.antenna_factor(
-                group.rows, group.ant1, group.ant2, group.coordinate, lmn, frequency, group.uniform, coefficient,
-                first, factor)
+    direct, times = _share(uvw, antenna1, antenna2, time, frequency, lmn, usable, method)
+    kernels.direct_factor(direct, uvw, lmn, frequency, coefficient, first, factor)
+    if times is not None:
+        kernels.antenna_factor(*times.arrays, lmn, frequency, times.uniform, coefficient, first, factor)
     return factor
 
 
@@ -105,60 +104,46 @@ def position_sums(
     coefficient = np.ascontiguousarray(coefficient, dtype=np.float32)
     sums = np.zeros(lmn.shape[1])
     usable = (value != 0).any(axis=1)
-    for group in _groups(uvw, antenna1, antenna2, time, frequency, lmn, usable, method):
-        if group.coordinate is None:
-            kernels.direct_position_sums(group.rows, uvw, lmn, frequency, coefficient, value, sums)
-        else:
-            kernels.antenna_position_sums(
-                group.rows, group.ant1, group.ant2, group.coordinate, lmn, frequency, group.uniform, coefficient,
-                value, sums)
+    direct, times = _share(uvw, antenna1, antenna2, time, frequency, lmn, usable, method)
+    kernels.direct_position_sums(direct, uvw, lmn, frequency, coefficient, value, sums)
+    if times is not None:
+        kernels.antenna_position_sums(*times.arrays, lmn, frequency, times.uniform, coefficient, value, sums)
     return sums
 
 
-class _Group:
-    """Rows that are done together: those of one time in the antenna form, any in the direct form (no coordinate)."""
+class _Times(NamedTuple):
+    """Rows done in the antenna form: see `kernels.antenna_factor` for the arrays."""
 
-    __slots__ = ("rows", "ant1", "ant2", "coordinate", "uniform")
-
-    def __init__(self, rows, ant1=None, ant2=None, coordinate=None, uniform=False):
-        self.rows, self.ant1, self.ant2, self.coordinate, self.uniform = rows, ant1, ant2, coordinate, uniform
+    arrays: tuple[np.ndarray, ...]
+    uniform: bool
 
 
-def _groups(uvw, antenna1, antenna2, time, frequency, lmn, usable, method):
-    """Yield the groups of rows, each with the cheapest form that is accurate enough."""
+def _share(uvw, antenna1, antenna2, time, frequency, lmn, usable, method) -> tuple[np.ndarray, _Times | None]:
+    """Rows for the direct form, and those for the antenna form: the cheapest that is accurate enough, time by time."""
     if method not in ("auto", "antenna", "direct"):
         raise ValueError(f'method is {method!r}; wanted "auto", "antenna" or "direct"')
-    if usable is None:
-        usable = np.ones(uvw.shape[0], np.bool_)
-    usable = usable & np.isfinite(uvw).all(axis=1)
-    if not usable.any() or lmn.shape[1] == 0:
-        return
-    if method == "direct":
-        yield _Group(np.flatnonzero(usable))
-        return
-    largest_lmn = np.abs(lmn).max()
-    tolerance = TURN_TOLERANCE * SPEED_OF_LIGHT / (frequency.max() * largest_lmn) if largest_lmn > 0 else np.inf
-    uniform = _uniform(frequency, np.abs(uvw[usable]).max() * largest_lmn)
-    rows = np.flatnonzero(usable)
-    order = rows[np.argsort(time[rows], kind="stable")]
-    direct = []
-    for same_time in np.split(order, np.flatnonzero(np.diff(time[order])) + 1):
-        present, index = np.unique(np.concatenate([antenna1[same_time], antenna2[same_time]]), return_inverse=True)
-        if method == "auto" and same_time.size * _DIRECT_COST < present.size**2:
-            direct.append(same_time)
-            continue
-        ant1, ant2 = index[: same_time.size], index[same_time.size :]
-        coordinate = np.empty((present.size, 3))
-        residual = kernels.antenna_coordinates(
-            uvw[same_time], ant1, ant2, np.ones(same_time.size, np.bool_), coordinate)
-        if not residual <= tolerance:
-            if method == "antenna":
-                raise ValueError(f"(u, v, w) are no differences of antenna coordinates: residual {residual:.3g} m")
-            direct.append(same_time)
-            continue
-        yield _Group(same_time, ant1, ant2, coordinate, uniform)
-    if direct:
-        yield _Group(np.sort(np.concatenate(direct)))
+    good = np.isfinite(uvw).all(axis=1)
+    rows = np.flatnonzero(good if usable is None else good & usable)
+    if method == "direct" or rows.size == 0 or lmn.shape[1] == 0:
+        return rows if lmn.shape[1] else rows[:0], None
+    rows = rows[np.argsort(time[rows], kind="stable")]
+    bounds = np.concatenate([[0], np.flatnonzero(np.diff(time[rows])) + 1, [rows.size]])
+    label = np.empty(int(max(antenna1[rows].max(), antenna2[rows].max())) + 1, np.int64)
+    ant1, ant2 = np.empty(rows.size, np.int64), np.empty(rows.size, np.int64)
+    n_ants, residual = np.empty(bounds.size - 1, np.int64), np.empty(bounds.size - 1)
+    n_rows = np.diff(bounds)
+    coordinate = np.empty((bounds.size - 1, min(label.size, 2 * int(n_rows.max())), 3))
+    kernels.solve_antennas(bounds, rows, uvw, antenna1, antenna2, label, ant1, ant2, n_ants, coordinate, residual)
+    longest_path = np.abs(uvw[rows]).max() * np.abs(lmn).max()
+    # A residual of the coordinates shifts the phase by this much at the farthest position and highest frequency.
+    fits = residual * np.abs(lmn).max() * frequency.max() / SPEED_OF_LIGHT <= TURN_TOLERANCE
+    if method == "antenna" and not fits.all():
+        raise ValueError(f"(u, v, w) are no differences of antenna coordinates: residual {residual.max():.3g} m")
+    chosen = fits if method == "antenna" else fits & (n_rows * _DIRECT_COST >= n_ants**2)
+    in_antenna_form = np.repeat(chosen, n_rows)
+    arrays = (np.concatenate([[0], np.cumsum(n_rows[chosen])]), rows[in_antenna_form], ant1[in_antenna_form],
+              ant2[in_antenna_form], n_ants[chosen], coordinate[chosen])
+    return np.sort(rows[~in_antenna_form]), _Times(arrays, _uniform(frequency, longest_path)) if chosen.any() else None
 
 
 def _uniform(frequency: np.ndarray, path: float) -> bool:

@@ -8,8 +8,8 @@ from uvstack.constants import PARALLEL_HANDS
 from uvstack.uv import kernels
 
 
-def apply_flags(vis: np.ndarray, flag: np.ndarray, flag_row: np.ndarray, weight: np.ndarray) -> int:
-    """Number of unflagged visibilities that are NaN or infinite; the arrays are modified in place.
+def apply_flags(vis: np.ndarray, flag: np.ndarray, flag_row: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, int]:
+    """Which rows are usable, (row,) bool, and how many unflagged values are NaN or infinite; the arrays are modified.
 
     Parameters
     ----------
@@ -21,7 +21,18 @@ def apply_flags(vis: np.ndarray, flag: np.ndarray, flag_row: np.ndarray, weight:
     weight : ndarray (row, chan, corr) float32
         Becomes 0 where flagged, not finite or not positive.
     """
-    return kernels.clean_visibilities(vis, flag, flag_row, weight)
+    usable = np.empty(vis.shape[0], np.bool_)
+    return usable, kernels.clean_visibilities(vis, flag, flag_row, weight, usable)
+
+
+def row_weight(weight: np.ndarray, norm: float) -> np.ndarray:
+    """Equation 6 of Lindroos et al. (2015) for the column WEIGHT: norm = Σ W_k times the mean weight, (row, corr).
+
+    The mean is over the channels that have a weight; rows without any get 0.
+    """
+    mean = np.empty((weight.shape[0], weight.shape[2]), np.float32)
+    kernels.mean_over_channels(weight, norm, mean)
+    return mean
 
 
 def parallel_hands(correlations: tuple[int, ...]) -> np.ndarray:

@@ -1,0 +1,68 @@
+# Two commands matter on a fresh machine: `make demo` and `make test`. Both need Python 3.11 and, the first time, a
+# network: they make the environment in .venv, install what requirements.lock pins, then the project itself.
+
+# python3.11 or a python3 that is one. To choose: make PYTHON=/path/to/python3.11 …
+PYTHON ?= $(shell for p in python3.11 python3 python; do \
+	if $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' >/dev/null 2>&1; then echo $$p; break; fi; done)
+# Only for `make lock`: the resolver uv, version 0.4 or later.
+UV ?= uv
+# Tests that run at once. One more needs about 2 GB of memory.
+JOBS ?= 2
+PYTEST_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+LOCKED := $(VENV)/.locked
+INSTALLED := $(VENV)/.installed
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test bench lint docs lock clean
+
+help: ## what can be made
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1	\2/' | expand -t 16
+
+install: $(INSTALLED) ## environment in .venv, with everything pinned and the project editable
+
+demo: install ## simulate a small data set and stack sources far below its noise; results in demo/
+	$(BIN)/uvstack demo --out demo
+
+test: install ## all tests; PYTEST_ARGS="-k beam" for some
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+
+bench: install ## every benchmark, one table each
+	@set -e; for script in scripts/bench_*.py; do \
+		test -f "$$script" || { echo "scripts/ holds no bench_*.py" >&2; exit 1; }; \
+		echo "== $$script"; $(BIN)/python "$$script"; done
+
+lint: install ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+docs: install ## documentation as pages, in site/
+	$(BIN)/mkdocs build --strict --quiet
+
+lock: ## pin all of setup.cfg again; pins that still fit stay. Anew: make lock LOCK_ARGS=--upgrade
+	$(UV) pip compile --python-version 3.11 --all-extras --no-header $(LOCK_ARGS) --output-file requirements.new setup.cfg
+	{ printf '%s\n' '# Every version of every package, for Python 3.11 on Linux (x86-64). Made by `make lock` from setup.cfg.' \
+		'# Complete: install it with `pip install --no-deps -r requirements.lock`.'; cat requirements.new; } > requirements.lock
+	rm requirements.new
+
+clean: ## remove what was built and the caches, not .venv
+	rm -rf build dist site demo bench *.egg-info .pytest_cache .ruff_cache .mypy_cache casa-*.log
+	find uvstack simulate peel tests scripts -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# A failed or interrupted installation leaves no stamp, so the next run takes it up again.
+$(LOCKED): requirements.lock
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 found (looked for python3.11, python3, python): install it, or name it with make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "$(PYTHON) is not Python 3.11, which the pinned packages need" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' || { echo "This Python cannot make environments: on Debian, apt-get install python3.11-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
+	@touch $@
+
+# A new top-level package changes what the editable installation points at.
+$(INSTALLED): $(LOCKED) setup.cfg pyproject.toml uvstack/_version.py $(wildcard */__init__.py)
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,64 @@
+"""Slow and plain versions of the formulas, with constants of their own; nothing of the package is imported.
+
+Sign: V = Σ_k A_k S_k exp(+2πi ν/c (u l_k + v m_k + w (n_k − 1))). There is no 1/n: the flux density of a point source is
+∫ I dΩ, and dΩ = dl dm / n.
+"""
+
+import numpy as np
+
+LIGHT = 299_792_458.0
+
+
+def cosines(ra, dec, ra0, dec0):
+    """(l, m, n) of one direction seen from a phase centre, rad: Thompson, Moran & Swenson (2017), chapter 3."""
+    l = np.cos(dec) * np.sin(ra - ra0)
+    m = np.sin(dec) * np.cos(dec0) - np.cos(dec) * np.sin(dec0) * np.cos(ra - ra0)
+    n = np.sin(dec) * np.sin(dec0) + np.cos(dec) * np.cos(dec0) * np.cos(ra - ra0)
+    return l, m, n
+
+
+def phasor(uvw, frequency, ra, dec, ra0, dec0):
+    """exp(+2πi ν/c (u l + v m + w (n − 1))) of one direction, (row, chan) complex128."""
+    l, m, n = cosines(ra, dec, ra0, dec0)
+    path = uvw[:, 0] * l + uvw[:, 1] * m + uvw[:, 2] * (n - 1.0)
+    return np.exp(2j * np.pi * np.outer(path, np.asarray(frequency)) / LIGHT)
+
+
+def predict(uvw, frequency, sources, ra0, dec0, beam=None):
+    """Visibilities (row, chan) of point sources [(ra, dec, flux) …]; beam(l, m, frequency) gives A (chan,), or None."""
+    vis = np.zeros((len(uvw), len(frequency)), complex)
+    for ra, dec, flux in sources:
+        l, m, _ = cosines(ra, dec, ra0, dec0)
+        power = 1.0 if beam is None else beam(l, m, np.asarray(frequency))
+        vis += power * flux * phasor(uvw, frequency, ra, dec, ra0, dec0)
+    return vis
+
+
+def gaussian_beam(fwhm, reference_frequency):
+    """A(l, m, ν) = exp(−4 ln2 (θ ν / (fwhm ν₀))²) as a function."""
+
+    def power(l, m, frequency):
+        theta = np.arcsin(np.hypot(l, m))
+        return np.exp(-4 * np.log(2) * (theta * frequency / (fwhm * reference_frequency)) ** 2)
+
+    return power
+
+
+def stack(vis, uvw, frequency, positions, ra0, dec0, weights=None, beam=None):
+    """Equation 5 of Lindroos et al. (2015): the stacked (row, chan) of visibilities (row, chan), and Σ W_k.
+
+    positions [(ra, dec) …], weights W_k (pos,), beam as in `predict`.
+    """
+    weights = np.ones(len(positions)) if weights is None else weights
+    total = np.zeros(vis.shape, complex)
+    for (ra, dec), weight in zip(positions, weights, strict=True):
+        l, m, _ = cosines(ra, dec, ra0, dec0)
+        power = 1.0 if beam is None else beam(l, m, np.asarray(frequency))
+        total += weight / power * phasor(uvw, frequency, ra, dec, ra0, dec0).conj()
+    return vis * total / np.sum(weights), float(np.sum(weights))
+
+
+def weighted_mean(stacks):
+    """Flux of [(stacked (row, chan), Σ W_k, data weight), …]: mean of the real part with the weights of equation 6."""
+    value = sum(np.sum(weight * norm * vis.real) for vis, norm, weight in stacks)
+    return value / sum(np.sum(weight * norm * np.ones(vis.shape)) for vis, norm, weight in stacks)
