@@ -4,8 +4,9 @@
 # python3.11 or a python3 that is one. To choose: make PYTHON=/path/to/python3.11 …
 PYTHON ?= $(shell for p in python3.11 python3 python; do \
 	if $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' >/dev/null 2>&1; then echo $$p; break; fi; done)
-# Only for `make lock`: the resolver uv, version 0.4 or later.
+# Only for `make lock`: the resolver uv.
 UV ?= uv
+LOCK_ARGS ?=
 # Tests that run at once. One more needs about 2 GB of memory.
 JOBS ?= 2
 PYTEST_ARGS ?=
@@ -44,10 +45,8 @@ docs: install ## documentation as pages, in site/
 	$(BIN)/mkdocs build --strict --quiet
 
 lock: ## pin all of setup.cfg again; pins that still fit stay. Anew: make lock LOCK_ARGS=--upgrade
-	$(UV) pip compile --python-version 3.11 --all-extras --no-header $(LOCK_ARGS) --output-file requirements.new setup.cfg
-	{ printf '%s\n' '# Every version of every package, for Python 3.11 on Linux (x86-64). Made by `make lock` from setup.cfg.' \
-		'# Complete: install it with `pip install --no-deps -r requirements.lock`.'; cat requirements.new; } > requirements.lock
-	rm requirements.new
+	$(UV) pip compile --quiet --python-version 3.11 --all-extras --custom-compile-command "make lock" $(LOCK_ARGS) \
+		--output-file requirements.lock setup.cfg
 
 clean: ## remove what was built and the caches, not .venv
 	rm -rf build dist site demo bench *.egg-info .pytest_cache .ruff_cache .mypy_cache casa-*.log

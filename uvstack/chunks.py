@@ -102,8 +102,12 @@ def _map_threads(function, job, chunks, consume, threads):
         in_order.put(index, function(job, chunk))
 
     graph = {("chunk", i): (work,) for i in range(len(chunks))}
-    with threadpool_limits(limits=1):
-        dask.threaded.get(graph, list(graph), num_workers=threads or CPU_COUNT)
+    try:
+        with threadpool_limits(limits=1):
+            dask.threaded.get(graph, list(graph), num_workers=threads or CPU_COUNT)
+    finally:
+        # After an error or an interrupt dask leaves running threads to themselves: they must not reach a closed output.
+        in_order.close()
 
 
 def _map_cluster(function, job, chunks, consume, client):
@@ -138,10 +142,17 @@ class _InOrder:
     """Hands results on in the order of their numbers."""
 
     def __init__(self, consume):
-        self._consume, self._next, self._held, self._lock = consume, 0, {}, threading.Lock()
+        self._consume, self._next, self._held, self._lock, self._closed = consume, 0, {}, threading.Lock(), False
+
+    def close(self):
+        """Wait for a result that is being handed on; those that come later are dropped."""
+        with self._lock:
+            self._closed = True
 
     def put(self, index, result):
         with self._lock:
+            if self._closed:
+                return
             self._held[index] = result
             while self._next in self._held:
                 self._consume(self._next, self._held.pop(self._next))

@@ -19,6 +19,8 @@ from uvstack.records import DataDescription, Field, Partition, RowBlock, Selecti
 
 #: Rows of the scalar columns that are looked at together when rows are counted.
 _SCAN_ROWS = 1_000_000
+#: Columns that may hold weights, the best first.
+_WEIGHTS = ("WEIGHT_SPECTRUM", "WEIGHT", "SIGMA")
 _REQUIRED = ("ANTENNA1", "ANTENNA2", "DATA_DESC_ID", "FIELD_ID", "TIME", "UVW")
 
 
@@ -122,9 +124,7 @@ def _read_data_descriptions(path: str) -> tuple[DataDescription, ...]:
 def _find_weight_source(path: str, columns: tuple[str, ...], n_rows: int) -> str:
     """The first of the weight columns that is there and not zero everywhere."""
     with open_table(path) as table:
-        for name in ("WEIGHT_SPECTRUM", "WEIGHT", "SIGMA"):
-            if name not in columns or not n_rows or table.read_cell(name, 0) is None:
-                continue
+        for name in (name for name in _WEIGHTS if name in columns):
             for start in range(0, n_rows, 10_000):
                 for row in _sample(start, min(start + 10_000, n_rows)):
                     value = table.read_cell(name, row)
@@ -150,12 +150,14 @@ def parse_column(expression: str, structure: Structure) -> tuple[str, str | None
     if match is None:
         raise ColumnError(f"column {expression!r} cannot be read; wanted a name such as DATA, or DATA-MODEL_DATA")
     names = [name for name in match.groups() if name]
+    if not structure.n_rows:
+        raise MeasurementSetError(f"{structure.path}: the set has no rows; nothing can be read from it")
     with open_table(structure.path) as table:
         description = table.description()
         available = [
             name for name in structure.columns
             if description[name]["valueType"] in ("complex", "dcomplex")
-            and table.n_rows and table.read_cell(name, 0) is not None
+            and table.read_cell(name, 0) is not None
         ]
     for name in names:
         if name not in available:
@@ -247,9 +249,12 @@ def _read_partition(structure, table, rows, field, description, antennas, column
             f"{structure.path}: data description {description} announces {expected} channels and correlations, "
             f"but {column[0]} holds {vis.shape[1:]} and FLAG {flag.shape[1:]}")
     weight = _read_weight(structure, table, rows, vis.shape)
+    uvw = _read(table, "UVW", rows)
+    # A visibility of no known baseline is as bad as one of no known value, and is counted with those.
+    vis[~np.isfinite(uvw).all(axis=1)] = np.nan
     return Partition(
         structure.fields[field], structure.data_descriptions[description], rows,
-        _read(table, "UVW", rows), *antennas, _read(table, "TIME", rows),
+        uvw, *antennas, _read(table, "TIME", rows),
         vis, flag, flag_row, weight)
 
 
@@ -261,15 +266,21 @@ def _read(table, column: str, rows: np.ndarray) -> np.ndarray:
 
 
 def _read_weight(structure: Structure, table, rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Weights (row, chan, corr) float32 from the set's weight source; 0 where it has none."""
+    """Weights (row, chan, corr) float32 from the set's weight source, or the next where these rows lack it."""
     source = structure.weight_source
+    if source != "none":
+        later = _WEIGHTS[_WEIGHTS.index(source):]
+        source = next((name for name in later if name in structure.columns and table.read_cell(name, int(rows[0])) is not None), "none")
     if source == "none":
         return np.ones(shape, np.float32)
     values = _read(table, source, rows).astype(np.float32, copy=False)
+    wanted = shape if source == "WEIGHT_SPECTRUM" else (shape[0], shape[2])
+    if values.shape != wanted:
+        raise MeasurementSetError(f"{structure.path}: cells of {source} are {values.shape[1:]}, those of the data {shape[1:]} (channels, correlations)")
     if source == "WEIGHT_SPECTRUM":
         return np.ascontiguousarray(values)
     if source == "SIGMA":
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", over="ignore"):
             values = np.where(values > 0, values, np.inf).astype(np.float32) ** -2
     return np.ascontiguousarray(np.broadcast_to(values[:, None, :], shape))
 

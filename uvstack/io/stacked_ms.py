@@ -49,12 +49,16 @@ class StackedMS:
         self.n_rows = n_rows
         shapes = {d.shape for structure in structures for d in structure.data_descriptions}
         self._table = create_main_table(self.path, n_rows, shapes, weight_spectrum=weight_spectrum)
-        self._offsets = self._join_subtables(structures)
-        self._write_field(field, name)
-        for name in _EMPTY:
-            create_subtable(self.path, name).close()
-        for name in SUBTABLES:
-            self._table.set_keyword(name, f"Table: {self.path}/{name}")
+        try:
+            self._offsets = self._join_subtables(structures)
+            self._write_field(field, name)
+            for name in _EMPTY:
+                create_subtable(self.path, name).close()
+            for name in SUBTABLES:
+                self._table.set_keyword(name, f"Table: {self.path}/{name}")
+        except BaseException:
+            self.close()
+            raise
 
     def write(self, start: int, set_index: int, columns: dict[str, np.ndarray]) -> None:
         """Set rows from `start` on; ids in the columns are those of the input numbered `set_index`."""
@@ -66,8 +70,10 @@ class StackedMS:
             self._table.write(name, values, start)
 
     def close(self) -> None:
-        """Write what is buffered."""
-        self._table.close()
+        """Write what is buffered; a second time does nothing."""
+        table, self._table = self._table, None
+        if table is not None:
+            table.close()
 
     def _join_subtables(self, structures: tuple[Structure, ...]) -> list[dict[str, int]]:
         offsets = []

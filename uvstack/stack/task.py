@@ -32,7 +32,7 @@ from uvstack.errors import (
 from uvstack.image.dirty import combine_hands, dirty_image
 from uvstack.image.noise import interpolated, local_noise
 from uvstack.io.beams import read_primary_beam
-from uvstack.io.fits import read_image
+from uvstack.io.fits import read_image, write_stamp
 from uvstack.io.ms import parse_column, read_block, read_rows, read_structure, scan_rows
 from uvstack.io.ms_columns import PASSED_ON
 from uvstack.io.output import check_output, write_text, written_whole
@@ -44,6 +44,8 @@ from uvstack.sky.coordinates import to_frame
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import PrimaryBeam
 from uvstack.stack.plan import PositionWeights, StackJob, look_at, parse_weights, pointing_plan, position_weight
+from uvstack.stack.plot import bootstrap_figure, profile_figure, stamp_figure
+from uvstack.stack.report import render_page
 from uvstack.stack.result import StackResult, Stamp
 from uvstack.stack.sums import W, StackSums, mean_and_error
 from uvstack.stack.uv_stack import stack_partition
@@ -158,7 +160,8 @@ def stack(
     structures = tuple(read_structure(path) for path in _paths(ms))
     if out is not None:
         # Before the slow part; the size is checked once the rows are known.
-        check_output(out, overwrite, inputs=tuple(s.path for s in structures))
+        files_read = [str(path) for path in (positions, noise_image) if isinstance(path, str | Path)]
+        check_output(out, overwrite, inputs=(*(s.path for s in structures), *files_read))
     sources = read_positions(positions, columns=columns, frame=frame, unit=unit)
     if "list" in terms and sources.weight is None:
         raise PositionsError(f"{sources.source}: weights={weights!r} wants a column of weights, and the list has none")
@@ -407,14 +410,15 @@ def _open_outputs(files: contextlib.ExitStack, job: StackJob, chunks, out, overw
     copies = job.n_subsets if job.facets is not None else 1
     n_rows = sum(block.n for _, block in chunks)
     widest = max(d.spw.frequency.size * len(d.correlations) for s in job.structures for d in s.data_descriptions)
-    n_bytes = n_rows * copies * (widest * 9 + 200) * len(suffixes)
+    n_bytes = n_rows * copies * (widest * (13 if job.weight_spectrum else 9) + 200) * len(suffixes)
     set_index, field_id = next(iter(fields))
     outputs = []
     for suffix in suffixes:
         path = check_output(_output_path(out, suffix), overwrite, n_bytes, tuple(s.path for s in job.structures))
         partial = files.enter_context(written_whole(path))
-        outputs.append(StackedMS(partial, job.structures, n_rows * copies, job.structures[set_index].fields[field_id],
-                                 f"stack {suffix}".strip(), job.weight_spectrum))
+        outputs.append(files.enter_context(contextlib.closing(StackedMS(
+            partial, job.structures, n_rows * copies, job.structures[set_index].fields[field_id],
+            f"stack {suffix}".strip(), job.weight_spectrum))))
     return outputs
 
 
@@ -566,3 +570,32 @@ def _command() -> str:
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv and sys.argv[0] else "python"
 
 
+
+
+def write_report(result: StackResult, folder: str | Path, *, bins: int = 20, stamp_size: int = 64, truth: float | None = None) -> Path:
+    """Write result.json, the uv profile (ECSV, PNG), the stamp (FITS, PNG) and index.html to a folder; path of the page.
+
+    Parameters
+    ----------
+    result : StackResult
+    folder : str or Path
+        Made where it does not exist; files of these names in it are replaced.
+    bins : int
+        Of the uv profile.
+    stamp_size : int
+        Pixels across the stamp.
+    truth : float, optional
+        True flux, Jy, to be shown beside the result.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp = image_of_stack(result, stamp_size, None)
+    save_result(result, folder / "result.json")
+    save_figure(profile_figure(result, bins), folder / "uv_profile.png")
+    save_figure(stamp_figure(stamp), folder / "stamp.png")
+    if result.bootstrap is not None:
+        save_figure(bootstrap_figure(result), folder / "bootstrap.png")
+    for name, image in (("stamp", stamp.brightness), ("psf", stamp.psf)):
+        write_stamp(folder / f"{name}.fits", image, stamp.cell, stamp.ra, stamp.dec, {"OBJECT": result.name, "ORIGIN": f"uvstack {__version__}"})
+    write_text(folder / "index.html", render_page(result, stamp, bins, truth))
+    return folder / "index.html"

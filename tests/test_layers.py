@@ -1,0 +1,238 @@
+"""The layout: which file may import which, and how large files and functions may grow. Read from the source alone.
+
+A rule that is broken is named with file and line. Where the code shows a better place for a rule, change the tables
+below and say so in the commit.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+FAMILIES = {"stack", "fit", "joint", "epochs", "extract"}
+#: Modules at the top of `uvstack`, and what of `uvstack` each may import.
+TOP = {
+    "_version": set(),
+    "constants": set(),
+    "errors": set(),
+    "records": {"constants", "errors"},
+    "chunks": {"errors"},
+}
+#: What of `uvstack` the files of each folder may import besides their own folder.
+BELOW = {"_version", "constants", "errors", "records"}
+FOLDERS = {
+    "sky": BELOW,
+    "io": BELOW | {"sky"},
+    "uv": BELOW | {"sky"},
+    "image": BELOW | {"sky", "uv"},
+    **{family: BELOW | {"sky", "uv", "image"} for family in FAMILIES},
+    "cli": BELOW | {"chunks", "sky", "io", "uv", "image"} | FAMILIES,
+}
+#: Opening files and spreading work over chunks: for tasks, the command line and the two packages beside `uvstack`.
+TASK_ONLY = {"io", "chunks"}
+#: Packages beside `uvstack` and what of it they may not import; its command line would close a circle.
+BESIDE = {"simulate": {"cli"}, "peel": {"cli"}}
+#: Optional or slow to import: only inside the function that needs them.
+HEAVY = {
+    "casacore", "casaconfig", "casadata", "casatasks", "casatools", "daskms", "quartical", "distributed", "regions",
+    "radio_beam", "reproject", "astroquery", "flask", "emcee", "matplotlib"}  # fmt: skip
+KERNELS_MAY_IMPORT = {"math", "numpy", "numba", "uvstack.constants"}
+FORBIDDEN_NAMES = {"util", "utils", "helper", "helpers", "misc", "common"}
+MOST_LINES_OF_FILE = 600
+#: Statements of a function, from below its docstring to its end. The aim is 40.
+MOST_LINES_OF_FUNCTION = 60
+
+
+def violations(path: str, source: str) -> list[str]:
+    """Broken rules as "path:line: what"; `path` is relative to the repository, with forward slashes."""
+    where = PurePosixPath(path)
+    tree = ast.parse(source, path)
+    found = [(1, text) for text in _name_violations(where)]
+    found += _size_violations(where, source, tree)
+    for line, module, lazy in _imports(tree):
+        found += [(line, text) for text in _import_violations(where, module, lazy)]
+    return [f"{path}:{line}: {text}" for line, text in sorted(set(found))]
+
+
+def _name_violations(where: PurePosixPath) -> Iterator[str]:
+    for name in (*where.parts[:-1], where.stem):
+        if name in FORBIDDEN_NAMES:
+            yield f"the name {name!r} says nothing; name the idea that is in it"
+    if where.parts[0] == "uvstack":
+        folder = where.parts[1] if len(where.parts) > 2 else where.stem
+        if folder not in (FOLDERS if len(where.parts) > 2 else {*TOP, "__init__", "__main__"}):
+            yield f"{folder!r} has no place in the layout; give it one in the tables of tests/test_layers.py"
+
+
+def _size_violations(where: PurePosixPath, source: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
+    if where.parts[0] == "tests":
+        return
+    n_lines = len(source.splitlines())
+    if n_lines > MOST_LINES_OF_FILE:
+        yield n_lines, f"{n_lines} lines; a file has at most {MOST_LINES_OF_FILE}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+            length = body[-1].end_lineno - body[0].lineno + 1 if body else 0
+            if length > MOST_LINES_OF_FUNCTION:
+                yield node.lineno, f"{node.name} has {length} lines of statements; at most {MOST_LINES_OF_FUNCTION}"
+
+
+def _imports(tree: ast.AST) -> Iterator[tuple[int, str, bool]]:
+    """Line, full name of what is imported (leading dots for a relative one), whether inside a function."""
+    inside = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name, id(node) in inside
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            for alias in node.names:
+                yield node.lineno, f"{module}.{alias.name}", id(node) in inside
+
+
+def _import_violations(where: PurePosixPath, module: str, lazy: bool) -> Iterator[str]:
+    package, _, rest = module.partition(".")
+    home = where.parts[0]
+    if module.startswith("."):
+        yield "a relative import; write the full name"
+        return
+    if home in ("tests", "scripts"):
+        if where.name == "oracles.py" and package in ("uvstack", *BESIDE):
+            yield f"imports {module}: an oracle that uses the code it judges proves nothing"
+        return
+    if where.name == "kernels.py" and not _begins_with_any(module, KERNELS_MAY_IMPORT) and package != "__future__":
+        yield f"imports {module}: kernels are numba on arrays alone ({', '.join(sorted(KERNELS_MAY_IMPORT))})"
+    if package in HEAVY and not lazy:
+        yield f"imports {package} where the module is loaded; import it inside the function that needs it"
+    if package in BESIDE and package != home:
+        if home in BESIDE:
+            yield f"imports {module}: {' and '.join(BESIDE)} never import each other"
+        elif where.parts[:2] != ("uvstack", "cli"):
+            yield f"imports {module}: nothing in uvstack but its command line does"
+        elif not lazy:
+            yield f"imports {module} where the module is loaded; import it inside the command that needs it"
+    if package == "uvstack":
+        yield from _uvstack_violations(where, module, rest.partition(".")[0])
+
+
+def _uvstack_violations(where: PurePosixPath, module: str, layer: str) -> Iterator[str]:
+    """Imports of a layer of `uvstack` (a folder, a module at its top, or a public name) from a file of ours."""
+    if where.parts[0] in BESIDE:
+        if layer in BESIDE[where.parts[0]]:
+            yield f"imports {module}: {where.parts[0]} stands beside the command line, which imports it"
+        return
+    if len(where.parts) == 2:
+        allowed = set(TOP) | FAMILIES if where.stem in ("__init__", "__main__") else TOP.get(where.stem, set())
+        if layer not in allowed:
+            yield f"imports {module}: {where.stem}.py may import {_list(allowed)}"
+        return
+    folder = where.parts[1]
+    if layer == folder:
+        return
+    if layer in TASK_ONLY and (where.name == "task.py" and folder in FAMILIES or folder == "cli"):
+        return
+    if layer not in FOLDERS and layer not in TOP:
+        if folder != "cli":
+            yield f"imports {module}: the public names are for users; import from the module that defines it"
+    elif folder in FAMILIES and layer in FAMILIES:
+        yield f"imports {module}: the families {', '.join(sorted(FAMILIES))} never import each other"
+    elif layer in TASK_ONLY:
+        yield f"imports {module}: {layer} is for task.py, cli, simulate and peel alone"
+    elif layer not in FOLDERS.get(folder, set()):
+        yield f"imports {module}: {folder} stands above {layer} or has nothing to do with it; it may import " + _list(
+            FOLDERS.get(folder, set())
+        )
+
+
+def _begins_with_any(module: str, names: set[str]) -> bool:
+    return any(module == name or module.startswith(name + ".") for name in names)
+
+
+def _list(names: set[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing of uvstack"
+
+
+def our_files() -> list[str]:
+    """Every Python file of ours, relative to the repository."""
+    folders = ("uvstack", *BESIDE, "tests", "scripts")
+    return sorted(file.relative_to(ROOT).as_posix() for folder in folders for file in (ROOT / folder).rglob("*.py"))
+
+
+def test_the_tree_keeps_the_rules():
+    files = our_files()
+    assert "uvstack/stack/task.py" in files
+    found = [text for file in files for text in violations(file, (ROOT / file).read_text(encoding="utf-8"))]
+    assert not found, "\n" + "\n".join(found)
+
+
+BAD = [
+    ("uvstack/sky/beam.py", "import numpy\nfrom uvstack.uv.phase import phase_factor\n", 2, "uvstack.uv.phase"),
+    ("uvstack/sky/beam.py", "from uvstack import uv\n", 1, "sky stands above uv"),
+    ("uvstack/sky/beam.py", "def f():\n    import uvstack.image.dirty\n", 2, "uvstack.image.dirty"),
+    ("uvstack/uv/grid.py", "from uvstack.image.dirty import dirty_image\n", 1, "uv stands above image"),
+    ("uvstack/uv/grid.py", "from uvstack.io.ms import read_block\n", 1, "io is for task.py"),
+    ("uvstack/image/clean.py", "from uvstack.chunks import map_chunks\n", 1, "chunks is for task.py"),
+    ("uvstack/image/task.py", "from uvstack.io import ms\n", 1, "io is for task.py"),
+    ("uvstack/stack/plan.py", "from uvstack.io.ms import read_block\n", 1, "io is for task.py"),
+    ("uvstack/fit/task.py", "from uvstack.stack.result import StackResult\n", 1, "never import each other"),
+    ("uvstack/fit/task.py", "from uvstack.cli.main import main\n", 1, "uvstack.cli.main"),
+    ("uvstack/fit/model.py", "from uvstack import StackResult\n", 1, "public names"),
+    ("uvstack/fit/model.py", "import uvstack\n", 1, "public names"),
+    ("uvstack/stack/task.py", "def f():\n    from simulate.tracks import antenna_uvw\n", 2, "but its command line"),
+    ("uvstack/cli/demo.py", "from simulate.tracks import antenna_uvw\n", 1, "inside the command"),
+    ("uvstack/cli/main.py", "from .stack import command\n", 1, "relative import"),
+    ("uvstack/cli/main.py", "from . import stack\n", 1, "relative import"),
+    ("uvstack/chunks.py", "from uvstack.records import Field\n", 1, "chunks.py may import errors"),
+    ("uvstack/errors.py", "from uvstack.constants import SPEED_OF_LIGHT\n", 1, "nothing of uvstack"),
+    ("uvstack/records.py", "from uvstack.sky.beam import Beam\n", 1, "uvstack.sky.beam"),
+    ("uvstack/__init__.py", "from uvstack.io.ms import read_block\n", 1, "__init__.py may import"),
+    ("uvstack/uv/kernels.py", "import numba\nfrom scipy import special\n", 2, "kernels are numba"),
+    ("uvstack/uv/kernels.py", "from uvstack.errors import UvstackError\n", 1, "kernels are numba"),
+    ("uvstack/io/casa.py", "import casatools\n", 1, "imports casatools where the module is loaded"),
+    ("uvstack/stack/plot.py", "from matplotlib.figure import Figure\n", 1, "matplotlib"),
+    ("simulate/tracks.py", "from peel.columns import add_column\n", 1, "never import each other"),
+    ("peel/driver.py", "def f():\n    import simulate.arrays\n", 2, "never import each other"),
+    ("peel/driver.py", "from uvstack.cli.main import main\n", 1, "beside the command line"),
+    ("uvstack/uv/utils.py", "", 1, "'utils' says nothing"),
+    ("simulate/common/noise.py", "", 1, "'common' says nothing"),
+    ("uvstack/plots/figure.py", "", 1, "'plots' has no place"),
+    ("uvstack/settings.py", "", 1, "'settings' has no place"),
+    ("uvstack/uv/grid.py", "x = 1\n" * 601, 601, "601 lines"),
+    ("peel/recipe.py", "\n\ndef long():\n" + "    x = 1\n" * 61, 3, "long has 61 lines"),
+    ("tests/oracles.py", "from uvstack.constants import SPEED_OF_LIGHT\n", 1, "proves nothing"),
+]
+
+
+@pytest.mark.parametrize(("path", "source", "line", "fragment"), BAD)
+def test_a_broken_rule_is_named_with_its_line(path, source, line, fragment):
+    found = violations(path, source)
+    assert len(found) == 1, found
+    assert found[0].startswith(f"{path}:{line}: ")
+    assert fragment in found[0]
+
+
+GOOD = [
+    ("uvstack/stack/task.py", "from uvstack.chunks import cluster\nfrom uvstack.io import ms\nimport uvstack.uv\n"),
+    ("uvstack/stack/result.py", "from uvstack.stack.sums import W\ndef f():\n    from uvstack.stack.task import g\n"),
+    ("uvstack/cli/demo.py", "import uvstack\ndef f():\n    from simulate.tracks import antenna_uvw\n"),
+    ("uvstack/image/dirty.py", "def f():\n    from ducc0.wgridder import vis2dirty\n"),
+    ("uvstack/io/tables.py", "from uvstack.sky import positions\ndef f():\n    from regions import Regions\n"),
+    ("uvstack/uv/kernels.py", "from __future__ import annotations\nimport numpy as np\nfrom numba import njit\n"),
+    ("simulate/tracks.py", "from uvstack.io.ms import read_block\nfrom simulate.arrays import vla_like\n"),
+    ("tests/test_phase.py", "import casatools\nfrom uvstack.uv import phase\n" + "x = 1\n" * 700),
+    ("peel/recipe.py", "def f():\n    '''What.\n" + "\n" * 200 + "    '''\n    return 1\n"),
+]
+
+
+@pytest.mark.parametrize(("path", "source"), GOOD)
+def test_what_the_rules_allow_passes(path, source):
+    assert violations(path, source) == []

@@ -1,0 +1,1 @@
+"""The command line: options become the keyword arguments of one task."""

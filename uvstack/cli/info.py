@@ -1,0 +1,18 @@
+"""`uvstack info`."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command(name="info")
+@click.argument("ms")
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
+def command(ms: str, as_json: bool) -> None:
+    """What MS holds: fields, spectral windows, correlations, columns, flags, uv range, suggested cell."""
+    import json
+
+    from uvstack.io.info import describe, format_description
+
+    found = describe(ms)
+    click.echo(json.dumps(found, indent=1) if as_json else format_description(found))

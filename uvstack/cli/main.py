@@ -1,0 +1,127 @@
+"""The command `uvstack`: its group, and what all commands share: errors in one line, warnings, logs, progress."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from uvstack._version import __version__
+from uvstack.errors import UvstackError, UvstackWarning
+
+#: Progress, warnings and errors; results go to standard output.
+console = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Angle(click.ParamType):
+    """An angle with a unit, such as 5arcmin; given on in rad."""
+
+    name = "angle"
+
+    def convert(self, value, param, ctx):
+        """Radians."""
+        from astropy import units as u
+
+        try:
+            angle = u.Quantity(value).to_value(u.rad) if not isinstance(value, float) else value
+        except (TypeError, ValueError):
+            self.fail(f"{value!r} is no angle; wanted a number with a unit, e.g. 5arcmin or 0.3arcsec", param, ctx)
+        return float(angle)
+
+
+class Commands(click.Group):
+    """A group whose commands are imported when they are called, in the order in which one uses them."""
+
+    _modules = {"info": "info", "stack": "stack", "demo": "demo"}
+
+    def list_commands(self, ctx):
+        """Names of the commands."""
+        return list(self._modules)
+
+    def get_command(self, ctx, cmd_name):
+        """The command of that name."""
+        import importlib
+
+        if cmd_name not in self._modules:
+            return None
+        return importlib.import_module(f"uvstack.cli.{self._modules[cmd_name]}").command
+
+    def resolve_command(self, ctx, args):
+        """As in click, with the nearest names where there is no such command."""
+        import difflib
+
+        close = difflib.get_close_matches(args[0], self._modules, n=1) if args else []
+        if args and args[0] not in self._modules and close:
+            ctx.fail(f"No such command {args[0]!r}; did you mean {close[0]!r}?")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(__version__, prog_name="uvstack")
+@click.option("-v", "--verbose", is_flag=True, help="Log what is decided on the way.")
+def group(verbose: bool) -> None:
+    """Average, fit, peel and combine interferometric data."""
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s",
+                        stream=sys.stderr)
+
+
+def main() -> None:
+    """Run the command line; an error of `uvstack` is one line and exit status 1."""
+    signal.signal(signal.SIGTERM, _terminate)
+    warnings.showwarning = _show_warning
+    warnings.simplefilter("always", UvstackWarning)
+    try:
+        group.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        console.print("[red]interrupted[/]: nothing half-written is left")
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except UvstackError as error:
+        console.print(f"[red]error[/]: {_escape(error)}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        console.print("[red]interrupted[/]: nothing half-written is left")
+        sys.exit(130)
+    except MemoryError:
+        console.print("[red]error[/]: out of memory: fewer --threads or --workers hold fewer chunks at once")
+        sys.exit(1)
+    except OSError as error:
+        console.print(f"[red]error[/]: {_escape(error)}")
+        sys.exit(1)
+
+
+def _terminate(*_) -> None:
+    raise KeyboardInterrupt
+
+
+def _escape(text) -> str:
+    from rich.markup import escape
+
+    return escape(str(text))
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    if issubclass(category, UvstackWarning):
+        console.print(f"[yellow]warning[/]: {_escape(message)}")
+    else:
+        logging.getLogger("py.warnings").info("%s", message)
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error while it is a terminal; yields a function of (done, in all)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,76 @@
+"""`uvstack stack`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from uvstack.cli.main import Angle, progress_bar
+
+
+@click.command(name="stack")
+@click.argument("ms", nargs=-1, required=True)
+@click.argument("positions")
+@click.option("--column", default="DATA", help="Data column, or a difference such as DATA-MODEL_DATA.")
+@click.option("--primary-beam", default="constant",
+              help="Preset (vla, evla, alma, alma-7m, meerkat, atca …), text (gaussian:30arcmin@1.4GHz, airy:25m,2.36m) or file.")
+@click.option("--pb-cutoff", default=0.1, help="Power of the primary beam below which a pointing leaves a position out.")
+@click.option("--weights", default="equal", help="equal, list, primary-beam, local-noise, or a product: list*primary-beam.")
+@click.option("--noise-image", help="FITS image for local-noise.")
+@click.option("--noise-kind", type=click.Choice(["corrected", "flat", "rms-corrected", "rms-flat"]), default="corrected",
+              help="The image: corrected for the primary beam or of flat noise; rms-: a map of the noise itself.")
+@click.option("--uvmin", help="Shortest baseline for the flux: 300m, 5km, 20klambda.")
+@click.option("--uvmax", help="Longest baseline for the flux.")
+@click.option("--field", help="Fields as in CASA: 0,3~5,NGC*.")
+@click.option("--spw", help="Spectral windows as in CASA: 0,2~3.")
+@click.option("--timerange", help="Times as in CASA: 2011/05/28/03:00:00~04:00:00.")
+@click.option("--out", type=click.Path(path_type=Path), help="Stacked measurement set.")
+@click.option("--no-ms", is_flag=True, help="Numbers, profile and stamp alone.")
+@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@click.option("--report", type=click.Path(path_type=Path),
+              help="Folder for JSON, uv profile, pictures and a page; default beside --out.")
+@click.option("--bins", default=20, help="Bins of the uv profile.")
+@click.option("--stamp", default=64, help="Pixels across the stamp.")
+@click.option("--stamp-cell", type=Angle(), help="Pixel of the stamp, e.g. 0.3arcsec; default a fifth of the resolution.")
+@click.option("--bootstrap", default=0, help="Resample the positions this often: an error with the variance of the sources.")
+@click.option("--seed", type=int, help="Seed of the bootstrap.")
+@click.option("--group-by", help="Column of the list: stack each of its values by itself as well.")
+@click.option("--reproject", is_flag=True, help="Turn (u,v,w) to each facet's tangent plane, for resolved sources in wide fields.")
+@click.option("--facet-size", type=Angle(), default="5arcmin", help="Side of a facet for --reproject.")
+@click.option("--frame", help="Frame of the list where it does not say: J2000, ICRS, B1950, GALACTIC …")
+@click.option("--unit", type=click.Choice(["auto", "deg", "rad"]), default="auto", help="Unit of plain numbers in the list.")
+@click.option("--columns", help="Columns of the list by name: ra=RA_X,dec=DEC_X,weight=W.")
+@click.option("--workers", type=int, help="Local processes instead of threads.")
+@click.option("--scheduler", help="Address of a dask scheduler.")
+@click.option("--threads", type=int, help="Local threads; default all processors.")
+def command(ms, positions, out, no_ms, report, bins, stamp, columns, overwrite, **options) -> None:
+    """Stack the visibilities of MS... at the positions of a list.
+
+    Prints the flux of the average source with its errors, and writes the stacked measurement set (--out), the uv profile,
+    the stamp and a report.
+    """
+    import uvstack
+    from uvstack.stack.report import print_summary
+    from uvstack.stack.task import write_report
+
+    if no_ms and out is not None:
+        raise click.UsageError("--no-ms and --out contradict each other: give one")
+    if not no_ms and out is None:
+        raise click.UsageError("say where the stacked measurement set goes with --out, or --no-ms for numbers alone")
+    with progress_bar("stacking") as progress:
+        result = uvstack.stack(list(ms), positions, out=out, columns=_mapping(columns), progress=progress, overwrite=overwrite,
+                               **{name: value for name, value in options.items() if value is not None})
+    click.echo(print_summary(result))
+    folder = report if report is not None else (out.with_name(f"{out.stem}-report") if out is not None else None)
+    if folder is not None:
+        click.echo(f"report       {write_report(result, folder, bins=bins, stamp_size=stamp)}")
+
+
+def _mapping(text: str | None) -> dict[str, str] | None:
+    if not text:
+        return None
+    pairs = [part.split("=", 1) for part in text.split(",")]
+    if any(len(pair) != 2 or not all(pair) for pair in pairs):
+        raise click.UsageError(f"--columns {text!r} cannot be read; wanted e.g. ra=RA_X,dec=DEC_X")
+    return {key.strip(): value.strip() for key, value in pairs}
