@@ -1,9 +1,11 @@
 # Two commands matter on a fresh machine: `make demo` and `make test`. Both need Python 3.11 and, the first time, a
 # network: they make the environment in .venv, install what requirements.lock pins, then the project itself.
 
-# python3.11 or a python3 that is one. To choose: make PYTHON=/path/to/python3.11 …
+# A Python 3.11 that can make environments (Debian keeps that apart, in python3.11-venv): python3.11, or a python3 that is
+# one. To choose: make PYTHON=/path/to/python3.11 …
+IS_USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))
 PYTHON ?= $(shell for p in python3.11 python3 python; do \
-	if $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' >/dev/null 2>&1; then echo $$p; break; fi; done)
+	if $$p -c '$(IS_USABLE)' >/dev/null 2>&1; then echo $$p; break; fi; done)
 # Only for `make lock`: the resolver uv.
 UV ?= uv
 LOCK_ARGS ?=
@@ -54,9 +56,9 @@ clean: ## remove what was built and the caches, not .venv
 
 # A failed or interrupted installation leaves no stamp, so the next run takes it up again.
 $(LOCKED): requirements.lock
-	@test -n "$(PYTHON)" || { echo "No Python 3.11 found (looked for python3.11, python3, python): install it, or name it with make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "$(PYTHON) is not Python 3.11, which the pinned packages need" >&2; exit 1; }
-	@$(PYTHON) -c 'import venv, ensurepip' || { echo "This Python cannot make environments: on Debian, apt-get install python3.11-venv" >&2; exit 1; }
+	@$(if $(PYTHON),$(PYTHON),false) -c '$(IS_USABLE)' 2>/dev/null || { echo "Wanted: Python 3.11 with venv and ensurepip;" \
+		"found: $(or $(PYTHON),none among python3.11 python3 python). Install it (on Debian: python3.11 and" \
+		"python3.11-venv), or name one with make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
 	@touch $@

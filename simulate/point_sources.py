@@ -1,8 +1,9 @@
 """A measurement set of point sources in noise: one pointing, one spectral window.
 
-V = Σ_k A(l_k, m_k, ν) S_k / n_k exp(+2πi ν/c (u l_k + v m_k + w (n_k − 1))), Lindroos et al. (2015), equation 1 with
-r_k = 0, plus Gaussian noise. The sum is the conjugate of the stack factor, so it is computed by the same code, and costs
-the same. Times are written in blocks: memory does not grow with the length of the observation.
+V = Σ_k A(l_k, m_k, ν) S_k exp(+2πi ν/c (u l_k + v m_k + w (n_k − 1))) plus Gaussian noise: Lindroos et al. (2015),
+equation 1 with r_k = 0 and without its 1/n_k, since a flux density is ∫ I dΩ and dΩ = dl dm / n. The sum is the conjugate
+of the stack factor, so it is computed by the same code, and costs the same. Times are written in blocks: memory does not
+grow with the length of the observation.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def _observe_block(job, block: tuple[int, int]) -> dict[str, np.ndarray]:
     times = np.repeat(time[start:stop], ant1.size)
     l, m, n_minus_1 = direction_cosines(sky.source_ra, sky.source_dec, sky.ra, sky.dec)
     beam = read_primary_beam(sky.primary_beam)(l, m, sky.frequency)
-    apparent = (beam * (sky.flux / (1 + n_minus_1))[:, None]).T
+    apparent = (beam * sky.flux[:, None]).T
     model = phase_factor(uvw, antenna1, antenna2, times, sky.frequency, np.stack([l, m, n_minus_1]), apparent)[0].conj()
     rng = np.random.default_rng([sky.seed, start])
     shape = (uvw.shape[0], sky.frequency.size, 2)

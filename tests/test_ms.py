@@ -48,6 +48,13 @@ def partitions(path, column="DATA", rows_per_block=10_000, **selection):
     return [p for block in blocks for p in read_block(structure, selected, block, parse_column(column, structure))]
 
 
+def hide_columns(path, *names):
+    """Columns that share a storage manager cannot be removed, but renamed."""
+    with table(str(path), readonly=False, ack=False) as main:
+        for name in names:
+            main.renamecol(name, f"NO_{name}")
+
+
 def arrays_of(partition):
     names = ("rows", "uvw", "antenna1", "antenna2", "time", "vis", "flag", "flag_row", "weight")
     return {name: getattr(partition, name) for name in names}
@@ -272,8 +279,7 @@ def test_flags_are_read_and_may_be_absent(tmp_path, tables):
     (part,) = partitions(path)
     np.testing.assert_array_equal(part.flag, flag)
     np.testing.assert_array_equal(part.flag_row, flag_row)
-    with table(str(path), readonly=False, ack=False) as main:
-        main.removecols(["FLAG", "FLAG_ROW"])
+    hide_columns(path, "FLAG", "FLAG_ROW")
     (part,) = partitions(path)
     assert not part.flag.any()
     assert not part.flag_row.any()
@@ -640,7 +646,7 @@ def test_inputs_without_optional_subtables_and_columns_do(tmp_path, tables):
     with table(str(path), readonly=False, ack=False) as main:
         for name in ("PROCESSOR", "STATE", "HISTORY", "FLAG_CMD", "POINTING"):
             main.removekeyword(name)
-        main.removecols(["TIME_CENTROID", "EXPOSURE", "PROCESSOR_ID"])
+    hide_columns(path, "TIME_CENTROID", "EXPOSURE", "PROCESSOR_ID")
     for name in ("PROCESSOR", "STATE", "HISTORY", "FLAG_CMD", "POINTING"):
         shutil.rmtree(path / name)
     out = uvstack.stack(path, at(SOURCE), out=tmp_path / "out.ms").ms

@@ -333,4 +333,6 @@ def _axes_reversed(column: dict) -> dict:
 
 
 def _row_first(values: Any) -> np.ndarray:
-    return np.ascontiguousarray(np.asarray(values).T)
+    array = np.ascontiguousarray(np.asarray(values).T)
+    # The table tool widens the integers of measurement sets, which are all of 32 bits.
+    return array.astype(np.int32) if array.dtype == np.int64 else array

@@ -282,7 +282,8 @@ def _read_weight(structure: Structure, table, rows: np.ndarray, shape: tuple[int
     if source == "SIGMA":
         with np.errstate(divide="ignore", over="ignore"):
             values = np.where(values > 0, values, np.inf).astype(np.float32) ** -2
-    return np.ascontiguousarray(np.broadcast_to(values[:, None, :], shape))
+    # A copy even where nothing is repeated: the flags are written into it.
+    return np.broadcast_to(values[:, None, :], shape).copy()
 
 
 def read_rows(structure: Structure, column: str, rows: np.ndarray) -> np.ndarray:

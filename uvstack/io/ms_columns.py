@@ -1,10 +1,12 @@
 """Columns of measurement sets that this project writes, and how casacore stores them.
 
 After the MeasurementSet definition version 2.0 (Kemball & Wieringa 2000). A column is given as type and number of axes;
-"double3" is a fixed axis of three.
+"double3" is a fixed axis of three. casacore refuses a subtable whose units or fixed shapes differ from the definition.
 """
 
 from __future__ import annotations
+
+import numpy as np
 
 from uvstack.io.casa import create_table
 
@@ -85,12 +87,13 @@ def create_main_table(path: str, n_rows: int, shapes: set[tuple[int, int]], data
 _DIRECTION = {"QuantumUnits": ["rad", "rad"], "MEASINFO": {"type": "direction", "Ref": "J2000"}}
 _FREQUENCY = {"QuantumUnits": ["Hz"], "MEASINFO": {"type": "frequency", "VarRefCol": "MEAS_FREQ_REF",
               "TabRefTypes": ["REST", "LSRK", "LSRD", "BARY", "GEO", "TOPO", "GALACTO", "LGROUP", "CMB", "Undefined"],
-              "TabRefCodes": [0, 1, 2, 3, 4, 5, 6, 7, 8, 64]}}
+              "TabRefCodes": np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 64], np.uint32)}}
 _HZ = {"QuantumUnits": ["Hz"]}
 _POSITION = {"QuantumUnits": ["m", "m", "m"], "MEASINFO": {"type": "position", "Ref": "ITRF"}}
 _METRES = {"QuantumUnits": ["m", "m", "m"]}
 _METRE = {"QuantumUnits": ["m"]}
-_RADIANS = {"QuantumUnits": ["rad", "rad"]}
+_RADIANS = {"QuantumUnits": ["rad"]}
+_KELVIN = {"QuantumUnits": ["K"]}
 _EPOCHS = {"QuantumUnits": ["s"], "MEASINFO": {"type": "epoch", "Ref": "UTC"}}
 
 #: Required subtables: column → (type, axes, keywords).
@@ -117,7 +120,7 @@ SUBTABLES: dict[str, dict[str, tuple]] = {
         "ORIGIN": ("string",), "OBJECT_ID": ("int",), "APPLICATION": ("string",), "CLI_COMMAND": ("string", 1),
         "APP_PARAMS": ("string", 1)},
     "OBSERVATION": {
-        "TELESCOPE_NAME": ("string",), "TIME_RANGE": ("double", 1, _EPOCHS), "OBSERVER": ("string",),
+        "TELESCOPE_NAME": ("string",), "TIME_RANGE": ("double2", 1, _EPOCHS), "OBSERVER": ("string",),
         "LOG": ("string", 1), "SCHEDULE_TYPE": ("string",), "SCHEDULE": ("string", 1), "PROJECT": ("string",),
         "RELEASE_DATE": ("double", 0, _TIME), "FLAG_ROW": ("boolean",)},
     "POINTING": {
@@ -133,7 +136,7 @@ SUBTABLES: dict[str, dict[str, tuple]] = {
         "NET_SIDEBAND": ("int",), "IF_CONV_CHAIN": ("int",), "FREQ_GROUP": ("int",), "FREQ_GROUP_NAME": ("string",),
         "FLAG_ROW": ("boolean",)},
     "STATE": {
-        "SIG": ("boolean",), "REF": ("boolean",), "CAL": ("double",), "LOAD": ("double",), "SUB_SCAN": ("int",),
+        "SIG": ("boolean",), "REF": ("boolean",), "CAL": ("double", 0, _KELVIN), "LOAD": ("double", 0, _KELVIN), "SUB_SCAN": ("int",),
         "OBS_MODE": ("string",), "FLAG_ROW": ("boolean",)},
 }
 
@@ -143,8 +146,8 @@ def create_subtable(path: str, name: str, n_rows: int = 0):
     columns = {}
     for column, specification in SUBTABLES[name].items():
         kind, n_dim, keywords = (*specification, 0, None)[:3]
-        shape = [3] if kind == "double3" else None
-        columns[column] = _column(kind.rstrip("3"), n_dim, keywords, shape)
+        shape = [int(kind[-1])] if kind[-1].isdigit() else None
+        columns[column] = _column(kind.rstrip("23"), n_dim, keywords, shape)
     table = create_table(f"{path}/{name}", columns, {}, n_rows)
     table.set_info({"type": "", "subType": "", "readme": ""})
     return table

@@ -47,7 +47,8 @@ def create_measurement_set(path: str | Path, observation: Observation, n_rows: i
                            data_columns: tuple[str, ...] = ("DATA",), weight_spectrum: bool = False):
     """Main table of a new measurement set with all its subtables, open for writing.
 
-    The caller writes the columns of the main table and closes it. `path` must not exist.
+    The caller writes the columns of the main table and closes it. `path` must not exist. Spectral windows stand in the
+    order of their ids; without gaps between these an id is a row.
     """
     path = str(path)
     shapes = {d.shape for d in observation.data_descriptions}
@@ -65,10 +66,11 @@ def create_measurement_set(path: str | Path, observation: Observation, n_rows: i
     }
     spws = {d.spw.id: d.spw for d in observation.data_descriptions}
     products = sorted({d.correlations for d in observation.data_descriptions})
-    rows["SPECTRAL_WINDOW"] = [_spectral_window_row(spws[i]) for i in sorted(spws)]
+    spw_ids = sorted(spws)
+    rows["SPECTRAL_WINDOW"] = [_spectral_window_row(spws[i]) for i in spw_ids]
     rows["POLARIZATION"] = [_polarization_row(product) for product in products]
     rows["DATA_DESCRIPTION"] = [
-        {"SPECTRAL_WINDOW_ID": d.spw.id, "POLARIZATION_ID": products.index(d.correlations), "FLAG_ROW": False}
+        {"SPECTRAL_WINDOW_ID": spw_ids.index(d.spw.id), "POLARIZATION_ID": products.index(d.correlations), "FLAG_ROW": False}
         for d in observation.data_descriptions]
     for name in SUBTABLES:
         with create_subtable(path, name, len(rows.get(name, []))) as subtable:

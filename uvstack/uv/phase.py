@@ -66,7 +66,7 @@ def phase_factor(
 
     Notes
     -----
-    Lindroos et al. (2015), equation 5. The sum over positions of conj(F) with c = A S / n is equation 1 for point sources.
+    Lindroos et al. (2015), equation 5. With c = A S, conj(F) is the model of point sources of equation 1.
     """
     lmn = np.ascontiguousarray(lmn, dtype=np.float64)
     coefficient = np.ascontiguousarray(coefficient, dtype=np.float32)
