@@ -161,7 +161,7 @@ def _write(path: Path, recipe: Recipe, visibilities: Callable) -> Path:
     fields = tuple(Field(i, f"field{i}", recipe.frame, ra, dec) for i, (ra, dec) in enumerate(recipe.fields))
     observation = Observation(
         recipe.telescope, tuple(f"{recipe.antenna_prefix}{i:02d}" for i in range(recipe.n_ant)), itrf,
-        np.full(recipe.n_ant, 25.0), fields, descriptions, (float(rows["TIME"].min()), float(rows["TIME"].max())))
+        np.full(recipe.n_ant, 25.0), fields, descriptions, (recipe.first_time, recipe.first_time + INTEGRATION * max(recipe.n_times - 1, 0)))
     n = rows["row"].size
     table = create_measurement_set(path, observation, n, tuple(recipe.data_columns), "WEIGHT_SPECTRUM" in recipe.weights)
     integers = {name: 0 for name in (

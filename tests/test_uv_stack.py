@@ -65,7 +65,7 @@ def test_equation_6_two_pointings(tmp_path):
     sources = [(*p, s) for p, s in fluxes.items()]
     cut = lambda l, m, nu: np.where(np.hypot(l, m) < 30 * ARCMIN, 1.0, 0.0) * np.ones(nu.size)  # noqa: E731
     ms = make_ms(tmp_path / "a.ms", fields=fields, sources=sources, beam=cut, n_ant=20, n_times=12, scale=1.0)
-    table = Table({"angle": [0.0, 29.0, 30.0] * u.arcmin, "power": [1.0, 1.0, 0.0]})
+    table = Table({"angle": [0.0, 10.0, 20.0, 29.0] * u.arcmin, "power": [1.0, 1.0, 1.0, 1.0]})
     table.write(tmp_path / "beam.ecsv")
     from uvstack.io.beams import read_radial_table
 

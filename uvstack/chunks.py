@@ -71,7 +71,7 @@ def map_chunks(function: Callable, job: Any, chunks: Sequence[Any], consume: Cal
     function : callable
         At module level, so that it can be sent to other processes.
     job : object
-        What all chunks share; sent to each worker once.
+        What all chunks share; sent to the workers once, not with every chunk.
     chunks : sequence
     consume : callable
         Runs in this process, never twice at once.
@@ -115,7 +115,8 @@ def _map_cluster(function, job, chunks, consume, client):
     from distributed.scheduler import KilledWorker
 
     in_order = _InOrder(consume)
-    shared = client.scatter(job, broadcast=True)
+    # A task, not scattered data: dask makes it again where the worker that held it died.
+    shared = client.submit(_same, job, pure=False)
     waiting = iter(enumerate(chunks))
     ahead = max(len(client.scheduler_info()["workers"]), 1) * _AHEAD
     index_of: dict[Any, int] = {}
@@ -136,6 +137,10 @@ def _map_cluster(function, job, chunks, consume, client):
                 pool.add(following)
     except KilledWorker as error:
         raise SchedulerError(f"workers died {_RETRIES} times on the same chunk; it may not fit their memory: {error}") from error
+
+
+def _same(job):
+    return job
 
 
 class _InOrder:

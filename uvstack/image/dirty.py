@@ -36,9 +36,13 @@ def dirty_image(uvw: np.ndarray, frequency: np.ndarray, vis: np.ndarray, weight:
     """
     from ducc0.wgridder import vis2dirty
 
+    # ducc0 wants rising frequencies and finite (u, v, w); rows without the latter have weight 0.
+    rising = slice(None) if (np.diff(frequency) > 0).all() else np.argsort(frequency)
+    uvw = np.where(np.isfinite(uvw).all(axis=1, keepdims=True), uvw, 0.0)
     image = vis2dirty(
-        uvw=np.ascontiguousarray(uvw, np.float64), freq=np.ascontiguousarray(frequency, np.float64),
-        vis=np.ascontiguousarray(vis, np.complex64), wgt=np.ascontiguousarray(weight, np.float32), npix_x=size, npix_y=size,
+        uvw=np.ascontiguousarray(uvw, np.float64), freq=np.ascontiguousarray(frequency[rising], np.float64),
+        vis=np.ascontiguousarray(vis[:, rising], np.complex64), wgt=np.ascontiguousarray(weight[:, rising], np.float32),
+        npix_x=size, npix_y=size,
         pixsize_x=cell, pixsize_y=cell, epsilon=1e-5, do_wgridding=True, nthreads=threads, divide_by_n=False,
         flip_u=False, flip_v=True, flip_w=False, double_precision_accumulation=True)
     return image.T.astype(np.float64)

@@ -9,6 +9,7 @@ casacore keeps one copy of an open table in a process and is not safe with threa
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import importlib.util
 import os
@@ -99,9 +100,16 @@ def locked(method):
             try:
                 return method(self, *args, **kwargs)
             except RuntimeError as error:
+                if not self._readonly:
+                    _keep_for_ever(self._table)
                 raise _in_our_words(error, self._path, self._readonly) from error
 
     return run
+
+
+def _keep_for_ever(table: Any) -> None:
+    """Never destroy a table that could not be written: casacore would write once more, fail and abort the process."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(table))
 
 
 class CasacoreTable:
@@ -212,7 +220,7 @@ class CasatoolsTable:
     """A table opened with the table tool of casatools, whose arrays have the row last."""
 
     def __init__(self, tool, path: str, readonly: bool):
-        self._tool, self._path, self._readonly = tool, path, readonly
+        self._table, self._path, self._readonly = tool, path, readonly
 
     @classmethod
     def open(cls, path: str, readonly: bool) -> CasatoolsTable:
@@ -239,29 +247,29 @@ class CasatoolsTable:
     @locked
     def close(self) -> None:
         """Write what is buffered and close."""
-        self._tool.close()
+        self._table.close()
 
     @property
     @locked
     def n_rows(self) -> int:
         """Number of rows."""
-        return int(self._tool.nrows())
+        return int(self._table.nrows())
 
     @property
     @locked
     def columns(self) -> list[str]:
         """Names of the columns."""
-        return list(self._tool.colnames())
+        return list(self._table.colnames())
 
     @locked
     def read(self, column: str, start: int = 0, n: int = -1) -> np.ndarray:
         """Rows start … start + n − 1 of a column, (row, …); n = −1 is to the end. Cells must have one shape."""
-        return _row_first(self._tool.getcol(column, start, n))
+        return _row_first(self._table.getcol(column, start, n))
 
     @locked
     def read_rows(self, column: str, rows: np.ndarray) -> np.ndarray:
         """Values of a column at the given rows, (row, …)."""
-        selected = self._tool.selectrows([int(row) for row in rows])
+        selected = self._table.selectrows([int(row) for row in rows])
         try:
             return _row_first(selected.getcol(column))
         finally:
@@ -270,57 +278,57 @@ class CasatoolsTable:
     @locked
     def read_cell(self, column: str, row: int) -> Any:
         """Value of one cell; None where the cell of an array column is empty."""
-        if not self._tool.iscelldefined(column, row):
+        if not self._table.iscelldefined(column, row):
             return None
-        value = self._tool.getcell(column, row)
+        value = self._table.getcell(column, row)
         return np.ascontiguousarray(value.T) if isinstance(value, np.ndarray) else value
 
     @locked
     def write(self, column: str, values: Any, start: int = 0) -> None:
         """Set the cells of a column from row `start` on, (row, …)."""
         values = np.asarray(values)
-        self._tool.putcol(column, np.asfortranarray(values.T), start, values.shape[0])
+        self._table.putcol(column, np.asfortranarray(values.T), start, values.shape[0])
 
     @locked
     def write_cell(self, column: str, row: int, value: Any) -> None:
         """Set one cell."""
-        self._tool.putcell(column, row, value.T if isinstance(value, np.ndarray) else value)
+        self._table.putcell(column, row, value.T if isinstance(value, np.ndarray) else value)
 
     @locked
     def add_rows(self, n: int) -> None:
         """Append rows."""
-        self._tool.addrows(n)
+        self._table.addrows(n)
 
     @locked
     def keywords(self, column: str | None = None) -> dict:
         """Keywords of the table or of a column."""
-        return self._tool.getcolkeywords(column) if column else self._tool.getkeywords()
+        return self._table.getcolkeywords(column) if column else self._table.getkeywords()
 
     @locked
     def set_keyword(self, name: str, value: Any) -> None:
         """Set a keyword of the table; "Table: PATH" links a subtable."""
-        self._tool.putkeyword(name, value)
+        self._table.putkeyword(name, value)
 
     @locked
     def set_column_reference(self, column: str, frame: str) -> None:
         """Set the reference frame of a column of directions."""
-        measure = self._tool.getcolkeyword(column, "MEASINFO")
-        self._tool.putcolkeyword(column, "MEASINFO", measure | {"Ref": frame})
+        measure = self._table.getcolkeyword(column, "MEASINFO")
+        self._table.putcolkeyword(column, "MEASINFO", measure | {"Ref": frame})
 
     @locked
     def set_info(self, info: dict) -> None:
         """Set type, subType and readme of the table."""
-        self._tool.putinfo(info)
+        self._table.putinfo(info)
 
     @locked
     def description(self) -> dict:
         """Descriptions of the columns, as `create_table` takes them."""
-        return self._tool.getdesc()
+        return self._table.getdesc()
 
     @locked
     def copy_to(self, path: str | Path, with_rows: bool = True) -> None:
         """Copy the table to a new one, deep, with its rows or empty."""
-        copied = self._tool.copy(str(path), deep=True, valuecopy=True, norows=not with_rows, returnobject=True)
+        copied = self._table.copy(str(path), deep=True, valuecopy=True, norows=not with_rows, returnobject=True)
         copied.close()
 
 

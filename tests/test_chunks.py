@@ -1,0 +1,82 @@
+"""Threads, processes and a cluster give the same numbers to the last bit, also when a worker dies."""
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from factories import ARCMIN, at, make_ms, offset, read
+
+import uvstack
+from uvstack.chunks import cluster, map_chunks
+from uvstack.errors import SchedulerError
+
+# dask.distributed leaves sockets to be collected when its processes end.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore:.*port.*:UserWarning")
+
+
+def add_and_die_once(job, chunk):
+    """job["add"] + chunk; the first process that gets chunk 3 is killed as the kernel would."""
+    mark = Path(job["mark"])
+    if chunk == 3 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return job["add"] + chunk
+
+
+def always_fails(job, chunk):
+    """An error of the function itself."""
+    raise ValueError(f"chunk {chunk}")
+
+
+def test_results_arrive_in_order_on_threads():
+    seen = []
+    map_chunks(lambda job, chunk: chunk, None, list(range(50)), lambda i, r: seen.append((i, r)), threads=4)
+    assert seen == [(i, i) for i in range(50)]
+
+
+def test_a_worker_that_dies_changes_nothing(tmp_path):
+    for workers in (1, 2):
+        mark, seen = tmp_path / f"died{workers}", []
+        with cluster(workers=workers) as client:
+            map_chunks(add_and_die_once, {"add": 10, "mark": str(mark)}, list(range(12)), lambda i, r: seen.append((i, r)), client)
+        assert mark.exists()
+        assert seen == [(i, 10 + i) for i in range(12)]
+
+
+def test_processes_and_a_scheduler_give_the_same_set(tmp_path, monkeypatch):
+    rng = np.random.default_rng(1)
+    positions = at(*(offset(*rng.uniform(-5 * ARCMIN, 5 * ARCMIN, 2)) for _ in range(10)))
+    ms = make_ms(tmp_path / "a.ms", sources=[(*offset(ARCMIN, 0), 1.0)], noise=1.0, n_ant=10, n_times=10)
+    import sys
+
+    monkeypatch.setattr(sys.modules["uvstack.stack.task"], "VISIBILITIES_PER_CHUNK", 700)
+    options = {"bootstrap": 20, "seed": 2}
+    threads = uvstack.stack(ms, positions, out=tmp_path / "t.ms", **options)
+    processes = uvstack.stack(ms, positions, out=tmp_path / "p.ms", workers=2, **options)
+    with cluster(workers=2) as client:
+        address = client.scheduler_info()["address"]
+        connected = uvstack.stack(ms, positions, scheduler=address, **options)
+    assert threads.flux == processes.flux == connected.flux
+    assert threads.flux_error == processes.flux_error
+    assert np.array_equal(threads.bootstrap, processes.bootstrap)
+    for column in ("DATA", "WEIGHT", "UVW", "TIME", "ANTENNA1", "FLAG"):
+        assert np.array_equal(read(tmp_path / "t.ms", column), read(tmp_path / "p.ms", column))
+
+
+def test_an_error_in_a_chunk_is_that_error(tmp_path):
+    with pytest.raises(ValueError, match="chunk 0"):
+        map_chunks(always_fails, None, [0], lambda i, r: None)
+    with cluster(workers=1) as client, pytest.raises(ValueError, match="chunk 0"):
+        map_chunks(always_fails, None, [0], lambda i, r: None, client)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"workers": 0}, "wanted 1 or more"),
+    ({"workers": 1, "scheduler": "tcp://127.0.0.1:1"}, "both given"),
+    ({"scheduler": "tcp://127.0.0.1:1"}, "no dask scheduler answers"),
+    ({"scheduler": "nonsense://x"}, "no dask scheduler answers")])
+def test_bad_clusters(options, message):
+    with pytest.raises(SchedulerError, match=message), cluster(**options):
+        pass
