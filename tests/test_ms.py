@@ -176,14 +176,14 @@ def check_ramp(parts, n_selected):
         assert (np.diff(p.rows) > 0).all()
 
 
-@pytest.mark.parametrize("rows_per_block", [1, 7, 37, 10_000])
+@pytest.mark.parametrize("rows_per_block", [1, 37, 10_000])
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_no_value_leaves_its_row(tmp_path, tables, shuffle, rows_per_block):
     path = make_ramp_ms(
-        tmp_path / "a.ms", n_ant=4, n_times=5, shuffle=shuffle, fields=[CENTRE, offset(0, 0.01), offset(0.01, 0)],
+        tmp_path / "a.ms", n_ant=4, n_times=3, shuffle=shuffle, fields=[CENTRE, offset(0, 0.01)],
         spws=[Spw(n=3), Spw(1.5e9, n=5)], descriptions=[(1, (RR, LL)), (0, (XX, XY, YX, YY)), (0, (RR, LL))])
     parts = partitions(path, rows_per_block=rows_per_block)
-    check_ramp(parts, 5 * 3 * 3 * 6)
+    check_ramp(parts, 3 * 2 * 3 * 6)
     columns = {name: read(path, name) for name in ("FIELD_ID", "DATA_DESC_ID", "ANTENNA1", "ANTENNA2", "TIME", "UVW")}
     for p in parts:
         np.testing.assert_array_equal(columns["FIELD_ID"][p.rows], p.field.id)

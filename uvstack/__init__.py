@@ -12,8 +12,43 @@ Visibilities are (row, chan, corr), images (band, corr, m, l) with l decreasing 
 and radians inside; a size is a FWHM, a position angle runs from north through east.
 """
 
+import sys as _sys
+import types as _types
+from typing import TYPE_CHECKING
+
 from uvstack._version import __version__
-from uvstack.stack.result import StackResult
-from uvstack.stack.task import stack
+
+if TYPE_CHECKING:
+    from uvstack.stack.result import StackResult
+    from uvstack.stack.task import stack
 
 __all__ = ["StackResult", "__version__", "stack"]
+
+
+class _Package(_types.ModuleType):
+    """The package, with public names loaded when first used: `import uvstack` alone costs nothing.
+
+    `uvstack.stack` is the function although a folder has the same name; modules in the folder are imported as
+    `from uvstack.stack.task import …`.
+    """
+
+    @property
+    def stack(self):
+        """The function `uvstack.stack.task.stack`."""
+        from uvstack.stack.task import stack
+
+        return stack
+
+    @stack.setter
+    def stack(self, module):
+        """The import system offers the folder here; the function stays."""
+
+    @property
+    def StackResult(self):  # noqa: N802
+        """The class `uvstack.stack.result.StackResult`."""
+        from uvstack.stack.result import StackResult
+
+        return StackResult
+
+
+_sys.modules[__name__].__class__ = _Package

@@ -50,16 +50,17 @@ def command(ms, positions, out, no_ms, report, bins, stamp, columns, overwrite, 
     Prints the flux of the average source with its errors, and writes the stacked measurement set (--out), the uv profile,
     the stamp and a report.
     """
-    import uvstack
-    from uvstack.stack.report import print_summary
-    from uvstack.stack.task import write_report
-
     if no_ms and out is not None:
         raise click.UsageError("--no-ms and --out contradict each other: give one")
     if not no_ms and out is None:
         raise click.UsageError("say where the stacked measurement set goes with --out, or --no-ms for numbers alone")
+    names = _mapping(columns)
+    import uvstack
+    from uvstack.stack.report import print_summary
+    from uvstack.stack.task import write_report
+
     with progress_bar("stacking") as progress:
-        result = uvstack.stack(list(ms), positions, out=out, columns=_mapping(columns), progress=progress, overwrite=overwrite,
+        result = uvstack.stack(list(ms), positions, out=out, columns=names, progress=progress, overwrite=overwrite,
                                **{name: value for name, value in options.items() if value is not None})
     click.echo(print_summary(result))
     folder = report if report is not None else (out.with_name(f"{out.stem}-report") if out is not None else None)

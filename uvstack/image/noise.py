@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import map_coordinates
 
 
 def local_noise(image: np.ndarray, x: np.ndarray, y: np.ndarray, stamp: int, mask_radius: float) -> np.ndarray:
@@ -43,4 +42,6 @@ def local_noise(image: np.ndarray, x: np.ndarray, y: np.ndarray, stamp: int, mas
 
 def interpolated(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Bilinear value of an image at pixel coordinates, (pos,); NaN outside."""
+    from scipy.ndimage import map_coordinates
+
     return map_coordinates(image, [y, x], order=1, mode="constant", cval=np.nan)

@@ -101,22 +101,27 @@ def locked(method):
                 return method(self, *args, **kwargs)
             except RuntimeError as error:
                 if not self._readonly:
-                    _keep_for_ever(self._table)
+                    self._abandon()
                 raise _in_our_words(error, self._path, self._readonly) from error
 
     return run
 
 
-def _keep_for_ever(table: Any) -> None:
-    """Never destroy a table that could not be written: casacore would write once more, fail and abort the process."""
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(table))
-
-
-class CasacoreTable:
-    """A table opened with python-casacore."""
+class _Abandonable:
+    """What both back ends do with a table that could not be written."""
 
     def __init__(self, table, path: str, readonly: bool):
-        self._table, self._path, self._readonly = table, path, readonly
+        self._table, self._path, self._readonly, self._abandoned = table, path, readonly, False
+
+    def _abandon(self) -> None:
+        """Never close nor destroy the table: casacore would write once more, fail again and abort the process."""
+        if not self._abandoned:
+            self._abandoned = True
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._table))
+
+
+class CasacoreTable(_Abandonable):
+    """A table opened with python-casacore."""
 
     @classmethod
     def open(cls, path: str, readonly: bool) -> CasacoreTable:
@@ -138,7 +143,12 @@ class CasacoreTable:
 
     @locked
     def close(self) -> None:
-        """Write what is buffered and close."""
+        """Write what is buffered and close; nothing where writing has failed before."""
+        if self._abandoned:
+            return
+        if not self._readonly:
+            # An error here is reported, one in closing is not.
+            self._table.flush()
         self._table.close()
 
     @property
@@ -216,11 +226,8 @@ class CasacoreTable:
         self._table.copy(str(path), deep=True, valuecopy=True, copynorows=not with_rows).close()
 
 
-class CasatoolsTable:
+class CasatoolsTable(_Abandonable):
     """A table opened with the table tool of casatools, whose arrays have the row last."""
-
-    def __init__(self, tool, path: str, readonly: bool):
-        self._table, self._path, self._readonly = tool, path, readonly
 
     @classmethod
     def open(cls, path: str, readonly: bool) -> CasatoolsTable:
@@ -246,7 +253,12 @@ class CasatoolsTable:
 
     @locked
     def close(self) -> None:
-        """Write what is buffered and close."""
+        """Write what is buffered and close; nothing where writing has failed before."""
+        if self._abandoned:
+            return
+        if not self._readonly:
+            # An error here is reported, one in closing is not.
+            self._table.flush()
         self._table.close()
 
     @property

@@ -26,12 +26,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib import resources
+from typing import Any
 
 import numpy as np
 from astropy import units as u
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special
-from scipy.interpolate import CubicSpline
 
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import PrimaryBeamError
@@ -326,7 +325,7 @@ class RadialTable(_RadialBeam):
     power: NDArray[np.float64]
     reference_frequency: float
     source: str = "radial profile"
-    _spline: CubicSpline = field(init=False)
+    _spline: Any = field(init=False)
 
     def __post_init__(self) -> None:
         _require_positive("a tabulated beam", reference_frequency=self.reference_frequency)
@@ -346,6 +345,8 @@ class RadialTable(_RadialBeam):
         for name, array in (("angle", angle), ("power", power)):
             array.setflags(write=False)
             object.__setattr__(self, name, array)
+        from scipy.interpolate import CubicSpline
+
         object.__setattr__(self, "_spline", CubicSpline(angle, power, bc_type=((1, 0.0), "not-a-knot")))
 
     def describe(self) -> str:
@@ -475,7 +476,9 @@ def _half_power_angle(beam: PrimaryBeam, frequency: NDArray, east: int, north: i
     if below[0] == 0:
         raise PrimaryBeamError(f"{beam.describe()}: the beam is below half power on its axis")
     outer = radius[below[0]]
-    root = optimize.brentq(lambda r: excess(r)[0], radius[below[0] - 1], outer, xtol=1e-14, rtol=1e-12)
+    from scipy.optimize import brentq
+
+    root = brentq(lambda r: excess(r)[0], radius[below[0] - 1], outer, xtol=1e-14, rtol=1e-12)
     if abs(excess(root)[0]) > 1e-6:  # the bracket has closed on a jump
         raise PrimaryBeamError(f"{beam.describe()}: the beam ends before it falls to half power; use a wider one")
     return math.asin(root)
@@ -484,7 +487,9 @@ def _half_power_angle(beam: PrimaryBeam, frequency: NDArray, east: int, north: i
 def _jinc(x: NDArray) -> NDArray:
     """2 J1(x) / x, 1 at 0."""
     safe = np.where(x == 0.0, 1.0, x)
-    return np.where(x == 0.0, 1.0, 2.0 * special.j1(safe) / safe)
+    from scipy.special import j1
+
+    return np.where(x == 0.0, 1.0, 2.0 * j1(safe) / safe)
 
 
 def _first_positive_root(coefficients: NDArray) -> NDArray:

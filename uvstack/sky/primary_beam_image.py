@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from uvstack.errors import PrimaryBeamError
 from uvstack.sky.primary_beam import (
@@ -150,10 +149,14 @@ class BeamImage(PrimaryBeam):
     @staticmethod
     def _look_up(spline: NDArray, pixel: NDArray) -> NDArray:
         """Value of a spline at pixels (2, pos), in the order (y, x)."""
-        return ndimage.map_coordinates(spline, pixel, order=3, mode="mirror", prefilter=False)
+        from scipy.ndimage import map_coordinates
+
+        return map_coordinates(spline, pixel, order=3, mode="mirror", prefilter=False)
 
 
 def _spline_coefficients(plane: NDArray, blank: NDArray) -> NDArray:
+    from scipy import ndimage
+
     if blank.all():
         raise PrimaryBeamError("a beam image holds a plane without a single finite pixel; leave it out")
     if blank.any():

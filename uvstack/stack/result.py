@@ -172,12 +172,12 @@ class StackResult:
         deviates; the suggestion is the upper edge of the last such bin. A resolved source deviates too: look.
         """
         profile = self.uv_profile(bins)
-        profile = profile[profile["count"] > 0]
+        profile = profile[(profile["count"] > 0) & (profile["re_error"].value > 0)]
         re, error = profile["re"].to_value(u.Jy), profile["re_error"].to_value(u.Jy)
         suggestion = None
         for i in range(len(profile) // 2):
             rest = slice(i + 1, None)
-            weight = 1 / np.maximum(error[rest], 1e-300) ** 2
+            weight = error[rest] ** -2.0
             mean, mean_error = np.average(re[rest], weights=weight), weight.sum() ** -0.5
             if abs(re[i] - mean) > _DEVIANT * np.hypot(error[i], mean_error):
                 suggestion = float(profile["uv_max"][i].to_value(u.m))
