@@ -8,9 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from uvstack.io.output import write_text
-
 from simulate.point_sources import PointSourceField, observe_point_sources
+from uvstack.io.output import write_text
 
 _N_SOURCES = 1500
 _FLUX = 2.5e-6

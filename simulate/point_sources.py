@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from simulate.arrays import vla_like
+from simulate.tracks import antenna_uvw
 from uvstack.chunks import map_chunks
 from uvstack.io.beams import read_primary_beam
 from uvstack.io.new_ms import Observation, create_measurement_set
@@ -21,9 +23,6 @@ from uvstack.io.output import check_output, written_whole
 from uvstack.records import DataDescription, Field, SpectralWindow
 from uvstack.sky.coordinates import direction_cosines
 from uvstack.uv.phase import phase_factor
-
-from simulate.arrays import vla_like
-from simulate.tracks import antenna_uvw
 
 #: Visibilities (row × chan) that a block holds.
 _VISIBILITIES_PER_BLOCK = 1_000_000

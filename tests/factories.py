@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import oracles
 from astropy.coordinates import SkyCoord
 
+import oracles
 from simulate.arrays import vla_like
 from simulate.tracks import antenna_uvw
 from uvstack.io.casa import open_table
@@ -75,6 +75,9 @@ class Recipe:
         All hold the same visibilities.
     shuffle : bool
         Rows in random order, so that fields and data descriptions interleave.
+    jitter : float
+        Standard deviation of what is added to (u, v, w) of every row, m, before the sources are predicted: then a
+        baseline is no difference of two antennas, as after averaging that depends on the baseline.
     """
 
     fields: Sequence[tuple[float, float]] = (CENTRE,)
@@ -94,6 +97,7 @@ class Recipe:
     weights: dict = field(default_factory=lambda: {"WEIGHT": 1.0, "SIGMA": 1.0})
     data_columns: Sequence[str] = ("DATA",)
     shuffle: bool = False
+    jitter: float = 0.0
     telescope: str = "VLA"
     antenna_prefix: str = "VA"
     first_time: float = FIRST_TIME
@@ -146,6 +150,7 @@ def _rows(recipe: Recipe, itrf: np.ndarray, n_descriptions: int) -> dict[str, np
         "ANTENNA1": ant1[baseline], "ANTENNA2": ant2[baseline], "FIELD_ID": field_id, "DATA_DESC_ID": description,
         "TIME": recipe.first_time + elapsed[time], "SCAN_NUMBER": field_id + 1}
     columns["UVW"] = coordinate[field_id, time, columns["ANTENNA2"]] - coordinate[field_id, time, columns["ANTENNA1"]]
+    columns["UVW"] += recipe.jitter * np.random.default_rng(recipe.seed).standard_normal((time.size, 3))
     if recipe.shuffle:
         order = np.random.default_rng(recipe.seed).permutation(time.size)
         columns = {name: values[order] for name, values in columns.items()}
@@ -161,7 +166,7 @@ def _write(path: Path, recipe: Recipe, visibilities: Callable) -> Path:
     fields = tuple(Field(i, f"field{i}", recipe.frame, ra, dec) for i, (ra, dec) in enumerate(recipe.fields))
     observation = Observation(
         recipe.telescope, tuple(f"{recipe.antenna_prefix}{i:02d}" for i in range(recipe.n_ant)), itrf,
-        np.full(recipe.n_ant, 25.0), fields, descriptions, (recipe.first_time, recipe.first_time + INTEGRATION * max(recipe.n_times - 1, 0)))
+        np.full(recipe.n_ant, 25.0), fields, descriptions, (recipe.first_time, recipe.first_time + INTEGRATION * recipe.n_times))
     n = rows["row"].size
     table = create_measurement_set(path, observation, n, tuple(recipe.data_columns), "WEIGHT_SPECTRUM" in recipe.weights)
     integers = {name: 0 for name in (

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from factories import ARCMIN, at, make_ms, offset, read
 
 import uvstack
+from factories import ARCMIN, at, make_ms, offset, read
 from uvstack.chunks import cluster, map_chunks
 from uvstack.errors import SchedulerError
 
@@ -40,7 +40,8 @@ def test_a_worker_that_dies_changes_nothing(tmp_path):
     for workers in (1, 2):
         mark, seen = tmp_path / f"died{workers}", []
         with cluster(workers=workers) as client:
-            map_chunks(add_and_die_once, {"add": 10, "mark": str(mark)}, list(range(12)), lambda i, r: seen.append((i, r)), client)
+            map_chunks(add_and_die_once, {"add": 10, "mark": str(mark)}, list(range(12)),
+                       lambda i, r, seen=seen: seen.append((i, r)), client)
         assert mark.exists()
         assert seen == [(i, 10 + i) for i in range(12)]
 

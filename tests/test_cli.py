@@ -9,8 +9,8 @@ import pytest
 from astropy.io import fits
 from astropy.table import QTable
 from click.testing import CliRunner
-from factories import ARCMIN, edit, make_ms, offset, read
 
+from factories import ARCMIN, edit, make_ms, offset, read
 from uvstack.cli.main import group
 from uvstack.errors import DroppedPositionsWarning
 
@@ -23,8 +23,8 @@ def survey(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli")
     rng = np.random.default_rng(1)
     positions = [offset(*rng.uniform(-5 * ARCMIN, 5 * ARCMIN, 2)) for _ in range(N)]
-    ms = make_ms(folder / "survey.ms", sources=[(*p, 1.0) for p in positions], noise=0.5, data_columns=("DATA", "MODEL_DATA"), n_ant=10,
-                 n_times=10)
+    make_ms(folder / "survey.ms", sources=[(*p, 1.0) for p in positions], noise=0.5, data_columns=("DATA", "MODEL_DATA"),
+            n_ant=10, n_times=10)
     rows = "".join(f"{np.rad2deg(a):.9f},{np.rad2deg(d):.9f},{k + 1},{'ab'[k % 2]}\n" for k, (a, d) in enumerate(positions))
     (folder / "positions.csv").write_text("ra,dec,w,kind\n" + rows)
     return folder

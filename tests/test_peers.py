@@ -6,9 +6,9 @@ import subprocess
 import numpy as np
 import pytest
 from astropy.io import fits
-from factories import ARCMIN, at, make_ms, offset
 
 import uvstack
+from factories import ARCMIN, at, make_ms, offset
 
 SIZE, CELL = 128, 0.5
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from oracles import LIGHT
 from simulate.arrays import vla_like
 from simulate.tracks import antenna_uvw
-from oracles import LIGHT
+from uvstack.uv.grid import expansion
 from uvstack.uv.phase import phase_factor, position_sums
 
 RNG = np.random.default_rng(5)
@@ -24,10 +25,15 @@ def vla_rows(n_times=3, n_stations=9, hours=2.0):
     return uvw, np.tile(first, n_times), np.tile(second, n_times), np.repeat(np.arange(n_times) * 10.0, first.size)
 
 
-def sky(n, radius=np.deg2rad(15 / 60)):
+def sky(n, radius=15 / 60 * np.pi / 180):
     """l, m, n − 1 (3, pos) uniform in a square of that half width."""
     l, m = RNG.uniform(-radius, radius, (2, n))
     return np.stack([l, m, -(l * l + m * m) / (1 + np.sqrt(1 - l * l - m * m))])
+
+
+def beam_like(lmn):
+    """1/A(ν) of a Gaussian beam of 20′ at 1.4 GHz, (chan, pos): what stacking asks for, from 1 to some 100."""
+    return np.exp(4 * np.log(2) * (lmn[0] ** 2 + lmn[1] ** 2) / np.deg2rad(20 / 60) ** 2 * (FREQUENCY[:, None] / 1.4e9) ** 2)
 
 
 def oracle(uvw, frequency, lmn, coefficient):
@@ -47,7 +53,8 @@ def relative_error(found, wanted):
 def test_factor_equals_float64_sum(method):
     uvw, ant1, ant2, time = vla_rows()
     assert 30e3 < np.hypot(uvw[:, 0], uvw[:, 1]).max() < 40e3
-    lmn, coefficient = sky(900), RNG.uniform(1, 10, (10, 900))
+    lmn = sky(900)
+    coefficient = beam_like(lmn)
     found = phase_factor(uvw, ant1, ant2, time, FREQUENCY, lmn, coefficient, method=method)
     wanted = oracle(uvw, FREQUENCY, lmn, coefficient)
     assert relative_error(found[0], wanted) < TOLERANCE
@@ -147,7 +154,8 @@ def test_nothing_and_one(n_rows, n_positions):
 @pytest.mark.parametrize("method", ["antenna", "direct"])
 def test_position_sums_are_the_transpose(method):
     uvw, ant1, ant2, time = vla_rows(n_times=2)
-    lmn, coefficient = sky(1500), RNG.uniform(1, 10, (10, 1500))
+    lmn = sky(1500)
+    coefficient = beam_like(lmn)
     value = (RNG.normal(size=(time.size, 10)) + 1j * RNG.normal(size=(time.size, 10))).astype(np.complex64)
     value[RNG.random(value.shape) < 0.2] = 0
     found = position_sums(uvw, ant1, ant2, time, FREQUENCY, lmn, coefficient, value, method=method)
@@ -161,6 +169,48 @@ def test_position_sums_are_the_transpose(method):
     assert np.sum(value * factor).real == pytest.approx(found.sum(), abs=1e-4 * wanted.std() * np.sqrt(1500))
 
 
+def far_corner(n):
+    """n positions in a box of 3′ whose centre is 15′ off axis: a small grid, but the full slope of the w term."""
+    l, m = RNG.uniform(-1, 1, (2, n)) * np.deg2rad(1.5 / 60) + np.deg2rad([[12 / 60], [-9 / 60]])
+    return np.stack([l, m, -(l * l + m * m) / (1 + np.sqrt(1 - l * l - m * m))])
+
+
+def test_grid_gives_the_same_factor_and_sums():
+    uvw, ant1, ant2, time = vla_rows()
+    lmn = far_corner(3000)
+    coefficient = beam_like(lmn)
+    first = np.array([0, 1000, 3000])
+    found = phase_factor(uvw, ant1, ant2, time, FREQUENCY, lmn, coefficient, first, method="grid")
+    for i in (0, 1):
+        part = slice(first[i], first[i + 1])
+        assert relative_error(found[i], oracle(uvw, FREQUENCY, lmn[:, part], coefficient[:, part])) < TOLERANCE
+    value = (RNG.normal(size=(time.size, 10)) + 1j * RNG.normal(size=(time.size, 10))).astype(np.complex64)
+    sums = position_sums(uvw, ant1, ant2, time, FREQUENCY, lmn, coefficient, value, method="grid")
+    wanted = position_sums(uvw, ant1, ant2, time, FREQUENCY, lmn, coefficient, value, method="direct")
+    assert np.abs(sums - wanted).std() < TOLERANCE * wanted.std()
+
+
+def test_grid_is_chosen_for_many_positions_alone(monkeypatch):
+    from uvstack.uv import phase
+
+    used = []
+    monkeypatch.setattr(phase, "gridded_factor", lambda uvw, frequency, *rest: used.append(1) or np.zeros((uvw.shape[0], 10), np.complex64))
+    uvw, ant1, ant2, time = vla_rows(n_times=40)
+    for n, wanted in ((900, 0), (30_000, 1)):
+        lmn = far_corner(n)
+        phase_factor(uvw, ant1, ant2, time, FREQUENCY, lmn, np.ones((10, n)))
+        assert len(used) == wanted
+
+
+def test_expansion_in_frequency_needs_few_terms_and_gives_up_on_steps():
+    coefficient = beam_like(sky(200))
+    terms, factors = expansion(FREQUENCY, coefficient, 10)
+    assert terms.shape[0] < 8
+    assert terms.T @ factors == pytest.approx(coefficient, rel=1e-4)
+    assert expansion(FREQUENCY, RNG.uniform(1, 2, (10, 50)), 5) is None
+    assert expansion(FREQUENCY, np.ones((10, 50)), 1)[0].shape[0] == 1
+
+
 def test_unknown_method():
-    with pytest.raises(ValueError, match='wanted "auto", "antenna" or "direct"'):
+    with pytest.raises(ValueError, match='wanted "auto", "antenna", "direct" or "grid"'):
         phase_factor(*(x[:1] for x in vla_rows(1)), FREQUENCY, sky(1), np.ones((10, 1)), method="fast")

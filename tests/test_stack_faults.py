@@ -8,14 +8,14 @@ import gc
 import tracemalloc
 
 import numpy as np
-import oracles
 import pytest
 from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
-from factories import ARCMIN, ARCSEC, CENTRE, LL, LR, RL, RR, XX, XY, YX, YY, Spw, at, edit, make_ms, offset, read
 
+import oracles
 import uvstack
+from factories import ARCMIN, ARCSEC, CENTRE, LL, LR, RL, RR, XX, XY, YX, YY, Spw, at, edit, make_ms, offset, read
 from uvstack.errors import ColumnError
 from uvstack.stack import task
 
@@ -148,7 +148,8 @@ def test_the_beam_enters_local_noise_weights_once(tmp_path, corrected):
     powers = np.array([float(beam(*oracles.cosines(*p, *CENTRE)[:2], 1.41e9)) for p in points])
     sigma = 1e-3
     image = noise_map(tmp_path / "rms.fits", beam, sigma, corrected)
-    path = make_ms(tmp_path / "a.ms", spws=[Spw(1.40e9)], beam=beam, sources=[(*p, s) for p, s in zip(points, [1.0, 2.0, 4.0], strict=True)])
+    sources = [(*point, flux) for point, flux in zip(points, [1.0, 2.0, 4.0], strict=True)]
+    path = make_ms(tmp_path / "a.ms", spws=[Spw(1.40e9)], beam=beam, sources=sources)
     result = uvstack.stack(
         path, at(*points), primary_beam="gaussian:8arcmin@1.41GHz", weights="local-noise", noise_image=image,
         noise_kind="rms-corrected" if corrected else "rms-flat", out=tmp_path / "out.ms")
@@ -340,10 +341,11 @@ def test_no_option_touches_corrected_data(tmp_path, fingerprint):
     assert uvstack.stack(path, at(NEAR), column="CORRECTED_DATA").flux == pytest.approx(3.0, rel=FLUX_TOLERANCE)
 
 
+@pytest.mark.parametrize("jitter", [0.0, 300.0])
 @pytest.mark.parametrize("scale", [0.1, 1.0])
-def test_the_exponent_moves_a_source_to_the_phase_centre(tmp_path, scale):
+def test_the_exponent_moves_a_source_to_the_phase_centre(tmp_path, scale, jitter):
     """The sign printed in the paper is opposite: it would move the source to twice its distance instead."""
-    path = make_ms(tmp_path / "a.ms", sources=[(*FAR, 1.0)], scale=scale)
+    path = make_ms(tmp_path / "a.ms", sources=[(*FAR, 1.0)], scale=scale, jitter=jitter)
     result = uvstack.stack(path, at(FAR), out=tmp_path / "out.ms")
     assert result.flux == pytest.approx(1.0, rel=FLUX_TOLERANCE)
     data = read(result.ms, "DATA")
@@ -355,10 +357,11 @@ def test_the_exponent_moves_a_source_to_the_phase_centre(tmp_path, scale):
     assert abs(uvstack.stack(path, at(mirrored)).flux) < 0.5
 
 
-def test_w_is_needed_and_used(tmp_path):
+@pytest.mark.parametrize("jitter", [0.0, 300.0])
+def test_w_is_needed_and_used(tmp_path, jitter):
     """1° from the centre, w (n − 1) ν/c is up to ten turns in the A array."""
     point = offset(np.deg2rad(0.8), np.deg2rad(-0.6))
-    path = make_ms(tmp_path / "a.ms", sources=[(*point, 1.0)], scale=1.0)
+    path = make_ms(tmp_path / "a.ms", sources=[(*point, 1.0)], scale=1.0, jitter=jitter)
     l, m, n = oracles.cosines(*point, *CENTRE)
     turns = np.abs(read(path, "UVW")[:, 2]).max() * (1 - n) * 1.4e9 / 299792458.0
     assert turns > 2

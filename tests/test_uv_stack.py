@@ -1,16 +1,16 @@
 """The stack against plain sums and known truths: equations 5 to 7, mosaics, errors, profiles, groups, reprojection."""
 
-import factories
 import numpy as np
-import oracles
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import Table
-from factories import ARCMIN, ARCSEC, CENTRE, Spw, at, make_ms, offset, read
 
+import factories
+import oracles
 import uvstack
+from factories import ARCMIN, ARCSEC, CENTRE, Spw, at, make_ms, offset, read
 from uvstack.errors import DroppedPositionsWarning
 from uvstack.stack.task import bootstrap_fluxes
 
@@ -63,7 +63,10 @@ def test_equation_6_two_pointings(tmp_path):
     fluxes = {first[0]: 1.0, second[0]: 3.0, second[1]: 4.0, second[2]: 4.0}
     # Many baselines and times wash the other sources out; what is left is compared with the plain sum.
     sources = [(*p, s) for p, s in fluxes.items()]
-    cut = lambda l, m, nu: np.where(np.hypot(l, m) < 30 * ARCMIN, 1.0, 0.0) * np.ones(nu.size)  # noqa: E731
+
+    def cut(l, m, nu):
+        return np.where(np.hypot(l, m) < 30 * ARCMIN, 1.0, 0.0) * np.ones(nu.size)
+
     ms = make_ms(tmp_path / "a.ms", fields=fields, sources=sources, beam=cut, n_ant=20, n_times=12, scale=1.0)
     table = Table({"angle": [0.0, 10.0, 20.0, 29.0] * u.arcmin, "power": [1.0, 1.0, 1.0, 1.0]})
     table.write(tmp_path / "beam.ecsv")

@@ -44,7 +44,7 @@ class _Package(_types.ModuleType):
         """The import system offers the folder here; the function stays."""
 
     @property
-    def StackResult(self):  # noqa: N802
+    def StackResult(self):
         """The class `uvstack.stack.result.StackResult`."""
         from uvstack.stack.result import StackResult
 

@@ -14,6 +14,7 @@ import functools
 import importlib.util
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def _in_our_words(error: RuntimeError, path: str, readonly: bool) -> UvstackErro
     return OutputError(f"{path}: casacore cannot write it: {what}; is there space and permission?")
 
 
-def locked(method):
+def locked(method: Callable) -> Callable:
     """Run a method while holding the lock on casacore, whose errors become ours."""
 
     @functools.wraps(method)

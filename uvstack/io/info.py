@@ -30,14 +30,16 @@ def describe(path: str | Path) -> dict[str, Any]:
     resolution = SPEED_OF_LIGHT / highest / counts["longest_baseline_m"] if counts["longest_baseline_m"] > 0 else float("nan")
     return {
         "path": structure.path, "telescope": structure.telescope, "n_rows": structure.n_rows,
-        "antennas": {"n": len(structure.antenna_names), "dish_diameters_m": sorted({round(float(d), 3) for d in structure.dish_diameters})},
+        "antennas": {
+            "n": len(structure.antenna_names), "dish_diameters_m": sorted({round(float(d), 3) for d in structure.dish_diameters})},
         "fields": [
-            {"id": f.id, "name": f.name, "frame": f.frame, "longitude_deg": float(np.rad2deg(f.ra) % 360), "latitude_deg": float(np.rad2deg(f.dec)),
-             "n_rows": counts["rows_per_field"].get(f.id, 0)} for f in structure.fields],
+            {"id": f.id, "name": f.name, "frame": f.frame, "longitude_deg": float(np.rad2deg(f.ra) % 360),
+             "latitude_deg": float(np.rad2deg(f.dec)), "n_rows": counts["rows_per_field"].get(f.id, 0)} for f in structure.fields],
         "data_descriptions": [
             {"id": d.id, "spw": d.spw.id, "spw_name": d.spw.name, "n_channels": d.spw.frequency.size,
              "first_channel_ghz": float(d.spw.frequency[0] / 1e9), "last_channel_ghz": float(d.spw.frequency[-1] / 1e9),
-             "channel_width_mhz": float(np.median(d.spw.width) / 1e6), "correlations": [CORRELATIONS.get(c, str(c)) for c in d.correlations],
+             "channel_width_mhz": float(np.median(d.spw.width) / 1e6),
+             "correlations": [CORRELATIONS.get(c, str(c)) for c in d.correlations],
              "n_rows": counts["rows_per_description"].get(d.id, 0)} for d in structure.data_descriptions],
         "columns": list(structure.columns), "data_columns": _data_columns(structure), "weights_from": structure.weight_source,
         **{k: v for k, v in counts.items() if not k.startswith("rows_per")},

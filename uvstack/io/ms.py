@@ -254,7 +254,7 @@ def _read_partition(structure, table, rows, field, description, antennas, column
     vis[~np.isfinite(uvw).all(axis=1)] = np.nan
     return Partition(
         structure.fields[field], structure.data_descriptions[description], rows,
-        uvw, *antennas, _read(table, "TIME", rows),
+        uvw, antennas[0], antennas[1], _read(table, "TIME", rows),
         vis, flag, flag_row, weight)
 
 
@@ -276,7 +276,8 @@ def _read_weight(structure: Structure, table, rows: np.ndarray, shape: tuple[int
     values = _read(table, source, rows).astype(np.float32, copy=False)
     wanted = shape if source == "WEIGHT_SPECTRUM" else (shape[0], shape[2])
     if values.shape != wanted:
-        raise MeasurementSetError(f"{structure.path}: cells of {source} are {values.shape[1:]}, those of the data {shape[1:]} (channels, correlations)")
+        raise MeasurementSetError(
+            f"{structure.path}: cells of {source} are {values.shape[1:]}, those of the data {shape[1:]} (channels, correlations)")
     if source == "WEIGHT_SPECTRUM":
         return np.ascontiguousarray(values)
     if source == "SIGMA":

@@ -6,9 +6,11 @@ After the MeasurementSet definition version 2.0 (Kemball & Wieringa 2000). A col
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from uvstack.io.casa import create_table
+from uvstack.io.casa import CasacoreTable, CasatoolsTable, create_table
 
 _TIME = {"QuantumUnits": ["s"], "MEASINFO": {"type": "epoch", "Ref": "UTC"}}
 _SECONDS = {"QuantumUnits": ["s"]}
@@ -38,7 +40,7 @@ def main_columns(data_columns: tuple[str, ...] = ("DATA",), weight_spectrum: boo
 
     With shape (chan, corr) every cell has that shape, which casacore writes three times faster; without, each may differ.
     """
-    slow = {"manager": "IncrementalStMan", "group": "slow"}
+    slow: dict[str, Any] = {"manager": "IncrementalStMan", "group": "slow"}
     columns = {name: _column("int", **({} if name in ("ANTENNA1", "ANTENNA2") else slow)) for name in _INTEGERS}
     columns |= {name: _column("double", keywords=_TIME, **slow) for name in ("TIME", "TIME_CENTROID")}
     columns |= {name: _column("double", keywords=_SECONDS, **slow) for name in ("EXPOSURE", "INTERVAL")}
@@ -50,9 +52,9 @@ def main_columns(data_columns: tuple[str, ...] = ("DATA",), weight_spectrum: boo
         kinds["WEIGHT_SPECTRUM"] = ("float", 2)
     for name, (kind, n_dim) in kinds.items():
         keywords = {"CATEGORY": ["FLAG_CMD"]} if name == "FLAG_CATEGORY" else {"UNIT": "Jy"} if kind == "complex" else None
-        fixed = shape is not None and name != "FLAG_CATEGORY"
-        columns[name] = _column(kind, n_dim, keywords, list(shape[2 - n_dim:]) if fixed else None,
-                                "TiledColumnStMan" if fixed else "TiledShapeStMan", f"tiled_{name}")
+        cell = list(shape[2 - n_dim:]) if shape is not None and name != "FLAG_CATEGORY" else None
+        columns[name] = _column(kind, n_dim, keywords, cell,
+                                "TiledColumnStMan" if cell else "TiledShapeStMan", f"tiled_{name}")
     return columns
 
 
@@ -75,11 +77,11 @@ def data_managers(columns: dict, n_chan: int, n_corr: int) -> dict:
 
 
 def create_main_table(path: str, n_rows: int, shapes: set[tuple[int, int]], data_columns: tuple[str, ...] = ("DATA",),
-                      weight_spectrum: bool = False):
+                      weight_spectrum: bool = False) -> CasacoreTable | CasatoolsTable:
     """New main table of a measurement set, open for writing; shapes are those (chan, corr) that its cells will have."""
     columns = main_columns(data_columns, weight_spectrum, next(iter(shapes)) if len(shapes) == 1 else None)
     table = create_table(path, columns, data_managers(columns, *max(shapes)), n_rows)
-    table.set_info({"type": "Measurement Set", "subType": "", "readme": "This is a measurement set Table holding measurements from a Telescope\n"})
+    table.set_info({"type": "Measurement Set", "subType": "", "readme": "Measurements from a telescope\n"})
     table.set_keyword("MS_VERSION", 2.0)
     return table
 
@@ -141,7 +143,7 @@ SUBTABLES: dict[str, dict[str, tuple]] = {
 }
 
 
-def create_subtable(path: str, name: str, n_rows: int = 0):
+def create_subtable(path: str, name: str, n_rows: int = 0) -> CasacoreTable | CasatoolsTable:
     """New subtable of the given name with its required columns at `path/name`, open for writing."""
     columns = {}
     for column, specification in SUBTABLES[name].items():

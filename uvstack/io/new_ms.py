@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from uvstack.io.casa import CasacoreTable, CasatoolsTable
 from uvstack.io.ms_columns import SUBTABLES, create_main_table, create_subtable
 from uvstack.records import DataDescription, Field
 
@@ -44,7 +45,7 @@ class Observation:
 
 
 def create_measurement_set(path: str | Path, observation: Observation, n_rows: int,
-                           data_columns: tuple[str, ...] = ("DATA",), weight_spectrum: bool = False):
+                           data_columns: tuple[str, ...] = ("DATA",), weight_spectrum: bool = False) -> CasacoreTable | CasatoolsTable:
     """Main table of a new measurement set with all its subtables, open for writing.
 
     The caller writes the columns of the main table and closes it. `path` must not exist. Spectral windows stand in the
@@ -88,7 +89,8 @@ def _antenna_rows(observation: Observation) -> list[dict]:
     return [
         {"NAME": name, "STATION": name, "TYPE": "GROUND-BASED", "MOUNT": "ALT-AZ", "POSITION": np.asarray(position, float),
          "OFFSET": np.zeros(3), "DISH_DIAMETER": float(diameter), "FLAG_ROW": False}
-        for name, position, diameter in zip(observation.antenna_names, observation.antenna_positions, observation.dish_diameters, strict=True)]
+        for name, position, diameter in zip(
+            observation.antenna_names, observation.antenna_positions, observation.dish_diameters, strict=True)]
 
 
 def _feed_rows(observation: Observation) -> list[dict]:

@@ -47,6 +47,7 @@ class StackedMS:
                  weight_spectrum: bool):
         self.path = str(path)
         self.n_rows = n_rows
+        self._closed = False
         shapes = {d.shape for structure in structures for d in structure.data_descriptions}
         self._table = create_main_table(self.path, n_rows, shapes, weight_spectrum=weight_spectrum)
         try:
@@ -71,9 +72,9 @@ class StackedMS:
 
     def close(self) -> None:
         """Write what is buffered; a second time does nothing."""
-        table, self._table = self._table, None
-        if table is not None:
-            table.close()
+        if not self._closed:
+            self._closed = True
+            self._table.close()
 
     def _join_subtables(self, structures: tuple[Structure, ...]) -> list[dict[str, int]]:
         offsets = []

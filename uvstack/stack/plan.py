@@ -129,16 +129,17 @@ def position_weight(weights: PositionWeights, listed: np.ndarray | None, beam: n
     weight = np.ones(beam.size)
     for term in weights.terms:
         if term == "list":
-            weight = weight * listed
+            weight = weight * np.asarray(listed)
         elif term == "primary-beam":
             weight = weight * beam**2
         elif term == "local-noise":
             share = beam**2 / beam_squares if weights.noise_beam_corrected else beam**2
-            weight = weight * share / weights.noise**2
+            weight = weight * share / np.asarray(weights.noise) ** 2
     return weight
 
 
-def look_at(job_positions: Positions, beam: PrimaryBeam, pb_cutoff: float, pointing: Field, spw: SpectralWindow):
+def look_at(job_positions: Positions, beam: PrimaryBeam, pb_cutoff: float, pointing: Field,
+            spw: SpectralWindow) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Positions inside the beam of a pointing: their numbers, l, m, n − 1 (3, pos) and A at the central frequency (pos,)."""
     ra, dec = to_frame(job_positions.coord, pointing.frame)
     lmn = np.stack(direction_cosines(ra, dec, pointing.ra, pointing.dec))

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy import units as u
 
 from uvstack.stack.result import StackResult, Stamp
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _ARCSEC = np.pi / 180 / 3600
 
@@ -18,14 +24,14 @@ def flux_unit(flux: float) -> tuple[str, float]:
     return ("nJy", 1e-9) if abs(flux) < 3e-8 else ("µJy", 1e-6)
 
 
-def profile_figure(result: StackResult, bins: int | np.ndarray = 20, unit: str = "m"):
+def profile_figure(result: StackResult, bins: int | np.ndarray = 20, unit: str = "m") -> Figure:
     """Figure of the uv profile, in the style of Lindroos et al. (2015), Figure 4."""
     figure = _figure((7, 4.5))
     draw_profile(figure.add_subplot(), result, bins, unit)
     return figure
 
 
-def stamp_figure(stamp: Stamp):
+def stamp_figure(stamp: Stamp) -> Figure:
     """Figure of the stamp and its dirty beam."""
     figure = _figure((9, 4))
     left, right = figure.subplots(1, 2)
@@ -34,7 +40,7 @@ def stamp_figure(stamp: Stamp):
     return figure
 
 
-def bootstrap_figure(result: StackResult):
+def bootstrap_figure(result: StackResult) -> Figure:
     """Figure of the bootstrap fluxes."""
     if result.bootstrap is None:
         raise ValueError("the stack was made without bootstrap")
@@ -51,13 +57,13 @@ def bootstrap_figure(result: StackResult):
     return figure
 
 
-def _figure(size: tuple[float, float]):
+def _figure(size: tuple[float, float]) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=size, layout="constrained")
 
 
-def draw_profile(axes, result: StackResult, bins: int | np.ndarray, unit: str) -> None:
+def draw_profile(axes: Axes, result: StackResult, bins: int | np.ndarray, unit: str) -> None:
     """Draw real and imaginary part against uv distance, the mean, its error and the uv limits."""
     table = result.uv_profile(bins, unit)
     table = table[table["count"] > 0]
@@ -81,7 +87,7 @@ def draw_profile(axes, result: StackResult, bins: int | np.ndarray, unit: str) -
     axes.legend(frameon=False, fontsize="small")
 
 
-def draw_stamp(axes, image: np.ndarray, cell: float, title: str, in_jansky: bool = True) -> None:
+def draw_stamp(axes: Axes, image: np.ndarray, cell: float, title: str, in_jansky: bool = True) -> None:
     """Draw an image (m, l) with offsets in arcsec, east to the left."""
     name, size = flux_unit(float(np.abs(image).max())) if in_jansky else ("", 1.0)
     half = 0.5 * cell * image.shape[1] / _ARCSEC

@@ -17,11 +17,13 @@ from uvstack.stack.result import StackResult, Stamp
 def print_summary(result: StackResult) -> str:
     """Flux, errors and advice in a few lines."""
     name, size = flux_unit(result.flux)
+    errors = f"{result.flux_error / size:.3g} {name} from the scatter, {result.flux_error_expected / size:.3g} {name} from equation 7"
     lines = [
         f"flux         {result.flux / size:.4g} ± {result.flux_error / size:.2g} {name}   (SNR {result.snr:.1f})",
-        f"error        {result.flux_error / size:.3g} {name} from the scatter, {result.flux_error_expected / size:.3g} {name} from equation 7"]
+        f"error        {errors}"]
     if result.bootstrap is not None and result.bootstrap_error is not None:
-        lines.append(f"bootstrap    ± {result.bootstrap_error / size:.3g} {name} with the variance of the sources, {result.bootstrap.size} lists")
+        lines.append(f"bootstrap    ± {result.bootstrap_error / size:.3g} {name} with the variance of the sources, "
+                     f"{result.bootstrap.size} lists")
     lines.append(f"positions    {result.n_positions} of {result.n_positions_given}, in {len(result.fields)} pointing(s)")
     lines.append(f"visibilities {result.n_visibilities} in uv range {result.uv_range}")
     suggestion = result.suggest_uvmin()
@@ -30,7 +32,8 @@ def print_summary(result: StackResult) -> str:
                      f"consider --uvmin {suggestion / 1e3:.2g}km")
     for label, group in result.groups.items():
         group_name, group_size = flux_unit(group.flux)
-        lines.append(f"  {label}: {group.flux / group_size:.4g} ± {group.flux_error / group_size:.2g} {group_name}, {group.n_positions} positions")
+        lines.append(f"  {label}: {group.flux / group_size:.4g} ± {group.flux_error / group_size:.2g} {group_name}, "
+                     f"{group.n_positions} positions")
     if result.ms is not None:
         lines.append(f"stacked set  {result.ms}")
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from astropy import units as u
 from astropy.table import QTable
 
 from uvstack.records import Provenance, UVRange
-from uvstack.stack.sums import COUNT, W, W_Q, StackSums, fine_bin_edges, mean_and_error
+from uvstack.stack.sums import COUNT, W_Q, StackSums, W, fine_bin_edges, mean_and_error
 
 #: How many standard deviations a short-baseline bin must lie from the mean of the longer ones to be called deviant.
 _DEVIANT = 3.0
@@ -123,7 +123,8 @@ class StackResult:
             re, _, error, _ = mean_and_error(sums)
             path, name, n_positions = self.fields[key]
             expected = np.sqrt(self.sums.variance[key]) / sums[W] if sums[W] > 0 else np.nan
-            for column, value in zip(rows, (path, name, n_positions, float(re), float(error), float(expected), int(sums[COUNT])), strict=True):
+            values = (path, name, n_positions, float(re), float(error), float(expected), int(sums[COUNT]))
+            for column, value in zip(rows, values, strict=True):
                 rows[column].append(value)
         table = QTable(rows)
         for column in ("flux", "flux_error", "flux_error_expected"):

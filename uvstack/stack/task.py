@@ -40,14 +40,14 @@ from uvstack.io.selection import parse_uv_range, select
 from uvstack.io.stacked_ms import StackedMS, append_history
 from uvstack.io.tables import read_positions
 from uvstack.records import Provenance, Selection, Structure
-from uvstack.sky.coordinates import to_frame
+from uvstack.sky.coordinates import direction_cosines, to_frame
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import PrimaryBeam
 from uvstack.stack.plan import PositionWeights, StackJob, look_at, parse_weights, pointing_plan, position_weight
 from uvstack.stack.plot import bootstrap_figure, profile_figure, stamp_figure
 from uvstack.stack.report import render_page
 from uvstack.stack.result import StackResult, Stamp
-from uvstack.stack.sums import W, StackSums, mean_and_error
+from uvstack.stack.sums import StackSums, W, mean_and_error
 from uvstack.stack.uv_stack import stack_partition
 from uvstack.uv.weights import parallel_hands, row_weight
 
@@ -291,6 +291,9 @@ def _look(job: StackJob) -> tuple[StackJob, np.ndarray, dict]:
             before = fields.get((i, pointing.id), ("", "", 0))[2]
             fields[i, pointing.id] = (job.structures[i].path, pointing.name, max(before, used.size))
     if not fields:
+        if any(chosen.size for _, _, _, chosen, _ in views):
+            raise PositionsError(f"{job.positions.source}: no position inside a primary beam has a weight: those of the list are 0 "
+                                 "there, or the noise image does not reach")
         raise PositionsError(_no_position_message(job))
     if not seen.all():
         warnings.warn(DroppedPositionsWarning(
@@ -302,13 +305,17 @@ def _look(job: StackJob) -> tuple[StackJob, np.ndarray, dict]:
 
 
 def _no_position_message(job: StackJob) -> str:
-    pointing = job.structures[0].fields[min(job.selections[0].field_ids)]
-    ra, dec = to_frame(job.positions.coord, pointing.frame)
-    nearest = np.rad2deg(np.min(np.arccos(np.clip(
-        np.sin(dec) * np.sin(pointing.dec) + np.cos(dec) * np.cos(pointing.dec) * np.cos(ra - pointing.ra), -1, 1))))
+    nearest, name = np.inf, ""
+    for structure, selection in zip(job.structures, job.selections, strict=True):
+        for pointing in (structure.fields[f] for f in selection.field_ids):
+            ra, dec = to_frame(job.positions.coord, pointing.frame)
+            n_minus_1 = direction_cosines(ra, dec, pointing.ra, pointing.dec)[2].max()
+            distance = float(np.rad2deg(2 * np.arcsin(np.sqrt(np.clip(-n_minus_1 / 2, 0, 1)))))
+            if distance < nearest:
+                nearest, name = distance, pointing.name
     return (f"{job.positions.source}: none of its {len(job.positions)} positions lies inside a primary beam "
             f"({job.primary_beam.describe()}, cut-off {job.pb_cutoff:g}); the nearest is {nearest:.3g}° from field "
-            f"{pointing.name}: are frame and unit of the list right?")
+            f"{name}: are frame and unit of the list right?")
 
 
 def _chunks(job: StackJob) -> list[tuple[int, Any]]:
@@ -361,7 +368,7 @@ def stack_chunk(job: StackJob, chunk: tuple[int, Any]) -> dict[str, Any]:
             if job.stamp is None:
                 result["rows"][i].append([_columns(structure, partition, s, job.weight_spectrum) for s in product])
         if job.stamp is not None:
-            result["stamp"] = _add_stamps(result["stamp"], job, partition, stacked)
+            result["stamp"] = _add_stamps(result["stamp"], job.stamp, partition, stacked)
         result["by_position"] += by_position
         result["n_not_finite"] += bad
     return result
@@ -387,9 +394,9 @@ def _columns(structure: Structure, partition, stacked, weight_spectrum: bool) ->
     return columns
 
 
-def _add_stamps(before, job: StackJob, partition, stacked) -> np.ndarray:
+def _add_stamps(before, stamp: tuple[int, float], partition, stacked) -> np.ndarray:
     """Σ w V and Σ w as images, (product, 2, m, l), with those of a partition added."""
-    size, cell = job.stamp
+    size, cell = stamp
     images = np.zeros((len(stacked), 2, size, size)) if before is None else before
     frequency = partition.data_description.spw.frequency
     parallel = parallel_hands(partition.data_description.correlations)
@@ -481,7 +488,7 @@ def _result(name, job: StackJob, totals: _Totals, i: int, members, fields, prove
     if bootstrap and total[W] > 0:
         fluxes = bootstrap_fluxes(totals.by_position[:, members], bootstrap, np.random.default_rng(seed))
     stamp = None
-    if totals.stamps is not None and total[W] > 0:
+    if job.stamp is not None and totals.stamps is not None and total[W] > 0:
         set_index, field_id = next(iter(fields))
         pointing = job.structures[set_index].fields[field_id]
         stamp = _stamp(totals.stamps[i], job.stamp[1], pointing)
@@ -540,7 +547,7 @@ def image_of_stack(result: StackResult, size: int, cell: float | None) -> Stamp:
     return _stamp(images, cell, structure.fields[0])
 
 
-def save_figure(figure, path: str | Path) -> None:
+def save_figure(figure: Any, path: str | Path) -> None:
     """Write a matplotlib figure whole; the ending of the path sets the format."""
     path = Path(path)
     with written_whole(path) as partial:
@@ -596,6 +603,7 @@ def write_report(result: StackResult, folder: str | Path, *, bins: int = 20, sta
     if result.bootstrap is not None:
         save_figure(bootstrap_figure(result), folder / "bootstrap.png")
     for name, image in (("stamp", stamp.brightness), ("psf", stamp.psf)):
-        write_stamp(folder / f"{name}.fits", image, stamp.cell, stamp.ra, stamp.dec, {"OBJECT": result.name, "ORIGIN": f"uvstack {__version__}"})
+        cards = {"OBJECT": result.name, "ORIGIN": f"uvstack {__version__}"}
+        write_stamp(folder / f"{name}.fits", image, stamp.cell, stamp.ra, stamp.dec, cards)
     write_text(folder / "index.html", render_page(result, stamp, bins, truth))
     return folder / "index.html"

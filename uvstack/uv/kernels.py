@@ -419,3 +419,51 @@ def mean_over_channels(weight, norm, mean):
                     total += weight[row, chan, corr]
                     n += 1
             mean[row, corr] = norm * total / n if n else 0.0
+
+
+#: Samples of the spreading kernel from its centre to its edge, interpolated linearly: error 1e-8.
+KERNEL_SAMPLES = 100_000
+
+
+@njit(inline="always")
+def _taps_along(x, taps, table, values):
+    """Kernel values at the taps pixels around x; returns the first of them."""
+    first = int(np.floor(x)) - taps // 2 + 1
+    scale = KERNEL_SAMPLES / (taps / 2)
+    for j in range(taps):
+        distance = abs(x - (first + j)) * scale
+        i = int(distance)
+        part = distance - i
+        values[j] = table[i] * (1.0 - part) + table[i + 1] * part
+    return first
+
+
+@njit(nogil=True, cache=True)
+def spread(x, y, weight, taps, table, image):
+    """Add each weight (pos,) to image (l, m) around pixel (x, y) (pos,), with the tabulated kernel."""
+    along_x = np.empty(taps)
+    along_y = np.empty(taps)
+    for k in range(x.size):
+        first_x = _taps_along(x[k], taps, table, along_x)
+        first_y = _taps_along(y[k], taps, table, along_y)
+        for i in range(taps):
+            w = along_x[i] * weight[k]
+            for j in range(taps):
+                image[first_x + i, first_y + j] += w * along_y[j]
+
+
+@njit(nogil=True, cache=True)
+def look_up(x, y, weight, taps, table, image, sums):
+    """Add weight times the image around pixel (x, y) to sums (pos,): the transpose of `spread`."""
+    along_x = np.empty(taps)
+    along_y = np.empty(taps)
+    for k in range(x.size):
+        first_x = _taps_along(x[k], taps, table, along_x)
+        first_y = _taps_along(y[k], taps, table, along_y)
+        total = 0.0
+        for i in range(taps):
+            line = 0.0
+            for j in range(taps):
+                line += image[first_x + i, first_y + j] * along_y[j]
+            total += line * along_x[i]
+        sums[k] += weight[k] * total

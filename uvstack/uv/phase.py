@@ -6,7 +6,9 @@ channel in a matrix K (ant, pos), all its baselines follow from one product K C 
 cheaper than the direct form, itself 25 times cheaper than a plain float64 loop. Antenna coordinates are solved from
 (u, v, w) itself, time by time, never taken from the ANTENNA table; where a time does not decompose to `TURN_TOLERANCE`
 at any position, or has too few baselines to profit (baseline-dependent averaging, baseline order), the direct form is
-taken. Memory is that of the result. Limits: float32 phasors, relative error of the factor about 2e-6 rms.
+taken. For tens of thousands of positions a third form takes over, in which they are put on a grid (`uvstack.uv.grid`).
+Which form is the cheapest follows from measured costs. Memory is that of the result, and of the grid. Limits: float32
+phasors, relative error of the factor about 2e-6 rms, on a grid 5e-6.
 """
 
 from __future__ import annotations
@@ -17,11 +19,12 @@ import numpy as np
 
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.uv import kernels
+from uvstack.uv.grid import Geometry, expansion, geometry, gridded_factor, gridded_position_sums
 
 #: Largest error of phase, in turns, that the antenna form may add.
 TURN_TOLERANCE = 1e-6
-#: Measured: a phase of the direct form costs about this many entries of the antennas' product.
-_DIRECT_COST = 12.0
+# Measured, ns of one thread: a phase of the direct form, and an entry of the antennas' product.
+_DIRECT_COST, _ANTENNA_COST = 0.82, 0.066
 #: Channels are evenly spaced if each lies this close, in turns at the farthest position and longest baseline.
 _UNIFORM_TOLERANCE = 1e-6
 
@@ -58,7 +61,7 @@ def phase_factor(
         Where each subset of consecutive positions begins, and the end of the last; default one subset.
     usable : ndarray (row,) bool, optional
         Rows whose uvw may be trusted; the factor of others is not defined. Default all.
-    method : {"auto", "antenna", "direct"}
+    method : {"auto", "antenna", "direct", "grid"}
 
     Returns
     -------
@@ -72,10 +75,17 @@ def phase_factor(
     coefficient = np.ascontiguousarray(coefficient, dtype=np.float32)
     first = np.array([0, lmn.shape[1]]) if first is None else np.asarray(first, dtype=np.int64)
     factor = np.zeros((first.size - 1, uvw.shape[0], frequency.size), np.complex64)
-    direct, times = _share(uvw, antenna1, antenna2, time, frequency, lmn, usable, method)
-    kernels.direct_factor(direct, uvw, lmn, frequency, coefficient, first, factor)
-    if times is not None:
-        kernels.antenna_factor(*times.arrays, lmn, frequency, times.uniform, coefficient, first, factor)
+    work = _share(uvw, antenna1, antenna2, time, frequency, lmn, coefficient, first, usable, method)
+    if work.gridded is not None:
+        where, terms, factors = work.gridded
+        for i, (begin, end) in enumerate(zip(first[:-1], first[1:], strict=True)):
+            if end > begin:
+                part = slice(begin, end)
+                factor[i, work.direct] = gridded_factor(uvw[work.direct], frequency, lmn[:, part], terms, factors[:, part], where)
+        return factor
+    kernels.direct_factor(work.direct, uvw, lmn, frequency, coefficient, first, factor)
+    if work.antenna is not None:
+        kernels.antenna_factor(*work.antenna, lmn, frequency, work.uniform, coefficient, first, factor)
     return factor
 
 
@@ -104,46 +114,93 @@ def position_sums(
     coefficient = np.ascontiguousarray(coefficient, dtype=np.float32)
     sums = np.zeros(lmn.shape[1])
     usable = (value != 0).any(axis=1)
-    direct, times = _share(uvw, antenna1, antenna2, time, frequency, lmn, usable, method)
-    kernels.direct_position_sums(direct, uvw, lmn, frequency, coefficient, value, sums)
-    if times is not None:
-        kernels.antenna_position_sums(*times.arrays, lmn, frequency, times.uniform, coefficient, value, sums)
+    work = _share(uvw, antenna1, antenna2, time, frequency, lmn, coefficient, np.array([0, lmn.shape[1]]), usable, method)
+    if work.gridded is not None:
+        where, terms, factors = work.gridded
+        return gridded_position_sums(uvw[work.direct], frequency, lmn, terms, factors, value[work.direct], where)
+    kernels.direct_position_sums(work.direct, uvw, lmn, frequency, coefficient, value, sums)
+    if work.antenna is not None:
+        kernels.antenna_position_sums(*work.antenna, lmn, frequency, work.uniform, coefficient, value, sums)
     return sums
 
 
-class _Times(NamedTuple):
-    """Rows done in the antenna form: see `kernels.antenna_factor` for the arrays."""
+class _Work(NamedTuple):
+    """Who does what.
 
-    arrays: tuple[np.ndarray, ...]
-    uniform: bool
+    Attributes
+    ----------
+    direct : ndarray (n,) int
+        Rows for the direct form, or for the grid.
+    antenna : tuple of arrays or None
+        Rows for the antenna form: see `kernels.antenna_factor`.
+    uniform : bool
+        Whether the channels are evenly spaced.
+    gridded : tuple or None
+        Geometry of the grid, terms and factors of the expansion in frequency; then all rows are in `direct`.
+    """
+
+    direct: np.ndarray
+    antenna: tuple[np.ndarray, ...] | None = None
+    uniform: bool = False
+    gridded: tuple[Geometry, np.ndarray, np.ndarray] | None = None
 
 
-def _share(uvw, antenna1, antenna2, time, frequency, lmn, usable, method) -> tuple[np.ndarray, _Times | None]:
-    """Rows for the direct form, and those for the antenna form: the cheapest that is accurate enough, time by time."""
-    if method not in ("auto", "antenna", "direct"):
-        raise ValueError(f'method is {method!r}; wanted "auto", "antenna" or "direct"')
+def _share(uvw, antenna1, antenna2, time, frequency, lmn, coefficient, first, usable, method) -> _Work:
+    """Share the usable rows out to the forms: the cheapest that is accurate enough, time by time."""
+    if method not in ("auto", "antenna", "direct", "grid"):
+        raise ValueError(f'method is {method!r}; wanted "auto", "antenna", "direct" or "grid"')
     good = np.isfinite(uvw).all(axis=1)
     rows = np.flatnonzero(good if usable is None else good & usable)
-    if method == "direct" or rows.size == 0 or lmn.shape[1] == 0:
-        return rows if lmn.shape[1] else rows[:0], None
+    n_positions = lmn.shape[1]
+    if n_positions == 0 or rows.size == 0:
+        return _Work(rows[:0])
+    if method == "direct":
+        return _Work(rows)
     rows = rows[np.argsort(time[rows], kind="stable")]
-    bounds = np.concatenate([[0], np.flatnonzero(np.diff(time[rows])) + 1, [rows.size]])
-    label = np.empty(int(max(antenna1[rows].max(), antenna2[rows].max())) + 1, np.int64)
-    ant1, ant2 = np.empty(rows.size, np.int64), np.empty(rows.size, np.int64)
-    n_ants, residual = np.empty(bounds.size - 1, np.int64), np.empty(bounds.size - 1)
-    n_rows = np.diff(bounds)
-    coordinate = np.empty((bounds.size - 1, min(label.size, 2 * int(n_rows.max())), 3))
-    kernels.solve_antennas(bounds, rows, uvw, antenna1, antenna2, label, ant1, ant2, n_ants, coordinate, residual)
-    longest_path = np.abs(uvw[rows]).max() * np.abs(lmn).max()
+    bounds, n_ants, residual, arrays = _solve_times(uvw, antenna1, antenna2, time, rows)
     # A residual of the coordinates shifts the phase by this much at the farthest position and highest frequency.
     fits = residual * np.abs(lmn).max() * frequency.max() / SPEED_OF_LIGHT <= TURN_TOLERANCE
     if method == "antenna" and not fits.all():
         raise ValueError(f"(u, v, w) are no differences of antenna coordinates: residual {residual.max():.3g} m")
-    chosen = fits if method == "antenna" else fits & (n_rows * _DIRECT_COST >= n_ants**2)
-    in_antenna_form = np.repeat(chosen, n_rows)
-    arrays = (np.concatenate([[0], np.cumsum(n_rows[chosen])]), rows[in_antenna_form], ant1[in_antenna_form],
-              ant2[in_antenna_form], n_ants[chosen], coordinate[chosen])
-    return np.sort(rows[~in_antenna_form]), _Times(arrays, _uniform(frequency, longest_path)) if chosen.any() else None
+    n_rows = np.diff(bounds)
+    direct_cost, antenna_cost = n_rows * _DIRECT_COST, n_ants**2 * _ANTENNA_COST
+    chosen = fits & ((antenna_cost <= direct_cost) | (method == "antenna"))
+    cost = float(np.where(chosen, antenna_cost, direct_cost).sum()) * frequency.size * n_positions
+    gridded = None if method == "antenna" else _grid_if_cheaper(
+        uvw[rows], frequency, lmn, coefficient, first, np.inf if method == "grid" else cost)
+    if gridded is not None:
+        return _Work(np.sort(rows), gridded=gridded)
+    if method == "grid":
+        raise ValueError("these baselines and positions want a grid that is too large")
+    ant1, ant2, coordinate = arrays
+    taken = np.repeat(chosen, n_rows)
+    antenna = (np.concatenate([[0], np.cumsum(n_rows[chosen])]), rows[taken], ant1[taken], ant2[taken], n_ants[chosen],
+               coordinate[chosen])
+    longest_path = np.abs(uvw[rows]).max() * np.abs(lmn).max()
+    return _Work(np.sort(rows[~taken]), antenna if chosen.any() else None, _uniform(frequency, longest_path))
+
+
+def _solve_times(uvw, antenna1, antenna2, time, rows):
+    """Antenna coordinates of the rows, sorted by time: bounds of the times, antennas and residual of each, arrays."""
+    bounds = np.concatenate([[0], np.flatnonzero(np.diff(time[rows])) + 1, [rows.size]])
+    label = np.empty(int(max(antenna1[rows].max(), antenna2[rows].max())) + 1, np.int64)
+    ant1, ant2 = np.empty(rows.size, np.int64), np.empty(rows.size, np.int64)
+    n_ants, residual = np.empty(bounds.size - 1, np.int64), np.empty(bounds.size - 1)
+    coordinate = np.empty((bounds.size - 1, min(label.size, 2 * int(np.diff(bounds).max())), 3))
+    kernels.solve_antennas(bounds, rows, uvw, antenna1, antenna2, label, ant1, ant2, n_ants, coordinate, residual)
+    return bounds, n_ants, residual, (ant1, ant2, coordinate)
+
+
+def _grid_if_cheaper(uvw, frequency, lmn, coefficient, first, cost: float):
+    """Geometry, terms and factors of the form on a grid, where it costs less than `cost` ns of one thread."""
+    where = geometry(uvw, frequency, lmn)
+    if where is None:
+        return None
+    transforms = cost / where.cost / np.count_nonzero(np.diff(first))
+    if transforms < 1:
+        return None
+    found = expansion(frequency, coefficient, int(min(transforms, frequency.size)))
+    return None if found is None else (where, *found)
 
 
 def _uniform(frequency: np.ndarray, path: float) -> bool:
