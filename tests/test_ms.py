@@ -26,9 +26,9 @@ from factories import (
     offset,
     read,
 )
-from uvstack.errors import ColumnError, MeasurementSetError, NoDataError, SelectionError
+from uvstack.errors import ColumnError, MeasurementSetError, MissingDependencyError, NoDataError, SelectionError
 from uvstack.io import ms as ms_module
-from uvstack.io.casa import CasacoreTable, CasatoolsTable, create_table, open_table
+from uvstack.io.casa import CasacoreTable, CasatoolsTable, backend, create_table, open_table
 from uvstack.io.ms import parse_column, read_block, read_structure, scan_rows
 from uvstack.io.ms_columns import SUBTABLES
 from uvstack.io.selection import parse_uv_range, select
@@ -384,6 +384,27 @@ def test_both_back_ends_stack_to_the_same_numbers_and_the_same_set(tmp_path, mon
     for name, table_columns in subtables[0].items():
         for column, values in table_columns.items():
             np.testing.assert_array_equal(values, subtables[1][name][column], err_msg=f"{name}.{column}")
+
+
+def test_the_back_end_is_what_is_installed(monkeypatch):
+    import importlib.util
+
+    monkeypatch.delenv("UVSTACK_TABLES", raising=False)
+    find_spec, hidden = importlib.util.find_spec, set()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in hidden else find_spec(name))
+    assert backend() == "casacore"
+    if find_spec("casatools") is not None:
+        hidden |= {"casacore"}
+        assert backend() == "casatools"
+    hidden |= {"casacore", "casatools"}
+    with pytest.raises(MissingDependencyError, match=r"pip install 'uvstack\[casacore\]', or run inside CASA"):
+        backend()
+    monkeypatch.setenv("UVSTACK_TABLES", "casatools")
+    with pytest.raises(MissingDependencyError, match="asks for casatools, which is not installed"):
+        backend()
+    monkeypatch.setenv("UVSTACK_TABLES", "hdf5")
+    with pytest.raises(MissingDependencyError, match='wanted "casacore" or "casatools"'):
+        backend()
 
 
 def test_tables_of_all_types_come_back_as_written(tmp_path, tables):

@@ -12,7 +12,7 @@ import oracles
 import uvstack
 from factories import ARCMIN, ARCSEC, CENTRE, Spw, at, make_ms, offset, read
 from uvstack.errors import DroppedPositionsWarning
-from uvstack.stack.task import bootstrap_fluxes
+from uvstack.stack.sums import bootstrap_fluxes
 
 # float32 phasors and visibilities.
 PRECISION = 1e-5

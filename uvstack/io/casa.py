@@ -40,6 +40,8 @@ def backend() -> str:
     for name in [wanted] if wanted else ["casacore", "casatools"]:
         if importlib.util.find_spec(name) is not None:
             return name
+    if wanted:
+        raise MissingDependencyError(f"UVSTACK_TABLES asks for {wanted}, which is not installed; install it or unset the variable")
     raise MissingDependencyError(
         "neither python-casacore nor casatools is installed; pip install 'uvstack[casacore]', or run inside CASA")
 

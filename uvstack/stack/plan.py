@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import difflib
 import functools
-from dataclasses import dataclass, field
+import warnings
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from astropy.coordinates import SkyCoord
 
-from uvstack.errors import SelectionError
+from uvstack.errors import DroppedPositionsWarning, PositionsError, SelectionError
 from uvstack.records import Field, Selection, SpectralWindow, Structure, UVRange
 from uvstack.sky.coordinates import direction_cosines, rotation_between, to_frame
 from uvstack.sky.positions import Positions
@@ -138,6 +140,15 @@ def position_weight(weights: PositionWeights, listed: np.ndarray | None, beam: n
     return weight
 
 
+def _weight_in_beam(job: StackJob, chosen: np.ndarray, beam: np.ndarray, beam_squares: np.ndarray) -> np.ndarray:
+    """W_k of the chosen positions, whose A is given; beam_squares is Σ A_k² of all positions."""
+    weights = job.weights
+    if weights.noise is not None:
+        weights = replace(weights, noise=weights.noise[chosen])
+    listed = None if job.positions.weight is None else job.positions.weight[chosen]
+    return position_weight(weights, listed, beam, beam_squares[chosen])
+
+
 def look_at(job_positions: Positions, beam: PrimaryBeam, pb_cutoff: float, pointing: Field,
             spw: SpectralWindow) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Positions inside the beam of a pointing: their numbers, l, m, n − 1 (3, pos) and A at the central frequency (pos,)."""
@@ -157,12 +168,8 @@ def pointing_plan(job: StackJob, set_index: int, field_id: int, description_id: 
     structure = job.structures[set_index]
     pointing, spw = structure.fields[field_id], structure.data_descriptions[description_id].spw
     chosen, lmn, central = look_at(job.positions, job.primary_beam, job.pb_cutoff, pointing, spw)
-    listed = None if job.positions.weight is None else job.positions.weight[chosen]
-    weights = job.weights
-    if weights.noise is not None:
-        weights = PositionWeights(weights.terms, weights.noise[chosen], weights.noise_beam_corrected)
-    squares = job.beam_squares.get(spw.central_frequency, np.ones(len(job.positions)))[chosen]
-    weight = position_weight(weights, listed, central, squares)
+    squares = job.beam_squares.get(spw.central_frequency, np.ones(len(job.positions)))
+    weight = _weight_in_beam(job, chosen, central, squares)
     power = job.primary_beam(lmn[0], lmn[1], spw.frequency)
     used = weight > 0
     rotation = None
@@ -170,3 +177,68 @@ def pointing_plan(job: StackJob, set_index: int, field_id: int, description_id: 
         ra, dec = to_frame(job.facets, pointing.frame)
         rotation = np.stack([rotation_between(pointing.ra, pointing.dec, a, d) for a, d in zip(ra, dec, strict=True)])
     return make_plan(chosen[used], lmn[:, used], weight[used], power[used], job.subset[chosen[used]], job.n_subsets, rotation)
+
+
+def subsets_of(sources: Positions, group_by: str | None, facet_size: float | None):
+    """Subset of each position, names of the groups, centres of the facets."""
+    if group_by is not None:
+        labels, index = sources.group_labels(group_by)
+        return index, [str(label) for label in labels], None
+    if facet_size is None:
+        return np.zeros(len(sources), np.int64), [], None
+    centre = SkyCoord(sources.coord.cartesian.mean(), frame=sources.coord.frame.replicate_without_data())
+    east, north = centre.spherical_offsets_to(sources.coord)
+    cells = np.stack([np.round(east.rad / facet_size), np.round(north.rad / facet_size)]).astype(np.int64)
+    _, subset = np.unique(cells, axis=1, return_inverse=True)
+    subset = np.asarray(subset).reshape(-1)
+    means = [sources.coord[subset == i].cartesian.mean() for i in range(subset.max() + 1)]
+    unit = [SkyCoord(m / m.norm(), frame=sources.coord.frame.replicate_without_data()).icrs for m in means]
+    return subset, [], SkyCoord([c.ra.rad for c in unit], [c.dec.rad for c in unit], unit="rad")
+
+
+def find_pointings(job: StackJob) -> tuple[StackJob, np.ndarray, dict]:
+    """The job with only the pointings that see positions, which positions are seen, and what is known of the pointings."""
+    n = len(job.positions)
+    seen = np.zeros(n, np.bool_)
+    fields: dict[tuple[int, int], tuple[str, str, int]] = {}
+    squares: dict[float, np.ndarray] = {}
+    views = []
+    for i, (structure, selection) in enumerate(zip(job.structures, job.selections, strict=True)):
+        windows = {d.spw.id: d.spw for d in structure.data_descriptions if d.id in selection.data_description_ids}
+        for pointing in (structure.fields[f] for f in sorted(selection.field_ids)):
+            for spw in windows.values():
+                chosen, _, power = look_at(job.positions, job.primary_beam, job.pb_cutoff, pointing, spw)
+                squares.setdefault(spw.central_frequency, np.zeros(n))[chosen] += power**2
+                views.append((i, pointing, spw, chosen, power))
+    for i, pointing, spw, chosen, power in views:
+        used = chosen[_weight_in_beam(job, chosen, power, squares[spw.central_frequency]) > 0]
+        if used.size:
+            seen[used] = True
+            before = fields.get((i, pointing.id), ("", "", 0))[2]
+            fields[i, pointing.id] = (job.structures[i].path, pointing.name, max(before, used.size))
+    if not fields:
+        if any(chosen.size for _, _, _, chosen, _ in views):
+            raise PositionsError(f"{job.positions.source}: no position inside a primary beam has a weight: those of the list are 0 "
+                                 "there, or the noise image does not reach")
+        raise PositionsError(_nothing_inside(job))
+    if not seen.all():
+        warnings.warn(DroppedPositionsWarning(
+            f"{int((~seen).sum())} of {n} positions have no weight in any pointing (primary beam below {job.pb_cutoff:g}, "
+            "or no noise or weight known) and were left out"), stacklevel=3)
+    selections = tuple(
+        replace(selection, field_ids=frozenset(f for s, f in fields if s == i)) for i, selection in enumerate(job.selections))
+    return replace(job, selections=selections, beam_squares=squares), seen, fields
+
+
+def _nothing_inside(job: StackJob) -> str:
+    nearest, name = np.inf, ""
+    for structure, selection in zip(job.structures, job.selections, strict=True):
+        for pointing in (structure.fields[f] for f in selection.field_ids):
+            ra, dec = to_frame(job.positions.coord, pointing.frame)
+            n_minus_1 = direction_cosines(ra, dec, pointing.ra, pointing.dec)[2].max()
+            distance = float(np.rad2deg(2 * np.arcsin(np.sqrt(np.clip(-n_minus_1 / 2, 0, 1)))))
+            if distance < nearest:
+                nearest, name = distance, pointing.name
+    return (f"{job.positions.source}: none of its {len(job.positions)} positions lies inside a primary beam "
+            f"({job.primary_beam.describe()}, cut-off {job.pb_cutoff:g}); the nearest is {nearest:.3g}° from field "
+            f"{name}: are frame and unit of the list right?")

@@ -22,7 +22,6 @@ from uvstack._version import __version__
 from uvstack.chunks import cluster, map_chunks
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import (
-    DroppedPositionsWarning,
     InvalidVisibilityWarning,
     MeasurementSetError,
     NoDataError,
@@ -40,14 +39,13 @@ from uvstack.io.selection import parse_uv_range, select
 from uvstack.io.stacked_ms import StackedMS, append_history
 from uvstack.io.tables import read_positions
 from uvstack.records import Provenance, Selection, Structure
-from uvstack.sky.coordinates import direction_cosines, to_frame
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import PrimaryBeam
-from uvstack.stack.plan import PositionWeights, StackJob, look_at, parse_weights, pointing_plan, position_weight
+from uvstack.stack.plan import PositionWeights, StackJob, find_pointings, parse_weights, pointing_plan, subsets_of
 from uvstack.stack.plot import bootstrap_figure, profile_figure, stamp_figure
 from uvstack.stack.report import render_page
 from uvstack.stack.result import StackResult, Stamp
-from uvstack.stack.sums import StackSums, W, mean_and_error
+from uvstack.stack.sums import StackSums, W, bootstrap_fluxes, mean_and_error
 from uvstack.stack.uv_stack import stack_partition
 from uvstack.uv.weights import parallel_hands, row_weight
 
@@ -167,7 +165,7 @@ def stack(
         raise PositionsError(f"{sources.source}: weights={weights!r} wants a column of weights, and the list has none")
     beam = read_primary_beam(primary_beam)
     noise, corrected = _read_noise(terms, noise_image, noise_kind, sources)
-    subset, groups, facets = _subsets(sources, group_by, facet_size if reproject else None)
+    subset, groups, facets = subsets_of(sources, group_by, facet_size if reproject else None)
     n_subsets = len(facets) if facets is not None else len(groups) or 1
     products = [list(range(n_subsets))] + [[i] for i in range(len(groups))]
     job = StackJob(
@@ -175,7 +173,7 @@ def stack(
         columns=tuple(parse_column(column, s) for s in structures), positions=sources, primary_beam=beam, pb_cutoff=pb_cutoff,
         weights=PositionWeights(terms, noise, corrected), subset=subset, products=products, uv_range=uv_range, facets=facets,
         bootstrap=bool(bootstrap), rows=True, weight_spectrum=all(s.weight_source == "WEIGHT_SPECTRUM" for s in structures))
-    job, seen, fields = _look(job)
+    job, seen, fields = find_pointings(job)
     chunks = _chunks(job)
     cell = stamp_cell or _default_cell(structures)
     if out is None:
@@ -247,75 +245,6 @@ def _read_noise(terms, noise_image, noise_kind, sources: Positions) -> tuple[np.
     if not np.isfinite(noise).any():
         raise PositionsError(f"{noise_image}: no position of {sources.source} lies on this image")
     return noise, noise_kind.endswith("corrected")
-
-
-def _subsets(sources: Positions, group_by: str | None, facet_size: float | None):
-    """Subset of each position, names of the groups, centres of the facets."""
-    if group_by is not None:
-        labels, index = sources.group_labels(group_by)
-        return index, [str(label) for label in labels], None
-    if facet_size is None:
-        return np.zeros(len(sources), np.int64), [], None
-    centre = SkyCoord(sources.coord.cartesian.mean(), frame=sources.coord.frame.replicate_without_data())
-    east, north = centre.spherical_offsets_to(sources.coord)
-    cells = np.stack([np.round(east.rad / facet_size), np.round(north.rad / facet_size)]).astype(np.int64)
-    _, subset = np.unique(cells, axis=1, return_inverse=True)
-    subset = np.asarray(subset).reshape(-1)
-    means = [sources.coord[subset == i].cartesian.mean() for i in range(subset.max() + 1)]
-    unit = [SkyCoord(m / m.norm(), frame=sources.coord.frame.replicate_without_data()).icrs for m in means]
-    return subset, [], SkyCoord([c.ra.rad for c in unit], [c.dec.rad for c in unit], unit="rad")
-
-
-def _look(job: StackJob) -> tuple[StackJob, np.ndarray, dict]:
-    """The job with only the pointings that see positions, which positions are seen, and what is known of the pointings."""
-    n = len(job.positions)
-    seen = np.zeros(n, np.bool_)
-    fields: dict[tuple[int, int], tuple[str, str, int]] = {}
-    squares: dict[float, np.ndarray] = {}
-    views = []
-    for i, (structure, selection) in enumerate(zip(job.structures, job.selections, strict=True)):
-        windows = {d.spw.id: d.spw for d in structure.data_descriptions if d.id in selection.data_description_ids}
-        for pointing in (structure.fields[f] for f in sorted(selection.field_ids)):
-            for spw in windows.values():
-                chosen, _, power = look_at(job.positions, job.primary_beam, job.pb_cutoff, pointing, spw)
-                squares.setdefault(spw.central_frequency, np.zeros(n))[chosen] += power**2
-                views.append((i, pointing, spw, chosen, power))
-    for i, pointing, spw, chosen, power in views:
-        weights = job.weights
-        if weights.noise is not None:
-            weights = replace(weights, noise=weights.noise[chosen])
-        listed = None if job.positions.weight is None else job.positions.weight[chosen]
-        used = chosen[position_weight(weights, listed, power, squares[spw.central_frequency][chosen]) > 0]
-        if used.size:
-            seen[used] = True
-            before = fields.get((i, pointing.id), ("", "", 0))[2]
-            fields[i, pointing.id] = (job.structures[i].path, pointing.name, max(before, used.size))
-    if not fields:
-        if any(chosen.size for _, _, _, chosen, _ in views):
-            raise PositionsError(f"{job.positions.source}: no position inside a primary beam has a weight: those of the list are 0 "
-                                 "there, or the noise image does not reach")
-        raise PositionsError(_no_position_message(job))
-    if not seen.all():
-        warnings.warn(DroppedPositionsWarning(
-            f"{int((~seen).sum())} of {n} positions have no weight in any pointing (primary beam below {job.pb_cutoff:g}, "
-            "or no noise or weight known) and were left out"), stacklevel=3)
-    selections = tuple(
-        replace(selection, field_ids=frozenset(f for s, f in fields if s == i)) for i, selection in enumerate(job.selections))
-    return replace(job, selections=selections, beam_squares=squares), seen, fields
-
-
-def _no_position_message(job: StackJob) -> str:
-    nearest, name = np.inf, ""
-    for structure, selection in zip(job.structures, job.selections, strict=True):
-        for pointing in (structure.fields[f] for f in selection.field_ids):
-            ra, dec = to_frame(job.positions.coord, pointing.frame)
-            n_minus_1 = direction_cosines(ra, dec, pointing.ra, pointing.dec)[2].max()
-            distance = float(np.rad2deg(2 * np.arcsin(np.sqrt(np.clip(-n_minus_1 / 2, 0, 1)))))
-            if distance < nearest:
-                nearest, name = distance, pointing.name
-    return (f"{job.positions.source}: none of its {len(job.positions)} positions lies inside a primary beam "
-            f"({job.primary_beam.describe()}, cut-off {job.pb_cutoff:g}); the nearest is {nearest:.3g}° from field "
-            f"{name}: are frame and unit of the list right?")
 
 
 def _chunks(job: StackJob) -> list[tuple[int, Any]]:
@@ -501,21 +430,6 @@ def _result(name, job: StackJob, totals: _Totals, i: int, members, fields, prove
 def _stamp(images: np.ndarray, cell: float, pointing) -> Stamp:
     peak = images[1, images.shape[1] // 2, images.shape[2] // 2]
     return Stamp(images[0] / peak, images[1] / peak, cell, pointing.ra, pointing.dec)
-
-
-def bootstrap_fluxes(by_position: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Fluxes of n lists drawn with replacement, (n,), from the sums of each position (2, pos).
-
-    Resampling positions needs no data: the flux of any list is Σ s_k / Σ q_k with s_k = Σ w W_k/A_k Re(V e^{−iφ_k}) and
-    q_k = Σ w W_k.
-    """
-    n_positions = by_position.shape[1]
-    fluxes = np.empty(n)
-    for i in range(n):
-        times = np.bincount(rng.integers(n_positions, size=n_positions), minlength=n_positions)
-        s, q = by_position @ times
-        fluxes[i] = s / q if q > 0 else np.nan
-    return fluxes
 
 
 def image_of_stack(result: StackResult, size: int, cell: float | None) -> Stamp:
