@@ -179,7 +179,7 @@ def pointing_plan(job: StackJob, set_index: int, field_id: int, description_id: 
     return make_plan(chosen[used], lmn[:, used], weight[used], power[used], job.subset[chosen[used]], job.n_subsets, rotation)
 
 
-def subsets_of(sources: Positions, group_by: str | None, facet_size: float | None):
+def subsets_of(sources: Positions, group_by: str | None, facet_size: float | None) -> tuple[np.ndarray, list[str], SkyCoord | None]:
     """Subset of each position, names of the groups, centres of the facets."""
     if group_by is not None:
         labels, index = sources.group_labels(group_by)

@@ -53,6 +53,8 @@ logger = logging.getLogger(__name__)
 
 #: Visibilities (row × chan × corr × stacks) that a chunk holds: about 100 MB with all that belongs to them.
 VISIBILITIES_PER_CHUNK = 2_000_000
+#: Positions from which chunks grow, so that the transforms of the form on a grid pay; up to 700 MB a chunk.
+_MANY_POSITIONS, _LARGER = 5_000, 6
 #: Pixels across the stamp that is made on the way where no set is written.
 _STAMP_SIZE = 64
 _ARCMIN = np.pi / 180 / 60
@@ -252,10 +254,11 @@ def _chunks(job: StackJob) -> list[tuple[int, Any]]:
     chunks: list[tuple[int, Any]] = []
     out_start = 0
     share = max(job.n_subsets, 1)
+    size = visibilities_per_chunk(len(job.positions))
     for i, (structure, selection) in enumerate(zip(job.structures, job.selections, strict=True)):
         if not selection.field_ids:
             continue
-        rows = {d.id: max(VISIBILITIES_PER_CHUNK // (d.spw.frequency.size * (len(d.correlations) + share - 1)), 1)
+        rows = {d.id: max(size // (d.spw.frequency.size * (len(d.correlations) + share - 1)), 1)
                 for d in structure.data_descriptions}
         for block in scan_rows(structure, selection, rows, out_start):
             chunks.append((i, block))
@@ -263,6 +266,11 @@ def _chunks(job: StackJob) -> list[tuple[int, Any]]:
     if not chunks:
         raise NoDataError("the selection leaves no cross-correlation to stack; look at the data with `uvstack info`")
     return chunks
+
+
+def visibilities_per_chunk(n_positions: int) -> int:
+    """Visibilities that a chunk holds for that many positions."""
+    return VISIBILITIES_PER_CHUNK * (_LARGER if n_positions >= _MANY_POSITIONS else 1)
 
 
 def _default_cell(structures: tuple[Structure, ...]) -> float:
