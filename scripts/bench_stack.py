@@ -28,6 +28,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from markdown import head, row
 from numba import njit
 from threadpoolctl import threadpool_limits
 
@@ -44,14 +45,14 @@ FREQUENCY = 1.4e9 + 25e6 * (np.arange(10) - 4.5)
 @njit(nogil=True)
 def naive(uvw, lmn, frequency, coefficient, factor):
     """The sum of equation 5 as one would write it down: float64, one sine and cosine a phase."""
-    for row in range(uvw.shape[0]):
+    for i in range(uvw.shape[0]):
         for chan in range(frequency.size):
             scale = -2.0 * math.pi * frequency[chan] / LIGHT
             total = 0j
             for k in range(lmn.shape[1]):
-                phase = scale * (uvw[row, 0] * lmn[0, k] + uvw[row, 1] * lmn[1, k] + uvw[row, 2] * lmn[2, k])
+                phase = scale * (uvw[i, 0] * lmn[0, k] + uvw[i, 1] * lmn[1, k] + uvw[i, 2] * lmn[2, k])
                 total += complex(math.cos(phase), math.sin(phase)) * coefficient[chan, k]
-            factor[row, chan] = total
+            factor[i, chan] = total
 
 
 def sky(n: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -162,8 +163,8 @@ def bench_factor(n_positions: int = 900) -> None:
     def africanus():
         return im_to_vis(coefficient.T[:, :, None].copy(), uvw[few], lmn[:2].T.copy(), FREQUENCY)[:, :, 0]
 
-    print(f"\n### The factor alone, one thread, {n_positions} positions, 10 channels\n")
-    print("| code | million phases a second | ratio to plain loop | rms error of the factor |\n|---|---|---|---|")
+    head(f"The factor alone, one thread, {n_positions} positions, 10 channels", "code", "million phases a second",
+         "ratio to plain loop", "rms error of the factor")
     base = None
     for name, run, rows in (("plain float64 numba loop", plain, 351), ("codex-africanus im_to_vis", africanus, 351),
                             ("ours, direct form", ours("direct"), uvw.shape[0]), ("ours, antenna form", ours("antenna"), uvw.shape[0])):
@@ -171,7 +172,7 @@ def bench_factor(n_positions: int = 900) -> None:
         rate = rows * 10 * n_positions / seconds / 1e6
         base = base or rate
         error = np.sqrt(np.mean(np.abs(value[few] - wanted) ** 2)) / scale
-        print(f"| {name} | {rate:.0f} | {rate / base:.1f} | {error:.1e} |")
+        row(name, f"{rate:.0f}", f"{rate / base:.1f}", f"{error:.1e}")
 
 
 def form_used(n: int, beam: str, n_times: int) -> str:
@@ -203,12 +204,13 @@ def bench_stack(folder: Path, n_times: int, numbers: list[int], repeats: int) ->
     size = sum(f.stat().st_size for f in ms.rglob("*") if f.is_file()) / 1e6
     n_visibilities = n_times * 351 * 20
     print(f"\n### Set to set: {n_times} times, {n_visibilities / 1e6:.1f} million visibilities, {size:.0f} MB "
-          f"(simulated in {time.perf_counter() - begin:.1f} s)\n")
+          f"(simulated in {time.perf_counter() - begin:.1f} s)\n", flush=True)
     copy = measure("copy", ms, ms, folder / "copy.ms", max(repeats, 3), "constant")
     copy_seconds = float(np.median(copy["seconds"]))
     rate = naive_rate()
     print(f"plain copy of all columns: {copy_seconds:.2f} s (median of {len(copy['seconds'])}), peak {copy['peak_gb']:.2f} GB\n")
-    print("| beam | positions | seconds | ratio to copy | peak GB | form | plain loop would take | flux ± error, µJy |\n|---|---|---|---|---|---|---|---|")
+    head("Stacks", "beam", "positions", "seconds", "ratio to copy", "peak GB", "form", "plain loop on all processors",
+         "flux ± error, µJy")
     for beam in ("vla", "constant"):
         for n in numbers:
             positions = folder / f"positions{n}.csv"
@@ -216,8 +218,8 @@ def bench_stack(folder: Path, n_times: int, numbers: list[int], repeats: int) ->
             found = measure("stack", ms, positions, folder / "out.ms", repeats if n <= 10_000 else 1, beam)
             seconds = float(np.median(found["seconds"]))
             plain = n_visibilities / 2 * n / rate / (os.cpu_count() or 1)
-            print(f"| {beam} | {n} | {seconds:.2f} | {seconds / copy_seconds:.2f} | {found['peak_gb']:.2f} | {form_used(n, beam, n_times)} | "
-                  f"{plain:.0f} s, {plain / seconds:.0f} × | {found['flux'] * 1e6:.3f} ± {found['error'] * 1e6:.3f} |", flush=True)
+            row(beam, n, f"{seconds:.2f}", f"{seconds / copy_seconds:.2f}", f"{found['peak_gb']:.2f}", form_used(n, beam, n_times),
+                f"{plain:.0f} s, {plain / seconds:.0f} ×", f"{found['flux'] * 1e6:.3f} ± {found['error'] * 1e6:.3f}")
 
 
 def naive_rate() -> float:

@@ -8,6 +8,7 @@ the size of a Gaussian source 1° off axis with and without reprojection. Peers 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import subprocess
@@ -22,11 +23,12 @@ ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("CASASITECONFIG", str(ROOT / "tests" / "casa_config.py"))
 sys.path.insert(0, str(ROOT / "tests"))
 
-import oracles  # noqa: E402
 from astropy.io import fits  # noqa: E402
-from factories import ARCSEC, CENTRE, at, make_ms, offset, read  # noqa: E402
+from markdown import head, row  # noqa: E402
 
+import oracles  # noqa: E402
 import uvstack  # noqa: E402
+from factories import ARCSEC, CENTRE, at, make_ms, offset, read  # noqa: E402
 
 MICRO = 1e6
 
@@ -34,12 +36,12 @@ MICRO = 1e6
 def published(data: Path) -> None:
     """Fluxes of the published example."""
     ms, positions = data / "stacker_testdata.ms", data / "stacker_testdata_positions.csv"
-    print("\n### The published example\n\n| options | flux (µJy) | scatter | equation 7 | bootstrap | visibilities |\n|---|---|---|---|---|---|")
+    head("The published example", "options", "flux (µJy)", "scatter", "equation 7", "bootstrap", "visibilities")
     for options in ({}, {"column": "CORRECTED_DATA"}, {"weights": "list"}, {"primary_beam": "vla"},
                     {"primary_beam": "vla", "weights": "primary-beam"}, {"uvmin": "9km"}):
         r = uvstack.stack(ms, positions, bootstrap=1000, seed=1, **options)
-        print(f"| {options or 'default'} | {r.flux * MICRO:.3f} | {r.flux_error * MICRO:.3f} | {r.flux_error_expected * MICRO:.3f} | "
-              f"{r.bootstrap_error * MICRO:.2f} | {r.n_visibilities} |")
+        row(options or "default", f"{r.flux * MICRO:.3f}", f"{r.flux_error * MICRO:.3f}", f"{r.flux_error_expected * MICRO:.3f}",
+            f"{r.bootstrap_error * MICRO:.2f}", r.n_visibilities)
     vis, uvw = read(ms, "DATA"), read(ms, "UVW")
     from uvstack.io.ms import read_structure
     from uvstack.io.tables import read_positions
@@ -54,31 +56,35 @@ def published(data: Path) -> None:
         other, _ = oracles.stack(vis[:, :, corr].conj(), uvw, frequency, where, pointing.ra, pointing.dec)
         moved[-1].append(stacked.real.mean())
         moved[+1].append(other.real.mean())
-    print(f"\nplain float64 sum: {np.mean(moved[-1]) * MICRO:.3f} µJy; with the opposite sign of the exponent: {np.mean(moved[+1]) * MICRO:.3f} µJy")
+    print(f"\nplain float64 sum: {np.mean(moved[-1]) * MICRO:.3f} µJy; "
+          f"with the opposite sign of the exponent: {np.mean(moved[+1]) * MICRO:.3f} µJy")
     mosaic(data)
 
 
 def mosaic(data: Path) -> None:
-    """The ALMA mosaic at the positions of its brightest peaks: a real mosaic with four epochs."""
+    """The ALMA mosaic, a real mosaic of four epochs, at the peak of the stamp around one of its pointings."""
     ms = data / "antennae_north_co32.ms"
     if not ms.exists():
         return
     from uvstack.io.ms import read_structure
 
     fields = read_structure(ms).fields
-    centre = fields[6]
-    r = uvstack.stack(ms, at((centre.ra, centre.dec)), primary_beam="alma", weights="primary-beam")
-    print(f"\nALMA mosaic, centre of field 6: {r.flux:.4f} ± {r.flux_error:.4f} Jy (equation 7 ± {r.flux_error_expected:.4f}), "
-          f"seen by {len(r.per_field)} of {len(fields)} pointings")
+    centre = (fields[6].ra, fields[6].dec)
+    stamp = uvstack.stack(ms, at(centre), primary_beam="alma", weights="primary-beam").image()
+    row, col = np.unravel_index(stamp.brightness.argmax(), stamp.brightness.shape)
+    peak = offset((32 - col) * stamp.cell, (row - 32) * stamp.cell, centre)
+    r = uvstack.stack(ms, at(peak), primary_beam="alma", weights="primary-beam")
+    print(f"\nALMA mosaic: peak of the stamp {stamp.brightness.max():.4f} Jy/beam; stacked there {r.flux:.4f} ± {r.flux_error:.4f} Jy "
+          f"(equation 7 ± {r.flux_error_expected:.4f}), seen by {len(r.per_field)} of {len(fields)} pointings")
 
 
 def back_ends(data: Path, scratch: Path) -> None:
     """The same stack through python-casacore and through casatools."""
-    print("\n### Back ends\n\n| tables read and written with | flux (µJy) | error (µJy) | stamp peak (µJy) |\n|---|---|---|---|")
+    head("Back ends", "tables read and written with", "flux (µJy)", "error (µJy)", "stamp peak (µJy)")
     for name in ("casacore", "casatools"):
         os.environ["UVSTACK_TABLES"] = name
         r = uvstack.stack(data / "stacker_testdata.ms", data / "stacker_testdata_positions.csv", out=scratch / f"{name}.ms")
-        print(f"| {name} | {r.flux * MICRO:.12f} | {r.flux_error * MICRO:.12f} | {r.image().peak * MICRO:.6f} |")
+        row(name, f"{r.flux * MICRO:.12f}", f"{r.flux_error * MICRO:.12f}", f"{r.image().peak * MICRO:.6f}")
     os.environ.pop("UVSTACK_TABLES")
     same = np.array_equal(read(scratch / "casacore.ms", "DATA"), read(scratch / "casatools.ms", "DATA"))
     print(f"\nthe two stacked sets hold the same visibilities, bit for bit: {same}")
@@ -88,9 +94,10 @@ def peers(data: Path, scratch: Path) -> None:
     """tclean and WSClean on the stacked example."""
     ms = scratch / "peers.ms"
     r = uvstack.stack(data / "stacker_testdata.ms", data / "stacker_testdata_positions.csv", out=ms)
-    print("\n### Peers: dirty image of the stacked set at the phase centre, natural weights\n\n| program | µJy/beam | relative to our flux |\n|---|---|---|")
-    print(f"| uvstack, printed flux | {r.flux * MICRO:.4f} | 1 |\n| uvstack, stamp | {r.image(128, 0.25 * ARCSEC).peak * MICRO:.4f} | "
-          f"{r.image(128, 0.25 * ARCSEC).peak / r.flux:.6f} |")
+    head("Peers: dirty image of the stacked set at the phase centre, natural weights", "program", "µJy/beam", "relative to our flux")
+    row("uvstack, printed flux", f"{r.flux * MICRO:.4f}", 1)
+    peak = r.image(128, 0.25 * ARCSEC).peak
+    row("uvstack, stamp", f"{peak * MICRO:.4f}", f"{peak / r.flux:.6f}")
     try:
         from casatasks import tclean
         from casatools import image
@@ -100,16 +107,16 @@ def peers(data: Path, scratch: Path) -> None:
         tool.open(str(scratch / "tclean.residual"))
         value = float(tool.getchunk()[512, 512, 0, 0])
         tool.close()
-        print(f"| CASA tclean | {value * MICRO:.4f} | {value / r.flux:.6f} |")
+        row("CASA tclean", f"{value * MICRO:.4f}", f"{value / r.flux:.6f}")
     except ImportError:
-        print("| CASA tclean | not installed | |")
+        row("CASA tclean", "not installed", "")
     if shutil.which("wsclean"):
         subprocess.run(["wsclean", "-quiet", "-size", "1024", "1024", "-scale", "0.25asec", "-weight", "natural", "-name",
                         str(scratch / "ws"), str(ms)], check=True, capture_output=True)
         value = float(fits.getdata(scratch / "ws-dirty.fits")[0, 0, 512, 512])
-        print(f"| WSClean | {value * MICRO:.4f} | {value / r.flux:.6f} |")
+        row("WSClean", f"{value * MICRO:.4f}", f"{value / r.flux:.6f}")
     else:
-        print("| WSClean | not installed | |")
+        row("WSClean", "not installed", "")
 
 
 def errors_on_noise(scratch: Path, n_lists: int) -> None:
@@ -122,10 +129,11 @@ def errors_on_noise(scratch: Path, n_lists: int) -> None:
         results.append(uvstack.stack(ms, positions, primary_beam="gaussian:30arcmin@1.4GHz", weights="primary-beam", bootstrap=100, seed=i))
     flux = np.array([r.flux for r in results])
     true, uncertain = flux.std(ddof=1), 1 / np.sqrt(2 * (n_lists - 1))
-    print(f"\n### Pure noise: {n_lists} lists of 50 positions\n\n| error | mean stated / true scatter (± {uncertain:.3f}) | stated, scatter of it |\n|---|---|---|")
+    head(f"Pure noise: {n_lists} lists of 50 positions", "error",
+         f"mean stated / true scatter (± {uncertain:.3f})", "stated, its own scatter")
     for name, values in (("scatter", [r.flux_error for r in results]), ("equation 7", [r.flux_error_expected for r in results]),
                          ("bootstrap", [r.bootstrap_error for r in results])):
-        print(f"| {name} | {np.mean(values) / true:.3f} | {np.std(values) / np.mean(values):.3f} |")
+        row(name, f"{np.mean(values) / true:.3f}", f"{np.std(values) / np.mean(values):.3f}")
     ratio = np.array([r.flux_error / r.flux_error_expected for r in results])
     print(f"\nscatter / equation 7: {ratio.mean():.4f} ± {ratio.std() / np.sqrt(n_lists):.4f}")
 
@@ -134,8 +142,10 @@ def reprojection(scratch: Path) -> None:
     """Size of a Gaussian source 1° off axis."""
     from test_uv_stack import fitted_fwhm, gaussian_set
 
-    print("\n### Gaussian of 1.5″ 1° off axis\n\n| direction from the phase centre | fitted / true size, plain | with reprojection |\n|---|---|---|")
-    for name, east, north in (("north", 0.0, 1.0), ("south", 0.0, -1.0), ("east", 1.0, 0.0), ("west", -1.0, 0.0), ("north-east", 0.7071, 0.7071)):
+    head("Gaussian of 1.5″ 1° off axis", "direction from the phase centre", "fitted / true size, plain", "with reprojection")
+    diagonal = 0.5**0.5
+    directions = {"north": (0, 1), "south": (0, -1), "east": (1, 0), "west": (-1, 0), "north-east": (diagonal, diagonal)}
+    for name, (east, north) in directions.items():
         folder = scratch / name
         folder.mkdir()
         ms, target = gaussian_set(folder / "a.ms", (np.deg2rad(east), np.deg2rad(north)), 1.5 * ARCSEC)
@@ -143,7 +153,7 @@ def reprojection(scratch: Path) -> None:
         for reproject in (False, True):
             uvstack.stack(ms, at(target), out=folder / "s.ms", overwrite=True, reproject=reproject)
             sizes.append(fitted_fwhm(folder / "s.ms") / (1.5 * ARCSEC))
-        print(f"| {name} | {sizes[0]:.5f} | {sizes[1]:.5f} |")
+        row(name, f"{sizes[0]:.5f}", f"{sizes[1]:.5f}")
     print(f"\nphase centre at declination {np.rad2deg(CENTRE[1]):.1f}°, two hours before transit, latitude 34°")
 
 
@@ -153,9 +163,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="folder of the real data")
     parser.add_argument("--lists", type=int, default=300, help="lists of positions on pure noise")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
         scratch = Path(name)
-        os.chdir(scratch)
         if options.data.is_dir():
             published(options.data)
             back_ends(options.data, scratch)

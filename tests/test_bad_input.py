@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -451,6 +452,25 @@ def test_an_error_in_a_chunk_leaves_nothing(survey, tmp_path, monkeypatch, table
     with pytest.raises(MeasurementSetError, match="pulled out"):
         uvstack.stack(survey, at(SOURCE), out=tmp_path / "out.ms")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_chunk_that_ends_after_the_run_failed_reaches_no_output():
+    started, released, consumed = threading.Event(), threading.Event(), []
+
+    def work(job, chunk):
+        if chunk == 0:
+            started.set()
+            released.wait(10)
+        else:
+            started.wait(10)
+            raise MeasurementSetError("the second chunk fails while the first is still at work")
+        return chunk
+
+    with pytest.raises(MeasurementSetError, match="second chunk fails"):
+        map_chunks(work, None, [0, 1], lambda index, result: consumed.append(index), threads=2)
+    released.set()
+    time.sleep(0.2)
+    assert consumed == []
 
 
 def test_a_disk_that_fills_up_in_mid_run(tmp_path, fingerprint, tables):

@@ -244,11 +244,20 @@ def test_suggested_cut_finds_a_disturbance_on_short_baselines_and_nothing_in_noi
     assert uvstack.stack(ms, at(target), uvmin="4km").flux == pytest.approx(0.5, abs=4 * result.flux_error)
 
 
+def short_baselines(ms):
+    """Rows below 1 km."""
+    uvw = read(ms, "UVW")
+    return np.hypot(uvw[:, 0], uvw[:, 1]) < 1000
+
+
 @pytest.mark.parametrize("with_ms", [True, False])
 def test_stamp_peaks_at_the_phase_centre_with_the_flux(tmp_path, with_ms):
     target = offset(3 * ARCMIN, -2 * ARCMIN)
     ms = make_ms(tmp_path / "a.ms", sources=[(*target, 2.0)], scale=1.0, n_ant=20, n_times=10)
-    result = uvstack.stack(ms, at(target), out=tmp_path / "s.ms" if with_ms else None)
+    factories.edit(ms, "DATA", lambda vis: vis + 5.0 * short_baselines(ms)[:, None, None])
+    result = uvstack.stack(ms, at(target), out=tmp_path / "s.ms" if with_ms else None, uvmin="1km")
+    # The disturbed short baselines are as absent from the stamp as from the flux.
+    assert result.flux == pytest.approx(2.0, rel=PRECISION)
     stamp = result.image(size=64)
     # wgridder is asked for 1e-5.
     assert stamp.peak == pytest.approx(result.flux, rel=1e-4)

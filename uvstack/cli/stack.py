@@ -44,7 +44,7 @@ from uvstack.cli.main import Angle, progress_bar
 @click.option("--workers", type=int, help="Local processes instead of threads.")
 @click.option("--scheduler", help="Address of a dask scheduler.")
 @click.option("--threads", type=int, help="Local threads; default all processors.")
-def command(ms, positions, out, no_ms, report, bins, stamp, columns, overwrite, **options) -> None:
+def command(ms, positions, out, no_ms, report, bins, stamp, stamp_cell, columns, overwrite, **options) -> None:
     """Stack the visibilities of MS... at the positions of a list.
 
     Prints the flux of the average source with its errors, and writes the stacked measurement set (--out), the uv profile,
@@ -61,11 +61,12 @@ def command(ms, positions, out, no_ms, report, bins, stamp, columns, overwrite, 
 
     with progress_bar("stacking") as progress:
         result = uvstack.stack(list(ms), positions, out=out, columns=names, progress=progress, overwrite=overwrite,
+                               stamp_size=stamp, stamp_cell=stamp_cell,
                                **{name: value for name, value in options.items() if value is not None})
     click.echo(print_summary(result))
     folder = report if report is not None else (out.with_name(f"{out.stem}-report") if out is not None else None)
     if folder is not None:
-        click.echo(f"report       {write_report(result, folder, bins=bins, stamp_size=stamp)}")
+        click.echo(f"report       {write_report(result, folder, bins=bins, stamp_size=stamp, stamp_cell=stamp_cell)}")
 
 
 def _mapping(text: str | None) -> dict[str, str] | None:

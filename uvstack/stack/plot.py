@@ -83,8 +83,8 @@ def draw_profile(axes: Axes, result: StackResult, bins: int | np.ndarray, unit: 
         for limit in (result.uv_range.minimum, result.uv_range.maximum):
             if 0 < limit < np.inf:
                 axes.axvline(limit / scale, color="k", ls="--", lw=1)
-    axes.set(xlabel=f"$\\sqrt{{u^2+v^2}}$ ({label})", ylabel=f"visibility ({name})", title=result.name)
-    axes.legend(frameon=False, fontsize="small")
+    axes.set(xlabel=f"$\\sqrt{{u^2+v^2}}$ ({label})", ylabel=f"visibility ({name})")
+    axes.legend(frameon=False, fontsize="small", ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 
 def draw_stamp(axes: Axes, image: np.ndarray, cell: float, title: str, in_jansky: bool = True) -> None:

@@ -185,7 +185,7 @@ class StackResult:
         return suggestion
 
     def image(self, size: int = 64, cell: float | None = None) -> Stamp:
-        """Dirty image of the stack around the phase centre.
+        """Dirty image of the stack around the phase centre, from the data within the uv limits of the flux.
 
         Parameters
         ----------

@@ -38,7 +38,7 @@ from uvstack.io.output import check_output, write_text, written_whole
 from uvstack.io.selection import parse_uv_range, select
 from uvstack.io.stacked_ms import StackedMS, append_history
 from uvstack.io.tables import read_positions
-from uvstack.records import Provenance, Selection, Structure
+from uvstack.records import Provenance, Selection, Structure, UVRange
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import PrimaryBeam
 from uvstack.stack.plan import PositionWeights, StackJob, find_pointings, parse_weights, pointing_plan, subsets_of
@@ -47,7 +47,7 @@ from uvstack.stack.report import render_page
 from uvstack.stack.result import StackResult, Stamp
 from uvstack.stack.sums import StackSums, W, bootstrap_fluxes, mean_and_error
 from uvstack.stack.uv_stack import stack_partition
-from uvstack.uv.weights import parallel_hands, row_weight
+from uvstack.uv.weights import apply_flags, inside_uv_range, parallel_hands, row_weight
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +55,6 @@ logger = logging.getLogger(__name__)
 VISIBILITIES_PER_CHUNK = 2_000_000
 #: Positions from which chunks grow, so that the transforms of the form on a grid pay; up to 700 MB a chunk.
 _MANY_POSITIONS, _LARGER = 5_000, 6
-#: Pixels across the stamp that is made on the way where no set is written.
-_STAMP_SIZE = 64
 _ARCMIN = np.pi / 180 / 60
 
 
@@ -82,6 +80,7 @@ def stack(
     group_by: str | None = None,
     reproject: bool = False,
     facet_size: float = 5 * _ARCMIN,
+    stamp_size: int = 64,
     stamp_cell: float | None = None,
     columns: dict[str, str] | None = None,
     frame: str | None = None,
@@ -131,8 +130,10 @@ def stack(
         output set then holds every row once for each facet.
     facet_size : float
         Side of a facet, rad.
+    stamp_size : int
+        Pixels across the stamp made without `out`, even.
     stamp_cell : float, optional
-        Pixel of the stamp made without `out`, rad.
+        Its pixel, rad; default a fifth of the resolution.
     columns, frame, unit
         How to read the list: see `read_positions`.
     workers, scheduler : optional
@@ -155,6 +156,7 @@ def stack(
     uv_range = parse_uv_range(uvmin, uvmax)
     terms = parse_weights(weights)
     _check_numbers(pb_cutoff, bootstrap, facet_size)
+    _check_stamp_size(stamp_size)
     if group_by is not None and reproject:
         raise SelectionError("group_by and reproject cannot be combined: stack each group's list by itself with reproject")
     structures = tuple(read_structure(path) for path in _paths(ms))
@@ -179,7 +181,7 @@ def stack(
     chunks = _chunks(job)
     cell = stamp_cell or _default_cell(structures)
     if out is None:
-        job = replace(job, stamp=(_STAMP_SIZE, cell))
+        job = replace(job, stamp=(stamp_size, cell))
     provenance = Provenance(
         __version__, _command(), {"ms": [s.path for s in structures], "positions": sources.source,
                                   "options": {k: _plain(v) for k, v in options.items()}, "primary_beam": beam.describe()},
@@ -201,6 +203,11 @@ def stack(
                 None if out is None else str(_output_path(out, suffix)))
         for i, (name, suffix) in enumerate(zip(names, ["", *groups], strict=True))]
     return replace(results[0], groups=dict(zip(groups, results[1:], strict=True)))
+
+
+def _check_stamp_size(size: int) -> None:
+    if size < 8 or size % 2:
+        raise SelectionError(f"the stamp's size is {size}; wanted an even number of at least 8 pixels")
 
 
 def _check_numbers(pb_cutoff: float, bootstrap: int, facet_size: float) -> None:
@@ -305,7 +312,7 @@ def stack_chunk(job: StackJob, chunk: tuple[int, Any]) -> dict[str, Any]:
             if job.stamp is None:
                 result["rows"][i].append([_columns(structure, partition, s, job.weight_spectrum) for s in product])
         if job.stamp is not None:
-            result["stamp"] = _add_stamps(result["stamp"], job.stamp, partition, stacked)
+            result["stamp"] = _add_stamps(result["stamp"], job, partition, stacked)
         result["by_position"] += by_position
         result["n_not_finite"] += bad
     return result
@@ -331,20 +338,24 @@ def _columns(structure: Structure, partition, stacked, weight_spectrum: bool) ->
     return columns
 
 
-def _add_stamps(before, stamp: tuple[int, float], partition, stacked) -> np.ndarray:
+def _add_stamps(before, job: StackJob, partition, stacked) -> np.ndarray:
     """Σ w V and Σ w as images, (product, 2, m, l), with those of a partition added."""
-    size, cell = stamp
+    assert job.stamp is not None
+    size, cell = job.stamp
     images = np.zeros((len(stacked), 2, size, size)) if before is None else before
-    frequency = partition.data_description.spw.frequency
-    parallel = parallel_hands(partition.data_description.correlations)
     for i, product in enumerate(stacked):
         for one in product:
             if one.norm > 0:
-                vis, weight = combine_hands(one.vis, partition.weight, parallel)
-                weight = weight * np.float32(one.norm)
-                images[i, 0] += dirty_image(one.uvw, frequency, vis, weight, size, cell)
-                images[i, 1] += dirty_image(one.uvw, frequency, np.ones_like(vis), weight, size, cell)
+                images[i] += _stamp_images(partition, one.uvw, one.vis, partition.weight * np.float32(one.norm), job.uv_range, size, cell)
     return images
+
+
+def _stamp_images(partition, uvw, vis, weight, uv_range: UVRange, size: int, cell: float) -> np.ndarray:
+    """Σ w V and Σ w of the parallel hands within the uv limits as images, (2, m, l)."""
+    frequency = partition.data_description.spw.frequency
+    vis, weight = combine_hands(vis, weight, parallel_hands(partition.data_description.correlations))
+    weight = np.where(inside_uv_range(uvw, frequency, uv_range), weight, np.float32(0))
+    return np.stack([dirty_image(uvw, frequency, v, weight, size, cell) for v in (vis, np.ones_like(vis))])
 
 
 def _open_outputs(files: contextlib.ExitStack, job: StackJob, chunks, out, overwrite, suffixes, fields) -> list[StackedMS]:
@@ -442,16 +453,16 @@ def _stamp(images: np.ndarray, cell: float, pointing) -> Stamp:
 
 def image_of_stack(result: StackResult, size: int, cell: float | None) -> Stamp:
     """Stamp of a stack: read from its measurement set, or cut from the one made on the way."""
-    if size < 8 or size % 2:
-        raise ValueError(f"size is {size}; wanted an even number of at least 8 pixels")
+    _check_stamp_size(size)
     if result.ms is None:
         if result.stamp is None:
             raise NoDataError(f"{result.name}: nothing was stacked")
-        if size > _STAMP_SIZE or (cell is not None and not np.isclose(cell, result.stamp.cell)):
+        made = result.stamp.brightness.shape[0]
+        if size > made or (cell is not None and not np.isclose(cell, result.stamp.cell)):
             raise SelectionError(
-                f"without a stacked set the stamp is {_STAMP_SIZE} pixels of {result.stamp.cell:.3g} rad; a larger one or "
-                "another cell wants out= (--out), and a cell can be given as stamp_cell=")
-        cut = slice(_STAMP_SIZE // 2 - size // 2, _STAMP_SIZE // 2 + size // 2)
+                f"without a stacked set there is a stamp of {made} pixels of {result.stamp.cell:.3g} rad alone; for another one give "
+                "out= (--out), or stamp_size= and stamp_cell= (--stamp, --stamp-cell) when stacking")
+        cut = slice(made // 2 - size // 2, made // 2 + size // 2)
         return replace(result.stamp, brightness=result.stamp.brightness[cut, cut], psf=result.stamp.psf[cut, cut])
     structure = read_structure(result.ms)
     cell = cell or _default_cell((structure,))
@@ -460,12 +471,8 @@ def image_of_stack(result: StackResult, size: int, cell: float | None) -> Stamp:
     rows = {d.id: max(VISIBILITIES_PER_CHUNK // (d.spw.frequency.size * len(d.correlations)), 1) for d in structure.data_descriptions}
     for block in scan_rows(structure, selection, rows):
         for partition in read_block(structure, selection, block, ("DATA", None)):
-            weight = np.where(partition.flag | partition.flag_row[:, None, None], 0, partition.weight)
-            parallel = parallel_hands(partition.data_description.correlations)
-            vis, weight = combine_hands(partition.vis, weight, parallel)
-            frequency = partition.data_description.spw.frequency
-            images[0] += dirty_image(partition.uvw, frequency, vis, weight, size, cell)
-            images[1] += dirty_image(partition.uvw, frequency, np.ones_like(vis), weight, size, cell)
+            apply_flags(partition.vis, partition.flag, partition.flag_row, partition.weight)
+            images += _stamp_images(partition, partition.uvw, partition.vis, partition.weight, result.uv_range, size, cell)
     return _stamp(images, cell, structure.fields[0])
 
 
@@ -501,7 +508,8 @@ def _command() -> str:
 
 
 
-def write_report(result: StackResult, folder: str | Path, *, bins: int = 20, stamp_size: int = 64, truth: float | None = None) -> Path:
+def write_report(result: StackResult, folder: str | Path, *, bins: int = 20, stamp_size: int = 64,
+                 stamp_cell: float | None = None, truth: float | None = None) -> Path:
     """Write result.json, the uv profile (ECSV, PNG), the stamp (FITS, PNG) and index.html to a folder; path of the page.
 
     Parameters
@@ -513,12 +521,14 @@ def write_report(result: StackResult, folder: str | Path, *, bins: int = 20, sta
         Of the uv profile.
     stamp_size : int
         Pixels across the stamp.
+    stamp_cell : float, optional
+        Its pixel, rad.
     truth : float, optional
         True flux, Jy, to be shown beside the result.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    stamp = image_of_stack(result, stamp_size, None)
+    stamp = image_of_stack(result, stamp_size, stamp_cell)
     save_result(result, folder / "result.json")
     save_figure(profile_figure(result, bins), folder / "uv_profile.png")
     save_figure(stamp_figure(stamp), folder / "stamp.png")

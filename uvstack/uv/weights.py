@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from uvstack.constants import PARALLEL_HANDS
+from uvstack.constants import PARALLEL_HANDS, SPEED_OF_LIGHT
+from uvstack.records import UVRange
 from uvstack.uv import kernels
 
 
@@ -38,3 +39,11 @@ def row_weight(weight: np.ndarray, norm: float) -> np.ndarray:
 def parallel_hands(correlations: tuple[int, ...]) -> np.ndarray:
     """Which correlations are parallel hands (or Stokes I), (corr,) bool."""
     return np.array([c in PARALLEL_HANDS for c in correlations], np.bool_)
+
+
+def inside_uv_range(uvw: np.ndarray, frequency: np.ndarray, uv_range: UVRange) -> np.ndarray:
+    """Which visibilities lie within the limits of uv distance, (row, chan) bool, from uvw (row, 3) m and channels (Hz)."""
+    distance = np.hypot(uvw[:, 0], uvw[:, 1])[:, None]
+    scale = 1.0 if uv_range.unit == "m" else frequency / SPEED_OF_LIGHT
+    distance = np.broadcast_to(distance * scale, (uvw.shape[0], frequency.size))
+    return (distance >= uv_range.minimum) & (distance <= uv_range.maximum)
