@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from factories import ARCMIN, edit, make_ms, offset, read
 from uvstack.cli.main import group
-from uvstack.errors import DroppedPositionsWarning
+from uvstack.errors import DroppedPositionsWarning, OutputError
 
 N = 6
 
@@ -99,6 +99,11 @@ def test_overwrite_replaces_and_its_absence_refuses(survey, tmp_path):
     assert refused.stderr.strip().count("\n") == 0
     assert "--overwrite" in refused.stderr
     assert run(*args, "--overwrite")[0] == 0
+    # A report alone is an output too.
+    again = [*args[:3], "--no-ms", "--report", str(tmp_path / "s-report")]
+    with pytest.raises(OutputError, match="--overwrite"):
+        run(*again)
+    assert run(*again, "--overwrite")[0] == 0
 
 
 @pytest.mark.parametrize(("args", "wanted"), [

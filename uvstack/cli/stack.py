@@ -29,7 +29,7 @@ from uvstack.cli.main import Angle, progress_bar
 @click.option("--no-ms", is_flag=True, help="Numbers, profile and stamp alone.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option("--report", type=click.Path(path_type=Path),
-              help="Folder for JSON, uv profile, pictures and a page; default beside --out.")
+              help="Folder for JSON, uv profile, pictures and a page; default named after --out, or after the list.")
 @click.option("--bins", default=20, help="Bins of the uv profile.")
 @click.option("--stamp", default=64, help="Pixels across the stamp.")
 @click.option("--stamp-cell", type=Angle(), help="Pixel of the stamp, e.g. 0.3arcsec; default a fifth of the resolution.")
@@ -57,16 +57,16 @@ def command(ms, positions, out, no_ms, report, bins, stamp, stamp_cell, columns,
     names = _mapping(columns)
     import uvstack
     from uvstack.stack.report import print_summary
-    from uvstack.stack.task import write_report
+    from uvstack.stack.task import check_report, write_report
 
+    folder = report or (out.with_name(f"{out.stem}-report") if out is not None else Path(f"{Path(positions).stem}-stack-report"))
+    check_report(folder, overwrite)
     with progress_bar("stacking") as progress:
         result = uvstack.stack(list(ms), positions, out=out, columns=names, progress=progress, overwrite=overwrite,
                                stamp_size=stamp, stamp_cell=stamp_cell,
                                **{name: value for name, value in options.items() if value is not None})
     click.echo(print_summary(result))
-    folder = report if report is not None else (out.with_name(f"{out.stem}-report") if out is not None else None)
-    if folder is not None:
-        click.echo(f"report       {write_report(result, folder, bins=bins, stamp_size=stamp, stamp_cell=stamp_cell)}")
+    click.echo(f"report       {write_report(result, folder, bins=bins, stamp_size=stamp, stamp_cell=stamp_cell)}")
 
 
 def _mapping(text: str | None) -> dict[str, str] | None:

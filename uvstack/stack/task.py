@@ -508,6 +508,11 @@ def _command() -> str:
 
 
 
+def check_report(folder: str | Path, overwrite: bool) -> None:
+    """Raise OutputError where a folder holds a report already, or cannot be made, before any work is done."""
+    check_output(Path(folder) / "result.json" if Path(folder).is_dir() else folder, overwrite)
+
+
 def write_report(result: StackResult, folder: str | Path, *, bins: int = 20, stamp_size: int = 64,
                  stamp_cell: float | None = None, truth: float | None = None) -> Path:
     """Write result.json, the uv profile (ECSV, PNG), the stamp (FITS, PNG) and index.html to a folder; path of the page.
