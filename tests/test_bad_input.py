@@ -18,6 +18,7 @@ from astropy.table import Table
 
 import uvstack
 from factories import ARCSEC, CENTRE, LR, RL, Spw, at, edit, make_ms, offset, read
+from uvstack.chunks import map_chunks
 from uvstack.errors import (
     ColumnError,
     DroppedPositionsWarning,
@@ -32,7 +33,8 @@ from uvstack.errors import (
     SelectionError,
     UvstackError,
 )
-from uvstack.io.output import check_output
+from uvstack.io.output import check_output, written_whole
+from uvstack.sky.positions import positions_from_coord
 from uvstack.stack import task
 
 SOURCE = offset(40 * ARCSEC, -70 * ARCSEC)
@@ -502,3 +504,22 @@ def test_all_is_well_without_warnings(survey, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert uvstack.stack(survey, at(SOURCE), out=tmp_path / "out.ms").flux == pytest.approx(1.0, rel=FLUX_TOLERANCE)
+
+
+def test_weights_too_small_for_a_measurement_set_are_an_error_not_a_zero(tmp_path):
+    ms = make_ms(tmp_path / "a.ms", sources=[(*CENTRE, 1.0)])
+    positions = positions_from_coord(at(CENTRE), np.array([1e-30]))
+    with pytest.raises(PositionsError, match="only their ratios matter"):
+        uvstack.stack(ms, positions, weights="list")
+
+
+def test_an_old_output_moved_aside_by_a_killed_run_comes_back(tmp_path):
+    """Killed between the two renames of an overwrite: the old text is there again when the next run fails too."""
+    (tmp_path / "result.json.partial-old-12345678").write_text("old")
+    with pytest.raises(RuntimeError), written_whole(tmp_path / "result.json"):
+        raise RuntimeError
+    assert (tmp_path / "result.json").read_text() == "old"
+    with written_whole(tmp_path / "result.json") as partial:
+        partial.write_text("new")
+    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+    assert (tmp_path / "result.json").read_text() == "new"

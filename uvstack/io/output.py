@@ -12,7 +12,7 @@ from pathlib import Path
 
 from uvstack.errors import OutputError
 
-_MARK = ".partial-"
+_MARK, _OLD = ".partial-", "old-"
 
 
 def check_output(path: str | Path, overwrite: bool, n_bytes: int = 0, inputs: tuple[str, ...] = ()) -> Path:
@@ -51,16 +51,20 @@ def check_output(path: str | Path, overwrite: bool, n_bytes: int = 0, inputs: tu
 def written_whole(path: str | Path) -> Iterator[Path]:
     """A name beside `path` to write to; renamed to `path` at the end, removed if anything goes wrong.
 
-    Remains of runs that were killed are removed first.
+    Remains of runs that were killed are removed first; an old output that such a run had moved aside and not yet
+    replaced is put back.
     """
     path = Path(path)
     partial = path.with_name(f"{path.name}{_MARK}{uuid.uuid4().hex[:8]}")
     try:
-        for remains in path.parent.glob(f"{glob.escape(path.name)}{_MARK}*"):
-            _remove(remains)
+        for remains in sorted(path.parent.glob(f"{glob.escape(path.name)}{_MARK}*")):
+            if remains.name.startswith(f"{path.name}{_MARK}{_OLD}") and not path.exists():
+                remains.rename(path)
+            else:
+                _remove(remains)
         yield partial
         if path.exists():
-            old = path.with_name(f"{path.name}{_MARK}old-{uuid.uuid4().hex[:8]}")
+            old = path.with_name(f"{path.name}{_MARK}{_OLD}{uuid.uuid4().hex[:8]}")
             path.rename(old)
             partial.rename(path)
             _remove(old)

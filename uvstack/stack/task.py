@@ -53,6 +53,8 @@ logger = logging.getLogger(__name__)
 
 #: Visibilities (row × chan × corr × stacks) that a chunk holds: about 100 MB with all that belongs to them.
 VISIBILITIES_PER_CHUNK = 2_000_000
+#: Weights of a list below this would underflow in float32, where they are multiplied by those of the visibilities.
+_SMALLEST_WEIGHT = 1e-25
 #: Positions from which chunks grow, so that the transforms of the form on a grid pay; up to 700 MB a chunk.
 _MANY_POSITIONS, _LARGER = 5_000, 6
 _ARCMIN = np.pi / 180 / 60
@@ -167,6 +169,9 @@ def stack(
     sources = read_positions(positions, columns=columns, frame=frame, unit=unit)
     if "list" in terms and sources.weight is None:
         raise PositionsError(f"{sources.source}: weights={weights!r} wants a column of weights, and the list has none")
+    if sources.weight is not None and "list" in terms and sources.weight.max() < _SMALLEST_WEIGHT:
+        raise PositionsError(f"{sources.source}: the largest weight is {sources.weight.max():.3g}, too small for the float32 weights of a "
+                             "measurement set; multiply all by one number, only their ratios matter")
     beam = read_primary_beam(primary_beam)
     noise, corrected = _read_noise(terms, noise_image, noise_kind, sources)
     subset, groups, facets = subsets_of(sources, group_by, facet_size if reproject else None)

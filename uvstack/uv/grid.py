@@ -7,9 +7,9 @@ matters with w: at a position far from the centre the w term shifts the local sp
 that is flat in the passband does not feel. Coefficients that change with frequency are expanded in Legendre polynomials
 of ν, one transform a term.
 
-Cost: transforms of a few planes of some 10⁸ pixels and 0.4 µs a visibility, for each term; independent of the number of
+Cost: transforms of a few planes of some 10⁷ pixels and 0.8 µs a visibility, for each term; independent of the number of
 positions up to 10⁷. All in float64: the factor of N positions scattered at random is about √N where its value without
-baseline is N, so that float32 leaves errors of 8e-8 N, too much beyond 10⁴ positions (measured). Memory: 1.3 GB of planes
+baseline is N, so that float32 leaves errors of 8e-8 N, too much beyond 10⁴ positions (measured). Memory: 0.9 GB of planes
 for a field of 30′ at 36 km and 1.4 GHz; one transform runs at a time, on all processors.
 """
 
@@ -27,13 +27,13 @@ from uvstack.uv import kernels
 #: Accuracy of the kernel and of the wgridder.
 _EPSILON = 5e-6
 #: Image pixels for each Nyquist pixel: the wider the transition band, the shorter the kernel.
-_OVERSAMPLING = 1.5
+_OVERSAMPLING = 1.2
 #: Residual of the expansion in frequency, relative to the rms coefficient.
 _EXPANSION_TOLERANCE = 3e-6
 #: A grid with more pixels on a side is never worth its memory.
 _LARGEST_GRID = 12_000
 # Measured, one thread: nanoseconds for each pixel of a plane, and for each visibility.
-_PIXEL_COST, _VISIBILITY_COST = 8.0, 450.0
+_PIXEL_COST, _VISIBILITY_COST = 16.0, 800.0
 #: Planes are large: two transforms at once would double them.
 _ONE_AT_A_TIME = threading.Lock()
 #: The wgridder's own padding of its grid, and planes of w beyond the range of w.
