@@ -11,7 +11,7 @@ from uvstack.uv.phase import phase_factor, position_sums
 
 RNG = np.random.default_rng(5)
 FREQUENCY = 1.4e9 + 25e6 * (np.arange(10) - 4.5)
-# float32 phasors: 2e-6 rms is measured; the project promises 1e-5 of the factor.
+# The project promises 1e-5 of the factor; 1e-6 rms is measured, on a grid 2e-6.
 TOLERANCE = 1e-5
 
 
@@ -57,7 +57,7 @@ def test_factor_equals_float64_sum(method):
     coefficient = beam_like(lmn)
     found = phase_factor(uvw, ant1, ant2, time, FREQUENCY, lmn, coefficient, method=method)
     wanted = oracle(uvw, FREQUENCY, lmn, coefficient)
-    assert relative_error(found[0], wanted) < TOLERANCE
+    assert relative_error(found[0], wanted) < TOLERANCE / 5
     # No single baseline may be far off either: 1e-5 of the largest possible factor.
     assert np.abs(found[0] - wanted).max() < TOLERANCE * coefficient.sum(axis=1).max()
 
@@ -70,6 +70,15 @@ def test_w_matters_and_is_right(method):
     found = phase_factor(uvw, ant1, ant2, time, FREQUENCY, lmn, coefficient, method=method)[0]
     assert relative_error(found, oracle(uvw, FREQUENCY, flat, coefficient)) > 0.1
     assert relative_error(found, oracle(uvw, FREQUENCY, lmn, coefficient)) < TOLERANCE
+
+
+@pytest.mark.parametrize("method", ["antenna", "direct"])
+def test_error_does_not_grow_with_the_number_of_positions(method):
+    """A bias of the cosine adds up as N where the factor grows as √N: 8e-8 of it would make 1e-5 here."""
+    uvw, ant1, ant2, time = (x[:351:5] for x in vla_rows(n_times=1))
+    lmn, coefficient = sky(30_000), np.ones((2, 30_000))
+    found = phase_factor(uvw, ant1, ant2, time, FREQUENCY[:2], lmn, coefficient, method=method)[0]
+    assert relative_error(found, oracle(uvw, FREQUENCY[:2], lmn, coefficient)) < 2e-6
 
 
 def test_many_uneven_and_falling_channels():
