@@ -132,8 +132,8 @@ def best_of(run: Callable[[], np.ndarray], repeats: int = 3) -> tuple[float, np.
     return min(times), value
 
 
-def bench_factor(n_positions: int = 900) -> None:
-    """Print phases a second and errors of the factor, one thread."""
+def bench_factor(n_positions: int = 900) -> float:
+    """Print phases a second and errors of the factor, one thread; return the rate of the plain loop."""
     from africanus.dft import im_to_vis
 
     from uvstack.uv.phase import phase_factor
@@ -165,7 +165,7 @@ def bench_factor(n_positions: int = 900) -> None:
 
     head(f"The factor alone, one thread, {n_positions} positions, 10 channels", "code", "million phases a second",
          "ratio to plain loop", "rms error of the factor")
-    base = None
+    base = 0.0
     for name, run, rows in (("plain float64 numba loop", plain, 351), ("codex-africanus im_to_vis", africanus, 351),
                             ("ours, direct form", ours("direct"), uvw.shape[0]), ("ours, antenna form", ours("antenna"), uvw.shape[0])):
         seconds, value = best_of(run)
@@ -173,6 +173,7 @@ def bench_factor(n_positions: int = 900) -> None:
         base = base or rate
         error = np.sqrt(np.mean(np.abs(value[few] - wanted) ** 2)) / scale
         row(name, f"{rate:.0f}", f"{rate / base:.1f}", f"{error:.1e}")
+    return base * 1e6
 
 
 def form_used(n: int, beam: str, n_times: int) -> str:
@@ -196,8 +197,8 @@ def form_used(n: int, beam: str, n_times: int) -> str:
     return "antenna" if work.gridded is None else f"grid, {work.gridded[1].shape[0]} term(s)"
 
 
-def bench_stack(folder: Path, n_times: int, numbers: list[int], repeats: int) -> None:
-    """Print the table of whole stacks against the copy."""
+def bench_stack(folder: Path, n_times: int, numbers: list[int], repeats: int, rate: float) -> None:
+    """Print the table of whole stacks against the copy; rate is that of the plain loop, phases a second."""
     ms = folder / "bench.ms"
     begin = time.perf_counter()
     make_set(ms, n_times)
@@ -207,7 +208,6 @@ def bench_stack(folder: Path, n_times: int, numbers: list[int], repeats: int) ->
           f"(simulated in {time.perf_counter() - begin:.1f} s)\n", flush=True)
     copy = measure("copy", ms, ms, folder / "copy.ms", max(repeats, 3), "constant")
     copy_seconds = float(np.median(copy["seconds"]))
-    rate = naive_rate()
     print(f"plain copy of all columns: {copy_seconds:.2f} s (median of {len(copy['seconds'])}), peak {copy['peak_gb']:.2f} GB\n")
     head("Stacks", "beam", "positions", "seconds", "ratio to copy", "peak GB", "form", "plain loop on all processors",
          "flux ± error, µJy")
@@ -220,14 +220,6 @@ def bench_stack(folder: Path, n_times: int, numbers: list[int], repeats: int) ->
             plain = n_visibilities / 2 * n / rate / (os.cpu_count() or 1)
             row(beam, n, f"{seconds:.2f}", f"{seconds / copy_seconds:.2f}", f"{found['peak_gb']:.2f}", form_used(n, beam, n_times),
                 f"{plain:.0f} s, {plain / seconds:.0f} ×", f"{found['flux'] * 1e6:.3f} ± {found['error'] * 1e6:.3f}")
-
-
-def naive_rate() -> float:
-    """Phases a second of the plain loop, one thread."""
-    rng = np.random.default_rng(0)
-    uvw, lmn, factor = rng.normal(0, 1e4, (100, 3)), rng.normal(0, 1e-3, (3, 900)), np.empty((100, 10), complex)
-    seconds, _ = best_of(lambda: naive(uvw, lmn, FREQUENCY, np.ones((10, 900)), factor))
-    return 100 * 10 * 900 / seconds
 
 
 def main() -> None:
@@ -245,11 +237,11 @@ def main() -> None:
     packages = ", ".join(f"{name} {version(name)}" for name in ("uvstack", "numpy", "numba", "python-casacore", "ducc0", "codex-africanus"))
     print(f"{packages}; {os.cpu_count()} processors")
     with threadpool_limits(limits=1):
-        bench_factor()
+        rate = bench_factor()
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.folder or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        bench_stack(folder, options.times, [int(n) for n in options.positions.split(",")], options.repeats)
+        bench_stack(folder, options.times, [int(n) for n in options.positions.split(",")], options.repeats, rate)
 
 
 if __name__ == "__main__":
