@@ -47,7 +47,9 @@ def test_stack_writes_set_numbers_pictures_and_page(survey, tmp_path):
     assert found["n_positions"] == N
     assert set(found["groups"]) == {"a", "b"}
     assert found["bootstrap"]["n"] == 50
-    assert f"{found['flux_jy']:.4g} ±" in output
+    # Printed to the second digit of the error.
+    printed = float(output.split("flux")[1].split("±")[0])
+    assert printed * (1 if " Jy" in output else 1e-3) == pytest.approx(found["flux_jy"], abs=0.1 * found["flux_error_jy"])
     assert len(QTable.read(report / "result.ecsv")) == 20
     stamp = fits.getdata(report / "stamp.fits")
     assert stamp.shape == (32, 32)
@@ -61,6 +63,15 @@ def test_stack_writes_set_numbers_pictures_and_page(survey, tmp_path):
     assert read(tmp_path / "s.ms", "NAME", "FIELD").tolist() == ["stack"]
     assert (tmp_path / "s-a.ms").is_dir()
     assert any("uvstack" in message for message in read(tmp_path / "s.ms", "MESSAGE", "HISTORY"))
+
+
+def test_fluxes_are_printed_to_the_second_digit_of_their_error():
+    from uvstack.stack.plot import with_error
+
+    assert with_error(26.7051e-6, 3.993e-6, 1e-6) == "26.7 ± 4.0"
+    assert with_error(2.5234, 0.2184, 1.0) == "2.52 ± 0.22"
+    assert with_error(1234.5, 123.4, 1.0) == "1234 ± 123"
+    assert with_error(1.0, 0.0, 1.0) == "1 ± 0"
 
 
 def test_every_other_option_changes_what_it_says(survey, tmp_path):

@@ -158,7 +158,9 @@ class UVRange:
     def __str__(self) -> str:
         if self.minimum <= 0 and self.maximum == float("inf"):
             return "all"
-        return f"{self.minimum:g}~{self.maximum:g} {self.unit}"
+        if self.maximum == float("inf"):
+            return f"above {self.minimum:g} {self.unit}"
+        return f"{self.minimum:g} to {self.maximum:g} {self.unit}"
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,14 @@ def flux_unit(flux: float) -> tuple[str, float]:
     return ("nJy", 1e-9) if abs(flux) < 3e-8 else ("µJy", 1e-6)
 
 
+def with_error(value: float, error: float, size: float) -> str:
+    """A value and its error in units of `size`, both to the second digit of the error: "26.7 ± 4.0"."""
+    if not (np.isfinite(error) and error > 0):
+        return f"{value / size:.4g} ± {error / size:.2g}"
+    decimals = max(1 - int(np.floor(np.log10(error / size))), 0)
+    return f"{value / size:.{decimals}f} ± {error / size:.{decimals}f}"
+
+
 def profile_figure(result: StackResult, bins: int | np.ndarray = 20, unit: str = "m") -> Figure:
     """Figure of the uv profile, in the style of Lindroos et al. (2015), Figure 4."""
     figure = _figure((7, 4.5))
@@ -73,7 +81,7 @@ def draw_profile(axes: Axes, result: StackResult, bins: int | np.ndarray, unit: 
     half_width = np.stack([x - table["uv_min"].value / scale, table["uv_max"].value / scale - x])
     axes.axhspan((result.flux - result.flux_error) / size, (result.flux + result.flux_error) / size, color="C3", alpha=0.15, lw=0)
     axes.axhline(result.flux / size, color="C3", lw=1.2,
-                 label=f"mean {result.flux / size:.3g} ± {result.flux_error / size:.2g} {name}")
+                 label=f"mean {with_error(result.flux, result.flux_error, size)} {name}")
     axes.axhline(0, color="0.6", lw=0.6)
     axes.errorbar(x, table["im"].to_value(u.Jy) / size, table["im_error"].to_value(u.Jy) / size, fmt="o", ms=3, color="0.7",
                   lw=0.8, label="imaginary")

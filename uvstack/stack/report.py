@@ -10,7 +10,7 @@ import jinja2
 import numpy as np
 from astropy import units as u
 
-from uvstack.stack.plot import bootstrap_figure, flux_unit, profile_figure, stamp_figure
+from uvstack.stack.plot import bootstrap_figure, flux_unit, profile_figure, stamp_figure, with_error
 from uvstack.stack.result import StackResult, Stamp
 
 
@@ -19,7 +19,7 @@ def print_summary(result: StackResult) -> str:
     name, size = flux_unit(result.flux)
     errors = f"{result.flux_error / size:.3g} {name} from the scatter, {result.flux_error_expected / size:.3g} {name} from equation 7"
     lines = [
-        f"flux         {result.flux / size:.4g} ± {result.flux_error / size:.2g} {name}   (SNR {result.snr:.1f})",
+        f"flux         {with_error(result.flux, result.flux_error, size)} {name}   (SNR {result.snr:.1f})",
         f"error        {errors}"]
     if result.bootstrap is not None and result.bootstrap_error is not None:
         lines.append(f"bootstrap    ± {result.bootstrap_error / size:.3g} {name} with the variance of the sources, "
@@ -32,7 +32,7 @@ def print_summary(result: StackResult) -> str:
                      f"consider --uvmin {suggestion / 1e3:.2g}km")
     for label, group in result.groups.items():
         group_name, group_size = flux_unit(group.flux)
-        lines.append(f"  {label}: {group.flux / group_size:.4g} ± {group.flux_error / group_size:.2g} {group_name}, "
+        lines.append(f"  {label}: {with_error(group.flux, group.flux_error, group_size)} {group_name}, "
                      f"{group.n_positions} positions")
     if result.ms is not None:
         lines.append(f"stacked set  {result.ms}")
@@ -58,7 +58,7 @@ def render_page(result: StackResult, stamp: Stamp, bins: int, truth: float | Non
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
         importlib.resources.files("uvstack.stack").joinpath("report.html").read_text(encoding="utf-8"))
     return template.render(
-        result=result, unit=name, size=size, truth=truth, peak=stamp.peak, fields=_rows(result), suggestion=result.suggest_uvmin(),
+        result=result, flux=with_error(result.flux, result.flux_error, size), unit=name, size=size, truth=truth, peak=stamp.peak, fields=_rows(result), suggestion=result.suggest_uvmin(),
         pictures={title: _png(figure) for title, figure in pictures.items()})
 
 
