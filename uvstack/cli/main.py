@@ -70,6 +70,9 @@ def group(verbose: bool) -> None:
     """Average, fit, peel and combine interferometric data."""
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s",
                         stream=sys.stderr)
+    # dask.distributed sets the level of its own loggers; the handler has the last word.
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(logging.INFO if verbose else logging.WARNING)
 
 
 def main() -> None:

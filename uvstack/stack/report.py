@@ -58,7 +58,8 @@ def render_page(result: StackResult, stamp: Stamp, bins: int, truth: float | Non
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
         importlib.resources.files("uvstack.stack").joinpath("report.html").read_text(encoding="utf-8"))
     return template.render(
-        result=result, flux=with_error(result.flux, result.flux_error, size), unit=name, size=size, truth=truth, peak=stamp.peak, fields=_rows(result), suggestion=result.suggest_uvmin(),
+        result=result, flux=with_error(result.flux, result.flux_error, size), unit=name,
+        size=size, truth=truth, peak=stamp.peak, fields=_rows(result), suggestion=result.suggest_uvmin(),
         pictures={title: _png(figure) for title, figure in pictures.items()})
 
 
