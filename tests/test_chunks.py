@@ -11,6 +11,7 @@ import uvstack
 from factories import ARCMIN, at, make_ms, offset, read
 from uvstack.chunks import cluster, map_chunks
 from uvstack.errors import SchedulerError
+from uvstack.stack import task
 
 # dask.distributed leaves sockets to be collected when its processes end.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore:.*port.*:UserWarning")
@@ -50,14 +51,12 @@ def test_processes_and_a_scheduler_give_the_same_set(tmp_path, monkeypatch):
     rng = np.random.default_rng(1)
     positions = at(*(offset(*rng.uniform(-5 * ARCMIN, 5 * ARCMIN, 2)) for _ in range(10)))
     ms = make_ms(tmp_path / "a.ms", sources=[(*offset(ARCMIN, 0), 1.0)], noise=1.0, n_ant=10, n_times=10)
-    import sys
-
-    monkeypatch.setattr(sys.modules["uvstack.stack.task"], "VISIBILITIES_PER_CHUNK", 700)
+    monkeypatch.setattr(task, "VISIBILITIES_PER_CHUNK", 700)
     options = {"bootstrap": 20, "seed": 2}
     threads = uvstack.stack(ms, positions, out=tmp_path / "t.ms", **options)
     processes = uvstack.stack(ms, positions, out=tmp_path / "p.ms", workers=2, **options)
     with cluster(workers=2) as client:
-        address = client.scheduler_info()["address"]
+        address = client.scheduler.address
         connected = uvstack.stack(ms, positions, scheduler=address, **options)
     assert threads.flux == processes.flux == connected.flux
     assert threads.flux_error == processes.flux_error

@@ -12,6 +12,7 @@ import oracles
 import uvstack
 from factories import ARCMIN, ARCSEC, CENTRE, Spw, at, make_ms, offset, read
 from uvstack.errors import DroppedPositionsWarning
+from uvstack.stack import task
 from uvstack.stack.sums import bootstrap_fluxes
 
 # float32 phasors and visibilities.
@@ -290,9 +291,6 @@ def test_bootstrap_holds_the_variance_of_the_sources(tmp_path):
 
 def test_bootstrap_sums_are_the_stack(tmp_path, monkeypatch):
     """Each position's sums give the flux of that position stacked alone, with beams, weights, uv limits and two pointings."""
-    import sys
-
-    task = sys.modules["uvstack.stack.task"]
     positions = scattered(4, radius=6 * ARCMIN)
     fields = (CENTRE, offset(5 * ARCMIN, 0))
     ms = make_ms(tmp_path / "a.ms", fields=fields, noise=1.0)

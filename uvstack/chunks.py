@@ -118,7 +118,7 @@ def _map_cluster(function, job, chunks, consume, client):
     # A task, not scattered data: dask makes it again where the worker that held it died.
     shared = client.submit(_same, job, pure=False)
     waiting = iter(enumerate(chunks))
-    ahead = max(len(client.scheduler_info()["workers"]), 1) * _AHEAD
+    ahead = max(len(client.nthreads()), 1) * _AHEAD
     index_of: dict[Any, int] = {}
 
     def submit():
