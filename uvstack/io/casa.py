@@ -14,6 +14,7 @@ import functools
 import importlib.util
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def backend() -> str:
         "neither python-casacore nor casatools is installed; pip install 'uvstack[casacore]', or run inside CASA")
 
 
-def open_table(path: str | Path, readonly: bool = True) -> CasacoreTable | CasatoolsTable:
+def open_table(path: str | Path, readonly: bool = True) -> Table:
     """Open table, for reading unless told otherwise; a context manager that closes it.
 
     Parameters
@@ -63,7 +64,7 @@ def open_table(path: str | Path, readonly: bool = True) -> CasacoreTable | Casat
             raise _in_our_words(error, str(path), readonly) from error
 
 
-def create_table(path: str | Path, description: dict, data_managers: dict, n_rows: int) -> CasacoreTable | CasatoolsTable:
+def create_table(path: str | Path, description: dict, data_managers: dict, n_rows: int) -> Table:
     """New table, open for writing, with `n_rows` rows.
 
     Parameters
@@ -110,149 +111,23 @@ def locked(method: Callable) -> Callable:
     return run
 
 
-class _Abandonable:
-    """What both back ends do with a table that could not be written."""
+class Table(ABC):
+    """An open table: what both back ends share, their tools having the same names for it; a context manager."""
 
-    def __init__(self, table, path: str, readonly: bool):
+    def __init__(self, table: Any, path: str, readonly: bool):
         self._table, self._path, self._readonly, self._abandoned = table, path, readonly, False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
     def _abandon(self) -> None:
         """Never close nor destroy the table: casacore would write once more, fail again and abort the process."""
         if not self._abandoned:
             self._abandoned = True
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._table))
-
-
-class CasacoreTable(_Abandonable):
-    """A table opened with python-casacore."""
-
-    @classmethod
-    def open(cls, path: str, readonly: bool) -> CasacoreTable:
-        from casacore.tables import table
-
-        return cls(table(path, readonly=readonly, ack=False, lockoptions="autonoread"), path, readonly)
-
-    @classmethod
-    def create(cls, path: str, description: dict, data_managers: dict, n_rows: int) -> CasacoreTable:
-        from casacore.tables import table
-
-        return cls(table(path, description, nrow=n_rows, dminfo=data_managers, readonly=False, ack=False), path, False)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    @locked
-    def close(self) -> None:
-        """Write what is buffered and close; nothing where writing has failed before."""
-        if self._abandoned:
-            return
-        if not self._readonly:
-            # An error here is reported, one in closing is not.
-            self._table.flush()
-        self._table.close()
-
-    @property
-    @locked
-    def n_rows(self) -> int:
-        """Number of rows."""
-        return self._table.nrows()
-
-    @property
-    @locked
-    def columns(self) -> list[str]:
-        """Names of the columns."""
-        return list(self._table.colnames())
-
-    @locked
-    def read(self, column: str, start: int = 0, n: int = -1) -> np.ndarray:
-        """Rows start … start + n − 1 of a column, (row, …); n = −1 is to the end. Cells must have one shape."""
-        values = self._table.getcol(column, start, n)
-        return values if isinstance(values, np.ndarray) else np.array(values["array"] if isinstance(values, dict) else values)
-
-    @locked
-    def read_rows(self, column: str, rows: np.ndarray) -> np.ndarray:
-        """Values of a column at the given rows, (row, …)."""
-        return self._table.selectrows(rows).getcol(column)
-
-    @locked
-    def read_cell(self, column: str, row: int) -> Any:
-        """Value of one cell; None where the cell of an array column is empty."""
-        return self._table.getcell(column, row) if self._table.iscelldefined(column, row) else None
-
-    @locked
-    def write(self, column: str, values: Any, start: int = 0) -> None:
-        """Set the cells of a column from row `start` on, (row, …)."""
-        self._table.putcol(column, values, start, len(values))
-
-    @locked
-    def write_cell(self, column: str, row: int, value: Any) -> None:
-        """Set one cell."""
-        self._table.putcell(column, row, value)
-
-    @locked
-    def add_rows(self, n: int) -> None:
-        """Append rows."""
-        self._table.addrows(n)
-
-    @locked
-    def keywords(self, column: str | None = None) -> dict:
-        """Keywords of the table or of a column."""
-        return self._table.getcolkeywords(column) if column else self._table.getkeywords()
-
-    @locked
-    def set_keyword(self, name: str, value: Any) -> None:
-        """Set a keyword of the table; "Table: PATH" links a subtable."""
-        self._table.putkeyword(name, value)
-
-    @locked
-    def set_column_reference(self, column: str, frame: str) -> None:
-        """Set the reference frame of a column of directions."""
-        measure = self._table.getcolkeyword(column, "MEASINFO")
-        self._table.putcolkeyword(column, "MEASINFO", measure | {"Ref": frame})
-
-    @locked
-    def set_info(self, info: dict) -> None:
-        """Set type, subType and readme of the table."""
-        self._table.putinfo(info)
-
-    @locked
-    def description(self) -> dict:
-        """Descriptions of the columns, as `create_table` takes them."""
-        return self._table.getdesc()
-
-    @locked
-    def copy_to(self, path: str | Path, with_rows: bool = True) -> None:
-        """Copy the table to a new one, deep, with its rows or empty."""
-        self._table.copy(str(path), deep=True, valuecopy=True, copynorows=not with_rows).close()
-
-
-class CasatoolsTable(_Abandonable):
-    """A table opened with the table tool of casatools, whose arrays have the row last."""
-
-    @classmethod
-    def open(cls, path: str, readonly: bool) -> CasatoolsTable:
-        from casatools import table
-
-        tool = table()
-        tool.open(path, lockoptions={"option": "autonoread"}, nomodify=readonly)
-        return cls(tool, path, readonly)
-
-    @classmethod
-    def create(cls, path: str, description: dict, data_managers: dict, n_rows: int) -> CasatoolsTable:
-        from casatools import table
-
-        tool = table()
-        tool.create(path, {name: _axes_reversed(c) for name, c in description.items()}, dminfo=data_managers, nrow=n_rows)
-        return cls(tool, path, False)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
 
     @locked
     def close(self) -> None:
@@ -277,39 +152,6 @@ class CasatoolsTable(_Abandonable):
         return list(self._table.colnames())
 
     @locked
-    def read(self, column: str, start: int = 0, n: int = -1) -> np.ndarray:
-        """Rows start … start + n − 1 of a column, (row, …); n = −1 is to the end. Cells must have one shape."""
-        return _row_first(self._table.getcol(column, start, n))
-
-    @locked
-    def read_rows(self, column: str, rows: np.ndarray) -> np.ndarray:
-        """Values of a column at the given rows, (row, …)."""
-        selected = self._table.selectrows([int(row) for row in rows])
-        try:
-            return _row_first(selected.getcol(column))
-        finally:
-            selected.close()
-
-    @locked
-    def read_cell(self, column: str, row: int) -> Any:
-        """Value of one cell; None where the cell of an array column is empty."""
-        if not self._table.iscelldefined(column, row):
-            return None
-        value = self._table.getcell(column, row)
-        return np.ascontiguousarray(value.T) if isinstance(value, np.ndarray) else value
-
-    @locked
-    def write(self, column: str, values: Any, start: int = 0) -> None:
-        """Set the cells of a column from row `start` on, (row, …)."""
-        values = np.asarray(values)
-        self._table.putcol(column, np.asfortranarray(values.T), start, values.shape[0])
-
-    @locked
-    def write_cell(self, column: str, row: int, value: Any) -> None:
-        """Set one cell."""
-        self._table.putcell(column, row, value.T if isinstance(value, np.ndarray) else value)
-
-    @locked
     def add_rows(self, n: int) -> None:
         """Append rows."""
         self._table.addrows(n)
@@ -340,9 +182,121 @@ class CasatoolsTable(_Abandonable):
         """Descriptions of the columns, as `create_table` takes them."""
         return self._table.getdesc()
 
-    @locked
+    @abstractmethod
+    def read(self, column: str, start: int = 0, n: int = -1) -> np.ndarray:
+        """Rows start … start + n − 1 of a column, (row, …); n = −1 is to the end. Cells must have one shape."""
+
+    @abstractmethod
+    def read_rows(self, column: str, rows: np.ndarray) -> np.ndarray:
+        """Values of a column at the given rows, (row, …)."""
+
+    @abstractmethod
+    def read_cell(self, column: str, row: int) -> Any:
+        """Value of one cell; None where the cell of an array column is empty."""
+
+    @abstractmethod
+    def write(self, column: str, values: Any, start: int = 0) -> None:
+        """Set the cells of a column from row `start` on, (row, …)."""
+
+    @abstractmethod
+    def write_cell(self, column: str, row: int, value: Any) -> None:
+        """Set one cell."""
+
+    @abstractmethod
     def copy_to(self, path: str | Path, with_rows: bool = True) -> None:
         """Copy the table to a new one, deep, with its rows or empty."""
+
+
+class CasacoreTable(Table):
+    """A table opened with python-casacore."""
+
+    @classmethod
+    def open(cls, path: str, readonly: bool) -> CasacoreTable:
+        from casacore.tables import table
+
+        return cls(table(path, readonly=readonly, ack=False, lockoptions="autonoread"), path, readonly)
+
+    @classmethod
+    def create(cls, path: str, description: dict, data_managers: dict, n_rows: int) -> CasacoreTable:
+        from casacore.tables import table
+
+        return cls(table(path, description, nrow=n_rows, dminfo=data_managers, readonly=False, ack=False), path, False)
+
+    @locked
+    def read(self, column: str, start: int = 0, n: int = -1) -> np.ndarray:
+        values = self._table.getcol(column, start, n)
+        return values if isinstance(values, np.ndarray) else np.array(values["array"] if isinstance(values, dict) else values)
+
+    @locked
+    def read_rows(self, column: str, rows: np.ndarray) -> np.ndarray:
+        return self._table.selectrows(rows).getcol(column)
+
+    @locked
+    def read_cell(self, column: str, row: int) -> Any:
+        return self._table.getcell(column, row) if self._table.iscelldefined(column, row) else None
+
+    @locked
+    def write(self, column: str, values: Any, start: int = 0) -> None:
+        self._table.putcol(column, values, start, len(values))
+
+    @locked
+    def write_cell(self, column: str, row: int, value: Any) -> None:
+        self._table.putcell(column, row, value)
+
+    @locked
+    def copy_to(self, path: str | Path, with_rows: bool = True) -> None:
+        self._table.copy(str(path), deep=True, valuecopy=True, copynorows=not with_rows).close()
+
+
+class CasatoolsTable(Table):
+    """A table opened with the table tool of casatools, whose arrays have the row last."""
+
+    @classmethod
+    def open(cls, path: str, readonly: bool) -> CasatoolsTable:
+        from casatools import table
+
+        tool = table()
+        tool.open(path, lockoptions={"option": "autonoread"}, nomodify=readonly)
+        return cls(tool, path, readonly)
+
+    @classmethod
+    def create(cls, path: str, description: dict, data_managers: dict, n_rows: int) -> CasatoolsTable:
+        from casatools import table
+
+        tool = table()
+        tool.create(path, {name: _axes_reversed(c) for name, c in description.items()}, dminfo=data_managers, nrow=n_rows)
+        return cls(tool, path, False)
+
+    @locked
+    def read(self, column: str, start: int = 0, n: int = -1) -> np.ndarray:
+        return _row_first(self._table.getcol(column, start, n))
+
+    @locked
+    def read_rows(self, column: str, rows: np.ndarray) -> np.ndarray:
+        selected = self._table.selectrows([int(row) for row in rows])
+        try:
+            return _row_first(selected.getcol(column))
+        finally:
+            selected.close()
+
+    @locked
+    def read_cell(self, column: str, row: int) -> Any:
+        if not self._table.iscelldefined(column, row):
+            return None
+        value = self._table.getcell(column, row)
+        return np.ascontiguousarray(value.T) if isinstance(value, np.ndarray) else value
+
+    @locked
+    def write(self, column: str, values: Any, start: int = 0) -> None:
+        values = np.asarray(values)
+        self._table.putcol(column, np.asfortranarray(values.T), start, values.shape[0])
+
+    @locked
+    def write_cell(self, column: str, row: int, value: Any) -> None:
+        self._table.putcell(column, row, value.T if isinstance(value, np.ndarray) else value)
+
+    @locked
+    def copy_to(self, path: str | Path, with_rows: bool = True) -> None:
         copied = self._table.copy(str(path), deep=True, valuecopy=True, norows=not with_rows, returnobject=True)
         copied.close()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from uvstack.io.casa import CasacoreTable, CasatoolsTable, create_table
+from uvstack.io.casa import Table, create_table
 
 _TIME = {"QuantumUnits": ["s"], "MEASINFO": {"type": "epoch", "Ref": "UTC"}}
 _SECONDS = {"QuantumUnits": ["s"]}
@@ -77,7 +77,7 @@ def data_managers(columns: dict, n_chan: int, n_corr: int) -> dict:
 
 
 def create_main_table(path: str, n_rows: int, shapes: set[tuple[int, int]], data_columns: tuple[str, ...] = ("DATA",),
-                      weight_spectrum: bool = False) -> CasacoreTable | CasatoolsTable:
+                      weight_spectrum: bool = False) -> Table:
     """New main table of a measurement set, open for writing; shapes are those (chan, corr) that its cells will have."""
     columns = main_columns(data_columns, weight_spectrum, next(iter(shapes)) if len(shapes) == 1 else None)
     table = create_table(path, columns, data_managers(columns, *max(shapes)), n_rows)
@@ -143,7 +143,7 @@ SUBTABLES: dict[str, dict[str, tuple]] = {
 }
 
 
-def create_subtable(path: str, name: str, n_rows: int = 0) -> CasacoreTable | CasatoolsTable:
+def create_subtable(path: str, name: str, n_rows: int = 0) -> Table:
     """New subtable of the given name with its required columns at `path/name`, open for writing."""
     columns = {}
     for column, specification in SUBTABLES[name].items():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from uvstack.io.casa import CasacoreTable, CasatoolsTable
+from uvstack.io.casa import Table
 from uvstack.io.ms_columns import SUBTABLES, create_main_table, create_subtable
 from uvstack.records import DataDescription, Field
 
@@ -45,7 +45,7 @@ class Observation:
 
 
 def create_measurement_set(path: str | Path, observation: Observation, n_rows: int,
-                           data_columns: tuple[str, ...] = ("DATA",), weight_spectrum: bool = False) -> CasacoreTable | CasatoolsTable:
+                           data_columns: tuple[str, ...] = ("DATA",), weight_spectrum: bool = False) -> Table:
     """Main table of a new measurement set with all its subtables, open for writing.
 
     The caller writes the columns of the main table and closes it. `path` must not exist. Spectral windows stand in the
