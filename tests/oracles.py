@@ -62,3 +62,44 @@ def weighted_mean(stacks):
     """Flux of [(stacked (row, chan), Σ W_k, data weight), …]: mean of the real part with the weights of equation 6."""
     value = sum(np.sum(weight * norm * vis.real) for vis, norm, weight in stacks)
     return value / sum(np.sum(weight * norm * np.ones(vis.shape)) for vis, norm, weight in stacks)
+
+
+def predict_components(uvw, frequency, sources, ra0, dec0, beam=None):
+    """Visibilities (row, chan) of sources given as dicts, one term at a time in complex128.
+
+    Keys: ra, dec, flux, ν0 as "at", "alpha", "beta" (natural logarithm), "shape", "major", "minor", "angle" (from north
+    through east); sizes are the FWHM of a Gaussian, the diameters of a disc, in rad.
+    """
+    from scipy.special import jv
+
+    vis = np.zeros((len(uvw), len(frequency)), complex)
+    for s in sources:
+        l, m, _ = cosines(s["ra"], s["dec"], ra0, dec0)
+        term = phasor(uvw, frequency, s["ra"], s["dec"], ra0, dec0)
+        for chan, nu in enumerate(frequency):
+            x = np.log(nu / s.get("at", 1e9))
+            flux = s["flux"] * np.exp(s.get("alpha", 0.0) * x + s.get("beta", 0.0) * x * x)
+            power = 1.0 if beam is None else beam(l, m, np.array([nu]))[0]
+            for row in range(len(uvw)):
+                u, v = uvw[row, :2] * nu / LIGHT
+                a = s.get("angle", 0.0)
+                along, across = u * np.sin(a) + v * np.cos(a), u * np.cos(a) - v * np.sin(a)
+                q = np.hypot(s.get("major", 0.0) * along, s.get("minor", s.get("major", 0.0)) * across)
+                envelope = 1.0
+                if s.get("shape", "point") == "gaussian":
+                    envelope = np.exp(-(np.pi * q) ** 2 / (4 * np.log(2)))
+                elif s.get("shape") == "disc" and q > 0:
+                    envelope = 2 * jv(1, np.pi * q) / (np.pi * q)
+                vis[row, chan] += power * flux * envelope * term[row, chan]
+    return vis
+
+
+def predict_pixels(uvw, frequency, image, l, m):
+    """Visibilities (row, chan) of pixels (m, l) in Jy at direction cosines l (column,) and m (line,), pixel by pixel."""
+    vis = np.zeros((len(uvw), len(frequency)), complex)
+    for i, y in enumerate(m):
+        for j, x in enumerate(l):
+            if image[i, j] != 0:
+                path = uvw[:, 0] * x + uvw[:, 1] * y + uvw[:, 2] * (np.sqrt(1 - x * x - y * y) - 1)
+                vis += image[i, j] * np.exp(2j * np.pi * np.outer(path, np.asarray(frequency)) / LIGHT)
+    return vis

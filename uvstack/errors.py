@@ -66,3 +66,15 @@ class SchedulerError(UvstackError):
 
 class ImageError(UvstackError):
     """An image is missing, cannot be read, or lacks what the task needs."""
+
+
+class ComponentError(UvstackError):
+    """A component of a sky, or the source counts it is drawn from, cannot be what was asked for."""
+
+
+class PointingError(UvstackError):
+    """Pointings that cannot be: no direction, no spacing, no time."""
+
+
+class ArrayError(UvstackError):
+    """An array is unknown, its antenna file cannot be read, or the track asked of it cannot be."""
