@@ -33,8 +33,9 @@ from numba import njit
 from threadpoolctl import threadpool_limits
 
 from simulate.arrays import vla_like
-from simulate.point_sources import PointSourceField, observe_point_sources
+from simulate.observe import observe
 from simulate.tracks import antenna_uvw
+from uvstack.sky.components import components
 
 LIGHT = 299_792_458.0
 RA, DEC = np.deg2rad([57.2957917, -30.0])
@@ -65,8 +66,8 @@ def sky(n: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
 def make_set(path: Path, n_times: int) -> None:
     """The set to stack: noise and 900 sources."""
     ra, dec = sky(900)
-    observe_point_sources(PointSourceField(
-        RA, DEC, ra, dec, np.full(900, 20e-6), FREQUENCY, np.full(10, 25e6), 10.0, n_times, 10e-3, "vla", seed=1), path, overwrite=True)
+    observe(array="vla.a", pointings=(float(RA), float(DEC)), sky=components(ra, dec, np.full(900, 20e-6)), frequency=FREQUENCY,
+            integration=10.0, duration=10.0 * n_times, noise=10e-3, primary_beam="vla", seed=1, out=path, overwrite=True)
 
 
 def write_positions(path: Path, n: int) -> None:
@@ -104,10 +105,10 @@ def child(task: str, ms: str, positions: str, out: str, repeats: int, beam: str)
         import uvstack
 
         for i in range(repeats + 1):
-            # The first run, on few times, loads what is compiled.
+            # The first run, on a set of few times, loads what is compiled.
             begin = time.perf_counter()
-            result = uvstack.stack(ms, positions, primary_beam=beam, weights="equal" if beam == "constant" else "primary-beam",
-                                   out=out, overwrite=True, timerange="<00:00:20" if i == 0 else None)
+            result = uvstack.stack(str(Path(ms).with_name("warm.ms")) if i == 0 else ms, positions, primary_beam=beam,
+                                   weights="equal" if beam == "constant" else "primary-beam", out=out, overwrite=True)
             seconds.append(time.perf_counter() - begin)
         flux, error = result.flux, result.flux_error
     print(json.dumps({"seconds": seconds[1:], "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, "flux": flux,
@@ -202,6 +203,7 @@ def bench_stack(folder: Path, n_times: int, numbers: list[int], repeats: int, ra
     ms = folder / "bench.ms"
     begin = time.perf_counter()
     make_set(ms, n_times)
+    make_set(folder / "warm.ms", 2)
     size = sum(f.stat().st_size for f in ms.rglob("*") if f.is_file()) / 1e6
     n_visibilities = n_times * 351 * 20
     print(f"\n### Set to set: {n_times} times, {n_visibilities / 1e6:.1f} million visibilities, {size:.0f} MB "

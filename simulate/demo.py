@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from simulate.point_sources import PointSourceField, observe_point_sources
-from uvstack.io.output import write_text
+from simulate.observe import observe
+from uvstack.sky.components import components
 
 _N_SOURCES = 1500
 _FLUX = 2.5e-6
@@ -43,12 +43,11 @@ def make_demo_field(folder: str | Path, seed: int = 1, progress: Callable[[int, 
     radius, angle = _FIELD * np.sqrt(rng.random(_N_SOURCES)), rng.uniform(0, 2 * np.pi, _N_SOURCES)
     source_dec = dec + radius * np.cos(angle)
     source_ra = ra + radius * np.sin(angle) / np.cos(source_dec)
-    sky = PointSourceField(
-        ra=float(ra), dec=float(dec), source_ra=source_ra, source_dec=source_dec, flux=np.full(_N_SOURCES, _FLUX),
-        frequency=1.4e9 + 32e6 * (np.arange(_N_CHANNELS) - (_N_CHANNELS - 1) / 2), width=np.full(_N_CHANNELS, 32e6),
-        integration=10.0, n_times=_N_TIMES, noise=_NOISE, primary_beam="vla", seed=seed)
-    ms = observe_point_sources(sky, folder / "demo.ms", overwrite=True, progress=progress)
-    rows = "".join(f"{a:.9f},{d:.9f}\n" for a, d in zip(np.rad2deg(source_ra), np.rad2deg(source_dec), strict=True))
-    write_text(folder / "positions.csv", "ra,dec\n" + rows)
+    made = observe(
+        array="vla.a", pointings=(float(ra), float(dec)), primary_beam="vla", noise=_NOISE, out=folder / "demo.ms", overwrite=True,
+        sky=components(source_ra, source_dec, np.full(_N_SOURCES, _FLUX), target=True),
+        frequency=1.4e9 + 32e6 * (np.arange(_N_CHANNELS) - (_N_CHANNELS - 1) / 2), integration=10.0, duration=10.0 * _N_TIMES, seed=seed,
+        progress=progress)
+    assert made.targets is not None
     n_visibilities = _N_TIMES * 351 * _N_CHANNELS * 2
-    return DemoField(ms, folder / "positions.csv", _FLUX, _NOISE / np.sqrt(n_visibilities), _N_SOURCES)
+    return DemoField(made.ms, made.targets, _FLUX, _NOISE / np.sqrt(n_visibilities), _N_SOURCES)

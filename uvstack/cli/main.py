@@ -39,7 +39,7 @@ class Angle(click.ParamType):
 class Commands(click.Group):
     """A group whose commands are imported when they are called, in the order in which one uses them."""
 
-    _modules = {"info": "info", "stack": "stack", "demo": "demo"}
+    _modules = {"info": "info", "stack": "stack", "simulate": "simulate", "demo": "demo"}
 
     def list_commands(self, ctx):
         """Names of the commands."""
