@@ -217,11 +217,3 @@ def antenna_uvw(itrf: np.ndarray, greenwich_sidereal_time: np.ndarray, ra: float
         [-sin_d * cos_h, sin_d * sin_h, cos_d + zero],
         [cos_d * cos_h, -cos_d * sin_h, sin_d + zero]])
     return np.einsum("ijt,aj->tai", rotation, itrf - itrf.mean(axis=0))
-
-
-def elevation(itrf: np.ndarray, greenwich_sidereal_time: np.ndarray, ra: float, dec: float) -> np.ndarray:
-    """Elevation of a direction at the centre of the array, (time,), rad, on a spherical Earth."""
-    up = itrf.mean(axis=0) / np.linalg.norm(itrf.mean(axis=0))
-    angle = np.asarray(greenwich_sidereal_time) - ra
-    direction = np.stack([np.cos(dec) * np.cos(angle), -np.cos(dec) * np.sin(angle), np.full_like(angle, np.sin(dec))], axis=-1)
-    return np.arcsin(np.clip(direction @ up, -1.0, 1.0))

@@ -1,12 +1,7 @@
 """Physical constants and the code numbers of the measurement-set format."""
 
-import math
-
 #: Speed of light, m/s (exact, CODATA 2018).
 SPEED_OF_LIGHT = 299_792_458.0
-
-#: FWHM of a Gaussian over its standard deviation.
-FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
 #: Correlation products by their code in POLARIZATION::CORR_TYPE (casacore `Stokes`).
 CORRELATIONS = {1: "I", 2: "Q", 3: "U", 4: "V", 5: "RR", 6: "RL", 7: "LR", 8: "LL", 9: "XX", 10: "XY", 11: "YX", 12: "YY"}

@@ -92,7 +92,6 @@ _FREQUENCY = {"QuantumUnits": ["Hz"], "MEASINFO": {"type": "frequency", "VarRefC
               "TabRefCodes": np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 64], np.uint32)}}
 _HZ = {"QuantumUnits": ["Hz"]}
 _POSITION = {"QuantumUnits": ["m", "m", "m"], "MEASINFO": {"type": "position", "Ref": "ITRF"}}
-_METRES = {"QuantumUnits": ["m", "m", "m"]}
 _METRE = {"QuantumUnits": ["m"]}
 _RADIANS = {"QuantumUnits": ["rad"]}
 _KELVIN = {"QuantumUnits": ["K"]}

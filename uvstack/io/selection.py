@@ -9,7 +9,6 @@ import re
 import numpy as np
 from astropy.time import Time
 
-from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import SelectionError
 from uvstack.io.casa import open_table
 from uvstack.records import Selection, Structure, UVRange
@@ -151,8 +150,3 @@ def _parse_distance(name: str, value: str | float | None) -> tuple[float, str]:
         raise SelectionError(f"{name}={value!r} is no distance; wanted a number of 0 or more")
     unit, factor = _UV_UNITS[match[2]]
     return number * factor, unit
-
-
-def shortest_wavelength(structure: Structure) -> float:
-    """Shortest wavelength of a set, m."""
-    return SPEED_OF_LIGHT / max(float(d.spw.frequency.max()) for d in structure.data_descriptions)
