@@ -33,7 +33,7 @@ from numba import njit
 from threadpoolctl import threadpool_limits
 
 from simulate.arrays import vla_like
-from simulate.observe import observe
+from simulate.task import observe
 from simulate.tracks import antenna_uvw
 from uvstack.sky.components import components
 

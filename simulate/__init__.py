@@ -1,1 +1,5 @@
 """Simulated measurement sets with a known truth."""
+
+from simulate.task import Simulation, observe
+
+__all__ = ["Simulation", "observe"]

@@ -341,7 +341,7 @@ def apply_gains(
         Shapes that do not go together, or an index outside gains.
     """
     time_index, first, second = (np.asarray(a).astype(np.int64, copy=False) for a in (time_index, antenna1, antenna2))
-    receptors = np.array([_receptors(code) for code in correlations], np.int64).reshape(-1, 2)
+    receptors = np.array([receptors_of(code) for code in correlations], np.int64).reshape(-1, 2)
     if vis.ndim != 3 or gains.ndim != 4 or gains.shape[2:] != (vis.shape[1], 2) or vis.shape[2] != len(receptors):
         raise ValueError(
             f"visibilities {vis.shape}, gains {gains.shape} and {len(receptors)} correlations; "
@@ -421,7 +421,8 @@ def _autocorrelation(x: NDArray, index: float) -> NDArray[np.float64]:
     return np.where(x > 0.0, 2.0 ** (1.0 - order) / gamma(order) * safe**order * kv(order, safe), 1.0)
 
 
-def _receptors(code: int) -> tuple[int, int]:
+def receptors_of(code: int) -> tuple[int, int]:
+    """Receptors (0 for R or X, 1 for L or Y) of the first and the second antenna in a product, by casacore's code."""
     if code not in _RECEPTORS:
         raise UvstackError(
             f"gains for the correlation {CORRELATIONS.get(code, code)}; antenna gains act on RR RL LR LL or XX XY YX YY alone"

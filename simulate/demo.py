@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from simulate.observe import observe
+from simulate.task import observe
 from uvstack.sky.components import components
 
 _N_SOURCES = 1500

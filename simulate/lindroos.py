@@ -40,7 +40,7 @@ _WIDE, _NARROW, _ALMA = 30 * _ARCMIN, 5 * _ARCMIN, 100 * _ARCSEC
 
 @dataclass(frozen=True)
 class Recipe:
-    """What `simulate.observe.observe` needs for one type: its keyword arguments, without `out` and `seed`."""
+    """What `simulate.observe` needs for one type: its keyword arguments, without `out` and `seed`."""
 
     type: int
     studied: str

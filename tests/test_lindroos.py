@@ -69,10 +69,10 @@ def test_small_sets_stack_to_their_truth(number, scale, tmp_path):
 
 
 def test_full_track_has_all_its_integrations():
-    from simulate.observe import _job
+    from simulate.job import make_job
 
     settings = recipe(1).settings
-    job = _job(width=None, correlations=("RR", "LL"), seed=0, **settings)
+    job = make_job(width=None, correlations=("RR", "LL"), seed=0, images=(), start=None, corruptions=(), with_model=False, **settings)
     assert job.times.size == 3384
 
 

@@ -15,9 +15,9 @@ from astropy.wcs import WCS
 import oracles
 import uvstack
 from factories import read
-from simulate import observe as observe_module
-from simulate.observe import observe
+from simulate import task
 from simulate.pointings import at_positions, hexagonal_mosaic
+from simulate.task import observe
 from uvstack.errors import OutputError, PointingError, SelectionError
 from uvstack.sky.components import components
 
@@ -65,7 +65,7 @@ def test_noise_has_its_sigma_and_the_weights_say_so(tmp_path):
 def test_same_seed_same_bytes_whatever_the_blocks(tmp_path, monkeypatch):
     options = {"sky": sky(), "noise": 1.0, **SETTINGS}
     first = observe(seed=3, out=tmp_path / "a.ms", **options)
-    monkeypatch.setattr(observe_module, "_VISIBILITIES_PER_BLOCK", 10_000)
+    monkeypatch.setattr(task, "_VISIBILITIES_PER_BLOCK", 10_000)
     second = observe(seed=3, out=tmp_path / "b.ms", **options)
     other = observe(seed=4, out=tmp_path / "c.ms", **options)
     for column in ("DATA", "UVW", "TIME", "ANTENNA1", "SCAN_NUMBER", "WEIGHT"):

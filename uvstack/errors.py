@@ -78,3 +78,15 @@ class PointingError(UvstackError):
 
 class ArrayError(UvstackError):
     """An array is unknown, its antenna file cannot be read, or the track asked of it cannot be."""
+
+
+class SurveyError(UvstackError):
+    """A survey file cannot be read, or one of its tables or keys cannot be what it says."""
+
+
+class CorruptionError(UvstackError):
+    """A corruption cannot act on this observation: its sources, antennas or correlations are not there."""
+
+
+class FitError(UvstackError):
+    """A model, its variables or their starting values cannot be fitted."""

@@ -25,7 +25,7 @@ def command() -> None:
 def lindroos(number: int, out: Path, seed: int, scale: float, **options) -> None:
     """One of the eleven data sets of Lindroos et al. (2015)."""
     from simulate.lindroos import recipe
-    from simulate.observe import observe
+    from simulate.task import observe
 
     chosen = recipe(number, seed, scale)
     with progress_bar("simulating") as progress:
