@@ -1,0 +1,1 @@
+"""Model fitting to visibilities."""

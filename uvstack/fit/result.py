@@ -1,0 +1,118 @@
+"""What a fit returns: parameters with their errors, and how it came to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from uvstack.fit.model import ARCSEC, FLUX, MAJOR, Model, numbers_at
+from uvstack.records import Provenance
+
+
+@dataclass(frozen=True, eq=False)
+class FitResult:
+    """Result of a fit.
+
+    Attributes
+    ----------
+    parameters : ndarray (par,)
+        In the units in which the expressions are written.
+    errors : ndarray (par,)
+        Standard deviations; 0 at a bound, NaN where degenerate. Of an unresolved size: the distance to its 68 % limit.
+    covariance : ndarray (par, par)
+    chi_squared : float
+    reduced_chi_squared : float
+        χ² over 2 n_visibilities − n_par: real and imaginary part are two measurements.
+    n_visibilities : int
+    errors_scaled : bool
+        Whether errors were multiplied by the square root of the reduced χ².
+    stop_reason : str
+    converged : bool
+    n_passes : int
+        Passes over the data.
+    method : str
+        "exact", or "binned" with the bound on what binning changed.
+    binning_error : float
+        Bound on the change of any parameter by binning, in its errors; 0 for "exact".
+    upper_limits : dict of str to float
+        95 % limits of sizes that are not resolved.
+    degenerate : str
+        Which parameters are not determined; "" if all are.
+    model : Model
+    frequency : float
+        Hz, at which `flux` and `fwhm` hold: the nu0 of the expressions.
+    provenance : Provenance or None
+    """
+
+    parameters: np.ndarray
+    errors: np.ndarray
+    covariance: np.ndarray
+    chi_squared: float
+    n_visibilities: int
+    stop_reason: str
+    converged: bool
+    n_passes: int
+    model: Model
+    errors_scaled: bool = False
+    method: str = "exact"
+    binning_error: float = 0.0
+    upper_limits: dict[str, float] = field(default_factory=dict)
+    degenerate: str = ""
+    provenance: Provenance | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the parameters."""
+        return self.model.names
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """2 n_visibilities − n_par."""
+        return 2 * self.n_visibilities - self.parameters.size
+
+    @property
+    def reduced_chi_squared(self) -> float:
+        """χ² over the degrees of freedom."""
+        return self.chi_squared / max(self.degrees_of_freedom, 1)
+
+    @property
+    def correlation(self) -> np.ndarray:
+        """Correlation matrix of the parameters, (par, par)."""
+        sigma = np.sqrt(np.diag(self.covariance))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return self.covariance / np.outer(sigma, sigma)
+
+    @property
+    def frequency(self) -> float:
+        """nu0, Hz."""
+        return self.model.nu0
+
+    @property
+    def flux(self) -> float:
+        """Flux of the first component at nu0, Jy."""
+        return self._number(FLUX)[0]
+
+    @property
+    def flux_error(self) -> float:
+        """Its error, Jy."""
+        return self._number(FLUX)[1]
+
+    @property
+    def fwhm(self) -> float:
+        """Major axis (FWHM of a Gaussian, diameter of a disc) of the first component at nu0, rad."""
+        return self._number(MAJOR)[0] * ARCSEC
+
+    @property
+    def fwhm_error(self) -> float:
+        """Its error, rad."""
+        return self._number(MAJOR)[1] * ARCSEC
+
+    def _number(self, which: int) -> tuple[float, float]:
+        """A number of the first component in the user's unit, and its error by the chain rule."""
+        numbers = numbers_at(self.model, self.parameters, np.array([self.model.nu0]), np.zeros(1))
+        unit = ARCSEC if which == MAJOR else 1.0
+        slope = numbers.slopes[0, 0, which, :, 0] / unit
+        used = slope != 0
+        covariance = np.where(np.outer(used, used), self.covariance, 0.0)
+        return float(numbers.values[0, 0, which, 0] / unit), float(np.sqrt(slope @ covariance @ slope))
