@@ -1,4 +1,4 @@
-"""Where the table of `simulate.source_counts` for the 1.1 mm counts of Béthermin et al. (2012, ApJ 757, L23) comes from.
+"""Where the table of `simulate.counts` for the 1.1 mm counts of Béthermin et al. (2012, ApJ 757, L23) comes from.
 
 Two sources are read, each optional and neither part of this repository:
 
@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from simulate.source_counts import counts
+from simulate.counts import counts
 
 #: log10 S/Jy of the nodes; the tabulation starts at the third.
 NODES = np.arange(-8.5, -1.2, 0.25)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from simulate.source_counts import counts, lower_limit, mean_flux, source_counts, source_density
+from simulate.counts import counts, draw_fluxes, lower_limit, mean_flux, source_density
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -131,7 +131,7 @@ def draw_bondi(axes: Axes) -> None:
     axes.plot(flux * 1e3, euclidean("bondi2008", flux, limits), color=BLUE, lw=1.8, label="bondi2008, 60 µJy to 1 Jy")
     axes.plot(below * 1e3, euclidean("bondi2008", below, (2e-5, 1.0)), color=BLUE, lw=1.2, ls=":", label="polynomial below its fit")
     n_draws, rng = 200, np.random.default_rng(2008)
-    drawn = np.concatenate([source_counts("bondi2008", 417, flux_range=(cut, 1.0), rng=rng) for _ in range(n_draws)])
+    drawn = np.concatenate([draw_fluxes("bondi2008", 417, flux_range=(cut, 1.0), rng=rng) for _ in range(n_draws)])
     edges = np.geomspace(cut, 1.0, 21)
     number = np.histogram(drawn, edges)[0]
     # The mean of S^2.5 dN/dS over the bin, so that nothing hangs on where in the bin a point is drawn.
@@ -153,7 +153,7 @@ def draw_schechter(axes: Axes) -> None:
     limits = (0.25 * 1.71e-6, 10.0 * 1.71e-6)
     flux = np.geomspace(*limits, 500)
     n = 1_000_000
-    drawn = source_counts("schechter", n, rng=np.random.default_rng(2015))
+    drawn = draw_fluxes("schechter", n, rng=np.random.default_rng(2015))
     edges = np.geomspace(*limits, 41)
     number = np.histogram(drawn, edges)[0]
     width = np.diff(np.log(edges))

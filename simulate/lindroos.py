@@ -11,18 +11,17 @@ written as the track of one day of 9.4 h with the noise of all days together: th
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from simulate.counts import lower_limit
 from simulate.noise import Noise
 from simulate.pointings import Pointings, at_positions, hexagonal_mosaic, single
-from simulate.source_counts import lower_limit, positions_within, source_counts, uniform_positions
+from simulate.skies import Around, Rectangle, source_counts
 from uvstack.errors import SelectionError
-from uvstack.sky.components import Components, components, concatenate
+from uvstack.sky.components import concatenate
 
 _ARCSEC = np.pi / 180 / 3600
 _ARCMIN = 60 * _ARCSEC
@@ -45,9 +44,6 @@ class Recipe:
     type: int
     studied: str
     settings: dict[str, Any]
-
-
-_Fluxes = Callable[[int, np.random.Generator], NDArray[np.float64]]
 
 
 def recipe(number: int, seed: int = 0, scale: float = 1.0) -> Recipe:
@@ -82,48 +78,36 @@ _STUDIED = {
     11: "sparse uv-coverage"}
 
 
-def _fixed(flux: float) -> _Fluxes:
-    return lambda n, rng: source_counts("fixed", n, flux=flux, rng=rng)
-
-
-def _schechter(n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    return source_counts("schechter", n, rng=rng)
-
-
 def _number(n: int, scale: float) -> int:
     return max(int(round(n * scale)), 1)
 
 
-def _field(n: int, width: float, fluxes: _Fluxes, rng: np.random.Generator, name: str, target: bool,
-           fwhm: NDArray[np.float64] | float = 0.0) -> Components:
-    """Sources uniform on a square field around the centre."""
-    ra, dec = uniform_positions(n, *CENTRE, width, width, rng)
-    return components(ra, dec, fluxes(n, rng), fwhm_major=fwhm, target=target, names=[f"{name}{i + 1}" for i in range(n)])
-
-
-def _bondi() -> _Fluxes:
-    """The 417 brightest of a field of 30′: the limit does not move with the scale, so neither does the distribution."""
-    limit = lower_limit("bondi2008", 417, _WIDE**2)
-    return lambda n, rng: source_counts("bondi2008", n, flux_range=(limit, 1.0), rng=rng)
+def _square(width: float) -> Rectangle:
+    """A square field around the centre."""
+    return Rectangle(*CENTRE, width, width)
 
 
 def _vla(number: int, rng: np.random.Generator, scale: float) -> dict[str, Any]:
     """Types 1 to 7 and 11."""
-    width = _NARROW if number <= 2 else _WIDE
-    n_bright = 1 if number <= 2 else _number(10 if number <= 4 else 417, scale)
-    n_target = _number(25 if number <= 2 else 900, scale)
-    bright_fluxes = _fixed(10e-3) if number <= 4 else _bondi()
-    bright_size = rng.uniform(0.5, 5.0, n_bright) * _ARCSEC if number in (6, 7) else 0.0
-    target_fluxes = {1: _fixed(6e-6), 2: _fixed(6e-6), 3: _fixed(1e-6), 7: _fixed(2.96e-6)}.get(number, _schechter)
-    target_size = 1.5 * _ARCSEC if number == 7 else 0.0
+    area = _square(_NARROW if number <= 2 else _WIDE)
+    if number <= 4:
+        n_bright, counted = 1 if number <= 2 else _number(10, scale), dict[str, Any](model="fixed", flux=10e-3)
+    else:
+        # The limit of the 417 brightest does not move with the scale, so neither does the distribution.
+        n_bright = _number(417, scale)
+        counted = dict(model="bondi2008", flux_range=(lower_limit("bondi2008", 417, _WIDE**2), 1.0))
+    fixed = {1: 6e-6, 2: 6e-6, 3: 1e-6, 7: 2.96e-6}.get(number)
+    faint = dict[str, Any](model="schechter") if fixed is None else dict[str, Any](model="fixed", flux=fixed)
+    bright = source_counts(n=n_bright, area=area, rng=rng, name="bright", **counted,
+                           fwhm=(0.5 * _ARCSEC, 5.0 * _ARCSEC) if number in (6, 7) else 0.0)
+    targets = source_counts(n=_number(25 if number <= 2 else 900, scale), area=area, rng=rng, name="target", target=True, **faint,
+                            fwhm=1.5 * _ARCSEC if number == 7 else 0.0)
     full = int(round(_VLA_HOURS * 3600.0 / _INTEGRATION))
     n_times = _number(full, scale)
     # As many integrations fewer, as much less noise in each; the sparse array's week is written as one day's track.
     noise = _VLA_NOISE * np.sqrt(n_times / full)
     if number == 11:
         noise *= np.sqrt(_VLA_HOURS * 3600.0 / _SPARSE_SECONDS)
-    bright = _field(n_bright, width, bright_fluxes, rng, "bright", False, bright_size)
-    targets = _field(n_target, width, target_fluxes, rng, "target", True, target_size)
     return {"array": "vla.sparse" if number == 11 else "vla.a", "sky": concatenate([bright, targets]), "pointings": single(*CENTRE),
             "frequency": _VLA_FREQUENCY, "integration": _INTEGRATION, "duration": _INTEGRATION * n_times, "primary_beam": "vla",
             "noise": float(noise), "elevation_limit": _LOWEST}
@@ -132,19 +116,18 @@ def _vla(number: int, rng: np.random.Generator, scale: float) -> dict[str, Any]:
 def _alma(number: int, rng: np.random.Generator, scale: float) -> dict[str, Any]:
     """Types 8 to 10."""
     if number == 10:
-        limit = lower_limit("bethermin2012", 282, _ALMA**2, upper=10e-3)
-        bright = _field(_number(282, scale), _ALMA, lambda n, r: source_counts("bethermin2012", n, flux_range=(limit, 10e-3), rng=r),
-                        rng, "bright", False)
+        limits = lower_limit("bethermin2012", 282, _ALMA**2, upper=10e-3), 10e-3
+        bright = source_counts("bethermin2012", _number(282, scale), area=_square(_ALMA), rng=rng, flux_range=limits, name="bright")
     else:
-        bright = _field(_number(10, scale), _ALMA if number == 8 else _NARROW, _fixed(30e-3), rng, "bright", False)
-    n_target = _number(50, scale)
+        field = _square(_ALMA if number == 8 else _NARROW)
+        bright = source_counts("fixed", _number(10, scale), area=field, rng=rng, flux=30e-3, name="bright")
     if number == 9:
-        ra, dec = positions_within((bright.ra, bright.dec), 11.2 * _ARCSEC, n_target, rng)
-        targets = components(ra, dec, np.full(n_target, 1e-3), target=True, names=[f"target{i + 1}" for i in range(n_target)])
+        area: Rectangle | Around = Around(bright.ra, bright.dec, 11.2 * _ARCSEC)
         pointings: Pointings = at_positions(bright.ra, bright.dec)
     else:
-        targets = _field(n_target, _ALMA, _fixed(1e-3 if number == 8 else 0.2e-3), rng, "target", True)
-        pointings = hexagonal_mosaic(*CENTRE, 80 * _ARCSEC, 80 * _ARCSEC, 20 * _ARCSEC)
+        area, pointings = _square(_ALMA), hexagonal_mosaic(*CENTRE, 80 * _ARCSEC, 80 * _ARCSEC, 20 * _ARCSEC)
+    targets = source_counts("fixed", _number(50, scale), area=area, rng=rng, name="target", target=True,
+                            flux=0.2e-3 if number == 10 else 1e-3)
     return {"array": "alma.cycle1", "sky": concatenate([bright, targets]), "pointings": pointings, "frequency": _ALMA_FREQUENCY,
             "correlations": ("XX", "YY"), "integration": 6.0, "duration": 360.0 * len(pointings), "primary_beam": "alma",
             "noise": Noise.from_water_vapour(2.0)}

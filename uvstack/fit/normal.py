@@ -87,15 +87,16 @@ def _gains(data: FitData, model: Model, p: np.ndarray, times: np.ndarray) -> tup
 
 def _segments(data: FitData, model: Model) -> tuple[FitData, np.ndarray, np.ndarray, np.ndarray | slice]:
     """Data with rows of one time together, the times (time,), segments of rows (segment, 3) for the kernels, the new order."""
-    n_rows, order = data.uvw.shape[0], slice(None)
+    n_rows = data.uvw.shape[0]
+    order: np.ndarray | slice = slice(None)
     if not model.depends_on_time:
         bounds, times = np.array([0, n_rows]), np.zeros(1)
     else:
         if data.time is None:
             raise FitError("an expression holds t, and the data have no times")
         order = np.argsort(data.time, kind="stable")
+        times, first = np.unique(data.time[order], return_index=True)
         data = data.rows(order)
-        times, first = np.unique(data.time, return_index=True)
         bounds = np.append(first, n_rows)
     found = [(start, min(kernels.SEGMENT, stop - start), i)
              for i, (begin, stop) in enumerate(zip(bounds[:-1], bounds[1:], strict=True))

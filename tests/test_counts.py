@@ -5,12 +5,12 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import kstest
 
-from simulate.source_counts import (
+from simulate.counts import (
     counts,
+    draw_fluxes,
     lower_limit,
     mean_flux,
     positions_within,
-    source_counts,
     source_density,
     uniform_positions,
 )
@@ -93,7 +93,7 @@ def test_density_and_mean_equal_quadrature(model, limits, parameters):
 
 @pytest.mark.parametrize(("model", "limits", "parameters"), SHAPES)
 def test_draws_follow_the_counts(model, limits, parameters):
-    drawn = source_counts(model, 20_000, flux_range=limits, rng=np.random.default_rng(11), **shape_only(model, parameters))
+    drawn = draw_fluxes(model, 20_000, flux_range=limits, rng=np.random.default_rng(11), **shape_only(model, parameters))
     assert drawn.shape == (20_000,)
     assert drawn.min() >= limits[0] * (1 - 1e-12)
     assert drawn.max() <= limits[1] * (1 + 1e-12)
@@ -110,33 +110,33 @@ def test_draws_follow_the_counts(model, limits, parameters):
 def test_a_wrong_slope_is_found_out():
     """What the test above would say of a count that is 0.1 too flat."""
     limits = (1e-5, 1e-2)
-    drawn = source_counts("power-law", 20_000, flux_range=limits, slope=-1.7, rng=np.random.default_rng(11))
+    drawn = draw_fluxes("power-law", 20_000, flux_range=limits, slope=-1.7, rng=np.random.default_rng(11))
     cdf = (drawn**-0.8 - limits[0] ** -0.8) / (limits[1] ** -0.8 - limits[0] ** -0.8)
     assert kstest(cdf, "uniform").pvalue < 1e-6
 
 
 def test_numbers_on_an_area_are_poisson():
     rng = np.random.default_rng(5)
-    numbers = np.array([source_counts("bondi2008", area=FIELD, rng=rng).size for _ in range(400)])
+    numbers = np.array([draw_fluxes("bondi2008", area=FIELD, rng=rng).size for _ in range(400)])
     expected = source_density("bondi2008") * FIELD
     assert abs(numbers.mean() - expected) < 4 * np.sqrt(expected / 400)
     assert numbers.var() == pytest.approx(expected, rel=0.3)  # 4 σ of a variance from 400: 28 %
 
 
 def test_seed_decides():
-    a, b, c = (source_counts("schechter", 10, rng=np.random.default_rng(seed)) for seed in (1, 1, 2))
+    a, b, c = (draw_fluxes("schechter", 10, rng=np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert (a == b).all()
     assert (a != c).all()
 
 
 def test_fixed_and_catalogue():
     rng = np.random.default_rng(1)
-    assert source_counts("fixed", 3, flux=1e-3, rng=rng) == pytest.approx([1e-3] * 3)
+    assert draw_fluxes("fixed", 3, flux=1e-3, rng=rng) == pytest.approx([1e-3] * 3)
     fluxes = np.arange(1.0, 6.0)
-    assert source_counts("catalogue", fluxes=fluxes, rng=rng) == pytest.approx(fluxes)
-    assert sorted(source_counts("catalogue", 5, fluxes=fluxes, rng=rng)) == pytest.approx(fluxes)
-    assert set(source_counts("catalogue", 50, fluxes=fluxes, rng=rng)) <= set(fluxes)
-    assert source_counts("bondi2008", 0, rng=rng).size == 0
+    assert draw_fluxes("catalogue", fluxes=fluxes, rng=rng) == pytest.approx(fluxes)
+    assert sorted(draw_fluxes("catalogue", 5, fluxes=fluxes, rng=rng)) == pytest.approx(fluxes)
+    assert set(draw_fluxes("catalogue", 50, fluxes=fluxes, rng=rng)) <= set(fluxes)
+    assert draw_fluxes("bondi2008", 0, rng=rng).size == 0
 
 
 @pytest.mark.parametrize(("model", "given", "message"), [
@@ -156,7 +156,7 @@ def test_fixed_and_catalogue():
 ])
 def test_what_is_refused(model, given, message):
     with pytest.raises(ComponentError, match=message):
-        source_counts(model, rng=np.random.default_rng(0), **given)
+        draw_fluxes(model, rng=np.random.default_rng(0), **given)
 
 
 def test_lists_have_no_counts():

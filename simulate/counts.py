@@ -122,7 +122,7 @@ def lower_limit(model: str, n: float, area: float, upper: float | None = None, *
     return float(np.exp(np.interp(wanted, grid.cumulative, grid.log_flux)))
 
 
-def source_counts(
+def draw_fluxes(
     model: str, n: int | None = None, area: float | None = None, flux_range: tuple[float, float] | None = None, *,
     rng: np.random.Generator, **parameters: float | ArrayLike,
 ) -> NDArray[np.float64]:
