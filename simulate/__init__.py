@@ -1,6 +1,7 @@
 """Simulated data with a known truth: measurement sets, images of epochs, cubes of single dishes."""
 
 from simulate.arrays import list_arrays, read_array
+from simulate.catalogue import read_components
 from simulate.epoch_images import epoch_image, epochs
 from simulate.gain_tracks import read_truth
 from simulate.image_model import read_image_model
@@ -11,5 +12,5 @@ from simulate.survey import read_survey
 from simulate.task import Simulation, observe
 
 __all__ = [
-    "Around", "Noise", "Rectangle", "Simulation", "epoch_image", "epochs", "list_arrays", "observe", "read_array", "read_image_model",
-    "read_survey", "read_truth", "single_dish_cube", "source_counts"]  # fmt: skip
+    "Around", "Noise", "Rectangle", "Simulation", "epoch_image", "epochs", "list_arrays", "observe", "read_array", "read_components",
+    "read_image_model", "read_survey", "read_truth", "single_dish_cube", "source_counts"]  # fmt: skip

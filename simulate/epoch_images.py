@@ -199,6 +199,7 @@ def epoch_image(
     require(bool(np.isfinite(rms).any()), "every pixel is blank; blank fewer, or move the pointings to the image")
     flux = _factors(flux_factor, len(sky)) * sky.flux_at([frequency])[:, 0]
     brightness, x, y, seen = restored_image(sky, flux * flux_scale, geometry, shape, smooth, offset)
+    require(len(sky) == 0 or bool(seen.any()), f"none of the {len(sky)} components lies on the image; look at centre, size and cell")
     if (rms > 0).any():
         if rng is None:
             raise ImageError("noise without a generator; give rng, such as numpy.random.default_rng(1)")

@@ -111,11 +111,12 @@ class PointingTrack:
         The voltage is sqrt(A): side lobes that are negative in voltage come out positive. Cost: one evaluation of the
         beam a time, antenna and channel.
         """
-        offset = self.at(time)
-        frequency = np.atleast_1d(np.asarray(frequency, float))
+        time, frequency = np.atleast_1d(np.asarray(time, float)), np.atleast_1d(np.asarray(frequency, float))
+        # A constant offset is looked at once.
+        offset = self.at(time[:1] if self.time.size == 1 else time)
         power = beam(l - offset[..., 0].ravel(), m - offset[..., 1].ravel(), frequency)
-        voltage = np.sqrt(power).reshape(*offset.shape[:2], frequency.size, 1)
-        return np.repeat(voltage, 2, axis=3).astype(np.complex64)
+        voltage = np.sqrt(power).astype(np.complex64).reshape(*offset.shape[:2], frequency.size, 1)
+        return np.broadcast_to(voltage, (time.size, offset.shape[1], frequency.size, 2))
 
 
 Track = GainTrack | PointingTrack

@@ -229,6 +229,7 @@ def _of_components(sky: Components, nu: NDArray, geometry: ImageGeometry, shape:
     for chan, beam in enumerate(beams):
         cube[chan], table["x"], table["y"], reached = restored_image(sky, flux[:, chan], geometry, shape, beam)
         seen |= reached
+    require(len(sky) == 0 or bool(seen.any()), f"none of the {len(sky)} components lies on the image; look at centre, size and cell")
     table["on_image"] = seen
     return cube, table, int((~seen).sum())
 

@@ -22,19 +22,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy import units as u
-from astropy.table import QTable
 from astropy.time import Time
 from numpy.typing import NDArray
 
 from simulate import corruption as errors_of
 from simulate import pointings as fields
 from simulate.arrays import Array, read_array
+from simulate.catalogue import read_catalogue
 from simulate.noise import Noise
 from simulate.pointings import Pointings
 from simulate.skies import Around, Rectangle, source_counts
 from simulate.survey_keys import TOP, Table, Unfit, directions, load, nearest, read_many, read_one, read_table
-from uvstack.errors import SurveyError
+from uvstack.errors import ComponentError, SurveyError
 from uvstack.io.beams import read_primary_beam
 from uvstack.io.tables import read_positions
 from uvstack.sky.components import Components, components, components_from_table, concatenate
@@ -43,8 +42,6 @@ from uvstack.sky.primary_beam import PrimaryBeam
 
 #: Keeps the generators of the sky apart from those of the noise, which are seeded by seed and integration.
 _SKY_STREAM = 0x736B79
-#: Units of a catalogue in CSV, which has none of its own: those of the truth that `observe` writes.
-_CSV_UNITS = {"ra": u.deg, "dec": u.deg, "flux": u.Jy, "fwhm_major": u.arcsec, "fwhm_minor": u.arcsec, "position_angle": u.deg}
 _CORRUPTIONS: dict[str, Any] = {
     "phase-errors": errors_of.PhaseErrors, "delays": errors_of.Delays, "complex-gains": errors_of.ComplexGains,
     "bandpass": errors_of.Bandpass, "direction-dependent-gains": errors_of.DirectionDependentGains,
@@ -430,33 +427,18 @@ def _noise(table: Table, array: Array) -> Noise:
 def _catalogue(table: Table, folder: Path) -> Components:
     """Components of a table in a file, as the truth of a simulation is one."""
     path = folder / table["file"]
-    formats = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".fits": "fits"}
-    if path.suffix.lower() not in formats:
-        raise table.fail("file", f"{path.name} is no {', '.join(formats)} file")
-    if not path.is_file():
-        raise table.fail("file", f"{path}: no such catalogue")
     try:
-        rows = QTable.read(path, format=formats[path.suffix.lower()])
-    except Exception as error:  # yaml, numpy and astropy each raise their own kinds on a broken file
-        raise table.fail("file", f"{path} cannot be read: {' '.join(str(error).split())}") from error
-    for name, unit in _CSV_UNITS.items() if path.suffix.lower() == ".csv" else ():
-        if name in rows.colnames:
-            try:
-                rows[name] = np.asarray(rows[name], float) * unit
-            except ValueError as error:
-                raise table.fail("file", f"{path}, column {name}: {error}; wanted numbers in {unit}") from error
+        rows = read_catalogue(path)
+    except ComponentError as error:
+        raise table.fail("file", str(error)) from error
     if table["reference_frequency"] is not None:
         if "reference_frequency" in rows.meta:
             raise table.fail("reference_frequency", f"{path.name} states its own, {rows.meta['reference_frequency']:g} Hz; leave it out")
         rows.meta["reference_frequency"] = table["reference_frequency"]
     if "name" not in rows.colnames:
         rows["name"] = [f"{table['name']}{i + 1}" for i in range(len(rows))]
-    rows["name"] = [str(name) for name in rows["name"]]
     if table["target"] is not None:
         rows["target"] = np.full(len(rows), table["target"])
-    elif "target" in rows.colnames and rows["target"].dtype.kind != "b":
-        # Text, in CSV: every text that is not empty would count as true.
-        rows["target"] = [str(value).strip().lower() in ("true", "1", "yes") for value in rows["target"]]
     return components_from_table(rows)
 
 

@@ -17,6 +17,19 @@ def cosines(ra, dec, ra0, dec0):
     return l, m, n
 
 
+def tangent(ra, dec, ra0, dec0):
+    """Unit vectors to the east and north of a direction, in (l, m, n) of a phase centre: by turning equatorial vectors."""
+
+    def equatorial(a, d):
+        return np.array([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)])
+
+    def frame(a, d):
+        return np.array([[-np.sin(a), np.cos(a), 0.0], [-np.sin(d) * np.cos(a), -np.sin(d) * np.sin(a), np.cos(d)], equatorial(a, d)])
+
+    there, centre = frame(ra, dec), frame(ra0, dec0)
+    return centre @ there[0], centre @ there[1]
+
+
 def phasor(uvw, frequency, ra, dec, ra0, dec0):
     """exp(+2πi ν/c (u l + v m + w (n − 1))) of one direction, (row, chan) complex128."""
     l, m, n = cosines(ra, dec, ra0, dec0)
@@ -68,7 +81,8 @@ def predict_components(uvw, frequency, sources, ra0, dec0, beam=None):
     """Visibilities (row, chan) of sources given as dicts, one term at a time in complex128.
 
     Keys: ra, dec, flux, ν0 as "at", "alpha", "beta" (natural logarithm), "shape", "major", "minor", "angle" (from north
-    through east); sizes are the FWHM of a Gaussian, the diameters of a disc, in rad.
+    through east, at the source); sizes are the FWHM of a Gaussian, the diameters of a disc, in rad. The envelope is taken
+    at (u, v) of a phase centre on the source: the baseline's components along east and north there.
     """
     from scipy.special import jv
 
@@ -81,7 +95,8 @@ def predict_components(uvw, frequency, sources, ra0, dec0, beam=None):
             flux = s["flux"] * np.exp(s.get("alpha", 0.0) * x + s.get("beta", 0.0) * x * x)
             power = 1.0 if beam is None else beam(l, m, np.array([nu]))[0]
             for row in range(len(uvw)):
-                u, v = uvw[row, :2] * nu / LIGHT
+                east, north = tangent(s["ra"], s["dec"], ra0, dec0)
+                u, v = np.dot(uvw[row], east) * nu / LIGHT, np.dot(uvw[row], north) * nu / LIGHT
                 a = s.get("angle", 0.0)
                 along, across = u * np.sin(a) + v * np.cos(a), u * np.cos(a) - v * np.sin(a)
                 q = np.hypot(s.get("major", 0.0) * along, s.get("minor", s.get("major", 0.0)) * across)
@@ -103,3 +118,54 @@ def predict_pixels(uvw, frequency, image, l, m):
                 path = uvw[:, 0] * x + uvw[:, 1] * y + uvw[:, 2] * (np.sqrt(1 - x * x - y * y) - 1)
                 vis += image[i, j] * np.exp(2j * np.pi * np.outer(path, np.asarray(frequency)) / LIGHT)
     return vis
+
+
+def profile(shape, x, y=0.0):
+    """Transform of a source of unit flux at x = π major q, of a Gaussian ring also y = π σ q; one number."""
+    from scipy.integrate import quad
+    from scipy.special import jv, k0
+
+    ln2 = np.log(2.0)
+    if shape == "gaussian-ring":
+        # Radii in units of 1/(2πq): R = x, σ = 2y.
+        ends, knots = (max(0.0, x - 12 * y * 2), x + 12 * y * 2), np.linspace(max(0.0, x - 24 * y), x + 24 * y, 50)
+        kept = {"points": knots[1:-1], "limit": 400, "epsabs": 1e-14, "epsrel": 1e-12}
+        ring = lambda r: r * np.exp(-0.5 * ((r - x) / (2 * y)) ** 2)  # noqa: E731
+        return quad(lambda r: ring(r) * jv(0, r), *ends, **kept)[0] / quad(ring, *ends, **kept)[0]
+    return {
+        "delta": lambda: 1.0, "gaussian": lambda: np.exp(-(x**2) / (4 * ln2)), "disc": lambda: 2 * jv(1, x) / x, "ring": lambda: jv(0, x),
+        "sphere": lambda: 3 * (np.sin(x) - x * np.cos(x)) / x**3, "bubble": lambda: np.sin(x) / x,
+        "expo": lambda: (1 + (x / ln2) ** 2) ** -1.5, "power-2": lambda: 2 / ln2 * k0(x),
+        "power-3": lambda: np.exp(-x / np.sqrt(2 ** (2 / 3) - 1)),
+    }[shape]()
+
+
+def fit_model(uvw, frequency, sources):
+    """Visibilities (row, chan) of sources [(shape, l, m, flux, major, ratio, angle, sigma) …], rad and Jy, term by term.
+
+    Any of the numbers may be a function of the frequency; angle is from north through east, the minor axis is ratio major.
+    """
+    vis = np.zeros((len(uvw), len(frequency)), complex)
+    for shape, *numbers in sources:
+        for chan, nu in enumerate(frequency):
+            l, m, flux, major, ratio, angle, sigma = ((*(x(nu) if callable(x) else x for x in numbers), 0, 1, 0, 0)[:7]
+                                                      if len(numbers) == 3 else (*(x(nu) if callable(x) else x for x in numbers), 0)[:7])
+            for row in range(len(uvw)):
+                u, v, w = uvw[row] * nu / LIGHT
+                q = np.hypot(u * np.sin(angle) + v * np.cos(angle), ratio * (u * np.cos(angle) - v * np.sin(angle)))
+                turns = u * l + v * m - w * (l * l + m * m) / (1 + np.sqrt(1 - l * l - m * m))
+                vis[row, chan] += flux * profile(shape, np.pi * major * q, np.pi * sigma * q) * np.exp(2j * np.pi * turns)
+    return vis
+
+
+def smeared(uvw, frequency, sources, width=None, change=None, n=64):
+    """`fit_model` averaged over channels of that width (chan,) Hz and over uvw ± change/2 (row, 3), at n midpoints each."""
+    middle = (np.arange(n) + 0.5) / n - 0.5
+    steps_in_time = middle if change is not None else [0.0]
+    steps_in_channel = middle if width is not None else [0.0]
+    total = np.zeros((len(uvw), len(frequency)), complex)
+    for a in steps_in_time:
+        for b in steps_in_channel:
+            at = np.asarray(frequency) + (b * np.asarray(width) if width is not None else 0.0)
+            total += fit_model(uvw + (a * change if change is not None else 0.0), at, sources)
+    return total / (len(steps_in_time) * len(steps_in_channel))

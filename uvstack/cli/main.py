@@ -36,6 +36,27 @@ class Angle(click.ParamType):
         return float(angle)
 
 
+class Quantity(click.ParamType):
+    """A number with a unit, given on in a unit of SI; several with commas between them where asked for."""
+
+    def __init__(self, unit: str, example: str, several: bool = False) -> None:
+        self.name, self.unit, self.example, self.several = example, unit, example, several
+
+    def convert(self, value, param, ctx):
+        """A float, or a tuple of floats."""
+        from astropy import units as u
+
+        if not isinstance(value, str):
+            return value
+        try:
+            numbers = tuple(float(u.Quantity(part).to_value(u.Unit(self.unit))) for part in value.split(","))
+        except (TypeError, ValueError) as error:
+            self.fail(f"{value!r} cannot be read; wanted e.g. {self.example} ({error})", param, ctx)
+        if not self.several and len(numbers) > 1:
+            self.fail(f"{value!r} holds {len(numbers)} values; wanted one, e.g. {self.example}", param, ctx)
+        return numbers if self.several else numbers[0]
+
+
 class Commands(click.Group):
     """A group whose commands are imported when they are called, in the order in which one uses them."""
 

@@ -76,6 +76,20 @@ def direction_cosines(
     return np.asarray(l), np.asarray(m), np.asarray(n_minus_1)
 
 
+def local_axes(ra: ArrayLike, dec: ArrayLike, ra0: float, dec0: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Unit vectors to the east and to the north at directions (pos,), as (l, m, n) of a phase centre, each (3, pos).
+
+    Their products with (u, v, w) are u and v for a phase centre in that direction: the first two rows of `rotation_between`.
+    """
+    ra, dec = np.asarray(ra, np.float64), np.asarray(dec, np.float64)
+    sin_east, cos_east, sin_dec, cos_dec = np.sin(ra - ra0), np.cos(ra - ra0), np.sin(dec), np.cos(dec)
+    sin_dec0, cos_dec0 = np.sin(dec0), np.cos(dec0)
+    east = np.stack([cos_east, sin_dec0 * sin_east, -cos_dec0 * sin_east])
+    north = np.stack([-sin_dec * sin_east, cos_dec * cos_dec0 + sin_dec * sin_dec0 * cos_east,
+                      cos_dec * sin_dec0 - sin_dec * cos_dec0 * cos_east])
+    return east, north
+
+
 def rotation_between(ra0: float, dec0: float, ra: float, dec: float) -> NDArray[np.float64]:
     """Matrix that turns (u, v, w) given for one phase centre into those for another.
 

@@ -1,7 +1,7 @@
 """Numba kernels for the visibilities of extended components. Arrays in, results last; no checks.
 
-Both add V = Σ_k c_k(ν) E(t_k) exp(+2πi ν/c (u l_k + v m_k + w (n_k − 1))), in the sign of `uvstack`. With (u, v) in
-wavelengths, t = (u a₀ + v a₁)² + (u a₂ + v a₃)² for the four `axes` of a component. Two squares, and not the three terms of
+Both add V = Σ_k c_k(ν) E(t_k) exp(+2πi ν/c (u l_k + v m_k + w (n_k − 1))), in the sign of `uvstack`. With (u, v, w) in
+wavelengths, t = (u a₀ + v a₁ + w a₂)² + (u a₃ + v a₄ + w a₅)² for the six `axes` of a component. Two squares, and not the three terms of
 the quadratic form: those cancel for a long thin source. Phases are reduced to ±½ turn in float64 and all else is float32.
 """
 
@@ -79,22 +79,29 @@ def add_gaussians(
 ) -> None:
     """Add Gaussians to vis (row, chan) complex64, E(t) = e^(−t).
 
-    rows (n,) to treat; uvw (row, 3) m; lmn (3, pos); axes (4, pos) float32 rad; limit (pos,) float64, falling: the squared
-    uv distance in wavelengths² from which a component is below 1e-7 at any angle; frequency (chan,) Hz; coefficient
+    rows (n,) to treat; uvw (row, 3) m; lmn (3, pos); axes (6, pos) float32 rad; limit (pos,) float64, falling: the squared
+    uv distance in wavelengths² from which a component on axis is below 1e-7 at any angle; frequency (chan,) Hz; coefficient
     (chan, pos) float32 Jy.
     """
+    farthest = 0.0
+    for k in range(lmn.shape[1]):
+        farthest = max(farthest, lmn[0, k] ** 2 + lmn[1, k] ** 2)
+    # Seen from a component off axis a baseline is shorter by at most this.
+    cos, sin = np.sqrt(1.0 - farthest), np.sqrt(farthest)
     for row in rows:
         for chan in range(frequency.size):
             scale = frequency[chan] / SPEED_OF_LIGHT
             u, v, w = uvw[row, 0] * scale, uvw[row, 1] * scale, uvw[row, 2] * scale
-            u32, v32 = np.float32(u), np.float32(v)
-            n = _reached(u * u + v * v, limit)
+            u32, v32, w32 = np.float32(u), np.float32(v), np.float32(w)
+            shortest = max(cos * np.sqrt(u * u + v * v) - sin * abs(w), 0.0)
+            n = _reached(shortest * shortest, limit)
             re = 0.0
             im = 0.0
             for begin in range(0, n, COMPONENT_BLOCK):
                 end = min(begin + COMPONENT_BLOCK, n)
                 l, m, n_minus_1 = lmn[0, begin:end], lmn[1, begin:end], lmn[2, begin:end]
-                a0, a1, a2, a3 = axes[0, begin:end], axes[1, begin:end], axes[2, begin:end], axes[3, begin:end]
+                a0, a1, a2 = axes[0, begin:end], axes[1, begin:end], axes[2, begin:end]
+                a3, a4, a5 = axes[3, begin:end], axes[4, begin:end], axes[5, begin:end]
                 scaling = coefficient[chan, begin:end]
                 block_re = _ZERO
                 block_im = _ZERO
@@ -102,8 +109,8 @@ def add_gaussians(
                     turns = u * l[k] + v * m[k] + w * n_minus_1[k]
                     turns -= np.floor(turns + 0.5)
                     c, s = _cos_sin_of_turns(np.float32(turns))
-                    x = u32 * a0[k] + v32 * a1[k]
-                    y = u32 * a2[k] + v32 * a3[k]
+                    x = u32 * a0[k] + v32 * a1[k] + w32 * a2[k]
+                    y = u32 * a3[k] + v32 * a4[k] + w32 * a5[k]
                     envelope = scaling[k] * _exp_of_minus(x * x + y * y)
                     block_re += c * envelope
                     block_im += s * envelope
@@ -128,8 +135,8 @@ def add_discs(
                 turns = u * lmn[0, k] + v * lmn[1, k] + w * lmn[2, k]
                 turns -= np.floor(turns + 0.5)
                 c, s = _cos_sin_of_turns(np.float32(turns))
-                x = u * axes[0, k] + v * axes[1, k]
-                y = u * axes[2, k] + v * axes[3, k]
+                x = u * axes[0, k] + v * axes[1, k] + w * axes[2, k]
+                y = u * axes[3, k] + v * axes[4, k] + w * axes[5, k]
                 envelope = coefficient[chan, k] * jinc(np.sqrt(x * x + y * y))
                 re += c * envelope
                 im += s * envelope
