@@ -82,6 +82,8 @@ class Noise:
         Precipitable water vapour above the telescope, mm.
     elevation : float
         Radians; where `sigma` is not told one.
+    factor : float
+        What σ is multiplied with in the end, for an observation that stands for a longer or shorter one.
     """
 
     sigma_jy: float | None = None
@@ -94,12 +96,13 @@ class Noise:
     surface_rms: float = 0.0
     pwv_mm: float | None = None
     elevation: float = math.pi / 2
+    factor: float = 1.0
 
     def __post_init__(self) -> None:
         given = [n for n in ("sigma_jy", "sefd_jy", "t_sys", "pwv_mm") if getattr(self, n) is not None]
         if len(given) != 1:
             raise UvstackError(f"noise from {' and '.join(given) or 'nothing'}; give one of sigma_jy, sefd_jy, t_sys, pwv_mm")
-        for name in ("sigma_jy", "sefd_jy", "t_sys", "pwv_mm", "t_receiver", "surface_rms"):
+        for name in ("sigma_jy", "sefd_jy", "t_sys", "pwv_mm", "t_receiver", "surface_rms", "factor"):
             value = getattr(self, name)
             if value is not None and not 0.0 <= value < math.inf:
                 raise UvstackError(f"noise with {name} = {value}; it must be a number of 0 or more")
@@ -173,8 +176,8 @@ class Noise:
         _require_positive("a channel width in Hz", width)
         _require_positive("an integration time in s", integration)
         if self.sigma_jy is not None:
-            return np.full((1, frequency.size), float(self.sigma_jy))
-        return self.sefd(frequency, elevation, diameters) / (self.efficiency * np.sqrt(2.0 * width * integration))
+            return np.full((1, frequency.size), self.factor * self.sigma_jy)
+        return self.factor * self.sefd(frequency, elevation, diameters) / (self.efficiency * np.sqrt(2.0 * width * integration))
 
     def sefd(
         self, frequency: ArrayLike, elevation: ArrayLike | None = None, diameters: tuple[ArrayLike, ArrayLike] | None = None

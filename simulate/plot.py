@@ -72,14 +72,15 @@ def draw_sky(axes: Axes, pointings: Pointings, sky: Components, primary_beam: Pr
             axes.scatter(l[some] * scale, m[some] * scale, s=size, lw=0, color=colour, label=f"{int(some.sum())} {name}")
     shown = centres[:, : _FIELDS]
     axes.plot(*(shown * scale), "+", color="0.3", ms=5, label=f"{len(pointings)} pointing{'s' if len(pointings) > 1 else ''}")
-    width = fwhm(primary_beam, frequency)
+    width, half = fwhm(primary_beam, frequency), 1.05 * largest
     if np.isfinite(width):
+        half = max(half, 1.05 * (np.abs(centres).max() + 0.5 * width))
         across = np.full(shown.shape[1], width * scale)
         axes.add_collection(EllipseCollection(across, across, np.zeros(across.size), units="xy", offsets=(shown * scale).T,
                                               offset_transform=axes.transData, facecolors="none", edgecolors="0.6", linewidths=0.7))
-    axes.set(xlabel=f"east ({unit})", ylabel=f"north ({unit})", title="sky and half-power beams", aspect="equal")
-    axes.invert_xaxis()
-    axes.legend(loc="upper right", fontsize="small")
+    axes.set(xlabel=f"east ({unit})", ylabel=f"north ({unit})", title="sky and half-power beams", aspect="equal",
+             xlim=(half * scale, -half * scale), ylim=(-half * scale, half * scale))
+    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize="small", frameon=False)
 
 
 def draw_fluxes(axes: Axes, sky: Components) -> None:

@@ -118,7 +118,7 @@ def epoch_images(sky: Path, out: Path, centre: str, beams: tuple[str, ...], nois
     """Images of the sources of SKY (a truth, or any catalogue of components), one epoch for each --beam."""
     from simulate import epochs, read_components
 
-    own = [{"beam": _beam(text)} for text in beams]
+    own: list[dict[str, Any]] = [{"beam": _beam(text)} for text in beams]
     for name, values in (("noise", noise), ("flux_scale", flux_scale), ("offset", offset)):
         if len(values) not in (0, 1, len(own)):
             raise click.UsageError(f"--{name.replace('_', '-')} is given {len(values)} times and --beam {len(own)} times; give it once, "
