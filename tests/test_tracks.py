@@ -1,4 +1,4 @@
-"""Earth rotation: geometry that must hold, and (u, v, w) of casatools to a millimetre on 36 km."""
+"""Earth rotation: geometry that must hold, and (u, v, w) of casatools to a millimetre on 217 km."""
 
 import dataclasses
 
@@ -150,20 +150,60 @@ def measures():
 DIRECTIONS = [(2.6, 0.56), (0.3, -0.6), (5.9, 1.2)]
 
 
-@pytest.mark.parametrize("date", [51_544.3, 54_000.1, 58_849.3, 60_000.2])
-@pytest.mark.parametrize("name", ["vla.a", "meerkat", "atca.6a"])
+DATES = [51_544.3, 54_000.1, 58_849.3, 60_000.2]
+
+
+@pytest.mark.parametrize("date", DATES)
+@pytest.mark.parametrize("name", ["vla.a", "meerkat", "atca.6a", "emerlin"])
 def test_uvw_are_casas_to_a_millimetre(measures, name, date):
-    """Measured: at most 0.56 mm, VLA A. Each antenna is a baseline from the mean, as casacore converts them."""
+    """Measured: at most 0.25 mm, VLA A, and 0.51 mm, e-MERLIN, but for its tables of UT1 in 2000."""
+    # casadata's and astropy's UT1 differ by 74 µs on the first date: 16 µm each on 217 km.
+    allowance = 0.3 * MILLIMETRE if (name, date) == ("emerlin", DATES[0]) else 0.0
+    assert _largest_residual(measures, name, date) < MILLIMETRE + allowance
+
+
+@pytest.mark.parametrize("date", DATES)
+@pytest.mark.parametrize(("name", "limit"), [("vla.a", 0.03), ("meerkat", 0.01), ("emerlin", 0.4)])
+def test_uvw_are_casas_to_two_parts_in_a_billion_with_its_earth_rotation(measures, monkeypatch, name, limit, date):
+    """Measured: 0.020, 0.005 and 0.31 mm, of which the centre of e-MERLIN, 7 km from CASA's, makes 0.24 mm.
+
+    Two mas by either of the terms that casacore has otherwise than the textbook is 0.35 mm for VLA A.
+    """
+    monkeypatch.setattr("simulate.tracks._earth_rotation", _casas_earth_rotation())
+    assert _largest_residual(measures, name, date) < limit * MILLIMETRE
+
+
+def _largest_residual(measures, name, date):
+    """Of the baselines of the 4 outermost antennas, 3 times and 3 directions, m."""
     array = read_array(name)
     few = np.argsort(np.linalg.norm(array.positions - array.positions.mean(axis=0), axis=1))[-4:]
     times = date * DAY + np.array([0.0, 6, 12]) * 3600
+    largest = 0.0
     for ra, dec in DIRECTIONS:
         ours = uvw_of_times(array, times, ra, dec)[:, few]
+        # Each antenna is a baseline from the mean, as casacore converts them.
         theirs = np.array([_casa_uvw(measures, array, array.positions[few], time, ra, dec) for time in times])
         pairs = np.triu_indices(4, 1)
         # CASA's rows are antenna 1 minus antenna 2 of positions.
         residual = baseline_uvw(ours, *pairs) - (theirs[:, pairs[0]] - theirs[:, pairs[1]])
-        assert np.abs(residual).max() < MILLIMETRE
+        largest = max(largest, np.abs(residual).max())
+    return largest
+
+
+def _casas_earth_rotation():
+    """What `simulate.tracks._earth_rotation` gives, from casadata's table IERSeop97, between whose days both go straight."""
+    casatools = pytest.importorskip("casatools", reason="casatools is not installed")
+    casadata = pytest.importorskip("casadata", reason="casadata is not installed")
+    table = casatools.table()
+    table.open(casadata.__path__[0] + "/__data__/geodetic/IERSeop97")
+    days, *columns = (table.getcol(name) for name in ("MJD", "dUT1", "x", "y"))
+    table.close()
+
+    def earth_rotation(utc):
+        ut1_minus_utc, x, y = (np.interp(utc.mjd, days, column) for column in columns)
+        return ut1_minus_utc, x * ARCSEC, y * ARCSEC
+
+    return earth_rotation
 
 
 def _casa_uvw(measures, array, positions, time, ra, dec):
