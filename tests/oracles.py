@@ -140,32 +140,44 @@ def profile(shape, x, y=0.0):
     }[shape]()
 
 
+def moved_axes(l, m):
+    """East and north of the phase centre, turned with the rotation about the origin that takes (0, 0, 1) to (l, m, n)."""
+    n = np.sqrt(1 - l * l - m * m)
+    r = np.hypot(l, m)
+    if r == 0:
+        return np.array([1.0, 0, 0]), np.array([0.0, 1, 0])
+    k = np.array([[0, 0, l / r], [0, 0, m / r], [-l / r, -m / r, 0]])  # a × for the axis a = (−m, l, 0)/r
+    turn = np.eye(3) + r * k + (1 - n) * (k @ k)  # Rodrigues: r is the sine, n the cosine
+    return turn[:, 0], turn[:, 1]
+
+
 def fit_model(uvw, frequency, sources):
     """Visibilities (row, chan) of sources [(shape, l, m, flux, major, ratio, angle, sigma) …], rad and Jy, term by term.
 
     Any of the numbers may be a function of the frequency; angle is from north through east, the minor axis is ratio major.
+    Shapes lie in the plane tangent at the source, north being that of the phase centre moved there along the great circle.
     """
     vis = np.zeros((len(uvw), len(frequency)), complex)
-    for shape, *numbers in sources:
+    for shape, *given in sources:
         for chan, nu in enumerate(frequency):
-            l, m, flux, major, ratio, angle, sigma = ((*(x(nu) if callable(x) else x for x in numbers), 0, 1, 0, 0)[:7]
-                                                      if len(numbers) == 3 else (*(x(nu) if callable(x) else x for x in numbers), 0)[:7])
+            numbers = [x(nu) if callable(x) else x for x in given]
+            l, m, flux, major, ratio, angle, sigma = numbers + [0, 0, 0, 0, 1, 0, 0][len(numbers):]
+            east, north = moved_axes(l, m)
             for row in range(len(uvw)):
                 u, v, w = uvw[row] * nu / LIGHT
-                q = np.hypot(u * np.sin(angle) + v * np.cos(angle), ratio * (u * np.cos(angle) - v * np.sin(angle)))
+                x, y = np.dot(uvw[row], east) * nu / LIGHT, np.dot(uvw[row], north) * nu / LIGHT
+                q = np.hypot(x * np.sin(angle) + y * np.cos(angle), ratio * (x * np.cos(angle) - y * np.sin(angle)))
                 turns = u * l + v * m - w * (l * l + m * m) / (1 + np.sqrt(1 - l * l - m * m))
                 vis[row, chan] += flux * profile(shape, np.pi * major * q, np.pi * sigma * q) * np.exp(2j * np.pi * turns)
     return vis
 
 
-def smeared(uvw, frequency, sources, width=None, change=None, n=64):
-    """`fit_model` averaged over channels of that width (chan,) Hz and over uvw ± change/2 (row, 3), at n midpoints each."""
-    middle = (np.arange(n) + 0.5) / n - 0.5
-    steps_in_time = middle if change is not None else [0.0]
-    steps_in_channel = middle if width is not None else [0.0]
+def smeared(uvw, frequency, sources, width=None, change=None, n=16):
+    """`fit_model` averaged over channels of that width (chan,) Hz and over uvw ± change/2 (row, 3), by n nodes of Gauss each."""
+    node, weight = np.polynomial.legendre.leggauss(n)
     total = np.zeros((len(uvw), len(frequency)), complex)
-    for a in steps_in_time:
-        for b in steps_in_channel:
+    for a, wa in zip(node / 2, weight / 2, strict=True) if change is not None else [(0.0, 1.0)]:
+        for b, wb in zip(node / 2, weight / 2, strict=True) if width is not None else [(0.0, 1.0)]:
             at = np.asarray(frequency) + (b * np.asarray(width) if width is not None else 0.0)
-            total += fit_model(uvw + (a * change if change is not None else 0.0), at, sources)
-    return total / (len(steps_in_time) * len(steps_in_channel))
+            total += wa * wb * fit_model(uvw + (a * change if change is not None else 0.0), at, sources)
+    return total

@@ -19,17 +19,19 @@ from typing import TYPE_CHECKING
 from uvstack._version import __version__
 
 if TYPE_CHECKING:
+    from uvstack.fit.result import FitResult
+    from uvstack.fit.task import fit
     from uvstack.stack.result import StackResult
     from uvstack.stack.task import stack
 
-__all__ = ["StackResult", "__version__", "stack"]
+__all__ = ["FitResult", "StackResult", "__version__", "fit", "stack"]
 
 
 class _Package(_types.ModuleType):
     """The package, with public names loaded when first used: `import uvstack` alone costs nothing.
 
-    `uvstack.stack` is the function although a folder has the same name; modules in the folder are imported as
-    `from uvstack.stack.task import …`.
+    `uvstack.stack` and `uvstack.fit` are functions although folders have the same names; modules in the folders are
+    imported as `from uvstack.stack.task import …`.
     """
 
     @property
@@ -42,6 +44,24 @@ class _Package(_types.ModuleType):
     @stack.setter
     def stack(self, module):
         """The import system offers the folder here; the function stays."""
+
+    @property
+    def fit(self):
+        """The function `uvstack.fit.task.fit`."""
+        from uvstack.fit.task import fit
+
+        return fit
+
+    @fit.setter
+    def fit(self, module):
+        """As for `stack`."""
+
+    @property
+    def FitResult(self):
+        """The class `uvstack.fit.result.FitResult`."""
+        from uvstack.fit.result import FitResult
+
+        return FitResult
 
     @property
     def StackResult(self):

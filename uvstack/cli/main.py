@@ -60,7 +60,7 @@ class Quantity(click.ParamType):
 class Commands(click.Group):
     """A group whose commands are imported when they are called, in the order in which one uses them."""
 
-    _modules = {"info": "info", "stack": "stack", "simulate": "simulate", "demo": "demo"}
+    _modules = {"info": "info", "stack": "stack", "fit": "fit", "simulate": "simulate", "demo": "demo"}
 
     def list_commands(self, ctx):
         """Names of the commands."""

@@ -41,10 +41,11 @@ from uvstack.cli.main import Angle, progress_bar
 @click.option("--frame", help="Frame of the list where it does not say: J2000, ICRS, B1950, GALACTIC …")
 @click.option("--unit", type=click.Choice(["auto", "deg", "rad"]), default="auto", help="Unit of plain numbers in the list.")
 @click.option("--columns", help="Columns of the list by name: ra=RA_X,dec=DEC_X,weight=W.")
+@click.option("--fit", "fit_model", help="Fit this shape to the stacked set within the same uv limits: gaussian, disc …: flux and size.")
 @click.option("--workers", type=int, help="Local processes instead of threads.")
 @click.option("--scheduler", help="Address of a dask scheduler.")
 @click.option("--threads", type=int, help="Local threads; default all processors.")
-def command(ms, positions, out, no_ms, report, bins, stamp, stamp_cell, columns, overwrite, **options) -> None:
+def command(ms, positions, out, no_ms, report, bins, stamp, stamp_cell, columns, overwrite, fit_model, **options) -> None:
     """Stack the visibilities of MS... at the positions of a list.
 
     Prints the flux of the average source with its errors, and writes the stacked measurement set (--out), the uv profile,
@@ -54,19 +55,47 @@ def command(ms, positions, out, no_ms, report, bins, stamp, stamp_cell, columns,
         raise click.UsageError("--no-ms and --out contradict each other: give one")
     if not no_ms and out is None:
         raise click.UsageError("say where the stacked measurement set goes with --out, or --no-ms for numbers alone")
+    if fit_model is not None and no_ms:
+        raise click.UsageError("--fit wants the stacked measurement set; give --out instead of --no-ms")
     names = _mapping(columns)
     import uvstack
+    from uvstack.fit.shapes import shape
     from uvstack.stack.report import print_summary
     from uvstack.stack.task import check_report, write_report
 
     folder = report or (out.with_name(f"{out.stem}-report") if out is not None else Path(f"{Path(positions).stem}-stack-report"))
     check_report(folder, overwrite)
+    if fit_model is not None:
+        shape(fit_model)  # an unknown one is told before the work
     with progress_bar("stacking") as progress:
         result = uvstack.stack(list(ms), positions, out=out, columns=names, progress=progress, overwrite=overwrite,
                                stamp_size=stamp, stamp_cell=stamp_cell,
                                **{name: value for name, value in options.items() if value is not None})
     click.echo(print_summary(result))
-    click.echo(f"report       {write_report(result, folder, bins=bins, stamp_size=stamp, stamp_cell=stamp_cell)}")
+    additions = [] if fit_model is None else [_fitted(out, fit_model, folder, options)]
+    page = write_report(result, folder, bins=bins, stamp_size=stamp, stamp_cell=stamp_cell, additions=additions)
+    click.echo(f"report       {page}")
+
+
+def _fitted(out: Path, model: str, folder: Path, options: dict):
+    """Fit a shape to the stacked set, print flux and size, and write what belongs to the report."""
+    import uvstack
+    from uvstack.fit import report
+    from uvstack.fit.plot import fit_figure
+    from uvstack.fit.task import save_json
+    from uvstack.stack.report import Addition
+
+    # The parallel hands as the stack itself takes them; its weights are only relative, so errors come from the scatter.
+    given = {name: options[name] for name in ("uvmin", "uvmax", "threads", "workers", "scheduler") if options[name] is not None}
+    fitted = uvstack.fit(out, model=model, stokes="PI", **given)
+    assert not isinstance(fitted, list)
+    click.echo(f"fit of a {fitted.model.shapes[0].name}")
+    click.echo("\n".join(f"  {line}" for line in report.print_summary(fitted).splitlines()))
+    folder.mkdir(parents=True, exist_ok=True)
+    save_json(fitted, folder / "fit.json")
+    rows = [(name, f"{text} {unit}") for name, text, unit in report.parameter_rows(fitted)]
+    rows += [("reduced χ²", f"{fitted.reduced_chi_squared:.4g}"), *(("warning", text) for text in report.warnings_of(fitted))]
+    return Addition(f"Fit of a {fitted.model.shapes[0].name}", rows, [fit_figure(fitted)])
 
 
 def _mapping(text: str | None) -> dict[str, str] | None:

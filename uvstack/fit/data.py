@@ -94,6 +94,7 @@ def checked_data(uvw: np.ndarray, frequency: np.ndarray, vis: np.ndarray, weight
         Shapes differ, a weight is negative, or nothing has a weight.
     """
     uvw, frequency, vis = np.asarray(uvw, np.float64), np.atleast_1d(np.asarray(frequency, np.float64)), np.asarray(vis)
+    vis = vis.astype(np.result_type(vis.dtype.newbyteorder("="), np.complex64), copy=False)
     if vis.ndim == 1 and frequency.size == 1:
         vis = vis[:, None]
     weight = np.ones(vis.shape, np.float32) if weight is None else np.asarray(weight, np.float32)
@@ -102,6 +103,7 @@ def checked_data(uvw: np.ndarray, frequency: np.ndarray, vis: np.ndarray, weight
     if uvw.ndim != 2 or uvw.shape[1] != 3 or vis.shape != (uvw.shape[0], frequency.size) or weight.shape != vis.shape:
         raise FitError(f"uvw {uvw.shape}, frequency {frequency.shape}, vis {vis.shape}, weight {weight.shape}; "
                        "wanted (row, 3), (chan,), (row, chan), (row, chan)")
+    others = {name: _checked_other(name, value, *vis.shape) for name, value in others.items()}
     if (weight < 0).any():
         raise FitError(f"{int((weight < 0).sum())} weights are negative, the first {weight[weight < 0][0]:g}; wanted 0 or more")
     if not (np.isfinite(frequency) & (frequency > 0)).all():
@@ -109,8 +111,6 @@ def checked_data(uvw: np.ndarray, frequency: np.ndarray, vis: np.ndarray, weight
     fixed = others.get("fixed")
     valid = np.isfinite(vis) & np.isfinite(weight) & np.isfinite(uvw).all(axis=1)[:, None]
     if fixed is not None:
-        if np.shape(fixed) != vis.shape:
-            raise FitError(f"fixed visibilities {np.shape(fixed)} beside {vis.shape}; wanted the same shape")
         valid &= np.isfinite(fixed)
         others["fixed"] = np.where(valid, fixed, 0).astype(np.complex128)
     if not valid.all():
@@ -118,3 +118,19 @@ def checked_data(uvw: np.ndarray, frequency: np.ndarray, vis: np.ndarray, weight
     if not (weight > 0).any():
         raise FitError("no visibility has a weight: all are flagged, not finite or outside the uv limits")
     return FitData(np.ascontiguousarray(uvw), frequency, np.ascontiguousarray(vis), np.ascontiguousarray(weight), **others)
+
+
+def _checked_other(name: str, value: Any, n_rows: int, n_chan: int) -> Any:
+    """What else belongs to the data, as the kernels want it: they look at no shapes."""
+    wanted = {"fixed": (n_rows, n_chan), "time": (n_rows,), "antenna1": (n_rows,), "antenna2": (n_rows,), "width": (n_chan,),
+              "uvw_change": (n_rows, 3)}
+    if value is None or name not in wanted:
+        return value
+    value = np.asarray(value)
+    if value.shape != wanted[name]:
+        raise FitError(f"{name} has shape {value.shape}; wanted {wanted[name]} for {n_rows} rows and {n_chan} channels")
+    if name.startswith("antenna") and not (value >= 0).all():
+        raise FitError(f"{name} holds {value.min()}; wanted numbers of antennas from 0")
+    if name in ("time", "width", "uvw_change") and not np.isfinite(value).all():
+        raise FitError(f"{int((~np.isfinite(value)).sum())} values of {name} are not finite; wanted numbers in SI units")
+    return value

@@ -101,6 +101,10 @@ class Expressions:
         nodes = (node for tree in self._trees for node in walk(tree))
         return tuple(sorted({node.index for node in nodes if isinstance(node, Parameter)}))
 
+    def used_by(self, k: int) -> tuple[int, ...]:
+        """The indices of the parameters that occur in the k-th expression, rising."""
+        return tuple(sorted({node.index for node in walk(self._trees[k]) if isinstance(node, Parameter)}))
+
     @functools.cached_property
     def n_parameters(self) -> int:
         """The largest index of a parameter that occurs, plus one."""

@@ -5,6 +5,10 @@ with (a, b) the baseline along the major and minor axis, in wavelengths,
 
     V = S f(x, y) exp(2πi (u l + v m + w (n − 1))),   x = π major ρ,   y = π width ρ,   ρ = sqrt(a² + ratio² b²).
 
+Off axis the axes lie in the plane tangent to the sphere at the source, so that (a, b) hold w times (l, m): the slope of the w
+term across the source. Position angles count from the meridian's parallel there: what is north at the phase centre, moved
+along the great circle. Slopes by l and m leave the change of (a, b) out, 1e-5 of themselves for a source of some arcsec.
+
 Where asked for, V is multiplied by sinc(Δν τ) and sinc(ν Δt dτ/dt), τ = (u l + v m + w (n − 1))/c: the loss within a
 channel and within an integration (Thompson, Moran & Swenson 2017, sections 6.3 and 6.4).
 
@@ -104,7 +108,9 @@ def _add_component(code, time, c, chan, n, told, moving, smeared, column, work, 
     flux, major, ratio, width = told[time, c, 2, chan], told[time, c, 3, chan], told[time, c, 4, chan], told[time, c, 6, chan]
     sin, cos = told[time, c, SIN, chan], told[time, c, COS, chan]
     for b in range(n):
-        along, across = work[U, b] * sin + work[V, b] * cos, work[U, b] * cos - work[V, b] * sin
+        tilt = (work[U, b] * l + work[V, b] * m) / (1.0 + n_0) + work[W, b]
+        u, v = work[U, b] - l * tilt, work[V, b] - m * tilt
+        along, across = u * sin + v * cos, u * cos - v * sin
         work[A, b], work[B, b] = along, across
         work[RHO, b] = math.sqrt(along * along + ratio * ratio * across * across)
     if code == GAUSSIAN:

@@ -76,16 +76,28 @@ class Model:
         return [*self.variables, *([self.scale] if self.scale else []), *gains]
 
     @property
+    def fluxes(self) -> np.ndarray:
+        """Which parameters (par,) stand in fluxes and the scale alone, and the visibilities are linear in them together."""
+        out = np.zeros(self.n_parameters, np.bool_)
+        numbers = [(variables, k) for variables in self.variables for k in range(len(variables))]
+        amplitudes = [(variables, k) for variables, k in numbers if k == FLUX] + ([(self.scale, 0)] if self.scale else [])
+        for variables, k in amplitudes:
+            out[list(variables.used_by(k))] = True
+        for variables, k in numbers:
+            if k != FLUX:
+                out[list(variables.used_by(k))] = False
+        for gain in (*self.amplitude_gains.values(), *self.phase_gains.values()):
+            out[list(gain.used)] = False
+        chosen = set(np.flatnonzero(out).tolist())
+        for variables, k in amplitudes:
+            if not variables.linear_in(k, chosen):
+                out[list(variables.used_by(k))] = False
+        return out
+
+    @property
     def is_linear(self) -> bool:
-        """Whether the visibilities are linear in the parameters: only fluxes and the scale depend on them, and linearly."""
-        if self.has_gains:
-            return False
-        for variables in self.variables:
-            for k in range(len(variables)):
-                depends = bool(_used_by(variables, k))
-                if depends and (k != FLUX or not variables.linear_in(k)):
-                    return False
-        return self.scale is None or self.scale.linear_in(0)
+        """Whether the visibilities are linear in all parameters together."""
+        return bool(self.fluxes.all())
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +155,8 @@ def make_model(
     parsed_scale = parse_variables(scale, 1, "the scale of the fixed model") if scale is not None else None
     gains = [{int(a): parse_variables(text, 1, f"{kind} gain of antenna {a}") for a, text in (given or {}).items()}
              for kind, given in (("amplitude", amplitude_gains), ("phase", phase_gains))]
+    if any(antenna < 0 for each in gains for antenna in each):
+        raise FitError(f"gains of antennas {sorted({*gains[0], *gains[1]})}; wanted numbers of antennas from 0")
     made = Model(shapes, variables, 0, float(nu0), parsed_scale, gains[0], gains[1], tuple(names))
     n = max((e.n_parameters for e in made.all_expressions), default=0)
     used = {i for e in made.all_expressions for i in e.used}
@@ -151,6 +165,8 @@ def make_model(
     missing = sorted(set(range(n)) - used)
     if missing:
         raise FitError(f"p[{missing[0]}] occurs nowhere although p[{n - 1}] does; number the parameters without gaps")
+    if names and len(names) != n:
+        raise FitError(f"{len(names)} names for {n} parameters; wanted one each, or none")
     return Model(shapes, variables, n, float(nu0), parsed_scale, gains[0], gains[1],
                  tuple(names) or tuple(f"p[{i}]" for i in range(n)))
 
@@ -167,12 +183,7 @@ def numbers_at(model: Model, p: np.ndarray, frequency: np.ndarray, time: np.ndar
     slopes = np.zeros((time.size, len(model.shapes), N_NUMBERS, model.n_parameters, frequency.size))
     values[:, :, RATIO] = 1.0
     for c, variables in enumerate(model.variables):
-        found, gradient = variables.values_and_gradients(p, frequency, model.nu0, time)
-        bad = ~np.isfinite(found)
-        if bad.any():
-            k, t, chan = np.argwhere(bad)[0]
-            raise FitError(f"{variables.describe(int(k))} is {found[k, t, chan]} at {frequency[chan] / 1e9:.6g} GHz and p = "
-                           f"{np.array2string(np.asarray(p), precision=6, max_line_width=200)}; other starting values or bounds avoid that")
+        found, gradient = _evaluated(variables, p, frequency, model.nu0, time)
         n = len(variables)
         values[:, c, :n] = np.moveaxis(found, 1, 0) * UNITS[:n, None]
         slopes[:, c, :n] = gradient.transpose(2, 0, 1, 3) * UNITS[:n, None, None]
@@ -182,7 +193,7 @@ def numbers_at(model: Model, p: np.ndarray, frequency: np.ndarray, time: np.ndar
         _attenuate(values, slopes, frequency, attenuation)
     scale, scale_slopes = np.ones((time.size, frequency.size)), np.zeros((time.size, model.n_parameters, frequency.size))
     if model.scale is not None:
-        found, gradient = model.scale.values_and_gradients(p, frequency, model.nu0, time)
+        found, gradient = _evaluated(model.scale, p, frequency, model.nu0, time)
         scale, scale_slopes = found[0], gradient[0].transpose(1, 0, 2)
     return Numbers(values, slopes, scale, np.ascontiguousarray(scale_slopes))
 
@@ -195,7 +206,7 @@ def gains_at(model: Model, p: np.ndarray, frequency: np.ndarray, time: np.ndarra
         for antenna, expression in gains.items():
             if antenna >= n_ant:
                 continue
-            value, gradient = expression.values_and_gradients(p, frequency, model.nu0, time)
+            value, gradient = _evaluated(expression, p, frequency, model.nu0, time)
             value, gradient = value[0], gradient[0].transpose(1, 2, 0)
             if factor == 1.0:
                 if not (value > 0).all():
@@ -218,6 +229,15 @@ def _attenuate(values: np.ndarray, slopes: np.ndarray, frequency: np.ndarray, at
     values[:, :, FLUX] = flux * power
 
 
-def _used_by(variables: Expressions, k: int) -> bool:
-    """Whether expression k holds a parameter."""
-    return "p[" in variables.parts[k]
+def _evaluated(expressions: Expressions, p: np.ndarray, frequency: np.ndarray, nu0: float, time: np.ndarray) -> tuple[
+        np.ndarray, np.ndarray]:
+    """Values (expr, time, chan) and slopes (expr, par, time, chan); a FitError names the first that is not finite."""
+    values, slopes = expressions.values_and_gradients(p, frequency, nu0, time)
+    for what, bad in (("", ~np.isfinite(values)), (", or its derivative,", ~np.isfinite(slopes).all(axis=1))):
+        if bad.any():
+            k, t, chan = np.argwhere(bad)[0]
+            at = np.array2string(np.asarray(p), precision=6, max_line_width=200)
+            found = values[k, t, chan] if not what else "not finite"
+            raise FitError(f"{expressions.describe(int(k))}{what} is {found} at {frequency[chan] / 1e9:.6g} GHz and p = {at}; "
+                           "other starting values or bounds avoid that")
+    return values, slopes

@@ -11,6 +11,8 @@ the chain rule. So a pass costs the same whatever is written in them. Sums of ch
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +22,9 @@ from uvstack.errors import FitError
 from uvstack.fit import kernels
 from uvstack.fit.data import FitData
 from uvstack.fit.model import DEC, PA, RA, Model, Numbers, gains_at, numbers_at
+
+#: Slopes that are held at once where variables depend on time: 64 MB.
+_MOST_NUMBERS = 8_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,15 +41,35 @@ class NormalEquations:
                                self.n + other.n)
 
 
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Part of the data for one call of a kernel: which rows they are, their times (time,), segments (segment, 3)."""
+
+    data: FitData
+    rows: slice | np.ndarray
+    times: np.ndarray
+    segments: np.ndarray
+
+
 def normal_equations(data: FitData, model: Model, p: np.ndarray) -> NormalEquations:
     """Normal equations of a chunk at parameters p (par,).
 
     Raises
     ------
     FitError
-        A variable is not finite there.
+        A variable is not finite there, or the model of a visibility that has a weight.
     """
-    data, times, segments, _ = _segments(data, model)
+    total = NormalEquations(0.0, np.zeros(model.n_parameters), np.zeros((model.n_parameters, model.n_parameters)), 0)
+    for block in _blocks(data, model):
+        found = _of_block(block, model, p)
+        if not np.isfinite(found.chi_squared):
+            found = _of_block(_finite_rows(block, model, p), model, p)
+        total += found
+    return total
+
+
+def _of_block(block: _Block, model: Model, p: np.ndarray) -> NormalEquations:
+    data, times, segments = block.data, block.times, block.segments
     numbers = numbers_at(model, p, data.frequency, times, data.attenuation)
     column, jacobian = _active(numbers)
     shared, totals = (*_arguments(data, model, numbers, segments, column), data.vis, data.weight, column), np.zeros(2)
@@ -63,7 +88,14 @@ def normal_equations(data: FitData, model: Model, p: np.ndarray) -> NormalEquati
 
 def model_visibilities(data: FitData, model: Model, p: np.ndarray, with_gains: bool = True) -> np.ndarray:
     """Model (row, chan) complex128 at parameters p, as it is compared with the data."""
-    data, times, segments, order = _segments(data, model)
+    out = np.empty(data.vis.shape, np.complex128)
+    for block in _blocks(data, model):
+        out[block.rows] = _model_of_block(block, model, p, with_gains)
+    return out
+
+
+def _model_of_block(block: _Block, model: Model, p: np.ndarray, with_gains: bool) -> np.ndarray:
+    data, times, segments = block.data, block.times, block.segments
     numbers = numbers_at(model, p, data.frequency, times, data.attenuation)
     column, _ = _active(numbers)
     found = np.empty(data.vis.shape, np.complex128)
@@ -72,9 +104,19 @@ def model_visibilities(data: FitData, model: Model, p: np.ndarray, with_gains: b
         first, second, gain, _ = _gains(data, model, p, times)
         index = np.repeat(segments[:, 2], segments[:, 1])
         found *= gain[index, first] * gain[index, second].conj()
-    out = np.empty_like(found)
-    out[order] = found
-    return out
+    return found
+
+
+def _finite_rows(block: _Block, model: Model, p: np.ndarray) -> _Block:
+    """The block without rows that count for nothing and have no finite model: power-2 on baselines of length 0."""
+    bad = ~np.isfinite(_model_of_block(block, model, p, True))
+    counted = np.argwhere(bad & (block.data.weight > 0))
+    if counted.size or not bad.any():
+        row, chan = counted[0] if counted.size else (0, 0)
+        u, v, w = block.data.uvw[row]
+        raise FitError(f"the model is not finite at (u, v, w) = ({u:g}, {v:g}, {w:g}) m, {block.data.frequency[chan] / 1e9:.6g} GHz and "
+                       f"p = {np.asarray(p)}; leave such baselines out (uvmin), or start elsewhere")
+    return next(_blocks(block.data.rows(~bad.any(axis=1)), model))
 
 
 def _gains(data: FitData, model: Model, p: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -85,23 +127,31 @@ def _gains(data: FitData, model: Model, p: np.ndarray, times: np.ndarray) -> tup
     return first, second, *gains_at(model, p, data.frequency, times, int(max(first.max(initial=-1), second.max(initial=-1))) + 1)
 
 
-def _segments(data: FitData, model: Model) -> tuple[FitData, np.ndarray, np.ndarray, np.ndarray | slice]:
-    """Data with rows of one time together, the times (time,), segments of rows (segment, 3) for the kernels, the new order."""
+def _blocks(data: FitData, model: Model) -> Iterator[_Block]:
+    """The data in parts whose numbers fit memory; rows of one time stand together where an expression holds t."""
     n_rows = data.uvw.shape[0]
-    order: np.ndarray | slice = slice(None)
     if not model.depends_on_time:
-        bounds, times = np.array([0, n_rows]), np.zeros(1)
-    else:
-        if data.time is None:
-            raise FitError("an expression holds t, and the data have no times")
-        order = np.argsort(data.time, kind="stable")
-        times, first = np.unique(data.time[order], return_index=True)
-        data = data.rows(order)
-        bounds = np.append(first, n_rows)
+        yield _Block(data, slice(None), np.zeros(1), _segments(np.array([0, n_rows])))
+        return
+    if data.time is None:
+        raise FitError("an expression holds t, and the data have no times")
+    order = None if (np.diff(data.time) >= 0).all() else np.argsort(data.time, kind="stable")
+    times, first = np.unique(data.time if order is None else data.time[order], return_index=True)
+    bounds = np.append(first, n_rows)
+    per_time = (len(model.shapes) * kernels.N_NUMBERS + 2 * len(model.amplitude_gains) + 2 * len(model.phase_gains)) * model.n_parameters
+    most = max(1, _MOST_NUMBERS // (per_time * data.frequency.size))
+    for start in range(0, times.size, most):
+        inside = bounds[start : start + most + 1]
+        rows = slice(int(inside[0]), int(inside[-1])) if order is None else order[inside[0] : inside[-1]]
+        yield _Block(data.rows(rows), rows, times[start : start + most], _segments(inside - inside[0]))
+
+
+def _segments(bounds: np.ndarray) -> np.ndarray:
+    """First row, number of rows and time of each segment (segment, 3), for times that begin and end at bounds (time + 1,)."""
     found = [(start, min(kernels.SEGMENT, stop - start), i)
-             for i, (begin, stop) in enumerate(zip(bounds[:-1], bounds[1:], strict=True))
-             for start in range(int(begin), int(stop), kernels.SEGMENT)]
-    return data, times, np.array(found, np.int64).reshape(-1, 3), order
+             for i, (begin, stop) in enumerate(itertools.pairwise(bounds.tolist()))
+             for start in range(begin, stop, kernels.SEGMENT)]
+    return np.array(found, np.int64).reshape(-1, 3)
 
 
 def _active(numbers: Numbers) -> tuple[np.ndarray, np.ndarray]:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from uvstack.fit.model import ARCSEC, FLUX, MAJOR, Model, numbers_at
 from uvstack.records import Provenance
+
+if TYPE_CHECKING:
+    from uvstack.fit.inspection import UVProfile
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +47,12 @@ class FitResult:
     model : Model
     frequency : float
         Hz, at which `flux` and `fwhm` hold: the nu0 of the expressions.
+    bootstrap : ndarray (n, par) or None
+        Parameters of resampled data.
+    samples : ndarray (n, par) or None
+        Of the posterior, where a Bayesian fit was asked for.
+    profile : UVProfile or None
+        Data and model against uv distance; results of `uvstack.fit` have it.
     provenance : Provenance or None
     """
 
@@ -59,6 +70,9 @@ class FitResult:
     binning_error: float = 0.0
     upper_limits: dict[str, float] = field(default_factory=dict)
     degenerate: str = ""
+    bootstrap: np.ndarray | None = None
+    samples: np.ndarray | None = None
+    profile: UVProfile | None = None
     provenance: Provenance | None = None
 
     @property
@@ -107,6 +121,35 @@ class FitResult:
     def fwhm_error(self) -> float:
         """Its error, rad."""
         return self._number(MAJOR)[1] * ARCSEC
+
+    @property
+    def bootstrap_errors(self) -> np.ndarray | None:
+        """Standard deviations (par,) of the resampled parameters."""
+        return None if self.bootstrap is None else np.std(self.bootstrap, axis=0, ddof=1)
+
+    def summary(self) -> dict[str, Any]:
+        """Everything but the profile, as numbers and texts that JSON can hold."""
+        from uvstack.fit.report import summary
+
+        return summary(self)
+
+    def plot(self, path: str | Path) -> None:
+        """Picture of data and model against uv distance, residuals and correlations; the ending of the path sets the format."""
+        from uvstack.fit.plot import fit_figure
+        from uvstack.fit.task import save_figure
+
+        save_figure(fit_figure(self), path)
+
+    def to_json(self, path: str | Path) -> None:
+        """Write `summary` as JSON."""
+        from uvstack.fit.task import save_json
+
+        save_json(self, path)
+
+    def __str__(self) -> str:
+        from uvstack.fit.report import print_summary
+
+        return print_summary(self)
 
     def _number(self, which: int) -> tuple[float, float]:
         """A number of the first component in the user's unit, and its error by the chain rule."""

@@ -1,34 +1,45 @@
 """Fit of a model to arrays of visibilities: what all other ways to fit come down to.
 
-Large data are fitted on a sample of their rows first, so that only two or three passes go over all of them. The errors
-are those of the inverse normal matrix, with real and imaginary part as two measurements of variance 1/weight each.
+Large data are fitted on a sample of their rows first, so that only two or three passes go over all of them, provided that all
+fluxes stand 8 errors out of the sample: a fit of fainter ones may have settled on a peak of its noise. The errors are
+those of the inverse normal matrix, with real and imaginary part as two measurements of variance 1/weight each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from uvstack.errors import FitError
+from uvstack.fit.binned import LARGEST_ERROR, N_BINS, Bins, binning_error, bins_of, can_bin, is_binnable
+from uvstack.fit.binned import normal_equations as binned_normal_equations
 from uvstack.fit.data import FitData, checked_data
-from uvstack.fit.model import Model, make_model
+from uvstack.fit.limits import branch_of, solve_branch, with_limits, without_effect
+from uvstack.fit.model import FLUX, Model, make_model, numbers_at
 from uvstack.fit.normal import NormalEquations, normal_equations
 from uvstack.fit.result import FitResult
-from uvstack.fit.solver import Passes, Solution, covariance_of, solve
+from uvstack.fit.solver import Passes, Solution, covariance_of
+from uvstack.fit.start import starting_values
 
 #: Visibilities of the sample that large data are fitted on first.
 _SAMPLE = 100_000
+#: Fluxes in units of their errors in the sample from which on its fit is a starting point.
+_CLEAR = 8.0
+#: Visibilities a bin below which binning is not worth its while.
+_FEW = 4
 
 
 def fit_visibilities(
     uvw: np.ndarray, frequency: np.ndarray, vis: np.ndarray, weight: np.ndarray | None = None, *,
     model: str | Sequence[str] = ("Gaussian",), var: str | Sequence[str] = ("p[0],p[1],p[2],p[3],1,0",),
-    p_ini: Sequence[float], bounds: Sequence[Sequence[float | None] | None] | None = None, nu0: float | None = None,
+    p_ini: Sequence[float] | None = None, bounds: Sequence[Sequence[float | None] | None] | None = None, nu0: float | None = None,
     fixed: np.ndarray | None = None, scalefix: str | None = None, time: np.ndarray | None = None, antenna1: np.ndarray | None = None,
     antenna2: np.ndarray | None = None, amp_gains: Mapping[int, str] | None = None, phase_gains: Mapping[int, str] | None = None,
     width: np.ndarray | None = None, names: Sequence[str] = (), tolerance: float = 1e-3, most_passes: int = 100,
-    scale_errors: bool = False,
+    scale_errors: bool = False, method: str = "auto",
 ) -> FitResult:  # fmt: skip
     """Result of fitting components to visibilities.
 
@@ -47,7 +58,8 @@ def fit_visibilities(
     var : sequence of str
         RA, Dec (arcsec east and north), flux (Jy), major (arcsec), ratio, PA (deg) and the extra number of each component
         as expressions in p[0], p[1], …, nu, nu0 and t: see `uvstack.fit.expressions`.
-    p_ini : sequence of float
+    p_ini : sequence of float, optional
+        Default for a single component: see `uvstack.fit.start`.
     bounds : sequence, optional
         (low, high) or None for each parameter; either may be None.
     nu0 : float, optional
@@ -71,6 +83,9 @@ def fit_visibilities(
     most_passes : int
     scale_errors : bool
         Multiply errors by the square root of the reduced χ²: for weights that are only relative.
+    method : {"auto", "exact", "binned"}
+        Whether centred, round models are fitted to sums in bins of uv distance (see `uvstack.fit.binned`): "auto" where
+        that changes no parameter by more than 0.003 of its error, "exact" never, "binned" whatever it changes.
 
     Raises
     ------
@@ -84,13 +99,47 @@ def fit_visibilities(
         raise FitError("scalefix without fixed visibilities; give fixed, or leave scalefix out")
     made = make_model(model, var, float(data.frequency[0]) if nu0 is None else nu0, scale=scalefix, amplitude_gains=amp_gains,
                       phase_gains=phase_gains, names=names)
+    bins = _bins(data, made, method)
+    start = starting_values(made, bins or bins_of(data)) if p_ini is None else p_ini
+    kept: dict[str, Any] = {"tolerance": tolerance, "most_passes": most_passes, "scale_errors": scale_errors}
+
+    def exact(p: np.ndarray) -> NormalEquations:
+        return normal_equations(data, made, p)
+
+    if bins is not None:
+        return fit_bins(bins, exact, made, start, bounds, method=method, **kept)
     sample = _sample(data)
-    return fit_passes(lambda p: normal_equations(data, made, p), made, p_ini, bounds, tolerance=tolerance, most_passes=most_passes,
-                      scale_errors=scale_errors, first=None if sample is None else lambda p: normal_equations(sample, made, p))
+    return fit_passes(exact, made, start, bounds, **kept, first=None if sample is None else lambda p: normal_equations(sample, made, p))
+
+
+def fit_bins(
+    bins: Bins, exact: Passes | None, model: Model, p_ini: Sequence[float] | np.ndarray,
+    bounds: Sequence[Sequence[float | None] | None] | None = None, *, method: str = "auto", tolerance: float = 1e-3,
+    most_passes: int = 100, scale_errors: bool = False,
+) -> FitResult:  # fmt: skip
+    """Result of fitting a centred, round model to binned data, and from there to the data themselves where wanted.
+
+    Parameters
+    ----------
+    bins : Bins
+    exact : callable or None
+        Normal equations of the data at p (par,); None if they are gone.
+    method : {"auto", "exact", "binned"}
+        See `fit_visibilities`.
+
+    Other parameters as in `fit_visibilities`.
+    """
+    kept: dict[str, Any] = {"tolerance": tolerance, "most_passes": most_passes, "scale_errors": scale_errors}
+    found = fit_passes(lambda p: binned_normal_equations(bins, model, p), model, p_ini, bounds, **kept)
+    error = binning_error(bins, model, found.parameters, found.covariance)
+    if exact is None or method == "binned" or (method == "auto" and error <= LARGEST_ERROR):
+        return replace(found, method="binned", binning_error=error)
+    start = found.parameters if found.converged and not found.degenerate else p_ini
+    return fit_passes(exact, model, start, bounds, **kept)
 
 
 def fit_passes(
-    passes: Passes, model: Model, p_ini: Sequence[float], bounds: Sequence[Sequence[float | None] | None] | None = None, *,
+    passes: Passes, model: Model, p_ini: Sequence[float] | np.ndarray, bounds: Sequence[Sequence[float | None] | None] | None = None, *,
     tolerance: float = 1e-3, most_passes: int = 100, scale_errors: bool = False, first: Passes | None = None,
 ) -> FitResult:  # fmt: skip
     """Result of fitting a model to data that are seen through their normal equations alone.
@@ -106,28 +155,37 @@ def fit_passes(
     """
     start, limits = check_start(model, p_ini, bounds)
 
-    def solved(p: np.ndarray) -> Solution:
-        return solve(passes, p, limits, tolerance=tolerance, most_passes=most_passes, is_linear=model.is_linear)
+    branch = branch_of(model, limits)
+
+    def solved(p: np.ndarray, linear: np.ndarray | None) -> Solution:
+        return solve_branch(passes, p, limits, branch, tolerance=tolerance, most_passes=most_passes, linear=linear)
 
     if first is None or model.is_linear:
-        found = solved(start)
+        found = solved(start, model.fluxes)
     else:
-        found = solved(solve(first, start, limits, tolerance=0.1, most_passes=most_passes).p)
-        if not found.converged or _is_singular(found.normal, model):
-            # The noise of the sample may have led into another valley.
-            found = min(found, solved(start), key=lambda one: one.normal.chi_squared)
+        sample = solve_branch(first, start, limits, branch, tolerance=0.1, most_passes=most_passes, linear=model.fluxes)
+        clear = sample.converged and _is_clear(sample, model, limits)
+        found = solved(sample.p, None) if clear else solved(start, model.fluxes)
+        if clear and not found.converged:
+            found = min(found, solved(start, model.fluxes), key=lambda one: one.normal.chi_squared)
     if 2 * found.normal.n < model.n_parameters:
         raise FitError(f"{model.n_parameters} parameters and {found.normal.n} visibilities ({2 * found.normal.n} numbers); fit fewer")
-    free = np.ones(start.size, np.bool_) if limits is None else (found.p > limits[0]) & (found.p < limits[1])
-    covariance, degenerate = covariance_of(found.normal, free, model.names)
+    at_zero = branch.any & (found.p == 0.0)
+    idle = without_effect(model, at_zero)
+    covariance, degenerate = covariance_of(found.normal, _free(found.p, limits) & ~at_zero & ~idle, model.names)
+    if idle.any():
+        covariance[idle], covariance[:, idle] = np.nan, np.nan
+        names = " and ".join(name for name, i in zip(model.names, idle, strict=True) if i)
+        degenerate = "; ".join([*([degenerate] if degenerate else []), f"{names}: no effect on a source of size 0"])
     dof = max(2 * found.normal.n - model.n_parameters, 1)
     if scale_errors:
         covariance = covariance * (found.normal.chi_squared / dof)
-    return FitResult(found.p, np.sqrt(np.diag(covariance)), covariance, found.normal.chi_squared, found.normal.n, found.stop_reason,
-                     found.converged, found.n_passes, model, errors_scaled=scale_errors, degenerate=degenerate)
+    result = FitResult(found.p, np.sqrt(np.diag(covariance)), covariance, found.normal.chi_squared, found.normal.n, found.stop_reason,
+                       found.converged, found.n_passes, model, errors_scaled=scale_errors, degenerate=degenerate)
+    return with_limits(result, passes, limits, branch)
 
 
-def check_start(model: Model, p_ini: Sequence[float], bounds: Sequence[Sequence[float | None] | None] | None) -> tuple[
+def check_start(model: Model, p_ini: Sequence[float] | np.ndarray, bounds: Sequence[Sequence[float | None] | None] | None) -> tuple[
         np.ndarray, np.ndarray | None]:
     """Starting values (par,) and bounds (2, par) or None, checked."""
     start = np.atleast_1d(np.asarray(p_ini, np.float64))
@@ -139,6 +197,9 @@ def check_start(model: Model, p_ini: Sequence[float], bounds: Sequence[Sequence[
         return start, None
     if len(bounds) != start.size:
         raise FitError(f"bounds for {len(bounds)} parameters; wanted one entry (None or low, high) for each of {start.size}")
+    for name, entry in zip(model.names, bounds, strict=True):
+        if entry is not None and np.asarray(entry, object).shape != (2,):
+            raise FitError(f"the bounds of {name} are {entry!r}; wanted (low, high) or None")
     limits = np.array([[-np.inf, np.inf] if b is None else [-np.inf if b[0] is None else b[0], np.inf if b[1] is None else b[1]]
                        for b in bounds], np.float64).T
     for i, (low, value, high) in enumerate(zip(limits[0], start, limits[1], strict=True)):
@@ -147,13 +208,37 @@ def check_start(model: Model, p_ini: Sequence[float], bounds: Sequence[Sequence[
     return start, limits
 
 
-def _is_singular(normal: NormalEquations, model: Model) -> bool:
-    return bool(covariance_of(normal, np.ones(model.n_parameters, np.bool_), model.names)[1])
+def _free(p: np.ndarray, limits: np.ndarray | None) -> np.ndarray:
+    """Which parameters (par,) are at no bound."""
+    return np.ones(p.size, np.bool_) if limits is None else (p > limits[0]) & (p < limits[1])
+
+
+def _bins(data: FitData, model: Model, method: str) -> Bins | None:
+    """Sums in bins where they are of use."""
+    if method not in ("auto", "exact", "binned"):
+        raise FitError(f"method {method!r}; wanted auto, exact or binned")
+    possible = is_binnable(model) and can_bin(data)
+    if method == "binned" and not possible:
+        raise FitError("method binned is for models that are round, at the phase centre (RA and Dec 0, ratio 1) and the same in all "
+                       "channels, without gains, fixed visibilities or primary beam; take method auto")
+    # Fewer visibilities are as soon summed one by one.
+    return bins_of(data) if possible and (method == "binned" or data.vis.size > _FEW * N_BINS) else None
+
+
+def _is_clear(sample: Solution, model: Model, limits: np.ndarray | None) -> bool:
+    """Whether every flux stands clear of the noise of the sample: if not, its fit may have settled on a peak of noise."""
+    covariance, degenerate = covariance_of(sample.normal, _free(sample.p, limits), model.names)
+    if degenerate:
+        return False
+    numbers = numbers_at(model, sample.p, np.array([model.nu0]), np.zeros(1))
+    flux, slope = numbers.values[0, :, FLUX, 0], numbers.slopes[0, :, FLUX, :, 0]
+    return bool((flux**2 >= _CLEAR**2 * np.einsum("cp,pq,cq->c", slope, covariance, slope)).all())
 
 
 def _sample(data: FitData) -> FitData | None:
-    """Every so many-th row of large data."""
-    step = data.vis.size // _SAMPLE
-    return None if step < 4 else data.rows(slice(step // 2, None, step))
-
-
+    """Rows of large data, drawn once and for all."""
+    n_rows, share = data.uvw.shape[0], data.vis.size // _SAMPLE
+    if share < 4:
+        return None
+    # At regular steps it might be one baseline at all times.
+    return data.rows(np.unique(np.random.default_rng(0).integers(0, n_rows, max(1, n_rows // share))))

@@ -157,6 +157,20 @@ class Table(ABC):
         self._table.addrows(n)
 
     @locked
+    def add_column(self, name: str, like: dict) -> None:
+        """Add a column with the description of another one (as `description` gives it), stored by a manager of its own."""
+        column = {k: v for k, v in like.items() if k != "shape"}
+        option = 0 if "shape" in like else int(like.get("option", 0))
+        column |= {"dataManagerType": "TiledShapeStMan", "dataManagerGroup": f"tiled_{name}", "option": option, "ndim": 2}
+        self._table.addcols({name: column}, {"*1": {"TYPE": "TiledShapeStMan", "NAME": f"tiled_{name}", "COLUMNS": [name], "SEQNR": 0,
+                                                    "SPEC": {"DEFAULTTILESHAPE": [4, 64, 512]}}})
+
+    @locked
+    def remove_column(self, name: str) -> None:
+        """Remove a column and what it holds."""
+        self._table.removecols(name)
+
+    @locked
     def keywords(self, column: str | None = None) -> dict:
         """Keywords of the table or of a column."""
         return self._table.getcolkeywords(column) if column else self._table.getkeywords()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import importlib.resources
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -39,7 +42,25 @@ def print_summary(result: StackResult) -> str:
     return "\n".join(lines)
 
 
-def render_page(result: StackResult, stamp: Stamp, bins: int, truth: float | None = None) -> str:
+@dataclass(frozen=True)
+class Addition:
+    """A section that another task adds to the page of a stack.
+
+    Attributes
+    ----------
+    title : str
+    rows : sequence of (str, str)
+        Of its table.
+    figures : sequence
+        Of matplotlib.
+    """
+
+    title: str
+    rows: Sequence[tuple[str, str]] = ()
+    figures: Sequence[Any] = ()
+
+
+def render_page(result: StackResult, stamp: Stamp, bins: int, truth: float | None = None, additions: Sequence[Addition] = ()) -> str:
     """The report as one HTML page without links to anything outside itself.
 
     Parameters
@@ -50,6 +71,8 @@ def render_page(result: StackResult, stamp: Stamp, bins: int, truth: float | Non
         Of the uv profile.
     truth : float, optional
         True flux, Jy, where it is known.
+    additions : sequence of Addition
+        Further sections.
     """
     name, size = flux_unit(result.flux)
     pictures = {"uv profile": profile_figure(result, bins), "stamp and dirty beam": stamp_figure(stamp)}
@@ -60,7 +83,8 @@ def render_page(result: StackResult, stamp: Stamp, bins: int, truth: float | Non
     return template.render(
         result=result, flux=with_error(result.flux, result.flux_error, size), unit=name,
         size=size, truth=truth, peak=stamp.peak, fields=_rows(result), suggestion=result.suggest_uvmin(),
-        pictures={title: _png(figure) for title, figure in pictures.items()})
+        pictures={title: _png(figure) for title, figure in pictures.items()},
+        additions=[(a.title, a.rows, [_png(figure) for figure in a.figures]) for a in additions])
 
 
 def _rows(result: StackResult) -> list[dict]:

@@ -43,7 +43,7 @@ from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import PrimaryBeam
 from uvstack.stack.plan import PositionWeights, StackJob, find_pointings, parse_weights, pointing_plan, subsets_of
 from uvstack.stack.plot import bootstrap_figure, profile_figure, stamp_figure
-from uvstack.stack.report import render_page
+from uvstack.stack.report import Addition, render_page
 from uvstack.stack.result import StackResult, Stamp
 from uvstack.stack.sums import StackSums, W, bootstrap_fluxes, mean_and_error
 from uvstack.stack.uv_stack import stack_partition
@@ -519,7 +519,7 @@ def check_report(folder: str | Path, overwrite: bool) -> None:
 
 
 def write_report(result: StackResult, folder: str | Path, *, bins: int = 20, stamp_size: int = 64,
-                 stamp_cell: float | None = None, truth: float | None = None) -> Path:
+                 stamp_cell: float | None = None, truth: float | None = None, additions: Sequence[Addition] = ()) -> Path:
     """Write result.json, the uv profile (ECSV, PNG), the stamp (FITS, PNG) and index.html to a folder; path of the page.
 
     Parameters
@@ -535,6 +535,8 @@ def write_report(result: StackResult, folder: str | Path, *, bins: int = 20, sta
         Its pixel, rad.
     truth : float, optional
         True flux, Jy, to be shown beside the result.
+    additions : sequence of Addition
+        Further sections of the page.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -547,5 +549,5 @@ def write_report(result: StackResult, folder: str | Path, *, bins: int = 20, sta
     for name, image in (("stamp", stamp.brightness), ("psf", stamp.psf)):
         cards = {"OBJECT": result.name, "ORIGIN": f"uvstack {__version__}"}
         write_stamp(folder / f"{name}.fits", image, stamp.cell, stamp.ra, stamp.dec, cards)
-    write_text(folder / "index.html", render_page(result, stamp, bins, truth))
+    write_text(folder / "index.html", render_page(result, stamp, bins, truth, additions))
     return folder / "index.html"

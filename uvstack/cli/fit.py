@@ -1,0 +1,143 @@
+"""`uvstack fit`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from uvstack.cli.main import progress_bar
+
+
+class Bounds(click.ParamType):
+    """Limits of parameters such as 0:2,:,-1:1; an empty side has none."""
+
+    name = "bounds"
+
+    def convert(self, value, param, ctx):
+        """Pairs of numbers or None."""
+        if not isinstance(value, str):
+            return value
+        pairs = []
+        for part in value.split(","):
+            sides = part.split(":")
+            try:
+                if len(sides) != 2:
+                    raise ValueError
+                pairs.append(tuple(float(side) if side.strip() else None for side in sides))
+            except ValueError:
+                self.fail(f"{part!r} is no pair of limits; wanted low:high for each parameter, e.g. 0:2,:,-1:1", param, ctx)
+        return pairs
+
+
+class Numbers(click.ParamType):
+    """Numbers such as 0,0,1,0.2."""
+
+    name = "numbers"
+
+    def convert(self, value, param, ctx):
+        """List of float."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return [float(part) for part in value.split(",")]
+        except ValueError:
+            self.fail(f"{value!r} cannot be read; wanted numbers with commas, e.g. 0,0,1,0.2", param, ctx)
+
+
+class Gain(click.ParamType):
+    """Antenna and expression, such as VA03=p[4]."""
+
+    name = "gain"
+
+    def convert(self, value, param, ctx):
+        """(antenna, expression)."""
+        if not isinstance(value, str):
+            return value
+        antenna, sign, expression = value.partition("=")
+        if not (sign and antenna.strip() and expression.strip()):
+            self.fail(f"{value!r} cannot be read; wanted ANTENNA=EXPRESSION, e.g. VA03=p[4]", param, ctx)
+        return antenna.strip(), expression.strip()
+
+
+@click.command(name="fit")
+@click.argument("ms", nargs=-1, required=True)
+@click.option("--model", multiple=True, default=["gaussian"],
+              help="Shape: delta, gaussian, disc, ring, sphere, bubble, expo, power-2, power-3, gaussian-ring; once for each component.")
+@click.option("--circular/--elliptical", default=True, help="Without --var: ratio 1, or ratio and position angle fitted.")
+@click.option("--offset", is_flag=True, help="Without --var: the position is fitted too.")
+@click.option("--var", multiple=True, help='Variables of each component: "p[0],p[1],p[2]*(nu/nu0)**p[3],p[4],1,0".')
+@click.option("--p-ini", type=Numbers(), help="Starting values of p[0], p[1] …: 0,0,1,-0.7,0.2; default from the data.")
+@click.option("--bounds", type=Bounds(), help="Limits of the parameters: 0:2,:,-1:1.")
+@click.option("--nu0", type=float, help="Reference frequency in GHz; default the first channel.")
+@click.option("--column", default="DATA", help="Data column, or a difference such as DATA-MODEL_DATA.")
+@click.option("--stokes", default="I", help="I, Q, U, V, PI (I of what hands there are) or a correlation.")
+@click.option("--uvmin", help="Shortest baseline: 300m, 5km, 20klambda.")
+@click.option("--uvmax", help="Longest baseline.")
+@click.option("--field", help="Fields as in CASA: 0,3~5,NGC*.")
+@click.option("--spw", help="Spectral windows as in CASA: 0,2~3.")
+@click.option("--timerange", help="Times as in CASA: 2011/05/28/03:00:00~04:00:00.")
+@click.option("--chanwidth", default=1, help="Channels averaged before the fit.")
+@click.option("--timewidth", default=1, help="Integrations averaged before the fit.")
+@click.option("--per-channel", is_flag=True, help="A fit for each (averaged) channel.")
+@click.option("--phase-centre", help='Where RA and Dec count from: "J2000 10h12m13s -30d00m01s"; default the first field.')
+@click.option("--primary-beam", help="Fluxes of the sky, through this beam: preset, text or file as in `uvstack stack`.")
+@click.option("--fixed", multiple=True, help="What belongs to the model and is not fitted: a column (MODEL_DATA) or shapes.")
+@click.option("--fixedvar", multiple=True, help="Numbers of each fixed shape: 1.0,0,0.5.")
+@click.option("--scalefix", help="Expression by which all that is fixed is multiplied: p[3].")
+@click.option("--amp-gains", type=Gain(), multiple=True, help="Amplitude gain of an antenna: VA03=p[4]; may be repeated.")
+@click.option("--phase-gains", type=Gain(), multiple=True, help="Phase gain (rad) of an antenna: VA03=p[5]+p[6]*t.")
+@click.option("--bandwidth-smearing", is_flag=True, help="Average the model over channels.")
+@click.option("--time-smearing", is_flag=True, help="Average the model over integrations.")
+@click.option("--proper-motion", type=Numbers(), multiple=True, help="arcsec a year in RA,Dec of each component.")
+@click.option("--uvtaper", help="Gaussian taper of the weights, 1 σ: 5km.")
+@click.option("--weight-power", default=1.0, help="Weights are taken to this power.")
+@click.option("--only-flux", is_flag=True, help="Fit fluxes alone; all else stays at --p-ini.")
+@click.option("--scale-errors/--no-scale-errors", default=True, help="Errors from the scatter, or from the weights as they are (1/Jy²).")
+@click.option("--bootstrap", default=0, help="Resample blocks of time this often.")
+@click.option("--bayes", default=0, help="Steps of emcee through the posterior: 2000.")
+@click.option("--seed", type=int, help="Seed of bootstrap and posterior.")
+@click.option("--write", type=click.Choice(["model", "residual", "calibrated"]), help="Write this to a column of MS.")
+@click.option("--into", help="Which column; default MODEL_DATA, RESIDUAL_DATA, CALIBRATED_DATA.")
+@click.option("--method", type=click.Choice(["auto", "exact", "binned"]), default="auto", help="Bins of uv distance where that is as good.")
+@click.option("--tolerance", default=1e-3, help="Of parameters, in their errors.")
+@click.option("--most-passes", default=100, help="Passes after which a fit gives up.")
+@click.option("--memory", default=1.0, help="GB of visibilities that may be kept between passes.")
+@click.option("--report", type=click.Path(path_type=Path), help="Folder for JSON, tables, pictures and a page; default named after MS.")
+@click.option("--no-report", is_flag=True, help="Print the result alone.")
+@click.option("--overwrite", is_flag=True, help="Replace a report, and a column, that exist.")
+@click.option("--workers", type=int, help="Local processes instead of threads.")
+@click.option("--scheduler", help="Address of a dask scheduler.")
+@click.option("--threads", type=int, help="Local threads; default all processors.")
+def command(ms, report, no_report, overwrite, nu0, memory, var, bounds, **options) -> None:
+    """Fit a model to the visibilities of MS... .
+
+    Prints the parameters with their errors, and writes them with a picture of data and model to a report.
+    """
+    if no_report and report is not None:
+        raise click.UsageError("--no-report and --report contradict each other: give one")
+    import uvstack
+    from uvstack.fit.report import print_summary
+    from uvstack.fit.task import check_report, write_report
+
+    for name in ("fixed", "fixedvar", "proper_motion"):
+        options[name] = list(options[name]) or None
+    for name in ("amp_gains", "phase_gains"):
+        options[name] = dict(options[name]) or None
+    folder = report or Path(f"{Path(str(ms[0]).rstrip('/')).stem}-fit-report")
+    if not no_report:
+        check_report(folder, overwrite)
+    options |= {"var": list(var) or None, "bounds": bounds, "nu0": None if nu0 is None else nu0 * 1e9, "model": list(options["model"])}
+    with progress_bar("fitting") as progress:
+        result = uvstack.fit(list(ms), progress=progress, overwrite=overwrite, memory=memory * 1e9,
+                             **{name: value for name, value in options.items() if value is not None})
+    for one in result if isinstance(result, list) else [result]:
+        if isinstance(result, list):
+            click.echo(f"{one.frequency / 1e9:.6g} GHz")
+        click.echo(print_summary(one))
+    if options["write"]:
+        from uvstack.fit.request import COLUMNS
+
+        click.echo(f"written        {options['write']} to column {options['into'] or COLUMNS[options['write']]} of {', '.join(ms)}")
+    if not no_report:
+        click.echo(f"report         {write_report(result, folder)}")

@@ -1,0 +1,263 @@
+"""What a user asks of a fit, checked as far as that goes without reading visibilities."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import glob
+import math
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.coordinates import SkyCoord
+
+from uvstack.errors import CoordinateError, FitError, MeasurementSetError, SelectionError
+from uvstack.records import Selection, Structure
+from uvstack.sky.coordinates import FRAME_NAMES, angle_from_text, parse_frame, to_frame
+from uvstack.sky.primary_beam import PrimaryBeam
+
+#: What can be written to a column, and its default.
+COLUMNS = {"model": "MODEL_DATA", "residual": "RESIDUAL_DATA", "calibrated": "CALIBRATED_DATA"}
+METHODS = ("auto", "exact", "binned")
+#: Frames that differ by less than any fit can see.
+_ALIKE = ({"J2000", "FK5", "ICRS"}, {"B1950", "FK4", "B1950_VLA"})
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """Options of `uvstack.fit.task.fit`, which explains them."""
+
+    model: str | Sequence[str] = "gaussian"
+    circular: bool = True
+    var: str | Sequence[str] | None = None
+    p_ini: Sequence[float] | None = None
+    bounds: Sequence[Sequence[float | None] | None] | None = None
+    offset: bool = False
+    nu0: float | None = None
+    column: str = "DATA"
+    stokes: str = "I"
+    uvmin: str | float | None = None
+    uvmax: str | float | None = None
+    field: str | int | None = None
+    spw: str | int | None = None
+    timerange: str | None = None
+    chanwidth: int = 1
+    timewidth: int = 1
+    per_channel: bool = False
+    phase_centre: str | tuple[float, float] | SkyCoord | None = None
+    primary_beam: str | PrimaryBeam | None = None
+    fixed: str | Sequence[str] | None = None
+    fixedvar: str | Sequence[str] | None = None
+    scalefix: str | None = None
+    amp_gains: Mapping[int | str, str] | None = None
+    phase_gains: Mapping[int | str, str] | None = None
+    bandwidth_smearing: bool = False
+    time_smearing: bool = False
+    proper_motion: Sequence[Sequence[float]] | None = None
+    uvtaper: str | float | None = None
+    weight_power: float = 1.0
+    only_flux: bool = False
+    scale_errors: bool = True
+    bootstrap: int = 0
+    bayes: int = 0
+    seed: int | None = None
+    write: str | None = None
+    into: str | None = None
+    overwrite: bool = False
+    method: str = "auto"
+    tolerance: float = 1e-3
+    most_passes: int = 100
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Names of the options."""
+        return tuple(field.name for field in dataclasses.fields(cls))
+
+    def check(self) -> None:
+        """Raise SelectionError or FitError in one line where an option cannot be what it is."""
+        for name in ("chanwidth", "timewidth", "most_passes"):
+            value = getattr(self, name)
+            if int(value) != value or value < 1:
+                raise SelectionError(f"{name} is {value}; wanted a whole number of at least 1")
+        if self.bootstrap < 0 or self.bootstrap == 1:
+            raise SelectionError(f"bootstrap is {self.bootstrap}; wanted 0 or at least 2 resamplings")
+        if self.bayes and (self.bayes < 100 or self.weight_power != 1.0 or self.uvtaper is not None):
+            raise SelectionError(f"bayes is {self.bayes}; wanted 0, or at least 100 steps and no uvtaper nor weight_power")
+        for name in ("tolerance", "weight_power"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise SelectionError(f"{name} is {value}; wanted a positive number")
+        _one_of("method", self.method, METHODS)
+        if self.write is not None:
+            _one_of("write", self.write, tuple(COLUMNS))
+            if self.per_channel:
+                raise SelectionError("write and per_channel cannot be combined: the channels have no common model")
+        elif self.into is not None:
+            raise SelectionError(f"into={self.into!r} says where to write and nothing is written; give write: {', '.join(COLUMNS)}")
+        if self.nu0 is not None and not (math.isfinite(self.nu0) and self.nu0 > 0):
+            raise SelectionError(f"nu0 is {self.nu0}; wanted a frequency in Hz")
+        if self.only_flux and self.p_ini is None and self.var is not None:
+            raise FitError("only_flux holds sizes and positions at their starting values; give them with p_ini (--p-ini)")
+        if self.var is None and (self.amp_gains or self.phase_gains or self.scalefix):
+            raise FitError("gains and scalefix want var to be written out, so that their parameters are numbered beside those of the model")
+        if self.scalefix is not None and self.fixed is None:
+            raise FitError("scalefix without anything fixed; give fixed, or leave scalefix out")
+
+    @property
+    def target(self) -> str:
+        """Column that is written."""
+        return self.into or COLUMNS[self.write or "model"]
+
+    def fixed_column(self, structures: Sequence[Structure]) -> str | None:
+        """Column among what is fixed, or None: a name that no shape has."""
+        names = self._fixed_columns(structures)
+        if len(names) > 1:
+            raise FitError(f"fixed names {len(names)} columns ({', '.join(names)}); wanted one, besides shapes")
+        return names[0] if names else None
+
+    def _fixed_columns(self, structures: Sequence[Structure]) -> list[str]:
+        columns = {name for structure in structures for name in structure.columns}
+        return [name for name in _several(self.fixed) if name in columns or name.isupper()]
+
+    def fixed_shapes(self, structures: Sequence[Structure]) -> tuple[list[str], list[str]]:
+        """Shapes among what is fixed, and their numbers."""
+        columns = self._fixed_columns(structures)
+        shapes = [name for name in _several(self.fixed) if name not in columns]
+        numbers = _several(self.fixedvar)
+        if numbers and not shapes:
+            raise FitError("fixedvar without shapes; give them in fixed, e.g. fixed='delta', fixedvar='1.0,0,0.5'")
+        return shapes, numbers
+
+
+def _one_of(name: str, value: str, wanted: Sequence[str]) -> None:
+    if value not in wanted:
+        close = difflib.get_close_matches(str(value), wanted, n=1, cutoff=0.3)
+        raise SelectionError(f"{name} is {value!r}; wanted one of {', '.join(wanted)}" + (f"; did you mean {close[0]}?" if close else ""))
+
+
+def _several(value: str | Sequence[str] | None) -> list[str]:
+    return [] if value is None else [value] if isinstance(value, str) else list(value)
+
+
+def paths_of(ms: str | Path | Sequence[str | Path]) -> list[str]:
+    """Paths of all sets, globs expanded."""
+    paths: list[str] = []
+    for item in [ms] if isinstance(ms, str | Path) else ms:
+        text = str(item)
+        found = sorted(glob.glob(text)) if glob.has_magic(text) and not Path(text).exists() else [text]
+        if not found:
+            raise MeasurementSetError(f"{text}: no measurement set matches")
+        paths += found
+    if not paths:
+        raise MeasurementSetError("no measurement set is given")
+    return paths
+
+
+def directions_of(structures: Sequence[Structure], selections: Sequence[Selection], phase_centre: str | Sequence[float] | SkyCoord | None,
+                  ) -> tuple[dict[tuple[int, int], tuple[float, float]], tuple[float, float]]:
+    """Phase centre of each selected field, (set, field) → (ra, dec) in rad, and that of the fit, in the frame of the first field.
+
+    Raises
+    ------
+    CoordinateError
+        The phase centre cannot be read, or fields have frames that turn against each other.
+    """
+    fields = [(i, f) for i, (structure, selection) in enumerate(zip(structures, selections, strict=True))
+              if selection.data_description_ids for f in structure.fields if f.id in selection.field_ids]
+    frame = fields[0][1].frame
+    directions = {}
+    for i, one in fields:
+        if one.frame != frame and not any({one.frame.upper(), frame.upper()} <= alike for alike in _ALIKE):
+            raise CoordinateError(f"{structures[i].path}: field {one.name} is in {one.frame}, the first in {frame}, whose (u, v, w) have "
+                                  "other axes; fit them apart, or bring them to one frame")
+        directions[i, one.id] = (one.ra, one.dec) if one.frame == frame else _in_frame(one.ra, one.dec, one.frame, frame)
+    if phase_centre is None:
+        return directions, next(iter(directions.values()))
+    return directions, parse_direction(phase_centre, frame)
+
+
+def _in_frame(ra: float, dec: float, given: str, wanted: str) -> tuple[float, float]:
+    lon, lat = to_frame(SkyCoord(ra, dec, unit="rad", frame=parse_frame(given)), wanted)
+    return float(lon), float(lat)
+
+
+def parse_direction(direction: str | Sequence[float] | SkyCoord, frame: str) -> tuple[float, float]:
+    """Longitude and latitude (rad) in a frame of "J2000 10h12m13s -30d00m01s", "10:12:13 -30:00:01" or two numbers in rad.
+
+    A text without a frame is in J2000, numbers are in the frame wanted.
+    """
+    if isinstance(direction, SkyCoord):
+        lon, lat = to_frame(direction, frame)
+        return float(lon), float(lat)
+    if not isinstance(direction, str):
+        values = np.asarray(direction, np.float64)
+        if values.shape != (2,) or not np.isfinite(values).all() or abs(values[1]) > np.pi / 2:
+            raise CoordinateError(f"phase_centre is {direction!r}; wanted RA and Dec in rad, or a text: J2000 10h12m13s -30d00m01s")
+        return float(values[0]), float(values[1])
+    words = direction.replace(",", " ").split()
+    given = words.pop(0) if words and words[0].upper() in FRAME_NAMES else "J2000"
+    if len(words) != 2:
+        raise CoordinateError(f"phase_centre={direction!r} cannot be read; wanted a frame, RA and Dec: J2000 10h12m13s -30d00m01s")
+    return _in_frame(angle_from_text(words[0], hours=given.upper() != "GALACTIC"), angle_from_text(words[1]), given, frame)
+
+
+def antenna_numbers(structures: Sequence[Structure]) -> tuple[tuple[np.ndarray, ...], tuple[str, ...]]:
+    """Numbers of each set's antennas among those of all sets, which go by their names, and these names."""
+    names: dict[tuple[str, int], int] = {}
+    numbers = []
+    for structure in structures:
+        seen: dict[str, int] = {}
+        of_set = []
+        for name in structure.antenna_names:
+            seen[name] = seen.get(name, -1) + 1
+            of_set.append(names.setdefault((name, seen[name]), len(names)))
+        numbers.append(np.array(of_set, np.int64))
+    return tuple(numbers), tuple(name for name, _ in names)
+
+
+def gains_by_number(what: str, gains: Mapping[int | str, str] | None, names: Sequence[str]) -> dict[int, str] | None:
+    """Gains by number of antenna from gains by name or number.
+
+    Raises
+    ------
+    FitError
+        There is no such antenna.
+    """
+    if gains is None:
+        return None
+    out = {}
+    for key, text in gains.items():
+        if str(key) in names:
+            number = list(names).index(str(key))
+        elif str(key).isdigit() and int(key) < len(names):
+            number = int(key)
+        else:
+            close = difflib.get_close_matches(str(key), names, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            known = f"{len(names)}, 0 ({names[0]}) to {len(names) - 1} ({names[-1]})"
+            raise FitError(f"{what}: there is no antenna {key}; there are {known}{hint}")
+        out[number] = str(text)
+    return out
+
+
+def command_line() -> str:
+    """The command that runs."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv and sys.argv[0] else "python"
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value if isinstance(value, int | float | bool | str | type(None)) else str(value)

@@ -1,0 +1,96 @@
+"""Writing visibilities into a column of a measurement set that exists, which is changed only here and only on request.
+
+A new column has the description of the data column. Rows that nobody writes hold what the source column holds, or 0 for a
+model. If anything goes wrong, a new column is removed again; one that existed keeps what was written so far.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from uvstack.errors import OutputError
+from uvstack.io.casa import Table, open_table
+from uvstack.records import Structure
+
+#: Rows that are filled together.
+_ROWS = 20_000
+
+
+def check_column(structure: Structure, column: str, overwrite: bool) -> None:
+    """Raise OutputError where a column cannot be written, before any work is done."""
+    if not column.isidentifier():
+        raise OutputError(f"{column!r} is no name of a column; wanted letters, digits and underscores, e.g. MODEL_DATA")
+    if not os.access(structure.path, os.W_OK):
+        raise OutputError(f"{structure.path}: no permission to write column {column}; copy the set to a place of your own")
+    if column not in structure.columns:
+        return
+    with open_table(structure.path) as table:
+        kind = table.description()[column]["valueType"]
+    if kind not in ("complex", "dcomplex"):
+        raise OutputError(f"{structure.path}: column {column} holds {kind} values, no visibilities, and is never overwritten")
+    if not overwrite:
+        raise OutputError(f"{structure.path}: column {column} exists; choose another or pass --overwrite (overwrite=True)")
+
+
+@contextlib.contextmanager
+def column_writer(path: str | Path, column: str, like: str, source: tuple[str, str | None] | None,
+                  overwrite: bool = False) -> Iterator[Callable[[np.ndarray, np.ndarray], None]]:
+    """A function write(rows, values) for a column of a set; rows are numbers, values (row, chan, corr).
+
+    Parameters
+    ----------
+    path : str or Path
+    column : str
+        Made where it does not exist.
+    like : str
+        Data column whose description a new one takes over.
+    source : tuple of str, or None
+        Column, and the one subtracted from it, that fill a new column; None fills it with 0.
+    overwrite : bool
+        Whether the column may exist.
+    """
+    with open_table(path, readonly=False) as table:
+        made = column not in table.columns
+        if not made and not overwrite:
+            raise OutputError(f"{path}: column {column} exists; choose another or pass --overwrite (overwrite=True)")
+        if made:
+            table.add_column(column, table.description()[like])
+        try:
+            if made:
+                _fill(table, column, like, source)
+            yield lambda rows, values: _write_rows(table, column, rows, values)
+        except BaseException:
+            if made:
+                table.remove_column(column)
+            raise
+
+
+def _fill(table: Table, column: str, like: str, source: tuple[str, str | None] | None) -> None:
+    """Give every row of a new column a value."""
+    for start, stop in _runs_of_one_shape(table, like):
+        values = table.read(like if source is None else source[0], start, stop - start)
+        if source is None:
+            values = np.zeros_like(values)
+        elif source[1] is not None:
+            values = values - table.read(source[1], start, stop - start)
+        table.write(column, values.astype(np.complex64, copy=False), start)
+
+
+def _runs_of_one_shape(table: Table, column: str) -> Iterator[tuple[int, int]]:
+    """Consecutive rows (start, stop) whose data have one data description, so one shape."""
+    for start in range(0, table.n_rows, _ROWS):
+        ids = table.read("DATA_DESC_ID", start, min(_ROWS, table.n_rows - start))
+        bounds = [0, *(np.flatnonzero(np.diff(ids)) + 1), ids.size]
+        yield from ((start + int(a), start + int(b)) for a, b in zip(bounds[:-1], bounds[1:], strict=True))
+
+
+def _write_rows(table: Table, column: str, rows: np.ndarray, values: np.ndarray) -> None:
+    """Set rows (sorted numbers), run by run of consecutive ones."""
+    bounds = [0, *(np.flatnonzero(np.diff(rows) != 1) + 1), rows.size]
+    for a, b in zip(bounds[:-1], bounds[1:], strict=True):
+        table.write(column, np.ascontiguousarray(values[a:b]), int(rows[a]))
