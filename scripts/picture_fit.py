@@ -43,7 +43,8 @@ def draw_shapes(axes: Axes, names: tuple[str, ...], end: float) -> None:
     axes.axhline(0.0, color="0.6", lw=0.6)
     for i, name in enumerate(names):
         extra = RING_WIDTH * x if SHAPES[name].has_extra else 0.0
-        axes.plot(x, profile_of(name, x, extra)[0], lw=1.6, color=f"C{i}", label=name)
+        label = f"{name}, σ = {RING_WIDTH:g} major" if SHAPES[name].has_extra else name
+        axes.plot(x, profile_of(name, x, extra)[0], lw=1.6, color=f"C{i}", label=label)
     axes.set(xlim=(0, end), xlabel="x = π · major · q")
     axes.legend(frameon=False, fontsize="small")
 
@@ -59,10 +60,10 @@ def main() -> None:
     fit_figure(result).savefig(IMAGES / "fit_example.png", dpi=100)
     figure = Figure(figsize=(9.5, 3.9), layout="constrained")
     left, right = figure.subplots(1, 2)
-    draw_shapes(left, ("delta", "gaussian", "expo", "power-3", "power-2"), 10.0)
-    left.set(ylim=(-0.05, 1.5), title="major is the FWHM", ylabel="f(x)")
+    draw_shapes(left, ("delta", "gaussian", "expo", "power-3", "power-2"), 6.0)
+    left.set(ylim=(-0.05, 1.5), title="major is the FWHM (delta: no size)", ylabel="f(x)")
     draw_shapes(right, ("disc", "sphere", "bubble", "ring", "gaussian-ring"), 14.0)
-    right.set(ylim=(-0.45, 1.05), title=f"major is the diameter (gaussian-ring: σ = {RING_WIDTH:g} major)")
+    right.set(ylim=(-0.45, 1.05), title="major is the diameter")
     figure.savefig(IMAGES / "fit_shapes.png", dpi=100)
 
 

@@ -273,6 +273,16 @@ def test_uniform_weights(tmp_path):
     assert uvmultifit(wgt_power=0.5, **one).result["Parameters"][0] == pytest.approx(21 / 11, rel=1e-5)
 
 
+def test_the_taper_is_a_half_width_at_half_maximum_of_weights(tmp_path):
+    ms = make_ms(tmp_path / "m.ms", sources=[(*CENTRE, 1.0)])
+    q = np.hypot(*read(ms, "UVW").T[:2])
+    edit(ms, "DATA", lambda vis: vis * np.where(q > np.median(q), 2.0, 1.0)[:, None, None])
+    width = float(np.median(q))
+    found = uvmultifit(vis=str(ms), var="0,0,p[0]", p_ini=[1.0], uvtaper=width, OneFitPerChannel=False).result["Parameters"][0]
+    weight = 0.5 ** (q / width) ** 2
+    assert found == pytest.approx(np.average(np.where(q > width, 2.0, 1.0), weights=weight), rel=1e-5)
+
+
 def test_times_are_selected(tmp_path):
     # The third integration alone holds another flux; the range is in MJD.
     ms = make_ms(tmp_path / "m.ms", sources=[(*CENTRE, 1.0)])
@@ -392,17 +402,17 @@ def test_case_of_the_suite_is_fitted_to_truth(number):
 
 
 def test_a_hole_is_found_from_afar_where_its_effect_may_vanish():
-    # At low SNR the way from UVMultiFit's start leads over holes of size 0, where the model has no slope by it; plain damped
-    # steps end there in one of 15 runs, some 20 σ from the optimum that a start at the truth finds, or take 50 passes.
-    (case,) = cases.case_3(n_chan=2, duration=20.0)
-    case = dataclasses.replace(case, sigma=8 * case.sigma)
+    # At low SNR the way from UVMultiFit's start leads over holes of size 0, where the model has no slope by it; without a second
+    # try from there 26 of 60 fits end with χ² 20 above what a start at the truth finds, and plain damped steps take 50 passes.
+    (case,) = cases.case_3(n_chan=5, duration=60.0)
+    case = dataclasses.replace(case, sigma=12 * case.sigma)
     passes, worse = [], 0
-    for seed in range(20):
+    for seed in range(12):
         found, best = case.fitted(seed), dataclasses.replace(case, fit=case.fit_from(case.truth)).fitted(seed)
         worse += found.chi_squared > best.chi_squared + 0.01
         passes.append(found.n_passes)
     assert worse == 0
-    assert np.median(passes) <= 15
+    assert np.median(passes) <= 20
 
 
 def test_seven_shapes_of_the_suite_are_fitted_to_truth():

@@ -346,6 +346,8 @@ class _Profile:
         last = 0
         z = outside
         for _ in range(_MOST_STEPS):
+            if low == high:
+                break
             z = inside + (outside - inside) * low / (low - high)
             now = excess(z)
             if abs(now) < 1e-3 * scale:

@@ -40,6 +40,8 @@ def parameter_rows(result: FitResult) -> list[tuple[str, str, str]]:
         limit = result.upper_limits.get(name)
         if limit is None:
             rows.append((name, with_error(value / size, error / size), unit))
+        elif not np.isfinite(limit):
+            rows.append((name, f"not limited (95 %), best {value / size:.3g}", unit))
         else:
             rows.append((name, f"below {limit / size:.3g} {unit} (95 %), best {value / size:.3g}", ""))
     return rows
@@ -120,7 +122,7 @@ def summary(result: FitResult) -> dict[str, Any]:
         "model": [shape.name for shape in result.model.shapes], "var": [variables.text for variables in result.model.variables],
         "parameters": [
             {"name": name, "value": float(value), "error": _number(error), "unit": unit_of(name),
-             "upper_limit_95": result.upper_limits.get(name)}
+             "upper_limit_95": _number(result.upper_limits.get(name, np.nan))}
             for name, value, error in zip(result.names, result.parameters, result.errors, strict=True)],
         "covariance": [[_number(x) for x in row] for row in result.covariance],
         "correlation": [[_number(x) for x in row] for row in result.correlation],
