@@ -47,7 +47,11 @@ def test_fit_prints_and_writes_what_it_found(ms, tmp_path):
     printed = {line.split()[0]: line.split() for line in output.splitlines() if line.strip()}
     assert float(printed["fwhm"][1]) == pytest.approx(fwhm["value"], abs=0.1 * fwhm["error"])
     assert printed["fwhm"][4] == "arcsec"
-    assert {"χ²", "stopped", "bootstrap", "written", "report"} <= printed.keys()
+    assert {"model", "data", "χ²", "stopped", "bootstrap", "written", "report"} <= printed.keys()
+    assert printed["stopped"][1] == "converged"
+    assert printed["data"][1:6] == ["Stokes", "I,", "1.395", "to", "1.425"]
+    assert "reduced 1." in output or "reduced 0." in output
+    assert "  " not in " ".join(line[15:] for line in output.splitlines())
     table = QTable.read(tmp_path / "r" / "parameters.ecsv")
     assert table["fwhm"][0].to_value("arcsec") == pytest.approx(fwhm["value"])
     profile = QTable.read(tmp_path / "r" / "uv_profile.ecsv")
@@ -62,7 +66,7 @@ def test_fit_prints_and_writes_what_it_found(ms, tmp_path):
 def test_components_and_expressions_reach_the_fit(ms, tmp_path):
     args = ("fit", ms, "--report", tmp_path / "r", "--overwrite")
     code, _ = run(*args, "--model", "disc", "--model", "delta", "--var", "0,0,p[0],p[1],1,0", "--var", "p[2],0,p[3]", "--p-ini",
-                  "0.7,9,1,0.01", "--bounds", "0:2,1:20,-5:5,:", "--nu0", 1.41, "--stokes", "PI", "--no-scale-errors")
+                  "0.7,9,1,0.01", "--bounds", "0:2,1:20,-5:5,:", "--nu0", "1.41GHz", "--stokes", "PI", "--no-scale-errors")
     assert code == 0
     found = json.loads((tmp_path / "r" / "result.json").read_text())
     assert found["model"] == ["disc", "delta"]
@@ -70,13 +74,52 @@ def test_components_and_expressions_reach_the_fit(ms, tmp_path):
     assert found["errors_scaled"] is False
     code, output = run(*args, "--per-channel", "--model", "delta", "--fixed", "gaussian", "--fixedvar", f"0,0,{FLUX},{FWHM},1,0")
     assert code == 0
-    assert output.count("GHz\n") == 3
+    ends = [line for line in output.splitlines() if line.endswith("GHz") and " to " in line and not line.startswith("data")]
+    assert ends == ["1.395 to 1.405 GHz", "1.405 to 1.415 GHz", "1.415 to 1.425 GHz"]
+    table = QTable.read(tmp_path / "r" / "parameters.ecsv")
+    assert table["frequency_min"].to_value("GHz") == pytest.approx([1.395, 1.405, 1.415])
     found = json.loads((tmp_path / "r" / "result.json").read_text())
     assert all(abs(one["parameters"][0]["value"]) < 4 * one["parameters"][0]["error"] for one in found)
     assert (tmp_path / "r" / "spectrum.png").is_file()
     code, _ = run(*args, "--var", "0,0,p[0],p[1],1,0", "--p-ini", "1,5,1,0", "--amp-gains", "VA01=p[2]", "--phase-gains", "2=p[3]")
     found = json.loads((tmp_path / "r" / "result.json").read_text())
     assert found["parameters"][2]["value"] == pytest.approx(1.0, abs=4 * found["parameters"][2]["error"])
+
+
+def test_a_column_wants_an_option_of_its_own(ms, tmp_path):
+    args = ("fit", ms, "--model", "delta", "--no-report", "--overwrite", "--write", "residual")
+    before = read(ms, "DATA")
+    with pytest.raises(UvstackError, match="column DATA is what is fitted.*--overwrite-column"):
+        run(*args, "--into", "DATA")
+    assert run(*args, "--into", "LEFT")[0] == 0
+    with pytest.raises(UvstackError, match="column DATA holds what was observed"):
+        run(*args, "--column", "LEFT", "--into", "DATA")
+    with pytest.raises(UvstackError, match="column LEFT exists"):
+        run(*args, "--into", "LEFT")
+    assert run(*args, "--into", "LEFT", "--overwrite-column")[0] == 0
+    assert (read(ms, "DATA") == before).all()
+
+
+def test_antennas_go_by_their_names_which_info_lists(ms):
+    assert "antennas     VA00 VA01 VA02" in run("info", ms)[1]
+    gains = ("fit", ms, "--no-report", "--var", "0,0,p[0],p[1],1,0", "--p-ini", "1,5,1", "--amp-gains")
+    with pytest.raises(UvstackError, match="no antenna VA1; did you mean VA01.*VA00, VA01, .*VA09"):
+        run(*gains, "VA1=p[2]")
+
+
+def test_limits_stand_in_the_tables_and_pictures(tmp_path):
+    ms = make_ms(tmp_path / "p.ms", n_ant=10, n_times=8, noise=0.2)
+    edit(ms, "DATA", lambda vis: vis + 1.0)
+    assert run("fit", ms, "--report", tmp_path / "r", "--per-channel")[0] == 0
+    found = json.loads((tmp_path / "r" / "result.json").read_text())
+    table = QTable.read(tmp_path / "r" / "parameters.ecsv")
+    limits = [one["parameters"][1]["upper_limit_95"] for one in found]
+    assert None not in limits
+    assert table["fwhm_limit_95"].to_value("arcsec") == pytest.approx(limits)
+    assert "68 %" in table["fwhm_error"].info.description
+    page = (tmp_path / "r" / "index.html").read_text()
+    assert "phase_centre" in page
+    assert "J2000 " in page
 
 
 def test_a_report_is_replaced_only_when_told(ms, tmp_path):
@@ -90,6 +133,8 @@ def test_a_report_is_replaced_only_when_told(ms, tmp_path):
 @pytest.mark.parametrize(("args", "status", "wanted"), [
     (["nothing.ms"], 1, "nothing.ms: no such measurement set"),
     (["MS", "--model", "gausian", "--no-report"], 1, "nearest is gaussian"),
+    (["MS", "--nu0", "1.4", "--no-report"], 1, "wanted a frequency near them: --nu0 1.4GHz"),
+    (["MS", "--nu0", "1.4parsec"], 2, "wanted e.g. 1.4GHz"),
     (["MS", "--bounds", "0-2"], 2, "low:high"),
     (["MS", "--p-ini", "a"], 2, "wanted numbers"),
     (["MS", "--phase-gains", "p[1]"], 2, "ANTENNA=EXPRESSION"),
@@ -100,6 +145,8 @@ def test_bad_calls_end_in_one_line_and_a_status(ms, tmp_path, args, status, want
     assert done.returncode == status
     assert wanted in done.stderr
     assert "Traceback" not in done.stderr
+    # No empty line from a progress bar either.
+    assert done.stderr.startswith(("error:", "Usage:"))
     assert not list(tmp_path.iterdir())
 
 
@@ -125,3 +172,12 @@ def test_a_stack_is_fitted_in_the_same_run(tmp_path):
     code, output = run("stack", ms, tmp_path / "p.csv", "--no-ms", "--fit", "disc")
     assert code == 2
     assert "--out" in output
+
+
+def test_uvmultifit_is_the_class_in_a_fresh_process():
+    """A module has the same name: importing it must not hide the class, whatever comes first."""
+    for before in ("", "import uvstack.fit.uvmultifit\n", "import uvstack\nuvstack.fit\n", "from uvstack.fit import fit_visibilities\n"):
+        code = before + "from uvstack.fit import uvmultifit\nimport uvstack.fit.uvmultifit\nfrom uvstack.fit import uvmultifit as again\n"
+        code += "assert isinstance(uvmultifit, type) and again is uvmultifit, uvmultifit"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr

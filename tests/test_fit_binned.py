@@ -294,3 +294,44 @@ def test_start_that_is_found_leads_to_the_truth(name, size):
     assert found.chi_squared == pytest.approx(wanted.chi_squared, abs=1e-3)
     with pytest.raises(FitError, match="give p_ini"):
         fit_visibilities(*arrays, model=name, var="0,0,p[0]*2,p[1],1,0")
+
+
+@pytest.mark.parametrize("n_chan", [1, 3, 7, 64, 700])
+@pytest.mark.parametrize(("kind", "weights"), [(np.complex64, np.float32), (np.complex128, np.float64)])
+def test_sums_are_those_of_plain_loops(n_chan, kind, weights):
+    """Blocks of the kernel that are full, cut short and longer than themselves; bins that have to grow on the way."""
+    rng = np.random.default_rng(n_chan)
+    n = 2100 // n_chan + 2
+    uvw = rng.normal(0, 3e3, (n, 3))
+    # The last row is far beyond the others, and with few channels none of those that the length is guessed from.
+    uvw[-1] *= 40 / np.hypot(*(uvw[-1, :2] / 1e3))
+    frequency = 1.4e9 + 1e6 * np.arange(n_chan)
+    vis = (rng.normal(size=(n, n_chan)) + 1j * rng.normal(size=(n, n_chan))).astype(kind)
+    weight = rng.uniform(0, 2, (n, n_chan)).astype(weights)
+    weight[rng.random(weight.shape) < 0.1] = 0
+    found = bins_of(FitData(uvw, frequency, vis, weight), 50)
+    assert found.q_max == 2.0 ** np.ceil(np.log2(np.hypot(uvw[:, 0], uvw[:, 1]).max() * frequency[-1] / LIGHT))
+    wanted, power = np.zeros((50, 7)), 0.0
+    for row in range(n):
+        for chan in range(n_chan):
+            x = np.hypot(*uvw[row, :2]) * frequency[chan] / LIGHT * 50 / found.q_max
+            w, re, t = float(weight[row, chan]), float(vis[row, chan].real), x - int(x)
+            wanted[int(x)] += np.array([w, w * t, w * t**2, w * t**3, w * t**4, w * re, w * t * re])
+            power += w * abs(complex(vis[row, chan])) ** 2
+    # Rounding of sums of at most some thousand numbers.
+    np.testing.assert_allclose(found.sums, wanted, rtol=1e-10, atol=1e-11 * wanted.max())
+    assert found.power == pytest.approx(power, rel=1e-12)
+    assert found.n == (weight > 0).sum()
+
+
+def test_baselines_beyond_the_bins():
+    data, _ = data_of(n=600)
+    longest = np.hypot(data.uvw[:, 0], data.uvw[:, 1]).max() * FREQUENCY[-1] / LIGHT
+    edge = bins_of(data, 32, q_max=longest)
+    assert edge.sums[:, 0].sum() == pytest.approx(float(data.weight.astype(float).sum()), rel=1e-12)
+    assert edge.sums[-1, 0] > 0
+    for bad in (np.nan, np.inf):
+        uvw = data.uvw.copy()
+        uvw[5, 0] = bad
+        with pytest.raises(FitError, match="finite"):
+            bins_of(FitData(uvw, FREQUENCY, data.vis, data.weight))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
+from astropy.table import QTable
 
 import oracles
 import uvstack
@@ -231,15 +234,15 @@ def test_written_columns_hold_model_and_residual_of_every_selected_row(tmp_path)
 def test_a_column_that_exists_is_written_only_when_told(tmp_path, fingerprint):
     ms = observed(tmp_path / "a.ms", [source(flux=1.0)])
     before = fingerprint(ms)
-    with pytest.raises(UvstackError, match="overwrite=True"):
+    with pytest.raises(UvstackError, match="column DATA is what is fitted; choose another .*overwrite_column=True"):
         uvstack.fit(ms, model="delta", write="residual", into="DATA")
     with pytest.raises(UvstackError, match="holds double values"):
-        uvstack.fit(ms, model="delta", write="model", into="UVW", overwrite=True)
+        uvstack.fit(ms, model="delta", write="model", into="UVW", overwrite_column=True)
     with pytest.raises(UvstackError, match="write"):
         uvstack.fit(ms, model="delta", into="DATA")
     uvstack.fit(ms, model="delta")
     assert fingerprint(ms) == before
-    uvstack.fit(ms, model="delta", write="residual", into="DATA", overwrite=True)
+    uvstack.fit(ms, model="delta", write="residual", into="DATA", overwrite_column=True)
     assert np.abs(read(ms, "DATA")).max() < 1e-6
 
 
@@ -489,7 +492,11 @@ def test_a_result_is_drawn_and_saved(tmp_path):
     ms = observed(tmp_path / "a.ms", [source(flux=1.0, major=4.0)], noise=0.1)
     found = uvstack.fit(ms)
     found.plot(tmp_path / "fit.png")
-    found.to_json(tmp_path / "fit.json")
+    found.save(tmp_path / "fit.json")
+    assert json.loads((tmp_path / "fit.json").read_text())["parameters"][1]["value"] == found.parameters[1]
+    assert (QTable.read(tmp_path / "fit.ecsv")["count"] == found.profile.table()["count"]).all()
+    assert repr(found).startswith("<FitResult: flux ")
+    assert "\n" not in repr(found)
     assert (tmp_path / "fit.png").read_bytes()[:4] == b"\x89PNG"
     assert "fwhm" in str(found)
     assert found.provenance.inputs["ms"] == [str(ms)]
@@ -518,6 +525,7 @@ def plain_set(tmp_path_factory):
     ({"uvmin": "fat"}, "uvmin"),
     ({"field": "7"}, "has no field"),
     ({"var": GAUSS, "p_ini": (1, 1, 1, 1, 1), "amp_gains": {"VA99": "p[4]"}}, "no antenna VA99"),
+    ({"var": GAUSS, "p_ini": (1, 1, 1, 1), "nu0": 1.4}, "nu0 is 1.4 Hz and the data are from 1.395 to 1.425 GHz"),
     ({"amp_gains": {3: "p[2]"}}, "gains and scalefix want var"),
     ({"phase_centre": "somewhere"}, "phase_centre"),
     ({"phase_centre": (CENTRE[0] + np.pi, -CENTRE[1])}, "90° or more"),
@@ -565,3 +573,46 @@ def test_the_published_stack_is_unresolved_with_its_published_flux(tmp_path, rea
     assert found.flux_error == pytest.approx(stacked.flux_error, rel=1e-2)
     assert 0.2 < found.upper_limits["fwhm"] < 2.0
     assert found.bootstrap_errors[0] == pytest.approx(found.flux_error, rel=0.4)
+
+
+def test_several_sources_are_found_from_nothing_in_either_order(tmp_path):
+    """Two minima stand beside each other: the fainter, pointlike one 12″ off is no part of the Gaussian."""
+    recipe = {"noise": 0.03, "weight": 0.03**-2, "n_ant": 12, "n_times": 8}
+    ms = observed(tmp_path / "a.ms", [source(1.0, 2.0, 1.0, 5.0), source(12.0, -8.0, 0.5)], **recipe)
+    truth = {"gaussian": (*cosines(source(1.0, 2.0)), 1.0, 5.0), "delta": (*cosines(source(12.0, -8.0)), 0.5)}
+    for order in (["gaussian", "delta"], ["delta", "gaussian"]):
+        found = uvstack.fit(ms, model=order, offset=True)
+        wanted = np.concatenate([truth[name] for name in order])
+        assert (np.abs(found.parameters - wanted) < 4 * found.errors).all()
+        assert found.reduced_chi_squared == pytest.approx(1.0, abs=0.1)
+        assert "does not describe" not in str(found)
+    # One shape too few is told.
+    assert "the model does not describe the data" in str(uvstack.fit(ms, model="delta"))
+    # A single source that is not at the phase centre.
+    alone = observed(tmp_path / "b.ms", [source(12.0, -8.0, 0.5)], **recipe)
+    assert uvstack.fit(alone, model="delta", offset=True).parameters == pytest.approx(truth["delta"], abs=0.05)
+
+
+def test_an_ellipse_bears_its_usual_names_whoever_wrote_the_variables(tmp_path):
+    """Started as a line across, within bounds as well: the ratio is below 1 and the angle within a half turn."""
+    uvw_ms = observed(tmp_path / "a.ms", [source(flux=1.0)], n_ant=12, n_times=8)
+    uvw, nu = read(uvw_ms, "UVW"), Spw().frequency
+    u, v = (np.outer(uvw[:, k], nu) / oracles.LIGHT * ARCSEC for k in range(2))
+    rng = np.random.default_rng(3)
+
+    def fill(vis):
+        square = 36.0 * (u * np.sin(0.6) + v * np.cos(0.6)) ** 2 + 9.0 * (u * np.cos(0.6) - v * np.sin(0.6)) ** 2
+        noise = 0.02 * (rng.standard_normal(vis.shape) + 1j * rng.standard_normal(vis.shape))
+        return (np.exp(-(np.pi**2) * square / (4 * np.log(2)))[:, :, None] + noise).astype(np.complex64)
+
+    edit(uvw_ms, "DATA", fill)
+    for bounds in (None, [None, (0, None), (0, None), None], [None, (0, None), (0, 1), (0, 180)]):
+        for start in ((1, 3, 1.0, 0.0), (1, 1, 0.9, 120.0)):
+            found = uvstack.fit(uvw_ms, var="0,0,p[0],p[1],p[2],p[3]", p_ini=start, bounds=bounds)
+            assert (np.abs(found.parameters - (1.0, 6.0, 0.5, np.rad2deg(0.6))) < 4 * found.errors).all()
+    assert found.kinds == ("flux", "fwhm", "ratio", "position_angle")
+    assert "p[1] (fwhm)" in str(found)
+    assert "arcsec" in str(found)
+    named = uvstack.fit(uvw_ms, circular=False)
+    assert named.parameters == pytest.approx(found.parameters, rel=1e-3)
+    assert named.errors == pytest.approx(found.errors, rel=1e-2)

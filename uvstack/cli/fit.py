@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from uvstack.cli.main import progress_bar
+from uvstack.cli.main import Quantity, progress_bar
 
 
 class Bounds(click.ParamType):
@@ -45,6 +45,20 @@ class Numbers(click.ParamType):
             self.fail(f"{value!r} cannot be read; wanted numbers with commas, e.g. 0,0,1,0.2", param, ctx)
 
 
+class Frequency(Quantity):
+    """A frequency with a unit, or a number in Hz."""
+
+    def __init__(self) -> None:
+        super().__init__("Hz", "1.4GHz")
+
+    def convert(self, value, param, ctx):
+        """Hz."""
+        try:
+            return float(value)
+        except ValueError:
+            return super().convert(value, param, ctx)
+
+
 class Gain(click.ParamType):
     """Antenna and expression, such as VA03=p[4]."""
 
@@ -69,7 +83,7 @@ class Gain(click.ParamType):
 @click.option("--var", multiple=True, help='Variables of each component: "p[0],p[1],p[2]*(nu/nu0)**p[3],p[4],1,0".')
 @click.option("--p-ini", type=Numbers(), help="Starting values of p[0], p[1] …: 0,0,1,-0.7,0.2; default from the data.")
 @click.option("--bounds", type=Bounds(), help="Limits of the parameters: 0:2,:,-1:1.")
-@click.option("--nu0", type=float, help="Reference frequency in GHz; default the first channel.")
+@click.option("--nu0", type=Frequency(), help="Reference frequency: 1.4GHz, or a number in Hz; default the first channel.")
 @click.option("--column", default="DATA", help="Data column, or a difference such as DATA-MODEL_DATA.")
 @click.option("--stokes", default="I", help="I, Q, U, V, PI (I of what hands there are) or a correlation.")
 @click.option("--uvmin", help="Shortest baseline: 300m, 5km, 20klambda.")
@@ -95,7 +109,7 @@ class Gain(click.ParamType):
 @click.option("--only-flux", is_flag=True, help="Fit fluxes alone; all else stays at --p-ini.")
 @click.option("--scale-errors/--no-scale-errors", default=True, help="Errors from the scatter, or from the weights as they are (1/Jy²).")
 @click.option("--bootstrap", default=0, help="Resample blocks of time this often.")
-@click.option("--bayes", default=0, help="Steps of emcee through the posterior: 2000.")
+@click.option("--bayes", default=0, help="Steps of emcee through the posterior: 5000, and more for many parameters.")
 @click.option("--seed", type=int, help="Seed of bootstrap and posterior.")
 @click.option("--write", type=click.Choice(["model", "residual", "calibrated"]), help="Write this to a column of MS.")
 @click.option("--into", help="Which column; default MODEL_DATA, RESIDUAL_DATA, CALIBRATED_DATA.")
@@ -105,11 +119,12 @@ class Gain(click.ParamType):
 @click.option("--memory", default=1.0, help="GB of visibilities that may be kept between passes.")
 @click.option("--report", type=click.Path(path_type=Path), help="Folder for JSON, tables, pictures and a page; default named after MS.")
 @click.option("--no-report", is_flag=True, help="Print the result alone.")
-@click.option("--overwrite", is_flag=True, help="Replace a report, and a column, that exist.")
+@click.option("--overwrite", is_flag=True, help="Replace a report that exists.")
+@click.option("--overwrite-column", is_flag=True, help="Replace the column that --write names if it exists, even DATA.")
 @click.option("--workers", type=int, help="Local processes instead of threads.")
 @click.option("--scheduler", help="Address of a dask scheduler.")
 @click.option("--threads", type=int, help="Local threads; default all processors.")
-def command(ms, report, no_report, overwrite, nu0, memory, var, bounds, **options) -> None:
+def command(ms, report, no_report, overwrite, memory, var, bounds, **options) -> None:
     """Fit a model to the visibilities of MS... .
 
     Prints the parameters with their errors, and writes them with a picture of data and model to a report.
@@ -117,7 +132,7 @@ def command(ms, report, no_report, overwrite, nu0, memory, var, bounds, **option
     if no_report and report is not None:
         raise click.UsageError("--no-report and --report contradict each other: give one")
     import uvstack
-    from uvstack.fit.report import print_summary
+    from uvstack.fit.report import print_summary, range_text
     from uvstack.fit.task import check_report, write_report
 
     for name in ("fixed", "fixedvar", "proper_motion"):
@@ -127,14 +142,14 @@ def command(ms, report, no_report, overwrite, nu0, memory, var, bounds, **option
     folder = report or Path(f"{Path(str(ms[0]).rstrip('/')).stem}-fit-report")
     if not no_report:
         check_report(folder, overwrite)
-    options |= {"var": list(var) or None, "bounds": bounds, "nu0": None if nu0 is None else nu0 * 1e9, "model": list(options["model"])}
+    options |= {"var": list(var) or None, "bounds": bounds, "model": list(options["model"])}
     with progress_bar("fitting") as progress:
-        result = uvstack.fit(list(ms), progress=progress, overwrite=overwrite, memory=memory * 1e9,
+        result = uvstack.fit(list(ms), progress=progress, memory=memory * 1e9,
                              **{name: value for name, value in options.items() if value is not None})
-    for one in result if isinstance(result, list) else [result]:
-        if isinstance(result, list):
-            click.echo(f"{one.frequency / 1e9:.6g} GHz")
-        click.echo(print_summary(one))
+    if isinstance(result, list):
+        click.echo("\n\n".join(f"{range_text(one)}\n{print_summary(one)}" for one in result))
+    else:
+        click.echo(print_summary(result))
     if options["write"]:
         from uvstack.fit.request import COLUMNS
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from uvstack.errors import FitError
+from uvstack.fit.data_kernels import look
 from uvstack.sky.primary_beam import PrimaryBeam
 
 
@@ -104,20 +105,23 @@ def checked_data(uvw: np.ndarray, frequency: np.ndarray, vis: np.ndarray, weight
         raise FitError(f"uvw {uvw.shape}, frequency {frequency.shape}, vis {vis.shape}, weight {weight.shape}; "
                        "wanted (row, 3), (chan,), (row, chan), (row, chan)")
     others = {name: _checked_other(name, value, *vis.shape) for name, value in others.items()}
-    if (weight < 0).any():
+    uvw, vis, weight = np.ascontiguousarray(uvw), np.ascontiguousarray(vis), np.ascontiguousarray(weight)
+    finite, negative, positive = look(uvw.reshape(-1), vis.view(vis.real.dtype).reshape(-1), weight.reshape(-1))
+    if negative:
         raise FitError(f"{int((weight < 0).sum())} weights are negative, the first {weight[weight < 0][0]:g}; wanted 0 or more")
     if not (np.isfinite(frequency) & (frequency > 0)).all():
         raise FitError("a frequency is not positive; wanted Hz")
     fixed = others.get("fixed")
-    valid = np.isfinite(vis) & np.isfinite(weight) & np.isfinite(uvw).all(axis=1)[:, None]
-    if fixed is not None:
-        valid &= np.isfinite(fixed)
-        others["fixed"] = np.where(valid, fixed, 0).astype(np.complex128)
-    if not valid.all():
+    if fixed is not None or not finite:
+        valid = np.isfinite(vis) & np.isfinite(weight) & np.isfinite(uvw).all(axis=1)[:, None]
+        if fixed is not None:
+            valid &= np.isfinite(fixed)
+            others["fixed"] = np.where(valid, fixed, 0).astype(np.complex128)
         vis, weight, uvw = np.where(valid, vis, 0), np.where(valid, weight, np.float32(0)), np.where(np.isfinite(uvw), uvw, 0.0)
-    if not (weight > 0).any():
+        positive = (weight > 0).any()
+    if not positive:
         raise FitError("no visibility has a weight: all are flagged, not finite or outside the uv limits")
-    return FitData(np.ascontiguousarray(uvw), frequency, np.ascontiguousarray(vis), np.ascontiguousarray(weight), **others)
+    return FitData(uvw, frequency, vis, weight, **others)
 
 
 def _checked_other(name: str, value: Any, n_rows: int, n_chan: int) -> Any:

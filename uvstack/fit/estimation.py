@@ -23,8 +23,10 @@ from uvstack.fit.inspection import (
     profile_edges,
     resampled,
 )
-from uvstack.fit.model import Model
+from uvstack.fit.limits import branch_of
+from uvstack.fit.model import ARCSEC, Model
 from uvstack.fit.normal import NormalEquations, normal_equations
+from uvstack.fit.peaks import dirty_peak, starts_at_peaks
 from uvstack.fit.preparation import FitJob, Piece
 from uvstack.fit.request import Request
 from uvstack.fit.result import FitResult
@@ -70,9 +72,10 @@ def estimate(request: Request, variables: Variables, model: Model, data: Chunks,
     sample: Passes | None = None
     if survey.sample:
         sample = lambda p: sum_normal((model, p), survey.sample)  # noqa: E731
-    start = request.p_ini
+    start, tried = request.p_ini, 0
     if start is None:
-        start = _start(variables, model, survey, sample or passes, bounds)
+        pieces = survey.sample or [piece for pieces in data.kept or [] for piece in pieces]
+        start, tried = _start(request, variables, model, survey, sample or passes, bounds, pieces)
     if request.only_flux:
         bounds = only_fluxes(model, start, bounds)
     if bins is not None:
@@ -86,6 +89,7 @@ def estimate(request: Request, variables: Variables, model: Model, data: Chunks,
             again = _fit(passes, model, other, bounds, request, scale)
             result = replace(again, n_passes=again.n_passes + result.n_passes)
         result = _turned_to_half(variables, result)
+    result = replace(result, n_passes=result.n_passes + tried)
     if request.bayes:
         result = _with_posterior(request, result, bounds, survey, data)
     return _looked_at(request, result, data, survey, weighted, blocks)
@@ -124,22 +128,31 @@ def _bins(request: Request, model: Model, survey: Survey) -> Bins | None:
     return survey.bins if request.method == "binned" or survey.bins.n >= _FEW else None
 
 
-def _start(variables: Variables, model: Model, survey: Survey, passes: Passes, bounds: Any) -> Sequence[float]:
-    """Starting values: of several position angles the one that leads to the lowest χ²."""
+def _start(request: Request, variables: Variables, model: Model, survey: Survey, passes: Passes, bounds: Any,
+           pieces: Sequence[Piece]) -> tuple[Sequence[float], int]:  # fmt: skip
+    """Starting values, and passes that finding them took."""
+    flux, size = survey.guess()
     if len(model.shapes) == 1 and survey.bins is not None and not model.has_gains and model.scale is None:
         start = list(starting_values(model, survey.bins))
+        if variables.kinds[:3] == ("ra", "dec", "flux") and pieces and request.bounds is None:
+            l, m, peak = dirty_peak(pieces, None, np.zeros(0))
+            start[:3] = (l / ARCSEC, m / ARCSEC, peak) if l or m else start[:3]
+    elif "ra" in variables.kinds and pieces and request.bounds is None:
+        shapes = [shape.name for shape in model.shapes]
+        return starts_at_peaks(shapes, request.circular, model.nu0, pieces, size)
     elif variables.kinds:
-        start = variables.start(*survey.guess())
+        start = variables.start(flux, size)
     else:
         raise FitError(f"var holds p[0] … p[{model.n_parameters - 1}] and there are no starting values; give p_ini (--p-ini)")
-    if "position_angle" not in variables.kinds:
-        return start
+    if "position_angle" not in variables.kinds or branch_of(model, check_start(model, start, bounds)[1]).axes:
+        return start, 0
+    # Of several position angles the one that leads to the lowest χ².
     found = []
     for angle in (0.0, 45.0, 90.0, 135.0):
         trial = [angle if kind == "position_angle" else value for kind, value in zip(variables.kinds, start, strict=True)]
         checked, limits = check_start(model, trial, bounds)
         found.append(solve(passes, checked, limits, tolerance=0.1, most_passes=30))
-    return list(min(found, key=lambda one: one.normal.chi_squared).p)
+    return list(min(found, key=lambda one: one.normal.chi_squared).p), sum(one.n_passes for one in found)
 
 
 def _along_major(variables: Variables, result: FitResult) -> list[float] | None:

@@ -204,8 +204,10 @@ def covariance_with_spread(result: FitResult, seen: Look, scale_errors: bool) ->
     known = np.flatnonzero((result.errors > 0) & np.isfinite(result.errors) & resolved)
     inverse = result.covariance[np.ix_(known, known)] / (result.reduced_chi_squared if result.errors_scaled else 1.0)
     product = inverse @ seen.spread.hessian[np.ix_(known, known)]
+    free = max(2.0 * seen.share - float(np.trace(product)), 1e-300)
     covariance = result.covariance.copy()
     covariance[np.ix_(known, known)] = product @ inverse
     if scale_errors:
-        covariance[np.ix_(known, known)] *= result.chi_squared / max(2.0 * seen.share - float(np.trace(product)), 1e-300)
-    return replace(result, covariance=covariance, errors=np.sqrt(np.diag(covariance)), errors_scaled=scale_errors)
+        covariance[np.ix_(known, known)] *= result.chi_squared / free
+    return replace(result, covariance=covariance, errors=np.sqrt(np.diag(covariance)), errors_scaled=scale_errors,
+                   weighted_degrees_of_freedom=free)

@@ -5,11 +5,15 @@ s²; the gradient of χ² by s vanishes at s = 0, whatever the data say, and so 
 never gets small and an error from the curvature means nothing. So sizes are solved for in z = s² ≥ 0, in which χ² is close to a
 parabola, and ratios alike; the positive branch is returned. Power laws and the Gaussian ring have a term in |s|: for those z = s.
 Noise pushes the best z of an unresolved source below zero half of the time. Then the size is 0, and the flux and its error are
-those of a point.
+those of a point. Components whose size, ratio and position angle are all fitted are solved for in the second moments of their
+brightness, which are regular for round sources, lines and points as well: see `uvstack.fit.ellipses`.
 
 Limits are where χ², minimised over all other parameters, lies Δχ² above its minimum over sizes ≥ 0 (Wilks 1938; Feldman &
 Cousins 1998 on the boundary): 2.71 for a one-sided limit of 95 % and 1 for the 68 % bound. At the boundary they cover too
-often: 95 % is the least, 100 % for a true point. Cost: 10 to 20 passes over the data for a limit, for unresolved sizes alone.
+often: 95 % is the least, 100 % for a true point. The limit on the major axis of an ellipse is that on the size in any
+direction: ratio and angle are fitted again for each held value. An ellipse has three parameters more than a point, and counts as
+unresolved as long as a point is within 5.5 of the lowest χ² (95 % of points are: `DELTA_ELLIPSE`).
+Cost: 10 to 40 passes over the data for a limit, for unresolved sizes alone.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from uvstack.errors import FitError
+from uvstack.fit.ellipses import Ellipses, solve_ellipses
 from uvstack.fit.model import EXTRA, MAJOR, PA, RATIO, Model
 from uvstack.fit.normal import NormalEquations
 from uvstack.fit.result import FitResult
@@ -30,14 +35,19 @@ from uvstack.fit.solver import Passes, Solution, solve
 ZERO = 1e-9
 #: Rise of χ² at a one-sided limit of 95 %, and at the 68 % bound.
 DELTA_95, DELTA_68 = 2.706, 1.0
+#: The same for an ellipse against a point: the mixture of χ² of 1, 2 and 3 degrees of freedom (weights √2/4, √2/4 and (2 − √2)/4)
+#: of moments that are measured alike and confined to a cone of half-angle 45° (Shapiro 1988).
+DELTA_ELLIPSE = 5.5
 #: A size below that many of its errors may be unresolved; the profile decides.
 _LOOKED_AT = 5.0
 _SMOOTH = frozenset(("gaussian", "disc", "ring", "sphere", "bubble", "expo"))
 #: Upper bound of a ratio that has none.
 LARGEST_RATIO = 30.0
-#: Passes after which a fit that goes on is looked at: has the minor axis become the major one?
-_BEFORE_TURNING = 25
+#: Passes after which another way to solve for ellipses has its turn.
+_BEFORE_TURNING = 30
 _MOST_STEPS = 40
+#: Passes in which all other parameters are fitted to a held one.
+_FOR_A_VALUE = 20
 _IS_PLAIN = re.compile(r"p\s*\[\s*\d+\s*\]").fullmatch
 
 
@@ -78,10 +88,9 @@ class Branch:
         if limits is None and not self.any.any():
             return None
         low, high = np.array([[-np.inf], [np.inf]]).repeat(self.squared.size, axis=1) if limits is None else limits
-        low = np.where(self.any, np.maximum(low, ZERO), low)
-        for _, ratio, _ in self.axes:
-            if high[ratio] == np.inf:
-                high = np.where(np.arange(high.size) == ratio, LARGEST_RATIO, high)
+        low, high = np.where(self.any, np.maximum(low, ZERO), low), high.copy()
+        for _, ratio, angle in self.axes:  # these bounds are kept by giving the axes and the angle their names at the end
+            high[ratio], low[angle], high[angle] = LARGEST_RATIO, -np.inf, np.inf
         return np.stack([np.where(self.squared, low**2, low), np.where(self.squared, high**2, high)])
 
     def passes(self, passes: Passes) -> Passes:
@@ -107,14 +116,22 @@ def branch_of(model: Model, limits: np.ndarray | None = None) -> Branch:
         squared[i] = kinds <= {*((name, k) for name in _SMOOTH for k in (MAJOR, RATIO)), ("gaussian-ring", EXTRA)}
         positive[i] = not squared[i] and all(k == MAJOR for _, k in kinds)
     axes = []
-    for variables in model.variables if limits is None else ():
+    for variables in model.variables:
         plain = [_used(part) if _IS_PLAIN(part.strip()) else [] for part in variables.parts[MAJOR : PA + 1]]
         if len(variables) > MAJOR and all(plain):
             major, ratio, angle = (one[0] for one in plain)
             places = sum(_used(part).count(i) for v in model.variables for part in v.parts for i in (major, ratio, angle))
-            if places == 3 and squared[major] and squared[ratio]:
+            if places == 3 and squared[major] and squared[ratio] and _any_ellipse(limits, major, ratio, angle):
                 axes.append((major, ratio, angle))
     return Branch(squared, positive, tuple(axes))
+
+
+def _any_ellipse(limits: np.ndarray | None, major: int, ratio: int, angle: int) -> bool:
+    """Whether bounds (2, par) leave every ellipse possible, under one of its names."""
+    if limits is None:
+        return True
+    low, high = limits
+    return bool(low[major] <= 0 and high[major] == np.inf and low[ratio] <= 0 and high[ratio] >= 1 and high[angle] - low[angle] >= 180)
 
 
 def solve_branch(passes: Passes, p_ini: np.ndarray, limits: np.ndarray | None, branch: Branch, *, tolerance: float = 1e-3,
@@ -130,47 +147,61 @@ def solve_branch(passes: Passes, p_ini: np.ndarray, limits: np.ndarray | None, b
     else:
         found = solve(of_z, start, edges, tolerance=tolerance, most_passes=most_passes, linear=linear)
     p = branch.outward(found.p)
-    if limits is not None:  # the root of a square need not be the bound itself
-        p = np.where(branch.any & (found.p >= edges[1]), limits[1], p)
-        p = np.where(branch.any & (found.p <= edges[0]), np.maximum(limits[0], 0.0), p)
     normal = _scaled(found.normal, np.where(branch.squared, 2.0 * p, 1.0))
-    for major, ratio, angle in branch.axes:
-        if p[major] <= 1.001 * ZERO:
-            p[ratio], p[angle] = p_ini[ratio], p_ini[angle]
-        p[angle] = p_ini[angle] + math.remainder(p[angle] - p_ini[angle], 180.0)
+    in_axes = np.isin(np.arange(p.size), branch.axes)
+    if limits is not None:  # the root of a square need not be the bound itself
+        p = np.where(branch.any & ~in_axes & (found.p >= edges[1]), limits[1], p)
+        p = np.where(branch.any & ~in_axes & (found.p <= edges[0]), np.maximum(limits[0], 0.0), p)
+    for axes in branch.axes:
+        p, normal = _with_usual_names(p, normal, axes, p_ini, limits)
     return Solution(np.where(branch.any & (p <= 1.001 * ZERO), 0.0, p), normal, found.stop_reason, found.n_passes, found.converged)
+
+
+def _with_usual_names(p: np.ndarray, normal: NormalEquations, axes: tuple[int, int, int], p_ini: np.ndarray,
+                      limits: np.ndarray | None) -> tuple[np.ndarray, NormalEquations]:  # fmt: skip
+    """The same ellipse with its longer axis called major and its angle within a half turn; that of a point stays as it was."""
+    p = p.copy()
+    index = list(axes)
+    major, ratio, angle = p[index]
+    if major <= 1.001 * ZERO:
+        p[index[1:]] = np.asarray(p_ini)[index[1:]]
+        return p, normal
+    if ratio > 1.0:
+        slopes = np.eye(p.size)  # of the old parameters by the new ones
+        major, ratio, angle = major * ratio, 1.0 / ratio, angle + 90.0
+        slopes[np.ix_(index, index)] = [[ratio, major, 0.0], [0.0, -1.0 / ratio**2, 0.0], [0.0, 0.0, 1.0]]
+        normal = NormalEquations(normal.chi_squared, slopes.T @ normal.gradient, slopes.T @ normal.hessian @ slopes, normal.n)
+    low, high = (-90.0, 90.0) if limits is None else limits[:, axes[2]]
+    middle = 0.5 * (low + high) if np.isfinite([low, high]).all() else low + 90.0 if np.isfinite(low) else high - 90.0
+    middle = middle if np.isfinite(middle) else 0.0
+    p[index] = major, ratio, middle + 90.0 - (middle + 90.0 - angle) % 180.0
+    return p, normal
 
 
 def _solve_ellipses(of_z: Passes, start: np.ndarray, edges: np.ndarray, branch: Branch, tolerance: float, most_passes: int,
                     linear: np.ndarray | None) -> Solution:  # fmt: skip
     """As `solver.solve` in z (par,) with bounds (2, par), for components that may be round, a line or a point.
 
-    Two places hold up a fit: a major axis that shrinks to nothing beside the other, which would rather have the name; and a
-    point or a line, where position angle or ratio lose their meaning. There fits are tried with the axis held at zero.
+    By moments, and where these take many steps, as curved valleys want, by axes and angle from there on.
     """
-    found = solve(of_z, start, edges, tolerance=tolerance, most_passes=min(most_passes, _BEFORE_TURNING), linear=linear)
-    n_passes, z = found.n_passes, found.p.copy()
-    for major, ratio, angle in branch.axes:
-        if z[ratio] >= 0.99 * edges[1, ratio] or (not found.converged and z[ratio] > 1.5):
-            z[major], z[ratio], z[angle] = max(z[major] * z[ratio], ZERO**2), 1.0 / z[ratio], z[angle] + 90.0
-    if (z != found.p).any() or not found.converged:
-        found = solve(of_z, z, edges, tolerance=tolerance, most_passes=max(most_passes // 2, 1))
-        n_passes += found.n_passes
-    if found.converged:
-        return replace(found, n_passes=n_passes)
-    for major, ratio, angle in branch.axes:
-        size = max(found.p[major], 0.1 * start[major])
-        for which, turn in ((major, 0.0), (ratio, 0.0), (ratio, 45.0), (ratio, 90.0), (ratio, 135.0)):
-            held, begin = edges.copy(), found.p.copy()
-            begin[major], begin[angle] = size, start[angle] + turn
-            held[:, which] = begin[which] = ZERO**2
-            if which == major:
-                held[:, [ratio, angle]] = begin[[ratio, angle]]
-            there = solve(of_z, begin, held, tolerance=tolerance, most_passes=_BEFORE_TURNING)
-            n_passes += there.n_passes
-            slack = 0.0 if found.converged else tolerance
-            if there.converged and there.normal.chi_squared < found.normal.chi_squared + slack:
-                found = there
+    ellipses, passes_left = Ellipses(branch.axes), most_passes
+    found = solve_ellipses(of_z, start, edges, ellipses, tolerance=tolerance, most_passes=min(most_passes, _BEFORE_TURNING), linear=linear)
+    n_passes = found.n_passes
+    for by_moments in (False, True):
+        passes_left = most_passes - n_passes
+        if found.converged or passes_left < 2:
+            break
+        z = np.clip(found.p, *edges)
+        if by_moments:
+            there = solve_ellipses(of_z, z, edges, ellipses, tolerance=tolerance, most_passes=min(passes_left, _BEFORE_TURNING))
+        else:
+            there = solve(of_z, z, edges, tolerance=tolerance, most_passes=passes_left)
+        n_passes += there.n_passes
+        at_edge = any(there.p[i] <= edges[0, i] or there.p[i] >= edges[1, i] for axes in branch.axes for i in axes[:2])
+        # At an edge axes and angle may have no slope: only moments tell whether that is a minimum.
+        found = replace(there, converged=there.converged and (by_moments or not at_edge))
+    if not found.converged and "below" in found.stop_reason:
+        found = replace(found, converged=True)
     return replace(found, n_passes=n_passes)
 
 
@@ -221,7 +252,7 @@ def with_limits(result: FitResult, passes: Passes, limits: np.ndarray | None = N
             degenerate = "; ".join([*([degenerate] if degenerate else []), f"{name} means nothing for a source that is not resolved"])
             continue
         profile = _Profile(counted, result, i, limits, branch)
-        if not at_zero and profile.rise(0.0) > DELTA_95 * unit:
+        if not at_zero and profile.rise(0.0) > (DELTA_95 if profile.component is None else DELTA_ELLIPSE) * unit:
             continue
         upper[name] = profile.crossing(DELTA_95 * unit, +1)
         error = profile.crossing(DELTA_68 * unit, +1) - value
@@ -276,11 +307,12 @@ class _Profile:
 
     def __init__(self, passes: Passes, result: FitResult, index: int, limits: np.ndarray | None, branch: Branch) -> None:
         self.index, self.branch, self.is_even = index, branch, bool(branch.any[index])
+        self.component = next((i for i, axes in enumerate(branch.axes) if axes[0] == index), None)
         self.passes = branch.passes(passes)
         self.lowest = result.chi_squared
         self.best = branch.inward(np.asarray(result.parameters, np.float64))
         self.others = np.arange(self.best.size) != index
-        bounds = branch.bounds(limits)
+        self.edges = bounds = branch.bounds(limits)
         self.room = np.array([-np.inf, np.inf]) if bounds is None else bounds[:, index]
         self.bounds = None if bounds is None else bounds[:, self.others]
         self.known: dict[float, tuple[float, NormalEquations, np.ndarray]] = {}
@@ -296,8 +328,13 @@ class _Profile:
             near = min(self.known, key=lambda one: abs(one - z), default=None)
             start = (self.known[near][2] if near is not None else self.best).copy()
             start[self.index] = z
-            if self.others.any():
-                found = solve(self._held(z), start[self.others], self.bounds, tolerance=0.03, most_passes=20)
+            if self.component is not None:
+                assert self.edges is not None
+                ellipses = Ellipses(self.branch.axes, (self.component, z))
+                fitted = solve_ellipses(self.passes, start, self.edges, ellipses, tolerance=0.03, most_passes=_FOR_A_VALUE)
+                start, chi_squared, normal = fitted.p, fitted.normal.chi_squared, fitted.normal
+            elif self.others.any():
+                found = solve(self._held(z), start[self.others], self.bounds, tolerance=0.03, most_passes=_FOR_A_VALUE)
                 start[self.others] = found.p
                 chi_squared, normal = found.normal.chi_squared, found.normal
             else:

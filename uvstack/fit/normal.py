@@ -82,8 +82,9 @@ def _of_block(block: _Block, model: Model, p: np.ndarray) -> NormalEquations:
     gradient = np.zeros(hessian.shape[:3])
     kernels.normal_sums(*shared, hessian, gradient, totals)
     hessian += np.triu(hessian, 1).swapaxes(2, 3)
-    return NormalEquations(float(totals[0]), np.einsum("tca,tcap->p", gradient, jacobian),
-                           np.einsum("tcap,tcab,tcbq->pq", jacobian, hessian, jacobian, optimize=True), int(totals[1]))
+    # Products of flat matrices: finding the order of an einsum takes longer than a pass over binned data.
+    flat, right = jacobian.reshape(-1, model.n_parameters), (hessian @ jacobian).reshape(-1, model.n_parameters)
+    return NormalEquations(float(totals[0]), gradient.reshape(-1) @ flat, flat.T @ right, int(totals[1]))
 
 
 def model_visibilities(data: FitData, model: Model, p: np.ndarray, with_gains: bool = True) -> np.ndarray:

@@ -10,17 +10,18 @@ from astropy import units as u
 
 from uvstack.errors import FitError
 from uvstack.fit.result import FitResult
-from uvstack.fit.variables import unit_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_WORDS = {"position_angle": "PA", "fwhm": "FWHM"}
+_WORDS = {"position_angle": "PA", "fwhm": "FWHM", "ra": "RA", "dec": "Dec"}
+#: Parameters that are written out, and of which the correlations are.
+_MOST_LINES, _MOST_NUMBERS = 12, 10
 
 
 def fit_figure(result: FitResult) -> Figure:
-    """Figure of the real part with the model, the residuals below it, and the correlations of the parameters.
+    """Figure of the real part with the model, the residuals below it, the parameters and their correlations.
 
     Raises
     ------
@@ -31,17 +32,40 @@ def fit_figure(result: FitResult) -> Figure:
 
     if result.profile is None:
         raise FitError("this result has no uv profile: only those of uvstack.fit, from measurement sets, can be plotted")
-    figure = Figure(figsize=(9.5, 5.5), layout="constrained")
-    grid = figure.add_gridspec(2, 2, height_ratios=(3, 1.3), width_ratios=(3, 1.25))
-    upper = figure.add_subplot(grid[0, 0])
-    lower = figure.add_subplot(grid[1, 0], sharex=upper)
+    figure = Figure(figsize=(10.5, 5.5), layout="constrained")
+    several = len(result.names) > 1
+    # Many parameters want more room than the residuals.
+    share = min(1.3 + 0.25 * max(len(result.names) - 4, 0), 3.0)
+    outer = figure.add_gridspec(1, 2, width_ratios=(3, 1.6 if several else 1.0))
+    left, right = outer[0].subgridspec(2, 1, height_ratios=(3, 1.3)), outer[1].subgridspec(2 if several else 1, 1,
+                                                                                          height_ratios=(3, share) if several else None)
+    upper = figure.add_subplot(left[0])
+    lower = figure.add_subplot(left[1], sharex=upper)
     draw_profile(upper, lower, result)
-    draw_correlation(figure.add_subplot(grid[0, 1]), result)
-    words = figure.add_subplot(grid[1, 1])
-    words.axis("off")
-    words.text(0, 0.95, f"reduced χ² {result.reduced_chi_squared:.4g}\n{result.n_visibilities} visibilities\n"
-               f"{result.method}, {result.n_passes} passes", va="top", fontsize="small", transform=words.transAxes)
+    if several:
+        draw_correlation(figure.add_subplot(right[0]), result)
+    draw_numbers(figure.add_subplot(right[-1]), result)
     return figure
+
+
+def draw_numbers(axes: Axes, result: FitResult) -> None:
+    """Write the parameters with their errors, and how good the fit is."""
+    from uvstack.fit.report import parameter_rows
+
+    axes.axis("off")
+    lines = [f"{_named(name)}  {text} {unit}".rstrip() for name, text, unit in parameter_rows(result)[:_MOST_LINES]]
+    more = len(result.names) - len(lines)
+    lines += [f"… and {more} more"] if more else []
+    lines += [f"reduced χ²  {result.reduced_chi_squared:.3f}", f"{result.n_visibilities} visibilities"]
+    lines += [] if result.converged else ["not converged"]
+    axes.text(0.0, 1.0, "\n".join(lines), va="top", fontsize="small" if len(lines) <= 8 else "x-small", transform=axes.transAxes)
+
+
+def _named(name: str) -> str:
+    """A parameter's name as people write it, with the number of its component: "FWHM 2"."""
+    word, _, number = name.rpartition("_")
+    word, number = (word, f" {number}") if number.isdigit() else (name, "")
+    return _WORDS.get(word, word) + number
 
 
 def flux_unit(flux: float) -> tuple[str, float]:
@@ -79,30 +103,44 @@ def draw_correlation(axes: Axes, result: FitResult) -> None:
     matrix = np.where(np.isfinite(result.correlation), result.correlation, 0.0)
     n = len(matrix)
     axes.imshow(matrix, vmin=-1, vmax=1, cmap="RdBu_r")
-    names = [_WORDS.get(name, name) for name in result.names]
+    names = [_named(name) for name in result.names]
     axes.set_xticks(range(n), names, rotation=60, ha="right", rotation_mode="anchor", fontsize="small")
     axes.set_yticks(range(n), names, fontsize="small")
-    if n <= 6:
+    digits = 2 if n <= 6 else 1
+    if n <= _MOST_NUMBERS:
         for i in range(n):
             for j in range(n):
-                axes.text(j, i, f"{matrix[i, j]:.2f}", ha="center", va="center", fontsize="x-small",
+                axes.text(j, i, f"{round(matrix[i, j], digits) + 0.0:.{digits}f}", ha="center", va="center",
+                          fontsize="x-small" if n <= 6 else 6,
                           color="w" if abs(matrix[i, j]) > 0.6 else "k")
     axes.set_title("correlation", fontsize="medium")
 
 
 def spectrum_figure(results: Sequence[FitResult]) -> Figure:
-    """Figure of the parameters of fits by channel against frequency."""
+    """Figure of the parameters of fits by channel against frequency; 95 % limits are arrows."""
     from matplotlib.figure import Figure
 
     names = results[0].names
     figure = Figure(figsize=(7, 1.2 + 1.8 * len(names)), layout="constrained")
-    frequency = np.array([result.frequency for result in results]) / 1e9
+    frequency = np.array([result.frequency if result.band is None else np.mean(result.band) for result in results]) / 1e9
+    half = np.array([0.0 if result.band is None else np.ptp(result.band) / 2 for result in results]) / 1e9
     for i, axes in enumerate(np.atleast_1d(figure.subplots(len(names), 1, sharex=True))):
         values, errors = (np.array([row[i] for row in rows]) for rows in ([r.parameters for r in results], [r.errors for r in results]))
-        unit, size = unit_of(names[i]), 1.0
+        limits = np.array([result.upper_limits.get(names[i], np.nan) for result in results])
+        unit, size = results[0].units[i], 1.0
         if unit == "Jy":
             unit, size = flux_unit(float(np.nanmax(np.abs(values))))
-        axes.errorbar(frequency, values / size, np.where(np.isfinite(errors), errors, 0.0) / size, fmt="o", ms=4, color="C0", lw=1)
-        axes.set_ylabel(_WORDS.get(names[i], names[i]) + (f" ({unit})" if unit else ""))
+        found = np.isnan(limits) & (np.array([names[i] not in result.upper_limits for result in results]))
+        shown = np.where(np.isfinite(errors), errors, 0.0)
+        for known, colour in ((True, "C0"), (False, "0.7")):  # grey: not determined
+            these = found & (np.isfinite(errors) == known)
+            axes.errorbar(frequency[these], values[these] / size, shown[these] / size, half[these], fmt="o", ms=4, color=colour, lw=1)
+        below = np.isfinite(limits)
+        if below.any():
+            axes.errorbar(frequency[below], limits[below] / size, None, half[below], fmt="none", color="C0", lw=1)
+            for x, y in zip(frequency[below], limits[below] / size, strict=True):
+                axes.annotate("", (x, 0.75 * y), (x, y), arrowprops={"arrowstyle": "->", "color": "C0"})
+            axes.set_ylim(0.0, 1.1 * max(limits[below].max(), (values + shown)[found].max(initial=0.0)) / size)
+        axes.set_ylabel(_named(names[i]) + (f" ({unit})" if unit else ""))
     axes.set_xlabel("frequency (GHz)")
     return figure

@@ -16,13 +16,15 @@ from typing import Any
 import numpy as np
 from astropy.coordinates import SkyCoord
 
-from uvstack.errors import CoordinateError, FitError, MeasurementSetError, SelectionError
+from uvstack.errors import CoordinateError, FitError, MeasurementSetError, OutputError, SelectionError
 from uvstack.records import Selection, Structure
 from uvstack.sky.coordinates import FRAME_NAMES, angle_from_text, parse_frame, to_frame
 from uvstack.sky.primary_beam import PrimaryBeam
 
 #: What can be written to a column, and its default.
 COLUMNS = {"model": "MODEL_DATA", "residual": "RESIDUAL_DATA", "calibrated": "CALIBRATED_DATA"}
+#: How far from the data nu0 may be: a power law over more means nothing.
+_FAR = 10.0
 METHODS = ("auto", "exact", "binned")
 #: Frames that differ by less than any fit can see.
 _ALIKE = ({"J2000", "FK5", "ICRS"}, {"B1950", "FK4", "B1950_VLA"})
@@ -68,7 +70,7 @@ class Request:
     seed: int | None = None
     write: str | None = None
     into: str | None = None
-    overwrite: bool = False
+    overwrite_column: bool = False
     method: str = "auto"
     tolerance: float = 1e-3
     most_passes: int = 100
@@ -112,6 +114,13 @@ class Request:
     def target(self) -> str:
         """Column that is written."""
         return self.into or COLUMNS[self.write or "model"]
+
+    def check_target(self, structure: Structure, read: Sequence[str | None]) -> None:
+        """Raise OutputError where a column that exists would be replaced and that was not asked for."""
+        if self.target in structure.columns and not self.overwrite_column:
+            what = "is what is fitted" if self.target in read else "holds what was observed" if self.target == "DATA" else "exists"
+            raise OutputError(f"{structure.path}: column {self.target} {what}; choose another (--into), or replace it with "
+                              "--overwrite-column (overwrite_column=True)")
 
     def fixed_column(self, structures: Sequence[Structure]) -> str | None:
         """Column among what is fixed, or None: a name that no shape has."""
@@ -220,6 +229,11 @@ def antenna_numbers(structures: Sequence[Structure]) -> tuple[tuple[np.ndarray, 
     return tuple(numbers), tuple(name for name, _ in names)
 
 
+def shortened(names: Sequence[str], most: int = 30) -> str:
+    """Names with commas; of very many the first and the last."""
+    return ", ".join(names if len(names) <= most else [*names[: most - 5], "…", *names[-4:]])
+
+
 def gains_by_number(what: str, gains: Mapping[int | str, str] | None, names: Sequence[str]) -> dict[int, str] | None:
     """Gains by number of antenna from gains by name or number.
 
@@ -239,10 +253,16 @@ def gains_by_number(what: str, gains: Mapping[int | str, str] | None, names: Seq
         else:
             close = difflib.get_close_matches(str(key), names, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
-            known = f"{len(names)}, 0 ({names[0]}) to {len(names) - 1} ({names[-1]})"
-            raise FitError(f"{what}: there is no antenna {key}; there are {known}{hint}")
+            raise FitError(f"{what}: there is no antenna {key}{hint}; there are {len(names)}: {shortened(names)}, or their numbers from 0")
         out[number] = str(text)
     return out
+
+
+def check_nu0(nu0: float, low: float, high: float) -> None:
+    """Raise FitError where a reference frequency is far from the data (Hz): it is in the wrong unit."""
+    if not low / _FAR <= nu0 <= high * _FAR:
+        raise FitError(f"nu0 is {nu0:g} Hz and the data are from {low / 1e9:.6g} to {high / 1e9:.6g} GHz; wanted a frequency near them: "
+                       f"--nu0 {low / 1e9:.3g}GHz, or a number in Hz")
 
 
 def command_line() -> str:

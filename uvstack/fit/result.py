@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from uvstack.fit.model import ARCSEC, FLUX, MAJOR, Model, numbers_at
+from uvstack.fit.variables import kinds_of, unit_of
 from uvstack.records import Provenance
 
 if TYPE_CHECKING:
     from uvstack.fit.inspection import UVProfile
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FitResult:
     """Result of a fit.
 
@@ -28,7 +29,8 @@ class FitResult:
     covariance : ndarray (par, par)
     chi_squared : float
     reduced_chi_squared : float
-        χ² over 2 n_visibilities − n_par: real and imaginary part are two measurements.
+        χ² over 2 n_visibilities − n_par: real and imaginary part are two measurements. With tapered weights over
+        `weighted_degrees_of_freedom`: what the errors use.
     n_visibilities : int
     errors_scaled : bool
         Whether errors were multiplied by the square root of the reduced χ².
@@ -53,6 +55,12 @@ class FitResult:
         Of the posterior, where a Bayesian fit was asked for.
     profile : UVProfile or None
         Data and model against uv distance; results of `uvstack.fit` have it.
+    stokes : str
+        What was fitted, "" where arrays were.
+    band : tuple of float or None
+        Lowest and highest frequency of the data, Hz, to the edges of their channels.
+    weighted_degrees_of_freedom : float or None
+        What the reduced χ² is taken over where weights are tapered or powers, and no inverse variances.
     provenance : Provenance or None
     """
 
@@ -73,12 +81,25 @@ class FitResult:
     bootstrap: np.ndarray | None = None
     samples: np.ndarray | None = None
     profile: UVProfile | None = None
+    stokes: str = ""
+    band: tuple[float, float] | None = None
+    weighted_degrees_of_freedom: float | None = None
     provenance: Provenance | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the parameters."""
         return self.model.names
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What each parameter is, "flux", "fwhm" …, as far as it stands by itself in the variables; else ""."""
+        return kinds_of(self.model)
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Unit of each parameter, "" where it has none or that cannot be told."""
+        return tuple(unit_of(kind) for kind in self.kinds)
 
     @property
     def degrees_of_freedom(self) -> int:
@@ -88,7 +109,8 @@ class FitResult:
     @property
     def reduced_chi_squared(self) -> float:
         """χ² over the degrees of freedom."""
-        return self.chi_squared / max(self.degrees_of_freedom, 1)
+        of_weights = self.weighted_degrees_of_freedom
+        return self.chi_squared / (max(self.degrees_of_freedom, 1) if of_weights is None else of_weights)
 
     @property
     def correlation(self) -> np.ndarray:
@@ -140,11 +162,17 @@ class FitResult:
 
         save_figure(fit_figure(self), path)
 
-    def to_json(self, path: str | Path) -> None:
-        """Write `summary` as JSON."""
-        from uvstack.fit.task import save_json
+    def save(self, path: str | Path) -> None:
+        """Write `summary` as JSON and, beside it where there is one, the uv profile as ECSV."""
+        from uvstack.fit.task import save_result
 
-        save_json(self, path)
+        save_result(self, path)
+
+    def __repr__(self) -> str:
+        from uvstack.fit.report import parameter_rows
+
+        found = ", ".join(f"{name} {text} {unit}".rstrip() for name, text, unit in parameter_rows(self))
+        return f"<FitResult: {found}; reduced χ² {self.reduced_chi_squared:.3f}{'' if self.converged else '; not converged'}>"
 
     def __str__(self) -> str:
         from uvstack.fit.report import print_summary

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.coordinates import SkyCoord
+from astropy.coordinates import Angle, SkyCoord
+from astropy.time import Time
 
 from uvstack._version import __version__
 from uvstack.chunks import cluster, map_chunks
@@ -27,7 +28,16 @@ from uvstack.fit.estimation import estimate, sum_normal
 from uvstack.fit.model import Model, make_model
 from uvstack.fit.normal import NormalEquations
 from uvstack.fit.preparation import FitJob, Piece, prepare, written
-from uvstack.fit.request import Request, antenna_numbers, command_line, directions_of, gains_by_number, paths_of, plain
+from uvstack.fit.request import (
+    Request,
+    antenna_numbers,
+    check_nu0,
+    command_line,
+    directions_of,
+    gains_by_number,
+    paths_of,
+    plain,
+)
 from uvstack.fit.result import FitResult
 from uvstack.fit.stokes import estimator, parse_stokes, wanted_correlations
 from uvstack.fit.survey import SAMPLE, Survey, survey_pieces
@@ -85,7 +95,7 @@ def fit(
     seed: int | None = None,
     write: str | None = None,
     into: str | None = None,
-    overwrite: bool = False,
+    overwrite_column: bool = False,
     method: str = "auto",
     tolerance: float = 1e-3,
     most_passes: int = 100,
@@ -167,8 +177,8 @@ def fit(
         the gains, as it is compared with the data; calibrated data are divided by the gains.
     into : str, optional
         The column; default MODEL_DATA, RESIDUAL_DATA or CALIBRATED_DATA. Made where it does not exist.
-    overwrite : bool
-        Whether `into` may exist.
+    overwrite_column : bool
+        Whether `into` may exist, and what it holds be lost; DATA and the column that is fitted are no exceptions.
     method : {"auto", "exact", "binned"}
         "binned" sums centred circular models in bins of uv distance; "auto" where that is as good as exact.
     tolerance : float
@@ -201,8 +211,9 @@ def fit(
     if made.depends_on_time or timewidth > 1:
         data.job = replace(data.job, reference_time=data.first_time())
     if write is not None:
-        for structure in data.job.structures:
-            check_column(structure, request.target, overwrite)
+        for structure, read in zip(data.job.structures, data.job.columns, strict=True):
+            request.check_target(structure, read)
+            check_column(structure, request.target, overwrite_column)
     with cluster(workers, scheduler) as client:
         data.client = client
         provenance = _provenance(data.job, options)
@@ -211,7 +222,7 @@ def fit(
         result = estimate(request, variables, made, data, data.survey())
     if write is not None:
         write_to_column(data.job, data.chunks, result, request, threads)
-    return replace(result, provenance=provenance)
+    return replace(result, provenance=provenance, stokes=data.job.stokes, band=_band(data.job))
 
 
 def _job(paths: list[str], request: Request) -> FitJob:
@@ -255,6 +266,8 @@ def _model(request: Request, job: FitJob) -> tuple[Variables, Model]:
         used = [(s, selection) for s, selection in zip(job.structures, job.selections, strict=True) if selection.data_description_ids]
         structure, selection = used[0]
         nu0 = float(structure.data_descriptions[min(selection.data_description_ids)].spw.frequency[0])
+    else:
+        check_nu0(nu0, *_band(job))
     names = antenna_numbers(job.structures)[1]
     made = make_model(models, texts, nu0, scale=request.scalefix, names=variables.names,
                       amplitude_gains=gains_by_number("amp_gains", request.amp_gains, names),
@@ -264,6 +277,27 @@ def _model(request: Request, job: FitJob) -> tuple[Variables, Model]:
     return variables, made
 
 
+def _band(job: FitJob) -> tuple[float, float]:
+    """Lowest and highest frequency of the selected windows, Hz, to the edges of their channels."""
+    windows = [structure.data_descriptions[d].spw for structure, selection in zip(job.structures, job.selections, strict=True)
+               for d in selection.data_description_ids]
+    return (min(float((w.frequency - np.abs(w.width) / 2).min()) for w in windows),
+            max(float((w.frequency + np.abs(w.width) / 2).max()) for w in windows))
+
+
+def _channel_band(job: FitJob, nominal: float) -> tuple[float, float]:
+    """Lowest and highest frequency of the (averaged) channels with a nominal frequency, Hz."""
+    low, high = [], []
+    for structure, selection in zip(job.structures, job.selections, strict=True):
+        for window in (structure.data_descriptions[d].spw for d in selection.data_description_ids):
+            for first in range(0, window.frequency.size, job.chanwidth):
+                nu, half = (a[first : first + job.chanwidth] for a in (window.frequency, np.abs(window.width) / 2))
+                if abs(nu.mean() - nominal) < 1e-6 * half[0]:
+                    low.append(float((nu - half).min()))
+                    high.append(float((nu + half).max()))
+    return (min(low), max(high)) if low else (nominal, nominal)
+
+
 def _fixed_model(request: Request, structures: Sequence[Structure], nu0: float) -> Model | None:
     """Fixed components, or None."""
     shapes, numbers = request.fixed_shapes(structures)
@@ -271,12 +305,25 @@ def _fixed_model(request: Request, structures: Sequence[Structure], nu0: float) 
 
 
 def _provenance(job: FitJob, options: dict[str, Any]) -> Provenance:
-    inputs = {"ms": [s.path for s in job.structures], "options": {k: plain(v) for k, v in options.items()},
-              "phase_centre_rad": list(job.reference), "reference_time_mjd_s": job.reference_time}
+    inputs: dict[str, Any] = {"ms": [s.path for s in job.structures], "options": {k: plain(v) for k, v in options.items()},
+              "phase_centre": _readable(job), "phase_centre_rad": list(job.reference)}
+    if job.reference_time:
+        inputs |= {"reference_time": Time(job.reference_time / 86400.0, format="mjd", scale="utc").isot + " UTC",
+                   "reference_time_mjd_s": job.reference_time}
     if job.primary_beam is not None:
         inputs["primary_beam"] = job.primary_beam.describe()
     return Provenance(__version__, command_line(), inputs, options.get("seed"),
                       datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+
+
+def _readable(job: FitJob) -> str:
+    """The phase centre as "J2000 10:00:00.0000 +30:00:00.000"."""
+    first = next(iter(job.directions))
+    frame = next(field.frame for field in job.structures[first[0]].fields if field.id == first[1])
+    longitude, latitude = (Angle(value, "rad") for value in job.reference)
+    hours = "deg" if frame.upper() == "GALACTIC" else "hourangle"
+    return (f"{frame} {longitude.wrap_at('360d').to_string(unit=hours, sep=':', precision=4, pad=True)} "
+            f"{latitude.to_string(unit='deg', sep=':', precision=3, pad=True, alwayssign=True)}")
 
 
 class _Data:
@@ -446,7 +493,8 @@ def _fit_channels(request: Request, variables: Variables, model: Model, data: _D
             for i, pieces in enumerate(one.kept):
                 of_channel.add(survey_pieces(pieces, 0, 0.0, False, i))
             if of_channel.n_visibilities:
-                results.append(estimate(request, variables, there, one, of_channel))
+                found = estimate(request, variables, there, one, of_channel)
+                results.append(replace(found, stokes=data.job.stokes, band=_channel_band(data.job, float(nominal))))
     return results
 
 
@@ -463,7 +511,7 @@ def write_to_column(job: FitJob, chunks: list[tuple[int, Any]], result: FitResul
     for i, structure in enumerate(job.structures):
         some = [chunk for chunk in chunks if chunk[0] == i]
         source = None if request.write == "model" else job.columns[i]
-        with column_writer(structure.path, request.target, job.columns[i][0], source, request.overwrite) as write:
+        with column_writer(structure.path, request.target, job.columns[i][0], source, request.overwrite_column) as write:
 
             def consume(_: int, found: list[tuple[np.ndarray, np.ndarray]], write: Callable = write) -> None:
                 for rows, values in found:
@@ -499,6 +547,14 @@ def save_json(result: FitResult | Sequence[FitResult], path: str | Path) -> None
     """Write the summary of a fit, or a list of them, as JSON."""
     found = result.summary() if isinstance(result, FitResult) else [one.summary() for one in result]
     write_text(path, json.dumps(found, indent=1, default=plain) + "\n")
+
+
+def save_result(result: FitResult, path: str | Path) -> None:
+    """Write the summary as JSON and, where there is one, the uv profile as ECSV beside it (same name, ending .ecsv)."""
+    save_json(result, path)
+    if result.profile is not None:
+        with written_whole(Path(path).with_suffix(".ecsv")) as partial:
+            result.profile.table().write(partial, format="ascii.ecsv")
 
 
 def check_report(folder: str | Path, overwrite: bool) -> None:

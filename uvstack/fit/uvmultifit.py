@@ -254,8 +254,8 @@ class uvmultifit(Keywords):
 
         if len(p) != len(self.p_ini):
             raise FitError(f"{len(p)} parameters; wanted {len(self.p_ini)}")
-        there = {"p_ini": list(p), "bounds": None, "most_passes": 1, "per_channel": False, "write": None, "into": None, "overwrite": False,
-                 "only_flux": False, "method": "exact"}
+        there = {"p_ini": list(p), "bounds": None, "most_passes": 1, "per_channel": False, "write": None, "into": None,
+                 "overwrite_column": False, "only_flux": False, "method": "exact"}
         found = fit(**(task_keywords(self) | there))
         assert isinstance(found, FitResult)
         return found.chi_squared
@@ -317,7 +317,7 @@ def task_keywords(given: Keywords) -> dict[str, Any]:
         "amp_gains": gains_of("amp_gains", given.amp_gains) or None, "phase_gains": gains_of("phase_gains", given.phase_gains) or None,
         "proper_motion": motion_of(given), "uvtaper": float(given.uvtaper) / _HWHM if given.uvtaper else None,
         "weight_power": _UNIFORM if given.uniform else given.wgt_power, "only_flux": bool(given.only_flux), "scale_errors": True,
-        "write": what, "into": into, "overwrite": what is not None,
+        "write": what, "into": into, "overwrite_column": what is not None,
         "most_passes": max(int(given.LMtune[3] if len(given.LMtune) > 3 else _ITERATIONS), 1) * max(len(given.p_ini), 1),
         "threads": max(int(given.NCPU), 1)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -90,9 +91,24 @@ def _described(one: Shape, circular: bool, offset: bool) -> list[tuple[str, str 
     return found + ([("sigma", None)] if one.has_extra else [])
 
 
-def unit_of(name: str) -> str:
-    """Unit of a parameter by its name, "" where there is none or it is not known."""
-    return _UNITS.get(name.rstrip("0123456789").rstrip("_"), "")
+def kinds_of(model: Model) -> tuple[str, ...]:
+    """What each parameter is, "flux", "ra" …, if it stands by itself, as "p[2]", wherever it stands, and always for the same; else ""."""
+    found: list[set[str]] = [set() for _ in range(model.n_parameters)]
+    for one, variables in zip(model.shapes, model.variables, strict=True):
+        words = [kind for kind, _ in _described(one, False, True)]
+        for k, (kind, part) in enumerate(zip(words, variables.parts, strict=True)):
+            plain = re.fullmatch(r"p\s*\[\s*\d+\s*\]", part.strip()) is not None
+            for i in variables.used_by(k):
+                found[i].add(kind if plain else "")
+    for expressions in model.all_expressions[len(model.variables) :]:
+        for i in expressions.used:
+            found[i].add("")
+    return tuple(next(iter(kinds)) if len(kinds) == 1 else "" for kinds in found)
+
+
+def unit_of(kind: str) -> str:
+    """Unit of a parameter of this kind, "" where there is none or it is not known."""
+    return _UNITS.get(kind, "")
 
 
 def with_proper_motion(var: Sequence[str], motion: Sequence[Sequence[float]]) -> tuple[str, ...]:

@@ -31,7 +31,8 @@ def describe(path: str | Path) -> dict[str, Any]:
     return {
         "path": structure.path, "telescope": structure.telescope, "n_rows": structure.n_rows,
         "antennas": {
-            "n": len(structure.antenna_names), "dish_diameters_m": sorted({round(float(d), 3) for d in structure.dish_diameters})},
+            "n": len(structure.antenna_names), "names": list(structure.antenna_names),
+            "dish_diameters_m": sorted({round(float(d), 3) for d in structure.dish_diameters})},
         "fields": [
             {"id": f.id, "name": f.name, "frame": f.frame, "longitude_deg": float(np.rad2deg(f.ra) % 360),
              "latitude_deg": float(np.rad2deg(f.dec)), "n_rows": counts["rows_per_field"].get(f.id, 0)} for f in structure.fields],
@@ -106,6 +107,7 @@ def format_description(found: dict[str, Any]) -> str:
     lines = [
         f"{found['path']}: {found['telescope']}, {found['n_rows']} rows, {found['antennas']['n']} antennas of "
         f"{', '.join(f'{d:g}' for d in found['antennas']['dish_diameters_m'])} m",
+        f"antennas     {' '.join(found['antennas']['names'])}",
         f"time         {when(found['first_time_mjd_s'])} to {when(found['last_time_mjd_s'])} UTC",
         f"columns      {', '.join(found['data_columns'])}; weights from {found['weights_from']}",
         f"flagged      {100 * found['flagged_fraction']:.1f} %, {found['autocorrelations']} autocorrelations",
