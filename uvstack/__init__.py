@@ -21,10 +21,16 @@ from uvstack._version import __version__
 if TYPE_CHECKING:
     from uvstack.fit.result import FitResult
     from uvstack.fit.task import fit
+    from uvstack.image.subtract_result import SubtractResult
+    from uvstack.image.subtract_task import subtract
+    from uvstack.stack.image_result import ImageStackResult
+    from uvstack.stack.image_task import image_stack
     from uvstack.stack.result import StackResult
     from uvstack.stack.task import stack
 
-__all__ = ["FitResult", "StackResult", "__version__", "fit", "stack"]
+__all__ = [
+    "FitResult", "ImageStackResult", "StackResult", "SubtractResult", "__version__",
+    "fit", "image_stack", "stack", "subtract"]
 
 
 class _Package(_types.ModuleType):
@@ -64,11 +70,39 @@ class _Package(_types.ModuleType):
         return FitResult
 
     @property
+    def image_stack(self):
+        """The function `uvstack.stack.image_task.image_stack`."""
+        from uvstack.stack.image_task import image_stack
+
+        return image_stack
+
+    @property
+    def ImageStackResult(self):
+        """The class `uvstack.stack.image_result.ImageStackResult`."""
+        from uvstack.stack.image_result import ImageStackResult
+
+        return ImageStackResult
+
+    @property
     def StackResult(self):
         """The class `uvstack.stack.result.StackResult`."""
         from uvstack.stack.result import StackResult
 
         return StackResult
+
+    @property
+    def subtract(self):
+        """The function `uvstack.image.subtract_task.subtract`."""
+        from uvstack.image.subtract_task import subtract
+
+        return subtract
+
+    @property
+    def SubtractResult(self):
+        """The class `uvstack.image.subtract_result.SubtractResult`."""
+        from uvstack.image.subtract_result import SubtractResult
+
+        return SubtractResult
 
 
 _sys.modules[__name__].__class__ = _Package

@@ -60,7 +60,8 @@ class Quantity(click.ParamType):
 class Commands(click.Group):
     """A group whose commands are imported when they are called, in the order in which one uses them."""
 
-    _modules = {"info": "info", "stack": "stack", "fit": "fit", "simulate": "simulate", "demo": "demo"}
+    _modules = {"info": "info", "stack": "stack", "image-stack": "image_stack",
+                "fit": "fit", "subtract": "subtract", "simulate": "simulate", "demo": "demo"}
 
     def list_commands(self, ctx):
         """Names of the commands."""
@@ -144,8 +145,11 @@ def _show_warning(message, category, filename, lineno, file=None, line=None) -> 
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error while it is a terminal; yields a function of (done, in all)."""
+    """A bar on standard error while it is a terminal; yields a function of (done, in all). Elsewhere nothing, not even a line's end."""
+    if not console.is_terminal:
+        yield lambda done, total: None
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -15,6 +15,7 @@ import numpy as np
 
 from uvstack.errors import ColumnError, MeasurementSetError
 from uvstack.io.casa import open_table
+from uvstack.io.unfinished_column import read_mark
 from uvstack.records import DataDescription, Field, Partition, RowBlock, Selection, SpectralWindow, Structure
 
 #: Rows of the scalar columns that are looked at together when rows are counted.
@@ -138,13 +139,20 @@ def _sample(start: int, stop: int) -> range:
     return range(start, stop, max((stop - start) // 50, 1))
 
 
-def parse_column(expression: str, structure: Structure) -> tuple[str, str | None]:
+def parse_column(expression: str, structure: Structure, unfinished: bool = False) -> tuple[str, str | None]:
     """Names of a column, and of the column to subtract, from "DATA" or "DATA-MODEL_DATA".
+
+    Parameters
+    ----------
+    expression : str
+    structure : Structure
+    unfinished : bool
+        Take a column that a run which was stopped left half-written: for the run that goes on with it.
 
     Raises
     ------
     ColumnError
-        If a column does not exist or holds no visibilities; the message lists those that do.
+        If a column does not exist, holds no visibilities (the message lists those that do) or is half-written.
     """
     match = re.fullmatch(r"\s*(\w+)\s*(?:-\s*(\w+)\s*)?", expression)
     if match is None:
@@ -163,6 +171,9 @@ def parse_column(expression: str, structure: Structure) -> tuple[str, str | None
         if name not in available:
             state = "holds no visibilities" if name in structure.columns else "does not exist"
             raise ColumnError(f"{structure.path}: column {name} {state}; there are: {', '.join(available) or 'none'}")
+        if not unfinished and read_mark(structure.path, name) is not None:
+            raise ColumnError(f"{structure.path}: column {name} is unfinished, since `uvstack subtract` was stopped while writing it; run "
+                              "that again to finish it")
     return names[0], (names[1] if len(names) > 1 else None)
 
 

@@ -1,0 +1,91 @@
+"""`uvstack image-stack`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from uvstack.cli.main import Quantity
+from uvstack.cli.stack import _mapping
+
+
+@click.command(name="image-stack")
+@click.argument("image", type=click.Path(path_type=Path))
+@click.argument("positions")
+@click.option("--method", default="mean", help="mean, median or clipped-mean.")
+@click.option("--weights", default="equal", help="equal, list, primary-beam, local-noise, or a product: list*primary-beam.")
+@click.option("--stamp", default=64, help="Pixels across a stamp.")
+@click.option("--alignment", default="subpixel", help="subpixel, or nearest: the nearest pixel, which smears.")
+@click.option("--clip", default=3.0, help="Standard deviations at which clipped-mean clips.")
+@click.option("--psf", type=click.Path(path_type=Path), help="FITS image of the dirty beam; else the Gaussian of the header.")
+@click.option("--filter", "low_filter", help="Take out low spatial frequencies: 5km, 20klambda, or the central 3pixels of the transform.")
+@click.option("--primary-beam", default="constant", help="Preset, text or file as in `uvstack stack`, around the reference direction.")
+@click.option("--pointings", help="List of the pointing centres of a mosaic.")
+@click.option("--pb-image", type=click.Path(path_type=Path), help="FITS image of the primary beam's response, instead.")
+@click.option("--pb-cutoff", default=0.1, help="Response below which a position is left out.")
+@click.option("--image-kind", type=click.Choice(["corrected", "flat"]), default="corrected",
+              help="Corrected for the primary beam, or of flat noise: then stamps are divided by the response.")
+@click.option("--noise-image", type=click.Path(path_type=Path), help="FITS image for local-noise; default the image itself.")
+@click.option("--noise-kind", type=click.Choice(["corrected", "flat", "rms-corrected", "rms-flat"]),
+              help="Of that image: corrected or flat; rms-: a map of the noise itself. Default as --image-kind.")
+@click.option("--random", default=0, help="Stack this many lists of random positions too, for the noise.")
+@click.option("--bootstrap", default=0, help="Resample the positions this often: an error with the variance of the sources.")
+@click.option("--seed", type=int, help="Seed of both.")
+@click.option("--fit", "shape", help="Fit the psf convolved with a point, circular or elliptical Gaussian: flux and size.")
+@click.option("--fit-radius", type=float, help="Pixels of the circle that is fitted; default the whole stamp.")
+@click.option("--beam", type=Quantity("rad", "3.2arcsec,1.6arcsec,30deg", several=True), help="Where the header has none.")
+@click.option("--channel", type=int, help="Of a cube, from 0.")
+@click.option("--frequency", type=Quantity("Hz", "1.4GHz"), help="Where the header has none.")
+@click.option("--frame", help="Frame of the list where it does not say: J2000, ICRS, B1950, GALACTIC …")
+@click.option("--unit", type=click.Choice(["auto", "deg", "rad"]), default="auto", help="Unit of plain numbers in the list.")
+@click.option("--columns", help="Columns of the list by name: ra=RA_X,dec=DEC_X,weight=W.")
+@click.option("--out", type=click.Path(path_type=Path), help="FITS file of the stack.")
+@click.option("--report", type=click.Path(path_type=Path),
+              help="Folder for JSON, FITS, pictures and a page; default named after --out, or after the list.")
+@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@click.option("--threads", type=int, help="Default all processors.")
+def command(image, positions, columns, shape, fit_radius, out, report, overwrite, **options) -> None:
+    """Stack stamps of IMAGE, a FITS image in Jy/beam, at the positions of a list.
+
+    Prints the flux of the average source with its errors, and writes the stack (--out) and a report.
+    """
+    names = _mapping(columns)
+    import uvstack
+    from uvstack.stack.image_report import print_summary
+    from uvstack.stack.image_task import write_image_report
+    from uvstack.stack.task import check_report
+
+    folder = report or (out.with_name(f"{out.stem}-report") if out is not None else Path(f"{Path(positions).stem}-image-stack-report"))
+    check_report(folder, overwrite)
+    if shape is not None:
+        from uvstack.fit.psf_fit import check_shape
+
+        check_shape(shape)  # an unknown one is told before the work
+    result = uvstack.image_stack(image, positions, out=out, columns=names, overwrite=overwrite,
+                                 **{name: value for name, value in options.items() if value is not None})
+    click.echo(print_summary(result))
+    additions = [] if shape is None else [_fitted(result, shape, fit_radius, folder)]
+    page = write_image_report(result, folder, additions)
+    click.echo(f"report       {page}")
+
+
+def _fitted(result, shape: str, radius: float | None, folder: Path):
+    """Fit a shape to the stack, print flux and size, and write what belongs to the report."""
+    import json
+
+    from uvstack.errors import ImageError
+    from uvstack.fit.psf_fit import describe, fit_psf
+    from uvstack.io.output import write_text
+    from uvstack.stack.plot import flux_unit
+    from uvstack.stack.report import Addition
+
+    if result.psf is None:
+        raise ImageError("--fit wants the dirty beam: give --psf (a Gaussian of the header does only without --filter)")
+    fitted = fit_psf(result.stamp, result.psf, result.cell, shape=shape, radius=radius)
+    rows = describe(fitted, *flux_unit(fitted.flux))
+    click.echo(f"psf fit of a {shape} Gaussian" if shape != "point" else "psf fit of a point")
+    click.echo("\n".join(f"  {name:<12} {text}" for name, text in rows))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "psf_fit.json", json.dumps(fitted.summary(), indent=1) + "\n")
+    return Addition(f"Fit of a {shape} source convolved with the psf", rows)

@@ -1,0 +1,64 @@
+"""`uvstack subtract`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+from rich.markup import escape
+
+from uvstack.cli.main import console, progress_bar
+
+
+@click.command(name="subtract")
+@click.argument("ms")
+@click.option("--model", required=True,
+              help="FITS image or cube in Jy/pixel, catalogue of components (ECSV, CSV, FITS table), or a column such as MODEL_DATA.")
+@click.option("--model-tt1", help="Second Taylor term beside an image.")
+@click.option("--nu0", type=float, help="Reference frequency of Taylor terms or of a catalogue in GHz; default what the file says.")
+@click.option("--into", help="Column to write; default RESIDUAL_DATA, or MODEL_DATA with --predict-only.")
+@click.option("--column", default="DATA", help="Data column, or a difference such as DATA-MODEL_DATA.")
+@click.option("--primary-beam", help="The model is the sky, seen through this beam: preset, text or file as in `uvstack stack`. "
+              "Default: the model is apparent.")
+@click.option("--field", help="Fields as in CASA: 0,3~5,NGC*.")
+@click.option("--spw", help="Spectral windows as in CASA: 0,2~3.")
+@click.option("--timerange", help="Times as in CASA: 2011/05/28/03:00:00~04:00:00.")
+@click.option("--predict-only", is_flag=True, help="Write the model itself.")
+@click.option("--in-place", is_flag=True, help="Change the data column itself; wants --backup.")
+@click.option("--backup", help="Column that keeps the data as they were: DATA_BACKUP.")
+@click.option("--overwrite", is_flag=True, help="Replace a column, and a report, that exist.")
+@click.option("--report", type=click.Path(path_type=Path), help="Folder for JSON, uv profile and picture; default named after MS.")
+@click.option("--no-report", is_flag=True, help="Print the result alone.")
+@click.option("--workers", type=int, help="Local processes instead of threads.")
+@click.option("--scheduler", help="Address of a dask scheduler.")
+@click.option("--threads", type=int, help="Local threads; default all processors.")
+def command(ms, report, no_report, nu0, overwrite, **options) -> None:
+    """Subtract a model of the sky from the visibilities of MS.
+
+    Writes the rest to a column of its own (--into), or the model to MODEL_DATA (--predict-only). A run that is killed leaves
+    a column that is marked as unfinished; the same command goes on with it.
+    """
+    if no_report and report is not None:
+        raise click.UsageError("--no-report and --report contradict each other: give one")
+    import uvstack
+    from uvstack.image.subtract_result import print_summary
+    from uvstack.image.subtract_task import check_report, unfinished, write_report
+
+    folder = report or Path(f"{Path(str(ms).rstrip('/')).stem}-subtract-report")
+    if not no_report:
+        check_report(folder, overwrite)
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        with progress_bar("predicting" if options["predict_only"] else "subtracting") as progress:
+            result = uvstack.subtract(ms, nu0=None if nu0 is None else nu0 * 1e9, overwrite=overwrite, progress=progress, **given)
+    except KeyboardInterrupt:
+        default = "MODEL_DATA" if options["predict_only"] else "RESIDUAL_DATA"
+        left = unfinished(ms, options["column"] if options["in_place"] else options["into"] or default)
+        if left is None:
+            raise
+        console.print("[red]interrupted[/]:", escape(left))
+        sys.exit(130)
+    click.echo(print_summary(result))
+    if not no_report:
+        click.echo(f"report       {write_report(result, folder).parent}")

@@ -1,0 +1,219 @@
+"""Joint images of many pointings: primary-beam weighted sums, as a linear mosaic before deconvolution.
+
+Pointing p gives the dirty image D_p = Σ w Re(V exp(…)), which holds W_p A_p I convolved with its PSF (A_p its primary beam,
+W_p = Σ w). All pointings are imaged onto one common grid and summed with the weights of least squares (Cornwell 1988;
+Sault, Staveley-Smith & Brouw 1996):
+
+    weight     M = Σ_p A_p² W_p
+    corrected  I = Σ_p A_p D_p / M                     Jy/beam, true fluxes, noise rising outwards as 1/√M
+    response   P = √(M / max M)                        the primary beam of the mosaic, 1 where it is most sensitive
+    flat noise F = P I = Σ_p A_p D_p / √(M max M)      fluxes times P, the noise that of the best pixel everywhere
+
+For one pointing P = A, F = D/W and I = F/A. The noise of F is uniform to the extent that the noise for each imaging weight is
+the same for all pointings: exactly for natural weights, and for any weighting where the pointings were observed alike.
+CLEAN works on F; a model found there is P times the sky (`Mosaic.sky`), and a pointing sees A_p of that (`BeamPatch.seen`).
+Σ_p A_p D_p and `seen` with `to_visibilities` are transposes of each other.
+
+A beam is taken once for all channels given to `beam_patch`, as their weighted mean: right for fluxes at the first order of the
+bandwidth; give a patch to each spectral window or group of channels where the band is wide. A pointing is imaged only where
+A_p exceeds a level: cost and memory are those of its patch, not of the mosaic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from uvstack.errors import ImageError
+from uvstack.image.grid import Grid
+from uvstack.sky.coordinates import rotation_between
+from uvstack.sky.primary_beam import PrimaryBeam
+
+#: The mean of a beam over many channels is taken over as many groups of them.
+_MOST_FREQUENCIES = 5
+#: Where a beam is lower it is not looked at.
+LEVEL = 1e-3
+#: Points of the net on a side that the extent of a beam is found on.
+_NET = 128
+_PIXELS_AT_ONCE = 1_000_000
+
+
+@dataclass(frozen=True)
+class BeamPatch:
+    """The part of a grid that one pointing sees, and how it sees it.
+
+    Attributes
+    ----------
+    grid : Grid
+        Of the part; image with it.
+    rows, columns : slice
+        Where the part lies in the whole.
+    power : ndarray (m, l)
+        A of its pixels, 0 below the level.
+    """
+
+    grid: Grid
+    rows: slice
+    columns: slice
+    power: np.ndarray
+
+    def seen(self, sky: np.ndarray) -> np.ndarray:
+        """A times the part of a sky (…, m, l) of the whole grid."""
+        return sky[..., self.rows, self.columns] * self.power
+
+
+def beam_patch(grid: Grid, primary_beam: PrimaryBeam | None, pointing: tuple[float, float], frequency: np.ndarray,
+               weight: np.ndarray | None = None, level: float = LEVEL) -> BeamPatch | None:
+    """What of a grid one pointing sees; None where that is nothing.
+
+    Parameters
+    ----------
+    grid : Grid
+        Of the mosaic.
+    primary_beam : PrimaryBeam or None
+        None sees all alike.
+    pointing : (float, float)
+        J2000, rad.
+    frequency : ndarray (chan,)
+        Hz.
+    weight : ndarray (chan,), optional
+        Sum of weights of each channel; default all alike.
+    level : float
+        Where A is lower it counts as 0.
+    """
+    whole = slice(0, grid.shape[0]), slice(0, grid.shape[1])
+    if primary_beam is None:
+        return BeamPatch(grid, *whole, np.ones(grid.shape))
+    looked_through = _Beam(primary_beam, (float(pointing[0]), float(pointing[1])), *_nodes(np.asarray(frequency, np.float64), weight))
+    # Where to look is found on a net first: a mosaic may be a hundred times its patches.
+    centre = [np.nan_to_num(x) for x in grid.pixel_of(*pointing)]
+    net = [_net(n, x) for n, x in zip(grid.shape, centre, strict=True)]
+    inside = np.asarray(looked_through.power(grid, net[0], net[1]) >= level)
+    if not inside.any():
+        return None
+    rows, columns = (_reach(points, np.asarray(inside.any(axis=axis))) for points, axis in zip(net, (1, 0), strict=True))
+    power = looked_through.power(grid, np.arange(rows.start, rows.stop), np.arange(columns.start, columns.stop))
+    power[~(power >= level)] = 0.0
+    return BeamPatch(grid.part(rows, columns), rows, columns, power)
+
+
+class Mosaic:
+    """Sums over pointings, and the images they make.
+
+    Attributes
+    ----------
+    grid : Grid
+    weighted : ndarray (term, m, l)
+        Σ A D.
+    weight : ndarray (m, l)
+        M = Σ A² W.
+    """
+
+    def __init__(self, grid: Grid, n_terms: int = 1) -> None:
+        self.grid = grid
+        self.weighted = np.zeros((n_terms, *grid.shape))
+        self.weight = np.zeros(grid.shape)
+
+    def add(self, patch: BeamPatch, dirty: np.ndarray, weight: float) -> None:
+        """Add dirty images of one pointing (or of a chunk or band of it) on patch.grid.
+
+        dirty (term, m, l) or (m, l) is as from `to_image`, unnormalised; weight is its Σ w, 0 for a later image of the same
+        weights (a residual).
+        """
+        dirty = np.asarray(dirty)
+        dirty = dirty[None] if dirty.ndim == 2 else dirty
+        if dirty.shape != (self.weighted.shape[0], *patch.grid.shape):
+            raise ImageError(f"an image of shape {dirty.shape} for a patch of {patch.grid.shape} and {self.weighted.shape[0]} Taylor "
+                             "terms; image on patch.grid")
+        self.weighted[:, patch.rows, patch.columns] += patch.power * dirty
+        self.weight[patch.rows, patch.columns] += patch.power**2 * weight
+
+    def response(self) -> np.ndarray:
+        """P = √(M / max M), (m, l): the primary beam of the mosaic.
+
+        Raises
+        ------
+        ImageError
+            No pointing with a weight sees the image.
+        """
+        top = self.weight.max()
+        if not top > 0:
+            raise ImageError("no pointing sees any pixel of the image; give another centre or a larger image")
+        return np.sqrt(self.weight / top)
+
+    def flat_noise(self, weighted: np.ndarray | None = None) -> np.ndarray:
+        """F, (term, m, l) Jy/beam, 0 where nothing is seen; of other sums Σ A D of the same weights if they are given."""
+        weighted = self.weighted if weighted is None else weighted
+        return _ratio(weighted, self.response() * self.weight.max())
+
+    def corrected(self, level: float = 0.2) -> np.ndarray:
+        """I, (term, m, l) Jy/beam, NaN where P is below the level."""
+        response = self.response()
+        return np.where(response >= max(level, 1e-12), _ratio(self.flat_noise(), response), np.nan)
+
+    def sky(self, model: np.ndarray, level: float = 0.0) -> np.ndarray:
+        """The sky of a model (…, m, l) found in F: model / P, 0 where P is below the level."""
+        response = self.response()
+        return np.where(response >= level, _ratio(model, response), 0.0)
+
+
+def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a / b, 0 where b is 0."""
+    return np.divide(a, b, out=np.zeros(np.broadcast_shapes(a.shape, b.shape)), where=b > 0)
+
+
+def _nodes(frequency: np.ndarray, weight) -> tuple[np.ndarray, np.ndarray]:
+    """Frequencies and shares (sum 1) that stand for all channels: means over a few groups of them."""
+    weight = np.ones(frequency.size) if weight is None else np.asarray(weight, np.float64)
+    used = weight > 0
+    if not used.any():
+        raise ImageError("a primary beam for channels without weight; give those that hold data")
+    order = np.argsort(frequency[used], kind="stable")
+    frequency, weight = frequency[used][order], weight[used][order]
+    groups = np.array_split(np.arange(frequency.size), min(_MOST_FREQUENCIES, frequency.size))
+    shares = np.array([weight[g].sum() for g in groups])
+    nodes = np.array([np.average(frequency[g], weights=weight[g]) for g in groups])
+    return nodes, shares / shares.sum()
+
+
+class _Beam(NamedTuple):
+    """A primary beam that points somewhere, at some frequencies and their shares."""
+
+    model: PrimaryBeam
+    pointing: tuple[float, float]
+    frequency: np.ndarray
+    share: np.ndarray
+
+    def power(self, grid: Grid, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Mean of A over the frequencies at the pixels of these rows and columns, (rows, columns)."""
+        out = np.empty((rows.size, columns.size))
+        l, m = grid.l[columns], grid.m[rows]
+        step = max(1, _PIXELS_AT_ONCE // columns.size)
+        for begin in range(0, rows.size, step):
+            out[begin : begin + step] = self._of(grid, l, m[begin : begin + step])
+        return out
+
+    def _of(self, grid: Grid, l: np.ndarray, m: np.ndarray) -> np.ndarray:
+        east, north = (a.ravel() for a in np.meshgrid(l, m))
+        where = grid.geometry
+        if self.pointing != (where.ra, where.dec):
+            # Unit vectors turn as (u, v, w) do.
+            n = np.sqrt(1.0 - east**2 - north**2)
+            east, north, n = rotation_between(where.ra, where.dec, *self.pointing) @ np.stack([east, north, n])
+            east = np.where(n > 0, east, 2.0)  # beyond the horizon a beam answers 0
+        return (self.model(east, north, self.frequency) @ self.share).reshape(m.size, l.size)
+
+
+def _net(n: int, centre: float) -> np.ndarray:
+    """Pixels out of n: evenly spread, and denser towards the one where the antennas point, since a beam may be narrow."""
+    steps = np.geomspace(1.0, n, _NET // 2)
+    spread = np.concatenate([np.linspace(0, n - 1, min(n, _NET)), centre - steps, [centre], centre + steps])
+    return np.unique(np.clip(spread, 0, n - 1).round().astype(int))
+
+
+def _reach(net: np.ndarray, seen: np.ndarray) -> slice:
+    """From one point of the net before the first that is seen to one after the last."""
+    inside = np.flatnonzero(seen)
+    return slice(int(net[max(inside[0] - 1, 0)]), int(net[min(inside[-1] + 1, net.size - 1)]) + 1)

@@ -1,0 +1,117 @@
+"""Models of the sky from files: images and cubes in Jy/pixel, Taylor terms, catalogues of components."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import QTable
+
+from uvstack.errors import ComponentError, ImageError
+from uvstack.image.sky_model import ComponentSky, ImageSky, SkyModel
+from uvstack.io.catalogue import read_catalogue
+from uvstack.io.model_image import read_model_image
+from uvstack.sky.components import Components, components, components_from_table
+from uvstack.uv.predict import image_geometry
+
+_CATALOGUES = (".ecsv", ".csv")
+_IMAGES = (".fits", ".fit", ".fits.gz")
+
+
+def read_sky_model(path: str | Path, tt1: str | Path | None = None, nu0: float | None = None) -> SkyModel:
+    """Model in a file: an image or cube (FITS, Jy/pixel) or a catalogue (ECSV, CSV, FITS table).
+
+    Parameters
+    ----------
+    path : str or Path
+    tt1 : str or Path, optional
+        Second Taylor term, Jy/pixel, beside an image of one plane.
+    nu0 : float, optional
+        Hz: where the Taylor terms, or the spectra of a catalogue, are given; default what the file says.
+
+    Raises
+    ------
+    ImageError
+        An image is not in Jy/pixel, in another frame or projection, its terms do not fit together, or nothing says ν0.
+    ComponentError
+        A catalogue cannot be read, or a column of it is not known.
+    """
+    path = Path(path)
+    if nu0 is not None and not (np.isfinite(nu0) and nu0 > 0):
+        raise ImageError(f"nu0 is {nu0} Hz; wanted a positive frequency")
+    if not path.is_file():
+        raise ImageError(f"{path}: no such file; wanted an image, a catalogue or the name of a column")
+    if path.suffix.lower() in _CATALOGUES or (path.name.lower().endswith(_IMAGES) and not _has_image(path)):
+        if tt1 is not None:
+            raise ImageError(f"{path} is a catalogue; a second Taylor term belongs to an image")
+        return ComponentSky(_components(path, nu0))
+    if not path.name.lower().endswith(_IMAGES):
+        raise ImageError(f"{path}: is of no kind that is known; wanted a FITS image, or a catalogue as ECSV, CSV or FITS table")
+    return _image(path, tt1, nu0)
+
+
+def _has_image(path: Path) -> bool:
+    try:
+        with fits.open(path) as hdus:
+            return not any(isinstance(h, fits.BinTableHDU) for h in hdus) or any(h.is_image and h.header.get("NAXIS", 0) > 0 for h in hdus)
+    except OSError as error:
+        raise ImageError(f"{path}: not a FITS file: {error}") from error
+
+
+def _image(path: Path, tt1: str | Path | None, nu0: float | None) -> ImageSky:
+    planes, wcs, frequency = read_model_image(path)
+    geometry = image_geometry(wcs, planes.shape[1:])
+    if tt1 is None:
+        if nu0 is not None:
+            raise ImageError(f"{path}: nu0 belongs to Taylor terms or a catalogue; give the second term with --model-tt1, or leave nu0 out")
+        if frequency is not None and len(planes) > 1:
+            order = np.argsort(frequency)
+            planes, frequency = planes[order], frequency[order]
+        return ImageSky(planes, geometry, frequency)
+    second, second_wcs, _ = read_model_image(tt1)
+    if len(planes) > 1 or len(second) > 1:
+        raise ImageError(f"{path} and {tt1} have {len(planes)} and {len(second)} planes; Taylor terms have one each")
+    if second.shape != planes.shape or image_geometry(second_wcs, second.shape[1:]) != geometry:
+        raise ImageError(f"{path} and {tt1} do not have the same pixels; make both terms on one grid")
+    if nu0 is None and frequency is None:
+        raise ImageError(f"{path}: has no frequency axis to take the Taylor terms' reference from; give --nu0")
+    reference = nu0 if nu0 is not None or frequency is None else float(frequency[0])
+    return ImageSky(np.concatenate([planes, second]), geometry, None, reference)
+
+
+def _components(path: Path, nu0: float | None) -> Components:
+    table = read_catalogue(path)
+    _check_columns(path, table)
+    table.meta.update({name.lower(): value for name, value in table.meta.items()})  # FITS has its keywords in capitals
+    given = table.meta.get("reference_frequency")
+    if given is not None and nu0 is not None and not np.isclose(float(given), nu0, rtol=1e-9):
+        raise ComponentError(f"{path}: says that its reference frequency is {float(given) / 1e9:.9g} GHz, --nu0 {nu0 / 1e9:.9g} GHz; "
+                             "leave --nu0 out")
+    table.meta["reference_frequency"] = nu0 if given is None else float(given)
+    try:
+        # Those of a deconvolution may be negative, which a sky is not: taken as a sky, and then turned round.
+        sign = np.where(np.asarray(table["flux"], float) < 0, -1.0, 1.0)
+        table["flux"] = table["flux"] * sign
+        found = components_from_table(table)
+    except ComponentError as error:
+        raise ComponentError(f"{path}: {error}") from error
+    return replace(found, flux=found.flux * sign)
+
+
+def _check_columns(path: Path, table: QTable) -> None:
+    """Refuse columns that nearly have a known name: a spectrum or a size would be lost without a word."""
+    known = components([], [], []).to_table().colnames
+    names = list(table.colnames)
+    for name in (name for name in names if name not in known):
+        close = [one for one in difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.75) if one not in names]
+        if close:
+            raise ComponentError(f"{path}: the column {name!r} is not known; did you mean {close[0]!r}? Rename or remove it")
+    missing = [name for name in ("ra", "dec", "flux") if name not in names]
+    if missing:
+        near = difflib.get_close_matches(missing[0], names, n=1, cutoff=0.0)
+        raise ComponentError(f"{path}: the column {missing[0]!r} is missing; the nearest is {near[0]!r} of {', '.join(names)}")
+    if len(table) == 0:
+        raise ComponentError(f"{path}: the catalogue is empty; nothing can be subtracted")

@@ -1,0 +1,328 @@
+"""The column that a subtraction writes: which rows are read, what is taken from them, how far it is.
+
+Blocks of rows are read in the main process when a worker is to have them, and written by it in their order. All that may
+not be written is refused first; then the column is made with its mark, the backup is copied, and every block moves the mark
+on. Reading and writing hold the lock on casacore from opening to closing, so the set is never open twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.coordinates import SkyCoord
+
+from uvstack._version import __version__
+from uvstack.constants import PARALLEL_HANDS
+from uvstack.errors import MeasurementSetError, OutputError
+from uvstack.image.sky_model import ImageSky, Part, SkyModel
+from uvstack.image.subtract_result import Amplitudes
+from uvstack.io.casa import LOCK, Table, open_table
+from uvstack.io.stacked_ms import append_history
+from uvstack.io.unfinished_column import count_bytes, make_column, read_mark, remove_column, runs_of_one_shape, set_mark
+from uvstack.io.write_columns import check_column
+from uvstack.records import DataDescription, Provenance, Selection, Structure
+from uvstack.sky.coordinates import direction_cosines, parse_frame, to_frame
+from uvstack.sky.primary_beam import PrimaryBeam
+from uvstack.uv.predict import to_correlations
+
+logger = logging.getLogger(__name__)
+
+#: Visibilities (row × chan × corr) of a block: 100 MB with all that belongs to them. An image, whose transform costs the
+#: same for few rows and many, gets as many more as it has pixels, up to the second number.
+VISIBILITIES_PER_BLOCK, _MOST_PER_BLOCK = 2_000_000, 16_000_000
+#: Visibilities that are subtracted and counted together.
+_PER_PIECE = 1_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What a subtraction works on; `source` are the data column and what is taken from it before, see `parse_column`."""
+
+    structure: Structure
+    selection: Selection
+    source: tuple[str, str | None]
+    target: str
+    backup: str | None
+    model: SkyModel | None
+    model_column: str | None
+    model_name: str
+    primary_beam: PrimaryBeam | None
+    predict_only: bool
+
+    def settings(self) -> str:
+        """The same text for the same work."""
+        said = {
+            "source": self.source, "backup": self.backup, "target": self.target, "predict_only": self.predict_only,
+            "fields": sorted(self.selection.field_ids), "descriptions": sorted(self.selection.data_description_ids),
+            "times": self.selection.time_ranges, "n_rows": self.structure.n_rows, "column": self.model_column,
+            "model": None if self.model is None else self.model.fingerprint(),
+            "primary_beam": None if self.primary_beam is None else self.primary_beam.describe()}
+        return hashlib.sha256(json.dumps(said, sort_keys=True, default=float).encode()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Selected rows of one field and data description, by their numbers, which rise."""
+
+    number: np.ndarray
+    description: DataDescription
+    part: Part
+
+
+class Blocks(Sequence):
+    """Blocks of rows, read when they are asked for: no more of them are in memory than are worked on."""
+
+    def __init__(self, job: Job, start: int, stop: int, size: int):
+        self._job = job
+        self._bounds = [(first, min(first + size, stop)) for first in range(start, stop, size)]
+        self._waiting: dict[int, list[Rows]] = {}
+        self._centres = {f.id: centre_of(f.frame, f.ra, f.dec) for f in job.structure.fields if f.id in job.selection.field_ids}
+
+    def __len__(self) -> int:
+        return len(self._bounds)
+
+    def __getitem__(self, index: Any) -> list[Part]:
+        with LOCK:
+            rows = self._read(*self._bounds[index])
+        self._waiting[index] = rows
+        return [one.part for one in rows]
+
+    def taken(self, index: int) -> tuple[int, int, list[Rows]]:
+        """First row, the one behind the last, and the selected ones of a block that has been read."""
+        return *self._bounds[index], self._waiting.pop(index)
+
+    def _read(self, start: int, stop: int) -> list[Rows]:
+        job, structure = self._job, self._job.structure
+        with open_table(structure.path) as table:
+            columns = {name: table.read(name, start, stop - start) for name in
+                       ("ANTENNA1", "ANTENNA2", "FIELD_ID", "DATA_DESC_ID", "TIME", "UVW")}
+        chosen = _selected(columns, job.selection)
+        pairs = columns["FIELD_ID"].astype(np.int64) * len(structure.data_descriptions) + columns["DATA_DESC_ID"]
+        found = []
+        for pair in np.unique(pairs[chosen]):
+            field, description_id = divmod(int(pair), len(structure.data_descriptions))
+            index = np.flatnonzero(chosen & (pairs == pair))
+            ra, dec, turn = self._centres[field]
+            description = structure.data_descriptions[description_id]
+            uvw = columns["UVW"][index]
+            if turn:
+                sin, cos = np.sin(turn), np.cos(turn)
+                uvw = uvw @ np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+            part = Part(uvw, columns["ANTENNA1"][index], columns["ANTENNA2"][index], columns["TIME"][index], description.spw.frequency,
+                        ra, dec)
+            found.append(Rows(start + index, description, part))
+        return found
+
+
+def _selected(columns: dict[str, np.ndarray], selection: Selection) -> np.ndarray:
+    """Which rows take part, (row,) bool: selected, and not an autocorrelation."""
+    chosen = columns["ANTENNA1"] != columns["ANTENNA2"]
+    chosen &= np.isin(columns["FIELD_ID"], list(selection.field_ids))
+    chosen &= np.isin(columns["DATA_DESC_ID"], list(selection.data_description_ids))
+    if selection.time_ranges:
+        chosen &= np.any([(columns["TIME"] >= low) & (columns["TIME"] <= high) for low, high in selection.time_ranges], axis=0)
+    return chosen
+
+
+class Target:
+    """The column that is written, with its mark; a context manager that leaves nothing of a run that wrote no row."""
+
+    def __init__(self, job: Job, overwrite: bool):
+        self._job, self._overwrite, self._path, self._settings = job, overwrite, job.structure.path, job.settings()
+        self._made: list[str] = []
+        self._marked = False
+        self.rows = self.resumed_from = self.n_selected = self.n_without_uvw = 0
+        self.amplitudes = Amplitudes(0.0)
+
+    def __enter__(self) -> Target:
+        mark = read_mark(self._path, self._job.target)
+        self._check(mark)
+        # Only a run of the same settings is gone on with; a mark of others is as good as a new one.
+        same = mark is not None and mark.get("settings") == self._settings
+        if mark is not None and same:
+            self.rows = self.resumed_from = int(mark["rows"])
+            self.n_selected, self.n_without_uvw = int(mark["selected"]), int(mark["without_uvw"])
+            self.amplitudes = Amplitudes(float(mark["longest"]), np.array(mark["sums"], np.float64))
+            logger.info("column %s: going on from row %d", self._job.target, self.rows)
+        else:
+            self.amplitudes = Amplitudes(_longest_baseline(self._job.structure))
+        try:
+            self._begin(mark)
+            self._keep_backup()
+        except BaseException as error:
+            self._undo(error)
+            raise
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, _: Any) -> None:
+        if error is not None:
+            self._undo(error)
+
+    def _check(self, mark: dict[str, Any] | None) -> None:
+        """Refuse what may not be written."""
+        job = self._job
+        check_column(job.structure, job.target, self._overwrite or job.backup is not None or mark is not None)
+        if mark is not None and mark.get("task") != "subtract":
+            raise OutputError(f"{self._path}: column {job.target} is an unfinished copy of the data; finish the run "
+                              "that makes it, or remove the column")
+        of_other = None if mark is None else mark.get("backup")
+        if mark is not None and of_other != job.backup:
+            raise OutputError(
+                f"{self._path}: column {job.target} is unfinished: a run that was stopped had "
+                + (f"its data as they were in {of_other}; finish it with --in-place --backup {of_other}" if of_other else
+                   "written it, so that it holds no data that could be changed in place; finish that run"))
+        if job.backup is not None:
+            exists = job.backup in job.structure.columns
+            if mark is None and exists:
+                raise OutputError(f"{self._path}: column {job.backup} exists and may hold the only copy of the data as they were; "
+                                  "it is never overwritten: choose another name for the backup")
+            if not exists and mark is not None and int(mark["rows"]) > 0:
+                raise OutputError(f"{self._path}: column {job.target} is half changed and its backup {job.backup} is gone; "
+                                  "restore the data from elsewhere")
+            check_column(job.structure, job.backup, True)
+        new = job.target if job.backup is None else job.backup
+        free = shutil.disk_usage(self._path).free
+        needed = 0 if new in job.structure.columns else count_bytes(job.structure)
+        if needed > free:
+            raise OutputError(f"{self._path}: {needed / 1e9:.2f} GB are needed for column {new}, {free / 1e9:.2f} GB are free")
+
+    def _mark(self) -> dict[str, Any]:
+        return {"task": "subtract", "version": __version__, "settings": self._settings, "rows": self.rows, "backup": self._job.backup,
+                "selected": self.n_selected, "without_uvw": self.n_without_uvw, "longest": self.amplitudes.longest,
+                "sums": self.amplitudes.sums.tolist()}
+
+    def _begin(self, mark: dict[str, Any] | None) -> None:
+        """Column and mark are there before the first value is."""
+        if self._job.target not in self._job.structure.columns:
+            self._made.append(self._job.target)
+            make_column(self._path, self._job.target, self._like, self._mark())
+        elif mark is None or mark.get("settings") != self._settings:
+            self._marked = mark is None
+            set_mark(self._path, self._job.target, self._mark())
+
+    @property
+    def _like(self) -> str:
+        return self._job.target if self._job.backup is not None else self._job.source[0]
+
+    def _keep_backup(self) -> None:
+        """Copy the data column, or go on copying it."""
+        backup = self._job.backup
+        if backup is None:
+            return
+        if backup not in self._job.structure.columns:
+            self._made.append(backup)
+            make_column(self._path, backup, self._like, {"task": "backup", "rows": 0})
+        mark = read_mark(self._path, backup)
+        if mark is None:
+            return
+        size = max(VISIBILITIES_PER_BLOCK // max(d.shape[0] * d.shape[1] for d in self._job.structure.data_descriptions), 1)
+        for start in range(int(mark["rows"]), self._job.structure.n_rows, size):
+            stop = min(start + size, self._job.structure.n_rows)
+            with LOCK, open_table(self._path, readonly=False) as writing, open_table(self._path) as table:
+                for a, b in runs_of_one_shape(self._job.structure, start, stop):
+                    writing.write(backup, table.read(self._job.target, a, b - a), a)
+            set_mark(self._path, backup, {"task": "backup", "rows": stop})
+        set_mark(self._path, backup, None)
+
+    def write(self, start: int, stop: int, selected: list[Rows], stokes: list[np.ndarray]) -> None:
+        """Set rows start … stop − 1, and then say so."""
+        with LOCK:
+            # Read through a handle of its own: one that writes is given up by an error in reading as well.
+            with open_table(self._path, readonly=False) as writing, open_table(self._path) as table:
+                kind = np.complex128 if table.description()[self._job.target]["valueType"] == "dcomplex" else np.complex64
+                for a, b in self._pieces(start, stop):
+                    writing.write(self._job.target, self._values(table, a, b, selected, stokes, kind), a)
+            self.n_selected += sum(rows.number.size for rows in selected)
+            self.n_without_uvw += sum(int((~np.isfinite(rows.part.uvw).all(axis=1)).sum()) for rows in selected)
+            self.rows = stop
+            set_mark(self._path, self._job.target, self._mark())
+
+    def _pieces(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        size = max(_PER_PIECE // max(d.shape[0] * d.shape[1] for d in self._job.structure.data_descriptions), 1)
+        for first, last in runs_of_one_shape(self._job.structure, start, stop):
+            yield from ((a, min(a + size, last)) for a in range(first, last, size))
+
+    def _values(self, table: Table, a: int, b: int, selected: list[Rows], stokes: list[np.ndarray], kind: type) -> np.ndarray:
+        """What rows a … b − 1, of one shape, are to hold; they are counted."""
+        job = self._job
+        data = table.read(job.source[0], a, b - a)
+        if job.source[1] is not None:
+            data = data - table.read(job.source[1], a, b - a)
+        given = None if job.model_column is None else table.read(job.model_column, a, b - a)
+        flag = table.read("FLAG", a, b - a) if "FLAG" in job.structure.columns else np.zeros(data.shape, np.bool_)
+        if "FLAG_ROW" in job.structure.columns:
+            flag = flag | table.read("FLAG_ROW", a, b - a)[:, None, None]
+        model: np.ndarray = np.zeros(data.shape, kind)
+        for i, rows in enumerate(selected):
+            first, last = np.searchsorted(rows.number, [a, b])
+            here = rows.number[first:last] - a
+            if here.size == 0:
+                continue
+            if data.shape[1:] != rows.description.shape:
+                raise MeasurementSetError(
+                    f"{self._path}: data description {rows.description.id} announces {rows.description.shape} channels and correlations, "
+                    f"but {job.source[0]} holds {data.shape[1:]}")
+            model[here] = to_correlations(stokes[i][:, first:last], rows.description.correlations) if given is None else given[here]
+            hands = np.flatnonzero([c in PARALLEL_HANDS for c in rows.description.correlations])
+            before, change, bad = (array[here][..., hands] for array in (data, model, flag))
+            self.amplitudes.add(rows.part.uvw[first:last], before, before - change, change, ~bad)
+        return model if job.predict_only else (data - model).astype(kind)
+
+    def finish(self, provenance: Provenance) -> None:
+        """Note in HISTORY what was done, and take the mark away."""
+        job = self._job
+        what = f"model {job.model_name} written to {job.target}" if job.predict_only else (
+            f"{job.backup or '-'.join(name for name in job.source if name)} minus {job.model_name} written to {job.target}")
+        if Path(self._path, "HISTORY").is_dir():
+            append_history(self._path, Provenance(provenance.version, f"{provenance.command} ({what}; settings {self._settings[:12]})"))
+        set_mark(self._path, job.target, None)
+
+    def _undo(self, error: BaseException) -> None:
+        """Leave a set without any row written as it was. After an error in writing casacore is not asked for more."""
+        if self.rows or isinstance(error, OutputError):
+            return
+        with contextlib.suppress(OutputError):
+            if self._marked:
+                set_mark(self._path, self._job.target, None)
+            for name in reversed(self._made):
+                with open_table(self._path) as table:
+                    there = name in table.columns
+                if there:
+                    remove_column(self._path, name)
+
+
+def _longest_baseline(structure: Structure) -> float:
+    """Longest projected baseline, m."""
+    longest, step = 0.0, 1_000_000
+    with open_table(structure.path) as table:
+        for start in range(0, structure.n_rows, step):
+            uvw = table.read("UVW", start, min(step, structure.n_rows - start))
+            longest = max(longest, float(np.hypot(*uvw[np.isfinite(uvw).all(axis=1), :2].T).max(initial=0.0)))
+    return longest
+
+
+def centre_of(frame: str, ra: float, dec: float) -> tuple[float, float, float]:
+    """Phase centre in J2000 and the position angle there of the frame's north, rad: (u, v, w) are along the frame's axes."""
+    if frame.upper() in ("J2000", "FK5"):
+        return ra, dec, 0.0
+    # Towards the equator, so that the step does not lead over a pole.
+    step = -1e-3 if dec > 0 else 1e-3
+    lon, lat = to_frame(SkyCoord([ra, ra], [dec, dec + step], unit="rad", frame=parse_frame(frame)), "J2000")
+    l, m, _ = direction_cosines(lon[1], lat[1], lon[0], lat[0])
+    return float(lon[0]), float(lat[0]), float(np.arctan2(np.sign(step) * l, np.sign(step) * m))
+
+
+def rows_per_block(job: Job) -> int:
+    visibilities = VISIBILITIES_PER_BLOCK
+    if isinstance(job.model, ImageSky):
+        visibilities = int(np.clip(job.model.planes[0].size, visibilities, max(visibilities, _MOST_PER_BLOCK)))
+    return max(visibilities // max(d.shape[0] * d.shape[1] for d in job.structure.data_descriptions), 1)

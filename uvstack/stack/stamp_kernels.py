@@ -1,0 +1,264 @@
+"""Numba kernels on stamps of an image. Arrays and scalars in, results last; no checks.
+
+A stamp is read through the same code whether it is aligned to the nearest pixel or below it: `taps` are the weights of an
+interpolation along one axis, one tap of 1 for the nearest pixel. Pixel (i, j) of a stamp is Σ_s Σ_t taps_m[s] taps_l[t]
+image[first_m + i + s, first_l + j + t]. It is blank where any pixel it would need is off the image or not finite.
+"""
+
+import numpy as np
+from numba import njit
+
+
+@njit(nogil=True, cache=True, fastmath={"contract"})
+def _interpolate(source, row, col, taps_m, taps_l, work, out):
+    """Stamp of `out`'s shape from the pixels of `source` from (row, col) on, all there and finite; one tap of 1, or 4 n taps."""
+    n_m, n_l = out.shape
+    if taps_m.size == 1:
+        for i in range(n_m):
+            out[i, :] = source[row + i, col:col + n_l]
+        return
+    for i in range(n_m + taps_m.size - 1):
+        line, pixels = work[i], source[row + i]
+        line[:] = 0.0
+        # Four taps at a time: loads and stores of the line are what takes the time.
+        for t in range(0, taps_l.size, 4):
+            a, b, c, d = taps_l[t], taps_l[t + 1], taps_l[t + 2], taps_l[t + 3]
+            start = pixels[col + t:col + t + n_l + 3]
+            for j in range(n_l):
+                line[j] += a * start[j] + b * start[j + 1] + c * start[j + 2] + d * start[j + 3]
+    for i in range(n_m):
+        line = out[i]
+        line[:] = 0.0
+        for s in range(0, taps_m.size, 4):
+            a, b, c, d = taps_m[s], taps_m[s + 1], taps_m[s + 2], taps_m[s + 3]
+            w0, w1, w2, w3 = work[i + s], work[i + s + 1], work[i + s + 2], work[i + s + 3]
+            for j in range(n_l):
+                line[j] += a * w0[j] + b * w1[j] + c * w2[j] + d * w3[j]
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc"})
+def _all_there(image, row, col, n_rows, n_cols):
+    """Whether that rectangle lies on the image and holds finite pixels alone."""
+    if row < 0 or col < 0 or row + n_rows > image.shape[0] or col + n_cols > image.shape[1]:
+        return False
+    for i in range(row, row + n_rows):
+        total = 0.0
+        for j in range(col, col + n_cols):
+            total += image[i, j] * 0.0
+        if total != 0.0:  # 0 × NaN and 0 × ∞ are NaN, which differs from 0
+            return False
+    return True
+
+
+@njit(nogil=True, cache=True)
+def _copy_with_blanks(image, row, col, filled, blank):
+    """Rectangle with 0 where there is no finite pixel, and which those are."""
+    for i in range(filled.shape[0]):
+        for j in range(filled.shape[1]):
+            r, c = row + i, col + j
+            good = 0 <= r < image.shape[0] and 0 <= c < image.shape[1] and np.isfinite(image[r, c])
+            filled[i, j] = image[r, c] if good else 0.0
+            blank[i, j] = not good
+
+
+@njit(nogil=True, cache=True)
+def _blank_out(blank, n_taps, out):
+    """NaN wherever a blank pixel lies under the taps: running counts along rows, then along columns."""
+    n_rows = blank.shape[0]
+    n_m, n_l = out.shape
+    along = np.zeros((n_rows, n_l), np.int64)
+    for i in range(n_rows):
+        count = 0
+        for j in range(n_taps - 1):
+            count += blank[i, j]
+        for j in range(n_l):
+            count += blank[i, j + n_taps - 1]
+            along[i, j] = count
+            count -= blank[i, j]
+    for j in range(n_l):
+        count = 0
+        for i in range(n_taps - 1):
+            count += along[i, j]
+        for i in range(n_m):
+            count += along[i + n_taps - 1, j]
+            if count > 0:
+                out[i, j] = np.nan
+            count -= along[i, j]
+
+
+@njit(nogil=True, cache=True)
+def _stamp(image, row, col, taps_m, taps_l, work, filled, blank, out):
+    """Any stamp, NaN where it is blank; returns whether all of it is there."""
+    n_rows, n_cols = out.shape[0] + taps_m.size - 1, out.shape[1] + taps_l.size - 1
+    if _all_there(image, row, col, n_rows, n_cols):
+        _interpolate(image, row, col, taps_m, taps_l, work, out)
+        return True
+    _copy_with_blanks(image, row, col, filled, blank)
+    _interpolate(filled, 0, 0, taps_m, taps_l, work, out)
+    _blank_out(blank, taps_m.size, out)
+    return False
+
+
+@njit(nogil=True, cache=True)
+def add_stamps(image, first_m, first_l, taps_m, taps_l, weight, scale, total, weights):
+    """Add Σ_k W_k scale_k stamp_k and Σ_k W_k of the pixels that are not blank; returns how many stamps were partly blank.
+
+    image (m, l); first_m, first_l (pos,) int64; taps (pos, tap); weight, scale (pos,); total, weights (m', l'), added to.
+    """
+    n_m, n_l = total.shape
+    n_taps = taps_m.shape[1]
+    work, out = np.empty((n_m + n_taps - 1, n_l)), np.empty((n_m, n_l))
+    filled = np.empty((n_m + n_taps - 1, n_l + n_taps - 1))
+    blank = np.empty(filled.shape, np.bool_)
+    n_partial, whole = 0, 0.0
+    for k in range(weight.size):
+        factor = weight[k] * scale[k]
+        if n_taps == 1 and _all_there(image, first_m[k], first_l[k], n_m, n_l):
+            whole += weight[k]
+            for i in range(n_m):
+                pixels = image[first_m[k] + i, first_l[k]:first_l[k] + n_l]
+                for j in range(n_l):
+                    total[i, j] += factor * pixels[j]
+            continue
+        if _stamp(image, first_m[k], first_l[k], taps_m[k], taps_l[k], work, filled, blank, out):
+            whole += weight[k]
+            for i in range(n_m):
+                for j in range(n_l):
+                    total[i, j] += factor * out[i, j]
+            continue
+        n_partial += 1
+        for i in range(n_m):
+            for j in range(n_l):
+                if np.isfinite(out[i, j]):
+                    total[i, j] += factor * out[i, j]
+                    weights[i, j] += weight[k]
+    weights += whole
+    return n_partial
+
+
+@njit(nogil=True, cache=True)
+def fill_block(image, first_m, first_l, taps_m, taps_l, scale, block, partial):
+    """scale_k times rows of all stamps into block (m', l', pos) float32, NaN where blank; marks stamps with blanks in partial (pos,)."""
+    n_m, n_l, n = block.shape
+    n_taps = taps_m.shape[1]
+    work, out = np.empty((n_m + n_taps - 1, n_l)), np.empty((n_m, n_l))
+    filled = np.empty((n_m + n_taps - 1, n_l + n_taps - 1))
+    blank = np.empty(filled.shape, np.bool_)
+    for k in range(n):
+        if not _stamp(image, first_m[k], first_l[k], taps_m[k], taps_l[k], work, filled, blank, out):
+            partial[k] = True
+        for i in range(n_m):
+            for j in range(n_l):
+                block[i, j, k] = scale[k] * out[i, j]
+
+
+@njit(nogil=True, cache=True)
+def pixel_values(image, first_m, first_l, taps_m, taps_l, out):
+    """Interpolated value of one pixel a position, (pos,); NaN where blank."""
+    n_taps = taps_m.shape[1]
+    for k in range(out.size):
+        row, col = first_m[k], first_l[k]
+        if not _all_there(image, row, col, n_taps, n_taps):
+            out[k] = np.nan
+            continue
+        total = 0.0
+        for s in range(n_taps):
+            along = 0.0
+            for t in range(n_taps):
+                along += taps_l[k, t] * image[row + s, col + t]
+            total += taps_m[k, s] * along
+        out[k] = total
+
+
+@njit(nogil=True, cache=True)
+def _weighted_median(values, weight):
+    """Value at which half of the weight is reached; the mean of two where it is reached between them."""
+    order = np.argsort(values)
+    half, running = 0.5 * weight.sum(), 0.0
+    for n in range(order.size):
+        running += weight[order[n]]
+        if running > half * (1 + 1e-12):
+            return values[order[n]]
+        if running >= half * (1 - 1e-12) and n + 1 < order.size:
+            return 0.5 * (values[order[n]] + values[order[n + 1]])
+    return values[order[-1]]
+
+
+@njit(nogil=True, cache=True)
+def _clipped_mean(values, weight, clip):
+    """Weighted mean without what lies more than clip standard deviations off, found again until it stays."""
+    centre = np.median(values)
+    spread = 1.4826 * np.median(np.abs(values - centre))
+    n_before = -1
+    for _ in range(20):
+        n, total, first, second, w_total = 0, 0.0, 0.0, 0.0, 0.0
+        for k in range(values.size):
+            off = values[k] - centre
+            if abs(off) <= clip * spread:
+                n += 1
+                first += off
+                second += off * off
+                total += weight[k] * off
+                w_total += weight[k]
+        if n == 0 or n == n_before or w_total <= 0.0:
+            break
+        n_before = n
+        centre += total / w_total
+        spread = np.sqrt(max(second / n - (first / n) ** 2, 0.0))
+    return centre
+
+
+@njit(nogil=True, cache=True)
+def block_median(block, weight, equal, out):
+    """Weighted median along the last axis of block (m', l', pos) without its NaN; plain where `equal`. out (m', l')."""
+    n_m, n_l, n = block.shape
+    values, w = np.empty(n), np.empty(n)
+    for i in range(n_m):
+        for j in range(n_l):
+            count = 0
+            for k in range(n):
+                if np.isfinite(block[i, j, k]):
+                    values[count], w[count] = block[i, j, k], weight[k]
+                    count += 1
+            if count == 0:
+                out[i, j] = np.nan
+            elif equal:
+                out[i, j] = np.median(values[:count])
+            else:
+                out[i, j] = _weighted_median(values[:count], w[:count])
+
+
+@njit(nogil=True, cache=True)
+def block_clipped_mean(block, weight, clip, out):
+    """Weighted mean along the last axis of block (m', l', pos) without outliers and NaN. out (m', l')."""
+    n_m, n_l, n = block.shape
+    values, w = np.empty(n), np.empty(n)
+    for i in range(n_m):
+        for j in range(n_l):
+            count = 0
+            for k in range(n):
+                if np.isfinite(block[i, j, k]):
+                    values[count], w[count] = block[i, j, k], weight[k]
+                    count += 1
+            out[i, j] = _clipped_mean(values[:count], w[:count], clip) if count else np.nan
+
+
+@njit(nogil=True, cache=True)
+def noise_around(image, row, col, size, radius, least, out):
+    """Standard deviation of the finite pixels in a square of `size` around (row, col) outside a circle; NaN below `least` pixels."""
+    half = size // 2
+    for k in range(out.size):
+        n, total, square, shift, started = 0, 0.0, 0.0, 0.0, False
+        for i in range(max(-half, -row[k]), min(size - half, image.shape[0] - row[k])):
+            inner = radius * radius - i * i
+            for j in range(max(-half, -col[k]), min(size - half, image.shape[1] - col[k])):
+                if j * j <= inner:
+                    continue
+                value = image[row[k] + i, col[k] + j]
+                if np.isfinite(value):
+                    if not started:
+                        shift, started = value, True
+                    n += 1
+                    total += value - shift
+                    square += (value - shift) ** 2
+        out[k] = np.sqrt(max(square / n - (total / n) ** 2, 0.0)) if n >= least and n > 0 else np.nan
