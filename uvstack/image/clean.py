@@ -22,8 +22,11 @@ tapers with a spheroidal function; like his, it is smooth and ends.) The psf has
 (m'//2, l'//2) and any size: with twice the image's every pair of pixels is covered; beyond its edges it is taken as 0. With a
 `patch`, multiscale and multi-term loops are exact in stages as Clark's is.
 
-Cost: an iteration of Högbom takes 5–20 µs in a 4000² image (docs/measurements.md); memory is that of the psf, for multiscale that of
-one smoothed psf for each pair of scales and each of 2 n_terms − 1 terms, cut to a patch so that all stay below 1 GiB.
+Cost: a field of 300 sources in a 4000² image, sidelobes of 3 %, cleaned to 6 σ (5000 iterations, one thread): 670 iterations a
+second with ``clark`` and no residual asked for, 160 with ``hogbom``, 20–30 with the textbook loop in numpy; fewer sources or
+lower sidelobes make ``hogbom`` faster, as fewer tiles are near the highest peak. float64 takes 1.5 to 3 times as long.
+Memory is that of the psf, for multiscale that of one smoothed psf for each pair of scales and each of 2 n_terms − 1 terms,
+cut to a patch so that all stay below 1 GiB; `with_residual` takes a transform of the psf more, 0.5 GB for 4000².
 """
 
 from __future__ import annotations
@@ -46,8 +49,9 @@ _REASONS = {
 _DIVERGENCE = 2.0
 #: Share of the peak below which no Clark list goes.
 _LIST_FLOOR = 0.05
-#: Share of the peak down to which the innermost Clark list goes.
-_NESTED = 0.5
+#: Share of the peak down to which the innermost Clark list goes: with 0.5, flux of one of two blended sources went to the
+#: other (5 % at 2 beams), as pixels that are not on the list yet had become the higher ones.
+_NESTED = 0.8
 
 
 @dataclass(frozen=True)
