@@ -60,7 +60,7 @@ class Quantity(click.ParamType):
 class Commands(click.Group):
     """A group whose commands are imported when they are called, in the order in which one uses them."""
 
-    _modules = {"info": "info", "stack": "stack", "image-stack": "image_stack",
+    _modules = {"info": "info", "image": "image", "stack": "stack", "image-stack": "image_stack",
                 "fit": "fit", "subtract": "subtract", "simulate": "simulate", "demo": "demo"}
 
     def list_commands(self, ctx):

@@ -1,0 +1,87 @@
+"""`uvstack image`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from uvstack.cli.main import Angle, Quantity, progress_bar
+
+
+class Size(click.ParamType):
+    """Pixels of an image: 1024, or columns and rows as 1024,512; given on as (m, l)."""
+
+    name = "pixels"
+
+    def convert(self, value, param, ctx):
+        """(rows, columns)."""
+        if not isinstance(value, str):
+            return value
+        parts = value.replace("x", ",").split(",")
+        if len(parts) > 2 or not all(part.strip().isdigit() for part in parts):
+            self.fail(f"{value!r} is no size; wanted pixels, e.g. 1024, or columns,rows: 1024,512", param, ctx)
+        return int(parts[-1]), int(parts[0])
+
+
+@click.command(name="image")
+@click.argument("ms", nargs=-1, required=True)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Begin of the products' names: OUT-image.fits, OUT.json …")
+@click.option("--size", required=True, type=Size(), help="Pixels: 1024, or columns,rows.")
+@click.option("--cell", required=True, type=Angle(), help="Pixel, e.g. 0.5arcsec.")
+@click.option("--weighting", default="briggs", help="natural, uniform or briggs.")
+@click.option("--robust", default=0.0, help="Of Briggs, from -2 (uniform) to 2 (natural).")
+@click.option("--uvtaper", type=Angle(), help="FWHM of a Gaussian on the sky that the weights are tapered for.")
+@click.option("--deconvolver",
+              help="hogbom, clark, multiscale or mtmfs. Default: mtmfs with --terms, multiscale with --scales, else clark.")
+@click.option("--iterations", "--niter", default=100_000, help="Components at most; 0 makes the dirty image alone.")
+@click.option("--threshold", type=Quantity("Jy", "50uJy"), help="Peak at which to stop, e.g. 50uJy.")
+@click.option("--threshold-sigma", type=float, help="The same in units of the noise; 4 where there is no --threshold.")
+@click.option("--gain", default=0.1, help="Part of a peak that one iteration takes.")
+@click.option("--cycle-factor", default=1.0, help="Smaller: deeper minor cycles, and fewer major ones.")
+@click.option("--most-cycles", default=20, help="Major cycles at most.")
+@click.option("--terms", default=1, help="Taylor terms of the spectrum; from 2 a map of the spectral index is made.")
+@click.option("--scales", type=Quantity("", "0,4,12", several=True), help="Sizes of components in pixels, 0 is a point: 0,4,12.")
+@click.option("--mask", type=click.Path(path_type=Path), help="FITS image on the same grid: components where it is not 0.")
+@click.option("--auto-mask", is_flag=True, help="Find a mask in every cycle, within --mask.")
+@click.option("--stokes", default="I", help="I, the mean of the parallel hands, or a correlation: RR, LL, XX, YY …")
+@click.option("--column", default="DATA", help="Data column, or a difference such as DATA-MODEL_DATA.")
+@click.option("--field", help="Fields as in CASA: 0,3~5,NGC*.")
+@click.option("--spw", help="Spectral windows as in CASA: 0,2~3.")
+@click.option("--timerange", help="Times as in CASA: 2011/05/28/03:00:00~04:00:00.")
+@click.option("--uvmin", help="Shortest baseline: 300m, 5km, 20klambda.")
+@click.option("--uvmax", help="Longest baseline.")
+@click.option("--phase-centre", help="Middle of the image, J2000: '10h00m00s -30d00m00s'; default that of the field, or of all fields.")
+@click.option("--primary-beam", help="Preset, text or file as in `uvstack stack`: corrected images, and mosaics of several pointings.")
+@click.option("--pb-cutoff", default=0.2, help="Corrected images are blank where the primary beam is below this.")
+@click.option("--reference-frequency", type=Quantity("Hz", "1.4GHz"), help="Of Taylor terms; default the mean of the channels by weight.")
+@click.option("--overwrite", is_flag=True, help="Replace products that exist.")
+@click.option("--workers", type=int, help="Local processes instead of threads.")
+@click.option("--scheduler", help="Address of a dask scheduler.")
+@click.option("--threads", type=int, help="Local threads; default all processors.")
+def command(ms, phase_centre, **options) -> None:
+    """Image the visibilities of MS... and deconvolve.
+
+    Writes the dirty image, psf, model (Jy/pixel), residual and restored image, corrected for the primary beam where one is given,
+    with a list of components, a picture and a record of the run.
+    """
+    centre = None if phase_centre is None else _direction(phase_centre)
+    from uvstack.image.image_result import print_summary
+    from uvstack.image.task import image
+
+    given = {name: value for name, value in options.items() if value is not None}
+    with progress_bar("imaging") as progress:
+        result = image(list(ms), phase_centre=centre, progress=progress, **given)
+    click.echo(print_summary(result))
+    click.echo(f"{'products':<12} {result.files['image']} and {len(result.files) - 1} more, listed in {result.files['json']}")
+
+
+def _direction(text: str) -> tuple[float, float]:
+    """J2000, rad."""
+    from astropy.coordinates import SkyCoord
+
+    try:
+        at = SkyCoord(text, frame="fk5")
+    except ValueError as error:
+        raise click.UsageError(f"--phase-centre {text!r} is no direction; wanted e.g. '10h00m00s -30d00m00s' ({error})") from None
+    return float(at.ra.rad), float(at.dec.rad)

@@ -1,0 +1,303 @@
+"""Passes over measurement sets for imaging: what must be known first, dirty images with their psf, residuals of a model.
+
+Every pass reads the sets anew in chunks of rows, and sums what the chunks give in their order. A chunk is a function of the
+job and of its rows alone, for dask to run anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uvstack.chunks import map_chunks
+from uvstack.errors import NoDataError
+from uvstack.image.dirty import combine_hands
+from uvstack.image.grid import Grid, psf_grid, uv_extent
+from uvstack.image.gridding import taylor_images, taylor_psfs, taylor_visibilities
+from uvstack.image.mosaic import BeamPatch, Mosaic, beam_patch
+from uvstack.image.restore import principal_solution
+from uvstack.image.weighting import ImagingWeights, density
+from uvstack.io.ms import read_block, scan_rows
+from uvstack.records import DataDescription, Selection, Structure, UVRange
+from uvstack.sky.coordinates import rotation_between
+from uvstack.sky.primary_beam import PrimaryBeam
+from uvstack.uv.weights import apply_flags, inside_uv_range
+
+#: Visibilities (row × chan × corr) of a chunk: 30 bytes each with all that belongs to them. A transform costs the same for
+#: few visibilities and many, so a large image gets as many as it has pixels, up to the second number.
+VISIBILITIES_PER_CHUNK, _MOST_PER_CHUNK = 4_000_000, 16_000_000
+#: Sizes up to this get a psf twice as large.
+_LARGE = 2048
+#: Accuracy of the model's visibilities: what is left of a source of 1 Jy is some 1e-5 Jy.
+_EPSILON = 1e-6
+
+#: A pointing and frequency axis: number of the set, field, data description.
+Key = tuple[int, int, int]
+
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What all chunks share. `sky` is the model (term, m, l) in Jy/pixel, None for the data as they are."""
+
+    structures: tuple[Structure, ...]
+    selections: tuple[Selection, ...]
+    columns: tuple[tuple[str, str | None], ...]
+    uv_range: UVRange
+    hands: dict[tuple[int, int], NDArray[np.bool_]]
+    centres: dict[tuple[int, int], tuple[float, float, float]]
+    grid: Grid
+    terms: int
+    with_density: bool = False
+    imaging: ImagingWeights | None = None
+    reference_frequency: float = 1.0
+    patches: dict[Key, BeamPatch] | None = None
+    sky: NDArray | None = None
+    threads: int = 1
+
+    def description(self, key: Key) -> DataDescription:
+        """Data description of a pointing and frequency axis."""
+        return next(d for d in self.structures[key[0]].data_descriptions if d.id == key[2])
+
+    def psf_grid(self) -> Grid:
+        """Grid of the psf."""
+        return psf_grid(self.grid, factor=2 if max(self.grid.shape) <= _LARGE else 1)
+
+
+class Piece(NamedTuple):
+    """Visibilities (row, chan) of one field and data description with natural weights, and what became of the others."""
+
+    key: Key
+    uvw: NDArray
+    frequency: NDArray
+    vis: NDArray
+    weight: NDArray
+    n_outside: int
+    n_not_finite: int
+    first_time: float
+
+
+def _pieces(job: Job, chunk: tuple[int, Any]) -> Iterator[Piece]:
+    i, block = chunk
+    for part in read_block(job.structures[i], job.selections[i], block, job.columns[i]):
+        description = part.data_description
+        hands = job.hands[i, description.id]
+        if not hands.any():
+            continue
+        _, bad = apply_flags(part.vis, part.flag, part.flag_row, part.weight)
+        vis, weight = combine_hands(part.vis, part.weight, hands)
+        turn, uvw = job.centres[i, part.field.id][2], part.uvw
+        if turn:
+            sin, cos = np.sin(turn), np.cos(turn)
+            uvw = uvw @ np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+        inside = inside_uv_range(uvw, description.spw.frequency, job.uv_range)
+        n_outside = int(np.count_nonzero((weight > 0) & ~inside))
+        yield Piece((i, part.field.id, description.id), uvw, description.spw.frequency, vis, np.where(inside, weight, np.float32(0)),
+                     n_outside, bad, float(part.time.min()))
+
+
+def survey_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
+    """Of a chunk: longest baselines, weights of each pointing and channel, density, counts. A function that dask runs."""
+    found: dict[str, Any] = {"extent": (0.0, 0.0), "weights": {}, "density": None, "n": 0, "n_outside": 0, "n_not_finite": 0,
+                             "first_time": np.inf}
+    for piece in _pieces(job, chunk):
+        extent = uv_extent(piece.uvw, piece.frequency, piece.weight)
+        found["extent"] = (max(found["extent"][0], extent[0]), max(found["extent"][1], extent[1]))
+        found["weights"][piece.key] = piece.weight.sum(axis=0, dtype=np.float64)
+        found["n"] += int(np.count_nonzero(piece.weight > 0))
+        found["n_outside"] += piece.n_outside
+        found["n_not_finite"] += piece.n_not_finite
+        found["first_time"] = min(found["first_time"], piece.first_time)
+        if job.with_density:
+            here = density(piece.uvw, piece.frequency, piece.weight, job.grid)
+            found["density"] = here if found["density"] is None else found["density"] + here
+    return found
+
+
+def image_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
+    """Unnormalised images of a chunk, with psf where there is no model yet. A function that dask runs.
+
+    "images" holds (key, dirty (term, m, l) on the patch, Σ w, Σ w²/w_natural); "psf" is (2 term − 1, m', l') or None.
+    """
+    assert job.patches is not None
+    assert job.imaging is not None
+    where, psf, images = job.grid.geometry, None, []
+    for piece in _pieces(job, chunk):
+        patch = job.patches.get(piece.key)
+        if patch is None:
+            continue
+        weight = job.imaging(piece.uvw, piece.frequency, piece.weight)
+        centre = job.centres[piece.key[:2]][:2]
+        shared: dict[str, Any] = {"phase_centre": centre, "threads": job.threads}
+        vis = piece.vis
+        if job.sky is not None:
+            vis = vis - taylor_visibilities(piece.uvw, piece.frequency, patch.seen(job.sky), patch.grid, job.reference_frequency,
+                                            epsilon=_EPSILON, **shared)
+        dirty = taylor_images(piece.uvw, piece.frequency, vis, weight, patch.grid, job.reference_frequency, job.terms, **shared)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            variance = np.where(weight > 0, weight.astype(np.float64) ** 2 / piece.weight, 0.0).sum()
+        images.append((piece.key, dirty, float(weight.sum(dtype=np.float64)), float(variance)))
+        if job.sky is None:
+            # As a source at the middle of the image is seen: (u, v, w) are those towards it.
+            uvw = piece.uvw @ rotation_between(*centre, where.ra, where.dec).T
+            here = taylor_psfs(uvw, piece.frequency, weight, job.psf_grid(), job.reference_frequency, job.terms, threads=job.threads)
+            psf = here if psf is None else psf + here
+    return {"images": images, "psf": psf}
+
+
+class Survey:
+    """What the first pass finds."""
+
+    def __init__(self) -> None:
+        self.extent, self.n, self.n_outside, self.n_not_finite, self.first_time = (0.0, 0.0), 0, 0, 0, np.inf
+        self.weights: dict[Key, NDArray] = {}
+        self.density: NDArray | None = None
+
+    def add(self, _: int, one: dict[str, Any]) -> None:
+        """Add what one chunk gave."""
+        self.extent = (max(self.extent[0], one["extent"][0]), max(self.extent[1], one["extent"][1]))
+        for name in ("n", "n_outside", "n_not_finite"):
+            setattr(self, name, getattr(self, name) + one[name])
+        self.first_time = min(self.first_time, one["first_time"])
+        for key, weight in one["weights"].items():
+            self.weights[key] = self.weights.get(key, 0.0) + weight
+        if one["density"] is not None:
+            self.density = one["density"] if self.density is None else self.density + one["density"]
+
+    def mean_frequency(self, job: Job) -> float:
+        """Mean of the channels by their weights, Hz."""
+        total = sum(float(w.sum()) for w in self.weights.values())
+        return sum(float((w * job.description(key).spw.frequency).sum()) for key, w in self.weights.items()) / total
+
+    def bandwidth(self, job: Job) -> float:
+        """From the lower edge of the lowest to the upper edge of the highest channel, Hz."""
+        windows = [job.description(key).spw for key in self.weights]
+        return float(max((s.frequency + s.width / 2).max() for s in windows) - min((s.frequency - s.width / 2).min() for s in windows))
+
+
+class Sums:
+    """Dirty image and psf being summed."""
+
+    def __init__(self, job: Job) -> None:
+        self.job, self.mosaic = job, Mosaic(job.grid, job.terms)
+        self.raw_psf: NDArray = np.zeros((2 * job.terms - 1, *job.psf_grid().shape))
+        self.weight, self.variance = 0.0, {}  # type: float, dict[Key, float]
+
+    def add(self, _: int, one: dict[str, Any]) -> None:
+        """Add what one chunk gave."""
+        assert self.job.patches is not None
+        for key, dirty, weight, variance in one["images"]:
+            self.mosaic.add(self.job.patches[key], dirty, weight)
+            self.weight += weight
+            self.variance[key] = self.variance.get(key, 0.0) + variance
+        if one["psf"] is not None:
+            self.raw_psf += one["psf"]
+
+    def finish(self) -> None:
+        """Normalise the psf."""
+        if not self.weight > 0:
+            raise NoDataError("no pointing sees any pixel of the image, or no visibility with a weight is left; give another centre or a "
+                              "larger image")
+        self.psf = self.raw_psf / self.raw_psf[0, self.raw_psf.shape[1] // 2, self.raw_psf.shape[2] // 2]
+
+    def flat(self, weighted: NDArray | None = None) -> NDArray:
+        """Image of even noise (term, m, l), Jy/beam, NaN where nothing is seen."""
+        return np.where(self.mosaic.weight > 0, self.mosaic.flat_noise(weighted), np.nan)
+
+    def noise_expected(self) -> float:
+        """Noise of that image from the weights, Jy/beam."""
+        assert self.job.patches is not None
+        row, column = np.unravel_index(self.mosaic.weight.argmax(), self.mosaic.weight.shape)
+        total = 0.0
+        for key, variance in self.variance.items():
+            patch = self.job.patches[key]
+            if patch.rows.start <= row < patch.rows.stop and patch.columns.start <= column < patch.columns.stop:
+                total += patch.power[row - patch.rows.start, column - patch.columns.start] ** 2 * variance
+        return float(np.sqrt(total) / self.mosaic.weight[row, column])
+
+
+class Passes:
+    """Goes through all chunks, as often as is wanted."""
+
+    def __init__(self, job: Job, client: Any, threads: int, progress: Callable[[int, int], None] | None) -> None:
+        self.job, self._client, self._threads, self._progress = job, client, threads, progress
+        self._chunks = _chunks(job)
+
+    def _go(self, function: Callable, job: Job, add: Callable[[int, Any], None], threads: int) -> None:
+        def consume(index: int, one: Any) -> None:
+            add(index, one)
+            if self._progress is not None:
+                self._progress(index + 1, len(self._chunks))
+
+        map_chunks(function, job, self._chunks, consume, self._client, threads)
+
+    def survey(self, with_density: bool) -> Survey:
+        """What must be known first."""
+        survey, uv_range = Survey(), self.job.uv_range
+        self._go(survey_chunk, replace(self.job, with_density=with_density), survey.add, self._threads)
+        if survey.n == 0:
+            if survey.n_outside:
+                raise NoDataError(f"no unflagged visibility lies within the uv range {uv_range}; `uvstack info` shows the range of the "
+                                  "data")
+            raise NoDataError("every visibility is flagged, has no weight or is not of the correlation asked for: nothing to image")
+        return survey
+
+    def dirty(self) -> Sums:
+        """Dirty image and psf."""
+        sums = Sums(self.job)
+        self._go(image_chunk, self.job, sums.add, 1)
+        sums.finish()
+        if self.job.terms > 1:
+            principal_solution(np.zeros((self.job.terms, 1, 1)), sums.psf)  # a band too narrow is told before the work
+        return sums
+
+    def residual_of(self, sums: Sums) -> Callable[[NDArray], NDArray]:
+        """The exact residual of a model (term, m, l) found in the image of even noise."""
+
+        def residual(model: NDArray) -> NDArray:
+            rest = Mosaic(self.job.grid, self.job.terms)
+            patches = self.job.patches
+            assert patches is not None
+
+            def add(_: int, one: dict[str, Any]) -> None:
+                for key, dirty, _weight, _variance in one["images"]:
+                    rest.add(patches[key], dirty, 0.0)
+
+            self._go(image_chunk, replace(self.job, sky=sums.mosaic.sky(model)), add, 1)
+            return sums.flat(rest.weighted)
+
+        return residual
+
+
+def _chunks(job: Job) -> list[tuple[int, Any]]:
+    """Blocks of rows of all sets, each with the number of its set."""
+    size = min(max(VISIBILITIES_PER_CHUNK, job.grid.shape[0] * job.grid.shape[1]), _MOST_PER_CHUNK)
+    chunks: list[tuple[int, Any]] = []
+    for i, (structure, selection) in enumerate(zip(job.structures, job.selections, strict=True)):
+        if selection.field_ids:
+            rows = {d.id: max(size // (d.shape[0] * d.shape[1]), 1) for d in structure.data_descriptions}
+            chunks += [(i, block) for block in scan_rows(structure, selection, rows)]
+    if not chunks:
+        raise NoDataError("the selection leaves no cross-correlation to image; look at the data with `uvstack info`")
+    return chunks
+
+
+def patches_of(job: Job, survey: Survey, beam: PrimaryBeam | None) -> dict[Key, BeamPatch]:
+    """What each pointing and frequency axis sees of the image."""
+    patches: dict[Key, BeamPatch] = {}
+    whole: BeamPatch | None = None
+    for key, weight in survey.weights.items():
+        if not weight.any():
+            continue
+        if beam is None:
+            whole = whole or BeamPatch(job.grid, slice(0, job.grid.shape[0]), slice(0, job.grid.shape[1]), np.ones(job.grid.shape))
+            patches[key] = whole
+            continue
+        patch = beam_patch(job.grid, beam, job.centres[key[:2]][:2], job.description(key).spw.frequency, weight)
+        if patch is not None:
+            patches[key] = patch
+    return patches
