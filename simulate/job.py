@@ -16,7 +16,7 @@ from simulate.arrays import Array, read_array
 from simulate.corruption import AntennaFlags, DirectionDependentGains, GainCorruption, PointingErrors, RandomFlags
 from simulate.image_model import ImageModel
 from simulate.noise import Noise
-from simulate.pointings import Pointings, single
+from simulate.pointings import Pointings, mean_direction, single
 from simulate.tracks import elevation_of, hour_angle_times
 from uvstack.constants import CORRELATIONS
 from uvstack.errors import ComponentError, CorruptionError, PointingError, SelectionError
@@ -110,8 +110,7 @@ def _pointings(pointings: Any, sky: Components, images: Sequence[ImageModel]) ->
     if pointings is not None:
         return single(*pointings)
     if len(sky):
-        mean = np.mean([np.cos(sky.dec) * np.cos(sky.ra), np.cos(sky.dec) * np.sin(sky.ra), np.sin(sky.dec)], axis=1)
-        return single(float(np.arctan2(mean[1], mean[0])), float(np.arctan2(mean[2], np.hypot(mean[0], mean[1]))))
+        return single(*mean_direction(sky.ra, sky.dec))
     if images:
         return single(images[0].geometry.ra, images[0].geometry.dec)
     raise PointingError("neither pointings nor a sky; give pointings=(ra, dec) for an observation of nothing but noise")

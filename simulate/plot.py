@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from simulate.arrays import Array
-from simulate.pointings import Pointings
+from simulate.pointings import Pointings, mean_direction
 from simulate.tracks import uvw_of_times
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.sky.components import Components
@@ -58,7 +58,7 @@ def draw_sky(axes: Axes, pointings: Pointings, sky: Components, primary_beam: Pr
     """Components and pointings about the mean direction of the pointings, with the half-power circles of the beam."""
     from matplotlib.collections import EllipseCollection
 
-    ra0, dec0 = float(pointings.ra[len(pointings) // 2]), float(pointings.dec[len(pointings) // 2])
+    ra0, dec0 = mean_direction(pointings.ra, pointings.dec)
     centres = np.stack(direction_cosines(pointings.ra, pointings.dec, ra0, dec0)[:2])
     l, m, n_minus_1 = direction_cosines(sky.ra, sky.dec, ra0, dec0)
     front = n_minus_1 > -1.0

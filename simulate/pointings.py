@@ -39,6 +39,12 @@ class Pointings:
         return turn % len(self) if self.repeat else np.where(turn < len(self), turn, -1)
 
 
+def mean_direction(ra: np.ndarray, dec: np.ndarray) -> tuple[float, float]:
+    """ra and dec (rad) of the sum of the unit vectors towards directions (n,), rad."""
+    x, y, z = np.mean([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
+    return float(np.arctan2(y, x)), float(np.arctan2(z, np.hypot(x, y)))
+
+
 def single(ra: float, dec: float, name: str = "field") -> Pointings:
     """One pointing at ra, dec (rad)."""
     return _pointings([(ra, dec)], name, dwell=1)
