@@ -79,6 +79,8 @@ def test_list_of_targets_stacks_to_their_mean(tmp_path):
     assert result.n_positions == 40
     assert result.flux == pytest.approx(3e-3, abs=4 * result.flux_error)
     assert result.snr > 5
+    # What `observe` returns stands for the path of its set.
+    assert uvstack.stack(made, made.targets, primary_beam="vla", weights="primary-beam").flux == result.flux
     record = json.loads(made.provenance.read_text())
     assert record["inputs"]["targets"] == 40
     assert record["seed"] == 0

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import glob
 import math
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.coordinates import SkyCoord
 
-from uvstack.errors import CoordinateError, FitError, MeasurementSetError, OutputError, SelectionError
+from uvstack.errors import CoordinateError, FitError, OutputError, SelectionError
 from uvstack.records import Selection, Structure
 from uvstack.sky.coordinates import FRAME_NAMES, angle_from_text, parse_frame, to_frame
 from uvstack.sky.primary_beam import PrimaryBeam
@@ -153,20 +149,6 @@ def _several(value: str | Sequence[str] | None) -> list[str]:
     return [] if value is None else [value] if isinstance(value, str) else list(value)
 
 
-def paths_of(ms: str | Path | Sequence[str | Path]) -> list[str]:
-    """Paths of all sets, globs expanded."""
-    paths: list[str] = []
-    for item in [ms] if isinstance(ms, str | Path) else ms:
-        text = str(item)
-        found = sorted(glob.glob(text)) if glob.has_magic(text) and not Path(text).exists() else [text]
-        if not found:
-            raise MeasurementSetError(f"{text}: no measurement set matches")
-        paths += found
-    if not paths:
-        raise MeasurementSetError("no measurement set is given")
-    return paths
-
-
 def directions_of(structures: Sequence[Structure], selections: Sequence[Selection], phase_centre: str | Sequence[float] | SkyCoord | None,
                   ) -> tuple[dict[tuple[int, int], tuple[float, float]], tuple[float, float]]:
     """Phase centre of each selected field, (set, field) → (ra, dec) in rad, and that of the fit, in the frame of the first field.
@@ -263,11 +245,6 @@ def check_nu0(nu0: float, low: float, high: float) -> None:
     if not low / _FAR <= nu0 <= high * _FAR:
         raise FitError(f"nu0 is {nu0:g} Hz and the data are from {low / 1e9:.6g} to {high / 1e9:.6g} GHz; wanted a frequency near them: "
                        f"--nu0 {low / 1e9:.3g}GHz, or a number in Hz")
-
-
-def command_line() -> str:
-    """The command that runs."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv and sys.argv[0] else "python"
 
 
 def plain(value: Any) -> Any:

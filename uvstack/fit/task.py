@@ -32,10 +32,8 @@ from uvstack.fit.request import (
     Request,
     antenna_numbers,
     check_nu0,
-    command_line,
     directions_of,
     gains_by_number,
-    paths_of,
     plain,
 )
 from uvstack.fit.result import FitResult
@@ -44,8 +42,8 @@ from uvstack.fit.survey import SAMPLE, Survey, survey_pieces
 from uvstack.fit.variables import Variables, default_variables, fixed_components, with_proper_motion
 from uvstack.fit.visibilities import check_start
 from uvstack.io.beams import read_primary_beam
-from uvstack.io.ms import parse_column, read_block, read_rows, read_structure, scan_rows
-from uvstack.io.output import check_output, write_text, written_whole
+from uvstack.io.ms import parse_column, paths_of, read_block, read_rows, read_structure, scan_rows
+from uvstack.io.output import check_output, command_line, write_text, written_whole
 from uvstack.io.selection import parse_uv_range, select
 from uvstack.io.stacked_ms import append_history
 from uvstack.io.write_columns import check_column, column_writer

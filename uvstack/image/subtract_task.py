@@ -18,8 +18,6 @@ import datetime
 import difflib
 import json
 import os
-import shlex
-import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,7 +42,7 @@ from uvstack.image.subtract_column_task import Blocks, Job, Target, centre_of, r
 from uvstack.image.subtract_result import SubtractResult, amplitude_figure
 from uvstack.io.beams import read_primary_beam
 from uvstack.io.ms import parse_column, read_structure
-from uvstack.io.output import check_output, write_text, written_whole
+from uvstack.io.output import check_output, command_line, write_text, written_whole
 from uvstack.io.selection import select
 from uvstack.io.unfinished_column import read_mark
 from uvstack.records import Provenance
@@ -123,7 +121,7 @@ def subtract(
     inputs = {"ms": structure.path, "model": job.model_name, "options": options}
     if job.primary_beam is not None:
         inputs["primary_beam"] = job.primary_beam.describe()
-    provenance = Provenance(__version__, _command(), inputs, None, datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+    provenance = Provenance(__version__, command_line(), inputs, None, datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
     with cluster(workers, scheduler) as client, Target(job, overwrite) as target:
         blocks = Blocks(job, target.rows, structure.n_rows, rows_per_block(job))
 
@@ -260,10 +258,6 @@ class _Prediction:
 def predict_parts(shared: _Prediction, parts: list[Part]) -> list[np.ndarray]:
     """Stokes parameters of each part of a block: the function that dask runs."""
     return [] if shared.model is None or not parts else shared.model.stokes(parts, shared.primary_beam, shared.threads)
-
-
-def _command() -> str:
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv and sys.argv[0] else "python"
 
 
 def unfinished(ms: str | Path, column: str) -> str | None:

@@ -18,12 +18,9 @@ from __future__ import annotations
 
 import datetime
 import difflib
-import glob
 import json
 import logging
 import os
-import shlex
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -41,7 +38,6 @@ from uvstack.constants import CORRELATIONS
 from uvstack.errors import (
     ImageError,
     InvalidVisibilityWarning,
-    MeasurementSetError,
     NoDataError,
     SelectionError,
     UvstackWarning,
@@ -65,8 +61,8 @@ from uvstack.image.subtract_column_task import centre_of
 from uvstack.image.weighting import Weighting
 from uvstack.io import fits as fits_files
 from uvstack.io.beams import read_primary_beam
-from uvstack.io.ms import parse_column, read_structure
-from uvstack.io.output import check_output, write_text, written_whole
+from uvstack.io.ms import parse_column, paths_of, read_structure
+from uvstack.io.output import check_output, command_line, write_text, written_whole
 from uvstack.io.selection import parse_uv_range, select
 from uvstack.records import Provenance, Selection, Structure
 from uvstack.sky.coordinates import direction_cosines
@@ -184,7 +180,7 @@ def image(
     if reference_frequency is not None and not (np.isfinite(reference_frequency) and reference_frequency > 0):
         raise ImageError(f"reference_frequency is {reference_frequency} Hz; wanted a positive frequency")
     uv_range, beam = parse_uv_range(uvmin, uvmax), None if primary_beam is None else read_primary_beam(primary_beam)
-    structures = tuple(read_structure(path) for path in _paths(ms))
+    structures = tuple(read_structure(path) for path in paths_of(ms))
     selections = tuple(select(s, field, spw, timerange) for s in structures)
     centres = _centres(structures, selections)
     grid = _grid(size, cell, phase_centre, centres)
@@ -209,7 +205,7 @@ def image(
     if survey.n_not_finite:
         warnings.warn(InvalidVisibilityWarning(
             f"{survey.n_not_finite} unflagged visibilities were NaN or infinite and were treated as flagged"), stacklevel=2)
-    provenance = Provenance(__version__, _command(), {
+    provenance = Provenance(__version__, command_line(), {
         "ms": [s.path for s in structures], "options": options, "primary_beam": None if beam is None else beam.describe()}, None,
         datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
     result = _result(job, survey, sums, found, None if is_mosaic else beam, is_mosaic, pb_cutoff, provenance, n_threads)
@@ -232,19 +228,6 @@ def _clean_settings(deconvolver, iterations, threshold, sigma, gain, cycle_facto
     return CleanSettings(
         threshold=threshold, threshold_sigma=sigma, gain=gain, cycle_factor=cycle_factor, most_cycles=most_cycles,
         most_iterations=iterations, algorithm=deconvolver, scales=scales, automask=AutoMask() if auto_mask else None)
-
-
-def _paths(ms: str | Path | Sequence[str | Path]) -> list[str]:
-    """Paths of all sets, globs expanded."""
-    paths: list[str] = []
-    for text in map(str, [ms] if isinstance(ms, str | os.PathLike) else ms):
-        found = sorted(glob.glob(text)) if glob.has_magic(text) and not Path(text).exists() else [text]
-        if not found:
-            raise MeasurementSetError(f"{text}: no measurement set matches")
-        paths += found
-    if not paths:
-        raise MeasurementSetError("no measurement set is given")
-    return paths
 
 
 def _centres(structures: tuple[Structure, ...], selections: tuple[Selection, ...]) -> dict[tuple[int, int], tuple[float, float, float]]:
@@ -349,10 +332,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(v) for v in value]
     return value if isinstance(value, bool | int | float | str) else str(value)
-
-
-def _command() -> str:
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv and sys.argv[0] else "python"
 
 
 def _log_cycle(cycle: Any) -> None:

@@ -7,8 +7,10 @@ frequency axis. Opened for reading only, without a lock.
 
 from __future__ import annotations
 
+import glob
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,26 @@ _SCAN_ROWS = 1_000_000
 #: Columns that may hold weights, the best first.
 _WEIGHTS = ("WEIGHT_SPECTRUM", "WEIGHT", "SIGMA")
 _REQUIRED = ("ANTENNA1", "ANTENNA2", "DATA_DESC_ID", "FIELD_ID", "TIME", "UVW")
+
+
+def paths_of(ms: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[str]:
+    """Paths of all sets, globs expanded.
+
+    Raises
+    ------
+    MeasurementSetError
+        There is none, or a glob matches none.
+    """
+    paths: list[str] = []
+    for item in [ms] if isinstance(ms, str | os.PathLike) else ms:
+        text = os.fspath(item)
+        found = sorted(glob.glob(text)) if glob.has_magic(text) and not Path(text).exists() else [text]
+        if not found:
+            raise MeasurementSetError(f"{text}: no measurement set matches")
+        paths += found
+    if not paths:
+        raise MeasurementSetError("no measurement set is given")
+    return paths
 
 
 def read_structure(path: str | Path) -> Structure:

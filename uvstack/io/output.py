@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+import shlex
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,3 +90,8 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a text file whole."""
     with written_whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def command_line() -> str:
+    """The command that runs, as it would be typed: for provenance."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv and sys.argv[0] else "python"

@@ -21,7 +21,7 @@ from uvstack.errors import CoordinateError, DroppedPositionsWarning, ImageError,
 from uvstack.image.noise import interpolated
 from uvstack.io.beams import read_primary_beam
 from uvstack.io.fits import Beam, SkyCube, read_cube, read_image, sin_wcs, write_image
-from uvstack.io.output import check_output, write_text
+from uvstack.io.output import check_output, command_line, write_text
 from uvstack.io.selection import parse_uv_range
 from uvstack.io.tables import read_positions
 from uvstack.records import Provenance
@@ -48,7 +48,7 @@ from uvstack.stack.image_stack import (
 )
 from uvstack.stack.plan import parse_weights
 from uvstack.stack.report import Addition
-from uvstack.stack.task import _command, _plain, save_figure
+from uvstack.stack.task import _plain, save_figure
 
 logger = logging.getLogger(__name__)
 
@@ -185,7 +185,7 @@ def image_stack(
     weighting = Weighting(terms, noise_of, power_of, image_kind == "flat", (noise_kind or image_kind).endswith("flat"),
                           pb_cutoff if attenuated else 0.0)
     provenance = Provenance(
-        __version__, _command(), {"image": str(image), "positions": sources.source, "primary_beam": pb_image or response.describe(),
+        __version__, command_line(), {"image": str(image), "positions": sources.source, "primary_beam": pb_image or response.describe(),
                                   "options": {k: _plain(v) for k, v in options.items()}},
         seed, datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
     settings = {"method": method, "weights": weights, "alignment": alignment, "stamp": stamp, "filter": low_filter,

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import glob
 import json
 import logging
-import shlex
-import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,7 +20,6 @@ from uvstack.chunks import cluster, map_chunks
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import (
     InvalidVisibilityWarning,
-    MeasurementSetError,
     NoDataError,
     PositionsError,
     SelectionError,
@@ -32,9 +28,9 @@ from uvstack.image.dirty import combine_hands, dirty_image
 from uvstack.image.noise import interpolated, local_noise
 from uvstack.io.beams import read_primary_beam
 from uvstack.io.fits import read_image, write_stamp
-from uvstack.io.ms import parse_column, read_block, read_rows, read_structure, scan_rows
+from uvstack.io.ms import parse_column, paths_of, read_block, read_rows, read_structure, scan_rows
 from uvstack.io.ms_columns import PASSED_ON
-from uvstack.io.output import check_output, write_text, written_whole
+from uvstack.io.output import check_output, command_line, write_text, written_whole
 from uvstack.io.selection import parse_uv_range, select
 from uvstack.io.stacked_ms import StackedMS, append_history
 from uvstack.io.tables import read_positions
@@ -161,7 +157,7 @@ def stack(
     _check_stamp_size(stamp_size)
     if group_by is not None and reproject:
         raise SelectionError("group_by and reproject cannot be combined: stack each group's list by itself with reproject")
-    structures = tuple(read_structure(path) for path in _paths(ms))
+    structures = tuple(read_structure(path) for path in paths_of(ms))
     if out is not None:
         # Before the slow part; the size is checked once the rows are known.
         files_read = [str(path) for path in (positions, noise_image) if isinstance(path, str | Path)]
@@ -188,7 +184,7 @@ def stack(
     if out is None:
         job = replace(job, stamp=(stamp_size, cell))
     provenance = Provenance(
-        __version__, _command(), {"ms": [s.path for s in structures], "positions": sources.source,
+        __version__, command_line(), {"ms": [s.path for s in structures], "positions": sources.source,
                                   "options": {k: _plain(v) for k, v in options.items()}, "primary_beam": beam.describe()},
         seed, datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
     with cluster(workers, scheduler) as client, contextlib.ExitStack() as files:
@@ -222,20 +218,6 @@ def _check_numbers(pb_cutoff: float, bootstrap: int, facet_size: float) -> None:
         raise SelectionError(f"bootstrap is {bootstrap}; wanted 0 or at least 2 resamplings")
     if not facet_size > 0:
         raise SelectionError(f"facet_size is {facet_size}; wanted a positive angle in rad")
-
-
-def _paths(ms: str | Path | Sequence[str | Path]) -> list[str]:
-    """Paths of all sets, globs expanded."""
-    paths: list[str] = []
-    for item in [ms] if isinstance(ms, str | Path) else ms:
-        text = str(item)
-        found = sorted(glob.glob(text)) if glob.has_magic(text) and not Path(text).exists() else [text]
-        if not found:
-            raise MeasurementSetError(f"{text}: no measurement set matches")
-        paths += found
-    if not paths:
-        raise MeasurementSetError("no measurement set is given")
-    return paths
 
 
 def _read_noise(terms, noise_image, noise_kind, sources: Positions) -> tuple[np.ndarray | None, bool]:
@@ -505,12 +487,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return value.tolist()
     return value if isinstance(value, int | float | bool | str | list | dict | type(None)) else str(value)
-
-
-def _command() -> str:
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv and sys.argv[0] else "python"
-
-
 
 
 def check_report(folder: str | Path, overwrite: bool) -> None:
