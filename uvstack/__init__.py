@@ -21,23 +21,25 @@ from uvstack._version import __version__
 if TYPE_CHECKING:
     from uvstack.fit.result import FitResult
     from uvstack.fit.task import fit
+    from uvstack.image.image_result import ImageResult
     from uvstack.image.subtract_result import SubtractResult
     from uvstack.image.subtract_task import subtract
+    from uvstack.image.task import image
     from uvstack.stack.image_result import ImageStackResult
     from uvstack.stack.image_task import image_stack
     from uvstack.stack.result import StackResult
     from uvstack.stack.task import stack
 
 __all__ = [
-    "FitResult", "ImageStackResult", "StackResult", "SubtractResult", "__version__",
-    "fit", "image_stack", "stack", "subtract"]
+    "FitResult", "ImageResult", "ImageStackResult", "StackResult", "SubtractResult", "__version__",
+    "fit", "image", "image_stack", "stack", "subtract"]
 
 
 class _Package(_types.ModuleType):
     """The package, with public names loaded when first used: `import uvstack` alone costs nothing.
 
-    `uvstack.stack` and `uvstack.fit` are functions although folders have the same names; modules in the folders are
-    imported as `from uvstack.stack.task import …`.
+    `uvstack.stack`, `uvstack.fit` and `uvstack.image` are functions although folders have the same names; modules in the
+    folders are imported as `from uvstack.stack.task import …`.
     """
 
     @property
@@ -68,6 +70,24 @@ class _Package(_types.ModuleType):
         from uvstack.fit.result import FitResult
 
         return FitResult
+
+    @property
+    def image(self):
+        """The function `uvstack.image.task.image`."""
+        from uvstack.image.task import image
+
+        return image
+
+    @image.setter
+    def image(self, module):
+        """As for `stack`."""
+
+    @property
+    def ImageResult(self):
+        """The class `uvstack.image.image_result.ImageResult`."""
+        from uvstack.image.image_result import ImageResult
+
+        return ImageResult
 
     @property
     def image_stack(self):
