@@ -14,8 +14,10 @@ residual is not to be trusted. `sidelobe` is the largest |psf| outside the main 
 fitted beam, which differs where the main lobe has broad skirts.
 
 When it stops. Each cycle is judged on its exact residual: the peak |residual| of term 0 within the mask against the larger
-of `threshold` and `threshold_sigma` times the noise. A peak within 1 % above it counts as reached, for cycles end at the
-threshold and the exact residual differs a little. The names of the other ends are in `STOP_REASONS`. Divergence: not finite,
+of `threshold` and `threshold_sigma` times the noise. Where the minor cycle before went down to that threshold, a peak up to
+`tolerance` above it counts as reached: what the exact residual shows more is what the psf alone does not know, and cycles for
+a handful of such pixels cost as much as the first ones (WSClean stops at that point whatever the peak, tclean never). Else 1 %
+is allowed, for rounding. The names of the other ends are in `STOP_REASONS`. Divergence: not finite,
 or the rms or the peak over all usable pixels has grown past `divergence` times their least so far, or the rms has risen in
 three cycles in a row; then the cycle of least rms is given back. A clean that stops otherwise gives its last cycle.
 
@@ -53,8 +55,8 @@ STOP_REASONS = {
 }
 #: Least and largest part of the peak that one cycle goes down to.
 SMALLEST_PSF_FRACTION, LARGEST_PSF_FRACTION = 0.05, 0.8
-#: A peak this little above the threshold has reached it.
-_TOLERANCE = 0.01
+#: A peak this little above the threshold has reached it, whatever came before.
+_ROUNDING = 0.01
 #: Peak and rms that both fall by less than this stand still.
 _STANDSTILL = 1e-3
 #: So many cycles of standstill end the clean.
@@ -98,6 +100,8 @@ class CleanSettings:
         The three as in `uvstack.image.clean.MinorSettings`.
     automask : AutoMask or None
         An automatic mask, renewed in every cycle, within the mask given.
+    tolerance : float
+        How far above the threshold, as part of it, the exact residual may peak once a minor cycle has reached it.
     divergence : float
         Growth of rms or peak over their least so far at which to stop; above 1.
     """
@@ -115,11 +119,12 @@ class CleanSettings:
     negative: str = "allow"
     patch: int | None = None
     automask: AutoMask | None = None
+    tolerance: float = 0.2
     divergence: float = 1.5
 
     def __post_init__(self) -> None:
         limits = {"threshold": (0, True), "threshold_sigma": (0, True), "gain": (0, False), "cycle_factor": (0, False),
-                  "most_cycles": (0, True), "most_iterations": (0, True), "divergence": (1, False)}
+                  "most_cycles": (0, True), "most_iterations": (0, True), "tolerance": (0, True), "divergence": (1, False)}
         for name, (least, included) in limits.items():
             value = getattr(self, name)
             if not (np.isfinite(value) and (value >= least if included else value > least)):
@@ -421,7 +426,9 @@ class _Loop:
             return "diverged"
         if now.masked == 0:
             return "nothing in the mask"
-        if now.peak <= limit * (1.0 + _TOLERANCE):
+        allowed = limit * (1.0 + max(settings.tolerance, _ROUNDING))
+        was_reached = now.minor_stop == "threshold" and now.threshold <= allowed
+        if now.peak <= (allowed if was_reached else limit * (1.0 + _ROUNDING)):
             return reached
         if self._has_diverged():
             return "diverged"
