@@ -6,6 +6,7 @@ import pytest
 from oracles import LIGHT, phasor
 from test_gridding import CENTRES, FREQUENCY, GRIDS, direction
 from uvstack.errors import ImageError
+from uvstack.image import point_model
 from uvstack.image.grid import centred_grid
 from uvstack.image.gridding import taylor_visibilities
 from uvstack.image.point_model import is_cheaper, point_visibilities
@@ -54,7 +55,8 @@ def test_point_by_point_it_is_the_sum_of_equation_1(name, centre):
     assert np.abs(found - wanted).max() < TOLERANCE * np.abs(images).sum()
 
 
-def test_it_is_the_transform_for_many_rows_and_threads():
+def test_it_is_the_transform_for_many_rows_and_threads(monkeypatch):
+    monkeypatch.setattr(point_model, "_ROWS_PER_BLOCK", 1000)
     grid, (uvw, first, second, time) = GRIDS["even"], array(n_ants=12, n_times=80)
     images = model(grid.shape, 3, 20)
     options = dict(phase_centre=CENTRES["other"])

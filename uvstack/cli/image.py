@@ -42,9 +42,11 @@ class Size(click.ParamType):
 @click.option("--most-cycles", default=20, help="Major cycles at most.")
 @click.option("--terms", default=1, help="Taylor terms of the spectrum; from 2 a map of the spectral index is made.")
 @click.option("--scales", type=Quantity("", "0,4,12", several=True), help="Sizes of components in pixels, 0 is a point: 0,4,12.")
-@click.option("--mask", type=click.Path(path_type=Path), help="FITS image on the same grid: components where it is not 0.")
+@click.option("--mask", type=click.Path(path_type=Path),
+              help="Where components may be: FITS image on the same grid, not 0 there, or regions of DS9 (.reg) or CASA (.crtf).")
 @click.option("--auto-mask", is_flag=True, help="Find a mask in every cycle, within --mask.")
-@click.option("--stokes", default="I", help="I, the mean of the parallel hands, or a correlation: RR, LL, XX, YY …")
+@click.option("--stokes", default="I", help="I, Q, U, V, RR, LL, XX, YY, or several: IQUV, IV, \"RR,LL\".")
+@click.option("--channels-out", default=1, help="Planes of a cube, equal steps of frequency over all channels selected.")
 @click.option("--column", default="DATA", help="Data column, or a difference such as DATA-MODEL_DATA.")
 @click.option("--field", help="Fields as in CASA: 0,3~5,NGC*.")
 @click.option("--spw", help="Spectral windows as in CASA: 0,2~3.")
@@ -63,7 +65,8 @@ def command(ms, phase_centre, **options) -> None:
     """Image the visibilities of MS... and deconvolve.
 
     Writes the dirty image, psf, model (Jy/pixel), residual and restored image, corrected for the primary beam where one is given,
-    with a list of components, a picture and a record of the run.
+    with a list of components, a picture and a record of the run. Of several Stokes parameters or --channels-out these are cubes
+    with a beam for each plane.
     """
     centre = None if phase_centre is None else _direction(phase_centre)
     from uvstack.image.image_result import print_summary

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from astropy.table import QTable
 from numpy.typing import NDArray
 
 from uvstack.image.grid import Grid
@@ -17,11 +18,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ARCSEC = np.pi / 180 / 3600
+#: Attributes of `ImageResult` that are images, or None.
+IMAGES = ("dirty", "residual", "image", "model", "psf", "pbcor", "response", "alpha", "alpha_error")
 
 
 @dataclass(frozen=True, eq=False)
 class ImageResult:
-    """Images of one run, all on one grid.
+    """Images of one plane, all on one grid.
 
     Attributes
     ----------
@@ -57,6 +60,15 @@ class ImageResult:
     files : dict
         Product → path, empty where nothing was written.
     provenance : Provenance
+    stokes : str
+    band : (float, float)
+        From the lower edge of the lowest to the upper edge of the highest channel, Hz.
+    date : str
+        UTC of the first visibility, ISO 8601.
+    spectral_frame : str
+        That of the frequencies, as SPECSYS of FITS has it; empty where it is not known.
+    tables : dict
+        "components", those of the model, and "history", a row for each cycle.
     """
 
     grid: Grid
@@ -83,20 +95,98 @@ class ImageResult:
     model_is: str
     provenance: Provenance
     files: dict[str, str] = field(default_factory=dict)
+    stokes: str = "I"
+    band: tuple[float, float] = (0.0, 0.0)
+    date: str = ""
+    spectral_frame: str = ""
+    tables: dict[str, QTable] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
         """Numbers and provenance as JSON takes them."""
-        where = self.grid.geometry
-        return {
-            "shape": list(self.grid.shape), "ra_deg": float(np.rad2deg(where.ra)), "dec_deg": float(np.rad2deg(where.dec)),
-            "cell_arcsec": where.cell_m / _ARCSEC, "reference_frequency_hz": self.reference_frequency,
+        return _summary_of_grid(self.grid) | self.numbers() | {"files": self.files, "provenance": vars(self.provenance)}
+
+    def numbers(self) -> dict[str, Any]:
+        """What is this plane's own, as JSON takes it."""
+        return _plain({
+            "stokes": self.stokes, "reference_frequency_hz": self.reference_frequency, "band_hz": list(self.band),
+            "spectral_frame": self.spectral_frame,
             "beam": {"fwhm_major_arcsec": self.beam.fwhm_major / _ARCSEC, "fwhm_minor_arcsec": self.beam.fwhm_minor / _ARCSEC,
                      "position_angle_deg": float(np.rad2deg(self.beam.position_angle))},
             "noise_jy_per_beam": self.noise, "rms_jy_per_beam": self.rms, "noise_expected_jy_per_beam": self.noise_expected,
             "model_flux_jy": float(self.model[0].sum()), "model_is": self.model_is, "n_visibilities": self.n_visibilities,
             "n_not_finite": self.n_not_finite, "stop_reason": self.stop_reason, "n_cycles": self.n_cycles,
-            "n_iterations": self.n_iterations, "history": [_plain(vars(row)) for row in self.history], "files": self.files,
+            "n_iterations": self.n_iterations, "history": [_plain(vars(row)) for row in self.history]})
+
+
+@dataclass(frozen=True, eq=False)
+class ImageCube:
+    """Planes of several Stokes parameters or frequencies, all on one grid.
+
+    Attributes
+    ----------
+    grid : Grid
+    stokes : tuple of str
+    frequency : ndarray (chan,)
+        Centres of the steps of the axis, Hz; the mean of the data in a plane is its `reference_frequency`.
+    width : float
+        Of a step, Hz.
+    planes : tuple of ImageResult or None
+        The channel runs fastest: plane (stokes, chan) is planes[stokes × n_chan + chan]. None where there are no data. Images
+        are in single precision.
+    provenance : Provenance
+    files : dict
+        Product → path, empty where nothing was written.
+    """
+
+    grid: Grid
+    stokes: tuple[str, ...]
+    frequency: NDArray
+    width: float
+    planes: tuple[ImageResult | None, ...]
+    provenance: Provenance
+    files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def made(self) -> tuple[ImageResult, ...]:
+        """The planes that there are data for."""
+        return tuple(plane for plane in self.planes if plane is not None)
+
+    @property
+    def model_is(self) -> str:
+        """As in `ImageResult`."""
+        return self.made[0].model_is
+
+    @property
+    def spectral_frame(self) -> str:
+        """As in `ImageResult`."""
+        return self.made[0].spectral_frame
+
+    def plane(self, stokes: str, channel: int = 0) -> ImageResult | None:
+        """One plane, None where there are no data."""
+        return self.planes[self.stokes.index(stokes) * len(self.frequency) + channel]
+
+    def cube(self, name: str) -> NDArray[np.float32]:
+        """Images of one kind, "image", "residual", "psf" …, (stokes, chan, m, l), NaN where there are no data; of terms the first."""
+        blank = np.full(self.grid.shape, np.nan, np.float32)
+        found = [blank if plane is None else _first(getattr(plane, name)) for plane in self.planes]
+        return np.stack(found).astype(np.float32).reshape(len(self.stokes), len(self.frequency), *self.grid.shape)
+
+    def summary(self) -> dict[str, Any]:
+        """Numbers and provenance as JSON takes them; "planes" is a list in the order of `planes`, null where there are no data."""
+        return _summary_of_grid(self.grid) | {
+            "stokes": list(self.stokes), "frequency_hz": self.frequency.tolist(), "width_hz": self.width,
+            "planes": [None if plane is None else plane.numbers() for plane in self.planes], "files": self.files,
             "provenance": vars(self.provenance)}
+
+
+def _first(images: NDArray) -> NDArray:
+    return images[0] if images.ndim == 3 else images
+
+
+def _summary_of_grid(grid: Grid) -> dict[str, Any]:
+    where = grid.geometry
+    return {"shape": list(grid.shape), "ra_deg": float(np.rad2deg(where.ra)), "dec_deg": float(np.rad2deg(where.dec)),
+            "cell_arcsec": where.cell_m / _ARCSEC}
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
@@ -104,20 +194,68 @@ def _plain(values: dict[str, Any]) -> dict[str, Any]:
     return {name: None if isinstance(value, float) and not np.isfinite(value) else value for name, value in values.items()}
 
 
-def print_summary(result: ImageResult) -> str:
-    """Beam, noise, model and how the deconvolution ended, in a few lines."""
+def print_summary(result: ImageResult | ImageCube) -> str:
+    """Beam, noise, model and how the deconvolution ended, in a few lines; of a cube a line for each plane."""
+    if isinstance(result, ImageCube):
+        return _print_cube(result)
     beam = result.beam
     major, minor = beam.fwhm_major / _ARCSEC, beam.fwhm_minor / _ARCSEC
     peak = np.unravel_index(np.nanargmax(result.image[0]), result.image[0].shape)
     lines = [
         ("image", f"{result.grid.shape[1]} × {result.grid.shape[0]} pixels of {result.grid.geometry.cell_m / _ARCSEC:.4g} arcsec"),
         ("beam", f"{major:.4g} × {minor:.4g} arcsec at {np.rad2deg(beam.position_angle):.1f}°"),
-        ("frequency", f"{result.reference_frequency / 1e9:.6g} GHz, {result.n_visibilities} visibilities"),
+        ("frequency", f"{result.reference_frequency / 1e9:.6g} GHz, Stokes {result.stokes}, {result.n_visibilities} visibilities"),
         ("peak", f"{result.image[0][peak]:.4g} Jy/beam at pixel ({peak[0]}, {peak[1]})"),
         ("noise", f"{result.noise:.3g} Jy/beam (rms {result.rms:.3g}, expected from the weights {result.noise_expected:.3g})"),
         ("model", f"{result.model[0].sum():.5g} Jy in {np.count_nonzero(result.model[0])} pixels ({result.model_is})"),
         ("stopped", f"{result.stop_reason}, after {result.n_cycles} cycles and {result.n_iterations} iterations")]
     return "\n".join(f"{name:<12} {text}" for name, text in lines)
+
+
+def _print_cube(cube: ImageCube) -> str:
+    lines = [f"{'image':<12} {cube.grid.shape[1]} × {cube.grid.shape[0]} pixels of {cube.grid.geometry.cell_m / _ARCSEC:.4g} arcsec, "
+             f"{len(cube.stokes)} Stokes × {len(cube.frequency)} channels of {cube.width / 1e6:.6g} MHz",
+             f"{'stokes':<6} {'GHz':>10} {'beam (arcsec)':>17} {'peak':>10} {'noise':>9} {'expected':>9} {'model (Jy)':>10}  stopped"]
+    for i, plane in enumerate(cube.planes):
+        stokes, channel = divmod(i, len(cube.frequency))
+        start = f"{cube.stokes[stokes]:<6} {cube.frequency[channel] / 1e9:>10.6g}"
+        if plane is None:
+            lines.append(f"{start} no data")
+            continue
+        values = plane.image[0].ravel()
+        peak = values[np.nanargmax(np.abs(values))]
+        beam = f"{plane.beam.fwhm_major / _ARCSEC:.3g} × {plane.beam.fwhm_minor / _ARCSEC:.3g}"
+        lines.append(f"{start} {beam:>17} {peak:>10.4g} {plane.noise:>9.3g} {plane.noise_expected:>9.3g} {plane.model[0].sum():>10.4g}  "
+                     f"{plane.stop_reason}")
+    return "\n".join(lines)
+
+
+def cube_figure(cube: ImageCube) -> Figure:
+    """Restored planes: a row for each Stokes parameter, up to 6 channels; −4 to 20 times their noise, Q, U, V to 10 both ways."""
+    from matplotlib.figure import Figure
+
+    channels = np.unique(np.linspace(0, len(cube.frequency) - 1, min(len(cube.frequency), 6)).round().astype(int))
+    figure = Figure(figsize=(1.5 + 3.2 * len(channels), 0.6 + 3.1 * len(cube.stokes)), layout="constrained")
+    axes = figure.subplots(len(cube.stokes), len(channels), squeeze=False, sharex=True, sharey=True)
+    edges, step = _edges(cube.grid), max(1, max(cube.grid.shape) // 700)
+    for row, stokes in enumerate(cube.stokes):
+        for axis, channel in zip(axes[row], channels, strict=True):
+            plane = cube.plane(stokes, int(channel))
+            if plane is None:
+                axis.text(0.5, 0.5, "no data", transform=axis.transAxes, ha="center", va="center")
+                axis.set(xlim=edges[:2], ylim=edges[2:], aspect="equal")
+            else:
+                noise = plane.noise if plane.noise > 0 else float(np.nanmax(np.abs(plane.image[0]))) / 100 or 1.0
+                low, high, colours, line = (-10, 10, "RdBu_r", "black") if stokes in ("Q", "U", "V") else (-4, 20, "inferno", "white")
+                axis.imshow(plane.image[0][::step, ::step], origin="lower", extent=edges, interpolation="nearest", vmin=low * noise,
+                            vmax=high * noise, cmap=colours)
+                _draw_beam(axis, plane.beam, edges, line)
+            axis.set_title(f"{stokes}, {cube.frequency[channel] / 1e9:.6g} GHz", fontsize=9)
+    for axis in axes[-1]:
+        axis.set_xlabel("l (arcsec)")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("m (arcsec)")
+    return figure
 
 
 def image_figure(result: ImageResult) -> Figure:
@@ -153,11 +291,11 @@ def _edges(grid: Grid) -> tuple[float, float, float, float]:
         grid.m[-1] + where.cell_m / 2))  # type: ignore[return-value]
 
 
-def _draw_beam(axis: Any, beam: Beam, edges: tuple[float, float, float, float]) -> None:
+def _draw_beam(axis: Any, beam: Beam, edges: tuple[float, float, float, float], colour: str = "white") -> None:
     from matplotlib.patches import Ellipse
 
     left, right, bottom, top = edges
     centre = (left + 0.06 * (right - left), bottom + 0.06 * (top - bottom))
     # East is to the left: along the axis of data, which falls, an angle from north through east is measured from +m to +l.
     axis.add_patch(Ellipse(centre, beam.fwhm_minor / _ARCSEC, beam.fwhm_major / _ARCSEC, angle=-np.rad2deg(beam.position_angle),
-                           facecolor="none", edgecolor="white"))
+                           facecolor="none", edgecolor=colour))

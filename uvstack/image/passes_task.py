@@ -2,6 +2,9 @@
 
 Every pass reads the sets anew in chunks of rows, and sums what the chunks give in their order. A chunk is a function of the
 job and of its rows alone, for dask to run anywhere.
+
+Channels are gridded in bands: all those of a data description together, those of one plane of a cube, or, in a mosaic, so few
+that the primary beam hardly changes among them, since a band is seen through one beam.
 """
 
 from __future__ import annotations
@@ -15,11 +18,12 @@ from numpy.typing import NDArray
 
 from uvstack.chunks import map_chunks
 from uvstack.errors import NoDataError
-from uvstack.image.dirty import combine_hands
 from uvstack.image.grid import Grid, psf_grid, uv_extent
 from uvstack.image.gridding import taylor_images, taylor_psfs, taylor_visibilities
 from uvstack.image.mosaic import BeamPatch, Mosaic, beam_patch
+from uvstack.image.point_model import is_cheaper, point_visibilities
 from uvstack.image.restore import principal_solution
+from uvstack.image.stokes import Hands
 from uvstack.image.weighting import ImagingWeights, density
 from uvstack.io.ms import read_block, scan_rows
 from uvstack.records import DataDescription, Selection, Structure, UVRange
@@ -28,27 +32,31 @@ from uvstack.sky.primary_beam import PrimaryBeam
 from uvstack.uv.weights import apply_flags, inside_uv_range
 
 #: Visibilities (row × chan × corr) of a chunk: 30 bytes each with all that belongs to them. A transform costs the same for
-#: few visibilities and many, so a large image gets as many as it has pixels, up to the second number.
-VISIBILITIES_PER_CHUNK, _MOST_PER_CHUNK = 4_000_000, 16_000_000
+#: few visibilities and many, so a large image gets twice as many as it has pixels, up to the second number (1 GB).
+VISIBILITIES_PER_CHUNK, _MOST_PER_CHUNK = 4_000_000, 32_000_000
 #: Sizes up to this get a psf twice as large.
 _LARGE = 2048
-#: Accuracy of the model's visibilities: what is left of a source of 1 Jy is some 1e-5 Jy.
-_EPSILON = 1e-6
+#: Accuracy of dirty image and psf, of residual images, relative to the rms of each, and of a model's visibilities.
+_DIRTY, _RESIDUAL, _MODEL = 1e-5, 1e-4, 1e-5
 
-#: A pointing and frequency axis: number of the set, field, data description.
-Key = tuple[int, int, int]
-
+#: A pointing and frequency axis: number of the set, field, data description, band of its channels.
+Key = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What all chunks share. `sky` is the model (term, m, l) in Jy/pixel, None for the data as they are."""
+    """What all chunks share.
+
+    `hands` and `bands` are those of a set and data description that take part: how correlations are combined, and the channels
+    that are gridded together. `sky` is the model (term, m, l) in Jy/pixel, None for the data as they are.
+    """
 
     structures: tuple[Structure, ...]
     selections: tuple[Selection, ...]
     columns: tuple[tuple[str, str | None], ...]
     uv_range: UVRange
-    hands: dict[tuple[int, int], NDArray[np.bool_]]
+    hands: dict[tuple[int, int], Hands]
+    bands: dict[tuple[int, int], tuple[NDArray[np.intp], ...]]
     centres: dict[tuple[int, int], tuple[float, float, float]]
     grid: Grid
     terms: int
@@ -63,6 +71,16 @@ class Job:
         """Data description of a pointing and frequency axis."""
         return next(d for d in self.structures[key[0]].data_descriptions if d.id == key[2])
 
+    def frequency(self, key: Key) -> NDArray[np.float64]:
+        """Channels of a band, Hz."""
+        return self.description(key).spw.frequency[self.bands[key[0], key[2]][key[3]]]
+
+    def edges(self, key: Key) -> tuple[float, float]:
+        """Lower edge of the lowest and upper edge of the highest channel of a band, Hz."""
+        half = self.description(key).spw.width[self.bands[key[0], key[2]][key[3]]] / 2
+        frequency = self.frequency(key)
+        return float((frequency - half).min()), float((frequency + half).max())
+
     def psf_grid(self) -> Grid:
         """Grid of the psf."""
         return psf_grid(self.grid, factor=2 if max(self.grid.shape) <= _LARGE else 1)
@@ -76,28 +94,37 @@ class Piece(NamedTuple):
     frequency: NDArray
     vis: NDArray
     weight: NDArray
+    antenna1: NDArray
+    antenna2: NDArray
+    time: NDArray
     n_outside: int
     n_not_finite: int
-    first_time: float
 
 
 def _pieces(job: Job, chunk: tuple[int, Any]) -> Iterator[Piece]:
     i, block = chunk
     for part in read_block(job.structures[i], job.selections[i], block, job.columns[i]):
         description = part.data_description
-        hands = job.hands[i, description.id]
-        if not hands.any():
-            continue
-        _, bad = apply_flags(part.vis, part.flag, part.flag_row, part.weight)
-        vis, weight = combine_hands(part.vis, part.weight, hands)
+        bands = job.bands.get((i, description.id), ())
         turn, uvw = job.centres[i, part.field.id][2], part.uvw
         if turn:
             sin, cos = np.sin(turn), np.cos(turn)
             uvw = uvw @ np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
-        inside = inside_uv_range(uvw, description.spw.frequency, job.uv_range)
-        n_outside = int(np.count_nonzero((weight > 0) & ~inside))
-        yield Piece((i, part.field.id, description.id), uvw, description.spw.frequency, vis, np.where(inside, weight, np.float32(0)),
-                     n_outside, bad, float(part.time.min()))
+        for number, band in enumerate(bands):
+            frequency = description.spw.frequency[band]
+            raw, flag, natural = (_channels(values, band) for values in (part.vis, part.flag, part.weight))
+            _, bad = apply_flags(raw, flag, part.flag_row, natural)
+            vis, weight = job.hands[i, description.id](raw, natural)
+            inside = inside_uv_range(uvw, frequency, job.uv_range)
+            n_outside = int(np.count_nonzero((weight > 0) & ~inside))
+            yield Piece((i, part.field.id, description.id, number), uvw, frequency, vis, np.where(inside, weight, np.float32(0)),
+                        part.antenna1, part.antenna2, part.time, n_outside, bad)
+
+
+def _channels(values: NDArray, band: NDArray[np.intp]) -> NDArray:
+    """Channels of (row, chan, corr); all of them without a copy."""
+    whole = slice(int(band[0]), int(band[-1]) + 1) if (np.diff(band) == 1).all() else band
+    return np.ascontiguousarray(values[:, whole])
 
 
 def survey_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
@@ -111,7 +138,7 @@ def survey_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
         found["n"] += int(np.count_nonzero(piece.weight > 0))
         found["n_outside"] += piece.n_outside
         found["n_not_finite"] += piece.n_not_finite
-        found["first_time"] = min(found["first_time"], piece.first_time)
+        found["first_time"] = min(found["first_time"], float(piece.time.min()))
         if job.with_density:
             here = density(piece.uvw, piece.frequency, piece.weight, job.grid)
             found["density"] = here if found["density"] is None else found["density"] + here
@@ -121,7 +148,7 @@ def survey_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
 def image_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
     """Unnormalised images of a chunk, with psf where there is no model yet. A function that dask runs.
 
-    "images" holds (key, dirty (term, m, l) on the patch, Σ w, Σ w²/w_natural); "psf" is (2 term − 1, m', l') or None.
+    "images" holds (key, dirty (term, m, l) on the patch, Σ w of each channel, Σ w²/w_natural); "psf" is (2 term − 1, m', l') or None.
     """
     assert job.patches is not None
     assert job.imaging is not None
@@ -135,18 +162,27 @@ def image_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
         shared: dict[str, Any] = {"phase_centre": centre, "threads": job.threads}
         vis = piece.vis
         if job.sky is not None:
-            vis = vis - taylor_visibilities(piece.uvw, piece.frequency, patch.seen(job.sky), patch.grid, job.reference_frequency,
-                                            epsilon=_EPSILON, **shared)
-        dirty = taylor_images(piece.uvw, piece.frequency, vis, weight, patch.grid, job.reference_frequency, job.terms, **shared)
+            vis = vis - _model(piece, patch.seen(job.sky), patch.grid, job.reference_frequency, shared)
+        dirty = taylor_images(piece.uvw, piece.frequency, vis, weight, patch.grid, job.reference_frequency, job.terms,
+                              epsilon=_DIRTY if job.sky is None else _RESIDUAL, **shared)
         with np.errstate(divide="ignore", invalid="ignore"):
             variance = np.where(weight > 0, weight.astype(np.float64) ** 2 / piece.weight, 0.0).sum()
-        images.append((piece.key, dirty, float(weight.sum(dtype=np.float64)), float(variance)))
+        images.append((piece.key, dirty, weight.sum(axis=0, dtype=np.float64), float(variance)))
         if job.sky is None:
             # As a source at the middle of the image is seen: (u, v, w) are those towards it.
             uvw = piece.uvw @ rotation_between(*centre, where.ra, where.dec).T
             here = taylor_psfs(uvw, piece.frequency, weight, job.psf_grid(), job.reference_frequency, job.terms, threads=job.threads)
             psf = here if psf is None else psf + here
     return {"images": images, "psf": psf}
+
+
+def _model(piece: Piece, seen: NDArray, grid: Grid, reference_frequency: float, shared: dict[str, Any]) -> NDArray:
+    """Visibilities of a model (term, m, l) as the pointing sees it: by points or by a transform, what costs less."""
+    n_points = int(np.count_nonzero((seen != 0).any(axis=0)))
+    if is_cheaper(n_points, piece.vis.size, grid):
+        return point_visibilities(piece.uvw, piece.antenna1, piece.antenna2, piece.time, piece.frequency, seen, grid,
+                                  reference_frequency, **shared)
+    return taylor_visibilities(piece.uvw, piece.frequency, seen, grid, reference_frequency, epsilon=_MODEL, **shared)
 
 
 class Survey:
@@ -171,12 +207,12 @@ class Survey:
     def mean_frequency(self, job: Job) -> float:
         """Mean of the channels by their weights, Hz."""
         total = sum(float(w.sum()) for w in self.weights.values())
-        return sum(float((w * job.description(key).spw.frequency).sum()) for key, w in self.weights.items()) / total
+        return sum(float((w * job.frequency(key)).sum()) for key, w in self.weights.items()) / total
 
-    def bandwidth(self, job: Job) -> float:
-        """From the lower edge of the lowest to the upper edge of the highest channel, Hz."""
-        windows = [job.description(key).spw for key in self.weights]
-        return float(max((s.frequency + s.width / 2).max() for s in windows) - min((s.frequency - s.width / 2).min() for s in windows))
+    def edges(self, job: Job) -> tuple[float, float]:
+        """Lower edge of the lowest and upper edge of the highest channel, Hz."""
+        edges = [job.edges(key) for key in self.weights]
+        return min(low for low, _ in edges), max(high for _, high in edges)
 
 
 class Sums:
@@ -186,13 +222,17 @@ class Sums:
         self.job, self.mosaic = job, Mosaic(job.grid, job.terms)
         self.raw_psf: NDArray = np.zeros((2 * job.terms - 1, *job.psf_grid().shape))
         self.weight, self.variance = 0.0, {}  # type: float, dict[Key, float]
+        #: Imaging weights of each channel.
+        self.channel_weight: dict[Key, NDArray] = {}
 
     def add(self, _: int, one: dict[str, Any]) -> None:
         """Add what one chunk gave."""
         assert self.job.patches is not None
         for key, dirty, weight, variance in one["images"]:
-            self.mosaic.add(self.job.patches[key], dirty, weight)
-            self.weight += weight
+            total = float(weight.sum())
+            self.mosaic.add(self.job.patches[key], dirty, total)
+            self.weight += total
+            self.channel_weight[key] = self.channel_weight.get(key, 0.0) + weight
             self.variance[key] = self.variance.get(key, 0.0) + variance
         if one["psf"] is not None:
             self.raw_psf += one["psf"]
@@ -275,10 +315,10 @@ class Passes:
 
 def _chunks(job: Job) -> list[tuple[int, Any]]:
     """Blocks of rows of all sets, each with the number of its set."""
-    size = min(max(VISIBILITIES_PER_CHUNK, job.grid.shape[0] * job.grid.shape[1]), _MOST_PER_CHUNK)
+    size = min(max(VISIBILITIES_PER_CHUNK, 2 * job.grid.shape[0] * job.grid.shape[1]), _MOST_PER_CHUNK)
     chunks: list[tuple[int, Any]] = []
     for i, (structure, selection) in enumerate(zip(job.structures, job.selections, strict=True)):
-        if selection.field_ids:
+        if selection.field_ids and selection.data_description_ids:
             rows = {d.id: max(size // (d.shape[0] * d.shape[1]), 1) for d in structure.data_descriptions}
             chunks += [(i, block) for block in scan_rows(structure, selection, rows)]
     if not chunks:
@@ -297,7 +337,7 @@ def patches_of(job: Job, survey: Survey, beam: PrimaryBeam | None) -> dict[Key, 
             whole = whole or BeamPatch(job.grid, slice(0, job.grid.shape[0]), slice(0, job.grid.shape[1]), np.ones(job.grid.shape))
             patches[key] = whole
             continue
-        patch = beam_patch(job.grid, beam, job.centres[key[:2]][:2], job.description(key).spw.frequency, weight)
+        patch = beam_patch(job.grid, beam, job.centres[key[:2]][:2], job.frequency(key), weight)
         if patch is not None:
             patches[key] = patch
     return patches

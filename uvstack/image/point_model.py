@@ -23,8 +23,8 @@ from uvstack.uv.phase import phase_factor
 
 #: Measured, ns of one thread: a visibility of a point, of a transform, and a pixel of a transform.
 _POINT_COST, _VISIBILITY_COST, _PIXEL_COST = 0.15, 300.0, 150.0
-#: With more rows than this for each thread, threads share the work.
-_LEAST_ROWS = 2000
+#: Rows that are done at once: the same blocks for any number of threads, so that sums are the same to the last bit.
+_ROWS_PER_BLOCK = 16_384
 
 
 def is_cheaper(n_points: int, n_visibilities: int, grid: Grid) -> bool:
@@ -76,9 +76,8 @@ def point_visibilities(
                              usable=usable[where])[0]
         np.conjugate(found, out=vis[where])
 
-    parts = _parts(time, threads)
-    with ThreadPoolExecutor(len(parts)) as pool:
-        list(pool.map(part, parts))
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(part, _blocks(time)))
     vis[~usable] = 0
     return vis
 
@@ -93,11 +92,13 @@ def _directions(grid: Grid, rows: np.ndarray, columns: np.ndarray, phase_centre:
     return np.stack([l, m, -(l**2 + m**2) / (1.0 + np.sqrt(1.0 - l**2 - m**2))])
 
 
-def _parts(time: np.ndarray, threads: int) -> list[slice]:
-    """Slices of rows for the threads, cut where the time changes so that antennas' coordinates are solved once."""
-    n = time.size
+def _blocks(time: np.ndarray) -> list[slice]:
+    """Slices of rows, cut where the time changes so that the coordinates of antennas are solved once."""
     changes = np.flatnonzero(np.diff(time)) + 1
-    wanted = np.linspace(0, n, max(1, min(threads, n // _LEAST_ROWS)) + 1)[1:-1]
-    cuts = np.unique(changes[np.minimum(np.searchsorted(changes, wanted), changes.size - 1)]) if changes.size else wanted[:0]
-    edges = [0, *(int(cut) for cut in cuts), n]
-    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    edges = [0]
+    while changes.size and edges[-1] + _ROWS_PER_BLOCK < time.size:
+        after = int(np.searchsorted(changes, edges[-1] + _ROWS_PER_BLOCK))
+        if after == changes.size:
+            break
+        edges.append(int(changes[after]))
+    return [slice(a, b) for a, b in zip(edges, [*edges[1:], time.size], strict=True)]

@@ -113,7 +113,7 @@ def subtract(
         One of its subclasses, in one line, before anything is written wherever that can be known.
     """
     options = {name: str(value) for name, value in locals().items() if value is not None and name not in ("ms", "model", "progress")}
-    structure = read_structure(ms)
+    structure = read_structure(os.fspath(ms))
     job = _make_job(structure, model, into, column, model_tt1, nu0, primary_beam, select(structure, field, spw, timerange),
                     predict_only, in_place, backup)
     _check_marks(job)

@@ -226,7 +226,7 @@ def sin_wcs(ra: float, dec: float, shape: tuple[int, int], cell: float, centre: 
 def write_image(
     path: str | Path, data: NDArray, wcs: WCS, *, unit: str = "Jy/beam", beams: Beam | Sequence[Beam] | None = None,
     frequency: float | NDArray | None = None, width: float | None = None, date: str | None = None, four_axes: bool = True,
-    cards: Mapping[str, Any] | None = None,
+    cards: Mapping[str, Any] | None = None, stokes: Sequence[int] = (1,), spectral_frame: str = "LSRK",
 ) -> None:
     """Write an image or a cube as FITS in float32, with the axes RA, DEC, FREQ and STOKES as CASA's exportfits has them.
 
@@ -234,12 +234,13 @@ def write_image(
     ----------
     path : str or Path
         Replaced if it exists.
-    data : ndarray (m, l) or (chan, m, l)
+    data : ndarray (m, l), (chan, m, l) or (stokes, chan, m, l)
     wcs : WCS
         Celestial.
     unit : str
     beams : Beam or sequence of Beam, optional
-        Several, one a channel, become CASA's table BEAMS with CASAMBM = T in the header.
+        Several, one a plane with the channel running fastest, become CASA's table BEAMS with CASAMBM = T in the header. None may
+        be of size 0 or NaN: casacore (3.6) ends the process that reads such a table.
     frequency : float or ndarray (chan,), optional
         Hz, evenly spaced; wanted for a cube and for four axes.
     width : float, optional
@@ -250,34 +251,45 @@ def write_image(
         False writes a plane with the two axes of the sky alone.
     cards : mapping, optional
         More header cards.
+    stokes : sequence of int
+        FITS's codes along that axis, evenly spaced: 1 is I, −1 is RR.
+    spectral_frame : str
+        SPECSYS of FITS: "TOPOCENT", "LSRK" …; empty where it is not known.
 
     Raises
     ------
     ImageError
-        The channels are not evenly spaced, or frequencies, beams and planes differ in number.
+        The channels or Stokes parameters are not evenly spaced, or frequencies, beams and planes differ in number.
     """
-    planes = data[None] if data.ndim == 2 else data
+    pixels = data.reshape((1,) * (4 - data.ndim) + data.shape)
+    if pixels.shape[0] != len(stokes) or (np.diff(stokes, 2) != 0).any():
+        raise ImageError(f"an image of {pixels.shape[0]} Stokes parameters with the codes {list(stokes)}; wanted is one each, "
+                         "evenly spaced")
+    plane = not four_axes and pixels.shape[:2] == (1, 1)
     header = wcs.celestial.to_header()
     header["RADESYS"], header["EQUINOX"] = wcs.celestial.wcs.radesys, wcs.celestial.wcs.equinox
-    if four_axes or len(planes) > 1:
-        _add_axes(header, planes, frequency, width)
+    if not plane:
+        _add_axes(header, pixels[0], frequency, width)
+        header["CRVAL4"], header["CDELT4"] = float(stokes[0]), float(stokes[1] - stokes[0] if len(stokes) > 1 else 1)
+        if spectral_frame:
+            header["SPECSYS"] = spectral_frame
     header["BTYPE"], header["BUNIT"] = "Intensity", unit
     if date is not None:
         header["DATE-OBS"], header["TIMESYS"] = date, "UTC"
     several = [] if beams is None else [beams] if isinstance(beams, Beam) else list(beams)
-    if len(several) not in (0, 1, len(planes)):
-        raise ImageError(f"{len(several)} beams for {len(planes)} planes; give one beam, or one a plane")
+    n_planes = pixels.shape[0] * pixels.shape[1]
+    if len(several) not in (0, 1, n_planes):
+        raise ImageError(f"{len(several)} beams for {n_planes} planes; give one beam, or one a plane")
     extensions = []
     if len(several) == 1:
         for name, angle in zip(("BMAJ", "BMIN", "BPA"), several[0], strict=True):
             header[name] = float(np.rad2deg(angle))
     elif several:
         header["CASAMBM"] = (True, "CASA multiple BEAMS table present")
-        extensions.append(_beams_table(several))
+        extensions.append(_beams_table(several, pixels.shape[1]))
     header.update(cards or {})
-    pixels = data if not (four_axes or len(planes) > 1) else planes[None]
     with written_whole(path) as partial:
-        fits.HDUList([fits.PrimaryHDU(pixels.astype(np.float32), header), *extensions]).writeto(partial)
+        fits.HDUList([fits.PrimaryHDU((pixels[0, 0] if plane else pixels).astype(np.float32), header), *extensions]).writeto(partial)
 
 
 def _add_axes(header: fits.Header, planes: NDArray, frequency: float | NDArray | None, width: float | None) -> None:
@@ -294,16 +306,16 @@ def _add_axes(header: fits.Header, planes: NDArray, frequency: float | NDArray |
     for axis, (kind, value, delta, kind_unit) in enumerate((("FREQ", nu[0], step, "Hz"), ("STOKES", 1.0, 1.0, "")), 3):
         header[f"CTYPE{axis}"], header[f"CRVAL{axis}"], header[f"CDELT{axis}"] = kind, float(value), delta
         header[f"CRPIX{axis}"], header[f"CUNIT{axis}"] = 1.0, kind_unit
-    header["SPECSYS"], header["RESTFRQ"] = "LSRK", float(nu[nu.size // 2])
+    header["RESTFRQ"] = float(nu[nu.size // 2])
 
 
-def _beams_table(beams: Sequence[Beam]) -> fits.BinTableHDU:
-    """CASA's table of beams: arcsec and degrees, a row a channel."""
+def _beams_table(beams: Sequence[Beam], n_chan: int) -> fits.BinTableHDU:
+    """CASA's table of beams: arcsec and degrees, a row a plane."""
     values = np.rad2deg(np.array(beams, float))
     columns = [fits.Column(name, "1E", unit, array=array) for name, unit, array in (
         ("BMAJ", "arcsec", 3600.0 * values[:, 0]), ("BMIN", "arcsec", 3600.0 * values[:, 1]), ("BPA", "deg", values[:, 2]))]
     index = np.arange(len(beams), dtype=np.int32)
-    columns += [fits.Column("CHAN", "1J", array=index), fits.Column("POL", "1J", array=0 * index)]
+    columns += [fits.Column("CHAN", "1J", array=index % n_chan), fits.Column("POL", "1J", array=index // n_chan)]
     table = fits.BinTableHDU.from_columns(columns, name="BEAMS")
-    table.header["EXTVER"], table.header["NCHAN"], table.header["NPOL"] = 1, len(beams), 1
+    table.header["EXTVER"], table.header["NCHAN"], table.header["NPOL"] = 1, n_chan, len(beams) // n_chan
     return table
