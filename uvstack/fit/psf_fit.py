@@ -299,7 +299,11 @@ class _Problem:
         """All parameters S, (c,) moments, offsets; their covariance; noise of a pixel; model (m, l)."""
         source, factors, columns, values = self._linear(p)
         jacobian = np.concatenate([columns, *(values[0] * self._pixels(source * f)[:, None] for f in factors)], axis=1)
-        inverse = np.linalg.pinv(jacobian.T @ jacobian, rcond=1e-14, hermitian=True)
+        # Columns of norm 1: slopes of the size go with the flux in Jy, and those of µJy would be taken for rounding.
+        norm = np.sqrt((jacobian**2).sum(axis=0))
+        norm[norm == 0] = 1.0
+        scaled = jacobian / norm
+        inverse = np.linalg.pinv(scaled.T @ scaled, rcond=1e-14, hermitian=True) / np.outer(norm, norm)
         spread = self._correlated(jacobian)
         middle = jacobian.T @ spread
         if noise is None:
