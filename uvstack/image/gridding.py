@@ -173,9 +173,13 @@ def taylor_images(
 
     Arguments as in `to_image`. Images of several chunks add up; divide all by Σ w (without x^t).
     """
-    images = [to_image(uvw, frequency, vis, weight * taylor_weights(frequency, reference_frequency, t).astype(np.float32), grid,
+    images = [to_image(uvw, frequency, vis, _of_term(weight, frequency, reference_frequency, t), grid,
                        phase_centre=phase_centre, threads=threads, epsilon=epsilon) for t in range(n_terms)]
-    return np.stack(images)
+    return images[0][None] if n_terms == 1 else np.stack(images)
+
+
+def _of_term(weight: np.ndarray, frequency: np.ndarray, reference_frequency: float, term: int) -> np.ndarray:
+    return weight if term == 0 else weight * taylor_weights(frequency, reference_frequency, term).astype(np.float32)
 
 
 def taylor_psfs(

@@ -90,7 +90,7 @@ def beam_patch(grid: Grid, primary_beam: PrimaryBeam | None, pointing: tuple[flo
     """
     whole = slice(0, grid.shape[0]), slice(0, grid.shape[1])
     if primary_beam is None:
-        return BeamPatch(grid, *whole, np.ones(grid.shape))
+        return BeamPatch(grid, *whole, np.broadcast_to(1.0, grid.shape))
     looked_through = _Beam(primary_beam, (float(pointing[0]), float(pointing[1])), *_nodes(np.asarray(frequency, np.float64), weight))
     # Where to look is found on a net first: a mosaic may be a hundred times its patches.
     centre = [np.nan_to_num(x) for x in grid.pixel_of(*pointing)]

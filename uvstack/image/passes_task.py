@@ -32,7 +32,7 @@ from uvstack.sky.primary_beam import PrimaryBeam
 from uvstack.uv.weights import apply_flags, inside_uv_range
 
 #: Visibilities (row × chan × corr) of a chunk: 30 bytes each with all that belongs to them. A transform costs the same for
-#: few visibilities and many, so a large image gets twice as many as it has pixels, up to the second number (1 GB).
+#: few visibilities and many, so a large image gets twice as many as it has pixels, times the pointings, up to the second number (1 GB).
 VISIBILITIES_PER_CHUNK, _MOST_PER_CHUNK = 4_000_000, 32_000_000
 #: Sizes up to this get a psf twice as large.
 _LARGE = 2048
@@ -152,7 +152,8 @@ def image_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
     """
     assert job.patches is not None
     assert job.imaging is not None
-    where, psf, images = job.grid.geometry, None, []
+    where, images = job.grid.geometry, []
+    towards_middle: dict[bytes, list[tuple[NDArray, NDArray, NDArray]]] = {}
     for piece in _pieces(job, chunk):
         patch = job.patches.get(piece.key)
         if patch is None:
@@ -171,9 +172,16 @@ def image_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
         if job.sky is None:
             # As a source at the middle of the image is seen: (u, v, w) are those towards it.
             uvw = piece.uvw @ rotation_between(*centre, where.ra, where.dec).T
-            here = taylor_psfs(uvw, piece.frequency, weight, job.psf_grid(), job.reference_frequency, job.terms, threads=job.threads)
-            psf = here if psf is None else psf + here
-    return {"images": images, "psf": psf}
+            towards_middle.setdefault(piece.frequency.tobytes(), []).append((uvw, piece.frequency, weight))
+    return {"images": images, "psf": _psf(job, towards_middle) if towards_middle else None}
+
+
+def _psf(job: Job, pieces: dict[bytes, list[tuple[NDArray, NDArray, NDArray]]]) -> NDArray:
+    """Sum of the psfs of pieces (uvw, frequency, weight), (2 term − 1, m', l'): those of the same channels in one transform."""
+    psfs = [taylor_psfs(np.concatenate([uvw for uvw, _, _ in group]), group[0][1], np.concatenate([w for _, _, w in group]),
+                        job.psf_grid(), job.reference_frequency, job.terms, epsilon=_DIRTY, threads=job.threads)
+            for group in pieces.values()]
+    return psfs[0] if len(psfs) == 1 else np.sum(psfs, axis=0)
 
 
 def _model(piece: Piece, seen: NDArray, grid: Grid, reference_frequency: float, shared: dict[str, Any]) -> NDArray:
@@ -315,7 +323,7 @@ class Passes:
 
 def _chunks(job: Job) -> list[tuple[int, Any]]:
     """Blocks of rows of all sets, each with the number of its set."""
-    size = min(max(VISIBILITIES_PER_CHUNK, 2 * job.grid.shape[0] * job.grid.shape[1]), _MOST_PER_CHUNK)
+    size = min(max(VISIBILITIES_PER_CHUNK, 2 * job.grid.shape[0] * job.grid.shape[1] * len(job.centres)), _MOST_PER_CHUNK)
     chunks: list[tuple[int, Any]] = []
     for i, (structure, selection) in enumerate(zip(job.structures, job.selections, strict=True)):
         if selection.field_ids and selection.data_description_ids:
@@ -334,7 +342,8 @@ def patches_of(job: Job, survey: Survey, beam: PrimaryBeam | None) -> dict[Key, 
         if not weight.any():
             continue
         if beam is None:
-            whole = whole or BeamPatch(job.grid, slice(0, job.grid.shape[0]), slice(0, job.grid.shape[1]), np.ones(job.grid.shape))
+            whole = whole or beam_patch(job.grid, None, job.centres[key[:2]][:2], job.frequency(key))
+            assert whole is not None
             patches[key] = whole
             continue
         patch = beam_patch(job.grid, beam, job.centres[key[:2]][:2], job.frequency(key), weight)

@@ -1,0 +1,118 @@
+"""`uvstack compare`."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from uvstack.cli.image import Size
+from uvstack.cli.main import Angle, Quantity, progress_bar
+from uvstack.cli.stack import _fitted as _fitted_to_uv
+from uvstack.cli.stack import _mapping
+
+#: What --fit takes: shape of the uv fit, shape of the psf fit.
+_SHAPES = {"gaussian": ("gaussian", "circular"), "point": ("delta", "point")}
+
+
+@click.command(name="compare")
+@click.argument("ms", nargs=-1, required=True)
+@click.argument("positions")
+@click.option("--image", type=click.Path(path_type=Path), help="FITS image to stack; default the dirty image of MS, made here.")
+@click.option("--psf", type=click.Path(path_type=Path), help="Dirty beam of --image.")
+@click.option("--size", type=Size(), help="Pixels of the image made here: 1024, or columns,rows; default all positions.")
+@click.option("--cell", type=Angle(), help="Its pixel, and that of the stamps; default a fifth of the resolution.")
+@click.option("--weighting", default="natural", help="Of that image: natural (as the uv-stack), uniform or briggs.")
+@click.option("--robust", default=0.0, help="Of Briggs, from -2 (uniform) to 2 (natural).")
+@click.option("--method", "methods", default="mean,median", help="Averages of the stamps: mean, median, clipped-mean.")
+@click.option("--uvmin", help="Shortest baseline for the flux: 300m, 5km, 20klambda; stacked with and without.")
+@click.option("--uvmax", help="Longest baseline for the flux and the image.")
+@click.option("--filter", "low_filter", help="Low spatial frequencies taken out of image-stacks: 5km, 20klambda, 3pixels; default --uvmin.")
+@click.option("--stamp", type=int, help="Pixels across a stamp; default 64, with a filter up to 256.")
+@click.option("--weights", help="equal, list, primary-beam, local-noise, or a product; default primary-beam with --primary-beam.")
+@click.option("--primary-beam", default="constant", help="Preset, text or file as in `uvstack stack`; needed for several pointings.")
+@click.option("--pb-cutoff", default=0.1, help="Response below which a position is left out.")
+@click.option("--image-kind", type=click.Choice(["corrected", "flat"]), help="Of --image: primary-beam corrected, or of flat noise.")
+@click.option("--pb-image", type=click.Path(path_type=Path), help="FITS image of the primary beam of --image.")
+@click.option("--noise-image", type=click.Path(path_type=Path), help="FITS image for local-noise; default the image itself.")
+@click.option("--noise-kind", type=click.Choice(["corrected", "flat", "rms-corrected", "rms-flat"]), help="Of --noise-image.")
+@click.option("--beam", type=Quantity("rad", "3.2arcsec,1.6arcsec,30deg", several=True), help="Where the header of --image has none.")
+@click.option("--column", default="DATA", help="Data column, or a difference such as DATA-MODEL_DATA.")
+@click.option("--field", help="Fields as in CASA: 0,3~5,NGC*.")
+@click.option("--spw", help="Spectral windows as in CASA: 0,2~3.")
+@click.option("--timerange", help="Times as in CASA: 2011/05/28/03:00:00~04:00:00.")
+@click.option("--fit", "shape", type=click.Choice(list(_SHAPES)),
+              help="Fit this to the stacked visibilities and, with the psf, to the stamps.")
+@click.option("--frame", help="Frame of the list where it does not say: J2000, ICRS, B1950, GALACTIC …")
+@click.option("--unit", type=click.Choice(["auto", "deg", "rad"]), default="auto", help="Unit of plain numbers in the list.")
+@click.option("--columns", help="Columns of the list by name: ra=RA_X,dec=DEC_X,weight=W.")
+@click.option("--out", type=click.Path(path_type=Path), help="Stacked measurement set; default none is kept.")
+@click.option("--report", type=click.Path(path_type=Path),
+              help="Folder for JSON, table, pictures, images and a page; default after the list.")
+@click.option("--bins", default=20, help="Bins of the uv profile.")
+@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@click.option("--workers", type=int, help="Local processes instead of threads.")
+@click.option("--scheduler", help="Address of a dask scheduler.")
+@click.option("--threads", type=int, help="Local threads; default all processors.")
+def command(ms, positions, methods, shape, columns, out, report, bins, overwrite, **options) -> None:
+    """Stack the visibilities of MS... and their image at the positions of a list, side by side.
+
+    MS is taken as it is: subtract bright sources before (`uvstack subtract`). Nothing is deconvolved. Prints a table of all methods, and
+    writes it with stamps, profiles and a page to --report.
+    """
+    names = _mapping(columns)
+    import uvstack
+    from uvstack.stack.compare_report import print_summary
+    from uvstack.stack.compare_task import write_compare_report
+    from uvstack.stack.task import check_report
+
+    folder = report or Path(f"{Path(positions).stem}-compare-report")
+    check_report(folder, overwrite)
+    given = {name: value for name, value in options.items() if value is not None}
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.partial-") as scratch:
+        # The fit wants the stacked set, whether it is kept or not; images and fits move to the report when all has gone well.
+        made = Path(scratch) / "report"
+        made.mkdir()
+        stacked = out if out is not None or shape is None else Path(scratch) / "stack.ms"
+        with progress_bar("comparing") as progress:
+            result = uvstack.compare(list(ms), positions, methods=[m.strip() for m in methods.split(",")], columns=names, out=stacked,
+                                     image_out=made / "image" if options["image"] is None else None, overwrite=overwrite,
+                                     progress=progress, **given)
+        click.echo(print_summary(result))
+        additions = [] if shape is None else [_fitted_to_uv(stacked, _SHAPES[shape][0], made, options),
+                                              *_fitted_to_stamps(result, _SHAPES[shape][1], made)]
+        folder.mkdir(exist_ok=True)
+        for file in made.iterdir():
+            shutil.move(file, folder / file.name)
+    kept = {name: str(path).replace(str(made), str(folder)) for name, path in result.files.items() if name != "ms" or out is not None}
+    page = write_compare_report(replace(result, files=kept), folder, bins=bins, additions=additions)
+    click.echo(f"report       {page}")
+
+
+def _fitted_to_stamps(result, shape: str, folder: Path) -> list:
+    """Fit a shape to the mean image-stacks below the pixel, without and with the filter; print and write flux and size."""
+    import json
+
+    from uvstack.fit.psf_fit import describe, fit_psf
+    from uvstack.io.output import write_text
+    from uvstack.stack.plot import flux_unit
+    from uvstack.stack.report import Addition
+
+    additions, summaries = [], {}
+    for method in result.methods:
+        if method.is_uv or (method.alignment, method.average) != ("subpixel", "mean"):
+            continue
+        if method.psf is None:
+            click.echo(f"psf fit      {method.name}: not made, wants the dirty beam (--psf)")
+            continue
+        fitted = fit_psf(method.stamp, method.psf, result.cell, shape=shape)
+        rows = describe(fitted, *flux_unit(fitted.flux))
+        click.echo(f"psf fit of {method.name}")
+        click.echo("\n".join(f"  {name:<12} {text}" for name, text in rows))
+        summaries[method.name] = fitted.summary()
+        additions.append(Addition(f"psf fit of {method.name}", rows))
+    write_text(folder / "psf_fit.json", json.dumps(summaries, indent=1) + "\n")
+    return additions
