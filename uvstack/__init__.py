@@ -21,18 +21,20 @@ from uvstack._version import __version__
 if TYPE_CHECKING:
     from uvstack.fit.result import FitResult
     from uvstack.fit.task import fit
-    from uvstack.image.image_result import ImageResult
+    from uvstack.image.image_result import ImageCube, ImageResult
     from uvstack.image.subtract_result import SubtractResult
     from uvstack.image.subtract_task import subtract
     from uvstack.image.task import image
+    from uvstack.stack.compare_result import CompareResult
+    from uvstack.stack.compare_task import compare
     from uvstack.stack.image_result import ImageStackResult
     from uvstack.stack.image_task import image_stack
     from uvstack.stack.result import StackResult
     from uvstack.stack.task import stack
 
 __all__ = [
-    "FitResult", "ImageResult", "ImageStackResult", "StackResult", "SubtractResult", "__version__",
-    "fit", "image", "image_stack", "stack", "subtract"]
+    "CompareResult", "FitResult", "ImageCube", "ImageResult", "ImageStackResult", "StackResult", "SubtractResult", "__version__",
+    "compare", "fit", "image", "image_stack", "stack", "subtract"]
 
 
 class _Package(_types.ModuleType):
@@ -83,6 +85,13 @@ class _Package(_types.ModuleType):
         """As for `stack`."""
 
     @property
+    def ImageCube(self):
+        """The class `uvstack.image.image_result.ImageCube`."""
+        from uvstack.image.image_result import ImageCube
+
+        return ImageCube
+
+    @property
     def ImageResult(self):
         """The class `uvstack.image.image_result.ImageResult`."""
         from uvstack.image.image_result import ImageResult
@@ -102,6 +111,20 @@ class _Package(_types.ModuleType):
         from uvstack.stack.image_result import ImageStackResult
 
         return ImageStackResult
+
+    @property
+    def compare(self):
+        """The function `uvstack.stack.compare_task.compare`."""
+        from uvstack.stack.compare_task import compare
+
+        return compare
+
+    @property
+    def CompareResult(self):
+        """The class `uvstack.stack.compare_result.CompareResult`."""
+        from uvstack.stack.compare_result import CompareResult
+
+        return CompareResult
 
     @property
     def StackResult(self):

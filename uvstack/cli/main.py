@@ -60,8 +60,9 @@ class Quantity(click.ParamType):
 class Commands(click.Group):
     """A group whose commands are imported when they are called, in the order in which one uses them."""
 
-    _modules = {"info": "info", "image": "image", "stack": "stack", "image-stack": "image_stack",
-                "fit": "fit", "subtract": "subtract", "simulate": "simulate", "demo": "demo"}
+    _modules = {"info": "info", "image": "image", "stack": "stack", "image-stack": "image_stack", "compare": "compare",
+                "montecarlo": "montecarlo",
+                "fit": "fit", "subtract": "subtract", "simulate": "simulate", "experiment": "experiment", "demo": "demo"}
 
     def list_commands(self, ctx):
         """Names of the commands."""

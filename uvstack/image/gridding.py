@@ -40,7 +40,7 @@ def to_image(
     uvw: np.ndarray, frequency: np.ndarray, vis: np.ndarray, weight: np.ndarray, grid: Grid, *,
     phase_centre: tuple[float, float] | None = None, threads: int = 1, epsilon: float = 1e-5,
 ) -> np.ndarray:
-    """Weighted sum of visibilities at each pixel, Σ w Re(V exp(−2πi …)), (m, l) float64.
+    """Weighted sum of visibilities at each pixel, Σ w Re(V exp(−2πi …)), (m, l).
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def to_image(
     Returns
     -------
     ndarray (m, l)
-        Images of several chunks add up; divide by Σ w for Jy/beam.
+        float32, or float64 where epsilon is below 1e-5. Images of several chunks add up, in float64; divide by Σ w for Jy/beam.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def to_image(
     if not usable.all():
         uvw, vis, weight = uvw[usable], vis[usable], weight[usable]
     if vis.size == 0 or not np.any(weight):
-        return np.zeros(grid.shape)
+        return np.zeros(grid.shape, real)
     layout, uvw, path = _layout(uvw, grid, phase_centre)
     order = _rising(frequency)
     vis = np.ascontiguousarray(vis[:, order], complex_)
@@ -90,7 +90,7 @@ def to_image(
     image = vis2dirty(
         uvw=uvw, freq=np.ascontiguousarray(frequency[order]), vis=vis, wgt=weight, npix_x=layout.padded[0], npix_y=layout.padded[1],
         double_precision_accumulation=True, **_options(layout, threads, epsilon))
-    return image[: grid.shape[0], : grid.shape[1]].astype(np.float64, copy=False)
+    return image[: grid.shape[0], : grid.shape[1]]
 
 
 def to_visibilities(
@@ -149,7 +149,7 @@ def to_visibilities(
 
 def to_psf(uvw: np.ndarray, frequency: np.ndarray, weight: np.ndarray, grid: Grid, *,
            phase_centre: tuple[float, float] | None = None, threads: int = 1, epsilon: float = 1e-5) -> np.ndarray:
-    """Image of a source of 1 Jy at the phase centre, unnormalised: `to_image` of ones, (m, l) float64.
+    """Image of a source of 1 Jy at the phase centre, unnormalised: `to_image` of ones, (m, l).
 
     Its value at the phase centre is Σ w, and its centre the middle pixel if grid is from `psf_grid`. Arguments as in `to_image`.
     """
@@ -169,7 +169,7 @@ def taylor_images(
     uvw: np.ndarray, frequency: np.ndarray, vis: np.ndarray, weight: np.ndarray, grid: Grid, reference_frequency: float, n_terms: int, *,
     phase_centre: tuple[float, float] | None = None, threads: int = 1, epsilon: float = 1e-5,
 ) -> np.ndarray:
-    """Images of V x^t for t = 0 … n_terms − 1, (term, m, l) float64, with x of `taylor_weights`.
+    """Images of V x^t for t = 0 … n_terms − 1, (term, m, l), with x of `taylor_weights`.
 
     Arguments as in `to_image`. Images of several chunks add up; divide all by Σ w (without x^t).
     """
@@ -186,7 +186,7 @@ def taylor_psfs(
     uvw: np.ndarray, frequency: np.ndarray, weight: np.ndarray, grid: Grid, reference_frequency: float, n_terms: int, *,
     phase_centre: tuple[float, float] | None = None, threads: int = 1, epsilon: float = 1e-5,
 ) -> np.ndarray:
-    """PSFs of x^t for t = 0 … 2 (n_terms − 1), (2 n_terms − 1, m, l) float64: all that a fit of n_terms needs.
+    """PSFs of x^t for t = 0 … 2 (n_terms − 1), (2 n_terms − 1, m, l): all that a fit of n_terms needs.
 
     Images of terms t and s of a source respond to each other through PSF t + s (Rau & Cornwell 2011: their Hessian).
     """

@@ -1,0 +1,161 @@
+"""What a realisation of a data set type is: its imaging as in Lindroos et al. (2015), section 2, and how far it is shrunk.
+
+Three ways to shrink, which may be combined. `thin` keeps every source and the whole track but only every n-th integration
+(VLA; every n-th channel for ALMA), each with so much less noise that the map is as deep: what images cost stays, what
+visibilities cost falls, and the stacked fluxes keep their scatter. `field` cuts the wide fields (types 3 to 7 and 11) and
+their images to a part of their width: fewer targets, so a larger scatter. `scale` is that of `simulate.lindroos.recipe`,
+fewer sources and a shorter track.
+
+Where the paper leaves the imaging open: natural weights (its noise is the thermal one, as only natural weights give), the
+types from 4 on are cleaned to 50 µJy, and the images of the single pointings of type 9 are 51″ wide, 256 pixels. Cycles are
+few: after them components are found at a few per cycle alone, and the residual is what matters here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from uvstack.errors import SelectionError
+
+ARCSEC = np.pi / 180 / 3600
+TYPES = tuple(range(1, 12))
+#: Types whose field is 30′ wide; those with several pointings; those stacked without the shortest baselines.
+WIDE, ALMA, CUT = (3, 4, 5, 6, 7, 11), (8, 9, 10), (5, 6, 7, 11)
+#: Shortest baseline of the flux of those (section 4.1.5), m.
+UV_CUT = 5000.0
+#: Type 2 is type 1 imaged with other pixels: it takes the same data.
+_SAME_DATA = {2: 1}
+
+
+@dataclass(frozen=True)
+class Imaging:
+    """Pixel (rad), pixels across, where to stop (Jy/beam) and major cycles at most; `filter_stamp` in pixels is 64″ wide."""
+
+    cell: float
+    size: int
+    threshold: float
+    cycles: int
+    filter_stamp: int = 128
+
+
+_IMAGING = {
+    1: Imaging(0.25 * ARCSEC, 1440, 20e-6, 4, 256), 2: Imaging(0.5 * ARCSEC, 720, 20e-6, 4), 3: Imaging(0.5 * ARCSEC, 4000, 20e-6, 3),
+    **{n: Imaging(0.5 * ARCSEC, 4000, 50e-6, cycles) for n, cycles in ((4, 3), (5, 4), (6, 5), (7, 5), (11, 5))},
+    8: Imaging(0.2 * ARCSEC, 800, 2e-3, 4, 64), 9: Imaging(0.2 * ARCSEC, 256, 2e-3, 4, 64), 10: Imaging(0.2 * ARCSEC, 800, 2e-3, 4, 64)}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that a realisation depends on besides its type and number.
+
+    Attributes
+    ----------
+    seed : int
+    scale : float
+        Of `simulate.lindroos.recipe`, above 0, at most 1.
+    thin : int
+        One integration (VLA) or channel (ALMA) in so many.
+    field : float
+        Part of the width of the wide fields that is simulated and imaged, above 0, at most 1.
+    bright : bool
+        Whether there are bright sources; without them noise is √2 larger (section 4.1.6, Figure 7).
+    noise_factor : float
+        All noise is multiplied by it: 1 is that of the paper's section 2.
+    null_lists : int
+        Lists of random positions that are stacked for the noise, of as many positions as there are targets.
+    imagings : tuple of (int, Imaging)
+        Imaging of types in place of the paper's.
+    """
+
+    seed: int = 0
+    scale: float = 1.0
+    thin: int = 1
+    field: float = 1.0
+    bright: bool = True
+    noise_factor: float = 1.0
+    null_lists: int = 8
+    imagings: tuple[tuple[int, Imaging], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not (0 < self.scale <= 1 and 0 < self.field <= 1):
+            raise SelectionError(f"scale {self.scale}, field {self.field}; wanted more than 0 and at most 1 each")
+        if self.thin < 1 or self.seed < 0 or self.null_lists < 2:
+            raise SelectionError(f"thin {self.thin}, seed {self.seed}, null lists {self.null_lists}; wanted at least 1, 0 and 2")
+        if not (np.isfinite(self.noise_factor) and self.noise_factor > 0):
+            raise SelectionError(f"noise factor {self.noise_factor}; wanted a positive number")
+
+    def fingerprint(self, number: int) -> str:
+        """The same for the same numbers of a type alone: what a finished realisation is recognised by."""
+        text = json.dumps([number, asdict(self), asdict(self.imaging(number))], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def imaging(self, number: int) -> Imaging:
+        """Imaging of a type, cut to the field."""
+        others = dict(self.imagings)
+        if number in others:
+            return others[number]
+        found = _IMAGING[number]
+        return replace(found, size=max(int(round(found.size * self.field / 20)) * 20, 64)) if number in WIDE else found
+
+
+#: Named sizes of the command line.
+SCALES: dict[str, dict[str, Any]] = {"full": {}, "small": {"thin": 20, "field": 0.3}}
+
+
+def parse_scale(text: str) -> dict[str, Any]:
+    """Settings of "full", "small" or a number, the scale of `simulate.lindroos.recipe`."""
+    if text in SCALES:
+        return dict(SCALES[text])
+    try:
+        return {"scale": float(text)}
+    except ValueError:
+        raise SelectionError(f"scale {text!r}; wanted full, small or a number above 0 and up to 1") from None
+
+
+def parse_types(text: str) -> tuple[int, ...]:
+    """Types of "1-11", "1,5,8" or "1-3,8", rising, each once."""
+    found: set[int] = set()
+    for part in text.split(","):
+        low, _, high = part.strip().partition("-")
+        if not (low.strip().isdigit() and (not high or high.strip().isdigit())):
+            raise SelectionError(f"types {text!r}: {part.strip()!r} cannot be read; wanted e.g. 1-11 or 1,5,8")
+        some = range(int(low), int(high or low) + 1)
+        if not some or some[0] not in TYPES or some[-1] not in TYPES:
+            raise SelectionError(f"types {text!r}: there is no type {part.strip()!r}; the paper has 1 to 11")
+        found.update(some)
+    return tuple(sorted(found))
+
+
+def seed_of(settings: Settings, number: int, index: int) -> int:
+    """Seed of sky and noise of one realisation; type 2 has that of type 1."""
+    return int(np.random.SeedSequence([settings.seed, _SAME_DATA.get(number, number), index]).generate_state(1)[0])
+
+
+def simulation(settings: Settings, number: int, seed: int) -> dict[str, Any]:
+    """Keyword arguments of `simulate.observe` without `out`: the recipe of the type, shrunk as the settings say."""
+    from simulate.lindroos import CENTRE, recipe
+
+    given = dict(recipe(_SAME_DATA.get(number, number), seed, settings.scale).settings, seed=seed)
+    noise = settings.noise_factor * (1.0 if settings.bright else np.sqrt(2.0))
+    sky = given["sky"]
+    if number in ALMA:
+        frequency = given["frequency"]
+        thin = min(settings.thin, frequency.size)
+        given["frequency"] = frequency[: frequency.size // thin * thin].reshape(-1, thin).mean(axis=1)
+        given["width"] = np.full(given["frequency"].size, thin * (frequency[1] - frequency[0]))
+        given["noise"] = replace(given["noise"], factor=given["noise"].factor * noise)
+    else:
+        thin = max(min(settings.thin, int(given["duration"] / given["integration"])), 1)
+        given["integration"] *= thin
+        given["noise"] *= noise / np.sqrt(thin)
+        if number in WIDE and settings.field < 1:
+            half = settings.field * np.deg2rad(0.25)
+            east, north = (sky.ra - CENTRE[0]) * np.cos(sky.dec), sky.dec - CENTRE[1]
+            sky = sky.subset((np.abs(east) < half) & (np.abs(north) < half))
+    given["sky"] = sky if settings.bright else sky.subset(sky.target)
+    return given

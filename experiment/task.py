@@ -1,0 +1,178 @@
+"""The experiment: types and numbers of realisations in, one file for each, a table and figures out.
+
+Each realisation is a task of its own, with its seed from the experiment's seed, its type and number, and its result a file
+written whole. So a run may be killed anywhere and goes on where it was; a worker that dies has its task repeated by dask;
+and the table is the same whoever computed what, and however often. Realisations of all types take turns, so that a table of
+fewer realisations can be made of a run that was stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from astropy.table import QTable
+
+from experiment.collect import collect, markdown
+from experiment.realisation import realise, versions
+from experiment.results import read_finished, write_result
+from experiment.settings import TYPES, Settings
+from uvstack.chunks import cluster, map_chunks
+from uvstack.errors import OutputError, SelectionError, UvstackWarning
+from uvstack.io.output import command_line, write_text, written_whole
+
+
+@dataclass(frozen=True, eq=False)
+class ExperimentResult:
+    """What `run` leaves.
+
+    Attributes
+    ----------
+    table : QTable
+        A line for each type: see `experiment.collect.collect`.
+    files : dict of str to Path
+        "table" (ECSV), "markdown", "provenance" and the figures.
+    n_taken, n_computed : int
+        Realisations that were there already, and those that were computed.
+    """
+
+    table: QTable
+    files: dict[str, Path]
+    n_taken: int
+    n_computed: int
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What workers need to know."""
+
+    settings: Settings
+    folder: str
+    scratch: str
+    threads: int
+    keep: bool
+
+
+def run(
+    out: str | Path, *, types: Sequence[int] = TYPES, realisations: int = 100, settings: Settings | None = None,
+    workers: int | None = None, scheduler: str | None = None, threads: int | None = None, scratch: str | Path | None = None,
+    keep: bool = False, figures: bool = True, progress: Callable[[int, int], None] | None = None,
+) -> ExperimentResult:
+    """Table and figures of an experiment, of as many realisations of each type as asked for.
+
+    Parameters
+    ----------
+    out : path
+        Folder, made where it is missing; finished realisations in it that fit the settings are taken.
+    types : sequence of int
+        1 … 11.
+    realisations : int
+        Of each type, 1 or more.
+    settings : Settings, optional
+        Default those of the paper at full size, seed 0.
+    workers, scheduler : optional
+        Local processes, or the address of a dask scheduler whose workers see `out` under the same name.
+    threads : int, optional
+        Of each realisation; default all processors shared out to the workers.
+    scratch : path, optional
+        Folder for the data of a realisation while it is computed; default `out`.
+    keep : bool
+        Keep those data, until the next run into the same folder.
+    figures : bool
+    progress : callable, optional
+        Called with the number of realisations done and in all.
+
+    Raises
+    ------
+    UvstackError
+        One of its subclasses, in one line.
+    """
+    settings = settings or Settings()
+    types = _checked(types, realisations)
+    folder = Path(out)
+    _make_folders(folder, scratch)
+    # Lists of one number of all types after each other.
+    jobs = [(number, index) for index in range(realisations) for number in types]
+    found, doubts = read_finished(folder, settings, jobs)
+    for doubt in doubts:
+        warnings.warn(UvstackWarning(doubt), stacklevel=2)
+    missing = [job for job in jobs if job not in found]
+    n_taken = len(found)
+    if missing:
+        n_threads = threads or max((os.cpu_count() or 1) // (workers or 1), 1)
+        place = _scratch(folder, scratch)
+        shared = _Shared(settings, str(folder.resolve()), str(place), n_threads, keep)
+
+        def consume(index: int, one: dict[str, Any]) -> None:
+            found[missing[index]] = one
+            if progress is not None:
+                progress(n_taken + index + 1, len(jobs))
+
+        try:
+            with cluster(workers, scheduler) as client:
+                # Without a cluster one realisation at a time has all threads.
+                map_chunks(realise_to_file, shared, missing, consume, client, 1)
+        finally:
+            if not keep:
+                shutil.rmtree(place, ignore_errors=True)
+    table = collect([found[job] for job in sorted(jobs)])
+    return ExperimentResult(table, _write(folder, table, [found[job] for job in sorted(jobs)], settings, figures), n_taken, len(missing))
+
+
+def realise_to_file(shared: _Shared, job: tuple[int, int]) -> dict[str, Any]:
+    """One realisation, also written to its file: the function that dask runs."""
+    found = realise(shared.settings, *job, shared.scratch, shared.threads, shared.keep)
+    write_result(shared.folder, found)
+    # As it is read from the file, so that a table does not depend on who computed what.
+    return json.loads(json.dumps(found))
+
+
+def _checked(types: Sequence[int], realisations: int) -> tuple[int, ...]:
+    unknown = [number for number in types if number not in TYPES]
+    if unknown or not types:
+        raise SelectionError(f"type {unknown[0] if unknown else 'none'}: the paper has data set types 1 to 11")
+    if realisations < 1:
+        raise SelectionError(f"realisations is {realisations}; wanted 1 or more (2 for a scatter)")
+    return tuple(sorted(set(types)))
+
+
+def _make_folders(folder: Path, scratch: str | Path | None) -> None:
+    """Make what is missing, and see that it can be written to."""
+    for one in (folder / "realisations", folder if scratch is None else Path(scratch)):
+        try:
+            one.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{one}: cannot be made: {error.strerror or error}") from error
+        if not os.access(one, os.W_OK):
+            raise OutputError(f"{one}: no permission to write there")
+
+
+def _scratch(folder: Path, scratch: str | Path | None) -> Path:
+    """A folder for data that is this experiment's own, without what a run that was killed has left there."""
+    own = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
+    place = (folder if scratch is None else Path(scratch)).resolve() / f"data-{own}"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    return place
+
+
+def _write(folder: Path, table: QTable, found: list[dict[str, Any]], settings: Settings, figures: bool) -> dict[str, Path]:
+    """Table as ECSV and markdown, provenance, figures."""
+    files = {"table": folder / "table.ecsv", "markdown": folder / "table.md", "provenance": folder / "provenance.json"}
+    with written_whole(files["table"]) as partial:
+        table.write(partial, format="ascii.ecsv")
+    write_text(files["markdown"], markdown(table))
+    record = {"command": command_line(), "settings": asdict(settings), "versions": versions()}
+    write_text(files["provenance"], json.dumps(record, indent=1) + "\n")
+    if figures:
+        from experiment.figures import write_figures
+
+        files |= write_figures(folder, found)
+    return files

@@ -1,0 +1,255 @@
+"""How fast and how well a survey is imaged: uvstack, WSClean and tclean on the same set, weights, size and threshold.
+
+Makes data set type 6 of Lindroos et al. (2015) at each --scale (1 is full size: 24 million visibilities), and prints
+
+- `gridding`: dirty image and psf of 4000² pixels by our functions, and ducc0 called directly on the same arrays;
+- `clean`: the whole run of each imager as a process of its own, reading and writing included: wall and CPU seconds, peak memory,
+  rms of the residual, and the fluxes of the 50 brightest sources (above 0.1 mJy) against the truth. A flux is the amplitude of the
+  source's known profile (its Gaussian convolved with the restoring beam) in the restored image, by least squares; the truth is
+  seen through the primary beam, as no imager corrects for it here. WSClean runs with its own gridder and with -use-wgridder,
+  tclean with wproject;
+- `minor`: minor-cycle iterations a second on the dirty image and psf, against Högbom's loop in numpy (of 200 iterations).
+
+All start with natural weights, threshold 50 µJy. --imagers and --sections choose; tclean at full size takes most of an hour.
+Timings want a quiet machine; the load before each is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import QTable
+from markdown import head, row
+
+ARCSEC = np.pi / 180 / 3600
+SIZE, CELL, THRESHOLD, GAIN, FAINTEST = 4000, 0.5, 50e-6, 0.1, 100e-6
+SITE = Path(__file__).resolve().parents[1] / "tests" / "casa_config.py"
+IMAGERS = ("uvstack", "wsclean", "wsclean-wgridder", "tclean")
+
+
+def make(folder: Path, scale: float) -> Path:
+    """Type 6 at that scale; kept for the next run."""
+    ms = folder / f"type6-{scale:g}.ms"
+    if not ms.exists():
+        subprocess.run([uvstack(), "simulate", "lindroos", "--type", "6", "--seed", "1", "--scale", str(scale), "--out", str(ms)],
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return ms
+
+
+def uvstack() -> str:
+    """The command beside this Python."""
+    return str(Path(sys.executable).with_name("uvstack"))
+
+
+def command(imager: str, ms: Path, name: Path, threads: int) -> list[str]:
+    """What runs an imager; products begin with name."""
+    if imager == "uvstack":
+        return [uvstack(), "image", str(ms), "--size", str(SIZE), "--cell", f"{CELL}arcsec", "--weighting", "natural", "--threshold",
+                f"{THRESHOLD}Jy", "--threads", str(threads), "--out", str(name), "--overwrite"]
+    if imager.startswith("wsclean"):
+        extra = ["-use-wgridder"] if imager.endswith("wgridder") else []
+        return ["wsclean", "-j", str(threads), *extra, "-size", str(SIZE), str(SIZE), "-scale", f"{CELL}asec", "-weight", "natural",
+                "-no-update-model-required", "-niter", "100000", "-mgain", "0.8", "-gain", str(GAIN), "-threshold", str(THRESHOLD),
+                "-name", str(name), str(ms)]
+    text = (f"from casatasks import tclean; tclean(vis={str(ms)!r}, imagename={str(name)!r}, imsize={SIZE}, cell='{CELL}arcsec', "
+            f"gridder='wproject', wprojplanes=-1, deconvolver='clark', weighting='natural', niter=100000, gain={GAIN}, "
+            f"threshold='{THRESHOLD}Jy', specmode='mfs', stokes='I', pblimit=-0.1, savemodel='none')\n"
+            "from casatasks import exportfits\n"
+            f"for kind in ('image', 'residual'):\n exportfits(imagename={str(name)!r} + '.' + kind, fitsimage={str(name)!r} + f'-{{kind}}.fits')")
+    return [sys.executable, "-c", text]
+
+
+def measured(argv: list[str], folder: Path) -> tuple[float, float, float, str]:
+    """Wall and CPU seconds, peak GB of a process and those it starts, and what it printed."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    threads = {name: os.environ.get("OMP_NUM_THREADS", "2") for name in ("OMP_NUM_THREADS",)}
+    done = subprocess.run(["/usr/bin/env", "time", "-f", "peak_kb %M", *argv] if shutil.which("time") else argv, cwd=folder,
+                          capture_output=True, text=True, check=False, env=os.environ | threads | {"CASASITECONFIG": str(SITE)})
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode:
+        raise SystemExit(f"{argv[0]}: {done.stderr[-500:]}")
+    text = done.stdout + done.stderr
+    peaks = [float(line.split()[1]) / 1e6 for line in text.splitlines() if line.startswith("peak_kb")]
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return wall, cpu, peaks[-1] if peaks else after.ru_maxrss / 1e6, text
+
+
+def truth(ms: Path, n: int) -> dict[str, np.ndarray]:
+    """The n sources that are the brightest through the primary beam, mean over the channels."""
+    from simulate.lindroos import CENTRE
+    from uvstack.sky.coordinates import direction_cosines
+    from uvstack.sky.primary_beam import primary_beam
+
+    table = QTable.read(ms.with_name(ms.stem + "-truth.ecsv"))
+    ra, dec = table["ra"].to_value("rad"), table["dec"].to_value("rad")
+    l, m, _ = direction_cosines(ra, dec, *CENTRE)
+    frequency = 1.4e9 + 25e6 * (np.arange(10) - 4.5)
+    seen = table["flux"].to_value("Jy") * primary_beam("vla")(l, m, frequency).mean(axis=1)
+    order = np.argsort(seen)[::-1][: min(n, int((seen > FAINTEST).sum()))]
+    fwhm = table["fwhm_major"].to_value("rad")
+    return {"l": l[order], "m": m[order], "flux": seen[order], "fwhm": fwhm[order]}
+
+
+def fluxes(image: np.ndarray, header: fits.Header, sources: dict[str, np.ndarray]) -> np.ndarray:
+    """Amplitude of each source's profile in a restored image, Jy, by least squares within 12″."""
+    sigma = [np.deg2rad(header[key]) / np.sqrt(8 * np.log(2)) for key in ("BMAJ", "BMIN")]
+    angle = np.deg2rad(header["BPA"])
+    turn = np.array([[np.sin(angle), np.cos(angle)], [np.cos(angle), -np.sin(angle)]])  # rows: major and minor axis in (l, m)
+    beam = turn.T @ np.diag(np.square(sigma)) @ turn
+    step, half = CELL * ARCSEC, int(12 / CELL)
+    found = []
+    for l, m, fwhm in zip(sources["l"], sources["m"], sources["fwhm"], strict=True):
+        i, j = round(m / step) + SIZE // 2, round(-l / step) + SIZE // 2
+        rows, columns = np.mgrid[i - half : i + half + 1, j - half : j + half + 1]
+        offset = np.stack([(SIZE // 2 - columns) * step - l, (rows - SIZE // 2) * step - m])
+        shape = beam + np.eye(2) * fwhm**2 / (8 * np.log(2))
+        profile = np.exp(-0.5 * np.einsum("iab,ij,jab->ab", offset, np.linalg.inv(shape), offset))
+        profile *= np.sqrt(np.linalg.det(beam) / np.linalg.det(shape))
+        found.append((image[rows, columns] * profile).sum() / (profile**2).sum())
+    return np.array(found)
+
+
+def clean(folder: Path, ms: Path, scale: float, imagers: list[str], threads: int) -> None:
+    """Table of whole runs."""
+    sources = truth(ms, 50)
+    head(f"Deconvolution of type 6, scale {scale:g}, {SIZE}² pixels, threshold {THRESHOLD * 1e6:g} µJy", "imager", "load", "wall (s)",
+         "CPU (s)", "CPU over ours", "peak (GB)", "rms of residual (µJy/beam)", f"flux / truth of {sources['flux'].size}: mean ± error",
+         "rms about it")
+    ours = None
+    for imager in imagers:
+        name = folder / f"{imager}-{scale:g}"
+        for left in folder.glob(f"{name.name}*"):
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        load = os.getloadavg()[0]
+        wall, cpu, peak, _ = measured(command(imager, ms, name, threads), folder)
+        ours = ours or cpu
+        residual = fits.getdata(f"{name}-residual.fits").squeeze().astype(np.float64)
+        image, header = fits.getdata(f"{name}-image.fits", header=True)
+        ratio = fluxes(image.squeeze().astype(np.float64), header, sources) / sources["flux"]
+        row(imager, f"{load:.1f}", f"{wall:.1f}", f"{cpu:.1f}", f"{cpu / ours:.2f}", f"{peak:.2f}",
+            f"{np.sqrt(np.mean(residual**2)) * 1e6:.4f}", f"{ratio.mean():.4f} ± {ratio.std(ddof=1) / np.sqrt(ratio.size):.4f}",
+            f"{ratio.std(ddof=1):.4f}")
+
+
+def visibilities(ms: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """uvw, channels and the mean of both hands."""
+    from casacore.tables import table
+
+    with table(str(ms), ack=False) as data:
+        uvw, vis = data.getcol("UVW"), data.getcol("DATA").mean(axis=2, dtype=np.complex64)
+    with table(f"{ms}/SPECTRAL_WINDOW", ack=False) as spw:
+        frequency = np.ascontiguousarray(spw.getcol("CHAN_FREQ")[0])
+    return uvw, frequency, np.ascontiguousarray(vis)
+
+
+def gridding(ms: Path, threads: int, repeats: int) -> tuple[np.ndarray, np.ndarray]:
+    """Table of our functions against ducc0's; the dirty image and psf."""
+    from ducc0.wgridder import vis2dirty
+
+    from simulate.lindroos import CENTRE
+    from uvstack.image.grid import centred_grid
+    from uvstack.image.gridding import to_image, to_psf
+
+    uvw, frequency, vis = visibilities(ms)
+    weight, grid = np.ones(vis.shape, np.float32), centred_grid(*CENTRE, SIZE, CELL * ARCSEC)
+
+    def ours():
+        return (to_image(uvw, frequency, vis, weight, grid, threads=threads), to_psf(uvw, frequency, weight, grid, threads=threads))
+
+    def peer():
+        return tuple(vis2dirty(uvw=uvw, freq=frequency, vis=v, wgt=weight, npix_x=SIZE, npix_y=SIZE, pixsize_x=CELL * ARCSEC,
+                               pixsize_y=CELL * ARCSEC, epsilon=1e-5, do_wgridding=True, nthreads=threads, divide_by_n=False,
+                               double_precision_accumulation=True)
+                     for v in (vis, np.ones(vis.shape, np.complex64)))
+
+    both = {"ours": ours, "ducc0": peer}
+    head(f"Dirty image and psf, {vis.size} visibilities, {SIZE}² pixels, {threads} threads", "code", "load", "wall (s)", "CPU (s)",
+         "CPU over ducc0")
+    times: dict[str, tuple[float, float, Any]] = {}
+    for name in ("ducc0", "ours"):
+        runs = []
+        for _ in range(repeats):
+            start, cpu = time.perf_counter(), time.process_time()
+            made = both[name]()
+            runs.append((time.perf_counter() - start, time.process_time() - cpu))
+        wall, cpu = np.median(runs, axis=0)
+        times[name] = wall, cpu, made
+        row(name, f"{os.getloadavg()[0]:.1f}", f"{wall:.2f}", f"{cpu:.2f}", f"{cpu / times['ducc0'][1]:.3f}")
+    dirty, psf = times["ours"][2]
+    return dirty / weight.sum(), psf / weight.sum()
+
+
+def minor(dirty: np.ndarray, psf: np.ndarray, threshold: float) -> None:
+    """Table of minor-cycle iterations a second."""
+    from uvstack.image.clean import MinorSettings, minor_cycle
+
+    head(f"Minor cycle, {SIZE}² pixels, down to {threshold * 1e3:.3g} mJy/beam", "code", "iterations", "seconds", "iterations a second",
+         "over numpy")
+    start = time.perf_counter()
+    n = 200
+    numpy_hogbom(dirty.astype(np.float32), psf.astype(np.float32), n)
+    peer = n / (time.perf_counter() - start)
+    row("numpy Högbom", n, f"{n / peer:.2f}", f"{peer:.0f}", 1)
+    for algorithm in ("hogbom", "clark"):
+        settings = MinorSettings(algorithm=algorithm, gain=GAIN, threshold=threshold, most_iterations=100_000, with_residual=False)
+        minor_cycle(dirty[:256, :256], psf[SIZE // 2 - 128 : SIZE // 2 + 128, SIZE // 2 - 128 : SIZE // 2 + 128],
+                    None, settings)  # compiles
+        start = time.perf_counter()
+        done = minor_cycle(dirty, psf, None, settings)
+        wall = time.perf_counter() - start
+        row(algorithm, done.n_iterations, f"{wall:.2f}", f"{done.n_iterations / wall:.0f}", f"{done.n_iterations / wall / peer:.1f}")
+
+
+def numpy_hogbom(residual: np.ndarray, psf: np.ndarray, n: int) -> None:
+    """The textbook's loop, in place."""
+    centre = psf.shape[0] // 2
+    for _ in range(n):
+        i, j = np.unravel_index(np.argmax(np.abs(residual)), residual.shape)
+        value = GAIN * residual[i, j]
+        r0, r1, c0, c1 = max(0, i - centre), min(SIZE, i + centre), max(0, j - centre), min(SIZE, j + centre)
+        residual[r0:r1, c0:c1] -= value * psf[r0 - i + centre : r1 - i + centre, c0 - j + centre : c1 - j + centre]
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=Path("bench"), help="data sets and images are kept here")
+    parser.add_argument("--scale", type=float, nargs="+", default=[0.1, 1.0])
+    parser.add_argument("--imagers", nargs="+", default=None, choices=IMAGERS, 
+                        help="default: all that are installed, tclean up to scale 0.1")
+    parser.add_argument("--sections", nargs="+", default=["gridding", "minor", "clean"], choices=["gridding", "minor", "clean"])
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--repeats", type=int, default=3)
+    chosen = parser.parse_args()
+    folder = chosen.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    versions = {name: version(name) for name in ("numpy", "numba", "ducc0", "casatasks")}
+    if shutil.which("wsclean"):
+        versions["wsclean"] = subprocess.run(["wsclean", "--version"], capture_output=True, text=True, check=True).stdout.split()[2]
+    print(json.dumps({"cpu": os.cpu_count(), "threads": chosen.threads, **versions}))
+    for scale in chosen.scale:
+        ms = make(folder, scale)
+        if {"gridding", "minor"} & set(chosen.sections):
+            dirty, psf = gridding(ms, chosen.threads, chosen.repeats)
+            if "minor" in chosen.sections:
+                minor(dirty, psf, max(0.1 * float(dirty.max()), THRESHOLD))
+            del dirty, psf
+        if "clean" in chosen.sections:
+            installed = [i for i in IMAGERS if not i.startswith("wsclean") or shutil.which("wsclean")]
+            clean(folder, ms, scale, chosen.imagers or [i for i in installed if i != "tclean" or scale <= 0.1], chosen.threads)
+
+
+if __name__ == "__main__":
+    main()
