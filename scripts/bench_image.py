@@ -127,8 +127,8 @@ def clean(folder: Path, ms: Path, imagers: list[str], threads: int) -> None:
     """Table of whole runs."""
     sources = truth(ms, 50)
     head(f"Deconvolution of {ms.stem.replace('-', ', scale ')}, {SIZE}² pixels, threshold {THRESHOLD * 1e6:g} µJy", "imager", "load",
-         "wall (s)", "CPU (s)", "CPU over ours", "peak (GB)", "rms of residual (µJy/beam)", f"flux / truth of {sources['flux'].size}: mean ± error",
-         "rms about it")
+         "wall (s)", "CPU (s)", "CPU over ours", "peak (GB)", "rms of residual (µJy/beam)",
+         f"flux / truth of {sources['flux'].size}: mean ± error", "rms about it")
     ours = None
     for imager in imagers:
         name = folder / f"{imager}-{ms.stem}"
