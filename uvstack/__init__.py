@@ -29,12 +29,14 @@ if TYPE_CHECKING:
     from uvstack.stack.compare_task import compare
     from uvstack.stack.image_result import ImageStackResult
     from uvstack.stack.image_task import image_stack
+    from uvstack.stack.monte_carlo_result import MonteCarloResult
+    from uvstack.stack.monte_carlo_task import montecarlo
     from uvstack.stack.result import StackResult
     from uvstack.stack.task import stack
 
 __all__ = [
-    "CompareResult", "FitResult", "ImageCube", "ImageResult", "ImageStackResult", "StackResult", "SubtractResult", "__version__",
-    "compare", "fit", "image", "image_stack", "stack", "subtract"]
+    "CompareResult", "FitResult", "ImageCube", "ImageResult", "ImageStackResult", "MonteCarloResult", "StackResult", "SubtractResult", "__version__",
+    "compare", "fit", "image", "image_stack", "montecarlo", "stack", "subtract"]
 
 
 class _Package(_types.ModuleType):
@@ -125,6 +127,20 @@ class _Package(_types.ModuleType):
         from uvstack.stack.compare_result import CompareResult
 
         return CompareResult
+
+    @property
+    def montecarlo(self):
+        """The function `uvstack.stack.monte_carlo_task.montecarlo`."""
+        from uvstack.stack.monte_carlo_task import montecarlo
+
+        return montecarlo
+
+    @property
+    def MonteCarloResult(self):
+        """The class `uvstack.stack.monte_carlo_result.MonteCarloResult`."""
+        from uvstack.stack.monte_carlo_result import MonteCarloResult
+
+        return MonteCarloResult
 
     @property
     def StackResult(self):

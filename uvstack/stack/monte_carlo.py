@@ -35,8 +35,9 @@ from uvstack.stack import monte_carlo_kernels as kernels
 TOLERANCE = 2e-5
 #: Accuracy asked of the wgridder for a term of share 1, the coarsest for small ones, and where it may be coarser: see `_epsilons`.
 _EPSILON, _COARSEST, _SMALL = 2e-4, 5e-2, 0.6
-#: The finest in single precision, and the contrast from which it is made finer: see `_contrast`.
-_FINEST, _MOST_CONTRAST = 1e-5, 1.5
+#: The finest in single precision; the contrast from which it is made finer, see `_contrast`, and how much more so, because then
+#: the error at the edges counts.
+_FINEST, _MOST_CONTRAST, _MARGIN = 1e-5, 1.5, 4.0
 #: Fewer visibilities (row × chan), such as those of a pointing of a mosaic, cost little: they are gridded so much finer, because
 #: the wgridder's error gathers at the edges of an image, where 1/A is largest (measured: 3 times its rms for ALMA down to A = 0.1).
 _FEW, _FINER = 4_000_000, 8.0
@@ -140,6 +141,7 @@ def position_sums(uvw: np.ndarray, frequency: np.ndarray, value: np.ndarray, lmn
                 if contrast < _MOST_CONTRAST:
                     contrast = 1.0
                     break
+                contrast *= _MARGIN
             sums[which] += found
     return sums
 
