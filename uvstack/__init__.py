@@ -12,6 +12,7 @@ Visibilities are (row, chan, corr), images (band, corr, m, l) with l decreasing 
 and radians inside; a size is a FWHM, a position angle runs from north through east.
 """
 
+import importlib as _importlib
 import sys as _sys
 import types as _types
 from typing import TYPE_CHECKING
@@ -35,8 +36,18 @@ if TYPE_CHECKING:
     from uvstack.stack.task import stack
 
 __all__ = [
-    "CompareResult", "FitResult", "ImageCube", "ImageResult", "ImageStackResult", "MonteCarloResult", "StackResult", "SubtractResult", "__version__",
-    "compare", "fit", "image", "image_stack", "montecarlo", "stack", "subtract"]
+    "CompareResult", "FitResult", "ImageCube", "ImageResult", "ImageStackResult", "MonteCarloResult", "StackResult", "SubtractResult",
+    "__version__", "compare", "fit", "image", "image_stack", "montecarlo", "stack", "subtract"]
+
+#: Public name → the module that has it.
+_HOME = {
+    "compare": "uvstack.stack.compare_task", "CompareResult": "uvstack.stack.compare_result",
+    "fit": "uvstack.fit.task", "FitResult": "uvstack.fit.result",
+    "image": "uvstack.image.task", "ImageResult": "uvstack.image.image_result", "ImageCube": "uvstack.image.image_result",
+    "image_stack": "uvstack.stack.image_task", "ImageStackResult": "uvstack.stack.image_result",
+    "montecarlo": "uvstack.stack.monte_carlo_task", "MonteCarloResult": "uvstack.stack.monte_carlo_result",
+    "stack": "uvstack.stack.task", "StackResult": "uvstack.stack.result",
+    "subtract": "uvstack.image.subtract_task", "SubtractResult": "uvstack.image.subtract_result"}
 
 
 class _Package(_types.ModuleType):
@@ -46,122 +57,17 @@ class _Package(_types.ModuleType):
     folders are imported as `from uvstack.stack.task import …`.
     """
 
-    @property
-    def stack(self):
-        """The function `uvstack.stack.task.stack`."""
-        from uvstack.stack.task import stack
 
-        return stack
+def _public(name: str) -> property:
+    def load(self: _Package) -> object:
+        return getattr(_importlib.import_module(_HOME[name]), name)
 
-    @stack.setter
-    def stack(self, module):
-        """The import system offers the folder here; the function stays."""
+    def keep(self: _Package, module: object) -> None:
+        """The import system offers the folder of the same name here; the public name stays."""
 
-    @property
-    def fit(self):
-        """The function `uvstack.fit.task.fit`."""
-        from uvstack.fit.task import fit
-
-        return fit
-
-    @fit.setter
-    def fit(self, module):
-        """As for `stack`."""
-
-    @property
-    def FitResult(self):
-        """The class `uvstack.fit.result.FitResult`."""
-        from uvstack.fit.result import FitResult
-
-        return FitResult
-
-    @property
-    def image(self):
-        """The function `uvstack.image.task.image`."""
-        from uvstack.image.task import image
-
-        return image
-
-    @image.setter
-    def image(self, module):
-        """As for `stack`."""
-
-    @property
-    def ImageCube(self):
-        """The class `uvstack.image.image_result.ImageCube`."""
-        from uvstack.image.image_result import ImageCube
-
-        return ImageCube
-
-    @property
-    def ImageResult(self):
-        """The class `uvstack.image.image_result.ImageResult`."""
-        from uvstack.image.image_result import ImageResult
-
-        return ImageResult
-
-    @property
-    def image_stack(self):
-        """The function `uvstack.stack.image_task.image_stack`."""
-        from uvstack.stack.image_task import image_stack
-
-        return image_stack
-
-    @property
-    def ImageStackResult(self):
-        """The class `uvstack.stack.image_result.ImageStackResult`."""
-        from uvstack.stack.image_result import ImageStackResult
-
-        return ImageStackResult
-
-    @property
-    def compare(self):
-        """The function `uvstack.stack.compare_task.compare`."""
-        from uvstack.stack.compare_task import compare
-
-        return compare
-
-    @property
-    def CompareResult(self):
-        """The class `uvstack.stack.compare_result.CompareResult`."""
-        from uvstack.stack.compare_result import CompareResult
-
-        return CompareResult
-
-    @property
-    def montecarlo(self):
-        """The function `uvstack.stack.monte_carlo_task.montecarlo`."""
-        from uvstack.stack.monte_carlo_task import montecarlo
-
-        return montecarlo
-
-    @property
-    def MonteCarloResult(self):
-        """The class `uvstack.stack.monte_carlo_result.MonteCarloResult`."""
-        from uvstack.stack.monte_carlo_result import MonteCarloResult
-
-        return MonteCarloResult
-
-    @property
-    def StackResult(self):
-        """The class `uvstack.stack.result.StackResult`."""
-        from uvstack.stack.result import StackResult
-
-        return StackResult
-
-    @property
-    def subtract(self):
-        """The function `uvstack.image.subtract_task.subtract`."""
-        from uvstack.image.subtract_task import subtract
-
-        return subtract
-
-    @property
-    def SubtractResult(self):
-        """The class `uvstack.image.subtract_result.SubtractResult`."""
-        from uvstack.image.subtract_result import SubtractResult
-
-        return SubtractResult
+    return property(load, keep)
 
 
+for _name in _HOME:
+    setattr(_Package, _name, _public(_name))
 _sys.modules[__name__].__class__ = _Package
