@@ -129,6 +129,14 @@ def test_sidelobes_of_what_is_bright_are_left_out_until_it_is_gone():
     assert second[first].all()
 
 
+def test_the_brightest_source_is_masked_whatever_the_sidelobes():
+    """With sidelobes of 0.4, three times these exceed the source itself; and a sidelobe of half the peak stays out."""
+    image = noise() + spot((128, 128), 60, 60, 200.0) + spot((128, 128), 60, 100, 80.0)
+    mask = automatic_mask(image, 0.4, BEAM)
+    assert mask[60, 60]
+    assert not mask[60, 100]
+
+
 def test_smoothing_makes_the_beam_of_a_pixel():
     """One pixel becomes the ellipse on which a Gaussian of the beam, twice as large, is at the cut."""
     image = 1e-3 * np.random.default_rng(1).normal(size=(64, 64))

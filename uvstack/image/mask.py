@@ -14,7 +14,8 @@ steps that are repeated on the residual before every cycle of minor iterations:
    one beam.
 5. What was masked stays masked; nothing outside the mask that the user allows is ever added.
 
-Differences from the paper: the noise is 1.4826 times the median absolute deviation of the pixels that are not in the mask
+Differences from the paper: the sidelobe threshold is never above half the peak, or a psf with sidelobes of a quarter would leave
+no source large enough; the noise is 1.4826 times the median absolute deviation of the pixels that are not in the mask
 so far; growth begins in the first cycle, from the new regions; regions are grown before both are smoothed together. Negative
 regions are taken at `negative_sigma` and not grown, as in the paper, and neither smoothed; 0 leaves them out.
 
@@ -34,6 +35,8 @@ from uvstack.image.restore import Beam, convolve_beam
 
 #: σ of a normal distribution over its median absolute deviation.
 _MAD_TO_SIGMA = 1.482602218505602
+#: Part of the residual's peak that the sidelobe threshold may reach.
+HIGHEST_FLOOR = 0.5
 #: The median of more pixels than this is taken of every so manieth: it is then good to 0.1 %.
 _ENOUGH_PIXELS = 2_000_000
 
@@ -145,7 +148,7 @@ def automatic_mask(residual: NDArray, sidelobe: float, beam: Beam, settings: Aut
         return mask
     image = np.where(usable, residual, 0.0)
     noise = robust_noise(residual, mask)
-    floor = settings.sidelobe_factor * sidelobe * float(np.abs(image).max())
+    floor = min(settings.sidelobe_factor * sidelobe, HIGHEST_FLOOR) * float(np.abs(image).max())
     new = _large_regions(image > max(settings.sigma * noise, floor), settings.smallest * beam.area())
     new |= _grown(new | mask, image > max(settings.grow_sigma * noise, floor), settings.grow_steps)
     if settings.smooth > 0 and new.any():
