@@ -72,23 +72,26 @@ def test_polarisation_of_simulated_sources(tmp_path, correlations):
 
 
 def test_wsclean_makes_the_same_planes(tmp_path):
+    """Signs of U and V are conventions; I and Q leave no choice."""
     if shutil.which("wsclean") is None:
         pytest.skip("wsclean is not installed")
     sky = components(*np.array(SOURCES).T, q=Q, u=U, v=V)
     ms = observe(array="vla.c", sky=sky, pointings=CENTRE, frequency=np.array([1.3, 1.5]) * u.GHz, integration=200 * u.s,
                  duration=0.5 * u.h, correlations=CIRCULAR, out=tmp_path / "a.ms").ms
-    subprocess.run(["wsclean", "-quiet", "-size", "192", "192", "-scale", "2.5asec", "-weight", "briggs", "0", "-pol", "iquv",
-                    "-channels-out", "2", "-niter", "2000", "-mgain", "0.8", "-threshold", "2e-4", "-j", "1", "-no-update-model-required",
-                    "-name", str(tmp_path / "ws"), str(ms)], check=True, capture_output=True, timeout=60)
-    result = image(ms, size=192, cell=CELL, stokes="IQUV", channels_out=2, threshold=2e-4)
-    for stokes in range(4):
+    # With a mgain of 0.8 its minor cycles go below the sidelobes of this psf, and its fluxes are off by 1 %.
+    subprocess.run(["wsclean", "-quiet", "-size", str(SIZE), str(SIZE), "-scale", "2.5asec", "-weight", "briggs", "0", "-pol", "u,v",
+                    "-channels-out", "2", "-niter", "2000", "-mgain", "0.5", "-threshold", "2e-4", "-j", "1", "-no-update-model-required",
+                    "-use-wgridder", "-padding", "1.0", "-no-small-inversion", "-name", str(tmp_path / "ws"), str(ms)],
+                   check=True, capture_output=True, timeout=60)
+    result = image(ms, size=SIZE, cell=CELL, stokes="UV", channels_out=2, threshold=2e-4)
+    for stokes in (0, 1):
         for channel in (0, 1):
-            with fits.open(tmp_path / f"ws-{channel:04d}-{'IQUV'[stokes]}-image.fits") as theirs:
+            with fits.open(tmp_path / f"ws-{channel:04d}-{'UV'[stokes]}-image.fits") as theirs:
                 assert theirs[0].header["CRVAL3"] == pytest.approx(result.frequency[channel])
                 assert theirs[0].header["SPECSYS"] == result.spectral_frame
                 for i, j in pixels(result.grid):
-                    # Both clean to 2e-4 Jy; near the edges of smaller images WSClean is 1 % off, ours 0.02 %.
-                    assert theirs[0].data[0, 0, i, j] == pytest.approx(result.cube("image")[stokes, channel, i, j], rel=0.01, abs=2e-4)
+                    # Both clean to 2e-4 Jy, of which most stands in the residual that is added.
+                    assert theirs[0].data[0, 0, i, j] == pytest.approx(result.cube("image")[stokes, channel, i, j], abs=5e-5)
 
 
 def test_hands_and_their_weights():
@@ -197,7 +200,7 @@ def test_products_of_a_cube(cube):
 def test_stokes_along_an_axis_of_fits(tmp_path):
     ms = make_ms(tmp_path / "a.ms", sources=SOURCES, spws=[Spw(n=2)], n_ant=10)
     answer = CliRunner().invoke(group, ["image", str(ms), "--size", str(SIZE), "--cell", "2.5arcsec", "--stokes", "RR,LL", "--channels-out",
-                                        "2", "--niter", "20", "--out", str(tmp_path / "s")], catch_exceptions=False)
+                                        "2", "--niter", "20", "--threads", "1", "--out", str(tmp_path / "s")], catch_exceptions=False)
     assert answer.exit_code == 0
     data, header = fits.getdata(tmp_path / "s-image.fits", header=True)
     assert data.shape == (2, 2, SIZE, SIZE)
@@ -225,8 +228,7 @@ def test_a_cube_of_flagged_data_only(tmp_path):
 def test_the_frame_of_frequencies_is_that_of_the_set(tmp_path):
     ms = make_ms(tmp_path / "a.ms", sources=SOURCES)
     edit(ms, "MEAS_FREQ_REF", lambda v: np.full_like(v, 1), "SPECTRAL_WINDOW")
-    found = image(ms, size=SIZE, cell=CELL, iterations=0, out=tmp_path / "l")
-    assert (found.spectral_frame, fits.getheader(found.files["image"])["SPECSYS"]) == ("LSRK", "LSRK")
+    assert image(ms, size=SIZE, cell=CELL, iterations=0).spectral_frame == "LSRK"
     edit(ms, "MEAS_FREQ_REF", lambda v: np.full_like(v, 64), "SPECTRAL_WINDOW")
     found = image(ms, size=SIZE, cell=CELL, iterations=0, out=tmp_path / "u")
     assert found.spectral_frame == ""
@@ -302,7 +304,7 @@ def test_a_region_cleans_as_the_same_mask_in_fits(wide, tmp_path):
     at = pixels(image(wide, size=SIZE, cell=CELL, iterations=0).grid)[0]
     mask = inside(lambda x, y: np.hypot(x - at[1], y - at[0]) <= 4)
     write_image(tmp_path / "m.fits", mask.astype(float), GRID_WCS, four_axes=False)
-    one, two = (image(wide, size=SIZE, cell=CELL, mask=tmp_path / name, iterations=60) for name in ("a.reg", "m.fits"))
+    one, two = (image(wide, size=SIZE, cell=CELL, mask=tmp_path / name, iterations=60, threads=1) for name in ("a.reg", "m.fits"))
     np.testing.assert_array_equal(one.image, two.image)
     assert one.model[0][mask].sum() > 0.05
     assert not one.model[0][~mask].any()

@@ -57,6 +57,8 @@ class Size(click.ParamType):
 @click.option("--primary-beam", help="Preset, text or file as in `uvstack stack`: corrected images, and mosaics of several pointings.")
 @click.option("--pb-cutoff", default=0.2, help="Corrected images are blank where the primary beam is below this.")
 @click.option("--reference-frequency", type=Quantity("Hz", "1.4GHz"), help="Of Taylor terms; default the mean of the channels by weight.")
+@click.option("--imager", default="uvstack",
+              help="uvstack, or wsclean or casa where installed: they make one plane of one pointing, with products as ours.")
 @click.option("--overwrite", is_flag=True, help="Replace products that exist.")
 @click.option("--workers", type=int, help="Local processes instead of threads.")
 @click.option("--scheduler", help="Address of a dask scheduler.")

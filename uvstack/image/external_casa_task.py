@@ -189,7 +189,8 @@ def _w_turns(request: ExternalRequest) -> float:
 
 def _environment(folder: Path, threads: int) -> dict[str, str]:
     """Variables for CASA: threads, and where the measures are if it has never been set up for this user."""
-    variables = {"OMP_NUM_THREADS": str(threads), "MPLBACKEND": "Agg"}
+    # Threads that wait by spinning double the time of the processors: 17 s, 8 s without, for a clean of 200 pixels with two.
+    variables = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
     home = Path.home() / ".casa"
     found = importlib.util.find_spec("casadata")
     if "CASASITECONFIG" in os.environ or (home / "config.py").exists() or (home / "data").is_dir() or found is None:

@@ -42,21 +42,21 @@ def check_external(imager: str, request: ExternalRequest) -> None:
         It is not installed.
     """
     if imager not in IMAGERS:
-        near = difflib.get_close_matches(str(imager).lower(), IMAGERS, n=1, cutoff=0.0)[0]
+        near = difflib.get_close_matches(str(imager).lower(), [*IMAGERS, "uvstack"], n=1, cutoff=0.0)[0]
         raise ImageError(f"imager {imager!r} is unknown: the closest is {near}; known are {', '.join(IMAGERS)} and our own, uvstack")
     request.check({"wsclean": "WSClean", "casa": "CASA"}[imager])
     IMAGERS[imager][0](request)
 
 
-def external_images(imager: str, request: ExternalRequest, folder: str | Path) -> ExternalImages:
+def external_images(imager: str, request: ExternalRequest, folder: str | Path | None) -> ExternalImages:
     """Dirty, deconvolved and restored images by an external imager, on our grid and in our units.
 
     Parameters
     ----------
     imager : {"wsclean", "casa"}
     request : ExternalRequest
-    folder : path
-        Where temporary files go, into a folder of their own that is removed at the end.
+    folder : path or None
+        Where temporary files go, into a folder of their own that is removed at the end; None is that of the system.
 
     Raises
     ------

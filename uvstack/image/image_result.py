@@ -208,7 +208,8 @@ def print_summary(result: ImageResult | ImageCube) -> str:
         ("peak", f"{result.image[0][peak]:.4g} Jy/beam at pixel ({peak[0]}, {peak[1]})"),
         ("noise", f"{result.noise:.3g} Jy/beam (rms {result.rms:.3g}, expected from the weights {result.noise_expected:.3g})"),
         ("model", f"{result.model[0].sum():.5g} Jy in {np.count_nonzero(result.model[0])} pixels ({result.model_is})"),
-        ("stopped", f"{result.stop_reason}, after {result.n_cycles} cycles and {result.n_iterations} iterations")]
+        ("stopped", f"{result.stop_reason}, after {result.n_cycles} cycles and {result.n_iterations} iterations"),
+        *([("imager", result.provenance.inputs["imager"])] if "imager" in result.provenance.inputs else [])]
     return "\n".join(f"{name:<12} {text}" for name, text in lines)
 
 
@@ -259,28 +260,35 @@ def cube_figure(cube: ImageCube) -> Figure:
 
 
 def image_figure(result: ImageResult) -> Figure:
-    """Restored image, residual and psf beside each other; the first two from −4 to 20 times the noise."""
+    """Restored image from −4 to 20 times the noise, residual from −4 to 4, and the middle of the psf, beside each other."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13.5, 4.6), layout="constrained")
     axes = figure.subplots(1, 3)
-    n_m, n_l = result.grid.shape
-    edges = _edges(result.grid)
+    inner = _of_some_beams(result.grid, result.beam)
     noise = result.noise if result.noise > 0 else float(np.nanmax(np.abs(result.image[0]))) / 100 or 1.0
     scale, name = (1e6, "µJy") if noise < 1e-4 else (1e3, "mJy")
-    for axis, title, data, limits in (
-            (axes[0], "image", scale * result.image[0], (-4 * scale * noise, 20 * scale * noise)),
-            (axes[1], "residual", scale * result.residual[0], (-4 * scale * noise, 4 * scale * noise)),
-            (axes[2], "psf", result.psf, (-0.1, 0.5))):
-        step = max(1, max(n_m, n_l) // 1500)
-        shown = axis.imshow(data[::step, ::step], origin="lower", extent=edges, cmap="inferno" if title != "residual" else "RdBu_r",
+    whole = slice(0, result.grid.shape[0]), slice(0, result.grid.shape[1])
+    for axis, title, data, part, limits in (
+            (axes[0], "image", scale * result.image[0], whole, (-4 * scale * noise, 20 * scale * noise)),
+            (axes[1], "residual", scale * result.residual[0], whole, (-4 * scale * noise, 4 * scale * noise)),
+            (axes[2], "psf", result.psf, inner, (-0.1, 0.5))):
+        shape, edges = data[part].shape, _edges(result.grid.part(*part))
+        step = max(1, max(shape) // 1500)
+        shown = axis.imshow(data[part][::step, ::step], origin="lower", extent=edges, cmap="inferno" if title != "residual" else "RdBu_r",
                             vmin=limits[0], vmax=limits[1], interpolation="nearest")
         axis.set_title(title)
         axis.set_xlabel("l (arcsec)")
         figure.colorbar(shown, ax=axis, label="" if title == "psf" else f"{name}/beam", shrink=0.85)
     axes[0].set_ylabel("m (arcsec)")
-    _draw_beam(axes[0], result.beam, edges)
+    _draw_beam(axes[0], result.beam, _edges(result.grid))
     return figure
+
+
+def _of_some_beams(grid: Grid, beam: Beam) -> tuple[slice, slice]:
+    """Rows and columns in the middle of an image, 20 beams wide."""
+    half = int(np.ceil(10 * beam.fwhm_major / grid.geometry.cell_m))
+    return tuple(slice(max(0, n // 2 - half), min(n, n // 2 + half + 1)) for n in grid.shape)  # type: ignore[return-value]
 
 
 def _edges(grid: Grid) -> tuple[float, float, float, float]:

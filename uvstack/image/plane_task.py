@@ -1,27 +1,35 @@
 """One plane of an image: a Stokes parameter and a band of frequencies, from the visibilities to all its images.
 
-A plane is gone through alone: its own weights and density, psf, restoring beam, deconvolution and reference frequency.
+A plane is gone through alone: its own weights and density, psf, restoring beam, deconvolution and reference frequency. Where
+another imager makes it (`uvstack.image.external_task`), what it gives back takes the place of our deconvolution; noise,
+correction for the primary beam and lists are made as ours.
 """
 
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.table import QTable
 from astropy.time import Time
 from numpy.typing import NDArray
 
-from uvstack.image.grid import check_cell
+from uvstack.errors import UvstackWarning
+from uvstack.image.external_request import ExternalImages, ExternalRequest
+from uvstack.image.external_task import external_images
+from uvstack.image.grid import centred_grid, check_cell
 from uvstack.image.image_result import ImageResult
 from uvstack.image.major_cycle import CleanSettings, Deconvolved, deconvolve, merge_components
 from uvstack.image.mask import robust_noise
-from uvstack.image.mosaic import beam_patch
+from uvstack.image.mosaic import beam_terms
 from uvstack.image.passes_task import Job, Passes, Sums, Survey, patches_of
 from uvstack.image.restore import (
+    Beam,
     SpectralIndex,
     component_table,
     correct_primary_beam,
@@ -36,8 +44,8 @@ from uvstack.sky.primary_beam import PrimaryBeam
 
 logger = logging.getLogger(__name__)
 
-#: Step of ν/ν₀ over which the Taylor terms of a primary beam are taken.
-_BEAM_STEP = 0.02
+#: Pixels on a side of the image that weights alone are summed with.
+_FEW_PIXELS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +64,12 @@ class Request:
         Hz.
     threads : int
     provenance : Provenance
+    imager : str
+        "uvstack", our own, or the name of another.
+    external : ExternalRequest or None
+        What another imager is asked for.
+    folder : path or None
+        Where its temporary files go; None is that of the system.
     """
 
     settings: CleanSettings
@@ -67,6 +81,21 @@ class Request:
     reference_frequency: float | None
     threads: int
     provenance: Provenance
+    imager: str = "uvstack"
+    external: ExternalRequest | None = None
+    folder: Path | None = None
+
+
+class _Made(NamedTuple):
+    """What an imager gives: (term, m, l), psf (2 term − 1, m', l') with its peak in the middle, and the spectral index if it has one."""
+
+    dirty: NDArray
+    psf: NDArray
+    restored: NDArray
+    beam: Beam
+    found: Deconvolved
+    alpha: NDArray | None = None
+    alpha_error: NDArray | None = None
 
 
 def image_plane(job: Job, request: Request, stokes: str, client: Any, progress: Callable[[int, int], None] | None) -> ImageResult:
@@ -77,24 +106,51 @@ def image_plane(job: Job, request: Request, stokes: str, client: Any, progress: 
     NoDataError
         There are no visibilities for it.
     ImageError
-        The cells are too coarse, or no beam fits the psf.
+        The cells are too coarse, no beam fits the psf, or another imager fails.
     """
     passes = Passes(job, client, request.threads, progress)
     survey = passes.survey(request.weighting.needs_density)
     check_cell(job.grid, survey.extent)
     job = replace(
         job, imaging=request.weighting.prepared(job.grid, survey.density),
-        reference_frequency=request.reference_frequency or survey.mean_frequency(job),
-        patches=patches_of(job, survey, request.beam if request.is_mosaic else None), threads=1 if client is not None else request.threads)
-    passes.job = job
+        reference_frequency=request.reference_frequency or survey.mean_frequency(job), threads=1 if client is not None else request.threads)
+    if request.external is not None:
+        passes.job = _of_few_pixels(job, survey)
+        sums = passes.dirty()
+        got = external_images(request.imager, replace(request.external, reference_frequency=job.reference_frequency), request.folder)
+        if got.stop_reason == "diverged":
+            warnings.warn(UvstackWarning(f"{got.version} diverged: its image is not to be trusted; give a mask or a higher threshold, or "
+                                         "use our own imager"), stacklevel=2)
+        request = replace(request, provenance=_provenance(request.provenance, got))
+        return _result(job, request, survey, sums, _Made(got.dirty, got.psf, got.image, got.beam, got.deconvolved(request.mask), got.alpha,
+                                                         got.alpha_error), stokes)
+    passes.job = job = replace(job, patches=patches_of(job, survey, request.beam if request.is_mosaic else None))
     sums = passes.dirty()
-    settings = request.settings
+    return _result(job, request, survey, sums, _deconvolved(passes, sums, request, stokes), stokes)
+
+
+def _of_few_pixels(job: Job, survey: Survey) -> Job:
+    """The same job for a few pixels in the middle: a pass with it sums the imaging weights of the whole image, and costs little more."""
+    where = job.grid.geometry
+    small = replace(job, grid=centred_grid(where.ra, where.dec, _FEW_PIXELS, where.cell_m))
+    return replace(small, patches=patches_of(small, survey, None))
+
+
+def _provenance(ours: Provenance, got: ExternalImages) -> Provenance:
+    return replace(ours, inputs=ours.inputs | {"imager": got.version, "imager_command": got.command})
+
+
+def _deconvolved(passes: Passes, sums: Sums, request: Request, stokes: str) -> _Made:
+    """By our own imager."""
+    job, settings = passes.job, request.settings
     if stokes in ("Q", "U", "V") and settings.automask is not None:
         # They are of either sign.
         settings = replace(settings, automask=replace(settings.automask, negative_sigma=settings.automask.sigma))
     found = deconvolve(passes.residual_of(sums), sums.psf, np.zeros((job.terms, *job.grid.shape)), settings, dirty=sums.flat(),
                        mask=request.mask, threads=request.threads, progress=_log_cycle)
-    return _result(job, request, survey, sums, found, stokes)
+    cell = job.grid.geometry.cell_m
+    beam = fit_beam(sums.psf[0], cell)
+    return _Made(sums.flat(), sums.psf, restore(found.model, found.residual, beam, cell, sums.psf, request.threads), beam, found)
 
 
 def _log_cycle(cycle: Any) -> None:
@@ -102,11 +158,9 @@ def _log_cycle(cycle: Any) -> None:
                 cycle.flux)
 
 
-def _result(job: Job, request: Request, survey: Survey, sums: Sums, found: Deconvolved, stokes: str) -> ImageResult:
-    """Restored, corrected and spectral images."""
-    cell = job.grid.geometry.cell_m
-    fitted = fit_beam(sums.psf[0], cell)
-    restored = restore(found.model, found.residual, fitted, cell, sums.psf, request.threads)
+def _result(job: Job, request: Request, survey: Survey, sums: Sums, made: _Made, stokes: str) -> ImageResult:
+    """Corrected and spectral images, and all numbers."""
+    found, restored = made.found, made.restored
     powers = None if request.beam is None or request.is_mosaic else _beam_terms(job, sums, request.beam)
     response = sums.mosaic.response() if request.is_mosaic else None if powers is None else powers[0]
     model, pbcor = found.model, None
@@ -117,12 +171,12 @@ def _result(job: Job, request: Request, survey: Survey, sums: Sums, found: Decon
         if request.is_mosaic:  # one response for all terms: each pointing's beam was taken at its own channels
             pbcor = np.stack([correct_primary_beam(plane, response, request.pb_cutoff) for plane in restored])
     noise = robust_noise(found.residual[0], found.mask if found.mask.mean() < 0.5 else None)
-    index = _spectral_index(restored, found, sums, powers) if job.terms > 1 else None
+    index = _spectral_index(made, powers) if job.terms > 1 else None
     usable = np.isfinite(found.residual[0])
     result = ImageResult(
-        grid=job.grid, dirty=sums.flat(), residual=found.residual, image=restored, model=model, psf=_middle(sums.psf[0], job.grid.shape),
+        grid=job.grid, dirty=made.dirty, residual=found.residual, image=restored, model=model, psf=_middle(made.psf[0], job.grid.shape),
         pbcor=pbcor, response=response, alpha=None if index is None else index.alpha, alpha_error=None if index is None else index.error,
-        beam=fitted, reference_frequency=job.reference_frequency, noise=noise,
+        beam=made.beam, reference_frequency=job.reference_frequency, noise=noise,
         rms=float(np.sqrt(np.mean(found.residual[0][usable] ** 2))), noise_expected=sums.noise_expected(), n_visibilities=survey.n,
         n_not_finite=survey.n_not_finite, stop_reason=found.stop_reason, n_cycles=found.n_cycles, n_iterations=found.n_iterations,
         history=found.history, model_is="sky" if request.is_mosaic else "apparent", provenance=request.provenance, stokes=stokes,
@@ -131,34 +185,28 @@ def _result(job: Job, request: Request, survey: Survey, sums: Sums, found: Decon
 
 
 def _beam_terms(job: Job, sums: Sums, beam: PrimaryBeam) -> NDArray:
-    """Power of a single pointing's beam, (term, m, l).
+    """Power of a single pointing's beam as the terms of its image see it, (term, m, l)."""
+    centre = job.centres[next(iter(sums.channel_weight))[:2]][:2]
+    frequency = np.concatenate([job.frequency(key) for key in sums.channel_weight])
+    weight = np.concatenate(list(sums.channel_weight.values()))
+    return beam_terms(job.grid, beam, centre, frequency, weight, job.reference_frequency, job.terms)
 
-    Of one term the mean over all channels by their imaging weights, since that is how a flat spectrum is seen; of several the
-    Taylor coefficients about the reference frequency by finite differences.
+
+def _spectral_index(made: _Made, powers: NDArray | None) -> SpectralIndex:
+    """Maps of the spectral index of the sky: the imager's own less the beam's, or ours.
+
+    In ours the noise of the terms and its covariance are those of the residual's principal solution.
     """
-    centre, nu0 = job.centres[next(iter(sums.channel_weight))[:2]][:2], job.reference_frequency
-    if job.terms == 1:
-        frequency = np.concatenate([job.frequency(key) for key in sums.channel_weight])
-        return _power(job, beam, centre, frequency, np.concatenate(list(sums.channel_weight.values())))[None]
-    middle, below, above = (_power(job, beam, centre, np.array([nu0 * (1 + x)])) for x in (0.0, -_BEAM_STEP, _BEAM_STEP))
-    return np.stack([middle, (above - below) / (2 * _BEAM_STEP), (above + below - 2 * middle) / (2 * _BEAM_STEP**2)][: job.terms])
-
-
-def _power(job: Job, beam: PrimaryBeam, centre: tuple[float, float], frequency: NDArray, weight: NDArray | None = None) -> NDArray:
-    patch, plane = beam_patch(job.grid, beam, centre, frequency, weight), np.zeros(job.grid.shape)
-    if patch is not None:
-        plane[patch.rows, patch.columns] = patch.power
-    return plane
-
-
-def _spectral_index(restored: NDArray, found: Deconvolved, sums: Sums, powers: NDArray | None) -> SpectralIndex:
-    """Maps of the spectral index; the noise of the terms and its covariance are those of the residual's principal solution."""
-    rest = principal_solution(found.residual, sums.psf)
+    if made.alpha is not None and made.alpha_error is not None:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            of_beam = 0.0 if powers is None else powers[1] / np.where(powers[0] > 0, powers[0], np.nan)
+        return SpectralIndex(made.alpha - of_beam, made.alpha_error, None)
+    rest = principal_solution(made.found.residual, made.psf)
     noise = np.array([robust_noise(plane) for plane in rest])
     scaled = rest[:2] / noise[:2, None, None]
     # var(a + b) − var(a − b) = 4 cov(a, b), with robust variances.
     covariance = 0.25 * (robust_noise(scaled[0] + scaled[1]) ** 2 - robust_noise(scaled[0] - scaled[1]) ** 2) * noise[0] * noise[1]
-    return spectral_index(restored, noise, covariance=covariance, primary_beam=powers)
+    return spectral_index(made.restored, noise, covariance=covariance, primary_beam=powers)
 
 
 def _middle(psf: NDArray, shape: tuple[int, int]) -> NDArray:

@@ -43,6 +43,8 @@ from uvstack._version import __version__
 from uvstack.chunks import cluster
 from uvstack.constants import CORRELATIONS
 from uvstack.errors import ImageError, InvalidVisibilityWarning, NoDataError, SelectionError, UvstackWarning
+from uvstack.image.external_request import ExternalRequest
+from uvstack.image.external_task import IMAGERS, check_external
 from uvstack.image.grid import Grid, centred_grid, good_size
 from uvstack.image.image_result import IMAGES, ImageCube, ImageResult
 from uvstack.image.major_cycle import CleanSettings
@@ -112,6 +114,7 @@ def image(  # type: ignore[misc]  # overloads with all options spelt out would b
     workers: int | None = None,
     scheduler: str | None = None,
     threads: int | None = None,
+    imager: str = "uvstack",
     progress: Callable[[int, int], None] | None = None,
 ) -> ImageResult | ImageCube:
     """Dirty, deconvolved and restored images of measurement sets by multi-frequency synthesis.
@@ -168,6 +171,9 @@ def image(  # type: ignore[misc]  # overloads with all options spelt out would b
     overwrite : bool
     workers, scheduler, threads, progress
         As for `uvstack.stack`; progress counts the chunks of each pass.
+    imager : {"uvstack", "wsclean", "casa"}
+        Our own, or another that is installed: it makes the dirty image, psf, model, residual and restored image of one plane of
+        one pointing, see `uvstack.image.external_task`.
 
     Returns
     -------
@@ -199,6 +205,7 @@ def image(  # type: ignore[misc]  # overloads with all options spelt out would b
     centres = _centres(structures, selections)
     grid = _grid(size, cell, phase_centre, centres)
     is_mosaic = _is_mosaic(centres, cell, beam)
+    threads = threads or os.cpu_count() or 1
     allowed = read_mask(mask, grid)
     names = product_paths(out, terms, beam is not None)
     check_products(names, overwrite, grid.shape[0] * grid.shape[1] * len(asked) * len(axis.frequency),
@@ -208,8 +215,14 @@ def image(  # type: ignore[misc]  # overloads with all options spelt out would b
     provenance = Provenance(__version__, command_line(), {
         "ms": [s.path for s in structures], "options": options, "primary_beam": None if beam is None else beam.describe()}, None,
         datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
-    request = Request(settings, weights, allowed, beam, is_mosaic, pb_cutoff, reference_frequency, threads or os.cpu_count() or 1,
-                      provenance)
+    external = None
+    if imager != "uvstack":
+        _check_one_plane(imager, asked, len(axis.frequency), workers, scheduler)
+        external = ExternalRequest(structures, selections, job.columns, centres, grid, weights, settings, job.uv_range, terms, allowed,
+                                   asked[0], reference_frequency, threads)
+        check_external(imager, external)
+    request = Request(settings, weights, allowed, beam, is_mosaic, pb_cutoff, reference_frequency, threads, provenance, imager, external,
+                      None if out is None else Path(out).parent)
     jobs = {name: _jobs(replace(job, hands=hands[name]), windows, axis, is_mosaic) for name in asked}
     with cluster(workers, scheduler) as client:
         result = _planes(jobs, axis, lambda one, name: image_plane(one, request, name, client, progress))
@@ -232,6 +245,19 @@ def _clean_settings(deconvolver, iterations, threshold, sigma, gain, cycle_facto
     return CleanSettings(
         threshold=threshold, threshold_sigma=sigma, gain=gain, cycle_factor=cycle_factor, most_cycles=most_cycles,
         most_iterations=iterations, algorithm=deconvolver, scales=scales, automask=AutoMask() if auto_mask else None)
+
+
+def _check_one_plane(imager: str, stokes: Sequence[str], n_planes: int, workers: int | None, scheduler: str | None) -> None:
+    """Refuse what only our own imager does; a name that is unknown is left to `check_external`."""
+    if imager not in IMAGERS:
+        return
+    if len(stokes) > 1:
+        raise ImageError(f"--imager {imager} makes images of one Stokes parameter; found are {', '.join(stokes)}: run it for each, or use "
+                         "our own imager")
+    if n_planes > 1:
+        raise ImageError(f"--imager {imager} makes one plane, not {n_planes}: make cubes by our own imager, or one --spw after the other")
+    if workers is not None or scheduler is not None:
+        raise ImageError(f"--imager {imager} is one program on this computer: leave out --workers and --scheduler, and give --threads")
 
 
 def _centres(structures: tuple[Structure, ...], selections: tuple[Selection, ...]) -> dict[tuple[int, int], tuple[float, float, float]]:

@@ -26,7 +26,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib import resources
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from astropy import units as u
@@ -43,6 +43,9 @@ _ARCMIN = math.radians(1.0 / 60.0)
 
 class PrimaryBeam(ABC):
     """Power response of one antenna; a model of your own subclasses this and defines `_power` and `describe`."""
+
+    #: Whether the power depends on frequency and the distance from the axis alone, for those who make tables of it.
+    is_radial: ClassVar[bool] = False
 
     def __call__(self, l: ArrayLike, m: ArrayLike, frequency: ArrayLike) -> NDArray[np.float64]:
         """Power response at every position and frequency.
@@ -91,6 +94,8 @@ class PrimaryBeam(ABC):
 
 class _RadialBeam(PrimaryBeam):
     """A beam that depends on the angle from the pointing centre alone."""
+
+    is_radial = True
 
     def _power(self, l: NDArray, m: NDArray, frequency: NDArray) -> NDArray:
         radius = np.hypot(l, m)
@@ -331,15 +336,11 @@ class RadialTable(_RadialBeam):
         _require_positive("a tabulated beam", reference_frequency=self.reference_frequency)
         angle, power = (np.array(a, dtype=np.float64) for a in (self.angle, self.power))
         if angle.ndim != 1 or angle.shape != power.shape or angle.size < 4:
-            raise PrimaryBeamError(
-                f"a tabulated beam with angles {angle.shape} and powers {power.shape}; give 4 rows or more of both"
-            )
+            raise PrimaryBeamError(f"a tabulated beam with angles {angle.shape} and powers {power.shape}; give 4 rows or more of both")
         if not (np.isfinite(angle).all() and np.isfinite(power).all()):
             raise PrimaryBeamError("a tabulated beam holds NaN or infinite values; leave those rows out")
         if angle[0] != 0.0 or (np.diff(angle) <= 0.0).any():
-            raise PrimaryBeamError(
-                f"a tabulated beam whose angles begin with {angle[:3]} rad; they must begin at 0 and increase"
-            )
+            raise PrimaryBeamError(f"a tabulated beam whose angles begin with {angle[:3]} rad; they must begin at 0 and increase")
         require_peak_on_axis("a tabulated beam", power[0], power.max())
         power /= power[0]
         for name, array in (("angle", angle), ("power", power)):
@@ -383,7 +384,7 @@ def fwhm(beam: PrimaryBeam, frequency: float) -> float:
         The beam ends (edge of an image or table) before it falls to 1/2.
     """
     nu = np.array([frequency], dtype=np.float64)
-    directions = [(1, 0)] if isinstance(beam, _RadialBeam) else [(1, 0), (-1, 0), (0, 1), (0, -1)]
+    directions = [(1, 0)] if beam.is_radial else [(1, 0), (-1, 0), (0, 1), (0, -1)]
     return 2.0 * float(np.mean([_half_power_angle(beam, nu, *direction) for direction in directions]))
 
 
