@@ -24,7 +24,7 @@ from uvstack.cli.main import group
 from uvstack.errors import ImageError, NoDataError, OutputError, SelectionError, UvstackWarning
 from uvstack.image import mosaic, passes_task, products_task
 from uvstack.image.grid import centred_grid
-from uvstack.image.image_result import image_figure
+from uvstack.image.image_result import _thinned, image_figure
 from uvstack.image.mosaic import LEVEL, beam_patch, beam_terms
 from uvstack.image.restore import pixel_directions
 from uvstack.image.task import image
@@ -269,6 +269,16 @@ def test_two_workers_give_the_same_image(survey, monkeypatch):
     with LocalCluster(n_workers=2, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address="127.0.0.1:0") as workers:
         spread = image(survey, scheduler=workers.scheduler_address, **options)
     assert np.array_equal(local.image, spread.image)
+
+
+def test_pictures_of_large_images_leave_no_source_out():
+    data = np.random.default_rng(1).normal(size=(203, 305))
+    data[6, 9], data[100, 200], data[:8, 40:60] = -40.0, 60.0, np.nan
+    thin = _thinned(data, 50)
+    assert thin.shape == (33, 50)
+    assert (thin[1, 1], thin[16, 33]) == (-40.0, 60.0)
+    assert np.isnan(thin[0, 7])
+    assert _thinned(data, 305) is data
 
 
 def test_the_picture_shows_the_middle_of_the_psf(cleaned):
