@@ -9,6 +9,8 @@ Makes data set type 6 (or 5) of Lindroos et al. (2015) at each --scale (1 is ful
   through the primary beam, as no imager corrects for it here. What is not cleaned has the dirty beam: sources of type 6 that are
   larger than it are then up to a tenth too bright with any imager, the points of type 5 are not. WSClean runs with its own
   gridder and with -use-wgridder, tclean with wproject;
+- `peers`: `uvstack image --imager` with each of the three on a small set of 20 points (VLA B, 9′, 2 h): residual rms and brightness of
+  the sources, over ours;
 - `minor`: minor-cycle iterations a second on the dirty image and psf, against Högbom's loop in numpy (of 200 iterations).
 
 All start with natural weights, threshold 50 µJy. --imagers and --sections choose; tclean at full size takes most of an hour.
@@ -37,6 +39,7 @@ from markdown import head, row
 ARCSEC = np.pi / 180 / 3600
 SIZE, CELL, THRESHOLD, GAIN, FAINTEST = 4000, 0.5, 50e-6, 0.1, 100e-6
 SITE = Path(__file__).resolve().parents[1] / "tests" / "casa_config.py"
+SECTIONS = ("peers", "gridding", "minor", "clean")
 IMAGERS = ("uvstack", "wsclean", "wsclean-wgridder", "tclean")
 
 
@@ -106,20 +109,23 @@ def truth(ms: Path, n: int) -> dict[str, np.ndarray]:
 
 def fluxes(image: np.ndarray, header: fits.Header, sources: dict[str, np.ndarray]) -> np.ndarray:
     """Flux of each source from the brightness at its place in a restored image, Jy."""
-    from scipy.ndimage import map_coordinates
-
     sigma = [np.deg2rad(header[key]) / np.sqrt(8 * np.log(2)) for key in ("BMAJ", "BMIN")]
     angle = np.deg2rad(header["BPA"])
     turn = np.array([[np.sin(angle), np.cos(angle)], [np.cos(angle), -np.sin(angle)]])  # rows: major and minor axis in (l, m)
     beam = turn.T @ np.diag(np.square(sigma)) @ turn
-    step, half = CELL * ARCSEC, 8
-    found = []
-    for l, m, fwhm in zip(sources["l"], sources["m"], sources["fwhm"], strict=True):
-        y, x = m / step + SIZE // 2, -l / step + SIZE // 2
+    found = brightness(image, sources["l"], sources["m"], CELL * ARCSEC)
+    shapes = beam + np.eye(2) * sources["fwhm"][:, None, None] ** 2 / (8 * np.log(2))
+    return found * np.sqrt(np.linalg.det(shapes) / np.linalg.det(beam))
+
+
+def brightness(image: np.ndarray, l: np.ndarray, m: np.ndarray, cell: float) -> np.ndarray:
+    """Image at directions between its pixels, by splines."""
+    from scipy.ndimage import map_coordinates
+
+    half, found = 8, []
+    for x, y in zip(image.shape[1] // 2 - l / cell, image.shape[0] // 2 + m / cell, strict=True):
         i, j = int(y) - half, int(x) - half
-        brightness = map_coordinates(image[i : i + 2 * half, j : j + 2 * half], [[y - i], [x - j]], order=5)[0]
-        shape = beam + np.eye(2) * fwhm**2 / (8 * np.log(2))
-        found.append(brightness * np.sqrt(np.linalg.det(shape) / np.linalg.det(beam)))
+        found.append(map_coordinates(image[i : i + 2 * half, j : j + 2 * half], [[y - i], [x - j]], order=5)[0])
     return np.array(found)
 
 
@@ -143,6 +149,37 @@ def clean(folder: Path, ms: Path, imagers: list[str], threads: int) -> None:
         row(imager, f"{load:.1f}", f"{wall:.1f}", f"{cpu:.1f}", f"{cpu / ours:.2f}", f"{peak:.2f}",
             f"{np.sqrt(np.mean(residual**2)) * 1e6:.4f}", f"{ratio.mean():.4f} ± {ratio.std(ddof=1) / np.sqrt(ratio.size):.4f}",
             f"{ratio.std(ddof=1):.4f}")
+
+
+def peers(folder: Path) -> None:
+    """Table of the three imagers behind one command, on a set that is small enough for all."""
+    from astropy import units as u
+
+    from simulate.task import observe
+    from uvstack.sky.components import components
+
+    rng, centre = np.random.default_rng(4), np.deg2rad([150.0, 34.0])
+    l, m = rng.uniform(-240, 240, (2, 20)) * ARCSEC
+    flux = rng.uniform(0.5e-3, 5e-3, 20)
+    ms, size, cell = folder / "peers.ms", 640, 1.0
+    observe(array="vla.b", sky=components(centre[0] + l / np.cos(centre[1]), centre[1] + m, flux), pointings=tuple(centre),
+            frequency=(1.4 + 0.02 * np.arange(5)) * u.GHz, integration=60 * u.s, duration=2 * u.h, noise=20 * u.mJy, seed=1, out=ms,
+            overwrite=True)
+    head(f"One set of 20 points through `--imager`, {size}² pixels of {cell:g}″, to 0.15 mJy", "imager", "rms of residual (µJy/beam)",
+         "over ours", "brightness of the 20 over ours: mean", "rms about it", "flux / truth: mean ± error")
+    first: tuple[float, np.ndarray] | None = None
+    for imager in ("uvstack", "wsclean", "casa"):
+        argv = [uvstack(), "image", str(ms), "--size", str(size), "--cell", f"{cell}arcsec", "--weighting", "natural",
+                "--threshold", "0.15mJy", "--imager", imager, "--out", str(folder / f"peers-{imager}"), "--overwrite"]
+        measured(argv, folder)
+        residual = fits.getdata(folder / f"peers-{imager}-residual.fits").squeeze().astype(np.float64)
+        image = fits.getdata(folder / f"peers-{imager}-image.fits").squeeze().astype(np.float64)
+        found = brightness(image, l, m, cell * ARCSEC)
+        rms = float(np.sqrt(np.mean(residual**2)))
+        first = first or (rms, found)
+        ratio, true = found / first[1], found / flux
+        row(imager, f"{rms * 1e6:.3f}", f"{rms / first[0]:.4f}", f"{ratio.mean():.4f}", f"{ratio.std():.4f}",
+            f"{true.mean():.4f} ± {true.std(ddof=1) / np.sqrt(true.size):.4f}")
 
 
 def visibilities(ms: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -232,7 +269,7 @@ def main() -> None:
     parser.add_argument("--scale", type=float, nargs="+", default=[0.1, 1.0])
     parser.add_argument("--imagers", nargs="+", default=None, choices=IMAGERS,
                         help="default: all that are installed, tclean up to scale 0.1")
-    parser.add_argument("--sections", nargs="+", default=["gridding", "minor", "clean"], choices=["gridding", "minor", "clean"])
+    parser.add_argument("--sections", nargs="+", default=list(SECTIONS), choices=SECTIONS)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--repeats", type=int, default=3)
     chosen = parser.parse_args()
@@ -242,7 +279,9 @@ def main() -> None:
     if shutil.which("wsclean"):
         versions["wsclean"] = subprocess.run(["wsclean", "--version"], capture_output=True, text=True, check=True).stdout.split()[2]
     print(json.dumps({"cpu": os.cpu_count(), "threads": chosen.threads, **versions}))
-    for scale in chosen.scale:
+    if "peers" in chosen.sections:
+        peers(folder)
+    for scale in chosen.scale if set(chosen.sections) - {"peers"} else []:
         ms = make(folder, chosen.type, scale)
         if {"gridding", "minor"} & set(chosen.sections):
             dirty, psf = gridding(ms, chosen.threads, chosen.repeats)
