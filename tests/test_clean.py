@@ -11,6 +11,7 @@ import pytest
 from scipy.signal import fftconvolve
 
 from uvstack.errors import ImageError
+from uvstack.image import clean_scales
 from uvstack.image.clean import MinorSettings, minor_cycle
 from uvstack.image.clean_scales import scale_kernel
 
@@ -84,7 +85,7 @@ def test_tiles_that_lag_are_brought_up_to_date_by_fft(monkeypatch):
     dirty, psf = convolved(points((150, 110), 12), direct_psf((300, 220), u, v)), direct_psf((300, 220), u, v)
     settings = MinorSettings(threshold=0.1, most_iterations=3000, precision="float64")
     plain = minor_cycle(dirty, psf, None, settings)
-    monkeypatch.setattr("uvstack.image.clean_scales._FFT_PER_TILE", 0.0)
+    monkeypatch.setattr(clean_scales, "_FFT_PER_TILE", 0.0)
     often = minor_cycle(dirty, psf, None, settings)
     assert often.n_iterations == plain.n_iterations > 200
     np.testing.assert_allclose(often.model, plain.model, rtol=0, atol=1e-12)

@@ -479,7 +479,7 @@ def test_an_error_before_the_first_row_leaves_nothing(ms, monkeypatch, fingerpri
     def broken(*_):
         raise ComponentError("broken on the way")
 
-    monkeypatch.setattr("uvstack.image.sky_model.ComponentSky.stokes", broken)
+    monkeypatch.setattr(sky_model.ComponentSky, "stokes", broken)
     for options in ({}, {"in_place": True, "backup": "SAFE"}, {"predict_only": True}):
         with pytest.raises(ComponentError, match="on the way"):
             uvstack.subtract(ms, sky(), **options)
