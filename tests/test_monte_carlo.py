@@ -10,10 +10,12 @@ import pytest
 from factories import ARCMIN, ARCSEC, CENTRE, offset
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import PositionsError
+from uvstack.records import UVRange
 from uvstack.sky.coordinates import direction_cosines
 from uvstack.stack import monte_carlo as mc
 from uvstack.stack import random_positions as rp
-from uvstack.stack.monte_carlo_result import BinnedFluxes, Sample
+from uvstack.stack.monte_carlo_report import advice_of
+from uvstack.stack.monte_carlo_result import BinnedFluxes, MonteCarloResult, Sample
 
 TOLERANCE = 1e-4
 
@@ -215,6 +217,18 @@ def test_sizes_of_binned_stacks_come_back():
     assert np.isnan(BinnedFluxes(np.arange(13.0), -fluxes, q, fluxes).sizes()).all()
 
 
+def test_sizes_are_fitted_within_the_uv_range():
+    """Bins outside of it, here spoilt, do not count; one that it cuts does not either."""
+    q = np.linspace(2e3, 1.8e5, 12)
+    truth = np.exp(-np.pi**2 / (4 * np.log(2)) * (2 * ARCSEC * q) ** 2)
+    fluxes = truth[:, None] + 1e-4 * np.random.default_rng(7).standard_normal((12, 41))
+    fluxes[:3] += 5.0
+    binned = BinnedFluxes(np.arange(13.0), fluxes, q, fluxes)
+    for uv_range in (UVRange(minimum=3.0), UVRange(minimum=2.5), UVRange(minimum=q[3], unit="lambda"), UVRange(3.0, 12.0)):
+        assert binned.sizes(uv_range) == pytest.approx(2 * ARCSEC, rel=0.01)
+    assert abs(binned.sizes(UVRange(minimum=1.5)).mean() / (2 * ARCSEC) - 1) > 0.1
+
+
 def test_statistics_of_a_sample():
     truths = np.array([1.0, 1.0, 2.0, 2.0, np.nan])
     blanks = np.array([0.0, 1.0, 2.0, 5.0, np.nan])
@@ -226,3 +240,18 @@ def test_statistics_of_a_sample():
     assert sample.response == pytest.approx((8 - 8) / 6)
     assert sample.offset_error == pytest.approx(np.sqrt(14 / 3) / 2)
     assert sample.summary()["percentiles_jy"]["50"] == 0.0
+
+
+@pytest.mark.parametrize(("shift", "advised"), [(0.0, False), (0.1, False), (0.5, True)])
+def test_a_cut_is_advised_for_residuals_and_not_for_one_noise_map(shift, advised):
+    """2500 lists: a shift of a tenth of their scatter is 5 errors of the mean, as their common noise map makes them; half is no noise."""
+    rng = np.random.default_rng(8)
+    fluxes = 1e-6 * rng.standard_normal((10, 2501))
+    fluxes[0] += shift * 1e-6
+    bins = BinnedFluxes(np.linspace(1e3, 3e4, 11), fluxes, np.linspace(5e3, 1.5e5, 10), fluxes)
+    whole = fluxes[:, 1:].mean(axis=0) + shift * fluxes.std() / np.sqrt(10)
+    uv = Sample("uv-stack", 1e-6, whole, np.zeros(2500), whole)
+    nowhere = np.zeros((2500, 5))
+    result = MonteCarloResult("x.ms", uv, (), 1e-6, 5, UVRange(), "random", "images", "", None, bins, nowhere, nowhere)
+    assert result.suggest_uvmin() == (pytest.approx(3900.0) if advised else None)
+    assert len(advice_of(result)) == 2 * advised

@@ -10,7 +10,7 @@ import jinja2
 import numpy as np
 from astropy import units as u
 
-from uvstack.stack.monte_carlo_result import MonteCarloResult, Sample
+from uvstack.stack.monte_carlo_result import FIELD, MonteCarloResult, Sample
 from uvstack.stack.plot import flux_unit, with_error
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def rows_of(result: MonteCarloResult) -> list[tuple[str, str]]:
         ("equation 7", f"{result.flux_error_expected / size:.3g} {name}; the noise is {sample.noise / result.flux_error_expected:.3g} "
                        "times this"),
         ("68 %", f"{low:.3g} to {high:.3g} {name} of error"),
-        ("chance", f"{100 * sample.share_above:.3g} % of the random stacks without fake sources reach the real one"),
+        ("chance", f"{_count(sample)} of the {sample.n} random stacks {'without fake sources ' if result.fake else ''}reach the real one"),
         ("positions", f"{result.n_positions} a list, {result.mode}"),
         ("uv range", str(result.uv_range))]
     if result.fake:
@@ -97,6 +97,12 @@ def rows_of(result: MonteCarloResult) -> list[tuple[str, str]]:
     return rows
 
 
+def _count(sample: Sample) -> str:
+    """How many random stacks reach the real one: of none, no probability is known."""
+    number = round(sample.share_above * sample.n) if sample.n else 0
+    return f"{number} ({100 * sample.share_above:.2g} %)" if number else "none"
+
+
 def _bias_text(sample: Sample, name: str, size: float) -> str:
     """Bias, and with fake sources the two parts of it."""
     text = f"{with_error(sample.bias, sample.bias_error, size)} {name}"
@@ -109,7 +115,7 @@ def advice_of(result: MonteCarloResult) -> list[str]:
     """What deserves a look, in sentences."""
     name, size = _unit(result)
     found = []
-    if abs(result.uv.offset) > _SIGNIFICANT * result.uv.offset_error:
+    if abs(result.uv.offset) > _SIGNIFICANT * max(result.uv.offset_error, FIELD * result.noise):
         found.append(f"Random positions have {with_error(result.uv.offset, result.uv.offset_error, size)} {name}: residuals of bright "
                      "sources do that. Look at the uv profile (--bins) and consider a uv cut.")
     suggestion = result.suggest_uvmin()
@@ -132,11 +138,15 @@ def histogram_figure(result: MonteCarloResult) -> Figure:
     """Figure of the errors of the random stacks with their Gaussian, in the style of Lindroos et al. (2015), Figure 5."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2 * len(result.samples), 4), layout="constrained")
+    # Panels side by side are shown as wide as one: smaller ones keep their letters readable.
+    width, height = (5.2, 4.0) if len(result.samples) == 1 else (3.6, 3.4)
+    figure = Figure(figsize=(width * len(result.samples), height), layout="constrained")
     panels = figure.subplots(1, len(result.samples), squeeze=False, sharey=True, sharex=True)[0]
     name, size = _unit(result)
     for axes, sample in zip(panels, result.samples, strict=True):
         _draw_histogram(axes, sample, name, size)
+    # Shared by all panels; above are the legends.
+    panels[0].set_ylim(top=1.4 * panels[0].get_ylim()[1])
     panels[0].set_ylabel("random stacks")
     return figure
 
@@ -154,8 +164,7 @@ def _draw_histogram(axes: Axes, sample: Sample, name: str, size: float) -> None:
     axes.axvline(truth / size, color="k", ls="--", lw=1, label="fake sources" if truth else "no source")
     axes.axvline(sample.flux / size, color="C0", label=f"stack of the targets: {sample.flux / size:.3g}")
     axes.set(xlabel=f"stacked flux ({name})", title=sample.name)
-    axes.set_ylim(top=1.35 * axes.get_ylim()[1])
-    axes.legend(frameon=False, fontsize="small", loc="upper left")
+    axes.legend(edgecolor="none", framealpha=0.9, borderpad=0.2, fontsize="small", loc="upper left")
 
 
 def profile_figure(result: MonteCarloResult) -> Figure:
@@ -171,7 +180,8 @@ def profile_figure(result: MonteCarloResult) -> Figure:
     x = (low + high) / 2
     mean, error = table["re"].to_value(u.Jy) / size, table["re_error"].to_value(u.Jy) / size
     axes.errorbar(x, mean, error, (high - low) / 2, fmt="o", ms=4, lw=1, color="C0", label=f"mean of {result.uv.n} random stacks")
-    axes.axhline((float(np.nanmean(result.uv.fluxes))) / size, color="C3", lw=1.2, label=f"mean in the uv range {result.uv_range}")
+    which = "all baselines" if str(result.uv_range) == "all" else f"baselines {result.uv_range}"
+    axes.axhline((float(np.nanmean(result.uv.fluxes))) / size, color="C3", lw=1.2, label=f"mean of {which}")
     axes.axhline(float(np.nanmean(result.uv.truths)) / size, color="k", ls="--", lw=1, label="expected of a point source")
     if result.uv_range.unit == "m":
         for limit in (result.uv_range.minimum, result.uv_range.maximum):

@@ -17,6 +17,9 @@ from uvstack.stack.result import StackResult
 #: exp(−(this θ q)²) is the transform of a Gaussian of FWHM θ at q wavelengths.
 _GAUSSIAN = np.pi / (2.0 * np.sqrt(np.log(2.0)))
 _PERCENTILES = (2.5, 16, 50, 84, 97.5)
+#: Least error of a mean over lists, in parts of their scatter, where residuals are inferred from it: very many lists know the mean
+#: of this noise map over the region, which is sqrt(positions/beams) of that for a single list and no sign of residuals.
+FIELD = 0.05
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Sample:
         Weighted mean flux of the fake sources, Jy; 0 without.
     blanks : ndarray (realisation,)
         Fluxes of the same lists without fake sources, Jy.
+    unseen : float
+        Standard error that all lists have in common, Jy: that of the fake sources' mean cross-talk where it is taken from a few.
     """
 
     name: str
@@ -42,6 +47,7 @@ class Sample:
     fluxes: np.ndarray
     truths: np.ndarray
     blanks: np.ndarray
+    unseen: float = 0.0
 
     @property
     def errors(self) -> np.ndarray:
@@ -66,7 +72,7 @@ class Sample:
     @property
     def bias_error(self) -> float:
         """Standard error of the bias, Jy."""
-        return self.noise / np.sqrt(self.n) if self.n else float("nan")
+        return float(np.hypot(self.noise / np.sqrt(self.n), self.unseen)) if self.n else float("nan")
 
     @property
     def noise_error(self) -> float:
@@ -132,15 +138,15 @@ class BinnedFluxes:
     distance: np.ndarray
     blanks: np.ndarray
 
-    def sizes(self) -> np.ndarray:
+    def sizes(self, uv_range: UVRange | None = None) -> np.ndarray:
         """FWHM of the Gaussian that fits the bins of each random list best, rad, (list,), by least squares of flux and size.
 
-        Bins weigh by their scatter over the lists. For each size the best flux is known, so that one number is searched for:
-        on a grid from what the longest to what the shortest baseline resolves, then by a parabola. 0 where a point fits best,
-        NaN where the flux is negative.
+        Bins that lie wholly in the uv range count, weighted by their scatter over the lists. For each size the best flux is known,
+        so that one number is searched for: on a grid from what the longest to what the shortest baseline resolves, then by a
+        parabola. 0 where a point fits best, NaN where the flux is negative.
         """
         scatter = self.fluxes[:, 1:].std(axis=1, ddof=1)
-        good = np.isfinite(scatter) & (scatter > 0) & np.isfinite(self.distance)
+        good = np.isfinite(scatter) & (scatter > 0) & np.isfinite(self.distance) & self.inside(uv_range or UVRange())
         if good.sum() < 2:
             return np.full(self.fluxes.shape[1] - 1, np.nan)
         q, weight, fluxes = self.distance[good], scatter[good] ** -2, self.fluxes[good, 1:]
@@ -156,6 +162,12 @@ class BinnedFluxes:
             shift = np.clip(np.nan_to_num(0.5 * (below - above) / (below - 2 * at + above)), -1, 1)
         size = np.where(best == inner, grid[inner] * (grid[2] / grid[1]) ** shift, grid[best])
         return np.where(gain[best, lists] > 0, size, np.nan)
+
+    def inside(self, uv_range: UVRange) -> np.ndarray:
+        """Which bins lie in a uv range, (bin,) bool: both edges where it is in metres, else the rms distance."""
+        low, high = (self.edges[:-1], self.edges[1:]) if uv_range.unit == "m" else (self.distance, self.distance)
+        # The last edge lies just beyond the longest baseline.
+        return np.asarray((low >= uv_range.minimum) & (high <= uv_range.maximum * (1 + 1e-9)))
 
 
 @dataclass(frozen=True)
@@ -273,12 +285,13 @@ class MonteCarloResult:
         """Uv distance in metres below which the random stacks deviate from the longer baselines, or None.
 
         The rule of `StackResult.suggest_uvmin`, on the mean of the random stacks without fake sources: no source that is resolved
-        disturbs it, and its errors are as much smaller as there are lists. Only advice.
+        disturbs it, and its errors are smaller by the root of the number of lists, up to 400. Only advice.
         """
         if self.bins is None:
             return None
         profile = self.uv_profile()
         profile["re"] = profile["blank"]
+        profile["re_error"] = np.maximum(profile["re_error"], FIELD * profile["scatter"])
         return StackResult.suggest_uvmin(cast(StackResult, SimpleNamespace(uv_profile=lambda bins: profile)))
 
     def summary(self) -> dict[str, Any]:

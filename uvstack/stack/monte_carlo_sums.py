@@ -12,7 +12,8 @@ Fake sources need no data: they are added in the uv-plane by linearity. The resp
 two factors a list, or each source's own part of it, Σ W_k S_k E / Σ W_k with E the mean of its envelope over the weights, and the
 mean of the rest over a few lists that are done exactly. The rest are the sidelobes of all other sources of the list. Their mean is
 no small matter, N S times the mean of the psf over the field: 1.4 % of the flux for 900 sources in 30′ (type 6 of the paper,
-natural weights). Their scatter about it is, √2 S times the rms of the psf, a thousandth of the flux there: `cross_talk_rms`.
+natural weights). Their scatter about it is, √2 S times the rms of the psf, a thousandth of the flux there: see
+`uvstack.stack.monte_carlo_cross_talk`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ from uvstack.stack.sums import fine_bin_edges
 from uvstack.stack.uv_stack import PointingPlan
 from uvstack.uv import kernels
 from uvstack.uv.phase import phase_factor
-from uvstack.uv.phase import position_sums as direct_position_sums
 from uvstack.uv.predict import predict
 from uvstack.uv.weights import apply_flags, inside_uv_range, parallel_hands
 
@@ -43,8 +43,6 @@ _LISTS_AT_ONCE = 8
 _BIN_TOLERANCE = 2e-2
 #: exp(−(this θ q)²) is the transform of a Gaussian of FWHM θ at q wavelengths.
 _GAUSSIAN = np.pi / (2.0 * np.sqrt(np.log(2.0)))
-#: Pairs of positions from which the rms of the psf is taken.
-_PAIRS = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,15 +209,15 @@ def gather(job: MonteCarloJob, set_index: int, partition: Partition) -> Gathered
     if len(ranges) > 1:
         out.moment = _moments(partition, parallel, ranges)
     if job.fakes is not None and job.fakes.extended:
-        out.histogram = np.stack([_histogram(partition, _sum_weight(partition, parallel, r)) for r in ranges])
+        out.histogram = np.stack([_histogram(partition, sum_weight(partition, parallel, r)) for r in ranges])
     if job.exact or job.n_exact_fakes:
-        _sum_directly(job, partition, out, usable, _sum_weight(partition, parallel, UVRange()) if job.n_exact_fakes else None)
+        _sum_directly(job, partition, out, usable, sum_weight(partition, parallel, UVRange()) if job.n_exact_fakes else None)
         if job.exact:
             out.uvw, out.value = out.uvw[:0], out.value[:0]
     return out
 
 
-def _sum_weight(partition: Partition, parallel: np.ndarray, uv_range: UVRange) -> np.ndarray:
+def sum_weight(partition: Partition, parallel: np.ndarray, uv_range: UVRange) -> np.ndarray:
     """Σ_corr w within a uv range, (row, chan) float32."""
     weight = partition.weight[..., parallel].sum(axis=2)
     return np.where(inside_uv_range(partition.uvw, partition.data_description.spw.frequency, uv_range), weight, np.float32(0))
@@ -228,7 +226,7 @@ def _sum_weight(partition: Partition, parallel: np.ndarray, uv_range: UVRange) -
 def _moments(partition: Partition, parallel: np.ndarray, ranges: list[UVRange]) -> np.ndarray:
     """Σ w q² of each range, q in wavelengths."""
     frequency = partition.data_description.spw.frequency
-    everything = _sum_weight(partition, parallel, UVRange())
+    everything = sum_weight(partition, parallel, UVRange())
     square = np.hypot(partition.uvw[:, 0], partition.uvw[:, 1])[:, None] ** 2 * (frequency / SPEED_OF_LIGHT) ** 2
     product = np.where(everything > 0, everything * square, 0.0)
     return np.array([np.sum(product, where=inside_uv_range(partition.uvw, frequency, r)) for r in ranges])
@@ -374,25 +372,3 @@ def _own_response(fakes: Fakes, gathered: Gathered, plan: PointingPlan, flux: np
     # (size, range): Σ w E over the bins of uv distance.
     seen = np.exp(-(_GAUSSIAN * np.outer(sizes, distance)) ** 2) @ gathered.histogram.T
     return np.stack([list_sums(flux * seen[which, i], plan.first) for i in range(seen.shape[1])])
-
-
-def cross_talk_rms(job: MonteCarloJob, partition: Partition, rng: np.random.Generator) -> float:
-    """Expected scatter of the stacked sidelobes of the other fake sources about their mean, Jy, from the data of one partition.
-
-    Both members of a pair of sources have the same sidelobe P of each other, so the sum over pairs has the variance
-    2 Σ_j≠k (W S)² P² over (Σ W)²: √2 S P_rms for equal sources. P_rms is that of some random pairs of positions, too few to hold
-    one of the rare pairs within a beam: it is low by a third for the VLA in its A configuration. The partition is a cleaned one.
-    """
-    assert job.fakes is not None
-    plan = pointing_plan(job.stack, 0, partition.field.id, partition.data_description.id)
-    if plan.position.size < 2:
-        return 0.0
-    frequency = partition.data_description.spw.frequency
-    weight = _sum_weight(partition, parallel_hands(partition.data_description.correlations), job.stack.uv_range)
-    total = float(weight.sum(dtype=np.float64))
-    a, b = rng.integers(0, plan.position.size, (2, _PAIRS))
-    pairs = plan.lmn[:, a[a != b]] - plan.lmn[:, b[a != b]]
-    rows = (partition.uvw, partition.antenna1, partition.antenna2, partition.time)
-    sidelobe = direct_position_sums(*rows, frequency, pairs, np.ones((frequency.size, pairs.shape[1])), weight.astype(np.complex64)) / total
-    seen = job.fakes.flux[plan.position][plan.first[1]:]
-    return float(np.sqrt(2 * np.mean(sidelobe**2)) * np.sqrt(np.mean(seen**2))) if seen.size else 0.0

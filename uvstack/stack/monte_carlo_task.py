@@ -30,10 +30,11 @@ from uvstack.io.ms import parse_column, paths_of, read_block, read_rows, read_st
 from uvstack.io.output import check_output, command_line, write_text, written_whole
 from uvstack.io.selection import parse_uv_range, select
 from uvstack.io.tables import read_positions
-from uvstack.records import Provenance, RowBlock
+from uvstack.records import Provenance, RowBlock, UVRange
 from uvstack.sky.coordinates import direction_cosines, to_frame
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant, PrimaryBeam
+from uvstack.stack.monte_carlo_cross_talk import CrossTalk
 from uvstack.stack.monte_carlo_image_task import ImageSamples
 from uvstack.stack.monte_carlo_places_task import Places
 from uvstack.stack.monte_carlo_result import BinnedFluxes, MonteCarloResult, Sample
@@ -42,7 +43,6 @@ from uvstack.stack.monte_carlo_sums import (
     Gathered,
     ListSums,
     MonteCarloJob,
-    cross_talk_rms,
     forget_plans,
     gather,
     sum_lists,
@@ -140,7 +140,7 @@ def montecarlo(
     bins : int or sequence of float
         Bins of uv distance in which the lists are stacked too, of equal width, or edges in m.
     fit : "gaussian", optional
-        Fit flux and size to the bins of each list.
+        Fit flux and size to those bins of each list that lie between uvmin and uvmax.
     image : path, optional
         FITS image in Jy/beam, stacked at the same positions with the same weights.
     image_kind : {"corrected", "flat"}
@@ -164,8 +164,10 @@ def montecarlo(
     options = {k: v for k, v in locals().items() if v is not None and k not in ("ms", "positions", "progress")}
     uv_range, terms = parse_uv_range(uvmin, uvmax), parse_weights(weights)
     realisations = _check_numbers(realisations, pb_cutoff, bins, fake_response, image_kind)
-    if fit is not None and (fit != "gaussian" or not np.size(bins) or not np.any(bins)):
-        raise SelectionError(f"fit is {fit!r}; wanted gaussian, and bins (--bins 20) to fit it to")
+    if fit not in (None, "gaussian"):
+        raise SelectionError(f"fit is {fit!r}; wanted gaussian")
+    if fit is not None and not np.any(bins):
+        raise SelectionError("a size is fitted to bins of uv distance; give bins as well (--bins 20)")
     if fake_size is not None and fake_flux is None:
         raise SelectionError("a size of fake sources is given and no flux; give fake_flux (--fake-flux), e.g. match")
     structures = tuple(read_structure(path) for path in paths_of(ms))
@@ -191,12 +193,14 @@ def montecarlo(
     fakes = _fakes(fake_flux, fake_size, targets, order)
     n_lists = realisations + 1
     exact = _cheaper_directly(stack_job) if exact is None else bool(exact)
-    job = MonteCarloJob(stack_job, exact, _edges(bins, stack_job), fakes,
+    edges = _edges(bins, stack_job)
+    _check_fit(fit, edges, uv_range)
+    job = MonteCarloJob(stack_job, exact, edges, fakes,
                         0 if fakes is None else n_lists if fake_response == "exact" else min(1 + _EXACT_FAKES, n_lists))
     sums, left_out = _run(job, rng_pairs, workers, scheduler, threads, progress)
     # What matches the stacked flux is known only now; all is linear in it.
     scale = _matched(fake_flux, targets, sums)
-    samples = _samples(job, sums, scale), *([] if pixels is None else pixels.samples(job, sums.position_weight, scale))
+    samples = _samples(job, sums, scale, left_out), *([] if pixels is None else pixels.samples(job, sums.position_weight, scale))
     provenance = Provenance(
         __version__, command_line(), {"ms": [s.path for s in structures], "positions": targets.source,
                                       "options": {k: _plain(v) for k, v in options.items()}, "primary_beam": beam.describe()},
@@ -210,7 +214,7 @@ def montecarlo(
         flux_error_expected=float(np.sqrt(sums.variance) / sums.denominator[0, 0]), n_positions=len(targets), uv_range=uv_range,
         mode=places.describe(), method="exact" if exact else "images", fake=_fake_text(fakes, scale, fake_flux),
         cross_talk=None if left_out is None else left_out * scale, bins=binned, ra=ra, dec=dec,
-        sizes=None if fit is None or binned is None else binned.sizes(),
+        sizes=None if fit is None or binned is None else binned.sizes(uv_range),
         settings={"realisations": realisations, "weights": weights, "column": column, "image": None if image is None else str(image),
                   "fake response": fake_response if fakes is not None else None, "pb cut-off": pb_cutoff}, provenance=provenance)
 
@@ -323,6 +327,15 @@ def _edges(bins: int | Sequence[float], job: StackJob) -> np.ndarray | None:
     return np.append(np.linspace(low, high, int(np.asarray(bins)) + 1)[:-1], np.nextafter(high, np.inf) * (1 + 1e-12))
 
 
+def _check_fit(fit: str | None, edges: np.ndarray | None, uv_range: UVRange) -> None:
+    """Raise where fewer than two bins lie in the uv range; one in wavelengths is known only with the data."""
+    if fit is None or edges is None or uv_range.unit != "m":
+        return
+    nothing = np.empty(0)
+    if BinnedFluxes(edges, nothing, nothing, nothing).inside(uv_range).sum() < 2:
+        raise SelectionError(f"a size is fitted to the uv bins within {uv_range}, and fewer than two are; give more bins (--bins)")
+
+
 def _blocks(job: StackJob, size: int) -> list[tuple[int, RowBlock]]:
     chunks = []
     for i, (structure, selection) in enumerate(zip(job.structures, job.selections, strict=True)):
@@ -374,16 +387,14 @@ def _run(job: MonteCarloJob, rng: np.random.Generator, workers: int | None, sche
 
 def _left_out(job: MonteCarloJob, chunks: list[tuple[int, RowBlock]], rng: np.random.Generator) -> float:
     """Rms of the cross-talk, from twelve spread blocks."""
-    squares = []
-    step = max(len(chunks) // 12, 1)
-    for set_index, block in chunks[::step]:
+    chosen = chunks[::max(len(chunks) // 12, 1)]
+    found = CrossTalk(job, len(chosen) / len(chunks), rng)
+    for set_index, block in chosen:
         stack = job.stack
         for partition in read_block(stack.structures[set_index], stack.selections[set_index], block, stack.columns[set_index]):
             apply_flags(partition.vis, partition.flag, partition.flag_row, partition.weight)
-            if set_index == 0 and np.any(partition.weight > 0):
-                squares.append(cross_talk_rms(job, partition, rng) ** 2)
-    # Sidelobes of different times are as good as independent: the mean of n has 1/n of the variance.
-    return float(np.sqrt(np.mean(squares) / len(chunks))) if squares else float("nan")
+            found.add(set_index, partition)
+    return found.rms()
 
 
 class _Collected:
@@ -426,12 +437,13 @@ class _Collected:
         self.sums += sum_lists(self._job, whole, self._threads)
 
 
-def _samples(job: MonteCarloJob, sums: ListSums, scale: float) -> Sample:
+def _samples(job: MonteCarloJob, sums: ListSums, scale: float, left_out: float | None) -> Sample:
     with np.errstate(invalid="ignore", divide="ignore"):
         fluxes = (sums.numerator[0] + scale * sums.fake(job.n_exact_fakes)[0]) / sums.denominator[0]
         truths = scale * sums.true / sums.denominator[0]
         blanks = sums.numerator[0] / sums.denominator[0]
-    return Sample("uv-stack", float(fluxes[0]), fluxes[1:], truths[1:], blanks[1:])
+    return Sample("uv-stack", float(fluxes[0]), fluxes[1:], truths[1:], blanks[1:],
+                  abs(scale) * left_out / np.sqrt(job.n_exact_fakes - 1) if left_out else 0.0)
 
 
 def save_montecarlo(result: MonteCarloResult, path: str | Path) -> None:
