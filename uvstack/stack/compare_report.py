@@ -7,15 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import numpy as np
 from markupsafe import Markup
 
 from uvstack.stack.compare_result import CompareResult, Method
-from uvstack.stack.image_report import _PAGE, _png, centre_masked
+from uvstack.stack.image_report import PAGE, centre_masked
 from uvstack.stack.image_result import ImageStackResult
 from uvstack.stack.plot import draw_profile, flux_unit, with_error
-from uvstack.stack.report import Addition
+from uvstack.stack.report import Addition, page, png
 from uvstack.stack.result import StackResult
 
 if TYPE_CHECKING:
@@ -201,11 +200,10 @@ def render_page(result: CompareResult, pictures: Mapping[str, bytes], additions:
         ("Profiles", [], [pictures["profiles"]]),
         *((a.title, a.rows, a.figures) for a in additions),
         ("How", how, [])]
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(_PAGE)
-    return template.render(result=result, flux=with_error(result.flux, result.uv.flux_error, size), unit=unit,
-                           sections=[(title, rows, [_embedded(figure) for figure in figures]) for title, rows, figures in sections])
+    return page(PAGE).render(title=result.name, result=result, flux=with_error(result.flux, result.uv.flux_error, size), unit=unit,
+                             sections=[(title, rows, [_embedded(figure) for figure in figures]) for title, rows, figures in sections])
 
 
 def _embedded(picture: Any) -> str:
     """A figure of matplotlib, or a PNG as bytes, as the page takes it."""
-    return base64.b64encode(picture).decode() if isinstance(picture, bytes) else _png(picture)
+    return base64.b64encode(picture).decode() if isinstance(picture, bytes) else png(picture)

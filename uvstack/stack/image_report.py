@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import numpy as np
 
 from uvstack.stack.image_result import ImageStackResult
 from uvstack.stack.plot import draw_stamp, flux_unit, with_error
-from uvstack.stack.report import Addition
+from uvstack.stack.report import Addition, page, png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ARCSEC = np.pi / 180 / 3600
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>uvstack: {{ result.name }}</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; color: #222 }
-h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin-top: 1.6em }
-table { border-collapse: collapse } td, th { padding: .2em .9em .2em 0; text-align: left; vertical-align: top }
-th { font-weight: 600 } .number { font-variant-numeric: tabular-nums } img { max-width: 100% }
-.flux { font-size: 1.7em } code { background: #f3f3f3; padding: 0 .25em }
-</style>
-</head>
-<body>
-<h1>{{ result.name }}</h1>
+#: Body of a page, with sections of rows and figures.
+PAGE = """<h1>{{ result.name }}</h1>
 <p class="flux">{{ flux }} {{ unit }} <small>(SNR {{ "%.1f"|format(result.snr) }})</small></p>
 {% for title, lines, figures in sections %}{% if title %}<h2>{{ title }}</h2>
 {% endif %}{% if lines %}<table class="number">{% for name, text in lines %}<tr><th>{{ name }}</th><td>{{ text }}</td></tr>
@@ -135,12 +119,5 @@ def render_page(result: ImageStackResult, additions: Sequence[Addition] = ()) ->
     if result.random is not None or result.bootstrap is not None:
         sections.append(("Random positions and resampling", [], [histogram_figure(result)]))
     sections += [(a.title, list(a.rows), list(a.figures)) for a in additions]
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(_PAGE)
-    return template.render(result=result, flux=with_error(result.flux, result.flux_error, size), unit=name,
-                           sections=[(title, rows, [_png(figure) for figure in figures]) for title, rows, figures in sections])
-
-
-def _png(figure: Any) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return base64.b64encode(buffer.getvalue()).decode()
+    return page(PAGE).render(title=result.name, result=result, flux=with_error(result.flux, result.flux_error, size), unit=name,
+                             sections=[(title, rows, [png(figure) for figure in figures]) for title, rows, figures in sections])

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import numpy as np
 from astropy import units as u
 
 from uvstack.stack.monte_carlo_result import FIELD, MonteCarloResult, Sample
 from uvstack.stack.plot import flux_unit, with_error
+from uvstack.stack.report import page, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,22 +18,7 @@ if TYPE_CHECKING:
 _ARCSEC = np.pi / 180 / 3600
 #: A bias of fewer standard errors is called none.
 _SIGNIFICANT = 3.0
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>uvstack: Monte Carlo of {{ result.name }}</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; color: #222 }
-h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin-top: 1.6em }
-table { border-collapse: collapse } td, th { padding: .2em .9em .2em 0; text-align: left; vertical-align: top }
-th { font-weight: 600 } .number { font-variant-numeric: tabular-nums } img { max-width: 100% }
-.flux { font-size: 1.7em } .advice { background: #fff6dd; padding: .5em .8em; border-left: 4px solid #e0a800 }
-code { background: #f3f3f3; padding: 0 .25em }
-</style>
-</head>
-<body>
-<h1>Noise and bias of a stack: {{ result.name }}</h1>
+_PAGE = """<h1>Noise and bias of a stack: {{ result.name }}</h1>
 <p class="flux">{{ flux }} {{ unit }}
 <small>({{ "%.1f"|format(result.significance) }} σ above the {{ offset }} {{ unit }} of random positions)</small></p>
 {% for text in advice %}<p class="advice">{{ text }}</p>
@@ -241,17 +224,10 @@ def figures(result: MonteCarloResult) -> dict[str, Figure]:
 def render_page(result: MonteCarloResult, drawn: dict[str, Any]) -> str:
     """The report as one HTML page without links to anything outside itself."""
     name, size = _unit(result)
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(_PAGE)
     samples = [(s.name, f"{s.flux / size:.4g}", with_error(s.bias, s.bias_error, size), with_error(s.offset, s.offset_error, size),
                 "" if s.response is None else f"{s.response:.4f}", with_error(s.noise, s.noise_error, size),
                 f"{s.significance:.1f}") for s in result.samples]
-    return template.render(
-        result=result, flux=with_error(result.flux, result.noise, size), unit=name,
+    return page(_PAGE).render(
+        title=f"Monte Carlo of {result.name}", result=result, flux=with_error(result.flux, result.noise, size), unit=name,
         offset=with_error(result.uv.offset, result.uv.offset_error, size), lines=rows_of(result), advice=advice_of(result), samples=samples,
-        pictures={_TITLES[key]: _png(figure) for key, figure in drawn.items()})
-
-
-def _png(figure: Any) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return base64.b64encode(buffer.getvalue()).decode()
+        pictures={_TITLES[key]: png(figure) for key, figure in drawn.items()})

@@ -16,6 +16,24 @@ from astropy import units as u
 from uvstack.stack.plot import bootstrap_figure, flux_unit, profile_figure, stamp_figure, with_error
 from uvstack.stack.result import StackResult, Stamp
 
+#: What every page begins with; it takes `title`.
+_HEAD = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>uvstack: {{ title }}</title>
+<style>
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; color: #222 }
+h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin-top: 1.6em }
+table { border-collapse: collapse } td, th { padding: .2em .9em .2em 0; text-align: left; vertical-align: top }
+th { font-weight: 600 } .number { font-variant-numeric: tabular-nums } img { max-width: 100% }
+.flux { font-size: 1.7em } .advice { background: #fff6dd; padding: .5em .8em; border-left: 4px solid #e0a800 }
+code { background: #f3f3f3; padding: 0 .25em }
+</style>
+</head>
+<body>
+"""
+
 
 def print_summary(result: StackResult) -> str:
     """Flux, errors and advice in a few lines."""
@@ -78,13 +96,12 @@ def render_page(result: StackResult, stamp: Stamp, bins: int, truth: float | Non
     pictures = {"uv profile": profile_figure(result, bins), "stamp and dirty beam": stamp_figure(stamp)}
     if result.bootstrap is not None:
         pictures["bootstrap"] = bootstrap_figure(result)
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
-        importlib.resources.files("uvstack.stack").joinpath("report.html").read_text(encoding="utf-8"))
-    return template.render(
-        result=result, flux=with_error(result.flux, result.flux_error, size), unit=name,
+    body = importlib.resources.files("uvstack.stack").joinpath("report.html").read_text(encoding="utf-8")
+    return page(body).render(
+        title=result.name, result=result, flux=with_error(result.flux, result.flux_error, size), unit=name,
         size=size, truth=truth, peak=stamp.peak, fields=_rows(result), suggestion=result.suggest_uvmin(),
-        pictures={title: _png(figure) for title, figure in pictures.items()},
-        additions=[(a.title, a.rows, [_png(figure) for figure in a.figures]) for a in additions])
+        pictures={title: png(figure) for title, figure in pictures.items()},
+        additions=[(a.title, a.rows, [png(figure) for figure in a.figures]) for a in additions])
 
 
 def _rows(result: StackResult) -> list[dict]:
@@ -94,7 +111,13 @@ def _rows(result: StackResult) -> list[dict]:
         for row in result.per_field if np.isfinite(row["flux"].value)]
 
 
-def _png(figure) -> str:
+def page(body: str) -> jinja2.Template:
+    """Template of a page with this body; to be rendered with `title` and what the body takes."""
+    return jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(_HEAD + body)
+
+
+def png(figure: Any) -> str:
+    """A figure as base64 for a page."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return base64.b64encode(buffer.getvalue()).decode()

@@ -208,6 +208,17 @@ def _clipped_mean(values, weight, clip):
     return centre
 
 
+@njit(inline="always")
+def _gather(column, weight, values, w):
+    """Finite entries of column (pos,) and their weights, put into values and w; their number."""
+    count = 0
+    for k in range(column.size):
+        if np.isfinite(column[k]):
+            values[count], w[count] = column[k], weight[k]
+            count += 1
+    return count
+
+
 @njit(nogil=True, cache=True)
 def block_median(block, weight, equal, out):
     """Weighted median along the last axis of block (m', l', pos) without its NaN; plain where `equal`. out (m', l')."""
@@ -215,11 +226,7 @@ def block_median(block, weight, equal, out):
     values, w = np.empty(n), np.empty(n)
     for i in range(n_m):
         for j in range(n_l):
-            count = 0
-            for k in range(n):
-                if np.isfinite(block[i, j, k]):
-                    values[count], w[count] = block[i, j, k], weight[k]
-                    count += 1
+            count = _gather(block[i, j], weight, values, w)
             if count == 0:
                 out[i, j] = np.nan
             elif equal:
@@ -235,11 +242,7 @@ def block_clipped_mean(block, weight, clip, out):
     values, w = np.empty(n), np.empty(n)
     for i in range(n_m):
         for j in range(n_l):
-            count = 0
-            for k in range(n):
-                if np.isfinite(block[i, j, k]):
-                    values[count], w[count] = block[i, j, k], weight[k]
-                    count += 1
+            count = _gather(block[i, j], weight, values, w)
             out[i, j] = _clipped_mean(values[:count], w[:count], clip) if count else np.nan
 
 
