@@ -90,3 +90,7 @@ class CorruptionError(UvstackError):
 
 class FitError(UvstackError):
     """A model, its variables or their starting values cannot be fitted."""
+
+
+class NumericalError(UvstackError):
+    """A computation gave a value that is not finite where what it was given is."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from uvstack.uv.transform import vis2dirty
+
 
 def dirty_image(uvw: np.ndarray, frequency: np.ndarray, vis: np.ndarray, weight: np.ndarray, size: int, cell: float,
                 threads: int = 1) -> np.ndarray:
@@ -34,8 +36,6 @@ def dirty_image(uvw: np.ndarray, frequency: np.ndarray, vis: np.ndarray, weight:
     ndarray (m, l)
         Divide by Σ w for Jy/beam. Images of several chunks add up.
     """
-    from ducc0.wgridder import vis2dirty
-
     # ducc0 wants rising frequencies and finite (u, v, w); rows without the latter have weight 0.
     rising = slice(None) if (np.diff(frequency) > 0).all() else np.argsort(frequency)
     uvw = np.where(np.isfinite(uvw).all(axis=1, keepdims=True), uvw, 0.0)

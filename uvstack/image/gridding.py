@@ -27,6 +27,7 @@ from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import ImageError
 from uvstack.image.grid import Grid
 from uvstack.sky.coordinates import direction_cosines, rotation_between
+from uvstack.uv.transform import dirty2vis, vis2dirty
 
 #: ducc0 wants even sizes from here up.
 _FEWEST_PIXELS = 32
@@ -69,8 +70,6 @@ def to_image(
     ValueError
         The shapes do not fit.
     """
-    from ducc0.wgridder import vis2dirty
-
     uvw, frequency = _checked(uvw, frequency, vis=vis, weight=weight)
     real, complex_ = _types(epsilon)
     usable = np.isfinite(uvw).all(axis=1)
@@ -121,8 +120,6 @@ def to_visibilities(
     ValueError
         The shapes do not fit.
     """
-    from ducc0.wgridder import dirty2vis
-
     image = np.asarray(image)
     if image.shape != grid.shape:
         raise ImageError(f"an image of shape {image.shape} on a grid of {grid.shape}; wanted is one plane (m, l) of that grid")

@@ -20,6 +20,7 @@ from uvstack.image.grid import Grid
 from uvstack.image.gridding import taylor_weights
 from uvstack.sky.coordinates import rotation_between
 from uvstack.uv.phase import phase_factor
+from uvstack.uv.transform import all_finite
 
 #: Measured, ns of one thread: a visibility of a point, of a transform, and a pixel of a transform.
 _POINT_COST, _VISIBILITY_COST, _PIXEL_COST = 0.15, 300.0, 150.0
@@ -79,7 +80,7 @@ def point_visibilities(
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(part, _blocks(time)))
     vis[~usable] = 0
-    return vis
+    return all_finite("visibilities of a model", vis)
 
 
 def _directions(grid: Grid, rows: np.ndarray, columns: np.ndarray, phase_centre: tuple[float, float] | None) -> np.ndarray:

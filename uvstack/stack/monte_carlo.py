@@ -30,6 +30,7 @@ import numpy as np
 
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.stack import monte_carlo_kernels as kernels
+from uvstack.uv.transform import vis2dirty
 
 #: What the decomposition may leave out, relative to the rms coefficient.
 TOLERANCE = 2e-5
@@ -200,8 +201,6 @@ def _epsilons(shares: np.ndarray, tolerance: float) -> np.ndarray:
 
 def _image(uvw: np.ndarray, frequency: np.ndarray, value: np.ndarray, lattice: Lattice, epsilon: float, threads: int) -> np.ndarray:
     """Dirty image (l, m) float32 of weighted visibilities, l rising along the first axis."""
-    from ducc0.wgridder import vis2dirty
-
     return vis2dirty(
         uvw=uvw, freq=frequency, vis=np.ascontiguousarray(value, np.complex64), npix_x=lattice.size[0], npix_y=lattice.size[1],
         pixsize_x=lattice.step[0], pixsize_y=lattice.step[1], center_x=lattice.centre[0], center_y=lattice.centre[1],

@@ -23,6 +23,7 @@ import numpy as np
 
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.uv import kernels
+from uvstack.uv.transform import dirty2vis, vis2dirty
 
 #: Accuracy of the kernel and of the wgridder.
 _EPSILON = 5e-6
@@ -133,8 +134,6 @@ def gridded_factor(uvw: np.ndarray, frequency: np.ndarray, lmn: np.ndarray, term
 
     terms and factors as from `expansion`, where as from `geometry`.
     """
-    from ducc0.wgridder import dirty2vis
-
     table = _kernel_table(where.taps)
     total = np.zeros((uvw.shape[0], frequency.size), np.complex64)
     for term, weight in zip(terms, factors, strict=True):
@@ -149,8 +148,6 @@ def gridded_factor(uvw: np.ndarray, frequency: np.ndarray, lmn: np.ndarray, term
 def gridded_position_sums(uvw: np.ndarray, frequency: np.ndarray, lmn: np.ndarray, terms: np.ndarray, factors: np.ndarray,
                           value: np.ndarray, where: Geometry) -> np.ndarray:
     """Σ_row,chan c_k(ν) Re(value exp(−2πi …)) of every position, (pos,): the transpose of `gridded_factor`."""
-    from ducc0.wgridder import vis2dirty
-
     table = _kernel_table(where.taps)
     sums = np.zeros(lmn.shape[1])
     for term, weight in zip(terms, factors, strict=True):

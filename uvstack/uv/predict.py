@@ -36,6 +36,7 @@ from uvstack.sky.coordinates import direction_cosines, local_axes, rotation_betw
 from uvstack.sky.primary_beam import PrimaryBeam
 from uvstack.uv import predict_kernels
 from uvstack.uv.phase import phase_factor
+from uvstack.uv.transform import all_finite, dirty2vis
 
 #: As many components of one shape are better taken out of the sum: the antennas' product costs a tenth of a Gaussian each.
 _SAME_SHAPE = 16
@@ -79,6 +80,8 @@ def predict(
     ------
     ComponentError
         A component is 90° or more from the phase centre.
+    NumericalError
+        A visibility is not finite, of fluxes beyond single precision.
     """
     _check(uvw, antenna1, antenna2, time)
     frequency = np.ascontiguousarray(frequency, np.float64)
@@ -89,7 +92,8 @@ def predict(
         return vis
     lmn = _directions(components, ra0, dec0)
     apparent = _apparent(components, lmn, frequency, primary_beam, pointing or (ra0, dec0), (ra0, dec0))
-    return _sum(uvw, antenna1, antenna2, time, frequency, components, lmn, apparent, _axes(components, ra0, dec0))
+    return all_finite("visibilities of components", _sum(
+        uvw, antenna1, antenna2, time, frequency, components, lmn, apparent, _axes(components, ra0, dec0)))
 
 
 def predict_stokes(
@@ -333,8 +337,6 @@ def predict_image(
 
 def _degrid(uvw, frequency, image, geometry: ImageGeometry, threads: int) -> np.ndarray:
     """Σ I exp(+2πi ν/c (ul + vm + w(n−1))) from the point that the image touches, (row, chan) complex128."""
-    from ducc0.wgridder import dirty2vis
-
     # ducc0 wants even sizes of some length and rising frequencies; it has x = −l on its first axis and y = m with v turned
     # round, as in `uvstack.image.dirty`. Not by its flip_v: that mirrors center_y as well (measured). Padding at the end
     # moves the pixel that ducc0 counts from by half of it.
