@@ -1,11 +1,16 @@
-# Two commands matter on a fresh machine: `make demo` and `make test`. Both need Python 3.11 and, the first time, a
-# network: they make the environment in .venv, install what requirements.lock pins, then the project itself.
+# Two commands matter on a fresh machine: `make demo` and `make test`. Both need a Python from 3.10 to 3.13 and, the first
+# time, a network: they make the environment in .venv, install what requirements.lock pins, then the project itself.
+# The lock is for Python 3.11, which is taken where it is there; on another, setup.cfg's ranges are resolved anew.
 
-# A Python 3.11 that can make environments (Debian keeps that apart, in python3.11-venv): python3.11, or a python3 that is
-# one. To choose: make PYTHON=/path/to/python3.11 …
-IS_USABLE := import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))
-PYTHON ?= $(shell for p in python3.11 python3 python; do \
+# A Python that can make environments (Debian keeps that apart, in python3.11-venv). To choose: make PYTHON=/path/to/python3.12 …
+IS_USABLE := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3.11 python3.13 python3.12 python3.10 python3 python; do \
 	if $$p -c '$(IS_USABLE)' >/dev/null 2>&1; then echo $$p; break; fi; done)
+# What is installed without the lock: all extras but `peel`, whose packages are for a few Pythons alone.
+UNLOCKED := casacore,casa,cluster,regions,epochs,bayes,test,docs
+# Pythons of `make test-pythons`, those of them that are there as python3.10 …
+PYTHONS ?= 3.10 3.12 3.13
+FOUND = $(foreach v,$(PYTHONS),$(shell python$(v) -c '$(IS_USABLE)' >/dev/null 2>&1 && echo $(v)))
 # Only for `make lock`: the resolver uv.
 UV ?= uv
 LOCK_ARGS ?=
@@ -21,10 +26,10 @@ INSTALLED := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test bench lint docs lock clean
+.PHONY: help install demo test test-pythons bench lint docs lock clean
 
 help: ## what can be made
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1	\2/' | expand -t 16
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1	\2/' | expand -t 20
 
 install: $(INSTALLED) ## environment in .venv, with everything pinned and the project editable
 
@@ -33,6 +38,13 @@ demo: install ## simulate a small data set and stack sources far below its noise
 
 test: install ## all tests; PYTEST_ARGS="-k beam" for some
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+
+test-pythons: ## a short subset on Python 3.10, 3.12 and 3.13, as many as are there, each in .venv-3.x
+	@test -n "$(strip $(FOUND))" || { echo "Wanted: one of $(PYTHONS:%=python%); found: none. Name others with make PYTHONS=\"3.12 3.13\"" >&2; exit 1; }
+	@$(MAKE) --no-print-directory $(FOUND:%=.venv-%/.installed)
+	@set -e; for v in $(PYTHONS); do case " $(FOUND) " in \
+		*" $$v "*) echo "== Python $$v"; .venv-$$v/bin/python -m pytest -q tests/test_pythons.py;; \
+		*) echo "== Python $$v: not found, not tested";; esac; done
 
 bench: install ## every benchmark, one table each
 	@set -e; for script in scripts/bench_*.py; do \
@@ -56,14 +68,27 @@ clean: ## remove what was built and the caches, not .venv
 
 # A failed or interrupted installation leaves no stamp, so the next run takes it up again.
 $(LOCKED): requirements.lock
-	@$(if $(PYTHON),$(PYTHON),false) -c '$(IS_USABLE)' 2>/dev/null || { echo "Wanted: Python 3.11 with venv and ensurepip;" \
-		"found: $(or $(PYTHON),none among python3.11 python3 python). Install it (on Debian: python3.11 and" \
+	@$(if $(PYTHON),$(PYTHON),false) -c '$(IS_USABLE)' 2>/dev/null || { echo "Wanted: Python 3.10 to 3.13 with venv and ensurepip;" \
+		"found: $(or $(PYTHON),none among python3.10 … python3.13 python3 python). Install one (on Debian: python3.11 and" \
 		"python3.11-venv), or name one with make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
+	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'; then \
+		echo "Installing what requirements.lock pins"; \
+		$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock; \
+	else \
+		echo "$$($(BIN)/python -V): requirements.lock is for Python 3.11, so the newest packages that setup.cfg allows are installed"; \
+		$(BIN)/python -m pip install --quiet 'setuptools>=77' --editable '.[$(UNLOCKED)]'; \
+	fi
 	@touch $@
 
 # A new top-level package changes what the editable installation points at.
 $(INSTALLED): $(LOCKED) setup.cfg pyproject.toml uvstack/_version.py $(wildcard */__init__.py)
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv-%/.installed: setup.cfg pyproject.toml uvstack/_version.py
+	python$* -m venv .venv-$*
+	@.venv-$*/bin/python -m pip install --quiet --editable '.[casacore,casa]' pytest || { \
+		echo "Python $*: casatools cannot be installed, only python-casacore is tested" >&2; \
+		.venv-$*/bin/python -m pip install --quiet --editable '.[casacore]' pytest; }
 	@touch $@

@@ -279,7 +279,7 @@ def _write_all(folder: Path, sky: Components, made: Sequence[EpochImage], names:
     for name, epoch in zip(names, made, strict=True):
         epoch.write(folder / f"{name}.fits", four_axes=four_axes)
     epochs_figure(made, names).savefig(folder / "epochs.png", dpi=110)
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     inputs = {"components": len(sky), "epochs": {
         name: {key: _in_words(value) for key, value in one.items()}
         | {"left_out": epoch.n_outside, "median_rms_jy_per_beam": float(np.nanmedian(epoch.rms))}

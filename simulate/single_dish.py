@@ -111,7 +111,7 @@ class SingleDishCube:
         inputs = {"frequency_hz": self.frequency.tolist(), "fwhm_arcsec": [np.rad2deg(b.fwhm_major) * 3600 for b in self.beams],
                   "rms": self.rms.tolist(), "unit": self.unit, "components": None if self.truth is None else len(self.truth),
                   "left_out": self.n_outside}
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         made = Provenance(__version__, "simulate.single_dish", inputs, None, now)
         write_text(record, json.dumps(dataclasses.asdict(made), indent=1) + "\n")
         if self.truth is not None:

@@ -11,7 +11,7 @@ import datetime
 import difflib
 import math
 import re
-import tomllib
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +28,11 @@ from uvstack.constants import CORRELATIONS
 from uvstack.errors import CoordinateError, SurveyError, UvstackError
 from uvstack.sky.components import SHAPES
 from uvstack.sky.coordinates import parse_frame, to_frame
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 Reader = Callable[[Any], Any]
 
@@ -227,7 +232,7 @@ def truth(value: Any) -> bool:
 def utc(value: Any) -> str:
     """a time in UTC such as 2024-03-01T22:00:00"""
     if isinstance(value, datetime.datetime):
-        value = value if value.tzinfo is None else value.astimezone(datetime.UTC).replace(tzinfo=None)
+        value = value if value.tzinfo is None else value.astimezone(datetime.timezone.utc).replace(tzinfo=None)
         value = value.isoformat()
     try:
         return str(Time(text(value), scale="utc").isot)

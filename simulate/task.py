@@ -175,7 +175,7 @@ def _write_truth(job: Job, made: Simulation, opened: Callable[[Path], Path]) -> 
         chosen = job.sky.subset(job.sky.target)
         rows = zip(np.rad2deg(chosen.ra), np.rad2deg(chosen.dec), chosen.flux, strict=True)
         opened(made.targets).write_text("ra,dec,flux\n" + "".join(f"{ra:.10f},{dec:.10f},{flux:.6e}\n" for ra, dec, flux in rows))
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     provenance = Provenance(__version__, "simulate.observe", _inputs(job), job.seed, now)
     opened(made.provenance).write_text(json.dumps(dataclasses.asdict(provenance), indent=1, default=str) + "\n")
     for path, one, tracks in zip(made.corruptions, job.corruptions, job.tracks, strict=True):

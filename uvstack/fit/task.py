@@ -311,7 +311,7 @@ def _provenance(job: FitJob, options: dict[str, Any]) -> Provenance:
     if job.primary_beam is not None:
         inputs["primary_beam"] = job.primary_beam.describe()
     return Provenance(__version__, command_line(), inputs, options.get("seed"),
-                      datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+                      datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
 
 
 def _readable(job: FitJob) -> str:

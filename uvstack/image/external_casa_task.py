@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -81,9 +82,9 @@ def casa_images(request: ExternalRequest, folder: Path) -> ExternalImages:
         np.save(folder / "mask.npy", request.mask)
     (folder / "request.json").write_text(json.dumps({
         "dirty": dirty, "clean": clean, "terms": request.terms, "mask": request.mask is not None}), encoding="utf-8")
-    program = Path(__file__).with_name("external_casa_program.py")
-    # -P: the folder of that file must not shadow modules that CASA imports.
-    status, output = run_program([sys.executable, "-P", str(program), "request.json"], folder, _environment(folder, request.threads))
+    # A copy, for the folder that a program lies in comes first where Python looks for modules: ours have names that CASA imports too.
+    program = Path(shutil.copy(Path(__file__).with_name("external_casa_program.py"), folder))
+    status, output = run_program([sys.executable, program.name, "request.json"], folder, _environment(folder, request.threads))
     if status != 0 or not (folder / "result.json").is_file():
         raise failure("CASA", status, _telling(output))
     found = json.loads((folder / "result.json").read_text(encoding="utf-8"))

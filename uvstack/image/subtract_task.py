@@ -121,7 +121,8 @@ def subtract(
     inputs = {"ms": structure.path, "model": job.model_name, "options": options}
     if job.primary_beam is not None:
         inputs["primary_beam"] = job.primary_beam.describe()
-    provenance = Provenance(__version__, command_line(), inputs, None, datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+    provenance = Provenance(
+        __version__, command_line(), inputs, None, datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
     with cluster(workers, scheduler) as client, Target(job, overwrite) as target:
         blocks = Blocks(job, target.rows, structure.n_rows, rows_per_block(job))
 

@@ -214,7 +214,7 @@ def image(  # type: ignore[misc]  # overloads with all options spelt out would b
               grid, terms)
     provenance = Provenance(__version__, command_line(), {
         "ms": [s.path for s in structures], "options": options, "primary_beam": None if beam is None else beam.describe()}, None,
-        datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+        datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
     external = None
     if imager != "uvstack":
         _check_one_plane(imager, asked, len(axis.frequency), workers, scheduler)

@@ -261,7 +261,7 @@ def write_image(
     ImageError
         The channels or Stokes parameters are not evenly spaced, or frequencies, beams and planes differ in number.
     """
-    pixels = data.reshape((1,) * (4 - data.ndim) + data.shape)
+    pixels: NDArray = data.reshape((1,) * (4 - data.ndim) + data.shape)
     if pixels.shape[0] != len(stokes) or (np.diff(stokes, 2) != 0).any():
         raise ImageError(f"an image of {pixels.shape[0]} Stokes parameters with the codes {list(stokes)}; wanted is one each, "
                          "evenly spaced")

@@ -21,7 +21,7 @@ Cost: one evaluation of the profile for each (position, channel). Named beams co
 import difflib
 import functools
 import math
-import tomllib
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -34,6 +34,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import PrimaryBeamError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 #: cos(πs)/(1 − 4s²) is sqrt(1/2) at s = COSINE_TAPER_SCALE / 2; Mauch et al. (2020) print 1.189.
 COSINE_TAPER_SCALE = 1.18896478
@@ -556,7 +561,7 @@ def _angle_text(angle: float) -> str:
 @functools.cache
 def _published(name: str) -> RadialPolynomial:
     """One entry of data/primary_beams.toml, where the coefficients and their sources stand."""
-    text = resources.files("uvstack.sky").joinpath("data", "primary_beams.toml").read_text(encoding="utf-8")
+    text = resources.files("uvstack.sky").joinpath("data").joinpath("primary_beams.toml").read_text(encoding="utf-8")
     entry = tomllib.loads(text)[name]
     bands = tuple(
         PolynomialBand(

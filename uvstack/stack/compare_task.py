@@ -246,7 +246,7 @@ def compare(
     provenance = Provenance(
         __version__, command_line(), {"ms": list(data.paths), "positions": sources.source, "primary_beam": data.primary_beam.describe(),
                                       "options": {k: _plain(v) for k, v in options.items()}},
-        None, datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+        None, datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
     settings = {"weights": weights, "uv range": str(limits), "filter": low_filter, "stamp": picture.stamp, "column": column,
                 "primary beam": data.primary_beam.describe(), "pb_cutoff": pb_cutoff}
     return CompareResult(

@@ -187,7 +187,7 @@ def image_stack(
     provenance = Provenance(
         __version__, command_line(), {"image": str(image), "positions": sources.source, "primary_beam": pb_image or response.describe(),
                                   "options": {k: _plain(v) for k, v in options.items()}},
-        seed, datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+        seed, datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
     settings = {"method": method, "weights": weights, "alignment": alignment, "stamp": stamp, "filter": low_filter,
                 "clip": clip if method == "clipped-mean" else None, "image": str(image), "image kind": image_kind,
                 "noise image": noise_image and str(noise_image), "noise kind": noise_kind or image_kind}

@@ -204,7 +204,7 @@ def montecarlo(
     provenance = Provenance(
         __version__, command_line(), {"ms": [s.path for s in structures], "positions": targets.source,
                                       "options": {k: _plain(v) for k, v in options.items()}, "primary_beam": beam.describe()},
-        seed, datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+        seed, datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
     with np.errstate(invalid="ignore", divide="ignore"):
         binned = None if job.edges is None else BinnedFluxes(
             job.edges, ((sums.numerator + scale * sums.fake(job.n_exact_fakes)) / sums.denominator)[1:],

@@ -186,7 +186,7 @@ def stack(
     provenance = Provenance(
         __version__, command_line(), {"ms": [s.path for s in structures], "positions": sources.source,
                                   "options": {k: _plain(v) for k, v in options.items()}, "primary_beam": beam.describe()},
-        seed, datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"))
+        seed, datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
     with cluster(workers, scheduler) as client, contextlib.ExitStack() as files:
         names = ["stack", *(f"{group_by} = {g}" for g in groups)]
         outputs = _open_outputs(files, job, chunks, out, overwrite, ["", *groups], fields)
