@@ -565,13 +565,8 @@ def _published(name: str) -> RadialPolynomial:
     entry = tomllib.loads(text)[name]
     bands = tuple(
         PolynomialBand(
-            name=band["name"],
-            low=band["low"] * 1e6,
-            high=band["high"] * 1e6,
-            frequency=tuple(row[0] * 1e6 for row in band["fits"]),
-            coefficients=tuple(
-                tuple(c * unit for c, unit in zip(row[1:], entry["unit"], strict=False)) for row in band["fits"]
-            ),
+            name=band["name"], low=band["low"] * 1e6, high=band["high"] * 1e6, frequency=tuple(row[0] * 1e6 for row in band["fits"]),
+            coefficients=tuple(tuple(c * unit for c, unit in zip(row[1:], entry["unit"], strict=False)) for row in band["fits"]),
         )
         for band in entry["bands"]
     )
