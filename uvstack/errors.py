@@ -53,7 +53,17 @@ class DuplicatePositionsWarning(UvstackWarning):
 
 
 class InvalidVisibilityWarning(UvstackWarning):
-    """NaN or infinite visibilities were unflagged in the data; they were treated as flagged."""
+    """NaN or infinite visibilities, or such without a (u, v, w), were unflagged in the data; they were treated as flagged."""
+
+    what = "unflagged visibilities were NaN or infinite or had no (u, v, w), and were treated as flagged"
+
+
+class WeightsWarning(UvstackWarning):
+    """A column of weights is there and empty, or there is none; what is taken instead is said."""
+
+
+class PointingWarning(UvstackWarning):
+    """The antennas do not point where the phase centre is, or not always to one place."""
 
 
 class DroppedPositionsWarning(UvstackWarning):

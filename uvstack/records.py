@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Field:
-    """A pointing of a measurement set.
+    """A field of a measurement set: where its phases are 0, and where the antennas point.
 
     Attributes
     ----------
@@ -20,6 +21,14 @@ class Field:
         CASA's name of the frame of ra and dec: J2000, ICRS, FK5, B1950, GALACTIC …
     ra, dec : float
         Phase centre in that frame, rad (longitude and latitude where the frame is galactic).
+    pointing : (float, float), optional
+        Where the primary beam is centred, in that frame, rad; None is the phase centre.
+    pointing_source : str
+        What the pointing was taken from: PHASE_DIR, REFERENCE_DIR, DELAY_DIR or POINTING.
+    pointing_spread : float
+        How far the antennas' pointings are from their mean at most, rad.
+    defect : str
+        Why the field cannot be used; empty where it can.
     """
 
     id: int
@@ -27,6 +36,15 @@ class Field:
     frame: str
     ra: float
     dec: float
+    pointing: tuple[float, float] | None = None
+    pointing_source: str = "PHASE_DIR"
+    pointing_spread: float = 0.0
+    defect: str = ""
+
+    @property
+    def beam_centre(self) -> tuple[float, float]:
+        """Direction in which the primary beam is centred, in the field's frame, rad."""
+        return (self.ra, self.dec) if self.pointing is None else self.pointing
 
 
 @dataclass(frozen=True)
@@ -74,8 +92,12 @@ class Structure:
     antenna_names : tuple of str
     dish_diameters : ndarray (ant,)
         Metres.
-    weight_source : str
-        "WEIGHT_SPECTRUM", "WEIGHT", "SIGMA" or "none": the first that exists and is not zero everywhere.
+    weight_columns : tuple of str
+        Those of WEIGHT_SPECTRUM, WEIGHT and SIGMA that say something: a row takes its weights from the first in which it has a value.
+    subtables : dict
+        Name → path.
+    partly_empty : tuple of str
+        Weight columns in which some rows have no value.
     """
 
     path: str
@@ -86,16 +108,43 @@ class Structure:
     telescope: str
     antenna_names: tuple[str, ...]
     dish_diameters: np.ndarray
-    weight_source: str
+    weight_columns: tuple[str, ...] = ()
+    subtables: dict[str, str] = field(default_factory=dict)
+    partly_empty: tuple[str, ...] = ()
+
+    @property
+    def weight_source(self) -> str:
+        """The weight column that comes first, or "none"."""
+        return self.weight_columns[0] if self.weight_columns else "none"
+
+    def used(self, selection: Selection) -> tuple[DataDescription, ...]:
+        """Data descriptions that a selection touches."""
+        return tuple(d for d in self.data_descriptions if d.id in selection.data_description_ids)
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Rows of a measurement set that take part: sets of ids, and time limits in MJD seconds."""
+    """Rows of a measurement set that take part: sets of ids, and time limits in MJD seconds.
+
+    Attributes
+    ----------
+    field_ids, data_description_ids : frozenset of int
+    time_ranges : tuple of (float, float)
+        None given, all times.
+    pairs : frozenset of (int, int), optional
+        Fields and data descriptions that have rows together; None where that is not known.
+    """
 
     field_ids: frozenset[int]
     data_description_ids: frozenset[int]
     time_ranges: tuple[tuple[float, float], ...] = ()
+    pairs: frozenset[tuple[int, int]] | None = None
+
+    @property
+    def visits(self) -> list[tuple[int, int]]:
+        """Which fields were observed with which data descriptions, in order of their ids."""
+        pairs = self.pairs if self.pairs is not None else itertools.product(self.field_ids, self.data_description_ids)
+        return sorted((f, d) for f, d in pairs if f in self.field_ids and d in self.data_description_ids)
 
 
 @dataclass(frozen=True)
@@ -106,6 +155,11 @@ class RowBlock:
     stop: int
     n: int
     out_start: int
+
+
+def has_baseline(uvw: np.ndarray) -> np.ndarray:
+    """Which rows (row, 3) have a (u, v, w): finite, and not the (0, 0, 0) of one that was never filled."""
+    return np.isfinite(uvw).all(axis=1) & uvw.any(axis=1)
 
 
 @dataclass

@@ -44,6 +44,8 @@ _SHAPES = {"gaussian": ("gaussian", "circular"), "point": ("delta", "point")}
 @click.option("--field", help="Fields as in CASA: 0,3~5,NGC*.")
 @click.option("--spw", help="Spectral windows as in CASA: 0,2~3.")
 @click.option("--timerange", help="Times as in CASA: 2011/05/28/03:00:00~04:00:00.")
+@click.option("--pointing", type=click.Choice(["auto", "phase", "reference", "table"]), default="auto",
+              help="Centre of the primary beam: phase centre, REFERENCE_DIR or the POINTING table; auto: what there is, from the last.")
 @click.option("--fit", "shape", type=click.Choice(list(_SHAPES)),
               help="Fit this to the stacked visibilities and, with the psf, to the stamps.")
 @click.option("--frame", help="Frame of the list where it does not say: J2000, ICRS, B1950, GALACTIC …")

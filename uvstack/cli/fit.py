@@ -91,6 +91,8 @@ class Gain(click.ParamType):
 @click.option("--field", help="Fields as in CASA: 0,3~5,NGC*.")
 @click.option("--spw", help="Spectral windows as in CASA: 0,2~3.")
 @click.option("--timerange", help="Times as in CASA: 2011/05/28/03:00:00~04:00:00.")
+@click.option("--pointing", type=click.Choice(["auto", "phase", "reference", "table"]), default="auto",
+              help="Centre of the primary beam: phase centre, REFERENCE_DIR or the POINTING table; auto: what there is, from the last.")
 @click.option("--chanwidth", default=1, help="Channels averaged before the fit.")
 @click.option("--timewidth", default=1, help="Integrations averaged before the fit.")
 @click.option("--per-channel", is_flag=True, help="A fit for each (averaged) channel.")

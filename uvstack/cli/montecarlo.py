@@ -57,6 +57,8 @@ class NumberOrMatch(click.ParamType):
 @click.option("--field", help="Fields as in CASA: 0,3~5,NGC*.")
 @click.option("--spw", help="Spectral windows as in CASA: 0,2~3.")
 @click.option("--timerange", help="Times as in CASA: 2011/05/28/03:00:00~04:00:00.")
+@click.option("--pointing", type=click.Choice(["auto", "phase", "reference", "table"]), default="auto",
+              help="Centre of the primary beam: phase centre, REFERENCE_DIR or the POINTING table; auto: what there is, from the last.")
 @click.option("--seed", type=int, help="The same seed gives the same lists.")
 @click.option("--frame", help="Frame of the list where it does not say: J2000, ICRS, B1950, GALACTIC …")
 @click.option("--unit", type=click.Choice(["auto", "deg", "rad"]), default="auto", help="Unit of plain numbers in the list.")

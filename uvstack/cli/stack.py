@@ -25,6 +25,8 @@ from uvstack.cli.main import Angle, progress_bar
 @click.option("--field", help="Fields as in CASA: 0,3~5,NGC*.")
 @click.option("--spw", help="Spectral windows as in CASA: 0,2~3.")
 @click.option("--timerange", help="Times as in CASA: 2011/05/28/03:00:00~04:00:00.")
+@click.option("--pointing", type=click.Choice(["auto", "phase", "reference", "table"]), default="auto",
+              help="Centre of the primary beam: phase centre, REFERENCE_DIR or the POINTING table; auto: what there is, from the last.")
 @click.option("--out", type=click.Path(path_type=Path), help="Stacked measurement set.")
 @click.option("--no-ms", is_flag=True, help="Numbers, profile and stamp alone.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")

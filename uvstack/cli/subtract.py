@@ -24,6 +24,8 @@ from uvstack.cli.main import console, progress_bar
 @click.option("--field", help="Fields as in CASA: 0,3~5,NGC*.")
 @click.option("--spw", help="Spectral windows as in CASA: 0,2~3.")
 @click.option("--timerange", help="Times as in CASA: 2011/05/28/03:00:00~04:00:00.")
+@click.option("--pointing", type=click.Choice(["auto", "phase", "reference", "table"]), default="auto",
+              help="Centre of the primary beam: phase centre, REFERENCE_DIR or the POINTING table; auto: what there is, from the last.")
 @click.option("--predict-only", is_flag=True, help="Write the model itself.")
 @click.option("--in-place", is_flag=True, help="Change the data column itself; wants --backup.")
 @click.option("--backup", help="Column that keeps the data as they were: DATA_BACKUP.")

@@ -20,7 +20,7 @@ from uvstack.fit.data import Attenuation, FitData
 from uvstack.fit.model import Model, gains_at
 from uvstack.fit.normal import model_visibilities
 from uvstack.fit.stokes import correlations_of, estimator
-from uvstack.records import Partition, Selection, Structure, UVRange
+from uvstack.records import Partition, Selection, Structure, UVRange, has_baseline
 from uvstack.sky.coordinates import direction_cosines, rotation_between
 from uvstack.sky.primary_beam import PrimaryBeam
 from uvstack.uv.weights import apply_flags, inside_uv_range
@@ -41,6 +41,8 @@ class FitJob:
         Column of each set that is added to the model.
     directions : dict
         (set, field) → phase centre in the frame of the fit, rad.
+    pointings : dict
+        (set, field) → where the antennas point, in the frame of the fit, rad.
     reference : tuple of float
         The fit's phase centre, rad.
     antennas : tuple of ndarray
@@ -65,6 +67,7 @@ class FitJob:
     columns: tuple[tuple[str, str | None], ...]
     fixed_columns: tuple[str, ...] | None
     directions: Mapping[tuple[int, int], tuple[float, float]]
+    pointings: Mapping[tuple[int, int], tuple[float, float]]
     reference: tuple[float, float]
     antennas: tuple[np.ndarray, ...]
     stokes: str = "I"
@@ -153,11 +156,12 @@ def prepare(job: FitJob, set_index: int, partition: Partition, fixed: np.ndarray
     parts = average(rows, job.chanwidth, job.timewidth, job.reference_time)
     if job.only is not None:
         parts = [part.channels(np.isin(part.nominal, job.only)) for part in parts]
-    return [_piece(job, part, here) for part in parts if part.frequency.size], not_finite
+    return [_piece(job, part, job.pointings[set_index, partition.field.id]) for part in parts if part.frequency.size], not_finite
 
 
 def _clean(partition: Partition, fixed: np.ndarray | None) -> int:
     """Apply flags and leave out what is not finite, in place; how much that was of what is not flagged."""
+    # Rows without a (u, v, w) have visibilities that are not finite.
     uvw = np.isfinite(partition.uvw).all(axis=1)
     _, bad = apply_flags(partition.vis, partition.flag, partition.flag_row, partition.weight)
     if not uvw.all():
@@ -268,7 +272,7 @@ def written(job: FitJob, set_index: int, partition: Partition, fixed: np.ndarray
     """
     made = estimator(job.stokes, partition.data_description.correlations)
     assert made is not None
-    good = np.isfinite(partition.uvw).all(axis=1)
+    good = has_baseline(partition.uvw)
     uvw = np.where(good[:, None], partition.uvw, 0.0)
     spw, numbers = partition.data_description.spw, job.antennas[set_index]
     ones = np.ones(partition.vis.shape, np.float32)
@@ -276,7 +280,7 @@ def written(job: FitJob, set_index: int, partition: Partition, fixed: np.ndarray
     rows = Rows(uvw, spw.frequency, spw.width, spw.frequency, vis, weight, partition.time, interval, numbers[partition.antenna1],
                 numbers[partition.antenna2], None if fixed is None else made(fixed, ones)[0])
     here = job.directions[set_index, partition.field.id]
-    data = fit_data(job, turned(rows, here, job.reference), here)
+    data = fit_data(job, turned(rows, here, job.reference), job.pointings[set_index, partition.field.id])
     if what == "calibrated":
         return (partition.vis / gain_factor(data, model, p)[:, :, None]).astype(np.complex64)
     data = with_fixed(job, data)

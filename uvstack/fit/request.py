@@ -49,6 +49,7 @@ class Request:
     per_channel: bool = False
     phase_centre: str | tuple[float, float] | SkyCoord | None = None
     primary_beam: str | PrimaryBeam | None = None
+    pointing: str = "auto"
     fixed: str | Sequence[str] | None = None
     fixedvar: str | Sequence[str] | None = None
     scalefix: str | None = None
@@ -150,8 +151,10 @@ def _several(value: str | Sequence[str] | None) -> list[str]:
 
 
 def directions_of(structures: Sequence[Structure], selections: Sequence[Selection], phase_centre: str | Sequence[float] | SkyCoord | None,
-                  ) -> tuple[dict[tuple[int, int], tuple[float, float]], tuple[float, float]]:
-    """Phase centre of each selected field, (set, field) → (ra, dec) in rad, and that of the fit, in the frame of the first field.
+                  ) -> tuple[dict[tuple[int, int], tuple[float, float]], dict[tuple[int, int], tuple[float, float]], tuple[float, float]]:
+    """Phase centre and pointing of each selected field, (set, field) → (ra, dec) in rad, and the fit's phase centre.
+
+    All in the frame of the first field.
 
     Raises
     ------
@@ -161,15 +164,16 @@ def directions_of(structures: Sequence[Structure], selections: Sequence[Selectio
     fields = [(i, f) for i, (structure, selection) in enumerate(zip(structures, selections, strict=True))
               if selection.data_description_ids for f in structure.fields if f.id in selection.field_ids]
     frame = fields[0][1].frame
-    directions = {}
+    directions, pointings = {}, {}
     for i, one in fields:
         if one.frame != frame and not any({one.frame.upper(), frame.upper()} <= alike for alike in _ALIKE):
             raise CoordinateError(f"{structures[i].path}: field {one.name} is in {one.frame}, the first in {frame}, whose (u, v, w) have "
                                   "other axes; fit them apart, or bring them to one frame")
-        directions[i, one.id] = (one.ra, one.dec) if one.frame == frame else _in_frame(one.ra, one.dec, one.frame, frame)
+        for found, direction in ((directions, (one.ra, one.dec)), (pointings, one.beam_centre)):
+            found[i, one.id] = direction if one.frame == frame else _in_frame(*direction, one.frame, frame)
     if phase_centre is None:
-        return directions, next(iter(directions.values()))
-    return directions, parse_direction(phase_centre, frame)
+        return directions, pointings, next(iter(directions.values()))
+    return directions, pointings, parse_direction(phase_centre, frame)
 
 
 def _in_frame(ra: float, dec: float, given: str, wanted: str) -> tuple[float, float]:

@@ -42,9 +42,11 @@ from uvstack.fit.survey import SAMPLE, Survey, survey_pieces
 from uvstack.fit.variables import Variables, default_variables, fixed_components, with_proper_motion
 from uvstack.fit.visibilities import check_start
 from uvstack.io.beams import read_primary_beam
-from uvstack.io.ms import parse_column, paths_of, read_block, read_rows, read_structure, scan_rows
+from uvstack.io.dataset import open_sets
+from uvstack.io.ms import parse_column, paths_of, read_block, read_rows, scan_rows
 from uvstack.io.output import check_output, command_line, write_text, written_whole
-from uvstack.io.selection import parse_uv_range, select
+from uvstack.io.pointing import pointings_text, warn_of_pointings
+from uvstack.io.selection import parse_uv_range
 from uvstack.io.stacked_ms import append_history
 from uvstack.io.write_columns import check_column, column_writer
 from uvstack.records import Provenance, Selection, Structure
@@ -71,6 +73,7 @@ def fit(
     field: str | int | None = None,
     spw: str | int | None = None,
     timerange: str | None = None,
+    pointing: str = "auto",
     chanwidth: int = 1,
     timewidth: int = 1,
     per_channel: bool = False,
@@ -133,6 +136,8 @@ def fit(
         Limits of uv distance, e.g. "5km", "20klambda"; numbers are metres.
     field, spw, timerange : str, optional
         As in CASA.
+    pointing : {"auto", "phase", "reference", "table"}
+        What the primary beam is centred on, as for `uvstack.stack`.
     chanwidth, timewidth : int
         Channels and integrations that are averaged before the fit: see `uvstack.fit.averaging`.
     per_channel : bool
@@ -225,30 +230,32 @@ def fit(
 
 def _job(paths: list[str], request: Request) -> FitJob:
     """Everything that is checked and known before data are read."""
-    structures = tuple(read_structure(path) for path in paths)
-    selections = tuple(_with_stokes(s, select(s, request.field, request.spw, request.timerange), request.stokes) for s in structures)
+    structures, selections = open_sets(paths, request.field, request.spw, request.timerange, request.pointing)
+    selections = tuple(_with_stokes(*one, request.stokes) for one in zip(structures, selections, strict=True))
     if not any(selection.data_description_ids for selection in selections):
         raise SelectionError(f"stokes={request.stokes} wants {wanted_correlations(parse_stokes(request.stokes))}, and no selected spectral "
                              f"window of {', '.join(s.path for s in structures)} has them; `uvstack info` lists the correlations")
-    directions, reference = directions_of(structures, selections, request.phase_centre)
+    directions, pointings, reference = directions_of(structures, selections, request.phase_centre)
     fixed_column = request.fixed_column(structures)
     taper = parse_uv_range(request.uvtaper, None)
     if taper.unit != "m":
         raise SelectionError(f"uvtaper={request.uvtaper!r} is in wavelengths; wanted a length, e.g. 5km")
+    beam = None if request.primary_beam is None else read_primary_beam(request.primary_beam)
+    warn_of_pointings(structures, selections, beam)
+    sets = list(zip(structures, selections, strict=True))
     return FitJob(
-        structures, selections, tuple(parse_column(request.column, s) for s in structures),
-        None if fixed_column is None else tuple(parse_column(fixed_column, s)[0] for s in structures),
-        directions, reference, antenna_numbers(structures)[0], parse_stokes(request.stokes),
+        structures, selections, tuple(parse_column(request.column, *one) for one in sets),
+        None if fixed_column is None else tuple(parse_column(fixed_column, *one)[0] for one in sets),
+        directions, pointings, reference, antenna_numbers(structures)[0], parse_stokes(request.stokes),
         parse_uv_range(request.uvmin, request.uvmax), request.chanwidth, request.timewidth, taper.minimum, request.weight_power,
-        request.bandwidth_smearing, request.time_smearing,
-        None if request.primary_beam is None else read_primary_beam(request.primary_beam))
+        request.bandwidth_smearing, request.time_smearing, beam)
 
 
 def _with_stokes(structure: Structure, selection: Selection, stokes: str) -> Selection:
     """The selection without spectral windows whose correlations do not give this Stokes parameter."""
     name = parse_stokes(stokes)
-    able = frozenset(d.id for d in structure.data_descriptions if estimator(name, d.correlations) is not None)
-    return replace(selection, data_description_ids=selection.data_description_ids & able)
+    able = frozenset(d.id for d in structure.used(selection) if estimator(name, d.correlations) is not None)
+    return replace(selection, data_description_ids=able, field_ids=frozenset(f for f, d in selection.visits if d in able))
 
 
 def _model(request: Request, job: FitJob) -> tuple[Variables, Model]:
@@ -309,7 +316,7 @@ def _provenance(job: FitJob, options: dict[str, Any]) -> Provenance:
         inputs |= {"reference_time": Time(job.reference_time / 86400.0, format="mjd", scale="utc").isot + " UTC",
                    "reference_time_mjd_s": job.reference_time}
     if job.primary_beam is not None:
-        inputs["primary_beam"] = job.primary_beam.describe()
+        inputs |= {"primary_beam": job.primary_beam.describe(), "pointing": pointings_text(job.structures, job.selections)}
     return Provenance(__version__, command_line(), inputs, options.get("seed"),
                       datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
 
@@ -412,7 +419,7 @@ class _Data:
 def _check_any(survey: Survey, job: FitJob) -> None:
     if survey.n_not_finite:
         warnings.warn(InvalidVisibilityWarning(
-            f"{survey.n_not_finite} unflagged visibilities were NaN or infinite and were treated as flagged"), stacklevel=5)
+            f"{survey.n_not_finite} {InvalidVisibilityWarning.what}"), stacklevel=5)
     if not survey.n_visibilities:
         where = "" if str(job.uv_range) == "all" else f" within the uv range {job.uv_range}"
         raise NoDataError(f"no unflagged visibility of Stokes {job.stokes} has a weight{where}; look at the data with `uvstack info`")
@@ -422,7 +429,7 @@ def _chunks(job: FitJob) -> list[tuple[int, Any]]:
     """Blocks of rows of all sets, each with the number of its set."""
     chunks = []
     for i, (structure, selection) in enumerate(zip(job.structures, job.selections, strict=True)):
-        rows = {d.id: max(VISIBILITIES_PER_CHUNK // (d.spw.frequency.size * len(d.correlations)), 1) for d in structure.data_descriptions}
+        rows = {d.id: max(VISIBILITIES_PER_CHUNK // (d.spw.frequency.size * len(d.correlations)), 1) for d in structure.used(selection)}
         if selection.data_description_ids and selection.field_ids:
             chunks += [(i, block) for block in scan_rows(structure, selection, rows)]
     if not chunks:
@@ -516,8 +523,7 @@ def write_to_column(job: FitJob, chunks: list[tuple[int, Any]], result: FitResul
                     write(rows, values)
 
             map_chunks(_written_chunk, (job, result.model, result.parameters, request.write), some, consume, None, threads)
-        if Path(structure.path, "HISTORY").is_dir():
-            append_history(structure.path, Provenance(__version__, f"{command_line()} ({request.write} written to {request.target})"))
+        append_history(structure.path, Provenance(__version__, f"{command_line()} ({request.write} written to {request.target})"))
 
 
 def _written_chunk(shared: tuple[FitJob, Model, np.ndarray, str], chunk: tuple[int, Any]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -525,9 +531,9 @@ def _written_chunk(shared: tuple[FitJob, Model, np.ndarray, str], chunk: tuple[i
     job, model, p, what = shared
     set_index, block = chunk
     structure, selection = job.structures[set_index], job.selections[set_index]
-    models = None if job.fixed_columns is None else read_block(structure, selection, block, (job.fixed_columns[set_index], None))
+    models = None if job.fixed_columns is None else read_block(structure, selection, block, (job.fixed_columns[set_index], None), True)
     found = []
-    for partition in read_block(structure, selection, block, job.columns[set_index]):
+    for partition in read_block(structure, selection, block, job.columns[set_index], as_stored=True):
         fixed = None if models is None else next(models).vis
         interval = interval_of(job, structure, partition.rows)
         found.append((partition.rows, written(job, set_index, partition, fixed, interval, model, p, what)))

@@ -174,7 +174,7 @@ def _w_turns(request: ExternalRequest) -> float:
     square = np.abs(grid.l).max() ** 2 + np.abs(grid.m).max() ** 2
     one_minus_n = square / (1.0 + np.sqrt(1.0 - square))
     for i, (structure, selection) in enumerate(zip(request.structures, request.selections, strict=True)):
-        highest = max(float(d.spw.frequency.max()) for d in structure.data_descriptions if d.id in selection.data_description_ids)
+        highest = max(float(d.spw.frequency.max()) for d in structure.used(selection))
         # Moved to the middle of the image, w takes on a part of u and v.
         moved = max(float(np.hypot(*direction_cosines(*request.centres[i, f][:2], grid.geometry.ra, grid.geometry.dec)[:2]))
                     for f in selection.field_ids)

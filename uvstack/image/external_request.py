@@ -101,7 +101,8 @@ class ExternalRequest:
         """Spectral windows of a set in order; None where all are meant."""
         chosen = self.selections[i].data_description_ids
         descriptions = self.structures[i].data_descriptions
-        return None if chosen >= {d.id for d in descriptions} else sorted({d.spw.id for d in descriptions if d.id in chosen})
+        there = {d.id for d in descriptions if d.spw.frequency.size}
+        return None if chosen >= there else sorted({d.spw.id for d in descriptions if d.id in chosen})
 
     def data_column(self, imager: str) -> str:
         """The one column of all sets.

@@ -58,6 +58,7 @@ class Job:
     hands: dict[tuple[int, int], Hands]
     bands: dict[tuple[int, int], tuple[NDArray[np.intp], ...]]
     centres: dict[tuple[int, int], tuple[float, float, float]]
+    pointings: dict[tuple[int, int], tuple[float, float]]
     grid: Grid
     terms: int
     with_density: bool = False
@@ -327,7 +328,7 @@ def _chunks(job: Job) -> list[tuple[int, Any]]:
     chunks: list[tuple[int, Any]] = []
     for i, (structure, selection) in enumerate(zip(job.structures, job.selections, strict=True)):
         if selection.field_ids and selection.data_description_ids:
-            rows = {d.id: max(size // (d.shape[0] * d.shape[1]), 1) for d in structure.data_descriptions}
+            rows = {d.id: max(size // (d.shape[0] * d.shape[1]), 1) for d in structure.used(selection)}
             chunks += [(i, block) for block in scan_rows(structure, selection, rows)]
     if not chunks:
         raise NoDataError("the selection leaves no cross-correlation to image; look at the data with `uvstack info`")
@@ -342,11 +343,11 @@ def patches_of(job: Job, survey: Survey, beam: PrimaryBeam | None) -> dict[Key, 
         if not weight.any():
             continue
         if beam is None:
-            whole = whole or beam_patch(job.grid, None, job.centres[key[:2]][:2], job.frequency(key))
+            whole = whole or beam_patch(job.grid, None, job.pointings[key[:2]], job.frequency(key))
             assert whole is not None
             patches[key] = whole
             continue
-        patch = beam_patch(job.grid, beam, job.centres[key[:2]][:2], job.frequency(key), weight)
+        patch = beam_patch(job.grid, beam, job.pointings[key[:2]], job.frequency(key), weight)
         if patch is not None:
             patches[key] = patch
     return patches

@@ -186,7 +186,7 @@ def _result(job: Job, request: Request, survey: Survey, sums: Sums, made: _Made,
 
 def _beam_terms(job: Job, sums: Sums, beam: PrimaryBeam) -> NDArray:
     """Power of a single pointing's beam as the terms of its image see it, (term, m, l)."""
-    centre = job.centres[next(iter(sums.channel_weight))[:2]][:2]
+    centre = job.pointings[next(iter(sums.channel_weight))[:2]]
     frequency = np.concatenate([job.frequency(key) for key in sums.channel_weight])
     weight = np.concatenate(list(sums.channel_weight.values()))
     return beam_terms(job.grid, beam, centre, frequency, weight, job.reference_frequency, job.terms)

@@ -23,15 +23,16 @@ from uvstack.image.stokes import FITS_CODES
 from uvstack.io import fits as fits_files
 from uvstack.io.casa import open_table
 from uvstack.io.output import check_output, written_whole
+from uvstack.records import Structure
 
 #: casacore's frames of frequency by their number in MEAS_FREQ_REF, as SPECSYS of FITS has them (Greisen et al. 2006).
 _SPECTRAL_FRAMES = dict(enumerate((
     "SOURCE", "LSRK", "LSRD", "BARYCENT", "GEOCENTR", "TOPOCENT", "GALACTOC", "LOCALGRP", "CMBDIPOL")))
 
 
-def spectral_frame(path: str, windows: Sequence[int]) -> str:
+def spectral_frame(structure: Structure, windows: Sequence[int]) -> str:
     """SPECSYS of spectral windows of a set, "" where it is not known or they differ."""
-    with open_table(f"{path}/SPECTRAL_WINDOW") as table:
+    with open_table(structure.subtables["SPECTRAL_WINDOW"]) as table:
         if "MEAS_FREQ_REF" not in table.columns:
             return ""
         found = {_SPECTRAL_FRAMES.get(int(table.read_cell("MEAS_FREQ_REF", row)), "") for row in windows}

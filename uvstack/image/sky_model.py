@@ -44,7 +44,9 @@ class Part:
     frequency : ndarray (chan,)
         Hz.
     ra, dec : float
-        Phase centre, where the antennas point as well, J2000, rad.
+        Phase centre, J2000, rad.
+    pointing : (float, float), optional
+        Centre of the primary beam, J2000, rad; default the phase centre.
     """
 
     uvw: np.ndarray
@@ -54,6 +56,12 @@ class Part:
     frequency: np.ndarray
     ra: float
     dec: float
+    pointing: tuple[float, float] | None = None
+
+    @property
+    def beam_centre(self) -> tuple[float, float]:
+        """Centre of the primary beam, J2000, rad."""
+        return self.pointing or (self.ra, self.dec)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +102,7 @@ class ComponentSky:
             if primary_beam is not None:
                 seen = seen.subset(direction_cosines(seen.ra, seen.dec, part.ra, part.dec)[2] > -1.0)
             found.append(predict_stokes(part.uvw, part.antenna1, part.antenna2, part.time, part.frequency, seen, part.ra, part.dec,
-                                        primary_beam))
+                                        primary_beam, part.beam_centre))
         return found
 
 
@@ -206,7 +214,7 @@ class ImageSky:
         row, column = np.nonzero(np.any(self.planes != 0, axis=0))
         if row.size == 0:
             return vis
-        brightness, (l, m, n) = self.planes[:, row, column], self.seen_from(part.ra, part.dec)
+        brightness, (l, m, n) = self.planes[:, row, column], self.seen_from(*part.beam_centre)
         l = np.where(n > 0, l, 2.0)  # beyond the horizon a beam answers 0
 
         def apparent(nu: np.ndarray, which: slice = slice(None)) -> np.ndarray:

@@ -14,11 +14,9 @@ import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.coordinates import SkyCoord
 
 from uvstack._version import __version__
 from uvstack.constants import PARALLEL_HANDS
@@ -26,11 +24,12 @@ from uvstack.errors import MeasurementSetError, OutputError
 from uvstack.image.sky_model import ImageSky, Part, SkyModel
 from uvstack.image.subtract_result import Amplitudes
 from uvstack.io.casa import LOCK, Table, open_table
+from uvstack.io.ms import is_selected
 from uvstack.io.stacked_ms import append_history
 from uvstack.io.unfinished_column import count_bytes, make_column, read_mark, remove_column, runs_of_one_shape, set_mark
 from uvstack.io.write_columns import check_column
-from uvstack.records import DataDescription, Provenance, Selection, Structure
-from uvstack.sky.coordinates import direction_cosines, parse_frame, to_frame
+from uvstack.records import DataDescription, Provenance, Selection, Structure, has_baseline
+from uvstack.sky.coordinates import centre_of
 from uvstack.sky.primary_beam import PrimaryBeam
 from uvstack.uv.predict import to_correlations
 
@@ -58,11 +57,18 @@ class Job:
     primary_beam: PrimaryBeam | None
     predict_only: bool
 
+    @property
+    def widest(self) -> int:
+        """Most channels times correlations of any row."""
+        return max(max((d.shape[0] * d.shape[1] for d in self.structure.data_descriptions), default=1), 1)
+
     def settings(self) -> str:
         """The same text for the same work."""
         said = {
             "source": self.source, "backup": self.backup, "target": self.target, "predict_only": self.predict_only,
-            "fields": sorted(self.selection.field_ids), "descriptions": sorted(self.selection.data_description_ids),
+            "fields": sorted(self.selection.field_ids),
+            "pointings": [self.structure.fields[f].beam_centre for f in sorted(self.selection.field_ids)],
+            "descriptions": sorted(self.selection.data_description_ids),
             "times": self.selection.time_ranges, "n_rows": self.structure.n_rows, "column": self.model_column,
             "model": None if self.model is None else self.model.fingerprint(),
             "primary_beam": None if self.primary_beam is None else self.primary_beam.describe()}
@@ -85,7 +91,9 @@ class Blocks(Sequence):
         self._job = job
         self._bounds = [(first, min(first + size, stop)) for first in range(start, stop, size)]
         self._waiting: dict[int, list[Rows]] = {}
-        self._centres = {f.id: centre_of(f.frame, f.ra, f.dec) for f in job.structure.fields if f.id in job.selection.field_ids}
+        fields = [f for f in job.structure.fields if f.id in job.selection.field_ids]
+        self._centres = {f.id: centre_of(f.frame, f.ra, f.dec) for f in fields}
+        self._pointings = {f.id: centre_of(f.frame, *f.beam_centre)[:2] for f in fields}
 
     def __len__(self) -> int:
         return len(self._bounds)
@@ -105,7 +113,7 @@ class Blocks(Sequence):
         with open_table(structure.path) as table:
             columns = {name: table.read(name, start, stop - start) for name in
                        ("ANTENNA1", "ANTENNA2", "FIELD_ID", "DATA_DESC_ID", "TIME", "UVW")}
-        chosen = _selected(columns, job.selection)
+        chosen = is_selected(columns, job.selection)
         pairs = columns["FIELD_ID"].astype(np.int64) * len(structure.data_descriptions) + columns["DATA_DESC_ID"]
         found = []
         for pair in np.unique(pairs[chosen]):
@@ -118,19 +126,9 @@ class Blocks(Sequence):
                 sin, cos = np.sin(turn), np.cos(turn)
                 uvw = uvw @ np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
             part = Part(uvw, columns["ANTENNA1"][index], columns["ANTENNA2"][index], columns["TIME"][index], description.spw.frequency,
-                        ra, dec)
+                        ra, dec, self._pointings[field])
             found.append(Rows(start + index, description, part))
         return found
-
-
-def _selected(columns: dict[str, np.ndarray], selection: Selection) -> np.ndarray:
-    """Which rows take part, (row,) bool: selected, and not an autocorrelation."""
-    chosen = columns["ANTENNA1"] != columns["ANTENNA2"]
-    chosen &= np.isin(columns["FIELD_ID"], list(selection.field_ids))
-    chosen &= np.isin(columns["DATA_DESC_ID"], list(selection.data_description_ids))
-    if selection.time_ranges:
-        chosen &= np.any([(columns["TIME"] >= low) & (columns["TIME"] <= high) for low, high in selection.time_ranges], axis=0)
-    return chosen
 
 
 class Target:
@@ -224,7 +222,7 @@ class Target:
         mark = read_mark(self._path, backup)
         if mark is None:
             return
-        size = max(VISIBILITIES_PER_BLOCK // max(d.shape[0] * d.shape[1] for d in self._job.structure.data_descriptions), 1)
+        size = max(VISIBILITIES_PER_BLOCK // self._job.widest, 1)
         for start in range(int(mark["rows"]), self._job.structure.n_rows, size):
             stop = min(start + size, self._job.structure.n_rows)
             with LOCK, open_table(self._path, readonly=False) as writing, open_table(self._path) as table:
@@ -242,12 +240,13 @@ class Target:
                 for a, b in self._pieces(start, stop):
                     writing.write(self._job.target, self._values(table, a, b, selected, stokes, kind), a)
             self.n_selected += sum(rows.number.size for rows in selected)
-            self.n_without_uvw += sum(int((~np.isfinite(rows.part.uvw).all(axis=1)).sum()) for rows in selected)
+            if self._job.model_column is None:
+                self.n_without_uvw += sum(int((~has_baseline(rows.part.uvw)).sum()) for rows in selected)
             self.rows = stop
             set_mark(self._path, self._job.target, self._mark())
 
     def _pieces(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
-        size = max(_PER_PIECE // max(d.shape[0] * d.shape[1] for d in self._job.structure.data_descriptions), 1)
+        size = max(_PER_PIECE // self._job.widest, 1)
         for first, last in runs_of_one_shape(self._job.structure, start, stop):
             yield from ((a, min(a + size, last)) for a in range(first, last, size))
 
@@ -271,7 +270,12 @@ class Target:
                 raise MeasurementSetError(
                     f"{self._path}: data description {rows.description.id} announces {rows.description.shape} channels and correlations, "
                     f"but {job.source[0]} holds {data.shape[1:]}")
-            model[here] = to_correlations(stokes[i][:, first:last], rows.description.correlations) if given is None else given[here]
+            if given is None:
+                # Without a (u, v, w) nothing is known of what a model looks like there.
+                known = has_baseline(rows.part.uvw[first:last])[:, None, None]
+                model[here] = np.where(known, to_correlations(stokes[i][:, first:last], rows.description.correlations), 0)
+            else:
+                model[here] = given[here]
             hands = np.flatnonzero([c in PARALLEL_HANDS for c in rows.description.correlations])
             before, change, bad = (array[here][..., hands] for array in (data, model, flag))
             self.amplitudes.add(rows.part.uvw[first:last], before, before - change, change, ~bad)
@@ -282,8 +286,7 @@ class Target:
         job = self._job
         what = f"model {job.model_name} written to {job.target}" if job.predict_only else (
             f"{job.backup or '-'.join(name for name in job.source if name)} minus {job.model_name} written to {job.target}")
-        if Path(self._path, "HISTORY").is_dir():
-            append_history(self._path, Provenance(provenance.version, f"{provenance.command} ({what}; settings {self._settings[:12]})"))
+        append_history(self._path, Provenance(provenance.version, f"{provenance.command} ({what}; settings {self._settings[:12]})"))
         set_mark(self._path, job.target, None)
 
     def _undo(self, error: BaseException) -> None:
@@ -310,19 +313,8 @@ def _longest_baseline(structure: Structure) -> float:
     return longest
 
 
-def centre_of(frame: str, ra: float, dec: float) -> tuple[float, float, float]:
-    """Phase centre in J2000 and the position angle there of the frame's north, rad: (u, v, w) are along the frame's axes."""
-    if frame.upper() in ("J2000", "FK5"):
-        return ra, dec, 0.0
-    # Towards the equator, so that the step does not lead over a pole.
-    step = -1e-3 if dec > 0 else 1e-3
-    lon, lat = to_frame(SkyCoord([ra, ra], [dec, dec + step], unit="rad", frame=parse_frame(frame)), "J2000")
-    l, m, _ = direction_cosines(lon[1], lat[1], lon[0], lat[0])
-    return float(lon[0]), float(lat[0]), float(np.arctan2(np.sign(step) * l, np.sign(step) * m))
-
-
 def rows_per_block(job: Job) -> int:
     visibilities = VISIBILITIES_PER_BLOCK
     if isinstance(job.model, ImageSky):
         visibilities = int(np.clip(job.model.planes[0].size, visibilities, max(visibilities, _MOST_PER_BLOCK)))
-    return max(visibilities // max(d.shape[0] * d.shape[1] for d in job.structure.data_descriptions), 1)
+    return max(visibilities // job.widest, 1)

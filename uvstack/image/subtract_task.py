@@ -32,21 +32,22 @@ from uvstack.errors import (
     ColumnError,
     ImageError,
     InvalidVisibilityWarning,
-    NoDataError,
     OutputError,
     UvstackWarning,
 )
 from uvstack.image.sky_model import ComponentSky, ImageSky, Part, SkyModel
 from uvstack.image.sky_model_task import read_sky_model
-from uvstack.image.subtract_column_task import Blocks, Job, Target, centre_of, rows_per_block
+from uvstack.image.subtract_column_task import Blocks, Job, Target, rows_per_block
 from uvstack.image.subtract_result import SubtractResult, amplitude_figure
 from uvstack.io.beams import read_primary_beam
-from uvstack.io.ms import parse_column, read_structure
+from uvstack.io.dataset import open_sets
+from uvstack.io.ms import parse_column
 from uvstack.io.output import check_output, command_line, write_text, written_whole
-from uvstack.io.selection import select
+from uvstack.io.pointing import pointings_text, warn_of_pointings
 from uvstack.io.unfinished_column import read_mark
 from uvstack.records import Provenance
 from uvstack.sky.components import Components
+from uvstack.sky.coordinates import centre_of
 from uvstack.sky.primary_beam import PrimaryBeam
 
 #: Power below which a model counts as outside a primary beam.
@@ -67,6 +68,7 @@ def subtract(
     field: str | int | None = None,
     spw: str | int | None = None,
     timerange: str | None = None,
+    pointing: str = "auto",
     predict_only: bool = False,
     in_place: bool = False,
     backup: str | None = None,
@@ -97,6 +99,8 @@ def subtract(
         The model is the sky, and every field sees it through this beam; default: the model is apparent, the same for all.
     field, spw, timerange : str, optional
         As in CASA; other rows keep their data.
+    pointing : {"auto", "phase", "reference", "table"}
+        As for `uvstack.stack`.
     predict_only : bool
         Write the model itself.
     in_place : bool
@@ -113,14 +117,14 @@ def subtract(
         One of its subclasses, in one line, before anything is written wherever that can be known.
     """
     options = {name: str(value) for name, value in locals().items() if value is not None and name not in ("ms", "model", "progress")}
-    structure = read_structure(os.fspath(ms))
-    job = _make_job(structure, model, into, column, model_tt1, nu0, primary_beam, select(structure, field, spw, timerange),
-                    predict_only, in_place, backup)
+    (structure,), (selection,) = open_sets([os.fspath(ms)], field, spw, timerange, pointing)
+    job = _make_job(structure, model, into, column, model_tt1, nu0, primary_beam, selection, predict_only, in_place, backup)
+    warn_of_pointings((structure,), (selection,), job.primary_beam)
     _check_marks(job)
     _check_model(job)
     inputs = {"ms": structure.path, "model": job.model_name, "options": options}
     if job.primary_beam is not None:
-        inputs["primary_beam"] = job.primary_beam.describe()
+        inputs |= {"primary_beam": job.primary_beam.describe(), "pointing": pointings_text((structure,), (selection,))}
     provenance = Provenance(
         __version__, command_line(), inputs, None, datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
     with cluster(workers, scheduler) as client, Target(job, overwrite) as target:
@@ -138,7 +142,7 @@ def subtract(
         target.finish(provenance)
     if target.n_without_uvw:
         warnings.warn(InvalidVisibilityWarning(
-            f"{target.n_without_uvw} selected rows have no finite (u, v, w); the model was not taken from them"), stacklevel=2)
+            f"{target.n_without_uvw} selected rows have no (u, v, w); the model was not taken from them"), stacklevel=2)
     return SubtractResult(structure.path, job.target, job.backup, "model" if predict_only else "residual", job.model_name,
                           float("nan") if job.model is None else job.model.flux, structure.n_rows, target.n_selected, target.resumed_from,
                           target.amplitudes, target.n_without_uvw, provenance)
@@ -146,7 +150,7 @@ def subtract(
 
 def _make_job(structure, model, into, column, model_tt1, nu0, primary_beam, selection, predict_only, in_place, backup) -> Job:
     """The job, with all that can be seen to be wrong without looking at rows."""
-    source = parse_column(column, structure, unfinished=True)
+    source = parse_column(column, structure, selection, unfinished=True)
     target = into or ("MODEL_DATA" if predict_only else "RESIDUAL_DATA")
     if in_place:
         if predict_only or into is not None:
@@ -162,7 +166,7 @@ def _make_job(structure, model, into, column, model_tt1, nu0, primary_beam, sele
     elif target in source or target == "DATA":
         raise OutputError(f"{target} holds data, which are not replaced by the way; choose another column, or pass --in-place "
                           "with --backup NAME (in_place=True, backup=NAME)")
-    sky, model_column, name = _find_model(model, structure, model_tt1, nu0)
+    sky, model_column, name = _find_model(model, structure, selection, model_tt1, nu0)
     if model_column in (target, source[0]):
         other = "the output" if model_column == target else "the data"
         raise OutputError(f"{model_column} is both the model and {other}; name two columns")
@@ -172,7 +176,7 @@ def _make_job(structure, model, into, column, model_tt1, nu0, primary_beam, sele
     return Job(structure, selection, source, target, backup, sky, model_column, name, beam, predict_only)
 
 
-def _find_model(model, structure, tt1, nu0) -> tuple[SkyModel | None, str | None, str]:
+def _find_model(model, structure, selection, tt1, nu0) -> tuple[SkyModel | None, str | None, str]:
     """Model, or column that holds it, and its name."""
     if isinstance(model, Components):
         return ComponentSky(model), None, f"{len(model)} components"
@@ -186,7 +190,7 @@ def _find_model(model, structure, tt1, nu0) -> tuple[SkyModel | None, str | None
     if text in structure.columns:
         if tt1 is not None or nu0 is not None:
             raise ImageError(f"the column {text} holds visibilities; Taylor terms and nu0 belong to an image or a catalogue")
-        return None, parse_column(text, structure)[0], text
+        return None, parse_column(text, structure, selection)[0], text
     folder = Path(text).parent
     names = [str(folder / one.name) if str(folder) != "." else one.name for one in folder.glob("*")] if folder.is_dir() else []
     near = difflib.get_close_matches(text, [*structure.columns, *names], n=1)
@@ -195,20 +199,18 @@ def _find_model(model, structure, tt1, nu0) -> tuple[SkyModel | None, str | None
 
 
 def _check_marks(job: Job) -> None:
-    """Refuse to read columns that are unfinished, and selections without rows."""
+    """Refuse to read columns that are unfinished."""
     path = job.structure.path
     for name in (job.source[0], job.source[1], job.model_column):
         if name is not None and name != job.backup and read_mark(path, name) is not None:
             raise ColumnError(f"{path}: column {name} is unfinished: a run that wrote it was stopped; run that command again to finish it")
-    if not job.selection.field_ids or not job.selection.data_description_ids:
-        raise NoDataError("the selection leaves no rows to subtract from; look at the data with `uvstack info`")
 
 
 def _check_model(job: Job) -> None:
     """Refuse or tell what is wrong with a model before anything is written."""
     if job.model is None:
         return
-    windows = [d.spw.frequency for d in job.structure.data_descriptions if d.id in job.selection.data_description_ids]
+    windows = [d.spw.frequency for d in job.structure.used(job.selection)]
     lowest, highest = min(float(f.min()) for f in windows), max(float(f.max()) for f in windows)
     if isinstance(job.model, ImageSky):
         for frequency in windows:
@@ -217,8 +219,7 @@ def _check_model(job: Job) -> None:
         if given is not None and not lowest * (1 - _OTHER_FREQUENCY) <= given <= highest * (1 + _OTHER_FREQUENCY):
             warnings.warn(UvstackWarning(f"{job.model_name} holds for {given / 1e9:.6g} GHz, the data for {lowest / 1e9:.6g} to "
                                          f"{highest / 1e9:.6g} GHz; is it the model of these data?"), stacklevel=3)
-    centres = [centre_of(job.structure.fields[i].frame, job.structure.fields[i].ra, job.structure.fields[i].dec)[:2]
-               for i in sorted(job.selection.field_ids)]
+    centres = [centre_of(job.structure.fields[i].frame, *job.structure.fields[i].beam_centre)[:2] for i in sorted(job.selection.field_ids)]
     dishes = job.structure.dish_diameters[job.structure.dish_diameters > 0]
     null = 1.22 * SPEED_OF_LIGHT / lowest / dishes.min() if dishes.size else np.pi
     seen = False

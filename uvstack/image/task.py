@@ -55,14 +55,15 @@ from uvstack.image.plane_task import Request, image_plane
 from uvstack.image.planes import FEWEST_BANDS, WIDEST_BAND, PlaneAxis, plane_axis, plane_channels, split_bands
 from uvstack.image.products_task import check_products, product_paths, spectral_frame, write_products
 from uvstack.image.stokes import Hands, hands_of, parse_stokes
-from uvstack.image.subtract_column_task import centre_of
 from uvstack.image.weighting import Weighting
 from uvstack.io.beams import read_primary_beam
-from uvstack.io.ms import parse_column, paths_of, read_structure
+from uvstack.io.dataset import open_sets
+from uvstack.io.ms import parse_column
 from uvstack.io.output import command_line
-from uvstack.io.selection import parse_uv_range, select
-from uvstack.records import Provenance, Selection, SpectralWindow, Structure
-from uvstack.sky.coordinates import direction_cosines
+from uvstack.io.pointing import pointings_text, warn_of_pointings
+from uvstack.io.selection import parse_uv_range
+from uvstack.records import Provenance, SpectralWindow, Structure
+from uvstack.sky.coordinates import centre_of, direction_cosines
 from uvstack.sky.primary_beam import PrimaryBeam
 
 #: Without any threshold CLEAN ends at this many times the noise.
@@ -104,6 +105,7 @@ def image(  # type: ignore[misc]  # overloads with all options spelt out would b
     field: str | int | None = None,
     spw: str | int | None = None,
     timerange: str | None = None,
+    pointing: str = "auto",
     uvmin: str | float | None = None,
     uvmax: str | float | None = None,
     phase_centre: tuple[float, float] | None = None,
@@ -158,6 +160,8 @@ def image(  # type: ignore[misc]  # overloads with all options spelt out would b
         Data column, or a difference such as "DATA-MODEL_DATA".
     field, spw, timerange : optional
         As in CASA.
+    pointing : {"auto", "phase", "reference", "table"}
+        What the primary beam is centred on, as for `uvstack.stack`.
     uvmin, uvmax : optional
         As for `uvstack.stack`.
     phase_centre : (float, float), optional
@@ -194,26 +198,28 @@ def image(  # type: ignore[misc]  # overloads with all options spelt out would b
         raise ImageError(f"reference_frequency is {reference_frequency} Hz; wanted a positive frequency")
     asked = parse_stokes(stokes)
     beam = None if primary_beam is None else read_primary_beam(primary_beam)
-    structures = tuple(read_structure(path) for path in paths_of(ms))
-    selections = tuple(select(s, field, spw, timerange) for s in structures)
-    windows = {(i, d.id): d.spw for i, s in enumerate(structures) for d in s.data_descriptions
-               if d.id in selections[i].data_description_ids}
+    structures, selections = open_sets(ms, field, spw, timerange, pointing)
+    warn_of_pointings(structures, selections, beam)
+    windows = {(i, d.id): d.spw for i, s in enumerate(structures) for d in s.used(selections[i])}
     axis = plane_axis(windows.values(), channels_out)
     if terms > 1 and len(axis.frequency) > 1:
         raise ImageError(f"{terms} Taylor terms and {channels_out} planes; wanted is one of both: terms are the spectrum of one plane")
     hands = {name: _hands(name, structures, windows) for name in asked}
-    centres = _centres(structures, selections)
+    fields = {(i, f): s.fields[f] for i, s in enumerate(structures) for f in sorted(selections[i].field_ids)}
+    centres = {key: centre_of(f.frame, f.ra, f.dec) for key, f in fields.items()}
+    pointings = {key: centre_of(f.frame, *f.beam_centre)[:2] for key, f in fields.items()}
     grid = _grid(size, cell, phase_centre, centres)
-    is_mosaic = _is_mosaic(centres, cell, beam)
+    is_mosaic = _is_mosaic(centres, pointings, cell, beam)
     threads = threads or os.cpu_count() or 1
     allowed = read_mask(mask, grid)
     names = product_paths(out, terms, beam is not None)
     check_products(names, overwrite, grid.shape[0] * grid.shape[1] * len(asked) * len(axis.frequency),
                    [*(s.path for s in structures), *([str(mask)] if isinstance(mask, str | Path) else [])])
-    job = Job(structures, selections, tuple(parse_column(column, s) for s in structures), parse_uv_range(uvmin, uvmax), {}, {}, centres,
-              grid, terms)
+    job = Job(structures, selections, tuple(parse_column(column, *one) for one in zip(structures, selections, strict=True)),
+              parse_uv_range(uvmin, uvmax), {}, {}, centres, pointings, grid, terms)
     provenance = Provenance(__version__, command_line(), {
-        "ms": [s.path for s in structures], "options": options, "primary_beam": None if beam is None else beam.describe()}, None,
+        "ms": [s.path for s in structures], "options": options, "primary_beam": None if beam is None else beam.describe(),
+        "pointing": None if beam is None else pointings_text(structures, selections)}, None,
         datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
     external = None
     if imager != "uvstack":
@@ -260,18 +266,6 @@ def _check_one_plane(imager: str, stokes: Sequence[str], n_planes: int, workers:
         raise ImageError(f"--imager {imager} is one program on this computer: leave out --workers and --scheduler, and give --threads")
 
 
-def _centres(structures: tuple[Structure, ...], selections: tuple[Selection, ...]) -> dict[tuple[int, int], tuple[float, float, float]]:
-    """(set, field) → phase centre in J2000 and the position angle there of the north of the field's own frame, rad."""
-    found = {}
-    for i, (structure, selection) in enumerate(zip(structures, selections, strict=True)):
-        for field in structure.fields:
-            if field.id in selection.field_ids:
-                found[i, field.id] = centre_of(field.frame, field.ra, field.dec)
-    if not found:
-        raise NoDataError("the selection leaves no field to image; look at the data with `uvstack info`")
-    return found
-
-
 def _grid(size, cell: float, phase_centre, centres) -> Grid:
     asked = (size, size) if isinstance(size, int | np.integer) else tuple(size)
     shape = tuple(good_size(int(n)) for n in asked)
@@ -287,14 +281,16 @@ def _grid(size, cell: float, phase_centre, centres) -> Grid:
     return centred_grid(phase_centre[0], phase_centre[1], (shape[0], shape[1]), cell)
 
 
-def _is_mosaic(centres, cell: float, beam: PrimaryBeam | None) -> bool:
-    """Whether the fields point to different directions; then there must be a primary beam."""
-    directions = [c[:2] for c in centres.values()]
-    l, m, _ = direction_cosines(*np.array(directions).T, *directions[0])
-    if np.hypot(l, m).max() <= cell:
+def _is_mosaic(centres, pointings, cell: float, beam: PrimaryBeam | None) -> bool:
+    """Whether the fields have different phase centres or pointings; then there must be a primary beam."""
+    apart = 0.0
+    for directions in ([c[:2] for c in centres.values()], list(pointings.values())):
+        l, m, _ = direction_cosines(*np.array(directions).T, *directions[0])
+        apart = max(apart, float(np.hypot(l, m).max()))
+    if apart <= cell:
         return False
     if beam is None:
-        raise ImageError(f"{len(directions)} fields that point to different directions and no primary beam; give --primary-beam "
+        raise ImageError(f"{len(centres)} fields that point to different directions and no primary beam; give --primary-beam "
                          "(primary_beam=), e.g. vla, or one --field")
     return True
 
@@ -303,9 +299,7 @@ def _hands(name: str, structures: tuple[Structure, ...], windows: dict[tuple[int
     """(set, data description) → how correlations are combined, of those that can give this Stokes parameter or correlation."""
     found, lacking = {}, []
     for i, structure in enumerate(structures):
-        for d in structure.data_descriptions:
-            if (i, d.id) not in windows:
-                continue
+        for d in (d for d in structure.data_descriptions if (i, d.id) in windows):
             hands = hands_of(name, d.correlations)
             there = ", ".join(CORRELATIONS.get(c, str(c)) for c in d.correlations)
             if hands is None:
@@ -356,7 +350,7 @@ def _planes(jobs: dict[str, list[Job | None]], axis: PlaneAxis, make: Callable[[
     bad = sum(plane.n_not_finite for plane in made if plane.stokes == made[0].stokes)
     if bad:
         warnings.warn(InvalidVisibilityWarning(
-            f"{bad} unflagged visibilities were NaN or infinite and were treated as flagged"), stacklevel=3)
+            f"{bad} {InvalidVisibilityWarning.what}"), stacklevel=3)
     if not is_cube:
         return made[0]
     if len(made) < len(planes):
@@ -376,7 +370,7 @@ def _made(job: Job, name: str, make: Callable[[Job, str], ImageResult], is_cube:
         if is_cube:
             return None
         raise
-    frames = {spectral_frame(s.path, [d.spw.id for d in s.data_descriptions if (i, d.id) in job.bands])
+    frames = {spectral_frame(s, [d.spw.id for d in s.data_descriptions if (i, d.id) in job.bands])
               for i, s in enumerate(job.structures) if any(key[0] == i for key in job.bands)}
     plane = replace(plane, spectral_frame=frames.pop() if len(frames) == 1 else "")
     if not is_cube:

@@ -23,6 +23,8 @@ import numpy as np
 
 from uvstack.errors import MeasurementSetError, MissingDependencyError, OutputError, UvstackError
 
+#: What the value of a keyword that links a subtable begins with.
+_LINK = "Table: "
 #: Held during every call into casacore.
 LOCK = threading.RLock()
 
@@ -81,6 +83,25 @@ def create_table(path: str | Path, description: dict, data_managers: dict, n_row
             return _table_class().create(str(path), description, data_managers, n_rows)
         except RuntimeError as error:
             raise _in_our_words(error, str(path), readonly=False) from error
+
+
+def subtable_path(path: str | Path, name: str) -> str | None:
+    """Path of a subtable by the table's keyword: a reference table or a multi-MS has those of other tables. None where there is none.
+
+    Parameters
+    ----------
+    path : str or Path
+        Of the main table.
+    name : str
+        Such as FIELD.
+    """
+    with open_table(path) as table:
+        return linked_path(table.keywords().get(name))
+
+
+def linked_path(keyword: Any) -> str | None:
+    """Path that a keyword "Table: PATH" stands for; None where it links no table."""
+    return keyword[len(_LINK):] if isinstance(keyword, str) and keyword.startswith(_LINK) else None
 
 
 def _table_class():
@@ -209,6 +230,15 @@ class Table(ABC):
         """Value of one cell; None where the cell of an array column is empty."""
 
     @abstractmethod
+    def any_row(self, condition: str) -> bool:
+        """Whether any row meets a condition of TaQL, such as "not isdefined(WEIGHT)"; stops at the first."""
+
+    @locked
+    def defined(self, column: str, rows: np.ndarray) -> np.ndarray:
+        """Which of these rows have a value in the column, (row,) bool. To read an empty cell ends the process (measured)."""
+        return np.array([self._table.iscelldefined(column, int(row)) for row in rows], np.bool_)
+
+    @abstractmethod
     def write(self, column: str, values: Any, start: int = 0) -> None:
         """Set the cells of a column from row `start` on, (row, …)."""
 
@@ -248,6 +278,10 @@ class CasacoreTable(Table):
     @locked
     def read_cell(self, column: str, row: int) -> Any:
         return self._table.getcell(column, row) if self._table.iscelldefined(column, row) else None
+
+    @locked
+    def any_row(self, condition: str) -> bool:
+        return self._table.query(condition, limit=1).nrows() > 0
 
     @locked
     def write(self, column: str, values: Any, start: int = 0) -> None:
@@ -299,6 +333,15 @@ class CasatoolsTable(Table):
             return None
         value = self._table.getcell(column, row)
         return np.ascontiguousarray(value.T) if isinstance(value, np.ndarray) else value
+
+    @locked
+    def any_row(self, condition: str) -> bool:
+        quote = "'" if "'" not in self._path else '"'
+        found = self._table.taql(f"select from {quote}{self._path}{quote} where {condition} limit 1")
+        try:
+            return found.nrows() > 0
+        finally:
+            found.close()
 
     @locked
     def write(self, column: str, values: Any, start: int = 0) -> None:

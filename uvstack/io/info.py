@@ -11,9 +11,11 @@ from astropy.coordinates import Angle
 from astropy.time import Time
 
 from uvstack.constants import CORRELATIONS, SPEED_OF_LIGHT
+from uvstack.errors import MeasurementSetError, NoDataError
 from uvstack.io.casa import open_table
-from uvstack.io.ms import read_structure
-from uvstack.records import Structure
+from uvstack.io.ms import read_structure, weight_remark
+from uvstack.io.pointing import distance_of, with_pointings
+from uvstack.records import DataDescription, Field, Selection, Structure, has_baseline
 
 #: Values that are looked at together when flags are counted.
 _CELLS_PER_BLOCK = 20_000_000
@@ -22,29 +24,58 @@ _CELLS_PER_BLOCK = 20_000_000
 def describe(path: str | Path) -> dict[str, Any]:
     """Fields, windows, columns, flags, times and uv range of a measurement set, as numbers and texts.
 
-    One pass over (u, v, w), flags and times, in blocks of rows.
+    One pass over (u, v, w), flags and times, in blocks of rows. What has no rows is listed with 0 rows.
     """
     structure = read_structure(path)
     counts = _scan(structure)
-    highest = max(float(d.spw.frequency.max()) for d in structure.data_descriptions)
-    resolution = SPEED_OF_LIGHT / highest / counts["longest_baseline_m"] if counts["longest_baseline_m"] > 0 else float("nan")
+    pairs = frozenset(counts.pop("rows_per_pair"))
+    used = Selection(frozenset(f for f, _ in pairs), frozenset(d for _, d in pairs), (), pairs)
+    structure = with_pointings(structure, used)
+    highest = max((float(d.spw.frequency.max()) for d in structure.used(used) if d.spw.frequency.size), default=0.0)
+    longest = counts["longest_baseline_m"]
+    resolution = float(np.rad2deg(SPEED_OF_LIGHT / highest / longest) * 3600) if highest > 0 and longest > 0 else None
     return {
         "path": structure.path, "telescope": structure.telescope, "n_rows": structure.n_rows,
         "antennas": {
             "n": len(structure.antenna_names), "names": list(structure.antenna_names),
-            "dish_diameters_m": sorted({round(float(d), 3) for d in structure.dish_diameters})},
-        "fields": [
-            {"id": f.id, "name": f.name, "frame": f.frame, "longitude_deg": float(np.rad2deg(f.ra) % 360),
-             "latitude_deg": float(np.rad2deg(f.dec)), "n_rows": counts["rows_per_field"].get(f.id, 0)} for f in structure.fields],
-        "data_descriptions": [
-            {"id": d.id, "spw": d.spw.id, "spw_name": d.spw.name, "n_channels": d.spw.frequency.size,
-             "first_channel_ghz": float(d.spw.frequency[0] / 1e9), "last_channel_ghz": float(d.spw.frequency[-1] / 1e9),
-             "channel_width_mhz": float(np.median(d.spw.width) / 1e6),
-             "correlations": [CORRELATIONS.get(c, str(c)) for c in d.correlations],
-             "n_rows": counts["rows_per_description"].get(d.id, 0)} for d in structure.data_descriptions],
+            "dish_diameters_m": sorted({round(float(d), 3) for d in structure.dish_diameters}),
+            "unused": [name for i, name in enumerate(structure.antenna_names) if i not in counts["antennas"]]},
+        "fields": [_field(f, counts["rows_per_field"].get(f.id, 0)) for f in structure.fields],
+        "data_descriptions": [_description(d, counts["rows_per_description"].get(d.id, 0)) for d in structure.data_descriptions],
         "columns": list(structure.columns), "data_columns": _data_columns(structure), "weights_from": structure.weight_source,
-        **{k: v for k, v in counts.items() if not k.startswith("rows_per")},
-        "resolution_arcsec": float(np.rad2deg(resolution) * 3600), "suggested_cell_arcsec": float(np.rad2deg(resolution) * 3600 / 5)}
+        "weights_remark": _remark(structure), "time_scale": _time_scale(structure),
+        **{k: v for k, v in counts.items() if not k.startswith("rows_per") and k != "antennas"},
+        "resolution_arcsec": resolution, "suggested_cell_arcsec": None if resolution is None else resolution / 5}
+
+
+def _field(field: Field, n_rows: int) -> dict[str, Any]:
+    known = bool(np.isfinite(field.ra))
+    return {"id": field.id, "name": field.name, "frame": field.frame,
+            "longitude_deg": float(np.rad2deg(field.ra) % 360) if known else None,
+            "latitude_deg": float(np.rad2deg(field.dec)) if known else None, "n_rows": n_rows, "defect": field.defect,
+            "pointing_from": field.pointing_source if n_rows else None,
+            "pointing_offset_arcmin": float(np.rad2deg(distance_of(field)) * 60) if n_rows and known else None}
+
+
+def _description(d: DataDescription, n_rows: int) -> dict[str, Any]:
+    frequency = d.spw.frequency if d.spw.frequency.size else np.full(1, np.nan)
+    first, last = (float(x / 1e9) if np.isfinite(x) else None for x in frequency[[0, -1]])
+    return {"id": d.id, "spw": d.spw.id, "spw_name": d.spw.name, "n_channels": d.spw.frequency.size, "first_channel_ghz": first,
+            "last_channel_ghz": last, "channel_width_mhz": float(np.median(d.spw.width) / 1e6) if d.spw.width.size else None,
+            "correlations": [CORRELATIONS.get(c, str(c)) for c in d.correlations], "n_rows": n_rows}
+
+
+def _remark(structure: Structure) -> str:
+    try:
+        return weight_remark(structure)
+    except NoDataError as error:
+        return str(error)
+
+
+def _time_scale(structure: Structure) -> str:
+    """Scale in which the set counts its times: UTC, or TAI as some writers have it."""
+    with open_table(structure.path) as table:
+        return str(table.keywords("TIME").get("MEASINFO", {}).get("Ref", "UTC"))
 
 
 def _data_columns(structure: Structure) -> list[str]:
@@ -55,33 +86,41 @@ def _data_columns(structure: Structure) -> list[str]:
 
 def _scan(structure: Structure) -> dict[str, Any]:
     """Counts of rows and flags, range of times and uv distances."""
-    fields: dict[int, int] = {}
-    descriptions: dict[int, int] = {}
-    flagged = cells = autocorrelations = 0
+    fields, descriptions, pairs, antennas = {}, {}, set(), set()  # type: ignore[var-annotated]
+    flagged = cells = autocorrelations = without_uvw = 0
     shortest, longest, first, last = np.inf, 0.0, np.inf, -np.inf
-    widest = max(d.shape[0] * d.shape[1] for d in structure.data_descriptions)
+    widest = max([d.shape[0] * d.shape[1] for d in structure.data_descriptions] + [1])
     step = max(_CELLS_PER_BLOCK // widest, 1)
     with open_table(structure.path) as table:
         for start in range(0, structure.n_rows, step):
             n = min(step, structure.n_rows - start)
-            cross = table.read("ANTENNA1", start, n) != table.read("ANTENNA2", start, n)
+            field, description, one, other = (table.read(c, start, n) for c in ("FIELD_ID", "DATA_DESC_ID", "ANTENNA1", "ANTENNA2"))
+            cross = one != other
             autocorrelations += int((~cross).sum())
-            for column, counter in (("FIELD_ID", fields), ("DATA_DESC_ID", descriptions)):
-                for value, count in zip(*np.unique(table.read(column, start, n), return_counts=True), strict=True):
+            antennas |= {int(a) for a in np.union1d(one, other)}
+            for values, counter in ((field, fields), (description, descriptions)):
+                for value, count in zip(*np.unique(values, return_counts=True), strict=True):
                     counter[int(value)] = counter.get(int(value), 0) + int(count)
+            pairs |= {(int(f), int(d)) for f, d in np.unique(np.stack([field, description])[:, cross], axis=1).T}
             time = table.read("TIME", start, n)
             first, last = min(first, float(time.min())), max(last, float(time.max()))
             uvw = table.read("UVW", start, n)
-            used = cross & np.isfinite(uvw).all(axis=1)
+            used = cross & has_baseline(uvw)
+            without_uvw += int((cross & ~used).sum())
             distance = np.hypot(uvw[used, 0], uvw[used, 1])
-            distance = distance[distance > 0]
             shortest, longest = min(shortest, float(distance.min(initial=np.inf))), max(longest, float(distance.max(initial=0.0)))
             for values in _flags(structure, table, start, n):
                 flagged += int(values.sum())
                 cells += values.size
+    for name, counter, n in (("FIELD_ID", fields, len(structure.fields)), ("DATA_DESC_ID", descriptions, len(structure.data_descriptions))):
+        if counter and not 0 <= min(counter) <= max(counter) < n:
+            raise MeasurementSetError(f"{structure.path}: rows have {name} from {min(counter)} to {max(counter)}, and its subtable has {n} "
+                                      "rows; the set is damaged: make it again")
     return {
-        "rows_per_field": fields, "rows_per_description": descriptions, "autocorrelations": autocorrelations,
-        "flagged_fraction": flagged / cells if cells else 0.0, "first_time_mjd_s": first, "last_time_mjd_s": last,
+        "rows_per_field": fields, "rows_per_description": descriptions, "rows_per_pair": pairs, "antennas": antennas,
+        "autocorrelations": autocorrelations, "rows_without_uvw": without_uvw,
+        "flagged_fraction": flagged / cells if cells else 0.0, "first_time_mjd_s": first if np.isfinite(first) else None,
+        "last_time_mjd_s": last if np.isfinite(last) else None,
         "shortest_baseline_m": shortest if np.isfinite(shortest) else 0.0, "longest_baseline_m": longest}
 
 
@@ -91,35 +130,70 @@ def _flags(structure: Structure, table, start: int, n: int):
         return
     row_flag = table.read("FLAG_ROW", start, n) if "FLAG_ROW" in structure.columns else np.zeros(n, np.bool_)
     description = table.read("DATA_DESC_ID", start, n)
-    if len({d.shape for d in structure.data_descriptions}) == 1:
+    present = np.unique(description)
+    if present.size == 1:
         yield table.read("FLAG", start, n) | row_flag[:, None, None]
         return
-    for value in np.unique(description):
+    for value in present:
         rows = np.flatnonzero(description == value)
         yield table.read_rows("FLAG", start + rows) | row_flag[rows, None, None]
 
 
 def format_description(found: dict[str, Any]) -> str:
     """The description as text for a terminal."""
-    def when(seconds: float) -> str:
-        return Time(seconds / 86400.0, format="mjd", scale="utc").isot[:19] if np.isfinite(seconds) else "never"
+    scale = found["time_scale"].upper()
 
+    def when(seconds: float | None) -> str:
+        if seconds is None:
+            return "never"
+        return Time(seconds / 86400.0, format="mjd", scale="tai" if scale == "TAI" else "utc").utc.isot[:19]
+
+    told = "UTC" if scale in ("UTC", "TAI") else f"by its scale {found['time_scale']}"
+    resolution, cell = found["resolution_arcsec"], found["suggested_cell_arcsec"]
     lines = [
         f"{found['path']}: {found['telescope']}, {found['n_rows']} rows, {found['antennas']['n']} antennas of "
         f"{', '.join(f'{d:g}' for d in found['antennas']['dish_diameters_m'])} m",
-        f"antennas     {' '.join(found['antennas']['names'])}",
-        f"time         {when(found['first_time_mjd_s'])} to {when(found['last_time_mjd_s'])} UTC",
+        f"antennas     {' '.join(found['antennas']['names'])}"
+        + (f"; unused {' '.join(found['antennas']['unused'])}" if found["antennas"]["unused"] else ""),
+        f"time         {when(found['first_time_mjd_s'])} to {when(found['last_time_mjd_s'])} {told}"
+        + (" (the set counts in TAI)" if scale == "TAI" else ""),
         f"columns      {', '.join(found['data_columns'])}; weights from {found['weights_from']}",
-        f"flagged      {100 * found['flagged_fraction']:.1f} %, {found['autocorrelations']} autocorrelations",
-        f"uv range     {found['shortest_baseline_m']:.4g} m to {found['longest_baseline_m']:.5g} m",
-        f"resolution   {found['resolution_arcsec']:.3g}\"; suggested cell {found['suggested_cell_arcsec']:.2g}\"",
-        "fields"]
-    for f in found["fields"]:
+        f"flagged      {100 * found['flagged_fraction']:.1f} %, {found['autocorrelations']} autocorrelations"
+        + (f", {found['rows_without_uvw']} rows without (u, v, w)" if found["rows_without_uvw"] else ""),
+        f"uv range     {found['shortest_baseline_m']:.4g} m to {found['longest_baseline_m']:.5g} m"]
+    if resolution is not None:
+        lines.append(f"resolution   {resolution:.3g}\"; suggested cell {cell:.2g}\"")
+    if found["weights_remark"]:
+        lines.append(f"weights      {found['weights_remark']}")
+    lines += ["fields", *(_field_line(f) for f in found["fields"])]
+    return "\n".join([*lines, "data descriptions", *(_description_line(d) for d in found["data_descriptions"])])
+
+
+def _field_line(f: dict[str, Any]) -> str:
+    text = f"  {f['id']:3d}  {f['name']:20s} "
+    if f["longitude_deg"] is not None:
         lon = Angle(f["longitude_deg"], u.deg).to_string(unit=u.hourangle, sep=":", precision=3, pad=True)
         lat = Angle(f["latitude_deg"], u.deg).to_string(sep=":", precision=2, pad=True, alwayssign=True)
-        lines.append(f"  {f['id']:3d}  {f['name']:20s} {lon} {lat} {f['frame']}  {f['n_rows']} rows")
-    lines.append("data descriptions")
-    for d in found["data_descriptions"]:
-        lines.append(f"  {d['id']:3d}  spw {d['spw']} ({d['spw_name']})  {d['n_channels']} channels of {d['channel_width_mhz']:.4g} MHz, "
-                     f"{d['first_channel_ghz']:.6g} to {d['last_channel_ghz']:.6g} GHz  {' '.join(d['correlations'])}  {d['n_rows']} rows")
-    return "\n".join(lines)
+        text += f"{lon} {lat} {f['frame']}  "
+    text += f"{f['n_rows']} rows" if f["n_rows"] else "unused"
+    if f["n_rows"] and f["pointing_offset_arcmin"]:
+        text += f", points {f['pointing_offset_arcmin']:.3g}′ away by {f['pointing_from']}"
+    elif f["n_rows"] and f["pointing_from"] == "POINTING":
+        text += ", points there by POINTING"
+    return text + (f", {f['defect']}" if f["defect"] else "")
+
+
+def _description_line(d: dict[str, Any]) -> str:
+    text = f"  {d['id']:3d}  spw {d['spw']} ({d['spw_name']})  "
+    if d["n_channels"]:
+        text += f"{d['n_channels']} channels of {d['channel_width_mhz']:.6g} MHz, {_frequencies(d)} GHz  "
+    else:
+        text += "no channels  "
+    return text + f"{' '.join(d['correlations'])}  " + (f"{d['n_rows']} rows" if d["n_rows"] else "unused")
+
+
+def _frequencies(d: dict[str, Any]) -> str:
+    """First and last channel with so many digits that a tenth of a channel's width shows."""
+    width = abs(d["channel_width_mhz"]) / 1e3
+    digits = 6 if not width > 0 else int(np.clip(np.ceil(1 - np.log10(width)), 3, 9))
+    return f"{d['first_channel_ghz']:.{digits}f} to {d['last_channel_ghz']:.{digits}f}"

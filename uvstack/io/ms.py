@@ -15,16 +15,26 @@ from pathlib import Path
 
 import numpy as np
 
-from uvstack.errors import ColumnError, MeasurementSetError
-from uvstack.io.casa import open_table
+from uvstack.errors import ColumnError, MeasurementSetError, NoDataError
+from uvstack.io.casa import Table, linked_path, open_table
 from uvstack.io.unfinished_column import read_mark
-from uvstack.records import DataDescription, Field, Partition, RowBlock, Selection, SpectralWindow, Structure
+from uvstack.records import (
+    DataDescription,
+    Field,
+    Partition,
+    RowBlock,
+    Selection,
+    SpectralWindow,
+    Structure,
+    has_baseline,
+)
 
 #: Rows of the scalar columns that are looked at together when rows are counted.
 _SCAN_ROWS = 1_000_000
 #: Columns that may hold weights, the best first.
 _WEIGHTS = ("WEIGHT_SPECTRUM", "WEIGHT", "SIGMA")
 _REQUIRED = ("ANTENNA1", "ANTENNA2", "DATA_DESC_ID", "FIELD_ID", "TIME", "UVW")
+_REQUIRED_SUBTABLES = ("ANTENNA", "FIELD", "SPECTRAL_WINDOW", "POLARIZATION", "DATA_DESCRIPTION")
 
 
 def paths_of(ms: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[str]:
@@ -48,12 +58,12 @@ def paths_of(ms: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> l
 
 
 def read_structure(path: str | Path) -> Structure:
-    """Structure of a measurement set.
+    """Structure of a measurement set. Rows of subtables that no visibility uses are not judged: `uvstack.io.selection.select` does.
 
     Raises
     ------
     MeasurementSetError
-        If there is nothing at path, or it is not a measurement set, or a phase centre moves with time.
+        If there is nothing at path, or it is not a measurement set.
     """
     path = str(path).rstrip("/")
     if not Path(path).exists():
@@ -62,119 +72,132 @@ def read_structure(path: str | Path) -> Structure:
         raise MeasurementSetError(f"{path}: not a measurement set (a folder with a file table.dat was wanted)")
     with open_table(path) as table:
         columns = tuple(table.columns)
+        missing = [name for name in _REQUIRED if name not in columns]
+        subtables = {name: linked for name, value in table.keywords().items() if (linked := linked_path(value)) is not None}
+        missing += [name for name in _REQUIRED_SUBTABLES if name not in subtables]
+        if missing:
+            raise MeasurementSetError(f"{path}: a casacore table, but no measurement set: it has no {', '.join(missing)}")
         n_rows = table.n_rows
-        subtables = set(table.keywords())
-    missing = [name for name in _REQUIRED if name not in columns]
-    missing += [name for name in ("ANTENNA", "FIELD", "SPECTRAL_WINDOW", "POLARIZATION") if name not in subtables]
-    if missing:
-        raise MeasurementSetError(f"{path}: a casacore table, but no measurement set: it has no {', '.join(missing)}")
-    names, diameters = _read_antennas(path)
+        weights, partly = _find_weights(table, columns)
+    names, diameters = _read_antennas(subtables["ANTENNA"])
     return Structure(
         path=path,
         n_rows=n_rows,
         columns=columns,
-        fields=_read_fields(path),
-        data_descriptions=_read_data_descriptions(path),
-        telescope=_read_telescope(path),
+        fields=_read_fields(subtables["FIELD"]),
+        data_descriptions=_read_data_descriptions(subtables),
+        telescope=_read_telescope(subtables.get("OBSERVATION")),
         antenna_names=names,
         dish_diameters=diameters,
-        weight_source=_find_weight_source(path, columns, n_rows),
+        weight_columns=weights,
+        subtables=subtables,
+        partly_empty=partly,
     )
 
 
 def _read_antennas(path: str) -> tuple[tuple[str, ...], np.ndarray]:
-    with open_table(f"{path}/ANTENNA") as table:
+    with open_table(path) as table:
         names = tuple(str(table.read_cell("NAME", row)) for row in range(table.n_rows))
         diameters = np.array([float(table.read_cell("DISH_DIAMETER", row)) for row in range(table.n_rows)])
     return names, diameters
 
 
-def _read_telescope(path: str) -> str:
-    with open_table(f"{path}/OBSERVATION") as table:
+def _read_telescope(path: str | None) -> str:
+    if path is None:
+        return "unknown"
+    with open_table(path) as table:
         return str(table.read_cell("TELESCOPE_NAME", 0)) if table.n_rows else "unknown"
 
 
 def _read_fields(path: str) -> tuple[Field, ...]:
-    with open_table(f"{path}/FIELD") as table:
-        info = table.keywords("PHASE_DIR").get("MEASINFO", {})
+    with open_table(path) as table:
         fields = []
         for row in range(table.n_rows):
             name = str(table.read_cell("NAME", row))
-            direction = np.atleast_2d(table.read_cell("PHASE_DIR", row))
+            direction, frame = read_direction(table, "PHASE_DIR", row)
+            if direction is None:
+                fields.append(Field(row, name, frame, float("nan"), float("nan"), defect="has no phase centre"))
+                continue
+            defect = ""
             if "EPHEMERIS_ID" in table.columns and int(table.read_cell("EPHEMERIS_ID", row)) >= 0:
-                raise MeasurementSetError(f"{path}: field {row} ({name}) follows an ephemeris; only fixed phase centres can be stacked")
-            if direction.shape[0] > 1 and np.any(direction[1:]):
-                raise MeasurementSetError(
-                    f"{path}: the phase centre of field {row} ({name}) is a polynomial in time of order "
-                    f"{direction.shape[0] - 1}; only order 0 is supported: fix it with CASA's fixvis or split the field")
-            fields.append(Field(row, name, _frame_of_row(table, info, row), float(direction[0, 0]), float(direction[0, 1])))
+                defect = "follows an ephemeris; only fixed phase centres can be used: fix it with CASA's phaseshift or fixvis"
+            elif np.any(direction[1:]):
+                defect = (f"has a phase centre that is a polynomial in time of order {direction.shape[0] - 1}; only order 0 is supported: "
+                          "fix it with CASA's fixvis or split the field")
+            fields.append(Field(row, name, frame, float(direction[0, 0]), float(direction[0, 1]), defect=defect))
     return tuple(fields)
 
 
+def read_direction(table: Table, column: str, row: int) -> tuple[np.ndarray | None, str]:
+    """Direction of a row as a polynomial in time (term, 2) in rad, None where the cell is empty, and its frame."""
+    info = table.keywords(column).get("MEASINFO", {})
+    value = table.read_cell(column, row)
+    return (None if value is None or np.size(value) < 2 else np.atleast_2d(value)), _frame_of_row(table, info, row)
+
+
 def _frame_of_row(table, info: dict, row: int) -> str:
-    """Frame of a phase centre: fixed for the column, or a code of its own in each row."""
+    """Frame of a direction: fixed for the column, or a code of its own in each row."""
     if "VarRefCol" not in info:
         return str(info.get("Ref", "J2000"))
     value = table.read_cell(str(info["VarRefCol"]), row)
     if isinstance(value, str):
         return value
     codes = dict(zip((int(c) for c in info["TabRefCodes"]), info["TabRefTypes"], strict=True))
-    return str(codes[int(value)])
+    return str(codes.get(int(value), f"number {value}"))
 
 
-def _read_data_descriptions(path: str) -> tuple[DataDescription, ...]:
-    with open_table(f"{path}/SPECTRAL_WINDOW") as table:
-        windows = [
-            SpectralWindow(
-                row,
-                str(table.read_cell("NAME", row)),
-                np.asarray(table.read_cell("CHAN_FREQ", row), dtype=np.float64).reshape(-1),
-                np.abs(np.asarray(table.read_cell("CHAN_WIDTH", row), dtype=np.float64)).reshape(-1),
-            )
-            for row in range(table.n_rows)
-        ]
-    with open_table(f"{path}/POLARIZATION") as table:
-        products = [tuple(int(c) for c in table.read_cell("CORR_TYPE", row)) for row in range(table.n_rows)]
-    with open_table(f"{path}/DATA_DESCRIPTION") as table:
+def _read_data_descriptions(subtables: dict[str, str]) -> tuple[DataDescription, ...]:
+    """All rows of DATA_DESCRIPTION; those that point nowhere have no channels or no correlations."""
+    with open_table(subtables["SPECTRAL_WINDOW"]) as table:
+        windows = [_read_window(table, row) for row in range(table.n_rows)]
+    with open_table(subtables["POLARIZATION"]) as table:
+        cells = [table.read_cell("CORR_TYPE", row) for row in range(table.n_rows)]
+    products = [() if cell is None else tuple(int(c) for c in np.ravel(cell)) for cell in cells]
+    with open_table(subtables["DATA_DESCRIPTION"]) as table:
         spw_ids, pol_ids = table.read("SPECTRAL_WINDOW_ID"), table.read("POLARIZATION_ID")
-    for spw, pol in zip(spw_ids, pol_ids, strict=True):
-        if not (0 <= spw < len(windows) and 0 <= pol < len(products)):
-            raise MeasurementSetError(f"{path}: DATA_DESCRIPTION names spectral window {spw} and polarisation {pol}, which do not exist")
+    nothing = np.zeros(0)
     return tuple(
-        DataDescription(i, windows[spw], products[pol]) for i, (spw, pol) in enumerate(zip(spw_ids, pol_ids, strict=True)))
+        DataDescription(i, windows[spw] if 0 <= spw < len(windows) else SpectralWindow(int(spw), "", nothing, nothing),
+                        products[pol] if 0 <= pol < len(products) else ())
+        for i, (spw, pol) in enumerate(zip(spw_ids, pol_ids, strict=True)))
 
 
-def _find_weight_source(path: str, columns: tuple[str, ...], n_rows: int) -> str:
-    """The first of the weight columns that is there and not zero everywhere."""
-    with open_table(path) as table:
-        for name in (name for name in _WEIGHTS if name in columns):
-            for start in range(0, n_rows, 10_000):
-                for row in _sample(start, min(start + 10_000, n_rows)):
-                    value = table.read_cell(name, row)
-                    if value is not None and np.any((value > 0) & np.isfinite(value)):
-                        return name
-    return "none"
+def _read_window(table: Table, row: int) -> SpectralWindow:
+    """A spectral window; one without frequencies has no channels."""
+    frequency, width = (table.read_cell(name, row) for name in ("CHAN_FREQ", "CHAN_WIDTH"))
+    if frequency is None or width is None:
+        frequency = width = np.zeros(0)
+    return SpectralWindow(row, str(table.read_cell("NAME", row)), np.asarray(frequency, np.float64).reshape(-1),
+                          np.abs(np.asarray(width, np.float64)).reshape(-1))
 
 
-def _sample(start: int, stop: int) -> range:
-    """Some rows of a block: a weight column that is zero in all of them is taken for an empty one."""
-    return range(start, stop, max((stop - start) // 50, 1))
+def _find_weights(table: Table, columns: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Weight columns that hold a positive number somewhere, and those of them in which some rows have no value.
+
+    All rows are looked at where need be: a column whose first rows weigh nothing is not taken for an empty one.
+    """
+    there = [name for name in _WEIGHTS if name in columns]
+    filled = [name for name in there if table.any_row(f"isdefined({name}) && any({name} > 0 && isfinite({name}))")]
+    return tuple(filled), tuple(name for name in filled if table.any_row(f"not isdefined({name})"))
 
 
-def parse_column(expression: str, structure: Structure, unfinished: bool = False) -> tuple[str, str | None]:
+def parse_column(expression: str, structure: Structure, selection: Selection | None = None, unfinished: bool = False,
+                 ) -> tuple[str, str | None]:
     """Names of a column, and of the column to subtract, from "DATA" or "DATA-MODEL_DATA".
 
     Parameters
     ----------
     expression : str
     structure : Structure
+    selection : Selection, optional
+        Rows in which the columns must have values; default all.
     unfinished : bool
         Take a column that a run which was stopped left half-written: for the run that goes on with it.
 
     Raises
     ------
     ColumnError
-        If a column does not exist, holds no visibilities (the message lists those that do) or is half-written.
+        If a column does not exist, holds no visibilities (the message lists those that do), has rows without any or is half-written.
     """
     match = re.fullmatch(r"\s*(\w+)\s*(?:-\s*(\w+)\s*)?", expression)
     if match is None:
@@ -184,19 +207,90 @@ def parse_column(expression: str, structure: Structure, unfinished: bool = False
         raise MeasurementSetError(f"{structure.path}: the set has no rows; nothing can be read from it")
     with open_table(structure.path) as table:
         description = table.description()
-        available = [
-            name for name in structure.columns
-            if description[name]["valueType"] in ("complex", "dcomplex")
-            and table.read_cell(name, 0) is not None
-        ]
-    for name in names:
-        if name not in available:
-            state = "holds no visibilities" if name in structure.columns else "does not exist"
-            raise ColumnError(f"{structure.path}: column {name} {state}; there are: {', '.join(available) or 'none'}")
-        if not unfinished and read_mark(structure.path, name) is not None:
-            raise ColumnError(f"{structure.path}: column {name} is unfinished, since `uvstack subtract` was stopped while writing it; run "
-                              "that again to finish it")
+        kinds = [name for name in structure.columns if description[name]["valueType"] in ("complex", "dcomplex")]
+        for name in names:
+            if name not in kinds or not table.any_row(f"isdefined({name})"):
+                available = [other for other in kinds if table.any_row(f"isdefined({other})")]
+                state = "holds no visibilities" if name in structure.columns else "does not exist"
+                raise ColumnError(f"{structure.path}: column {name} {state}; there are: {', '.join(available) or 'none'}")
+            if not unfinished and read_mark(structure.path, name) is not None:
+                raise ColumnError(f"{structure.path}: column {name} is unfinished, since `uvstack subtract` was stopped while writing it; "
+                                  "run that again to finish it")
+            if not unfinished and table.any_row(f"not isdefined({name}){_in_words(selection)}"):
+                raise ColumnError(f"{structure.path}: column {name} has no value in some of the rows that are selected; choose another "
+                                  "column, or the fields and windows that have it")
     return names[0], (names[1] if len(names) > 1 else None)
+
+
+def _in_words(selection: Selection | None) -> str:
+    """Further conditions of TaQL for the selected rows."""
+    if selection is None or not selection.field_ids or not selection.data_description_ids:
+        return ""
+    sets = (("FIELD_ID", selection.field_ids), ("DATA_DESC_ID", selection.data_description_ids))
+    return "".join(f" && {name} in [{','.join(str(i) for i in sorted(ids))}]" for name, ids in sets)
+
+
+def pairs_with_rows(structure: Structure, selection: Selection) -> frozenset[tuple[int, int]]:
+    """Fields and data descriptions that have selected rows together.
+
+    Raises
+    ------
+    MeasurementSetError
+        Rows name fields or data descriptions that the subtables do not have.
+    """
+    n_fields, n_descriptions = len(structure.fields), len(structure.data_descriptions)
+    there = np.zeros(max(n_fields * n_descriptions, 1), np.bool_)
+    with open_table(structure.path) as table:
+        for name in ("UVW", "FLAG"):
+            if name in structure.columns and table.any_row(f"not isdefined({name})"):
+                raise MeasurementSetError(f"{structure.path}: column {name} has no value in some rows; it is damaged or half-written")
+        for start in range(0, structure.n_rows, _SCAN_ROWS):
+            ids = _read_ids(table, selection, start, min(_SCAN_ROWS, structure.n_rows - start))
+            for name, n in (("FIELD_ID", n_fields), ("DATA_DESC_ID", n_descriptions)):
+                if ids[name].min() < 0 or ids[name].max() >= n:
+                    raise MeasurementSetError(f"{structure.path}: rows have {name} from {ids[name].min()} to {ids[name].max()}, and its "
+                                              f"subtable has {n} rows; the set is damaged: make it again")
+            chosen = is_selected(ids, selection)
+            there[ids["FIELD_ID"][chosen].astype(np.int64) * n_descriptions + ids["DATA_DESC_ID"][chosen]] = True
+    return frozenset(divmod(int(pair), n_descriptions) for pair in np.flatnonzero(there))
+
+
+def weight_remark(structure: Structure) -> str:
+    """What is to be said of the weights of a set before they are used; empty where all is as it should be.
+
+    Raises
+    ------
+    NoDataError
+        Weight columns are there, and none has a weight above 0 in any row.
+    """
+    there = [name for name in _WEIGHTS if name in structure.columns]
+    if not there:
+        return f"{structure.path}: has no column of weights; every visibility counts alike"
+    empty = [name for name in there if name not in structure.weight_columns]
+    if not structure.n_rows:
+        return ""
+    if not structure.weight_columns:
+        raise NoDataError(f"{structure.path}: {' and '.join(there)} {'is' if len(there) == 1 else 'are'} 0 or empty in every row, so no "
+                          "visibility has a weight; fill WEIGHT, for instance with CASA's initweights")
+    taken = structure.weight_columns[0]
+    with open_table(structure.path) as table:
+        # Cells that were never filled say nothing; zeros do.
+        before = [name for name in empty if _WEIGHTS.index(name) < _WEIGHTS.index(taken) and table.any_row(f"isdefined({name})")]
+    if not before:
+        return ""
+    verb = "is" if len(before) == 1 else "are"
+    return f"{structure.path}: {' and '.join(before)} {verb} 0 in every row; {taken} is used instead"
+
+
+def selected_rows(structure: Structure, selection: Selection, columns: tuple[str, ...]) -> Iterator[dict[str, np.ndarray]]:
+    """Scalar columns of the selected rows, block by block, each (row,)."""
+    with open_table(structure.path) as table:
+        for start in range(0, structure.n_rows, _SCAN_ROWS):
+            n = min(_SCAN_ROWS, structure.n_rows - start)
+            ids = _read_ids(table, selection, start, n)
+            chosen = is_selected(ids, selection)
+            if chosen.any():
+                yield {name: (ids[name] if name in ids else table.read(name, start, n))[chosen] for name in columns}
 
 
 def scan_rows(structure: Structure, selection: Selection, rows_per_block: dict[int, int], out_start: int = 0) -> list[RowBlock]:
@@ -216,7 +310,7 @@ def scan_rows(structure: Structure, selection: Selection, rows_per_block: dict[i
         for start in range(0, structure.n_rows, _SCAN_ROWS):
             n = min(_SCAN_ROWS, structure.n_rows - start)
             ids = _read_ids(table, selection, start, n)
-            chosen = _selected(ids, selection)
+            chosen = is_selected(ids, selection)
             present = np.unique(ids["DATA_DESC_ID"][chosen])
             if not present.size:
                 continue
@@ -235,19 +329,20 @@ def _read_ids(table, selection: Selection, start: int, n: int) -> dict[str, np.n
     return {name: table.read(name, start, n) for name in names}
 
 
-def _selected(ids: dict[str, np.ndarray], selection: Selection) -> np.ndarray:
+def is_selected(ids: dict[str, np.ndarray], selection: Selection) -> np.ndarray:
     """Which rows take part: selected, and not an autocorrelation."""
     chosen = ids["ANTENNA1"] != ids["ANTENNA2"]
     for name, wanted in (("FIELD_ID", selection.field_ids), ("DATA_DESC_ID", selection.data_description_ids)):
-        for value in np.unique(ids[name]):
-            if int(value) not in wanted:
-                chosen &= ids[name] != value
+        is_wanted = np.zeros(max(int(ids[name].max(initial=0)), *wanted, 0) + 1, np.bool_)
+        is_wanted[list(wanted)] = True
+        chosen &= is_wanted[ids[name]]
     if selection.time_ranges:
         chosen &= np.any([(ids["TIME"] >= low) & (ids["TIME"] <= high) for low, high in selection.time_ranges], axis=0)
     return chosen
 
 
-def read_block(structure: Structure, selection: Selection, block: RowBlock, column: tuple[str, str | None]) -> Iterator[Partition]:
+def read_block(structure: Structure, selection: Selection, block: RowBlock, column: tuple[str, str | None],
+               as_stored: bool = False) -> Iterator[Partition]:
     """Partitions of a block, one for each field and data description in it, in order of their ids.
 
     Parameters
@@ -256,21 +351,23 @@ def read_block(structure: Structure, selection: Selection, block: RowBlock, colu
         As from `read_structure` and `scan_rows`.
     column : tuple of str
         As from `parse_column`.
+    as_stored : bool
+        Leave visibilities without a (u, v, w) as they are, where they are not to be used but written again; else they become NaN.
     """
     n = block.stop - block.start
     with open_table(structure.path) as table:
         ids = _read_ids(table, selection, block.start, n)
-        chosen = _selected(ids, selection)
+        chosen = is_selected(ids, selection)
         n_descriptions = len(structure.data_descriptions)
         pairs = ids["FIELD_ID"].astype(np.int64) * n_descriptions + ids["DATA_DESC_ID"]
         for pair in np.unique(pairs[chosen]):
             field, description = divmod(int(pair), n_descriptions)
             index = np.flatnonzero(chosen & (pairs == pair))
             antennas = ids["ANTENNA1"][index], ids["ANTENNA2"][index]
-            yield _read_partition(structure, table, block.start + index, field, description, antennas, column)
+            yield _read_partition(structure, table, block.start + index, field, description, antennas, column, as_stored)
 
 
-def _read_partition(structure, table, rows, field, description, antennas, column) -> Partition:
+def _read_partition(structure, table, rows, field, description, antennas, column, as_stored) -> Partition:
     vis = _read(table, column[0], rows).astype(np.complex64, copy=False)
     if column[1]:
         vis = vis - _read(table, column[1], rows).astype(np.complex64, copy=False)
@@ -284,7 +381,8 @@ def _read_partition(structure, table, rows, field, description, antennas, column
     weight = _read_weight(structure, table, rows, vis.shape)
     uvw = _read(table, "UVW", rows)
     # A visibility of no known baseline is as bad as one of no known value, and is counted with those.
-    vis[~np.isfinite(uvw).all(axis=1)] = np.nan
+    if not as_stored:
+        vis[~has_baseline(uvw)] = np.nan
     return Partition(
         structure.fields[field], structure.data_descriptions[description], rows,
         uvw, antennas[0], antennas[1], _read(table, "TIME", rows),
@@ -298,22 +396,37 @@ def _read(table, column: str, rows: np.ndarray) -> np.ndarray:
     return table.read_rows(column, rows)
 
 
-def _read_weight(structure: Structure, table, rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Weights (row, chan, corr) float32 from the set's weight source, or the next where these rows lack it."""
-    source = structure.weight_source
-    if source != "none":
-        later = _WEIGHTS[_WEIGHTS.index(source):]
-        source = next((name for name in later if name in structure.columns and table.read_cell(name, int(rows[0])) is not None), "none")
-    if source == "none":
+def _read_weight(structure: Structure, table: Table, rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Weights (row, chan, corr) float32: of each row from the first weight column in which it has a value."""
+    if not structure.weight_columns:
         return np.ones(shape, np.float32)
-    values = _read(table, source, rows).astype(np.float32, copy=False)
-    wanted = shape if source == "WEIGHT_SPECTRUM" else (shape[0], shape[2])
+    first, *later = structure.weight_columns
+    if first not in structure.partly_empty:
+        return _weights_of(structure, table, first, rows, shape)
+    weight = np.empty(shape, np.float32)
+    left = np.arange(rows.size)
+    for name in (first, *later):
+        filled = table.defined(name, rows[left]) if name in structure.partly_empty else np.ones(left.size, np.bool_)
+        if filled.any():
+            here = left[filled]
+            weight[here] = _weights_of(structure, table, name, rows[here], (here.size, *shape[1:]))
+        left = left[~filled]
+    if left.size:
+        raise MeasurementSetError(f"{structure.path}: row {int(rows[left[0]])} has no value in {', '.join(structure.weight_columns)}; "
+                                  "fill WEIGHT, or leave such rows out")
+    return weight
+
+
+def _weights_of(structure: Structure, table: Table, name: str, rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Weights (row, chan, corr) float32 of rows that have a value in the column."""
+    values = _read(table, name, rows).astype(np.float32, copy=False)
+    wanted = shape if name == "WEIGHT_SPECTRUM" else (shape[0], shape[2])
     if values.shape != wanted:
         raise MeasurementSetError(
-            f"{structure.path}: cells of {source} are {values.shape[1:]}, those of the data {shape[1:]} (channels, correlations)")
-    if source == "WEIGHT_SPECTRUM":
+            f"{structure.path}: cells of {name} are {values.shape[1:]}, those of the data {shape[1:]} (channels, correlations)")
+    if name == "WEIGHT_SPECTRUM":
         return np.ascontiguousarray(values)
-    if source == "SIGMA":
+    if name == "SIGMA":
         with np.errstate(divide="ignore", over="ignore"):
             values = np.where(values > 0, values, np.inf).astype(np.float32) ** -2
     # A copy even where nothing is repeated: the flags are written into it.

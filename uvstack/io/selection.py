@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
+from dataclasses import replace
 
 import numpy as np
 from astropy.time import Time
 
-from uvstack.errors import SelectionError
+from uvstack.errors import MeasurementSetError, SelectionError
 from uvstack.io.casa import open_table
+from uvstack.io.ms import pairs_with_rows
 from uvstack.records import Selection, Structure, UVRange
 
 _UV_UNITS = {"": ("m", 1.0), "m": ("m", 1.0), "km": ("m", 1e3), "Mm": ("m", 1e6)}
@@ -20,7 +22,9 @@ _UV_UNITS |= {prefix + name: ("lambda", factor) for name in ("lambda", "λ", "wa
 
 def select(structure: Structure, field: str | int | None = None, spw: str | int | None = None,
            timerange: str | None = None) -> Selection:
-    """Selection of a measurement set by CASA's field, spw and timerange.
+    """Selection of a measurement set by CASA's field, spw and timerange: what of that has rows, and nothing else.
+
+    Only what has rows is judged, so that fields and windows that nobody observed do not matter.
 
     Parameters
     ----------
@@ -37,14 +41,31 @@ def select(structure: Structure, field: str | int | None = None, spw: str | int 
     ------
     SelectionError
         If a selection cannot be read or matches nothing; the message lists what there is.
+    MeasurementSetError
+        If a field that is selected has no fixed phase centre, or a window no frequencies.
     """
     fields = _match(structure, "field", field, {f.id: f.name for f in structure.fields})
-    windows = {d.spw.id: d.spw.name for d in structure.data_descriptions}
+    windows = {d.spw.id: d.spw.name for d in structure.data_descriptions if d.spw.id >= 0}
     if isinstance(spw, str) and ":" in spw:
         raise SelectionError(f"spw={spw!r}: channel ranges are not supported; split the channels into a set of their own")
     chosen = _match(structure, "spw", spw, windows)
-    descriptions = frozenset(d.id for d in structure.data_descriptions if d.spw.id in chosen)
-    return Selection(fields, descriptions, _parse_times(structure, timerange))
+    descriptions = frozenset(d.id for d in structure.data_descriptions if d.spw.id in chosen or (spw is None and d.spw.id < 0))
+    asked = Selection(fields, descriptions, _parse_times(structure, timerange))
+    pairs = pairs_with_rows(structure, asked)
+    selection = replace(asked, field_ids=frozenset(f for f, _ in pairs), data_description_ids=frozenset(d for _, d in pairs), pairs=pairs)
+    _check_defects(structure, selection)
+    return selection
+
+
+def _check_defects(structure: Structure, selection: Selection) -> None:
+    for field in structure.fields:
+        if field.defect and field.id in selection.field_ids:
+            raise MeasurementSetError(f"{structure.path}: field {field.id} ({field.name}) {field.defect}")
+    for d in structure.used(selection):
+        lacks = "no channel frequencies" if not d.spw.frequency.size else "no correlations" if not d.correlations else ""
+        if lacks:
+            raise MeasurementSetError(f"{structure.path}: data description {d.id} has rows and {lacks} (spectral window {d.spw.id}); "
+                                      "leave that window out with spw, or make the set again")
 
 
 def _match(structure: Structure, what: str, text: str | int | None, names: dict[int, str]) -> frozenset[int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from uvstack.io.casa import open_table
+from uvstack.io.casa import open_table, subtable_path
 from uvstack.io.ms_columns import SUBTABLES, create_main_table, create_subtable
 from uvstack.records import Field, Provenance, Structure
 
@@ -41,14 +41,15 @@ class StackedMS:
     name : str
         Name of the field.
     weight_spectrum : bool
+    shapes : set of (int, int)
+        Channels and correlations that the rows will have.
     """
 
     def __init__(self, path: str | Path, structures: tuple[Structure, ...], n_rows: int, field: Field, name: str,
-                 weight_spectrum: bool):
+                 weight_spectrum: bool, shapes: set[tuple[int, int]]):
         self.path = str(path)
         self.n_rows = n_rows
         self._closed = False
-        shapes = {d.shape for structure in structures for d in structure.data_descriptions}
         self._table = create_main_table(self.path, n_rows, shapes, weight_spectrum=weight_spectrum)
         try:
             self._offsets = self._join_subtables(structures)
@@ -81,10 +82,10 @@ class StackedMS:
         for i, structure in enumerate(structures):
             offset: dict[str, int] = {}
             for name in _JOINED:
-                offset[name] = _copy_subtable(structure.path, self.path, name) if i == 0 else _append_subtable(
-                    structure.path, self.path, name, offset)
+                source = structure.subtables.get(name)
+                offset[name] = _copy_subtable(source, self.path, name) if i == 0 else _append_subtable(source, self.path, name, offset)
             offsets.append(offset)
-        _copy_subtable(structures[0].path, self.path, "HISTORY")
+        _copy_subtable(structures[0].subtables.get("HISTORY"), self.path, "HISTORY")
         return offsets
 
     def _write_field(self, field: Field, name: str) -> None:
@@ -98,21 +99,21 @@ class StackedMS:
                 table.write_cell(column, 0, value)
 
 
-def _copy_subtable(source: str, target: str, name: str) -> int:
+def _copy_subtable(source: str | None, target: str, name: str) -> int:
     """Copy a subtable whole, or make an empty one where the input has none; the offset of its ids is 0."""
-    if Path(source, name).is_dir():
-        with open_table(f"{source}/{name}") as table:
+    if source is not None:
+        with open_table(source) as table:
             table.copy_to(f"{target}/{name}")
     else:
         create_subtable(target, name).close()
     return 0
 
 
-def _append_subtable(source: str, target: str, name: str, offset: dict[str, int]) -> int:
+def _append_subtable(source: str | None, target: str, name: str, offset: dict[str, int]) -> int:
     """Append the rows of a subtable unless equal ones are there already; return where they begin."""
-    if not Path(source, name).is_dir():
+    if source is None:
         return 0
-    with open_table(f"{source}/{name}") as table, open_table(f"{target}/{name}", readonly=False) as joined:
+    with open_table(source) as table, open_table(f"{target}/{name}", readonly=False) as joined:
         columns = [column for column in table.columns if column in joined.columns]
         rows = [[_moved(table.read_cell(c, row), offset.get(_POINTERS.get(name, {}).get(c, ""), 0)) for c in columns]
                 for row in range(table.n_rows)]
@@ -138,8 +139,11 @@ def _equal(row, other) -> bool:
 
 
 def append_history(path: str | Path, provenance: Provenance) -> None:
-    """Append one row to HISTORY: version and command."""
-    with open_table(f"{path}/HISTORY", readonly=False) as table:
+    """Append one row to HISTORY, where the set has it: version and command."""
+    history = subtable_path(path, "HISTORY")
+    if history is None:
+        return
+    with open_table(history, readonly=False) as table:
         row = table.n_rows
         table.add_rows(1)
         values = {

@@ -198,6 +198,17 @@ def to_frame(coord: SkyCoord, frame: str) -> tuple[NDArray[np.float64], NDArray[
     return np.asarray(direction.lon.wrap_at(360 * u.deg).rad), np.asarray(direction.lat.rad)
 
 
+def centre_of(frame: str, ra: float, dec: float) -> tuple[float, float, float]:
+    """Phase centre in J2000 and the position angle there of the frame's north, rad: (u, v, w) are along the frame's axes."""
+    if frame.upper() in ("J2000", "FK5"):
+        return ra, dec, 0.0
+    # Towards the equator, so that the step does not lead over a pole.
+    step = -1e-3 if dec > 0 else 1e-3
+    lon, lat = to_frame(SkyCoord([ra, ra], [dec, dec + step], unit="rad", frame=parse_frame(frame)), "J2000")
+    l, m, _ = direction_cosines(lon[1], lat[1], lon[0], lat[0])
+    return float(lon[0]), float(lat[0]), float(np.arctan2(np.sign(step) * l, np.sign(step) * m))
+
+
 def angle_from_text(text: str, *, hours: bool = False) -> float:
     """Angle in radians of a text that says its own unit: sexagesimal, or a number with a unit.
 

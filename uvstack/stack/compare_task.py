@@ -26,7 +26,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,20 +35,20 @@ from astropy.coordinates import SkyCoord
 
 from uvstack._version import __version__
 from uvstack.constants import SPEED_OF_LIGHT
-from uvstack.errors import DroppedPositionsWarning, ImageError, NoDataError, PositionsError, SelectionError
+from uvstack.errors import DroppedPositionsWarning, ImageError, PositionsError, SelectionError
 from uvstack.image.grid import good_size
 from uvstack.image.image_result import ImageResult
 from uvstack.image.restore import fit_beam
-from uvstack.image.subtract_column_task import centre_of
 from uvstack.image.task import image as make_image
 from uvstack.io.beams import read_primary_beam
+from uvstack.io.dataset import open_sets
 from uvstack.io.fits import Beam, read_cube, sin_wcs, write_image
-from uvstack.io.ms import paths_of, read_structure
 from uvstack.io.output import check_output, command_line, write_text, written_whole
-from uvstack.io.selection import parse_uv_range, select
+from uvstack.io.pointing import pointings_text
+from uvstack.io.selection import parse_uv_range
 from uvstack.io.tables import read_positions
-from uvstack.records import Provenance, Structure
-from uvstack.sky.coordinates import direction_cosines, to_frame
+from uvstack.records import Provenance, Selection, Structure
+from uvstack.sky.coordinates import centre_of, direction_cosines, to_frame
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant, PrimaryBeam
 from uvstack.stack.compare_report import profile_figure, render_page, stamps_figure
@@ -59,7 +59,7 @@ from uvstack.stack.image_task import _read_psf, image_stack, parse_filter
 from uvstack.stack.plan import parse_weights
 from uvstack.stack.report import Addition
 from uvstack.stack.result import StackResult
-from uvstack.stack.task import _check_stamp_size, _default_cell, _plain, image_of_stack, save_figure, stack
+from uvstack.stack.task import _check_stamp_size, _plain, default_cell, image_of_stack, save_figure, stack
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,9 @@ class _Data:
 
     paths: tuple[str, ...]
     structures: tuple[Structure, ...]
+    selections: tuple[Selection, ...]
     centres: np.ndarray
+    pointings: np.ndarray
     selection: dict[str, Any]
     primary_beam: PrimaryBeam
     shared: dict[str, Any]
@@ -109,7 +111,8 @@ class _Data:
     @property
     def band(self) -> tuple[float, float]:
         """Lowest and highest channel, Hz."""
-        channels = np.concatenate([d.spw.frequency for s in self.structures for d in s.data_descriptions])
+        sets = zip(self.structures, self.selections, strict=True)
+        channels = np.concatenate([d.spw.frequency for structure, selection in sets for d in structure.used(selection)])
         return float(channels.min()), float(channels.max())
 
     @property
@@ -147,6 +150,7 @@ def compare(
     field: str | int | None = None,
     spw: str | int | None = None,
     timerange: str | None = None,
+    pointing: str = "auto",
     columns: dict[str, str] | None = None,
     frame: str | None = None,
     unit: str = "auto",
@@ -192,7 +196,7 @@ def compare(
         As for `stack`; default the image itself.
     beam : tuple of float, optional
         FWHM of both axes and position angle, rad, where a given image says none.
-    column, field, spw, timerange
+    column, field, spw, timerange, pointing
         As for `stack`.
     columns, frame, unit
         How to read the list: see `read_positions`.
@@ -223,7 +227,7 @@ def compare(
         _check_stamp_size(stamp)
     _check_image_options(options)
     run = {k: v for k, v in (("workers", workers), ("scheduler", scheduler), ("threads", threads)) if v is not None}
-    data = _read_data(ms, {"column": column, "field": field, "spw": spw, "timerange": timerange}, primary_beam, run)
+    data = _read_data(ms, {"column": column, "field": field, "spw": spw, "timerange": timerange, "pointing": pointing}, primary_beam, run)
     inputs = (*data.paths, *(str(p) for p in (image, psf, positions) if isinstance(p, str | Path)))
     for name in ([] if out is None else [out]) + ([] if image_out is None else [f"{image_out}-{p}.fits" for p in ("dirty", "psf", "pb")]):
         check_output(name, overwrite, inputs=inputs)
@@ -245,6 +249,7 @@ def compare(
     _tell_dropped(dropped, len(sources))
     provenance = Provenance(
         __version__, command_line(), {"ms": list(data.paths), "positions": sources.source, "primary_beam": data.primary_beam.describe(),
+                                      "pointing": pointings_text(data.structures, data.selections),
                                       "options": {k: _plain(v) for k, v in options.items()}},
         None, datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
     settings = {"weights": weights, "uv range": str(limits), "filter": low_filter, "stamp": picture.stamp, "column": column,
@@ -280,21 +285,14 @@ def _filter_text(low_filter: str | None, uvmin: str | float | None) -> str | Non
 
 def _read_data(ms: str | Path | Sequence[str | Path], selection: dict[str, Any], primary_beam: str | PrimaryBeam,
                shared: dict[str, Any]) -> _Data:
-    """Structures with only the fields and frequency axes selected, and where these point (field, 2), J2000, rad."""
+    """The sets, and where their selected fields have phase centre and pointing (field, 2), J2000, rad."""
     selection = {k: v for k, v in selection.items() if v is not None}
-    chosen = {k: v for k, v in selection.items() if k != "column"}
-    structures, centres = [], []
-    for structure in (read_structure(path) for path in paths_of(ms)):
-        part = select(structure, **chosen)
-        fields = tuple(f for f in structure.fields if f.id in part.field_ids)
-        centres += [centre_of(f.frame, f.ra, f.dec)[:2] for f in fields]
-        structures.append(replace(structure, data_descriptions=tuple(
-            d for d in structure.data_descriptions if d.id in part.data_description_ids), fields=fields))
-    paths = tuple(s.path for s in structures)
-    structures = [s for s in structures if s.fields and s.data_descriptions]
-    if not structures:
-        raise NoDataError("the selection leaves nothing to stack; look at the data with `uvstack info`")
-    return _Data(paths, tuple(structures), np.unique(np.array(centres), axis=0), selection, read_primary_beam(primary_beam), shared)
+    structures, selections = open_sets(ms, **{k: v for k, v in selection.items() if k != "column"})
+    fields = [s.fields[f] for s, chosen in zip(structures, selections, strict=True) for f in sorted(chosen.field_ids)]
+    centres, pointings = (np.unique([centre_of(f.frame, *direction)[:2] for f, direction in zip(fields, those, strict=True)], axis=0)
+                          for those in ([(f.ra, f.dec) for f in fields], [f.beam_centre for f in fields]))
+    return _Data(tuple(s.path for s in structures), structures, selections, centres, pointings, selection,
+                 read_primary_beam(primary_beam), shared)
 
 
 def _stamp_for(wanted: tuple[int | None, str | None], frequency: float, cell: float) -> int:
@@ -339,7 +337,7 @@ def _given_picture(path: Path, psf: str | Path | None, data: _Data, beam: tuple[
     if pb_image is not None:
         options["pb_image"] = pb_image
     elif data.attenuates:
-        options |= {"primary_beam": data.primary_beam, "pointings": _coord(data.centres)}
+        options |= {"primary_beam": data.primary_beam, "pointings": _coord(data.pointings)}
     shape = cube.data.shape[1:]
     files = {"image": str(path)} | ({} if psf is None else {"psf": str(psf)})
     return _Picture(path, None if psf is None else Path(psf), cube.cell, known, frequency,
@@ -350,7 +348,7 @@ def _given_picture(path: Path, psf: str | Path | None, data: _Data, beam: tuple[
 def _made_picture(data: _Data, sources: Positions, start: str, size, cell: float | None, weighting: str, robust: float,
                   uvmax, pb_cutoff: float, wanted: tuple[int | None, str | None], progress) -> _Picture:
     """The dirty image of the data: natural weights unless told, all baselines up to uvmax, of even noise with a primary beam."""
-    cell = cell or _cell_for(data.structures, uvmax)
+    cell = cell or _cell_for(data, uvmax)
     if not (math.isfinite(cell) and cell > 0):
         raise ImageError(f"cell is {cell}; wanted a positive angle in rad")
     stamp = _stamp_for(wanted, 0.5 * sum(data.band), cell)
@@ -369,7 +367,7 @@ def _made_picture(data: _Data, sources: Positions, start: str, size, cell: float
     if found.response is not None:
         options["pb_image"] = f"{start}-pb.fits"
     more = {"weighting": weighting + (f", robust {robust:g}" if weighting == "briggs" else ""), "deconvolved": "no",
-            "noise (Jy/beam)": found.noise, "pointings": len(data.centres)}
+            "noise (Jy/beam)": found.noise, "pointings": len(data.pointings)}
     return _Picture(Path(f"{start}-dirty.fits"), Path(f"{start}-psf.fits"), cell, beam, found.reference_frequency, stamp, options,
                     _described("dirty image made of the set", grid.shape, cell, found.reference_frequency, more),
                     {name: f"{start}-{name}.fits" for name in planes})
@@ -379,12 +377,12 @@ def _described(what: str, shape: tuple[int, ...], cell: float, frequency: float,
     return {"image": what, "pixels": [int(n) for n in shape], "cell (arcsec)": cell / _ARCSEC, "frequency (Hz)": frequency, **more}
 
 
-def _cell_for(structures: tuple[Structure, ...], uvmax) -> float:
+def _cell_for(data: _Data, uvmax) -> float:
     """A fifth of λ/B, of the longest baseline or of uvmax where that is shorter, rad."""
-    cell, limits = _default_cell(structures), parse_uv_range(None, uvmax)
+    cell, limits = default_cell(data.structures, data.selections), parse_uv_range(None, uvmax)
     longest = limits.maximum
     if limits.unit == "m":
-        longest *= max(float(d.spw.frequency.max()) for s in structures for d in s.data_descriptions) / SPEED_OF_LIGHT
+        longest *= data.band[1] / SPEED_OF_LIGHT
     return max(cell, 0.2 / longest) if longest > 0 else cell
 
 
@@ -395,7 +393,7 @@ def _extent(data: _Data, sources: Positions, cell: float, pb_cutoff: float, stam
     """
     ra, dec = to_frame(sources.coord, "J2000")
     seen, nearest = np.zeros(ra.size, np.bool_), np.inf
-    for centre in data.centres:
+    for centre in data.pointings:
         l, m, n_minus_1 = direction_cosines(ra, dec, *centre)
         ahead = n_minus_1 > -1.0
         power = data.primary_beam(l[ahead], m[ahead], np.array(data.band)).max(axis=1)

@@ -94,10 +94,12 @@ class ImageSamples:
         if isinstance(stack.primary_beam, Constant):
             return np.ones(square.size)
         for structure, selection in zip(stack.structures, stack.selections, strict=True):
+            if not selection.data_description_ids:
+                continue
             spw = structure.data_descriptions[min(selection.data_description_ids)].spw
             for pointing in (structure.fields[f] for f in sorted(selection.field_ids)):
-                chosen, _, power = look_at(stack.positions, stack.primary_beam, stack.pb_cutoff, pointing, spw)
-                square[chosen] += power**2
+                view = look_at(stack.positions, stack.primary_beam, stack.pb_cutoff, pointing, spw)
+                square[view.chosen] += view.power**2
         return np.sqrt(np.where(square > 0, square, np.nan))
 
     def _peaks(self, x: np.ndarray, y: np.ndarray, fwhm: np.ndarray, alignment: str) -> np.ndarray:

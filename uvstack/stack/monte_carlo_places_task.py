@@ -173,9 +173,6 @@ def _seen(job: StackJob, coord: SkyCoord) -> np.ndarray:
     """Whether a position is inside the beam of any pointing, (pos,) bool."""
     seen = np.zeros(len(coord), np.bool_)
     places = Positions(coord)
-    for structure, selection in zip(job.structures, job.selections, strict=True):
-        windows = {d.spw.id: d.spw for d in structure.data_descriptions if d.id in selection.data_description_ids}
-        for pointing in (structure.fields[f] for f in sorted(selection.field_ids)):
-            for spw in windows.values():
-                seen[look_at(places, job.primary_beam, job.pb_cutoff, pointing, spw)[0]] = True
+    for _, pointing, spw in job.views():
+        seen[look_at(places, job.primary_beam, job.pb_cutoff, pointing, spw).chosen] = True
     return seen

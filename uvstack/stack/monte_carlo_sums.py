@@ -26,10 +26,10 @@ import numpy as np
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.records import Partition, UVRange
 from uvstack.sky.components import Components
-from uvstack.sky.coordinates import direction_cosines, to_frame
+from uvstack.sky.coordinates import to_frame
 from uvstack.stack import monte_carlo
 from uvstack.stack.monte_carlo import list_sums
-from uvstack.stack.plan import StackJob, pointing_plan
+from uvstack.stack.plan import StackJob, pointing_plan, seen_from
 from uvstack.stack.sums import fine_bin_edges
 from uvstack.stack.uv_stack import PointingPlan
 from uvstack.uv import kernels
@@ -272,7 +272,7 @@ def _models(job: MonteCarloJob, plan: PointingPlan, view: tuple[int, int, int], 
     frequency = partition.data_description.spw.frequency
     rows = (partition.uvw, partition.antenna1, partition.antenna2, partition.time)
     if job.fakes.extended:
-        where = partition.field.ra, partition.field.dec, job.stack.primary_beam
+        where = partition.field.ra, partition.field.dec, job.stack.primary_beam, partition.field.beam_centre
         return np.stack([predict(*rows, frequency, _components(job, begin + i, partition.field.frame), *where).conj()
                          for i in range(len(factors))])
     lmn, apparent, first = _points(job, *view)
@@ -292,10 +292,9 @@ def _points(job: MonteCarloJob, set_index: int, field_id: int, description_id: i
     assert job.fakes is not None
     structure = job.stack.structures[set_index]
     pointing, spw = structure.fields[field_id], structure.data_descriptions[description_id].spw
-    ra, dec = to_frame(job.stack.positions.coord, pointing.frame)
-    lmn = np.stack(direction_cosines(ra, dec, pointing.ra, pointing.dec))
+    lmn, from_beam = seen_from(job.stack.positions.coord, pointing)
     # Beyond the horizon a beam answers 0.
-    power = job.stack.primary_beam(np.where(lmn[2] > -1.0, lmn[0], 2.0), lmn[1], spw.frequency)
+    power = job.stack.primary_beam(np.where(lmn[2] > -1.0, from_beam[0], 2.0), from_beam[1], spw.frequency)
     first = np.searchsorted(job.stack.subset, np.arange(job.n_lists + 1))
     return lmn, np.ascontiguousarray((power * job.fakes.flux[:, None]).T, np.float32), first
 

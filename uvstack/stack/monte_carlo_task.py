@@ -26,9 +26,11 @@ from uvstack.errors import (
     SelectionError,
 )
 from uvstack.io.beams import read_primary_beam
-from uvstack.io.ms import parse_column, paths_of, read_block, read_rows, read_structure, scan_rows
+from uvstack.io.dataset import open_sets
+from uvstack.io.ms import parse_column, read_block, read_rows, scan_rows
 from uvstack.io.output import check_output, command_line, write_text, written_whole
-from uvstack.io.selection import parse_uv_range, select
+from uvstack.io.pointing import pointings_text, warn_of_pointings
+from uvstack.io.selection import parse_uv_range
 from uvstack.io.tables import read_positions
 from uvstack.records import Provenance, RowBlock, UVRange
 from uvstack.sky.coordinates import direction_cosines, to_frame
@@ -50,7 +52,7 @@ from uvstack.stack.monte_carlo_sums import (
 from uvstack.stack.plan import PositionWeights, StackJob, find_pointings, parse_weights
 from uvstack.stack.plot import flux_unit
 from uvstack.stack.random_positions import middle_of
-from uvstack.stack.task import _default_cell, _plain, save_figure
+from uvstack.stack.task import _plain, default_cell, save_figure
 from uvstack.uv.weights import apply_flags
 
 logger = logging.getLogger(__name__)
@@ -80,6 +82,7 @@ def montecarlo(
     field: str | int | None = None,
     spw: str | int | None = None,
     timerange: str | None = None,
+    pointing: str = "auto",
     pb_cutoff: float = 0.1,
     noise_image: str | Path | None = None,
     noise_kind: str = "corrected",
@@ -111,7 +114,7 @@ def montecarlo(
 
     Parameters
     ----------
-    ms, positions, column, primary_beam, weights, uvmin, uvmax, field, spw, timerange, pb_cutoff, noise_image, noise_kind
+    ms, positions, column, primary_beam, weights, uvmin, uvmax, field, spw, timerange, pointing, pb_cutoff, noise_image, noise_kind
         As in `stack`; best of data from which bright sources were subtracted.
     realisations : int
         Lists of random positions, each as long as the list of targets; weights of the list are shuffled.
@@ -170,18 +173,20 @@ def montecarlo(
         raise SelectionError("a size is fitted to bins of uv distance; give bins as well (--bins 20)")
     if fake_size is not None and fake_flux is None:
         raise SelectionError("a size of fake sources is given and no flux; give fake_flux (--fake-flux), e.g. match")
-    structures = tuple(read_structure(path) for path in paths_of(ms))
+    structures, selections = open_sets(ms, field, spw, timerange, pointing)
     targets = read_positions(positions, columns=columns, frame=frame, unit=unit)
     if "list" in terms and targets.weight is None:
         raise PositionsError(f"{targets.source}: weights={weights!r} wants a column of weights, and the list has none")
     beam = read_primary_beam(primary_beam)
+    warn_of_pointings(structures, selections, beam)
     if seed is None:
         seed = int(np.random.SeedSequence().generate_state(1)[0])
     rng_places, rng_order, rng_pairs = np.random.default_rng(seed).spawn(3)
     places = Places.read("local-noise" in terms, noise_image, noise_kind, avoid, avoid_radius, mask, targets.source)
     first = StackJob(
-        structures=structures, selections=tuple(select(s, field, spw, timerange) for s in structures),
-        columns=tuple(parse_column(column, s) for s in structures), positions=targets, primary_beam=beam, pb_cutoff=pb_cutoff,
+        structures=structures, selections=selections,
+        columns=tuple(parse_column(column, *one) for one in zip(structures, selections, strict=True)),
+        positions=targets, primary_beam=beam, pb_cutoff=pb_cutoff,
         weights=PositionWeights(terms, places.noise_at(targets.coord), places.noise_corrected), subset=np.zeros(len(targets), np.int64),
         products=[[0]], uv_range=uv_range)
     _, seen, _ = find_pointings(first)
@@ -203,7 +208,8 @@ def montecarlo(
     samples = _samples(job, sums, scale, left_out), *([] if pixels is None else pixels.samples(job, sums.position_weight, scale))
     provenance = Provenance(
         __version__, command_line(), {"ms": [s.path for s in structures], "positions": targets.source,
-                                      "options": {k: _plain(v) for k, v in options.items()}, "primary_beam": beam.describe()},
+                                      "options": {k: _plain(v) for k, v in options.items()}, "primary_beam": beam.describe(),
+                                  "pointing": pointings_text(structures, selections)},
         seed, datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
     with np.errstate(invalid="ignore", divide="ignore"):
         binned = None if job.edges is None else BinnedFluxes(
@@ -256,12 +262,12 @@ def _cheaper_directly(job: StackJob) -> bool:
     """Whether stacking each list by itself takes less time than images, by measured costs."""
     n = 0
     for structure, selection in zip(job.structures, job.selections, strict=True):
-        chosen = [d.spw.frequency.size for d in structure.data_descriptions if d.id in selection.data_description_ids]
+        chosen = [d.spw.frequency.size for d in structure.used(selection)]
         n += structure.n_rows * max(chosen, default=0)
     ra, dec = to_frame(job.positions.coord, "J2000")
     l, m, _ = direction_cosines(ra, dec, *middle_of(ra, dec))
     # A pixel of the images is twice what a stamp has.
-    n_pixels = float(np.ptp(l) * np.ptp(m)) / (2 * _default_cell(job.structures)) ** 2
+    n_pixels = float(np.ptp(l) * np.ptp(m)) / (2 * default_cell(job.structures, job.selections)) ** 2
     n_terms = 1 if isinstance(job.primary_beam, Constant) else 3
     return bool(_DIRECT_COST * n * len(job.positions) < n_terms * (_IMAGE_COST * n + _PIXEL_COST * n_pixels))
 
@@ -316,7 +322,7 @@ def _edges(bins: int | Sequence[float], job: StackJob) -> np.ndarray | None:
         return None
     low, high = np.inf, 0.0
     for structure, selection in zip(job.structures, job.selections, strict=True):
-        for block in scan_rows(structure, selection, {d.id: 1_000_000 for d in structure.data_descriptions}):
+        for block in scan_rows(structure, selection, {d.id: 1_000_000 for d in structure.used(selection)}):
             uvw = read_rows(structure, "UVW", np.arange(block.start, block.stop))
             distance = np.hypot(uvw[:, 0], uvw[:, 1])
             distance = distance[np.isfinite(distance) & (distance > 0)]
@@ -340,7 +346,7 @@ def _blocks(job: StackJob, size: int) -> list[tuple[int, RowBlock]]:
     chunks = []
     for i, (structure, selection) in enumerate(zip(job.structures, job.selections, strict=True)):
         if selection.field_ids:
-            rows = {d.id: max(size // (d.spw.frequency.size * len(d.correlations)), 1) for d in structure.data_descriptions}
+            rows = {d.id: max(size // (d.spw.frequency.size * len(d.correlations)), 1) for d in structure.used(selection)}
             chunks += [(i, block) for block in scan_rows(structure, selection, rows)]
     if not chunks:
         raise NoDataError("the selection leaves no cross-correlation to stack; look at the data with `uvstack info`")
@@ -381,7 +387,7 @@ def _run(job: MonteCarloJob, rng: np.random.Generator, workers: int | None, sche
                           "range of the data")
     if sums.n_not_finite:
         warnings.warn(InvalidVisibilityWarning(
-            f"{sums.n_not_finite} unflagged visibilities were NaN or infinite and were treated as flagged"), stacklevel=3)
+            f"{sums.n_not_finite} {InvalidVisibilityWarning.what}"), stacklevel=3)
     return sums, left_out
 
 

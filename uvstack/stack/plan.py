@@ -92,6 +92,12 @@ class StackJob:
     weight_spectrum: bool = False
     beam_squares: dict[float, np.ndarray] = field(default_factory=dict)
 
+    def views(self) -> list[tuple[int, Field, SpectralWindow]]:
+        """Set, field and spectral window of all rows that are selected, each once."""
+        return [(i, structure.fields[f], spw) for i, (structure, selection) in enumerate(zip(self.structures, self.selections, strict=True))
+                for (f, _), spw in {(f, structure.data_descriptions[d].spw.id): structure.data_descriptions[d].spw
+                                    for f, d in selection.visits}.items()]
+
     @property
     def n_subsets(self) -> int:
         """Number of groups or facets."""
@@ -149,17 +155,44 @@ def _weight_in_beam(job: StackJob, chosen: np.ndarray, beam: np.ndarray, beam_sq
     return position_weight(weights, listed, beam, beam_squares[chosen])
 
 
-def look_at(job_positions: Positions, beam: PrimaryBeam, pb_cutoff: float, pointing: Field,
-            spw: SpectralWindow) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Positions inside the beam of a pointing: their numbers, l, m, n − 1 (3, pos) and A at the central frequency (pos,)."""
-    ra, dec = to_frame(job_positions.coord, pointing.frame)
-    lmn = np.stack(direction_cosines(ra, dec, pointing.ra, pointing.dec))
+@dataclass(frozen=True, eq=False)
+class View:
+    """Positions inside the beam of a field: their numbers (pos,), and of each what is seen there.
+
+    Attributes
+    ----------
+    chosen : ndarray (pos,) int
+    lmn : ndarray (3, pos)
+        l, m and n − 1 from the phase centre.
+    from_beam : ndarray (2, pos)
+        l and m from the centre of the primary beam.
+    power : ndarray (pos,)
+        A at the central frequency.
+    """
+
+    chosen: np.ndarray
+    lmn: np.ndarray
+    from_beam: np.ndarray
+    power: np.ndarray
+
+
+def seen_from(coord: SkyCoord, field: Field) -> tuple[np.ndarray, np.ndarray]:
+    """l, m, n − 1 (3, pos) from a field's phase centre, and l, m (2, pos) from its pointing, 2 where that is 90° away or more."""
+    ra, dec = to_frame(coord, field.frame)
+    lmn = np.stack(direction_cosines(ra, dec, field.ra, field.dec))
+    beam = lmn if field.pointing is None else np.stack(direction_cosines(ra, dec, *field.pointing))
+    return lmn, np.where(beam[2] > -1.0, beam[:2], 2.0)
+
+
+def look_at(positions: Positions, beam: PrimaryBeam, pb_cutoff: float, pointing: Field, spw: SpectralWindow) -> View:
+    """Positions inside the beam of a field."""
+    lmn, from_beam = seen_from(positions.coord, pointing)
     edges = np.array([spw.frequency.min(), spw.central_frequency, spw.frequency.max()])
     ahead = np.flatnonzero(lmn[2] > -1.0)
-    power = beam(lmn[0, ahead], lmn[1, ahead], edges)
+    power = beam(*from_beam[:, ahead], edges)
     inside = (power[:, 1] >= pb_cutoff) & (power > max(_SMALLEST_BEAM, 0.1 * pb_cutoff)).all(axis=1)
     chosen = ahead[inside]
-    return chosen, lmn[:, chosen], power[inside, 1]
+    return View(chosen, lmn[:, chosen], from_beam[:, chosen], power[inside, 1])
 
 
 @functools.lru_cache(maxsize=64)
@@ -167,10 +200,11 @@ def pointing_plan(job: StackJob, set_index: int, field_id: int, description_id: 
     """Plan of one pointing and data description, made where and when a chunk needs it."""
     structure = job.structures[set_index]
     pointing, spw = structure.fields[field_id], structure.data_descriptions[description_id].spw
-    chosen, lmn, central = look_at(job.positions, job.primary_beam, job.pb_cutoff, pointing, spw)
+    view = look_at(job.positions, job.primary_beam, job.pb_cutoff, pointing, spw)
+    chosen, lmn = view.chosen, view.lmn
     squares = job.beam_squares.get(spw.central_frequency, np.ones(len(job.positions)))
-    weight = _weight_in_beam(job, chosen, central, squares)
-    power = job.primary_beam(lmn[0], lmn[1], spw.frequency)
+    weight = _weight_in_beam(job, chosen, view.power, squares)
+    power = job.primary_beam(*view.from_beam, spw.frequency)
     used = weight > 0
     rotation = None
     if job.facets is not None:
@@ -203,21 +237,18 @@ def find_pointings(job: StackJob) -> tuple[StackJob, np.ndarray, dict]:
     fields: dict[tuple[int, int], tuple[str, str, int]] = {}
     squares: dict[float, np.ndarray] = {}
     views = []
-    for i, (structure, selection) in enumerate(zip(job.structures, job.selections, strict=True)):
-        windows = {d.spw.id: d.spw for d in structure.data_descriptions if d.id in selection.data_description_ids}
-        for pointing in (structure.fields[f] for f in sorted(selection.field_ids)):
-            for spw in windows.values():
-                chosen, _, power = look_at(job.positions, job.primary_beam, job.pb_cutoff, pointing, spw)
-                squares.setdefault(spw.central_frequency, np.zeros(n))[chosen] += power**2
-                views.append((i, pointing, spw, chosen, power))
-    for i, pointing, spw, chosen, power in views:
-        used = chosen[_weight_in_beam(job, chosen, power, squares[spw.central_frequency]) > 0]
+    for i, pointing, spw in job.views():
+        view = look_at(job.positions, job.primary_beam, job.pb_cutoff, pointing, spw)
+        squares.setdefault(spw.central_frequency, np.zeros(n))[view.chosen] += view.power**2
+        views.append((i, pointing, spw, view))
+    for i, pointing, spw, view in views:
+        used = view.chosen[_weight_in_beam(job, view.chosen, view.power, squares[spw.central_frequency]) > 0]
         if used.size:
             seen[used] = True
             before = fields.get((i, pointing.id), ("", "", 0))[2]
             fields[i, pointing.id] = (job.structures[i].path, pointing.name, max(before, used.size))
     if not fields:
-        if any(chosen.size for _, _, _, chosen, _ in views):
+        if any(view.chosen.size for *_, view in views):
             raise PositionsError(f"{job.positions.source}: no position inside a primary beam has a weight: those of the list are 0 "
                                  "there, or the noise image does not reach")
         raise PositionsError(_nothing_inside(job))
@@ -232,13 +263,12 @@ def find_pointings(job: StackJob) -> tuple[StackJob, np.ndarray, dict]:
 
 def _nothing_inside(job: StackJob) -> str:
     nearest, name = np.inf, ""
-    for structure, selection in zip(job.structures, job.selections, strict=True):
-        for pointing in (structure.fields[f] for f in selection.field_ids):
-            ra, dec = to_frame(job.positions.coord, pointing.frame)
-            n_minus_1 = direction_cosines(ra, dec, pointing.ra, pointing.dec)[2].max()
-            distance = float(np.rad2deg(2 * np.arcsin(np.sqrt(np.clip(-n_minus_1 / 2, 0, 1)))))
-            if distance < nearest:
-                nearest, name = distance, pointing.name
+    for _, pointing, _ in job.views():
+        ra, dec = to_frame(job.positions.coord, pointing.frame)
+        n_minus_1 = direction_cosines(ra, dec, *pointing.beam_centre)[2].max()
+        distance = float(np.rad2deg(2 * np.arcsin(np.sqrt(np.clip(-n_minus_1 / 2, 0, 1)))))
+        if distance < nearest:
+            nearest, name = distance, pointing.name
     return (f"{job.positions.source}: none of its {len(job.positions)} positions lies inside a primary beam "
             f"({job.primary_beam.describe()}, cut-off {job.pb_cutoff:g}); the nearest is {nearest:.3g}° from field "
             f"{name}: are frame and unit of the list right?")

@@ -27,10 +27,12 @@ from uvstack.errors import (
 from uvstack.image.dirty import combine_hands, dirty_image
 from uvstack.image.noise import interpolated, local_noise
 from uvstack.io.beams import read_primary_beam
+from uvstack.io.dataset import open_sets
 from uvstack.io.fits import read_image, write_stamp
-from uvstack.io.ms import parse_column, paths_of, read_block, read_rows, read_structure, scan_rows
+from uvstack.io.ms import parse_column, read_block, read_rows, read_structure, scan_rows
 from uvstack.io.ms_columns import PASSED_ON
 from uvstack.io.output import check_output, command_line, write_text, written_whole
+from uvstack.io.pointing import pointings_text, warn_of_pointings
 from uvstack.io.selection import parse_uv_range, select
 from uvstack.io.stacked_ms import StackedMS, append_history
 from uvstack.io.tables import read_positions
@@ -68,6 +70,7 @@ def stack(
     field: str | int | None = None,
     spw: str | int | None = None,
     timerange: str | None = None,
+    pointing: str = "auto",
     out: str | Path | None = None,
     overwrite: bool = False,
     pb_cutoff: float = 0.1,
@@ -106,6 +109,9 @@ def stack(
         Limits of uv distance for the flux, e.g. "5km", "20klambda"; numbers are metres. No data are deleted.
     field, spw, timerange : str, optional
         As in CASA.
+    pointing : {"auto", "phase", "reference", "table"}
+        What the primary beam is centred on: the phase centre, REFERENCE_DIR (or DELAY_DIR) of FIELD, or the table POINTING; "auto"
+        takes the first of these, from the last, that is there.
     out : path, optional
         Stacked measurement set; without it only numbers, profile and stamp are made.
     overwrite : bool
@@ -157,7 +163,7 @@ def stack(
     _check_stamp_size(stamp_size)
     if group_by is not None and reproject:
         raise SelectionError("group_by and reproject cannot be combined: stack each group's list by itself with reproject")
-    structures = tuple(read_structure(path) for path in paths_of(ms))
+    structures, selections = open_sets(ms, field, spw, timerange, pointing)
     if out is not None:
         # Before the slow part; the size is checked once the rows are known.
         files_read = [str(path) for path in (positions, noise_image) if isinstance(path, str | Path)]
@@ -169,23 +175,26 @@ def stack(
         raise PositionsError(f"{sources.source}: the largest weight is {sources.weight.max():.3g}, too small for the float32 weights of a "
                              "measurement set; multiply all by one number, only their ratios matter")
     beam = read_primary_beam(primary_beam)
+    warn_of_pointings(structures, selections, beam)
     noise, corrected = _read_noise(terms, noise_image, noise_kind, sources)
     subset, groups, facets = subsets_of(sources, group_by, facet_size if reproject else None)
     n_subsets = len(facets) if facets is not None else len(groups) or 1
     products = [list(range(n_subsets))] + [[i] for i in range(len(groups))]
     job = StackJob(
-        structures=structures, selections=tuple(select(s, field, spw, timerange) for s in structures),
-        columns=tuple(parse_column(column, s) for s in structures), positions=sources, primary_beam=beam, pb_cutoff=pb_cutoff,
+        structures=structures, selections=selections,
+        columns=tuple(parse_column(column, *one) for one in zip(structures, selections, strict=True)),
+        positions=sources, primary_beam=beam, pb_cutoff=pb_cutoff,
         weights=PositionWeights(terms, noise, corrected), subset=subset, products=products, uv_range=uv_range, facets=facets,
-        bootstrap=bool(bootstrap), rows=True, weight_spectrum=all(s.weight_source == "WEIGHT_SPECTRUM" for s in structures))
+        bootstrap=bool(bootstrap), rows=True, weight_spectrum=any(s.weight_source == "WEIGHT_SPECTRUM" for s in structures))
     job, seen, fields = find_pointings(job)
     chunks = _chunks(job)
-    cell = stamp_cell or _default_cell(structures)
+    cell = stamp_cell or default_cell(structures, selections)
     if out is None:
         job = replace(job, stamp=(stamp_size, cell))
     provenance = Provenance(
         __version__, command_line(), {"ms": [s.path for s in structures], "positions": sources.source,
-                                  "options": {k: _plain(v) for k, v in options.items()}, "primary_beam": beam.describe()},
+                                  "options": {k: _plain(v) for k, v in options.items()}, "primary_beam": beam.describe(),
+                                  "pointing": pointings_text(structures, selections)},
         seed, datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
     with cluster(workers, scheduler) as client, contextlib.ExitStack() as files:
         names = ["stack", *(f"{group_by} = {g}" for g in groups)]
@@ -198,7 +207,7 @@ def stack(
             append_history(output.path, provenance)
     if totals.n_not_finite:
         warnings.warn(InvalidVisibilityWarning(
-            f"{totals.n_not_finite} unflagged visibilities were NaN or infinite and were treated as flagged"), stacklevel=2)
+            f"{totals.n_not_finite} {InvalidVisibilityWarning.what}"), stacklevel=2)
     results = [
         _result(name, job, totals, i, _members(job, i, seen), fields, provenance, bootstrap, seed,
                 None if out is None else str(_output_path(out, suffix)))
@@ -252,8 +261,7 @@ def _chunks(job: StackJob) -> list[tuple[int, Any]]:
     for i, (structure, selection) in enumerate(zip(job.structures, job.selections, strict=True)):
         if not selection.field_ids:
             continue
-        rows = {d.id: max(size // (d.spw.frequency.size * (len(d.correlations) + share - 1)), 1)
-                for d in structure.data_descriptions}
+        rows = {d.id: max(size // (d.spw.frequency.size * (len(d.correlations) + share - 1)), 1) for d in structure.used(selection)}
         for block in scan_rows(structure, selection, rows, out_start):
             chunks.append((i, block))
             out_start = block.out_start + block.n
@@ -267,18 +275,18 @@ def visibilities_per_chunk(n_positions: int) -> int:
     return VISIBILITIES_PER_CHUNK * (_LARGER if n_positions >= _MANY_POSITIONS else 1)
 
 
-def _default_cell(structures: tuple[Structure, ...]) -> float:
+def default_cell(structures: tuple[Structure, ...], selections: tuple[Selection, ...]) -> float:
     """A fifth of λ/B for the longest baseline between the first and last rows looked at, rad."""
     longest = 0.0
     shortest_wavelength = np.inf
-    for structure in structures:
+    for structure, selection in zip(structures, selections, strict=True):
         n = min(structure.n_rows, 20_000)
         for start in (0, max(structure.n_rows - n, 0)):
             uvw = read_rows(structure, "UVW", np.arange(start, start + n))
             finite = uvw[np.isfinite(uvw).all(axis=1)]
             longest = max(longest, float(np.hypot(finite[:, 0], finite[:, 1]).max(initial=0.0)))
-        highest = max(float(d.spw.frequency.max()) for d in structure.data_descriptions)
-        shortest_wavelength = min(shortest_wavelength, SPEED_OF_LIGHT / highest)
+        highest = max((float(d.spw.frequency.max()) for d in structure.used(selection)), default=0.0)
+        shortest_wavelength = min(shortest_wavelength, SPEED_OF_LIGHT / highest if highest else np.inf)
     return 0.2 * shortest_wavelength / longest if longest > 0 else 1e-6
 
 
@@ -351,7 +359,8 @@ def _open_outputs(files: contextlib.ExitStack, job: StackJob, chunks, out, overw
         return []
     copies = job.n_subsets if job.facets is not None else 1
     n_rows = sum(block.n for _, block in chunks)
-    widest = max(d.spw.frequency.size * len(d.correlations) for s in job.structures for d in s.data_descriptions)
+    shapes = {d.shape for s, selection in zip(job.structures, job.selections, strict=True) for d in s.used(selection)}
+    widest = max(n_chan * n_corr for n_chan, n_corr in shapes)
     n_bytes = n_rows * copies * (widest * (13 if job.weight_spectrum else 9) + 200) * len(suffixes)
     set_index, field_id = next(iter(fields))
     outputs = []
@@ -360,7 +369,7 @@ def _open_outputs(files: contextlib.ExitStack, job: StackJob, chunks, out, overw
         partial = files.enter_context(written_whole(path))
         outputs.append(files.enter_context(contextlib.closing(StackedMS(
             partial, job.structures, n_rows * copies, job.structures[set_index].fields[field_id],
-            f"stack {suffix}".strip(), job.weight_spectrum))))
+            f"stack {suffix}".strip(), job.weight_spectrum, shapes))))
     return outputs
 
 
@@ -452,10 +461,10 @@ def image_of_stack(result: StackResult, size: int, cell: float | None) -> Stamp:
         cut = slice(made // 2 - size // 2, made // 2 + size // 2)
         return replace(result.stamp, brightness=result.stamp.brightness[cut, cut], psf=result.stamp.psf[cut, cut])
     structure = read_structure(result.ms)
-    cell = cell or _default_cell((structure,))
+    selection = select(structure)
+    cell = cell or default_cell((structure,), (selection,))
     images = np.zeros((2, size, size))
-    selection = Selection(frozenset({0}), frozenset(d.id for d in structure.data_descriptions))
-    rows = {d.id: max(VISIBILITIES_PER_CHUNK // (d.spw.frequency.size * len(d.correlations)), 1) for d in structure.data_descriptions}
+    rows = {d.id: max(VISIBILITIES_PER_CHUNK // (d.spw.frequency.size * len(d.correlations)), 1) for d in structure.used(selection)}
     for block in scan_rows(structure, selection, rows):
         for partition in read_block(structure, selection, block, ("DATA", None)):
             apply_flags(partition.vis, partition.flag, partition.flag_row, partition.weight)
