@@ -99,6 +99,12 @@ def subtable_path(path: str | Path, name: str) -> str | None:
         return linked_path(table.keywords().get(name))
 
 
+def refers_to_another(path: str | Path) -> bool:
+    """Whether a table is rows of another one, so that to write into it changes that: casacore names the kind at its beginning."""
+    with open(Path(path) / "table.dat", "rb") as file:
+        return b"RefTable" in file.read(64)
+
+
 def linked_path(keyword: Any) -> str | None:
     """Path that a keyword "Table: PATH" stands for; None where it links no table."""
     return keyword[len(_LINK):] if isinstance(keyword, str) and keyword.startswith(_LINK) else None

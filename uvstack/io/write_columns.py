@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from uvstack.errors import OutputError
-from uvstack.io.casa import Table, open_table
+from uvstack.io.casa import Table, open_table, refers_to_another
 from uvstack.records import Structure
 
 #: Rows that are filled together.
@@ -25,6 +25,9 @@ def check_column(structure: Structure, column: str, overwrite: bool) -> None:
     """Raise OutputError where a column cannot be written, before any work is done."""
     if not column.isidentifier():
         raise OutputError(f"{column!r} is no name of a column; wanted letters, digits and underscores, e.g. MODEL_DATA")
+    if refers_to_another(structure.path):
+        raise OutputError(f"{structure.path}: is a selection of rows of another set, which column {column} would change; copy it to a set "
+                          "of its own first (casacore: deep copy; CASA: split)")
     if not os.access(structure.path, os.W_OK):
         raise OutputError(f"{structure.path}: no permission to write column {column}; copy the set to a place of your own")
     if column not in structure.columns:
