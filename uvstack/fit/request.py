@@ -164,7 +164,8 @@ def directions_of(structures: Sequence[Structure], selections: Sequence[Selectio
     fields = [(i, f) for i, (structure, selection) in enumerate(zip(structures, selections, strict=True))
               if selection.data_description_ids for f in structure.fields if f.id in selection.field_ids]
     frame = fields[0][1].frame
-    directions, pointings = {}, {}
+    directions: dict[tuple[int, int], tuple[float, float]] = {}
+    pointings: dict[tuple[int, int], tuple[float, float]] = {}
     for i, one in fields:
         if one.frame != frame and not any({one.frame.upper(), frame.upper()} <= alike for alike in _ALIKE):
             raise CoordinateError(f"{structures[i].path}: field {one.name} is in {one.frame}, the first in {frame}, whose (u, v, w) have "

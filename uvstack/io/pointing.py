@@ -68,7 +68,8 @@ def warn_of_pointings(structures: Sequence[Structure], selections: Sequence[Sele
     """Tell where the pointing is more than a tenth of the beam from the phase centre, or moves by as much."""
     if beam is None:
         return
-    far, moving = [], []
+    far: list[tuple[float, Field, str]] = []
+    moving: list[tuple[float, Field, str]] = []
     for structure, selection in zip(structures, selections, strict=True):
         for field_id, description_id in selection.visits:
             field, spw = structure.fields[field_id], structure.data_descriptions[description_id].spw

@@ -189,7 +189,7 @@ def look_at(positions: Positions, beam: PrimaryBeam, pb_cutoff: float, pointing:
     lmn, from_beam = seen_from(positions.coord, pointing)
     edges = np.array([spw.frequency.min(), spw.central_frequency, spw.frequency.max()])
     ahead = np.flatnonzero(lmn[2] > -1.0)
-    power = beam(*from_beam[:, ahead], edges)
+    power = beam(from_beam[0, ahead], from_beam[1, ahead], edges)
     inside = (power[:, 1] >= pb_cutoff) & (power > max(_SMALLEST_BEAM, 0.1 * pb_cutoff)).all(axis=1)
     chosen = ahead[inside]
     return View(chosen, lmn[:, chosen], from_beam[:, chosen], power[inside, 1])
@@ -204,7 +204,7 @@ def pointing_plan(job: StackJob, set_index: int, field_id: int, description_id: 
     chosen, lmn = view.chosen, view.lmn
     squares = job.beam_squares.get(spw.central_frequency, np.ones(len(job.positions)))
     weight = _weight_in_beam(job, chosen, view.power, squares)
-    power = job.primary_beam(*view.from_beam, spw.frequency)
+    power = job.primary_beam(view.from_beam[0], view.from_beam[1], spw.frequency)
     used = weight > 0
     rotation = None
     if job.facets is not None:
