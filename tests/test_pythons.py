@@ -81,3 +81,22 @@ def test_the_command_line(example, tmp_path):
 
 def test_files_in_toml():
     assert read_survey(Path(__file__).parent.parent / "docs" / "survey_example.toml").settings(seed=1)
+
+
+@pytest.mark.parametrize("what", ["tables", "tclean"])
+def test_casa_without_its_tables_is_one_line(tmp_path, what):
+    """A user for whom CASA was never set up, and no casadata: nothing but the error, with the remedy."""
+    pytest.importorskip("casatasks", exc_type=ImportError)
+    ms = make_ms(tmp_path / "a.ms", sources=SOURCES)
+    (tmp_path / "no_casadata.py").write_text(
+        "import importlib.util, sys\nfind = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *a: None if name == 'casadata' else find(name, *a)\n"
+        "from uvstack.cli.main import main\nmain()\n")
+    options = ["info"] if what == "tables" else ["image", "--size", "64", "--cell", "5arcsec", "--imager", "casa", "--out", "x"]
+    environment = {name: value for name, value in os.environ.items() if name != "CASASITECONFIG"}
+    done = subprocess.run([sys.executable, "no_casadata.py", *options, str(ms)], cwd=tmp_path, capture_output=True, text=True, check=False,
+                          env=environment | {"HOME": str(tmp_path)} | ({"UVSTACK_TABLES": "casatools"} if what == "tables" else {}))
+    assert done.returncode == 1
+    assert not done.stdout
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "python -m casaconfig --update-all" in done.stderr

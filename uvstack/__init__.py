@@ -1,4 +1,4 @@
-"""uvstack: average, fit, peel and combine interferometric data.
+"""uvstack: stack, fit, image and subtract interferometric data.
 
 The convention, stated once. With (u, v, w) in metres as a measurement set stores them and (l, m) the direction cosines
 to the east and north of the phase centre, n = sqrt(1 − l² − m²),
@@ -56,6 +56,10 @@ class _Package(_types.ModuleType):
     `uvstack.stack`, `uvstack.fit` and `uvstack.image` are functions although folders have the same names; modules in the
     folders are imported as `from uvstack.stack.task import …`.
     """
+
+    def __dir__(self) -> list[str]:
+        """The public names alone, for completion at a prompt."""
+        return list(__all__)
 
 
 def _public(name: str) -> property:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 from dataclasses import dataclass, field
 
@@ -226,3 +227,22 @@ class Provenance:
     inputs: dict = field(default_factory=dict)
     seed: int | None = None
     date: str = ""
+
+
+class Shown:
+    """A result that shows itself: at a prompt in some lines of `str(result)`, in a notebook in all of them.
+
+    A subclass gives `__str__`: a name and what it is on each line. A dataclass keeps this with `repr=False`.
+    """
+
+    #: Lines at a prompt.
+    _MOST_LINES = 12
+
+    def __repr__(self) -> str:
+        lines = str(self).splitlines()
+        more = len(lines) - self._MOST_LINES
+        shown = lines if more <= 0 else [*lines[: self._MOST_LINES], f"… {more} more lines: print(result)"]
+        return "\n  ".join([f"<{type(self).__name__}>", *shown])
+
+    def _repr_html_(self) -> str:
+        return f"<div><b>{type(self).__name__}</b><pre>{html.escape(str(self))}</pre></div>"

@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -90,7 +91,7 @@ class Commands(click.Group):
 @click.version_option(__version__, prog_name="uvstack")
 @click.option("-v", "--verbose", is_flag=True, help="Log what is decided on the way.")
 def group(verbose: bool) -> None:
-    """Average, fit, peel and combine interferometric data."""
+    """Stack, fit, image and subtract interferometric data."""
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s",
                         stream=sys.stderr)
     # dask.distributed sets the level of its own loggers; the handler has the last word.
@@ -100,6 +101,7 @@ def group(verbose: bool) -> None:
 
 def main() -> None:
     """Run the command line; an error of `uvstack` is one line and exit status 1."""
+    _our_packages_first()
     signal.signal(signal.SIGTERM, _terminate)
     warnings.showwarning = _show_warning
     warnings.simplefilter("always", UvstackWarning)
@@ -125,6 +127,14 @@ def main() -> None:
     except OSError as error:
         console.print(f"[red]error[/]: {_escape(error)}")
         sys.exit(1)
+
+
+def _our_packages_first() -> None:
+    """Let Python look for the packages beside `uvstack` there, before a user's own simulate.py; worker processes inherit the path.
+
+    `python -m` and PYTHONPATH put the user's folders first, and an editable installation comes last of all.
+    """
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 
 def _terminate(*_) -> None:

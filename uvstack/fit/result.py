@@ -10,14 +10,14 @@ import numpy as np
 
 from uvstack.fit.model import ARCSEC, FLUX, MAJOR, Model, numbers_at
 from uvstack.fit.variables import kinds_of, unit_of
-from uvstack.records import Provenance
+from uvstack.records import Provenance, Shown
 
 if TYPE_CHECKING:
     from uvstack.fit.inspection import UVProfile
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class FitResult:
+class FitResult(Shown):
     """Result of a fit.
 
     Attributes

@@ -88,9 +88,13 @@ def _beam_and_frequency(image: str, psf: str) -> tuple[list[float] | None, float
 
 
 if __name__ == "__main__":
+    status = 3  # CASA cannot be imported
     try:
+        import casatasks  # noqa: F401
+
+        status = 1
         main(sys.argv[1])
     except Exception as error:
         # One line that the caller finds among CASA's own.
         print(f"uvstack: {' '.join(str(error).split())}", flush=True)
-        sys.exit(1)
+        sys.exit(status)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -27,6 +26,7 @@ from uvstack.errors import ImageError, MissingDependencyError, NoDataError
 from uvstack.image.external_request import ExternalImages, ExternalRequest, failure, run_program
 from uvstack.image.restore import Beam, fit_beam
 from uvstack.io.casa import open_table
+from uvstack.io.casa_import import cannot_start, site_settings
 from uvstack.sky.coordinates import direction_cosines
 
 _ARCSEC = np.pi / 180 / 3600
@@ -36,6 +36,8 @@ _W_MATTERS = 0.1
 _STOP = {1: "iterations used up", 2: "threshold reached", 3: "cycles used up", 4: "no progress", 5: "diverged", 6: "diverged",
          7: "nothing in the mask", 8: "threshold in σ reached", 9: "cycles used up"}
 _ROWS = 1_000_000
+#: Exit status of the program where CASA cannot be imported.
+CANNOT_START = 3
 
 
 def check_casa(request: ExternalRequest) -> None:
@@ -74,6 +76,8 @@ def casa_images(request: ExternalRequest, folder: Path) -> ExternalImages:
     ------
     ImageError
         tclean fails; the message has what it says.
+    MissingDependencyError
+        It cannot start: its tables of measures are missing.
     NoDataError
         It finds no visibility.
     """
@@ -85,6 +89,8 @@ def casa_images(request: ExternalRequest, folder: Path) -> ExternalImages:
     # A copy, for the folder that a program lies in comes first where Python looks for modules: ours have names that CASA imports too.
     program = Path(shutil.copy(Path(__file__).with_name("external_casa_program.py"), folder))
     status, output = run_program([sys.executable, program.name, "request.json"], folder, _environment(folder, request.threads))
+    if status == CANNOT_START:
+        raise cannot_start(_telling(output))
     if status != 0 or not (folder / "result.json").is_file():
         raise failure("CASA", status, _telling(output))
     found = json.loads((folder / "result.json").read_text(encoding="utf-8"))
@@ -192,15 +198,7 @@ def _environment(folder: Path, threads: int) -> dict[str, str]:
     """Variables for CASA: threads, and where the measures are if it has never been set up for this user."""
     # Threads that wait by spinning double the time of the processors: 17 s, 8 s without, for a clean of 200 pixels with two.
     variables = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
-    home = Path.home() / ".casa"
-    found = importlib.util.find_spec("casadata")
-    if "CASASITECONFIG" in os.environ or (home / "config.py").exists() or (home / "data").is_dir() or found is None:
-        return variables
-    measures = str(Path(list(found.submodule_search_locations or [])[0]) / "__data__")
-    (folder / "casa_site.py").write_text(
-        f"measurespath = {measures!r}\ndatapath = [measurespath]\nmeasures_auto_update = data_auto_update = False\n"
-        "nologfile = log2term = False\nnogui = nologger = True\n", encoding="utf-8")
-    return variables | {"CASASITECONFIG": str(folder / "casa_site.py")}
+    return variables | site_settings(folder)
 
 
 def _telling(output: str) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from uvstack.image.grid import Grid
 from uvstack.image.major_cycle import Cycle
 from uvstack.image.restore import Beam
-from uvstack.records import Provenance
+from uvstack.records import Provenance, Shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,8 +22,8 @@ _ARCSEC = np.pi / 180 / 3600
 IMAGES = ("dirty", "residual", "image", "model", "psf", "pbcor", "response", "alpha", "alpha_error")
 
 
-@dataclass(frozen=True, eq=False)
-class ImageResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageResult(Shown):
     """Images of one plane, all on one grid.
 
     Attributes
@@ -101,6 +101,9 @@ class ImageResult:
     spectral_frame: str = ""
     tables: dict[str, QTable] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        return print_summary(self)
+
     def summary(self) -> dict[str, Any]:
         """Numbers and provenance as JSON takes them."""
         return _summary_of_grid(self.grid) | self.numbers() | {"files": self.files, "provenance": vars(self.provenance)}
@@ -118,8 +121,8 @@ class ImageResult:
             "n_iterations": self.n_iterations, "history": [_plain(vars(row)) for row in self.history]})
 
 
-@dataclass(frozen=True, eq=False)
-class ImageCube:
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageCube(Shown):
     """Planes of several Stokes parameters or frequencies, all on one grid.
 
     Attributes
@@ -170,6 +173,9 @@ class ImageCube:
         blank = np.full(self.grid.shape, np.nan, np.float32)
         found = [blank if plane is None else _first(getattr(plane, name)) for plane in self.planes]
         return np.stack(found).astype(np.float32).reshape(len(self.stokes), len(self.frequency), *self.grid.shape)
+
+    def __str__(self) -> str:
+        return print_summary(self)
 
     def summary(self) -> dict[str, Any]:
         """Numbers and provenance as JSON takes them; "planes" is a list in the order of `planes`, null where there are no data."""

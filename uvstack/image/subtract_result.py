@@ -9,7 +9,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from uvstack.records import Provenance
+from uvstack.records import Provenance, Shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,8 +46,8 @@ class Amplitudes:
             line += np.bincount(bins, values.sum(axis=(1, 2), dtype=np.float64), N_BINS)
 
 
-@dataclass(frozen=True, eq=False)
-class SubtractResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class SubtractResult(Shown):
     """What `subtract` did.
 
     Attributes
@@ -102,6 +102,9 @@ class SubtractResult:
         for name, line in (("before", BEFORE), ("after", AFTER), ("model", MODEL)):
             table[name] = sums[line, some] / sums[COUNT, some] * u.Jy
         return table
+
+    def __str__(self) -> str:
+        return print_summary(self)
 
     def summary(self) -> dict[str, Any]:
         """All of it but the profile, for JSON."""

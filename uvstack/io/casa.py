@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from uvstack.errors import MeasurementSetError, MissingDependencyError, OutputError, UvstackError
+from uvstack.io.casa_import import casatools
 
 #: What the value of a keyword that links a subtable begins with.
 _LINK = "Table: "
@@ -307,17 +308,13 @@ class CasatoolsTable(Table):
 
     @classmethod
     def open(cls, path: str, readonly: bool) -> CasatoolsTable:
-        from casatools import table
-
-        tool = table()
+        tool = casatools().table()
         tool.open(path, lockoptions={"option": "autonoread"}, nomodify=readonly)
         return cls(tool, path, readonly)
 
     @classmethod
     def create(cls, path: str, description: dict, data_managers: dict, n_rows: int) -> CasatoolsTable:
-        from casatools import table
-
-        tool = table()
+        tool = casatools().table()
         tool.create(path, {name: _axes_reversed(c) for name, c in description.items()}, dminfo=data_managers, nrow=n_rows)
         return cls(tool, path, False)
 

@@ -10,7 +10,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from uvstack.records import Provenance
+from uvstack.records import Provenance, Shown
 from uvstack.stack.image_result import ImageStackResult
 from uvstack.stack.image_stack import off_centre_rms
 from uvstack.stack.result import StackResult
@@ -98,8 +98,8 @@ class Method:
         return self.flux_error / response if response is not None and response > 0 else None
 
 
-@dataclass(frozen=True, eq=False)
-class CompareResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class CompareResult(Shown):
     """The same list stacked in several ways.
 
     Attributes
@@ -190,6 +190,11 @@ class CompareResult:
         for name in ("flux", "flux_error", "flux_error_expected", "stamp_rms", "flux_corrected", "flux_corrected_error", "difference"):
             table[name] = table[name] * u.Jy
         return table
+
+    def __str__(self) -> str:
+        from uvstack.stack.compare_report import print_summary
+
+        return print_summary(self)
 
     def summary(self) -> dict[str, Any]:
         """Everything but the stamps and sums, as numbers and texts that JSON can hold."""

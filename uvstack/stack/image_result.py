@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from uvstack.records import Provenance
+from uvstack.records import Provenance, Shown
 
 
-@dataclass(frozen=True)
-class ImageStackResult:
+@dataclass(frozen=True, repr=False)
+class ImageStackResult(Shown):
     """An image-stack of one list of positions.
 
     Attributes
@@ -122,6 +122,11 @@ class ImageStackResult:
     def bootstrap_error(self) -> float | None:
         """Standard deviation of the bootstrap, Jy: noise and the variance of the sources together."""
         return None if self.bootstrap is None else float(np.std(self.bootstrap, ddof=1))
+
+    def __str__(self) -> str:
+        from uvstack.stack.image_report import print_summary
+
+        return print_summary(self)
 
     def summary(self) -> dict[str, Any]:
         """Everything but the arrays of pixels and positions, as numbers and texts that JSON can hold."""

@@ -11,7 +11,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from uvstack.records import Provenance, UVRange
+from uvstack.records import Provenance, Shown, UVRange
 from uvstack.stack.result import StackResult
 
 #: exp(−(this θ q)²) is the transform of a Gaussian of FWHM θ at q wavelengths.
@@ -170,8 +170,8 @@ class BinnedFluxes:
         return np.asarray((low >= uv_range.minimum) & (high <= uv_range.maximum * (1 + 1e-9)))
 
 
-@dataclass(frozen=True)
-class MonteCarloResult:
+@dataclass(frozen=True, repr=False)
+class MonteCarloResult(Shown):
     """Noise and bias of a stack from random positions and fake sources.
 
     Attributes
@@ -293,6 +293,11 @@ class MonteCarloResult:
         profile["re"] = profile["blank"]
         profile["re_error"] = np.maximum(profile["re_error"], FIELD * profile["scatter"])
         return StackResult.suggest_uvmin(cast(StackResult, SimpleNamespace(uv_profile=lambda bins: profile)))
+
+    def __str__(self) -> str:
+        from uvstack.stack.monte_carlo_report import print_summary
+
+        return print_summary(self)
 
     def summary(self) -> dict[str, Any]:
         """Everything but the positions, as numbers and texts that JSON can hold."""

@@ -10,7 +10,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from uvstack.records import Provenance, UVRange
+from uvstack.records import Provenance, Shown, UVRange
 from uvstack.stack.sums import COUNT, W_Q, StackSums, W, fine_bin_edges, mean_and_error
 
 #: How many standard deviations a short-baseline bin must lie from the mean of the longer ones to be called deviant.
@@ -46,8 +46,8 @@ class Stamp:
         return float(self.brightness[m, l])
 
 
-@dataclass(frozen=True)
-class StackResult:
+@dataclass(frozen=True, repr=False)
+class StackResult(Shown):
     """A stack of one list of positions.
 
     Attributes
@@ -204,6 +204,11 @@ class StackResult:
         from uvstack.stack.task import save_figure
 
         save_figure(profile_figure(self, bins, unit), path)
+
+    def __str__(self) -> str:
+        from uvstack.stack.report import print_summary
+
+        return print_summary(self)
 
     def summary(self) -> dict[str, Any]:
         """Everything but the sums, as numbers and texts that JSON can hold."""

@@ -1,0 +1,68 @@
+"""At a prompt: names complete, results show themselves in a few lines, the user's own modules stand in nobody's way."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import uvstack
+from factories import ARCMIN, ARCSEC, at, make_ms, offset
+from uvstack.records import Shown
+from uvstack.sky.components import components
+
+SOURCES = [(*offset(1 * ARCMIN, 2 * ARCMIN), 1.0), (*offset(-2 * ARCMIN, 1 * ARCMIN), 0.5)]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A result of every kind, by the name of its class."""
+    folder = tmp_path_factory.mktemp("prompt")
+    ms = make_ms(folder / "a.ms", sources=SOURCES, noise=0.05, n_ant=10, n_times=4)
+    positions = at(*(source[:2] for source in SOURCES))
+    image = {"size": 128, "cell": 3 * ARCSEC}
+    made = uvstack.image(ms, **image, out=folder / "x")
+    found = [
+        made, uvstack.image(ms, **image, channels_out=2),
+        uvstack.stack(ms, positions), uvstack.fit(ms, model="delta"), uvstack.subtract(ms, components(*np.array(SOURCES).T)),
+        uvstack.image_stack(made.files["image"], positions, stamp=16), uvstack.compare(ms, positions, **image, stamp=16),
+        uvstack.montecarlo(ms, positions, realisations=5, seed=1)]
+    return {type(result).__name__: result for result in found}
+
+
+def test_names_complete_and_are_public():
+    assert sorted(dir(uvstack)) == sorted(uvstack.__all__)
+    for name in dir(uvstack):
+        assert getattr(uvstack, name) is not None
+
+
+def test_every_result_shows_itself_in_a_few_lines(results):
+    assert set(results) == {name for name in uvstack.__all__ if name[0].isupper()}
+    for name, result in results.items():
+        assert isinstance(result, Shown)
+        lines = repr(result).splitlines()
+        assert lines[0].startswith(f"<{name}")
+        assert len(lines) <= 14
+        assert "array(" not in repr(result)
+        assert str(result).splitlines()[0].strip() in f"{result!r}{result}"
+        page = result._repr_html_()
+        assert name in page
+        assert "&lt;" not in page
+    flux = results["StackResult"].flux
+    assert f"{flux:.3g}"[:4] in repr(results["StackResult"])
+
+
+@pytest.mark.parametrize("module", ["simulate", "experiment"])
+@pytest.mark.parametrize("path", ["-m", "PYTHONPATH"])
+def test_a_module_of_the_user_with_the_name_of_ours_does_not_run(tmp_path, module, path):
+    (tmp_path / f"{module}.py").write_text("raise SystemExit('the module of the user ran')\n")
+    options, told = {"simulate": (["simulate", "no-such.toml"], "no-such.toml: no such survey file"),
+                     "experiment": (["experiment", "lindroos", "--types", "99"], "99")}[module]
+    command = ["-m", "uvstack"] if path == "-m" else ["-c", "from uvstack.cli.main import main; main()"]
+    root = str(Path(uvstack.__file__).parent.parent)
+    done = subprocess.run([sys.executable, *command, *options, "--out", "x"], cwd=tmp_path, capture_output=True, text=True, check=False,
+                          env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{tmp_path}:{root}", "HOME": str(tmp_path)})
+    assert "the module of the user ran" not in done.stderr
+    assert told in done.stderr
+    assert done.returncode in (1, 2)
