@@ -11,16 +11,18 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 
 def main(name: str) -> None:
     """Run what the JSON file says."""
-    import casatasks
-    import casatools
-
+    try:
+        import casatasks
+        import casatools
+    except Exception as error:
+        _fail(error, 3)
     request = json.loads(Path(name).read_text(encoding="utf-8"))
     multi_term = request["dirty"]["deconvolver"] == "mtmfs"
     terms = [f".tt{t}" for t in range(request["terms"])] if multi_term else [""]
@@ -87,14 +89,14 @@ def _beam_and_frequency(image: str, psf: str) -> tuple[list[float] | None, float
     return beam, frequency
 
 
-if __name__ == "__main__":
-    status = 3  # CASA cannot be imported
-    try:
-        import casatasks  # noqa: F401
+def _fail(error: Exception, status: int) -> NoReturn:
+    """End with one line that the caller finds among CASA's own."""
+    print(f"uvstack: {' '.join(str(error).split())}", flush=True)
+    sys.exit(status)
 
-        status = 1
+
+if __name__ == "__main__":
+    try:
         main(sys.argv[1])
     except Exception as error:
-        # One line that the caller finds among CASA's own.
-        print(f"uvstack: {' '.join(str(error).split())}", flush=True)
-        sys.exit(status)
+        _fail(error, 1)
