@@ -1,14 +1,20 @@
 """At a prompt: names complete, results show themselves in a few lines, the user's own modules stand in nobody's way."""
 
+import ast
+import inspect
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import uvstack
 from factories import ARCMIN, ARCSEC, at, make_ms, offset
+from uvstack.cli.main import group
 from uvstack.records import Shown
 from uvstack.sky.components import components
 
@@ -66,3 +72,38 @@ def test_a_module_of_the_user_with_the_name_of_ours_does_not_run(tmp_path, modul
     assert "the module of the user ran" not in done.stderr
     assert told in done.stderr
     assert done.returncode in (1, 2)
+
+
+def commands(command=group, path=("uvstack",)):
+    """Every command below a group, with the words that call it."""
+    yield path, command
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            yield from commands(command.get_command(click.Context(command), name), (*path, name))
+
+
+@pytest.mark.parametrize(("path", "command"), [pytest.param(*found, id=" ".join(found[0])) for found in commands()])
+def test_help_ends_with_an_example_that_can_be_parsed(path, command, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    shown = CliRunner().invoke(group, [*path[1:], "--help"], terminal_width=200).output
+    heading, example = (line.strip() for line in shown.rstrip().splitlines()[-2:])
+    assert heading == "Example:"
+    words = shlex.split(example)
+    assert tuple(words[: len(path)]) == path
+    ran = []
+    for _, one in commands():
+        if not isinstance(one, click.Group):
+            monkeypatch.setattr(one, "callback", lambda **options: ran.append(options))
+    done = CliRunner().invoke(group, words[1:], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert len(ran) == 1
+
+
+@pytest.mark.parametrize("name", [name for name in uvstack.__all__ if name.islower() and not name.startswith("_")])
+def test_docstrings_end_with_an_example_that_can_be_called(name):
+    function = getattr(uvstack, name)
+    last = inspect.getdoc(function).rsplit("Examples\n--------\n", 1)[1].strip()
+    assert last.startswith(">>> ")
+    call = ast.parse(last.removeprefix(">>> ")).body[0].value
+    assert ast.unparse(call.func) == f"uvstack.{name}"
+    inspect.signature(function).bind(*call.args, **{keyword.arg: keyword.value for keyword in call.keywords})

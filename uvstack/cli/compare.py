@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from uvstack.cli.image import Size
-from uvstack.cli.main import Angle, Quantity, progress_bar
+from uvstack.cli.main import Angle, Quantity, example, progress_bar
 from uvstack.cli.stack import _fitted as _fitted_to_uv
 from uvstack.cli.stack import _mapping
 
@@ -18,7 +18,7 @@ from uvstack.cli.stack import _mapping
 _SHAPES = {"gaussian": ("gaussian", "circular"), "point": ("delta", "point")}
 
 
-@click.command(name="compare")
+@click.command(name="compare", epilog=example("uvstack compare survey.ms positions.csv --column RESIDUAL --primary-beam vla --uvmin 5km"))
 @click.argument("ms", nargs=-1, required=True)
 @click.argument("positions")
 @click.option("--image", type=click.Path(path_type=Path), help="FITS image to stack; default the dirty image of MS, made here.")

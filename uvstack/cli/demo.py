@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from uvstack.cli.main import progress_bar
+from uvstack.cli.main import example, progress_bar
 
 
-@click.command(name="demo")
+@click.command(name="demo", epilog=example("uvstack demo --out demo"))
 @click.option("--out", type=click.Path(path_type=Path), default=Path("demo"), help="Folder for everything that is made.")
 @click.option("--seed", default=1, help="Seed of sky and noise.")
 def command(out: Path, seed: int) -> None:

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import click
 
-from uvstack.cli.main import progress_bar
+from uvstack.cli.main import example, progress_bar
 
 
-@click.group(name="experiment")
+@click.group(name="experiment", epilog=example("uvstack experiment lindroos --types 5 --realisations 30 --scale small --out small"))
 def command() -> None:
     """Repeat published tests on many simulated surveys."""
 
 
-@command.command(name="lindroos", short_help="Table 2 of Lindroos and others (2015), beside theirs.")
+@command.command(name="lindroos", short_help="Table 2 of Lindroos and others (2015), beside theirs.", epilog=example(
+    "uvstack experiment lindroos --types 1-11 --realisations 30 --scale small --workers 2 --out small"))
 @click.option("--types", default="1-11", help="Data set types: 1-11, or 1,5,8.")
 @click.option("--realisations", default=100, help="Of each type.")
 @click.option("--scale", default="full", help="full, small (minutes), or the part of sources and integrations, e.g. 0.1.")

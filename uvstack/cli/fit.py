@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from uvstack.cli.main import Quantity, progress_bar
+from uvstack.cli.main import Quantity, example, progress_bar
 
 
 class Bounds(click.ParamType):
@@ -74,7 +74,7 @@ class Gain(click.ParamType):
         return antenna.strip(), expression.strip()
 
 
-@click.command(name="fit")
+@click.command(name="fit", epilog=example("uvstack fit stacked.ms --model gaussian --uvmin 5km"))
 @click.argument("ms", nargs=-1, required=True)
 @click.option("--model", multiple=True, default=["gaussian"],
               help="Shape: delta, gaussian, disc, ring, sphere, bubble, expo, power-2, power-3, gaussian-ring; once for each component.")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from uvstack.cli.main import Angle, Quantity, progress_bar
+from uvstack.cli.main import Angle, Quantity, example, progress_bar
 
 
 class Size(click.ParamType):
@@ -24,7 +24,7 @@ class Size(click.ParamType):
         return int(parts[-1]), int(parts[0])
 
 
-@click.command(name="image")
+@click.command(name="image", epilog=example("uvstack image survey.ms --size 4000 --cell 0.5arcsec --auto-mask --out survey"))
 @click.argument("ms", nargs=-1, required=True)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Begin of the products' names: OUT-image.fits, OUT.json …")
 @click.option("--size", required=True, type=Size(), help="Pixels: 1024, or columns,rows.")

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-from uvstack.cli.main import Quantity
+from uvstack.cli.main import Quantity, example
 from uvstack.cli.stack import _mapping
 
 
-@click.command(name="image-stack")
+@click.command(name="image-stack", epilog=example(
+    "uvstack image-stack survey-pbcor.fits positions.csv --weights local-noise --out stack.fits"))
 @click.argument("image", type=click.Path(path_type=Path))
 @click.argument("positions")
 @click.option("--method", default="mean", help="mean, median or clipped-mean.")

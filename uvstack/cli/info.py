@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from uvstack.cli.main import example
 
-@click.command(name="info")
+
+@click.command(name="info", epilog=example("uvstack info survey.ms"))
 @click.argument("ms")
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
 def command(ms: str, as_json: bool) -> None:

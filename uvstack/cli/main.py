@@ -58,6 +58,11 @@ class Quantity(click.ParamType):
         return numbers if self.several else numbers[0]
 
 
+def example(command: str) -> str:
+    """What `--help` ends with: a command that can be run as it stands."""
+    return f"\b\nExample:\n  {command}"
+
+
 class Commands(click.Group):
     """A group whose commands are imported when they are called, in the order in which one uses them."""
 
@@ -87,7 +92,8 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+             epilog=example("uvstack stack survey.ms positions.csv --primary-beam vla --uvmin 5km --out stacked.ms"))
 @click.version_option(__version__, prog_name="uvstack")
 @click.option("-v", "--verbose", is_flag=True, help="Log what is decided on the way.")
 def group(verbose: bool) -> None:

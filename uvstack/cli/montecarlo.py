@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from uvstack.cli.main import Angle, Quantity, progress_bar
+from uvstack.cli.main import Angle, Quantity, example, progress_bar
 from uvstack.cli.stack import _mapping
 
 
@@ -21,7 +21,8 @@ class NumberOrMatch(click.ParamType):
         return value if value == "match" else self._quantity.convert(value, param, ctx)
 
 
-@click.command(name="montecarlo", short_help="Noise and bias of a stack from random positions and fake sources.")
+@click.command(name="montecarlo", short_help="Noise and bias of a stack from random positions and fake sources.", epilog=example(
+    "uvstack montecarlo survey.ms positions.csv --primary-beam vla --realisations 1000 --out mc"))
 @click.argument("ms", nargs=-1, required=True)
 @click.argument("positions")
 @click.option("--realisations", default=100, help="Lists of random positions, each as long as the list.")

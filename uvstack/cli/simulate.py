@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from uvstack.cli.main import Quantity, progress_bar
+from uvstack.cli.main import Quantity, example, progress_bar
 
 if TYPE_CHECKING:
     from simulate.task import Simulation
@@ -32,7 +32,8 @@ class FileOrCommand(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group(name="simulate", cls=FileOrCommand, subcommand_metavar="FILE.toml [OPTIONS] | COMMAND [ARGS]...")
+@click.group(name="simulate", cls=FileOrCommand, subcommand_metavar="FILE.toml [OPTIONS] | COMMAND [ARGS]...",
+             epilog=example("uvstack simulate survey.toml --out survey.ms"))
 def command() -> None:
     """Make measurement sets with a known truth.
 
@@ -56,7 +57,7 @@ def run_options(function: Any) -> Any:
     return function
 
 
-@command.command(name="survey")
+@command.command(name="survey", epilog=example("uvstack simulate survey survey.toml --out survey.ms --seed 7"))
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--seed", type=click.IntRange(min=0), show_default="that of the file, or 0", help="Seed of sky, errors and noise.")
 @run_options
@@ -77,7 +78,8 @@ def survey(file: Path, seed: int | None, **options) -> None:
     _echo_paths(made)
 
 
-@command.command(name="lindroos", short_help="One of the eleven data sets of Lindroos and others (2015).")
+@command.command(name="lindroos", short_help="One of the eleven data sets of Lindroos and others (2015).", epilog=example(
+    "uvstack simulate lindroos --type 5 --seed 7 --scale 0.1 --out sim5.ms"))
 @click.option("--type", "number", type=click.IntRange(1, 11), required=True, help="Data set type of Lindroos et al. (2015), Table 1.")
 @click.option("--seed", default=0, help="Seed of sky and noise.")
 @click.option("--scale", default=1.0, help="Fraction of the sources and of the integrations, with the same depth of the map.")
@@ -97,7 +99,9 @@ def lindroos(number: int, seed: int, scale: float, **options) -> None:
     _echo_paths(made)
 
 
-@command.command(name="epochs", short_help="Images of one sky at several epochs.")
+@command.command(name="epochs", short_help="Images of one sky at several epochs.", epilog=example(
+    "uvstack simulate epochs sky.ecsv --centre '10h00m00s -30d00m00s' --cell 1arcsec --frequency 3GHz --beam 2.9arcsec,2.2arcsec,30deg "
+    "--noise 120uJy --out epochs"))
 @click.argument("sky", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for images, noise maps, truth and a picture.")
 @click.option("--centre", required=True, help="Direction of the central pixel, J2000: '10h00m00s -30d00m00s'.")
@@ -132,7 +136,9 @@ def epoch_images(sky: Path, out: Path, centre: str, beams: tuple[str, ...], nois
     click.echo(f"{'picture':<13}{out / 'epochs.png'}\n{'provenance':<13}{out / 'provenance.json'}")
 
 
-@command.command(name="single-dish", short_help="Cube of a sky as a single dish sees it.")
+@command.command(name="single-dish", short_help="Cube of a sky as a single dish sees it.", epilog=example(
+    "uvstack simulate single-dish sky.ecsv --frequency 1.5GHz --bandwidth 1GHz --channels 8 --dish 100m --centre '10h00m00s 30d00m00s' "
+    "--size 64 --cell 2arcmin --out cube.fits"))
 @click.argument("sky", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="FITS cube; truth and provenance stand beside it.")
 @click.option("--frequency", type=Quantity("Hz", "1.5GHz"), required=True, help="Centre of the band.")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from uvstack.cli.main import Angle, progress_bar
+from uvstack.cli.main import Angle, example, progress_bar
 
 
-@click.command(name="stack")
+@click.command(name="stack", epilog=example("uvstack stack survey.ms positions.csv --primary-beam vla --uvmin 5km --out stacked.ms"))
 @click.argument("ms", nargs=-1, required=True)
 @click.argument("positions")
 @click.option("--column", default="DATA", help="Data column, or a difference such as DATA-MODEL_DATA.")

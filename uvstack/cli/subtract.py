@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 from rich.markup import escape
 
-from uvstack.cli.main import console, progress_bar
+from uvstack.cli.main import console, example, progress_bar
 
 
-@click.command(name="subtract")
+@click.command(name="subtract", epilog=example("uvstack subtract survey.ms --model survey-model.fits --into RESIDUAL"))
 @click.argument("ms")
 @click.option("--model", required=True,
               help="FITS image or cube in Jy/pixel, catalogue of components (ECSV, CSV, FITS table), or a column such as MODEL_DATA.")

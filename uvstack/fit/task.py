@@ -204,6 +204,10 @@ def fit(
     ------
     UvstackError
         One of its subclasses, in one line.
+
+    Examples
+    --------
+    >>> result = uvstack.fit("stacked.ms", model="gaussian", uvmin="5km")
     """
     options = {k: v for k, v in locals().items() if v is not None and k not in ("ms", "progress")}
     request = Request(**{name: options[name] for name in Request.names() if name in options})

@@ -115,6 +115,10 @@ def subtract(
     ------
     UvstackError
         One of its subclasses, in one line, before anything is written wherever that can be known.
+
+    Examples
+    --------
+    >>> result = uvstack.subtract("survey.ms", "survey-model.fits", into="RESIDUAL")
     """
     options = {name: str(value) for name, value in locals().items() if value is not None and name not in ("ms", "model", "progress")}
     (structure,), (selection,) = open_sets([os.fspath(ms)], field, spw, timerange, pointing)

@@ -187,6 +187,10 @@ def image(  # type: ignore[misc]  # overloads with all options spelt out would b
     ------
     UvstackError
         One of its subclasses, in one line.
+
+    Examples
+    --------
+    >>> result = uvstack.image("survey.ms", size=1280, cell=0.25 * np.pi / 648000, robust=0.5, auto_mask=True, out="survey")
     """
     options = {k: _plain(v) for k, v in locals().items() if v is not None and k not in ("ms", "progress")}
     settings = _clean_settings(deconvolver, iterations, threshold, threshold_sigma, gain, cycle_factor, most_cycles, terms, scales,

@@ -217,6 +217,10 @@ def compare(
     ------
     UvstackError
         One of its subclasses, in one line: bad input, no position that both methods can use, output not writable.
+
+    Examples
+    --------
+    >>> result = uvstack.compare("survey.ms", "positions.csv", column="RESIDUAL", primary_beam="vla", uvmin="5km")
     """
     options = {k: v for k, v in locals().items() if v is not None and k not in ("ms", "positions", "progress")}
     limits, low_filter = parse_uv_range(uvmin, uvmax), _filter_text(low_filter, uvmin)

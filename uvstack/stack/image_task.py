@@ -165,6 +165,10 @@ def image_stack(
     ------
     UvstackError
         One of its subclasses, in one line: bad input, nothing to stack, output not writable.
+
+    Examples
+    --------
+    >>> result = uvstack.image_stack("survey-pbcor.fits", "positions.csv", weights="local-noise", out="stack.fits")
     """
     options = {k: v for k, v in locals().items() if v is not None and k not in ("image", "positions")}
     how = Averaging(method, alignment, stamp, clip, threads)

@@ -163,6 +163,10 @@ def montecarlo(
     ------
     UvstackError
         One of its subclasses, in one line.
+
+    Examples
+    --------
+    >>> result = uvstack.montecarlo("survey.ms", "positions.csv", primary_beam="vla", realisations=1000, seed=1)
     """
     options = {k: v for k, v in locals().items() if v is not None and k not in ("ms", "positions", "progress")}
     uv_range, terms = parse_uv_range(uvmin, uvmax), parse_weights(weights)

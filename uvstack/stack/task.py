@@ -155,6 +155,10 @@ def stack(
     ------
     UvstackError
         One of its subclasses, in one line: bad input, no data, nothing to stack, output not writable.
+
+    Examples
+    --------
+    >>> result = uvstack.stack("survey.ms", "positions.csv", primary_beam="vla", uvmin="5km", out="stacked.ms")
     """
     options = {k: v for k, v in locals().items() if v is not None and k not in ("ms", "positions", "progress")}
     uv_range = parse_uv_range(uvmin, uvmax)
