@@ -168,7 +168,7 @@ def _write(path: Path, recipe: Recipe, visibilities: Callable) -> Path:
         recipe.telescope, tuple(f"{recipe.antenna_prefix}{i:02d}" for i in range(recipe.n_ant)), itrf,
         np.full(recipe.n_ant, 25.0), fields, descriptions, (recipe.first_time, recipe.first_time + INTEGRATION * recipe.n_times))
     n = rows["row"].size
-    table = create_measurement_set(path, observation, n, tuple(recipe.data_columns), "WEIGHT_SPECTRUM" in recipe.weights)
+    table = create_measurement_set(path, observation, n, tuple(recipe.data_columns), tuple(recipe.weights))
     integers = {name: 0 for name in (
         "ARRAY_ID", "OBSERVATION_ID", "PROCESSOR_ID", "STATE_ID", "FEED1", "FEED2", "SCAN_NUMBER", "FIELD_ID",
         "DATA_DESC_ID", "ANTENNA1", "ANTENNA2")}
@@ -184,7 +184,6 @@ def _write(path: Path, recipe: Recipe, visibilities: Callable) -> Path:
         here = {name: values[rows["DATA_DESC_ID"] == description.id] for name, values in rows.items()}
         _write_cells(table, recipe, description, here, visibilities(here, description))
     table.close()
-    _remove_columns(path, {"WEIGHT", "SIGMA"} - set(recipe.weights))
     return path
 
 
@@ -203,14 +202,6 @@ def _write_cells(table, recipe: Recipe, description: DataDescription, rows: dict
         if run.size:
             for name, values in cells.items():
                 table.write(name, np.ascontiguousarray(values[run]), int(row[run[0]]))
-
-
-def _remove_columns(path: Path, names: set[str]) -> None:
-    if names:
-        from casacore.tables import table
-
-        with table(str(path), readonly=False, ack=False) as main:
-            main.removecols(sorted(names))
 
 
 def read(path: Path, column: str, subtable: str = "") -> np.ndarray:

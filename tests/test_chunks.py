@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import uvstack
 from factories import ARCMIN, at, make_ms, offset, read
 from uvstack.chunks import cluster, map_chunks
-from uvstack.errors import SchedulerError
+from uvstack.errors import MeasurementSetError, SchedulerError
 from uvstack.stack import task
 
 # dask.distributed leaves sockets to be collected when its processes end.
@@ -29,6 +30,20 @@ def add_and_die_once(job, chunk):
 def always_fails(job, chunk):
     """An error of the function itself."""
     raise ValueError(f"chunk {chunk}")
+
+
+def wait_at_first(folder, chunk):
+    """The first chunk takes long, and says how many others were begun meanwhile."""
+    (folder / str(chunk)).touch()
+    if chunk:
+        return chunk
+    begun = 0
+    for _ in range(40):
+        time.sleep(0.05)
+        before, begun = begun, len(list(folder.iterdir()))
+        if begun == before and begun > 4:
+            break
+    return begun
 
 
 def test_results_arrive_in_order_on_threads():
@@ -63,6 +78,41 @@ def test_processes_and_a_scheduler_give_the_same_set(tmp_path, monkeypatch):
     assert np.array_equal(threads.bootstrap, processes.bootstrap)
     for column in ("DATA", "WEIGHT", "UVW", "TIME", "ANTENNA1", "FLAG"):
         assert np.array_equal(read(tmp_path / "t.ms", column), read(tmp_path / "p.ms", column))
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+def test_results_do_not_pile_up_behind_a_slow_chunk(tmp_path, workers):
+    seen = []
+    with cluster(workers=workers) as client:
+        map_chunks(wait_at_first, tmp_path, list(range(100)), lambda i, r: seen.append(r), client, threads=2)
+    assert 2 < seen[0] <= 8
+    assert seen[1:] == list(range(1, 100))
+
+
+def test_workers_in_another_folder(tmp_path, monkeypatch):
+    ms = make_ms(tmp_path / "a.ms", sources=[(*offset(ARCMIN, 0), 1.0)], n_ant=10, n_times=10)
+    monkeypatch.setattr(task, "VISIBILITIES_PER_CHUNK", 700)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    with cluster(workers=1) as client:
+        client.run(os.chdir, str(tmp_path / "elsewhere"))
+        there = uvstack.stack("a.ms", at(offset(ARCMIN, 0)), scheduler=client.scheduler.address)
+    assert there.flux == pytest.approx(1.0, abs=1e-5)
+    assert there.provenance.inputs["ms"] == [str(ms)]
+
+
+def test_a_worker_that_does_not_see_a_set_is_named(tmp_path, monkeypatch):
+    ms = make_ms(tmp_path / "a.ms", n_ant=10, n_times=40)
+    monkeypatch.setattr(task, "VISIBILITIES_PER_CHUNK", 700)
+
+    def move(done, _):
+        if done == 1:
+            ms.rename(tmp_path / "moved.ms")
+
+    with cluster(workers=1) as client:
+        worker = next(iter(client.scheduler_info()["workers"]))
+        with pytest.raises(MeasurementSetError, match=rf"worker {worker}: {ms}: not there.*moved or removed"):
+            uvstack.stack(ms, at(offset(ARCMIN, 0)), scheduler=client.scheduler.address, progress=move)
 
 
 def test_an_error_in_a_chunk_is_that_error(tmp_path):

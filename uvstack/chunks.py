@@ -2,7 +2,11 @@
 
 A chunk function takes (job, chunk) and returns its result; a consumer receives the results in the order of the chunks,
 one at a time, in the calling process. Because order is kept, sums are the same to the last bit wherever and however
-often a chunk was computed: a worker that dies is retried by dask and changes nothing. Only a few results wait at once.
+often a chunk was computed: a worker that dies is retried by dask and changes nothing. Only a few results wait at once: no
+chunk is begun that is far ahead of the first one missing.
+
+Workers open the sets themselves, by absolute paths (`uvstack.io.ms.read_structure`): they may run in another folder, but must see
+the files under the same path.
 """
 
 from __future__ import annotations
@@ -13,11 +17,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from uvstack.errors import MissingDependencyError, SchedulerError
+from uvstack.errors import MissingDependencyError, SchedulerError, UvstackError
 
 logger = logging.getLogger(__name__)
-#: Results that may be under way for each worker.
-_AHEAD = 2
+#: Chunks that may be under way for each worker of a cluster, and by how many for each worker or thread the last may be ahead of
+#: the first one missing.
+_AHEAD, _FAR_AHEAD = 2, 4
 #: How often a chunk whose worker died is tried again.
 _RETRIES = 3
 
@@ -92,19 +97,21 @@ def _map_threads(function, job, chunks, consume, threads):
     from dask.system import CPU_COUNT
     from threadpoolctl import threadpool_limits
 
-    in_order = _InOrder(consume)
+    n_threads = threads or CPU_COUNT
+    in_order = _InOrder(consume, _FAR_AHEAD * n_threads)
     lock = threading.Lock()
     waiting = iter(enumerate(chunks))
 
     def work():
         with lock:
             index, chunk = next(waiting)
+        in_order.wait(index)
         in_order.put(index, function(job, chunk))
 
     graph = {("chunk", i): (work,) for i in range(len(chunks))}
     try:
         with threadpool_limits(limits=1):
-            dask.threaded.get(graph, list(graph), num_workers=threads or CPU_COUNT)
+            dask.threaded.get(graph, list(graph), num_workers=n_threads)
     finally:
         # After an error or an interrupt dask leaves running threads to themselves: they must not reach a closed output.
         in_order.close()
@@ -114,27 +121,27 @@ def _map_cluster(function, job, chunks, consume, client):
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
 
-    in_order = _InOrder(consume)
+    n_workers = max(len(client.nthreads()), 1)
+    in_order = _InOrder(consume, _FAR_AHEAD * n_workers)
     # A task, not scattered data: dask makes it again where the worker that held it died.
     shared = client.submit(_same, job, pure=False)
-    waiting = iter(enumerate(chunks))
-    ahead = max(len(client.nthreads()), 1) * _AHEAD
     index_of: dict[Any, int] = {}
+    begun = 0
 
     def submit():
-        for index, chunk in waiting:
-            future = client.submit(function, shared, chunk, retries=_RETRIES, pure=False)
-            index_of[future] = index
-            return future
-        return None
+        """Begin as many chunks as may be under way."""
+        nonlocal begun
+        while begun < len(chunks) and len(index_of) < _AHEAD * n_workers and in_order.is_near(begun):
+            future = client.submit(_in_worker, function, shared, chunks[begun], retries=_RETRIES, pure=False)
+            index_of[future] = begun
+            begun += 1
+            yield future
 
-    pool = as_completed([future for _ in range(ahead) if (future := submit()) is not None])
+    pool = as_completed(submit())
     try:
         for future in pool:
             in_order.put(index_of.pop(future), future.result())
-            following = submit()
-            if following is not None:
-                pool.add(following)
+            pool.update(submit())
     except KilledWorker as error:
         raise SchedulerError(f"workers died {_RETRIES} times on the same chunk; it may not fit their memory: {error}") from error
 
@@ -143,16 +150,38 @@ def _same(job):
     return job
 
 
-class _InOrder:
-    """Hands results on in the order of their numbers."""
+def _in_worker(function, job, chunk):
+    """function(job, chunk); an error says which worker it comes from."""
+    from distributed import get_worker
 
-    def __init__(self, consume):
-        self._consume, self._next, self._held, self._lock, self._closed = consume, 0, {}, threading.Lock(), False
+    try:
+        return function(job, chunk)
+    except UvstackError as error:
+        raise type(error)(f"worker {get_worker().address}: {error}") from error
+
+
+class _InOrder:
+    """Hands results on in the order of their numbers; `most` is how far a number may be ahead of the first one missing."""
+
+    def __init__(self, consume, most):
+        self._consume, self._most, self._next, self._held, self._closed = consume, most, 0, {}, False
+        self._lock = threading.Condition()
 
     def close(self):
         """Wait for a result that is being handed on; those that come later are dropped."""
         with self._lock:
             self._closed = True
+            self._lock.notify_all()
+
+    def is_near(self, index):
+        """Whether a chunk may be begun."""
+        return index < self._next + self._most
+
+    def wait(self, index):
+        """Return once a chunk may be begun; without the lock, which is held while a result is used, wherever that is so already."""
+        if not self.is_near(index):
+            with self._lock:
+                self._lock.wait_for(lambda: self._closed or self.is_near(index))
 
     def put(self, index, result):
         with self._lock:
@@ -162,3 +191,4 @@ class _InOrder:
             while self._next in self._held:
                 self._consume(self._next, self._held.pop(self._next))
                 self._next += 1
+            self._lock.notify_all()

@@ -40,6 +40,8 @@ logger = logging.getLogger(__name__)
 VISIBILITIES_PER_BLOCK, _MOST_PER_BLOCK = 2_000_000, 16_000_000
 #: Visibilities that are subtracted and counted together.
 _PER_PIECE = 1_000_000
+#: Rows of (u, v, w) that are looked at together.
+_SCAN_ROWS = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -305,10 +307,10 @@ class Target:
 
 def _longest_baseline(structure: Structure) -> float:
     """Longest projected baseline, m."""
-    longest, step = 0.0, 1_000_000
+    longest = 0.0
     with open_table(structure.path) as table:
-        for start in range(0, structure.n_rows, step):
-            uvw = table.read("UVW", start, min(step, structure.n_rows - start))
+        for start in range(0, structure.n_rows, _SCAN_ROWS):
+            uvw = table.read("UVW", start, min(_SCAN_ROWS, structure.n_rows - start))
             longest = max(longest, float(np.hypot(*uvw[np.isfinite(uvw).all(axis=1), :2].T).max(initial=0.0)))
     return longest
 

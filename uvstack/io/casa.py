@@ -13,6 +13,7 @@ import ctypes
 import functools
 import importlib.util
 import os
+import platform
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -118,6 +119,9 @@ def _table_class():
 def _in_our_words(error: RuntimeError, path: str, readonly: bool) -> UvstackError:
     """The error to raise for one of casacore's, in one line."""
     what = " ".join(str(error).split()) or type(error).__name__
+    if not Path(path).exists():
+        return MeasurementSetError(f"{path}: not there, from {platform.node()}; wanted under this path wherever the work is done: was it "
+                                   "moved or removed, or is its disk not mounted?")
     if readonly:
         return MeasurementSetError(f"{path}: casacore cannot read it: {what}; it may be damaged: copy or make it again")
     return OutputError(f"{path}: casacore cannot write it: {what}; is there space and permission?")

@@ -65,7 +65,7 @@ def read_structure(path: str | Path) -> Structure:
     MeasurementSetError
         If there is nothing at path, or it is not a measurement set.
     """
-    path = str(path).rstrip("/")
+    path = str(Path(path).absolute())
     if not Path(path).exists():
         raise MeasurementSetError(f"{path}: no such measurement set")
     if not (Path(path) / "table.dat").is_file():

@@ -21,6 +21,8 @@ PASSED_ON = ("TIME_CENTROID", "EXPOSURE", "INTERVAL", "SCAN_NUMBER", "ARRAY_ID",
              "FEED1", "FEED2")
 _INTEGERS = ("ANTENNA1", "ANTENNA2", "SCAN_NUMBER", "ARRAY_ID", "OBSERVATION_ID", "PROCESSOR_ID", "STATE_ID", "FEED1",
              "FEED2", "DATA_DESC_ID", "FIELD_ID")
+#: Columns whose shapes are those of another one, in whose manager they are.
+_SHARED = {"FLAG": "DATA", "SIGMA": "WEIGHT"}
 
 
 def _column(kind: str, n_dim: int = 0, keywords: dict | None = None, shape: list[int] | None = None,
@@ -34,11 +36,13 @@ def _column(kind: str, n_dim: int = 0, keywords: dict | None = None, shape: list
     return column
 
 
-def main_columns(data_columns: tuple[str, ...] = ("DATA",), weight_spectrum: bool = False,
-                 shape: tuple[int, int] | None = None) -> dict:
+def main_columns(data_columns: tuple[str, ...] = ("DATA",), weight_columns: tuple[str, ...] = ("WEIGHT", "SIGMA")) -> dict:
     """Description of the columns of the main table, as `create_table` takes it.
 
-    With shape (chan, corr) every cell has that shape, which casacore writes three times faster; without, each may differ.
+    Every cell may have a shape of its own, even where all have one: CASA's concat appends to a copy of the first set, and cuts
+    without a word what does not fit a fixed shape. casacore then notes the shape of each row, once for all columns in one manager:
+    those that every set has, and that no one removes, share it in twos. Others must not: in rows for which one is written the
+    others hold zeros, no empty cells.
     """
     slow: dict[str, Any] = {"manager": "IncrementalStMan", "group": "slow"}
     columns = {name: _column("int", **({} if name in ("ANTENNA1", "ANTENNA2") else slow)) for name in _INTEGERS}
@@ -46,15 +50,12 @@ def main_columns(data_columns: tuple[str, ...] = ("DATA",), weight_spectrum: boo
     columns |= {name: _column("double", keywords=_SECONDS, **slow) for name in ("EXPOSURE", "INTERVAL")}
     columns["FLAG_ROW"] = _column("boolean", **slow)
     columns["UVW"] = _column("double", 1, _UVW, [3], "TiledColumnStMan", "tiled_UVW")
-    kinds = {"FLAG": ("boolean", 2), "WEIGHT": ("float", 1), "SIGMA": ("float", 1), "FLAG_CATEGORY": ("boolean", 3)}
+    kinds = {"FLAG": ("boolean", 2), "FLAG_CATEGORY": ("boolean", 3)}
+    kinds |= {name: ("float", 2 if name == "WEIGHT_SPECTRUM" else 1) for name in weight_columns}
     kinds |= {name: ("complex", 2) for name in data_columns}
-    if weight_spectrum:
-        kinds["WEIGHT_SPECTRUM"] = ("float", 2)
     for name, (kind, n_dim) in kinds.items():
         keywords = {"CATEGORY": ["FLAG_CMD"]} if name == "FLAG_CATEGORY" else {"UNIT": "Jy"} if kind == "complex" else None
-        cell = list(shape[2 - n_dim:]) if shape is not None and name != "FLAG_CATEGORY" else None
-        columns[name] = _column(kind, n_dim, keywords, cell,
-                                "TiledColumnStMan" if cell else "TiledShapeStMan", f"tiled_{name}")
+        columns[name] = _column(kind, n_dim, keywords, manager="TiledShapeStMan", group=f"tiled_{_SHARED.get(name, name)}")
     return columns
 
 
@@ -77,9 +78,9 @@ def data_managers(columns: dict, n_chan: int, n_corr: int) -> dict:
 
 
 def create_main_table(path: str, n_rows: int, shapes: set[tuple[int, int]], data_columns: tuple[str, ...] = ("DATA",),
-                      weight_spectrum: bool = False) -> Table:
+                      weight_columns: tuple[str, ...] = ("WEIGHT", "SIGMA")) -> Table:
     """New main table of a measurement set, open for writing; shapes are those (chan, corr) that its cells will have."""
-    columns = main_columns(data_columns, weight_spectrum, next(iter(shapes)) if len(shapes) == 1 else None)
+    columns = main_columns(data_columns, weight_columns)
     table = create_table(path, columns, data_managers(columns, *max(shapes)), n_rows)
     table.set_info({"type": "Measurement Set", "subType": "", "readme": "Measurements from a telescope\n"})
     table.set_keyword("MS_VERSION", 2.0)

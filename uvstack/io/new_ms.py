@@ -45,7 +45,8 @@ class Observation:
 
 
 def create_measurement_set(path: str | Path, observation: Observation, n_rows: int,
-                           data_columns: tuple[str, ...] = ("DATA",), weight_spectrum: bool = False) -> Table:
+                           data_columns: tuple[str, ...] = ("DATA",),
+                           weight_columns: tuple[str, ...] = ("WEIGHT", "SIGMA")) -> Table:
     """Main table of a new measurement set with all its subtables, open for writing.
 
     The caller writes the columns of the main table and closes it. `path` must not exist. Spectral windows stand in the
@@ -53,7 +54,7 @@ def create_measurement_set(path: str | Path, observation: Observation, n_rows: i
     """
     path = str(path)
     shapes = {d.shape for d in observation.data_descriptions}
-    table = create_main_table(path, n_rows, shapes, data_columns, weight_spectrum)
+    table = create_main_table(path, n_rows, shapes, data_columns, weight_columns)
     rows = {
         "ANTENNA": _antenna_rows(observation),
         "DATA_DESCRIPTION": [],

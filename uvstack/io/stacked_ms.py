@@ -50,7 +50,8 @@ class StackedMS:
         self.path = str(path)
         self.n_rows = n_rows
         self._closed = False
-        self._table = create_main_table(self.path, n_rows, shapes, weight_spectrum=weight_spectrum)
+        weight_columns = ("WEIGHT", "SIGMA", *(["WEIGHT_SPECTRUM"] if weight_spectrum else []))
+        self._table = create_main_table(self.path, n_rows, shapes, weight_columns=weight_columns)
         try:
             self._offsets = self._join_subtables(structures)
             self._write_field(field, name)

@@ -107,7 +107,8 @@ class Gathered:
         Measurement set, field, data description.
     uvw : ndarray (row, 3)
     value : ndarray (row, chan) complex64
-        Σ_corr w V of the parallel hands, at all uv distances that the flux or a bin wants.
+        Σ_corr w V of the parallel hands, at all uv distances that the flux or a bin wants; no rows in the exact way, which needs
+        them no more.
     weight : ndarray (range,)
         Σ w in the range of the flux and in each bin.
     square : float
@@ -131,6 +132,12 @@ class Gathered:
     direct: np.ndarray | None = None
     response: np.ndarray | None = None
     n_not_finite: int = 0
+
+    def add_sums(self, other: Gathered) -> None:
+        """Add the sums of another part of the same view; visibilities stay apart."""
+        for name in ("weight", "square", "moment", "histogram", "direct", "response", "n_not_finite"):
+            if getattr(self, name) is not None:
+                setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
 @dataclass
@@ -213,7 +220,8 @@ def gather(job: MonteCarloJob, set_index: int, partition: Partition) -> Gathered
     if job.exact or job.n_exact_fakes:
         _sum_directly(job, partition, out, usable, sum_weight(partition, parallel, UVRange()) if job.n_exact_fakes else None)
         if job.exact:
-            out.uvw, out.value = out.uvw[:0], out.value[:0]
+            # No views: these would keep the whole arrays of every chunk.
+            out.uvw, out.value = np.empty((0, 3)), np.empty((0, frequency.size), np.complex64)
     return out
 
 

@@ -60,8 +60,8 @@ logger = logging.getLogger(__name__)
 RESPONSES = ("exact", "own")
 #: Visibilities (row × chan × corr) of a chunk, and of one that a worker of a cluster sums by itself.
 _PER_CHUNK, _PER_WORKERS_CHUNK = 2_000_000, 16_000_000
-#: Combined visibilities (row × chan) that are kept until they are gridded: 8 bytes each, and three times that while gridding.
-_KEPT = 32_000_000
+#: Bytes of combined visibilities, with their (u, v, w), that are kept until they are gridded; three times that while gridding.
+_KEPT = 256_000_000
 # Measured, ns of one thread: a visibility and position directly, a visibility of an image, a pixel of it.
 _DIRECT_COST, _IMAGE_COST, _PIXEL_COST = 0.2, 400.0, 200.0
 #: Realisations from which the mean cross-talk of fake sources is taken.
@@ -412,7 +412,8 @@ class _Collected:
 
     def __init__(self, job: MonteCarloJob, n_chunks: int, threads: int, progress: Callable[[int, int], None] | None):
         self._job, self._n_chunks, self._threads, self._progress = job, n_chunks, threads, progress
-        self._kept: dict[tuple[int, int, int], list[Gathered]] = {}
+        self._kept: dict[tuple[int, int, int], Gathered] = {}
+        self._visibilities: dict[tuple[int, int, int], list[tuple[np.ndarray, np.ndarray]]] = {}
         self.sums = ListSums.empty(job)
 
     def add(self, index: int, result: list[Gathered] | ListSums) -> None:
@@ -421,9 +422,9 @@ class _Collected:
             self.sums += result
         else:
             for one in result:
-                self._kept.setdefault(one.view, []).append(one)
-            if sum(one.value.size for some in self._kept.values() for one in some) > _KEPT:
-                self._grid(max(self._kept, key=lambda view: sum(one.value.size for one in self._kept[view])))
+                self._keep(one)
+            if sum(map(self._n_bytes, self._visibilities)) > _KEPT:
+                self._grid(max(self._visibilities, key=self._n_bytes))
         if self._progress is not None:
             self._progress(index + 1, self._n_chunks + 1)
 
@@ -434,15 +435,22 @@ class _Collected:
         if self._progress is not None:
             self._progress(self._n_chunks + 1, self._n_chunks + 1)
 
+    def _keep(self, one: Gathered) -> None:
+        """Add sums at once, so that one of each is held for a view however many chunks it has."""
+        if one.view in self._kept:
+            self._kept[one.view].add_sums(one)
+        else:
+            self._kept[one.view] = replace(one, uvw=one.uvw[:0].copy(), value=one.value[:0].copy())
+        if one.value.size:
+            self._visibilities.setdefault(one.view, []).append((one.uvw, one.value))
+
+    def _n_bytes(self, view: tuple[int, int, int]) -> int:
+        return sum(uvw.nbytes + value.nbytes for uvw, value in self._visibilities[view])
+
     def _grid(self, view: tuple[int, int, int]) -> None:
-        parts = self._kept.pop(view)
-        added: dict[str, Any] = {
-            name: None if getattr(parts[0], name) is None else np.sum([getattr(p, name) for p in parts], axis=0)
-            for name in ("moment", "histogram", "direct", "response")}
-        whole = replace(
-            parts[0], uvw=np.concatenate([p.uvw for p in parts]), value=np.concatenate([p.value for p in parts]),
-            weight=np.sum([p.weight for p in parts], axis=0), square=sum(p.square for p in parts),
-            n_not_finite=sum(p.n_not_finite for p in parts), **added)
+        whole, parts = self._kept.pop(view), self._visibilities.pop(view, [])
+        if parts:
+            whole = replace(whole, uvw=np.concatenate([uvw for uvw, _ in parts]), value=np.concatenate([value for _, value in parts]))
         del parts
         self.sums += sum_lists(self._job, whole, self._threads)
 
