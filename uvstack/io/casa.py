@@ -119,7 +119,8 @@ def _table_class():
 def _in_our_words(error: RuntimeError, path: str, readonly: bool) -> UvstackError:
     """The error to raise for one of casacore's, in one line."""
     what = " ".join(str(error).split()) or type(error).__name__
-    if not Path(path).exists():
+    # A subtable alone that is missing is damage.
+    if not Path(path).exists() and not Path(path).with_name("table.dat").exists():
         return MeasurementSetError(f"{path}: not there, from {platform.node()}; wanted under this path wherever the work is done: was it "
                                    "moved or removed, or is its disk not mounted?")
     if readonly:
