@@ -13,8 +13,8 @@ natural weights. Cells begin at whole numbers, as in WSClean, so that none is it
 all, at 8 bytes a cell. For an image of its padded size (1.2 times larger unless -padding says otherwise) the weights are then
 WSClean's, but for a few in a thousand that lie on the very edge of a cell (measured, tests/test_weighting.py).
 Densities of chunks add up, so that a measurement set is gone through twice: once
-for the density, once for the image. All channels share one density. Fields of a mosaic may share one or have one each (CASA's
-mosweight); (u, v) is that of each field's own phase centre.
+for the density, once for the image. All channels share one density, and so do the fields of a mosaic (tclean's mosweight=False;
+its default is one each), with (u, v) that of each field's own phase centre.
 """
 
 from __future__ import annotations
