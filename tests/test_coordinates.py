@@ -8,15 +8,19 @@ import pytest
 from astropy import units as u
 from astropy.coordinates import AltAz, Angle, SkyCoord
 
-from uvstack.errors import CoordinateError
+from uvstack.errors import CoordinateError, SelectionError, UvstackWarning
 from uvstack.sky.coordinates import (
     FRAME_NAMES,
     angle_from_text,
+    check_centre,
     direction_cosines,
+    parse_direction,
     parse_frame,
     rotation_between,
+    sight,
     to_frame,
 )
+from uvstack.sky.frequency import parse_frequency
 
 EPS = np.finfo(np.float64).eps
 MAS = np.radians(1e-3 / 3600)
@@ -260,3 +264,46 @@ def test_angle_from_text(text, hours, degrees):
 def test_no_angle(text):
     with pytest.raises(CoordinateError, match="is no angle"):
         angle_from_text(text, hours=True)
+
+
+# ---------------------------------------------------------------------------------------------------------------- as users write them
+
+
+def test_a_direction_is_read_alike_however_it_is_written():
+    ra, dec = np.deg2rad(153.054166666667), np.deg2rad(-30.000277777778)
+    for given in ("J2000 10h12m13s -30d00m01s", "10:12:13, -30:00:01", "fk5 153.054166666667deg -30.00.01", (ra, dec),
+                  SkyCoord(ra * u.rad, dec * u.rad, frame="fk5")):
+        np.testing.assert_allclose(parse_direction(given), (ra, dec), atol=1e-13)
+    galactic = SkyCoord(120 * u.deg, -3 * u.deg, frame="galactic").fk5
+    np.testing.assert_allclose(parse_direction("GALACTIC 120deg -3deg"), (galactic.ra.rad, galactic.dec.rad), atol=1e-12)
+    np.testing.assert_allclose(parse_direction("J2000 0h0m0s 89d", "GALACTIC"),
+                               [x.rad for x in (lambda c: (c.l, c.b))(SkyCoord("0h0m0s 89d", frame="fk5").galactic)], atol=1e-12)
+
+
+@pytest.mark.parametrize("given", ["10h12m13s", "J2000", "Mars 1h 2d", "10 -30", (1.0,), (1.0, 2.0), (np.nan, 0.0), 3.0, ("a", "b"),
+                                   "J2000 1h -95d"])
+def test_what_is_no_direction_is_refused_by_its_name(given):
+    with pytest.raises(CoordinateError, match=r"^centre") as caught:
+        parse_direction(given, name="centre")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_centre_that_no_field_sees_is_refused_or_doubted():
+    fields = {"A": (1.0, 0.2), "B": (1.1, 0.2)}
+    check_centre((1.1, 0.25), fields, np.deg2rad(3))
+    with pytest.warns(UvstackWarning, match=r"is 11.46° from the nearest field, B, and its antennas see some 3°"):
+        check_centre((1.1, 0.4), fields, np.deg2rad(3))
+    with pytest.raises(CoordinateError, match=r"phase_centre is 107° from A: 90° or more.*the nearest is A"):
+        check_centre((1.0, 0.2 + np.deg2rad(107)), {"A": (1.0, 0.2)}, 1.0)
+    assert sight([25.0, 12.0, 0.0], 1.4e9) == pytest.approx(10 * 0.21414 / 12, rel=1e-4)
+    assert sight([0.0, np.nan], 1e9) == pytest.approx(np.deg2rad(10))
+
+
+def test_a_frequency_is_read_alike_however_it_is_written():
+    for given in (1.4e9, "1.4e9", "1.4GHz", "1400 MHz", 1.4 * u.GHz, np.float32(1.4e9)):
+        assert parse_frequency(given, "nu0") == pytest.approx(1.4e9, rel=1e-7)
+    for given, wanted in ((1.4, "1.4 Hz"), ("-1GHz", "positive"), ("nan", "positive"), ("5km", "no frequency"), ("x", "no frequency"),
+                          (1.4 * u.m, "no frequency"), ((1, 2), "no frequency")):
+        with pytest.raises(SelectionError, match=f"^nu0.*{wanted}"):
+            parse_frequency(given, "nu0")
+    assert parse_frequency(1.4, "nu0", lowest=0.0) == 1.4

@@ -11,7 +11,7 @@ from uvstack.fit.limits import profile_likelihood
 from uvstack.fit.model import make_model
 from uvstack.fit.normal import model_visibilities, normal_equations
 from uvstack.fit.solver import covariance_of, solve
-from uvstack.fit.start import polynomial_fit, polynomial_start
+from uvstack.fit.start import polynomial_fit, starting_values
 from uvstack.fit.visibilities import fit_visibilities
 
 LIGHT = 299_792_458.0
@@ -273,10 +273,8 @@ def test_unresolved_ellipse_says_what_is_not_determined(seed):
 
 def test_straight_line_in_the_logarithm():
     data, _ = data_of(p=(2.0, 1.5), snr=1e5)
-    flux, fwhm = polynomial_start(bins_of(data))
-    # Means of groups of a curve that bends: per cents.
-    assert flux == pytest.approx(2.0, rel=0.05)
-    assert fwhm / ARCSEC == pytest.approx(1.5, rel=0.05)
+    # Some steps of a fit in bins of uv distance: within a thousandth of this noise-free truth.
+    assert starting_values(make_model("gaussian", ROUND, FREQUENCY[0]), bins_of(data)) == pytest.approx((2.0, 1.5), rel=1e-3)
     q = np.linspace(1e3, 1e5, 30)
     value = 2.0 * np.exp(-((np.pi * 1.5 * ARCSEC * q) ** 2) / (4 * np.log(2)))
     assert polynomial_fit(q, value, np.ones(30)) == pytest.approx((2.0, 1.5 * ARCSEC), rel=1e-9)

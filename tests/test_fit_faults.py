@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from oracles import fit_model
-from uvstack.errors import FitError
+from uvstack.errors import FitError, UvstackWarning
 from uvstack.fit.data import checked_data
 from uvstack.fit.model import make_model
 from uvstack.fit.normal import NormalEquations, normal_equations
@@ -55,7 +55,8 @@ def test_fixed_visibilities_count_without_gains():
     vis = gaussian(uvw) + fixed
     fit = fit_visibilities(uvw, FREQUENCY, vis, fixed=fixed, p_ini=[0.1, 0.1, 0.8, 1.3], tolerance=1e-8, **GAUSSIAN)
     assert fit.parameters == pytest.approx([0, 0, 1, 1], abs=1e-7)
-    without = fit_visibilities(uvw, FREQUENCY, vis, p_ini=[0.1, 0.1, 0.8, 1.3], **GAUSSIAN)
+    with pytest.warns(UvstackWarning, match="much lower from other starting values"):  # those of what is not taken out
+        without = fit_visibilities(uvw, FREQUENCY, vis, p_ini=[0.1, 0.1, 0.8, 1.3], **GAUSSIAN)
     assert np.abs(without.parameters - [0, 0, 1, 1]).max() > 0.01
     vis = gaussian(uvw) + fixed * (FREQUENCY / 1.4e9) ** -0.7
     scaled = fit_visibilities(uvw, FREQUENCY, vis, fixed=fixed, scalefix="p[4]*(nu/nu0)**p[5]", tolerance=1e-8,
@@ -158,10 +159,12 @@ def test_two_sources_at_one_place_are_told_and_the_rest_is_right():
     assert fit.degenerate == "p[0] and p[1] are degenerate: only a combination of them is determined"
     assert np.isnan(fit.errors).all()
     assert fit.parameters.sum() == pytest.approx(1, abs=0.05)
-    named = fit_two(["0,0,p[0]", "0,0,p[1]", "p[2],0,0.5"], [0.3, 0.3, 9.0], ("delta",) * 3, names=("first", "second", "place"))
+    with pytest.warns(UvstackWarning, match="much lower from other starting values"):
+        named = fit_two(["0,0,p[0]", "0,0,p[1]", "p[2],0,0.5"], [0.3, 0.3, 9.0], ("delta",) * 3, names=("first", "second", "place"))
     assert "first and second" in named.degenerate
     assert "place" not in named.degenerate
-    alone = fit_two(["0,0,p[0]", "p[1],0,0.5"], [0.6, 9.0])
+    with pytest.warns(UvstackWarning, match="much lower from other starting values"):
+        alone = fit_two(["0,0,p[0]", "p[1],0,0.5"], [0.6, 9.0])
     assert named.errors[2] == pytest.approx(alone.errors[1], rel=0.02)
     assert named.covariance[0, 2] != named.covariance[0, 2]
 

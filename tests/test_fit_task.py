@@ -517,7 +517,7 @@ def plain_set(tmp_path_factory):
     ({"var": "p[0],p[1]", "p_ini": (1, 1)}, "6"),
     ({"var": GAUSS, "p_ini": (1, 1)}, "wanted 4"),
     ({"p_ini": (1, 5), "bounds": [(0, 2), (0, 2)]}, "fwhm starts at 5, outside its bounds 0 to 2"),
-    ({"model": ["delta", "delta"], "var": ["0,0,p[0]", "p[1],0,p[2]"]}, "p_ini"),
+    ({"model": ["delta", "delta"], "var": ["0,0,p[0]*2", "p[1],0,p[2]"]}, "p_ini"),
     ({"column": "CORRECTED_DATA"}, "CORRECTED_DATA does not exist; there are: DATA"),
     ({"stokes": "W"}, "stokes='W' is unknown"),
     ({"stokes": "U"}, "no selected spectral window"),

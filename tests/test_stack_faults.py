@@ -70,7 +70,7 @@ def test_flagged_data_do_not_enter_the_flux(tmp_path):
     edit(path, "DATA", lambda v: v.__setitem__(bad, 1e6))
     result = uvstack.stack(path, at(NEAR))
     assert result.flux == pytest.approx(1.0, rel=FLUX_TOLERANCE)
-    assert result.n_visibilities == np.count_nonzero(~bad)
+    assert result.n_visibilities == np.count_nonzero(~bad.all(axis=2))  # one of two hands is enough
 
 
 def test_one_flagged_nan_does_not_spoil_the_flux(tmp_path):
@@ -246,8 +246,7 @@ def test_cross_hands_do_not_enter_stokes_i(tmp_path, correlations):
     path = make_ms(tmp_path / "a.ms", sources=[(*NEAR, 1.0)], correlations=correlations, cross_hand=1e6)
     result = uvstack.stack(path, at(NEAR), out=tmp_path / "out.ms")
     assert result.flux == pytest.approx(1.0, rel=FLUX_TOLERANCE)
-    n_parallel = sum(c in (1, RR, LL, XX, YY) for c in correlations)
-    assert result.n_visibilities == 84 * 3 * n_parallel
+    assert result.n_visibilities == 84 * 3  # whatever the number of hands
     assert read(result.ms, "DATA").shape[2] == len(correlations)
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,30 @@ def test_one_fit_of_a_point(point):
     assert set(found) == {"Frequency", "Parameters", "Uncertainties", "Reduced Chi squared", "Fit", "Degrees of Freedom", "covariance"}
     assert found["Frequency"] == 1.4e9
     np.testing.assert_allclose(np.sqrt(np.diag(found["covariance"])), found["Uncertainties"], rtol=1e-12)
+
+
+def test_the_object_is_the_mapping_of_its_results(point):
+    made = uvmultifit(vis=point, cov_return=True, **ONE)
+    assert isinstance(made, Mapping)
+    np.testing.assert_allclose(made["Parameters"], [EAST, NORTH, FLUX], **EXACT)
+    assert all(made[key] is made.result[key] for key in made)
+    assert list(made) == list(made.keys()) == list(made.result)
+    assert "Reduced Chi squared" in made
+    assert "Chi" not in made
+    assert made.get("Chi", 3) == 3
+    assert dict(**made).keys() == made.result.keys()
+    assert len(made) == len(made.items()) == len(made.values()) == 7
+    with pytest.raises(KeyError, match="there are Frequency, Parameters"):
+        made["Chi"]
+    later = uvmultifit(vis=point, finetune=True, **ONE)
+    assert later
+    assert "Parameters" not in later
+    with pytest.raises(KeyError, match="call fit"):
+        later["Parameters"]
+    assert later.fit()
+    assert later["Parameters"] == pytest.approx(made["Parameters"])
+    assert made != later
+    assert len({made, later}) == 2
 
 
 def test_uncertainties_are_the_scatter_and_not_its_root_two(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from uvstack.cli.main import Quantity, example, progress_bar
+from uvstack.cli.main import Frequency, example, progress_bar
 
 
 class Bounds(click.ParamType):
@@ -43,20 +43,6 @@ class Numbers(click.ParamType):
             return [float(part) for part in value.split(",")]
         except ValueError:
             self.fail(f"{value!r} cannot be read; wanted numbers with commas, e.g. 0,0,1,0.2", param, ctx)
-
-
-class Frequency(Quantity):
-    """A frequency with a unit, or a number in Hz."""
-
-    def __init__(self) -> None:
-        super().__init__("Hz", "1.4GHz")
-
-    def convert(self, value, param, ctx):
-        """Hz."""
-        try:
-            return float(value)
-        except ValueError:
-            return super().convert(value, param, ctx)
 
 
 class Gain(click.ParamType):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from uvstack.cli.main import Angle, Quantity, example, progress_bar
+from uvstack.cli.main import Angle, Frequency, Quantity, example, progress_bar
 
 
 class Size(click.ParamType):
@@ -55,40 +55,29 @@ class Size(click.ParamType):
               help="Centre of the primary beam: phase centre, REFERENCE_DIR or the POINTING table; auto: what there is, from the last.")
 @click.option("--uvmin", help="Shortest baseline: 300m, 5km, 20klambda.")
 @click.option("--uvmax", help="Longest baseline.")
-@click.option("--phase-centre", help="Middle of the image, J2000: '10h00m00s -30d00m00s'; default that of the field, or of all fields.")
+@click.option("--phase-centre",
+              help="Middle of the image: 'J2000 10h00m00s -30d00m00s'; default that of the field, or of all fields.")
 @click.option("--primary-beam", help="Preset, text or file as in `uvstack stack`: corrected images, and mosaics of several pointings.")
 @click.option("--pb-cutoff", default=0.2, help="Corrected images are blank where the primary beam is below this.")
-@click.option("--reference-frequency", type=Quantity("Hz", "1.4GHz"), help="Of Taylor terms; default the mean of the channels by weight.")
+@click.option("--reference-frequency", type=Frequency(), help="Of Taylor terms; default the mean of the channels by weight.")
 @click.option("--imager", default="uvstack",
               help="uvstack, or wsclean or casa where installed: they make one plane of one pointing, with products as ours.")
 @click.option("--overwrite", is_flag=True, help="Replace products that exist.")
 @click.option("--workers", type=int, help="Local processes instead of threads.")
 @click.option("--scheduler", help="Address of a dask scheduler.")
 @click.option("--threads", type=int, help="Local threads; default all processors.")
-def command(ms, phase_centre, **options) -> None:
+def command(ms, **options) -> None:
     """Image the visibilities of MS... and deconvolve.
 
     Writes the dirty image, psf, model (Jy/pixel), residual and restored image, corrected for the primary beam where one is given,
     with a list of components, a picture and a record of the run. Of several Stokes parameters or --channels-out these are cubes
     with a beam for each plane.
     """
-    centre = None if phase_centre is None else _direction(phase_centre)
     from uvstack.image.image_result import print_summary
     from uvstack.image.task import image
 
     given = {name: value for name, value in options.items() if value is not None}
     with progress_bar("imaging") as progress:
-        result = image(list(ms), phase_centre=centre, progress=progress, **given)
+        result = image(list(ms), progress=progress, **given)
     click.echo(print_summary(result))
     click.echo(f"{'products':<12} {result.files['image']} and {len(result.files) - 1} more, listed in {result.files['json']}")
-
-
-def _direction(text: str) -> tuple[float, float]:
-    """J2000, rad."""
-    from astropy.coordinates import SkyCoord
-
-    try:
-        at = SkyCoord(text, frame="fk5")
-    except ValueError as error:
-        raise click.UsageError(f"--phase-centre {text!r} is no direction; wanted e.g. '10h00m00s -30d00m00s' ({error})") from None
-    return float(at.ra.rad), float(at.dec.rad)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from uvstack.cli.main import Quantity, example
+from uvstack.cli.main import Frequency, Quantity, example
 from uvstack.cli.stack import _mapping
 
 
@@ -37,7 +37,7 @@ from uvstack.cli.stack import _mapping
 @click.option("--fit-radius", type=float, help="Pixels of the circle that is fitted; default the whole stamp.")
 @click.option("--beam", type=Quantity("rad", "3.2arcsec,1.6arcsec,30deg", several=True), help="Where the header has none.")
 @click.option("--channel", type=int, help="Of a cube, from 0.")
-@click.option("--frequency", type=Quantity("Hz", "1.4GHz"), help="Where the header has none.")
+@click.option("--frequency", type=Frequency(), help="Where the header has none.")
 @click.option("--frame", help="Frame of the list where it does not say: J2000, ICRS, B1950, GALACTIC …")
 @click.option("--unit", type=click.Choice(["auto", "deg", "rad"]), default="auto", help="Unit of plain numbers in the list.")
 @click.option("--columns", help="Columns of the list by name: ra=RA_X,dec=DEC_X,weight=W.")

@@ -63,6 +63,36 @@ def example(command: str) -> str:
     return f"\b\nExample:\n  {command}"
 
 
+class Frequency(click.ParamType):
+    """A frequency with a unit, or a number in Hz; given on in Hz."""
+
+    name = "frequency"
+
+    def convert(self, value, param, ctx):
+        """Hz."""
+        from uvstack.sky.frequency import parse_frequency
+
+        try:
+            return parse_frequency(value, param.opts[-1] if param is not None else self.name, lowest=0.0)
+        except UvstackError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Direction(click.ParamType):
+    """A direction such as "J2000 10h12m13s -30d00m01s"; given on as RA and Dec in J2000, rad."""
+
+    name = "direction"
+
+    def convert(self, value, param, ctx):
+        """(ra, dec)."""
+        from uvstack.sky.coordinates import parse_direction
+
+        try:
+            return parse_direction(value, name=param.opts[-1] if param is not None else self.name)
+        except UvstackError as error:
+            self.fail(str(error), param, ctx)
+
+
 class Commands(click.Group):
     """A group whose commands are imported when they are called, in the order in which one uses them."""
 

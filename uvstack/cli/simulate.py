@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from uvstack.cli.main import Quantity, example, progress_bar
+from uvstack.cli.main import Direction, Frequency, Quantity, example, progress_bar
 
 if TYPE_CHECKING:
     from simulate.task import Simulation
@@ -104,10 +104,10 @@ def lindroos(number: int, seed: int, scale: float, **options) -> None:
     "--noise 120uJy --out epochs"))
 @click.argument("sky", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for images, noise maps, truth and a picture.")
-@click.option("--centre", required=True, help="Direction of the central pixel, J2000: '10h00m00s -30d00m00s'.")
+@click.option("--centre", type=Direction(), required=True, help="Direction of the central pixel: 'J2000 10h00m00s -30d00m00s'.")
 @click.option("--size", default=1024, help="Pixels across.")
 @click.option("--cell", type=Quantity("rad", "1arcsec"), required=True, help="Pixel.")
-@click.option("--frequency", type=Quantity("Hz", "3GHz"), required=True)
+@click.option("--frequency", type=Frequency(), required=True)
 @click.option("--beam", "beams", multiple=True, required=True, help="Beam of an epoch, major,minor,angle: 2.9arcsec,2.2arcsec,30deg.")
 @click.option("--noise", multiple=True, required=True, type=Quantity("Jy", "120uJy"), help="rms per beam, of an epoch or of all.")
 @click.option("--flux-scale", multiple=True, type=float, help="Error of the flux scale, of an epoch or of all.  [default: 1]")
@@ -117,8 +117,8 @@ def lindroos(number: int, seed: int, scale: float, **options) -> None:
 @click.option("--blank", default=0, help="Pixels blanked along every edge.")
 @click.option("--two-axes", is_flag=True, help="Write RA and DEC alone, without FREQ and STOKES.")
 @click.option("--seed", default=0, help="Seed of the noise.")
-def epoch_images(sky: Path, out: Path, centre: str, beams: tuple[str, ...], noise: tuple[float, ...], flux_scale: tuple[float, ...],
-                 offset: tuple[Any, ...], two_axes: bool, seed: int, **shared) -> None:
+def epoch_images(sky: Path, out: Path, centre: tuple[float, float], beams: tuple[str, ...], noise: tuple[float, ...],
+                 flux_scale: tuple[float, ...], offset: tuple[Any, ...], two_axes: bool, seed: int, **shared) -> None:
     """Images of the sources of SKY (a truth, or any catalogue of components), one epoch for each --beam."""
     from simulate import epochs, read_components
 
@@ -130,7 +130,7 @@ def epoch_images(sky: Path, out: Path, centre: str, beams: tuple[str, ...], nois
         for i, one in enumerate(own):
             if values:
                 one[name] = values[i % len(values)]
-    made = epochs(read_components(sky), own, seed=seed, out=out, four_axes=not two_axes, centre=_direction(centre), **shared)
+    made = epochs(read_components(sky), own, seed=seed, out=out, four_axes=not two_axes, centre=centre, **shared)
     for i, epoch in enumerate(made, 1):
         click.echo(f"epoch{i:<8}{out / f'epoch{i}.fits'}: {epoch.truth['on_image'].sum()} sources, {epoch.n_outside} off the image")
     click.echo(f"{'picture':<13}{out / 'epochs.png'}\n{'provenance':<13}{out / 'provenance.json'}")
@@ -141,20 +141,21 @@ def epoch_images(sky: Path, out: Path, centre: str, beams: tuple[str, ...], nois
     "--size 64 --cell 2arcmin --out cube.fits"))
 @click.argument("sky", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="FITS cube; truth and provenance stand beside it.")
-@click.option("--frequency", type=Quantity("Hz", "1.5GHz"), required=True, help="Centre of the band.")
+@click.option("--frequency", type=Frequency(), required=True, help="Centre of the band.")
 @click.option("--bandwidth", type=Quantity("Hz", "1GHz"), required=True)
 @click.option("--channels", default=1)
 @click.option("--dish", type=Quantity("m", "100m"), help="Diameter: the beam is --beam-factor λ/D wide.")
 @click.option("--fwhm", type=Quantity("rad", "10arcmin"), help="The beam, in place of a dish.")
 @click.option("--beam-factor", default=1.18, help="FWHM in λ/D.")
-@click.option("--centre", help="Direction of the central pixel, J2000; for catalogues, as are --size and --cell.")
+@click.option("--centre", type=Direction(),
+              help="Direction of the central pixel, 'J2000 10h00m00s -30d00m00s'; for catalogues, as are --size and --cell.")
 @click.option("--size", type=int, help="Pixels across.")
 @click.option("--cell", type=Quantity("rad", "1arcmin"), help="Pixel.")
 @click.option("--noise", type=Quantity("Jy", "1mJy"), default="0Jy", help="rms per beam of every channel.")
 @click.option("--seed", default=0, help="Seed of the noise.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
-def single_dish(sky: Path, out: Path, frequency: float, bandwidth: float, channels: int, dish: float | None, centre: str | None, seed: int,
-                overwrite: bool, **options) -> None:
+def single_dish(sky: Path, out: Path, frequency: float, bandwidth: float, channels: int, dish: float | None, seed: int,
+                centre: tuple[float, float] | None, overwrite: bool, **options) -> None:
     """Cube of SKY: a catalogue of components, or a FITS image or cube in Jy/pixel."""
     import numpy as np
 
@@ -166,7 +167,7 @@ def single_dish(sky: Path, out: Path, frequency: float, bandwidth: float, channe
     centres = frequency + bandwidth / channels * (np.arange(channels) - 0.5 * (channels - 1))
     cube = single_dish_cube(
         read_image_model(sky) if is_image else read_components(sky), frequency=centres, dish_diameter=dish,
-        centre=None if centre is None else _direction(centre), rng=np.random.default_rng(seed), **options)
+        centre=centre, rng=np.random.default_rng(seed), **options)
     for path in cube.write(out, overwrite=overwrite):
         click.echo(path)
 
@@ -179,16 +180,6 @@ def _beam(text: str) -> tuple[float, float, float]:
     except (TypeError, ValueError):
         raise click.UsageError(f"--beam {text!r} cannot be read; wanted major,minor,angle, e.g. 2.9arcsec,2.2arcsec,30deg") from None
     return major, minor, angle
-
-
-def _direction(text: str) -> tuple[float, float]:
-    from astropy.coordinates import SkyCoord
-
-    try:
-        at = SkyCoord(text, frame="fk5")
-    except ValueError as error:
-        raise click.UsageError(f"--centre {text!r} is no direction; wanted e.g. '10h00m00s -30d00m00s' ({error})") from None
-    return float(at.ra.rad), float(at.dec.rad)
 
 
 def _sky_text(sky: Any, n_images: int) -> str:

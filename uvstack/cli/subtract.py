@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from rich.markup import escape
 
-from uvstack.cli.main import console, example, progress_bar
+from uvstack.cli.main import Frequency, console, example, progress_bar
 
 
 @click.command(name="subtract", epilog=example("uvstack subtract survey.ms --model survey-model.fits --into RESIDUAL"))
@@ -16,7 +16,7 @@ from uvstack.cli.main import console, example, progress_bar
 @click.option("--model", required=True,
               help="FITS image or cube in Jy/pixel, catalogue of components (ECSV, CSV, FITS table), or a column such as MODEL_DATA.")
 @click.option("--model-tt1", help="Second Taylor term beside an image.")
-@click.option("--nu0", type=float, help="Reference frequency of Taylor terms or of a catalogue in GHz; default what the file says.")
+@click.option("--nu0", type=Frequency(), help="Reference frequency of Taylor terms or of a catalogue: 1.4GHz; default what the file says.")
 @click.option("--into", help="Column to write; default RESIDUAL_DATA, or MODEL_DATA with --predict-only.")
 @click.option("--column", default="DATA", help="Data column, or a difference such as DATA-MODEL_DATA.")
 @click.option("--primary-beam", help="The model is the sky, seen through this beam: preset, text or file as in `uvstack stack`. "
@@ -53,7 +53,7 @@ def command(ms, report, no_report, nu0, overwrite, **options) -> None:
     given = {name: value for name, value in options.items() if value is not None}
     try:
         with progress_bar("predicting" if options["predict_only"] else "subtracting") as progress:
-            result = uvstack.subtract(ms, nu0=None if nu0 is None else nu0 * 1e9, overwrite=overwrite, progress=progress, **given)
+            result = uvstack.subtract(ms, nu0=nu0, overwrite=overwrite, progress=progress, **given)
     except KeyboardInterrupt:
         default = "MODEL_DATA" if options["predict_only"] else "RESIDUAL_DATA"
         left = unfinished(ms, options["column"] if options["in_place"] else options["into"] or default)

@@ -254,7 +254,7 @@ def normal_equations(bins: Bins, model: Model, p: np.ndarray) -> NormalEquations
     if math.isfinite(equations.chi_squared):
         return equations
     # What is wrong is found and told as for visibilities.
-    found = normal.normal_equations(_pseudo_data(bins, model.nu0), model, p)
+    found = normal.normal_equations(pseudo_data(bins, model.nu0), model, p)
     return NormalEquations(found.chi_squared + bins.unexplained, found.gradient, found.hessian, bins.n)
 
 
@@ -320,7 +320,7 @@ def _radial(model: Model, p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.
     return total, slopes
 
 
-def _pseudo_data(bins: Bins, frequency: float) -> FitData:
+def pseudo_data(bins: Bins, frequency: float) -> FitData:
     """Nodes as visibilities of one channel on the u axis."""
     nodes = bins.nodes
     cached = bins.__dict__.get("_pseudo")

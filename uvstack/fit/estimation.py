@@ -12,6 +12,8 @@ from uvstack.errors import FitError
 from uvstack.fit.bayes import posterior
 from uvstack.fit.binned import Bins, is_binnable
 from uvstack.fit.binned import normal_equations as bin_equations
+from uvstack.fit.cells import Layout, cell_sums, is_few, means_of
+from uvstack.fit.data import FitData
 from uvstack.fit.inspection import (
     N_SUMS,
     Look,
@@ -23,18 +25,17 @@ from uvstack.fit.inspection import (
     profile_edges,
     resampled,
 )
-from uvstack.fit.limits import branch_of
-from uvstack.fit.model import ARCSEC, Model
+from uvstack.fit.model import Model, make_model
 from uvstack.fit.normal import NormalEquations, normal_equations
-from uvstack.fit.peaks import dirty_peak, starts_at_peaks
 from uvstack.fit.preparation import FitJob, Piece
 from uvstack.fit.request import Request
 from uvstack.fit.result import FitResult
-from uvstack.fit.solver import Passes, solve
-from uvstack.fit.start import starting_values
+from uvstack.fit.search import parts_of
+from uvstack.fit.solver import Passes
+from uvstack.fit.start import Starts, gathered, starts_in_bins, starts_in_data, thinned
 from uvstack.fit.survey import Survey
 from uvstack.fit.variables import Variables, only_fluxes
-from uvstack.fit.visibilities import check_start, fit_bins, fit_passes
+from uvstack.fit.visibilities import check_start, fit_bins, fit_passes, from_best, limits_of, looked_elsewhere
 
 #: Visibilities below which "auto" does not bin: there is nothing to win.
 _FEW = 2048
@@ -69,33 +70,39 @@ def estimate(request: Request, variables: Variables, model: Model, data: Chunks,
     scale = request.scale_errors
     passes, bins = data.passes(model), _bins(request, model, survey)
     blocks = block_starts(survey.times) if request.bootstrap else None
-    sample: Passes | None = None
-    if survey.sample:
-        sample = lambda p: sum_normal((model, p), survey.sample)  # noqa: E731
-    start, tried = request.p_ini, 0
-    if start is None:
-        pieces = survey.sample or [piece for pieces in data.kept or [] for piece in pieces]
-        start, tried = _start(request, variables, model, survey, sample or passes, bounds, pieces)
+    starts = None if request.p_ini is not None else _searched(variables, model, data, survey, bounds)
+    given = np.asarray(request.p_ini) if starts is None else starts.best.p
     if request.only_flux:
-        bounds = only_fluxes(model, start, bounds)
-    if bins is not None:
-        result = fit_bins(bins, passes, model, start, bounds, method=request.method, tolerance=request.tolerance,
-                          most_passes=request.most_passes, scale_errors=scale)
+        bounds = only_fluxes(model, given.tolist(), bounds)
+    sample: Passes | None = None
+    if survey.sample and starts is None:
+        sample = lambda p: sum_normal((model, p), survey.sample)  # noqa: E731
+
+    def fitted(start: np.ndarray) -> FitResult:
+        if bins is None:
+            return _fit(passes, model, start, bounds, request, scale, sample)
+        return fit_bins(bins, passes, model, start, bounds, method=request.method, tolerance=request.tolerance,
+                        most_passes=request.most_passes, scale_errors=scale)
+
+    if starts is not None:
+        result = from_best(fitted, starts, one=request.only_flux)
     else:
-        result = _fit(passes, model, start, bounds, request, scale, sample)
+        result = fitted(given)
+        if not request.only_flux and request.most_passes > 1:
+            result = looked_elsewhere(result, _quickly(model, data, survey, bounds))
     if variables.names and request.bounds is None:
         other = _along_major(variables, result)
         if other is not None:
             again = _fit(passes, model, other, bounds, request, scale)
-            result = replace(again, n_passes=again.n_passes + result.n_passes)
+            result = replace(again, n_passes=again.n_passes + result.n_passes, n_starts=result.n_starts,
+                             next_chi_squared=result.next_chi_squared, elsewhere=result.elsewhere)
         result = _turned_to_half(variables, result)
-    result = replace(result, n_passes=result.n_passes + tried)
     if request.bayes:
         result = _with_posterior(request, result, bounds, survey, data)
     return _looked_at(request, result, data, survey, weighted, blocks)
 
 
-def _fit(passes: Passes, model: Model, start: Sequence[float], bounds: Any, request: Request, scale: bool,
+def _fit(passes: Passes, model: Model, start: Sequence[float] | np.ndarray, bounds: Any, request: Request, scale: bool,
          sample: Passes | None = None) -> FitResult:
     return fit_passes(passes, model, start, bounds, tolerance=request.tolerance, most_passes=request.most_passes, scale_errors=scale,
                       first=sample)
@@ -128,31 +135,40 @@ def _bins(request: Request, model: Model, survey: Survey) -> Bins | None:
     return survey.bins if request.method == "binned" or survey.bins.n >= _FEW else None
 
 
-def _start(request: Request, variables: Variables, model: Model, survey: Survey, passes: Passes, bounds: Any,
-           pieces: Sequence[Piece]) -> tuple[Sequence[float], int]:  # fmt: skip
-    """Starting values, and passes that finding them took."""
-    flux, size = survey.guess()
-    if len(model.shapes) == 1 and survey.bins is not None and not model.has_gains and model.scale is None:
-        start = list(starting_values(model, survey.bins))
-        if variables.kinds[:3] == ("ra", "dec", "flux") and pieces and request.bounds is None:
-            l, m, peak = dirty_peak(pieces, None, np.zeros(0))
-            start[:3] = (l / ARCSEC, m / ARCSEC, peak) if l or m else start[:3]
-    elif "ra" in variables.kinds and pieces and request.bounds is None:
-        shapes = [shape.name for shape in model.shapes]
-        return starts_at_peaks(shapes, request.circular, model.nu0, pieces, size)
-    elif variables.kinds:
-        start = variables.start(flux, size)
-    else:
-        raise FitError(f"var holds p[0] … p[{model.n_parameters - 1}] and there are no starting values; give p_ini (--p-ini)")
-    if "position_angle" not in variables.kinds or branch_of(model, check_start(model, start, bounds)[1]).axes:
-        return start, 0
-    # Of several position angles the one that leads to the lowest χ².
-    found = []
-    for angle in (0.0, 45.0, 90.0, 135.0):
-        trial = [angle if kind == "position_angle" else value for kind, value in zip(variables.kinds, start, strict=True)]
-        checked, limits = check_start(model, trial, bounds)
-        found.append(solve(passes, checked, limits, tolerance=0.1, most_passes=30))
-    return list(min(found, key=lambda one: one.normal.chi_squared).p), sum(one.n_passes for one in found)
+def _searched(variables: Variables, model: Model, data: Chunks, survey: Survey, bounds: Any) -> Starts:
+    """Starting values from a search over sizes and positions."""
+    if variables.kinds:  # without proper motion
+        model = replace(make_model([shape.name for shape in model.shapes], variables.var, model.nu0), names=model.names)
+    limits = limits_of(model, bounds)
+    if survey.bins is not None and is_binnable(model):
+        return starts_in_bins(model, survey.bins, limits)
+    pieces = None if data.kept is None else [piece for pieces in data.kept for piece in pieces]
+    gather = gathered(pieces, model.nu0) if pieces is not None and is_few(pieces) else lambda layout: _cells(data, layout, model.nu0)
+    return starts_in_data(model, gather, survey.reach[1], limits)
+
+
+def _cells(data: Chunks, layout: Layout, frequency: float) -> FitData:
+    """Means in cells of all data: one pass over them."""
+    found: list[np.ndarray] = []
+
+    def add(_: int, sums: np.ndarray) -> None:
+        found[:] = [found[0] + sums] if found else [sums]
+
+    data.run(cell_sums, layout, add)
+    return means_of(found[0], frequency)
+
+
+def _quickly(model: Model, data: Chunks, survey: Survey, bounds: Any) -> Starts | None:
+    """A quick look for other starts; None where a model cannot be searched."""
+    limits = limits_of(model, bounds)
+    if parts_of(model, limits) is None:
+        return None
+    if survey.bins is not None and is_binnable(model):
+        return starts_in_bins(model, survey.bins, limits, quick=True)
+    pieces = thinned(survey.sample or [piece for pieces in data.kept or [] for piece in pieces])
+    if any(piece.data.attenuation is not None for piece in pieces):
+        return None  # a search knows nothing of beams: it would compare what is not alike
+    return starts_in_data(model, gathered(pieces, model.nu0), survey.reach[1], limits, quick=True) if pieces else None
 
 
 def _along_major(variables: Variables, result: FitResult) -> list[float] | None:

@@ -32,7 +32,7 @@ class Fringes:
     rate : ndarray (ant,)
         Hz.
     phase : ndarray (ant,)
-        Radians, at ν₀ and t = 0, within ±π.
+        Radians, at ν₀ and the first time, within ±π.
     snr : ndarray (ant,)
         Height of the peak over the standard deviation that the weights imply.
     """
@@ -58,7 +58,7 @@ def fringe_start(
     frequency : ndarray (chan,)
         Hz, on an even grid, rising or falling; gaps may be.
     time : ndarray (row,)
-        Seconds, on an even grid too.
+        Seconds from any origin, on an even grid too; t is counted from the first, as in `fit_visibilities`.
     antenna1, antenna2 : ndarray (row,) int
     reference : int
         Antenna whose phase is 0.
@@ -73,6 +73,7 @@ def fringe_start(
         No baseline to the reference has a weight, or channels or times are not evenly spaced.
     """
     frequency, time = np.atleast_1d(np.asarray(frequency, np.float64)), np.asarray(time, np.float64)
+    time = time - time.min() if time.size else time
     first, second = np.asarray(antenna1), np.asarray(antenna2)
     if np.shape(vis) != (time.size, frequency.size) or np.shape(weight) != np.shape(vis):
         raise FitError(f"vis {np.shape(vis)} and weight {np.shape(weight)}; wanted {time.size} rows and {frequency.size} channels")

@@ -93,13 +93,23 @@ def ending(result: FitResult) -> str:
     passes = f"{result.n_passes} pass" + ("es" if result.n_passes != 1 else "")
     if result.method == "binned":
         near = f"within {result.binning_error:.1g} errors of the exact fit" if result.binning_error > 0 else "as the exact fit"
-        return f"{_ended(result)} after {passes} over the bins; {near}"
-    return f"{_ended(result)} after {passes} over the data or a sample of them"
+        return f"{_ended(result)} after {passes} over the bins{_begun(result)}; {near}"
+    return f"{_ended(result)} after {passes} over the data or a sample of them{_begun(result)}"
 
 
 def _ended(result: FitResult) -> str:
-    """The reason, with the word itself where it converged."""
+    """The reason, with the word itself where it converged and no lower minimum is known."""
+    if result.converged and result.elsewhere:
+        return f"at a minimum near the starting values, which is not the lowest ({result.stop_reason})"
     return f"converged ({result.stop_reason})" if result.converged else f"not converged ({result.stop_reason})"
+
+
+def _begun(result: FitResult) -> str:
+    """From how many starts, and what the next best led to."""
+    if not result.n_starts:
+        return ""
+    found = f", from the best of {result.n_starts} starts" if result.n_starts > 1 else ", from 1 start"
+    return found + (f" (next minimum: χ² {result.next_chi_squared:.6g})" if result.next_chi_squared is not None else "")
 
 
 def correlation_texts(result: FitResult) -> list[str]:
@@ -154,7 +164,7 @@ def print_summary(result: FitResult) -> str:
 def warnings_of(result: FitResult) -> list[str]:
     """What a user must know before believing the numbers."""
     found = [] if result.converged else [f"the fit has not converged: {result.stop_reason}; other starting values or bounds may help"]
-    found += [result.degenerate] if result.degenerate else []
+    found += [text for text in (result.elsewhere, result.degenerate) if text]
     return found + _misfit(result)
 
 
@@ -177,17 +187,19 @@ def summary(result: FitResult) -> dict[str, Any]:
     out: dict[str, Any] = {
         "model": [shape.name for shape in result.model.shapes], "var": [variables.text for variables in result.model.variables],
         "parameters": [
-            {"name": name, "kind": kind, "value": float(value), "error": _number(error), "unit": unit,
+            {"name": name, "kind": kind, "value": _number(value), "error": _number(error), "unit": unit,
              "upper_limit_95": _number(result.upper_limits.get(name, np.nan))}
             for name, kind, unit, value, error in zip(result.names, result.kinds, result.units, result.parameters, result.errors,
                                                       strict=True)],
         "stokes": result.stokes, "band_hz": None if result.band is None else list(result.band),
         "covariance": [[_number(x) for x in row] for row in result.covariance],
         "correlation": [[_number(x) for x in row] for row in result.correlation],
-        "chi_squared": result.chi_squared, "reduced_chi_squared": result.reduced_chi_squared, "n_visibilities": result.n_visibilities,
+        "chi_squared": _number(result.chi_squared), "reduced_chi_squared": _number(result.reduced_chi_squared),
+        "n_visibilities": result.n_visibilities,
         "degrees_of_freedom": result.degrees_of_freedom, "errors_scaled": result.errors_scaled,
-        "weighted_degrees_of_freedom": result.weighted_degrees_of_freedom, "frequency_hz": result.frequency,
+        "weighted_degrees_of_freedom": _number(result.weighted_degrees_of_freedom), "frequency_hz": result.frequency,
         "stop_reason": result.stop_reason, "converged": result.converged, "n_passes": result.n_passes, "method": result.method,
+        "n_starts": result.n_starts, "next_chi_squared": _number(result.next_chi_squared), "elsewhere": result.elsewhere,
         "binning_error": _number(result.binning_error), "degenerate": result.degenerate}
     if result.bootstrap is not None and result.bootstrap_errors is not None:
         percentiles = np.percentile(result.bootstrap, [16, 50, 84], axis=0)
@@ -195,14 +207,15 @@ def summary(result: FitResult) -> dict[str, Any]:
                             "percentiles_16_50_84": [[_number(x) for x in row] for row in percentiles]}
     if result.samples is not None:
         percentiles = np.percentile(result.samples, [2.5, 16, 50, 84, 95, 97.5], axis=0)
-        out["posterior"] = {"n": len(result.samples), "percentiles_2.5_16_50_84_95_97.5": percentiles.tolist()}
+        out["posterior"] = {"n": len(result.samples),
+                            "percentiles_2.5_16_50_84_95_97.5": [[_number(x) for x in row] for row in percentiles]}
     if result.provenance is not None:
         out["provenance"] = plain(vars(result.provenance))
     return out
 
 
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def _number(value: float | None) -> float | None:
+    return float(value) if value is not None and np.isfinite(value) else None
 
 
 def parameter_table(results: Sequence[FitResult]) -> QTable:

@@ -14,7 +14,7 @@ from astropy.coordinates import SkyCoord
 
 from uvstack.errors import CoordinateError, FitError, OutputError, SelectionError
 from uvstack.records import Selection, Structure
-from uvstack.sky.coordinates import FRAME_NAMES, angle_from_text, parse_frame, to_frame
+from uvstack.sky.coordinates import check_centre, in_frame, parse_direction, sight
 from uvstack.sky.primary_beam import PrimaryBeam
 
 #: What can be written to a column, and its default.
@@ -98,8 +98,6 @@ class Request:
                 raise SelectionError("write and per_channel cannot be combined: the channels have no common model")
         elif self.into is not None:
             raise SelectionError(f"into={self.into!r} says where to write and nothing is written; give write: {', '.join(COLUMNS)}")
-        if self.nu0 is not None and not (math.isfinite(self.nu0) and self.nu0 > 0):
-            raise SelectionError(f"nu0 is {self.nu0}; wanted a frequency in Hz")
         if self.only_flux and self.p_ini is None and self.var is not None:
             raise FitError("only_flux holds sizes and positions at their starting values; give them with p_ini (--p-ini)")
         if self.var is None and (self.amp_gains or self.phase_gains or self.scalefix):
@@ -171,35 +169,20 @@ def directions_of(structures: Sequence[Structure], selections: Sequence[Selectio
             raise CoordinateError(f"{structures[i].path}: field {one.name} is in {one.frame}, the first in {frame}, whose (u, v, w) have "
                                   "other axes; fit them apart, or bring them to one frame")
         for found, direction in ((directions, (one.ra, one.dec)), (pointings, one.beam_centre)):
-            found[i, one.id] = direction if one.frame == frame else _in_frame(*direction, one.frame, frame)
+            found[i, one.id] = direction if one.frame == frame else in_frame(*direction, one.frame, frame)
     if phase_centre is None:
         return directions, pointings, next(iter(directions.values()))
     return directions, pointings, parse_direction(phase_centre, frame)
 
 
-def _in_frame(ra: float, dec: float, given: str, wanted: str) -> tuple[float, float]:
-    lon, lat = to_frame(SkyCoord(ra, dec, unit="rad", frame=parse_frame(given)), wanted)
-    return float(lon), float(lat)
-
-
-def parse_direction(direction: str | Sequence[float] | SkyCoord, frame: str) -> tuple[float, float]:
-    """Longitude and latitude (rad) in a frame of "J2000 10h12m13s -30d00m01s", "10:12:13 -30:00:01" or two numbers in rad.
-
-    A text without a frame is in J2000, numbers are in the frame wanted.
-    """
-    if isinstance(direction, SkyCoord):
-        lon, lat = to_frame(direction, frame)
-        return float(lon), float(lat)
-    if not isinstance(direction, str):
-        values = np.asarray(direction, np.float64)
-        if values.shape != (2,) or not np.isfinite(values).all() or abs(values[1]) > np.pi / 2:
-            raise CoordinateError(f"phase_centre is {direction!r}; wanted RA and Dec in rad, or a text: J2000 10h12m13s -30d00m01s")
-        return float(values[0]), float(values[1])
-    words = direction.replace(",", " ").split()
-    given = words.pop(0) if words and words[0].upper() in FRAME_NAMES else "J2000"
-    if len(words) != 2:
-        raise CoordinateError(f"phase_centre={direction!r} cannot be read; wanted a frame, RA and Dec: J2000 10h12m13s -30d00m01s")
-    return _in_frame(angle_from_text(words[0], hours=given.upper() != "GALACTIC"), angle_from_text(words[1]), given, frame)
+def check_phase_centre(structures: Sequence[Structure], selections: Sequence[Selection],
+                       directions: Mapping[tuple[int, int], tuple[float, float]], reference: tuple[float, float]) -> None:  # fmt: skip
+    """Refuse or doubt a phase centre that no antenna looks at."""
+    names = {(i, field.id): f"field {field.name} of {one.path}" for i, one in enumerate(structures) for field in one.fields}
+    lowest = min(float(one.data_descriptions[d].spw.frequency.min()) for one, selection in zip(structures, selections, strict=True)
+                 for d in selection.data_description_ids)
+    check_centre(reference, {names[key]: at for key, at in directions.items()},
+                 sight(np.concatenate([structure.dish_diameters for structure in structures]), lowest))
 
 
 def antenna_numbers(structures: Sequence[Structure]) -> tuple[tuple[np.ndarray, ...], tuple[str, ...]]:
@@ -253,7 +236,7 @@ def check_nu0(nu0: float, low: float, high: float) -> None:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can hold it."""
+    """A value as JSON can hold it; NaN and infinite numbers are null."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray):
@@ -262,4 +245,6 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return value if isinstance(value, int | float | bool | str | type(None)) else str(value)

@@ -38,6 +38,12 @@ class FitResult(Shown):
     converged : bool
     n_passes : int
         Passes over the data.
+    n_starts : int
+        Starting values that were refined before the best was taken; 0 where they were given.
+    next_chi_squared : float or None
+        χ² of the next best minimum among these, about; None where all came to the same.
+    elsewhere : str
+        Which other starting values lead to a much lower χ² than those given; "" if a quick look found none.
     method : str
         "exact", or "binned" with the bound on what binning changed.
     binning_error : float
@@ -85,6 +91,9 @@ class FitResult(Shown):
     band: tuple[float, float] | None = None
     weighted_degrees_of_freedom: float | None = None
     provenance: Provenance | None = None
+    n_starts: int = 0
+    next_chi_squared: float | None = None
+    elsewhere: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:

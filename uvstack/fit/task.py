@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from astropy.coordinates import Angle, SkyCoord
 from astropy.time import Time
+from astropy.units import Quantity
 
 from uvstack._version import __version__
 from uvstack.chunks import cluster, map_chunks
@@ -32,6 +33,7 @@ from uvstack.fit.request import (
     Request,
     antenna_numbers,
     check_nu0,
+    check_phase_centre,
     directions_of,
     gains_by_number,
     plain,
@@ -46,10 +48,11 @@ from uvstack.io.dataset import open_sets
 from uvstack.io.ms import parse_column, paths_of, read_block, read_rows, scan_rows
 from uvstack.io.output import check_output, command_line, write_text, written_whole
 from uvstack.io.pointing import pointings_text, warn_of_pointings
-from uvstack.io.selection import parse_uv_range
+from uvstack.io.selection import parse_distance, parse_uv_range
 from uvstack.io.stacked_ms import append_history
 from uvstack.io.write_columns import check_column, column_writer
 from uvstack.records import Provenance, Selection, Structure
+from uvstack.sky.frequency import parse_frequency
 from uvstack.sky.primary_beam import PrimaryBeam
 
 #: Visibilities (row × chan × corr) that a chunk holds: about 100 MB with all that belongs to them.
@@ -65,7 +68,7 @@ def fit(
     p_ini: Sequence[float] | None = None,
     bounds: Sequence[Sequence[float | None] | None] | None = None,
     offset: bool = False,
-    nu0: float | None = None,
+    nu0: float | str | Quantity | None = None,
     column: str = "DATA",
     stokes: str = "I",
     uvmin: str | float | None = None,
@@ -126,8 +129,9 @@ def fit(
         (low, high) or None of each parameter; either may be None.
     offset : bool
         Without `var`: RA and Dec are fitted too.
-    nu0 : float, optional
-        Hz, of expressions, and at which flux and size are told; default the first channel, per channel that channel.
+    nu0 : float, str or Quantity, optional
+        Frequency (a number is in Hz, "1.4GHz") of expressions, and at which flux and size are told; default the first channel, per
+        channel that channel.
     column : str
         Data column, or a difference such as "DATA-MODEL_DATA".
     stokes : str
@@ -209,6 +213,7 @@ def fit(
     --------
     >>> result = uvstack.fit("stacked.ms", model="gaussian", uvmin="5km")
     """
+    nu0 = None if nu0 is None else parse_frequency(nu0, "nu0", lowest=0.0)
     options = {k: v for k, v in locals().items() if v is not None and k not in ("ms", "progress")}
     request = Request(**{name: options[name] for name in Request.names() if name in options})
     request.check()
@@ -241,8 +246,10 @@ def _job(paths: list[str], request: Request) -> FitJob:
                              f"window of {', '.join(s.path for s in structures)} has them; `uvstack info` lists the correlations")
     directions, pointings, reference = directions_of(structures, selections, request.phase_centre)
     fixed_column = request.fixed_column(structures)
-    taper = parse_uv_range(request.uvtaper, None)
-    if taper.unit != "m":
+    if request.phase_centre is not None:
+        check_phase_centre(structures, selections, directions, reference)
+    taper, unit = parse_distance("uvtaper", request.uvtaper)
+    if unit != "m":
         raise SelectionError(f"uvtaper={request.uvtaper!r} is in wavelengths; wanted a length, e.g. 5km")
     beam = None if request.primary_beam is None else read_primary_beam(request.primary_beam)
     warn_of_pointings(structures, selections, beam)
@@ -251,7 +258,7 @@ def _job(paths: list[str], request: Request) -> FitJob:
         structures, selections, tuple(parse_column(request.column, *one) for one in sets),
         None if fixed_column is None else tuple(parse_column(fixed_column, *one)[0] for one in sets),
         directions, pointings, reference, antenna_numbers(structures)[0], parse_stokes(request.stokes),
-        parse_uv_range(request.uvmin, request.uvmax), request.chanwidth, request.timewidth, taper.minimum, request.weight_power,
+        parse_uv_range(request.uvmin, request.uvmax), request.chanwidth, request.timewidth, taper, request.weight_power,
         request.bandwidth_smearing, request.time_smearing, beam)
 
 

@@ -3,7 +3,7 @@
     from uvstack.fit import uvmultifit
     myfit = uvmultifit(vis="target.ms", spw="0", model=["disc"], var=["0,0,p[0],p[1],1,0"], p_ini=[1.0, 0.3],
                        OneFitPerChannel=False)
-    myfit.result["Parameters"], myfit.result["Uncertainties"]
+    myfit.result["Parameters"], myfit["Uncertainties"]
 
 Keywords, their order and their defaults are those of its version 3.0, and so are the keys of `result`. What differs:
 
@@ -28,7 +28,7 @@ import difflib
 import inspect
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,8 +156,8 @@ class Keywords:
     amp_gains: Mapping[Any, Any] = _default({})
 
 
-class uvmultifit(Keywords):
-    """A fit by UVMultiFit's call; it is made at once unless `finetune`.
+class uvmultifit(Keywords, Mapping[str, Any]):
+    """A fit by UVMultiFit's call; it is made at once unless `finetune`. It is the mapping `result` too, as its call returned at times.
 
     Parameters
     ----------
@@ -277,6 +277,25 @@ class uvmultifit(Keywords):
             path.write_text(_table(self), encoding="utf-8")
         except OSError as error:
             raise OutputError(f"outfile {path} cannot be written ({error.strerror}); give another path") from None
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self.result and not self.result:
+            raise KeyError(f"{key!r}: nothing has been fitted yet; call fit()")
+        if key not in self.result:
+            raise KeyError(f"{key!r}; there are {', '.join(self.result)}")
+        return self.result[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.result)
+
+    def __len__(self) -> int:
+        return len(self.result)
+
+    def __bool__(self) -> bool:
+        return True
+
+    # Arrays in a mapping have no one answer to ==.
+    __eq__, __hash__ = object.__eq__, object.__hash__
 
     def __getattr__(self, name: str) -> Any:
         if name in _NOT_KEPT:

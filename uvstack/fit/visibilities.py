@@ -7,27 +7,45 @@ those of the inverse normal matrix, with real and imaginary part as two measurem
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from astropy.units import Quantity
 
-from uvstack.errors import FitError
+from uvstack.errors import FitError, UvstackWarning
 from uvstack.fit.binned import LARGEST_ERROR, N_BINS, Bins, binning_error, bins_of, can_bin, is_binnable
 from uvstack.fit.binned import normal_equations as binned_normal_equations
 from uvstack.fit.data import FitData, checked_data
 from uvstack.fit.limits import branch_of, solve_branch, with_limits, without_effect
 from uvstack.fit.model import FLUX, Model, make_model, numbers_at
 from uvstack.fit.normal import NormalEquations, normal_equations
+from uvstack.fit.preparation import Piece
 from uvstack.fit.result import FitResult
+from uvstack.fit.search import parts_of
 from uvstack.fit.solver import Passes, Solution, covariance_of
-from uvstack.fit.start import starting_values
+from uvstack.fit.start import (
+    Starts,
+    gathered,
+    is_much_better,
+    longest,
+    searchable,
+    starts_in_bins,
+    starts_in_data,
+    thinned,
+)
+from uvstack.sky.frequency import parse_frequency
 
 #: Visibilities of the sample that large data are fitted on first.
 _SAMPLE = 100_000
 #: Fluxes in units of their errors in the sample from which on its fit is a starting point.
 _CLEAR = 8.0
+#: Starts from which the data themselves are fitted: so many at most, if χ² is so near that of the best, in units of the scatter and as a
+#: share of what the best takes off χ²; and from which difference on another minimum is another one.
+_MOST_FITS, _CLOSE, _CLOSE_SHARE, _APART = 4, 10.0, 0.003, 0.1
 #: Visibilities a bin below which binning is not worth its while.
 _FEW = 4
 
@@ -35,7 +53,8 @@ _FEW = 4
 def fit_visibilities(
     uvw: np.ndarray, frequency: np.ndarray, vis: np.ndarray, weight: np.ndarray | None = None, *,
     model: str | Sequence[str] = ("Gaussian",), var: str | Sequence[str] = ("p[0],p[1],p[2],p[3],1,0",),
-    p_ini: Sequence[float] | None = None, bounds: Sequence[Sequence[float | None] | None] | None = None, nu0: float | None = None,
+    p_ini: Sequence[float] | None = None, bounds: Sequence[Sequence[float | None] | None] | None = None,
+    nu0: float | str | Quantity | None = None,
     fixed: np.ndarray | None = None, scalefix: str | None = None, time: np.ndarray | None = None, antenna1: np.ndarray | None = None,
     antenna2: np.ndarray | None = None, amp_gains: Mapping[int, str] | None = None, phase_gains: Mapping[int, str] | None = None,
     width: np.ndarray | None = None, names: Sequence[str] = (), tolerance: float = 1e-3, most_passes: int = 100,
@@ -59,21 +78,22 @@ def fit_visibilities(
         RA, Dec (arcsec east and north), flux (Jy), major (arcsec), ratio, PA (deg) and the extra number of each component
         as expressions in p[0], p[1], …, nu, nu0 and t: see `uvstack.fit.expressions`.
     p_ini : sequence of float, optional
-        Default for a single component: see `uvstack.fit.start`.
+        Default: the best of a search, where each number of a component is constant or a parameter of its own: see `uvstack.fit.search`.
+        From given values alone the fit begins; if a quick look finds a much lower χ² elsewhere, a warning says so.
     bounds : sequence, optional
         (low, high) or None for each parameter; either may be None.
-    nu0 : float, optional
-        Hz; default the first channel.
+    nu0 : float, str or Quantity, optional
+        A number is in Hz, "1.4GHz"; default the first channel.
     fixed : ndarray (row, chan) complex, optional
         Visibilities that are added to the model.
     scalefix : str, optional
         Expression they are multiplied with.
     time : ndarray (row,), optional
-        s, the t of expressions.
+        s from any origin, such as MJD s; the t of expressions is counted from the first.
     antenna1, antenna2 : ndarray (row,) int, optional
         For gains.
     amp_gains, phase_gains : mapping of int to str, optional
-        Expressions of |g| and of the phase of g (rad) by antenna; V_pq is multiplied by g_p g_q*.
+        Expressions of |g| and of the phase of g (rad) by number of antenna; V_pq is multiplied by g_p g_q*.
     width : ndarray (chan,), optional
         Hz; the model is averaged over the channels.
     names : sequence of str, optional
@@ -93,23 +113,91 @@ def fit_visibilities(
         In one line: a model that cannot be read, data without weight, fewer data than parameters, starting values outside
         the bounds, a model that is not finite.
     """
+    if time is not None and np.size(time):
+        time = np.asarray(time, np.float64) - np.min(time)
     others = {"fixed": fixed, "time": time, "antenna1": antenna1, "antenna2": antenna2, "width": width}
     data = checked_data(uvw, frequency, vis, weight, **{name: np.asarray(value) for name, value in others.items() if value is not None})
     if scalefix is not None and fixed is None:
         raise FitError("scalefix without fixed visibilities; give fixed, or leave scalefix out")
-    made = make_model(model, var, float(data.frequency[0]) if nu0 is None else nu0, scale=scalefix, amplitude_gains=amp_gains,
-                      phase_gains=phase_gains, names=names)
+    _check_antennas(data, {"amp_gains": amp_gains, "phase_gains": phase_gains})
+    made = make_model(model, var, float(data.frequency[0]) if nu0 is None else parse_frequency(nu0, "nu0", lowest=0.0), scale=scalefix,
+                      amplitude_gains=amp_gains, phase_gains=phase_gains, names=names)
     bins = _bins(data, made, method)
-    start = starting_values(made, bins or bins_of(data)) if p_ini is None else p_ini
     kept: dict[str, Any] = {"tolerance": tolerance, "most_passes": most_passes, "scale_errors": scale_errors}
+    sample = None if p_ini is None else _sample(data)
 
     def exact(p: np.ndarray) -> NormalEquations:
         return normal_equations(data, made, p)
 
-    if bins is not None:
-        return fit_bins(bins, exact, made, start, bounds, method=method, **kept)
-    sample = _sample(data)
-    return fit_passes(exact, made, start, bounds, **kept, first=None if sample is None else lambda p: normal_equations(sample, made, p))
+    def fitted(start: Sequence[float] | np.ndarray) -> FitResult:
+        if bins is not None:
+            return fit_bins(bins, exact, made, start, bounds, method=method, **kept)
+        return fit_passes(exact, made, start, bounds, **kept, first=None if sample is None else lambda p: normal_equations(sample, made, p))
+
+    if p_ini is None:
+        return from_best(fitted, _searched(data, made, bins, limits_of(made, bounds)))
+    return looked_elsewhere(fitted(p_ini), _quickly(data, made, bins, bounds) if most_passes > 1 else None)
+
+
+def _check_antennas(data: FitData, given: Mapping[str, Mapping[int, str] | None]) -> None:
+    """Raise FitError where gains belong to an antenna that is no number, or has no data."""
+    seen = [numbers[(data.weight > 0).any(axis=1)] for numbers in (data.antenna1, data.antenna2) if numbers is not None]
+    there = np.unique(np.concatenate(seen)) if len(seen) == 2 else None
+    for what, gains in given.items():
+        for antenna in gains or ():
+            if re.fullmatch(r"-?\d+", str(antenna)) is None:
+                raise FitError(f"{what}: the antenna {antenna!r} is no number; arrays know antennas by the numbers in antenna1 and "
+                               "antenna2, names are for `uvstack.fit`")
+            if there is not None and int(antenna) >= 0 and int(antenna) not in there:
+                some = ", ".join(str(number) for number in there[:12]) + (" …" if there.size > 12 else "")
+                raise FitError(f"{what}: antenna {antenna} has no data with a weight; there are {some}: give gains to these alone")
+
+
+def _searched(data: FitData, model: Model, bins: Bins | None, limits: np.ndarray | None, quick: bool = False) -> Starts:
+    """Starting values from a search over sizes and positions."""
+    searchable(model, limits)
+    if is_binnable(model) and (bins is not None or can_bin(data)):
+        return starts_in_bins(model, bins or bins_of(data), limits, quick)
+    pieces = [Piece(data, data.frequency)]
+    pieces, reach = thinned(pieces) if quick else pieces, longest(pieces)
+    return starts_in_data(model, gathered(pieces, model.nu0), reach, limits, quick)
+
+
+def _quickly(data: FitData, model: Model, bins: Bins | None, bounds: Any) -> Starts | None:
+    """A quick look for other starts; None where a model cannot be searched."""
+    limits = limits_of(model, bounds)
+    return None if parts_of(model, limits) is None else _searched(data, model, bins, limits, quick=True)
+
+
+def from_best(fit: Callable[[np.ndarray], FitResult], starts: Starts, one: bool = False) -> FitResult:
+    """The best of the fits from the best starts: those that are nearly as good as the first are all tried, unless `one`.
+
+    Raises
+    ------
+    FitError
+        There are no starts.
+    """
+    first = starts.best
+    close = _CLOSE * starts.unit + _CLOSE_SHARE * (starts.empty - min(found.chi_squared for found in starts.found))
+    tried = [first] + [other for other in ([] if one else starts.found[1:_MOST_FITS]) if other.chi_squared < first.chi_squared + close]
+    results = [fit(start.p) for start in tried]
+    unit = results[0].chi_squared / max(results[0].degrees_of_freedom, 1)
+    order = sorted(range(len(tried)), key=lambda i: results[i].chi_squared + unit * tried[i].penalty)
+    best = results[order[0]]
+    others = [results[i].chi_squared for i in order[1:]]
+    others += [best.chi_squared + other.chi_squared - first.chi_squared for other in starts.found if other not in tried]
+    apart = [other for other in others if abs(other - best.chi_squared) > _APART * unit]
+    return replace(best, n_passes=sum(one.n_passes for one in results), n_starts=starts.n, next_chi_squared=min(apart, default=None))
+
+
+def looked_elsewhere(result: FitResult, starts: Starts | None) -> FitResult:
+    """The result of a fit from given starting values, with a warning if a quick look found others that lead to a much lower χ²."""
+    if starts is None or not is_much_better(starts, result.parameters):
+        return result
+    there = ", ".join(f"{value:.4g}" for value in starts.found[0].p)
+    elsewhere = f"χ² is much lower from other starting values: p_ini = {there}; leave p_ini out to search, or give bounds"
+    warnings.warn(UvstackWarning(elsewhere), stacklevel=3)
+    return replace(result, elsewhere=elsewhere)
 
 
 def fit_bins(
@@ -193,19 +281,28 @@ def check_start(model: Model, p_ini: Sequence[float] | np.ndarray, bounds: Seque
         raise FitError(f"p_ini has {start.size} values; the variables hold p[0] … p[{model.n_parameters - 1}]: wanted {model.n_parameters}")
     if not np.isfinite(start).all():
         raise FitError(f"p_ini is {start}; wanted finite numbers")
+    limits = limits_of(model, bounds)
+    for i, (low, value, high) in enumerate(zip(limits[0], start, limits[1], strict=True) if limits is not None else ()):
+        if not low <= value <= high:
+            raise FitError(f"{model.names[i]} starts at {value:g}, outside its bounds {low:g} to {high:g}")
+    return start, limits
+
+
+def limits_of(model: Model, bounds: Sequence[Sequence[float | None] | None] | None) -> np.ndarray | None:
+    """Bounds (2, par) or None, checked."""
     if bounds is None:
-        return start, None
-    if len(bounds) != start.size:
-        raise FitError(f"bounds for {len(bounds)} parameters; wanted one entry (None or low, high) for each of {start.size}")
+        return None
+    if len(bounds) != model.n_parameters:
+        raise FitError(f"bounds for {len(bounds)} parameters; wanted one entry (None or low, high) for each of {model.n_parameters}")
     for name, entry in zip(model.names, bounds, strict=True):
         if entry is not None and np.asarray(entry, object).shape != (2,):
             raise FitError(f"the bounds of {name} are {entry!r}; wanted (low, high) or None")
     limits = np.array([[-np.inf, np.inf] if b is None else [-np.inf if b[0] is None else b[0], np.inf if b[1] is None else b[1]]
                        for b in bounds], np.float64).T
-    for i, (low, value, high) in enumerate(zip(limits[0], start, limits[1], strict=True)):
-        if not low <= value <= high:
-            raise FitError(f"{model.names[i]} starts at {value:g}, outside its bounds {low:g} to {high:g}")
-    return start, limits
+    for name, low, high in zip(model.names, *limits, strict=True):
+        if not low <= high:
+            raise FitError(f"the bounds of {name} are {low:g} to {high:g}; wanted the lower one first")
+    return limits
 
 
 def _free(p: np.ndarray, limits: np.ndarray | None) -> np.ndarray:

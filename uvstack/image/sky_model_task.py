@@ -9,19 +9,21 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 from astropy.table import QTable
+from astropy.units import Quantity
 
 from uvstack.errors import ComponentError, ImageError
 from uvstack.image.sky_model import ComponentSky, ImageSky, SkyModel
 from uvstack.io.catalogue import read_catalogue
 from uvstack.io.model_image import read_model_image
 from uvstack.sky.components import Components, components, components_from_table
+from uvstack.sky.frequency import parse_frequency
 from uvstack.uv.predict import image_geometry
 
 _CATALOGUES = (".ecsv", ".csv")
 _IMAGES = (".fits", ".fit", ".fits.gz")
 
 
-def read_sky_model(path: str | Path, tt1: str | Path | None = None, nu0: float | None = None) -> SkyModel:
+def read_sky_model(path: str | Path, tt1: str | Path | None = None, nu0: float | str | Quantity | None = None) -> SkyModel:
     """Model in a file: an image or cube (FITS, Jy/pixel) or a catalogue (ECSV, CSV, FITS table).
 
     Parameters
@@ -29,8 +31,9 @@ def read_sky_model(path: str | Path, tt1: str | Path | None = None, nu0: float |
     path : str or Path
     tt1 : str or Path, optional
         Second Taylor term, Jy/pixel, beside an image of one plane.
-    nu0 : float, optional
-        Hz: where the Taylor terms, or the spectra of a catalogue, are given; default what the file says.
+    nu0 : float, str or Quantity, optional
+        Frequency (a number is in Hz, "1.4GHz") at which Taylor terms, or the spectra of a catalogue, are given; default what the
+        file says.
 
     Raises
     ------
@@ -40,8 +43,7 @@ def read_sky_model(path: str | Path, tt1: str | Path | None = None, nu0: float |
         A catalogue cannot be read, or a column of it is not known.
     """
     path = Path(path)
-    if nu0 is not None and not (np.isfinite(nu0) and nu0 > 0):
-        raise ImageError(f"nu0 is {nu0} Hz; wanted a positive frequency")
+    nu0 = None if nu0 is None else parse_frequency(nu0, "nu0")
     if not path.is_file():
         raise ImageError(f"{path}: no such file; wanted an image, a catalogue or the name of a column")
     if path.suffix.lower() in _CATALOGUES or (path.name.lower().endswith(_IMAGES) and not _has_image(path)):

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from astropy.units import Quantity
 
 from uvstack._version import __version__
 from uvstack.chunks import cluster, map_chunks
@@ -63,7 +64,7 @@ def subtract(
     into: str | None = None,
     column: str = "DATA",
     model_tt1: str | Path | None = None,
-    nu0: float | None = None,
+    nu0: float | str | Quantity | None = None,
     primary_beam: str | PrimaryBeam | None = None,
     field: str | int | None = None,
     spw: str | int | None = None,
@@ -93,8 +94,9 @@ def subtract(
         Data column, or a difference such as "DATA-MODEL_DATA".
     model_tt1 : path, optional
         Second Taylor term beside an image.
-    nu0 : float, optional
-        Hz, reference of the Taylor terms or of a catalogue that does not say; default the image's frequency axis.
+    nu0 : float, str or Quantity, optional
+        Reference frequency (a number is in Hz, "1.4GHz") of the Taylor terms or of a catalogue that does not say; default the image's
+        frequency axis.
     primary_beam : str or PrimaryBeam, optional
         The model is the sky, and every field sees it through this beam; default: the model is apparent, the same for all.
     field, spw, timerange : str, optional

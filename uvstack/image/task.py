@@ -37,6 +37,8 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.units import Quantity
 from numpy.typing import NDArray
 
 from uvstack._version import __version__
@@ -63,7 +65,8 @@ from uvstack.io.output import command_line
 from uvstack.io.pointing import pointings_text, warn_of_pointings
 from uvstack.io.selection import parse_uv_range
 from uvstack.records import Provenance, SpectralWindow, Structure
-from uvstack.sky.coordinates import centre_of, direction_cosines
+from uvstack.sky.coordinates import centre_of, check_centre, direction_cosines, parse_direction, sight
+from uvstack.sky.frequency import parse_frequency
 from uvstack.sky.primary_beam import PrimaryBeam
 
 #: Without any threshold CLEAN ends at this many times the noise.
@@ -108,10 +111,10 @@ def image(  # type: ignore[misc]  # overloads with all options spelt out would b
     pointing: str = "auto",
     uvmin: str | float | None = None,
     uvmax: str | float | None = None,
-    phase_centre: tuple[float, float] | None = None,
+    phase_centre: str | tuple[float, float] | SkyCoord | None = None,
     primary_beam: str | PrimaryBeam | None = None,
     pb_cutoff: float = 0.2,
-    reference_frequency: float | None = None,
+    reference_frequency: float | str | Quantity | None = None,
     overwrite: bool = False,
     workers: int | None = None,
     scheduler: str | None = None,
@@ -164,14 +167,15 @@ def image(  # type: ignore[misc]  # overloads with all options spelt out would b
         What the primary beam is centred on, as for `uvstack.stack`.
     uvmin, uvmax : optional
         As for `uvstack.stack`.
-    phase_centre : (float, float), optional
-        Middle of the image, J2000, rad; default that of the only field, or the middle of all.
+    phase_centre : str, (float, float) or SkyCoord, optional
+        Middle of the image: "J2000 10h12m13s -30d00m01s", or RA and Dec in rad, J2000; default that of the only field, or the middle of
+        all.
     primary_beam : str or PrimaryBeam, optional
         As for `uvstack.stack`; needed for fields that point to different directions.
     pb_cutoff : float
         Corrected images are blank where the primary beam is below this, 0 … 1.
-    reference_frequency : float, optional
-        Hz; default the mean of the channels by their weights.
+    reference_frequency : float, str or Quantity, optional
+        A number is in Hz, "1.4GHz"; default the mean of the channels by their weights.
     overwrite : bool
     workers, scheduler, threads, progress
         As for `uvstack.stack`; progress counts the chunks of each pass.
@@ -198,8 +202,8 @@ def image(  # type: ignore[misc]  # overloads with all options spelt out would b
     weights = Weighting(weighting, robust, uvtaper)
     if not 0 <= pb_cutoff <= 1:
         raise SelectionError(f"pb_cutoff is {pb_cutoff}; wanted a number from 0 to 1")
-    if reference_frequency is not None and not (np.isfinite(reference_frequency) and reference_frequency > 0):
-        raise ImageError(f"reference_frequency is {reference_frequency} Hz; wanted a positive frequency")
+    reference_frequency = None if reference_frequency is None else parse_frequency(reference_frequency, "reference_frequency")
+    phase_centre = None if phase_centre is None else parse_direction(phase_centre)
     asked = parse_stokes(stokes)
     beam = None if primary_beam is None else read_primary_beam(primary_beam)
     structures, selections = open_sets(ms, field, spw, timerange, pointing)
@@ -212,6 +216,9 @@ def image(  # type: ignore[misc]  # overloads with all options spelt out would b
     fields = {(i, f): s.fields[f] for i, s in enumerate(structures) for f in sorted(selections[i].field_ids)}
     centres = {key: centre_of(f.frame, f.ra, f.dec) for key, f in fields.items()}
     pointings = {key: centre_of(f.frame, *f.beam_centre)[:2] for key, f in fields.items()}
+    if phase_centre is not None:
+        check_centre(phase_centre, {f"field {f.name} of {structures[i].path}": centres[i, n][:2] for (i, n), f in fields.items()},
+                     sight(np.concatenate([s.dish_diameters for s in structures]), min(float(w.frequency.min()) for w in windows.values())))
     grid = _grid(size, cell, phase_centre, centres)
     is_mosaic = _is_mosaic(centres, pointings, cell, beam)
     threads = threads or os.cpu_count() or 1

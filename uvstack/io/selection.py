@@ -147,8 +147,8 @@ def parse_uv_range(uvmin: str | float | None, uvmax: str | float | None) -> UVRa
     SelectionError
         If a limit cannot be read, is negative, or the two have different units or the wrong order.
     """
-    low, low_unit = _parse_distance("uvmin", uvmin)
-    high, high_unit = _parse_distance("uvmax", uvmax)
+    low, low_unit = parse_distance("uvmin", uvmin)
+    high, high_unit = parse_distance("uvmax", uvmax)
     if uvmin is not None and uvmax is not None and low_unit != high_unit:
         raise SelectionError(f"uvmin={uvmin} and uvmax={uvmax}: one is a length, the other in wavelengths; wanted one kind")
     high = np.inf if uvmax is None else high
@@ -157,7 +157,14 @@ def parse_uv_range(uvmin: str | float | None, uvmax: str | float | None) -> UVRa
     return UVRange(low, high, low_unit if uvmin is not None else high_unit)
 
 
-def _parse_distance(name: str, value: str | float | None) -> tuple[float, str]:
+def parse_distance(name: str, value: str | float | None) -> tuple[float, str]:
+    """Number and unit, m or lambda, of a distance as `parse_uv_range` takes it; 0 m where there is none.
+
+    Raises
+    ------
+    SelectionError
+        It cannot be read or is negative; the message calls it by its name.
+    """
     if value is None:
         return 0.0, "m"
     match = re.fullmatch(r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*([^\W\d]*)\s*", str(value))

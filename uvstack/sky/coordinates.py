@@ -15,13 +15,16 @@ tied to B1950 and astropy uses its J2000 rendering by Reid & Brunthaler (2004). 
 
 import difflib
 import re
+import warnings
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import FK4, FK5, ICRS, Angle, BaseCoordinateFrame, ConvertError, Galactic, SkyCoord
 from numpy.typing import ArrayLike, NDArray
 
-from uvstack.errors import CoordinateError
+from uvstack.constants import SPEED_OF_LIGHT
+from uvstack.errors import CoordinateError, UvstackWarning
 
 #: Frames by name; an alias stands beside the name that CASA uses. The epoch of B1950 is discussed in `parse_frame`.
 _FRAMES: dict[str, BaseCoordinateFrame] = {
@@ -207,6 +210,103 @@ def centre_of(frame: str, ra: float, dec: float) -> tuple[float, float, float]:
     lon, lat = to_frame(SkyCoord([ra, ra], [dec, dec + step], unit="rad", frame=parse_frame(frame)), "J2000")
     l, m, _ = direction_cosines(lon[1], lat[1], lon[0], lat[0])
     return float(lon[0]), float(lat[0]), float(np.arctan2(np.sign(step) * l, np.sign(step) * m))
+
+
+def parse_direction(direction: str | Sequence[float] | SkyCoord, frame: str = "J2000", name: str = "phase_centre") -> tuple[float, float]:
+    """Longitude and latitude (rad) in a frame of a direction however it is given.
+
+    Parameters
+    ----------
+    direction : str, (float, float) or SkyCoord
+        "J2000 10h12m13s -30d00m01s", "B1950_VLA 10:12:13 -30.00.01", "GALACTIC 120deg -3deg": a text without a frame is in J2000.
+        Two numbers are in rad and in the frame that is wanted.
+    frame : str
+        As `parse_frame` takes it.
+    name : str
+        What the direction is called in messages.
+
+    Raises
+    ------
+    CoordinateError
+        It cannot be read, or is none.
+    """
+    example = "wanted a frame, RA and Dec: 'J2000 10h12m13s -30d00m01s', or two numbers in rad"
+    if isinstance(direction, SkyCoord):
+        if direction.size != 1:
+            raise CoordinateError(f"{name} holds {direction.size} directions; wanted one")
+        lon, lat = to_frame(direction, frame)
+        return float(lon.ravel()[0]), float(lat.ravel()[0])
+    if not isinstance(direction, str):
+        try:
+            values = np.asarray(direction, np.float64)
+        except (TypeError, ValueError):
+            values = np.zeros(0)
+        if values.shape != (2,) or not np.isfinite(values).all() or abs(values[1]) > np.pi / 2:
+            raise CoordinateError(f"{name} is {direction!r}; {example}")
+        return float(values[0]), float(values[1])
+    words = direction.replace(",", " ").split()
+    given = words.pop(0) if words and words[0].upper() in FRAME_NAMES else "J2000"
+    if len(words) != 2:
+        raise CoordinateError(f"{name}={direction!r} cannot be read; {example}; frames are {', '.join(FRAME_NAMES)}")
+    try:
+        first, second = angle_from_text(words[0], hours=given.upper() != "GALACTIC"), angle_from_text(words[1])
+    except CoordinateError as error:
+        raise CoordinateError(f"{name}={direction!r} cannot be read: {error}") from None
+    if abs(second) > np.pi / 2:
+        raise CoordinateError(f"{name}={direction!r} has a declination of {np.rad2deg(second):g}°; wanted -90° to 90°")
+    return in_frame(first, second, given, frame)
+
+
+def in_frame(lon: float, lat: float, given: str, wanted: str) -> tuple[float, float]:
+    """Longitude and latitude (rad) in one named frame of those in another; the same numbers where the frames are one."""
+    if parse_frame(given).is_equivalent_frame(parse_frame(wanted)):
+        return float(lon), float(lat)
+    new = to_frame(SkyCoord(lon, lat, unit="rad", frame=parse_frame(given)), wanted)
+    return float(new[0]), float(new[1])
+
+
+def check_centre(centre: tuple[float, float], fields: Mapping[str, tuple[float, float]], reach: float, name: str = "phase_centre") -> None:
+    """Refuse a centre beyond the horizon of a field, and warn of one farther than `reach` from every field.
+
+    Parameters
+    ----------
+    centre : (float, float)
+        rad.
+    fields : mapping of str to (float, float)
+        Phase centres by what they are called, rad, in the frame of the centre.
+    reach : float, rad
+        How far out antennas see anything.
+    name : str
+        What the centre is called in messages.
+
+    Raises
+    ------
+    CoordinateError
+        It is 90° or more from a field.
+
+    Warns
+    -----
+    UvstackWarning
+    """
+    ra, dec = np.array(list(fields.values())).T
+    # From the chord, as n loses small angles.
+    apart = 2.0 * np.arcsin(np.sqrt(np.clip(-0.5 * direction_cosines(*centre, ra, dec)[2], 0.0, 1.0)))
+    nearest, farthest = int(apart.argmin()), int(apart.argmax())
+    names = list(fields)
+    if apart[farthest] >= np.pi / 2:
+        raise CoordinateError(f"{name} is {np.rad2deg(apart[farthest]):.4g}° from {names[farthest]}: 90° or more, beyond its horizon "
+                              f"(the nearest is {names[nearest]}, at {np.rad2deg(apart[nearest]):.4g}°); wanted a direction in the field: "
+                              "are its frame and units right?")
+    if apart[nearest] > reach:
+        warnings.warn(UvstackWarning(f"{name} is {np.rad2deg(apart[nearest]):.4g}° from the nearest field, {names[nearest]}, and its "
+                                     f"antennas see some {np.rad2deg(reach):.2g}°: are its frame and units right?"), stacklevel=4)
+
+
+def sight(diameters: ArrayLike, lowest_frequency: float) -> float:
+    """How far from where they point antennas may see anything: 10 λ/D of the smallest dish (m), or 10° where none is known; rad."""
+    known = np.asarray(diameters, np.float64)
+    known = known[np.isfinite(known) & (known > 0)]
+    return float(np.deg2rad(10.0)) if known.size == 0 else min(10.0 * SPEED_OF_LIGHT / lowest_frequency / float(known.min()), np.pi / 2)
 
 
 def angle_from_text(text: str, *, hours: bool = False) -> float:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from astropy.coordinates import SkyCoord
+from astropy.units import Quantity
 
 from uvstack._version import __version__
 from uvstack.constants import SPEED_OF_LIGHT
@@ -22,10 +23,11 @@ from uvstack.image.noise import interpolated
 from uvstack.io.beams import read_primary_beam
 from uvstack.io.fits import Beam, SkyCube, read_cube, read_image, sin_wcs, write_image
 from uvstack.io.output import check_output, command_line, write_text
-from uvstack.io.selection import parse_uv_range
+from uvstack.io.selection import parse_distance
 from uvstack.io.tables import read_positions
 from uvstack.records import Provenance
 from uvstack.sky.coordinates import direction_cosines, to_frame
+from uvstack.sky.frequency import parse_frequency
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant, PrimaryBeam
 from uvstack.stack.image_report import histogram_figure, render_page, stack_figure
@@ -92,7 +94,7 @@ def image_stack(
     seed: int | None = None,
     beam: tuple[float, ...] | None = None,
     channel: int | None = None,
-    frequency: float | None = None,
+    frequency: float | str | Quantity | None = None,
     columns: dict[str, str] | None = None,
     frame: str | None = None,
     unit: str = "auto",
@@ -146,8 +148,8 @@ def image_stack(
         FWHM of both axes and position angle, rad, where the header has none.
     channel : int, optional
         Of a cube, from 0.
-    frequency : float, optional
-        Hz, where the header has none.
+    frequency : float, str or Quantity, optional
+        A number is in Hz, "1.4GHz"; where the header has none.
     columns, frame, unit
         How to read the list: see `read_positions`.
     out : path, optional
@@ -177,7 +179,7 @@ def image_stack(
     if out is not None:
         files = (image, positions, psf, noise_image, pb_image, pointings)
         check_output(out, overwrite, inputs=tuple(str(path) for path in files if isinstance(path, str | Path)))
-    plane = _read_plane(image, channel, beam, frequency)
+    plane = _read_plane(image, channel, beam, None if frequency is None else parse_frequency(frequency, "frequency"))
     low = None if low_filter is None else parse_filter(low_filter, plane.frequency)
     sources = read_positions(positions, columns=columns, frame=frame, unit=unit)
     if "list" in terms and sources.weight is None:
@@ -226,13 +228,13 @@ def parse_filter(text: str, frequency: float | None) -> LowFilter:
         if int(found[1]) < 1:
             raise SelectionError(f"filter {text!r}: wanted at least 1 pixel")
         return LowFilter(pixels=int(found[1]))
-    limit = parse_uv_range(text, None)
-    if limit.unit == "lambda":
-        return LowFilter(wavelengths=limit.minimum)
+    length, unit = parse_distance("filter", text)
+    if unit == "lambda":
+        return LowFilter(wavelengths=length)
     if frequency is None:
         raise SelectionError(f"filter {text!r}: the image says no frequency, so metres mean nothing; give frequency= (--frequency), or the "
                              "filter in klambda or pixels")
-    return LowFilter(wavelengths=limit.minimum * frequency / SPEED_OF_LIGHT)
+    return LowFilter(wavelengths=length * frequency / SPEED_OF_LIGHT)
 
 
 def _read_plane(path: str | Path, channel: int | None, beam: tuple[float, ...] | None, frequency: float | None) -> _Image:

@@ -106,7 +106,7 @@ class StackResult(Shown):
 
     @property
     def n_visibilities(self) -> int:
-        """Unflagged parallel-hand visibilities within the uv limits."""
+        """Visibilities within the uv limits that entered: (row, chan) of which a parallel hand is unflagged and has a weight."""
         return int(self.sums.total[COUNT])
 
     @property

@@ -25,7 +25,8 @@ CHANNEL_RUN = 8
 N_UV_BINS = 8192
 UV_BIN_LOW = 0.1
 UV_BIN_LOG_WIDTH = np.log(1e10) / N_UV_BINS
-#: Columns of every table of sums: count, Σw, Σw·Re, Σw·Im, Σw², Σw²·Re, Σw²·Re², Σw²·Im, Σw²·Im², Σw·q.
+#: Columns of every table of sums: number of (row, chan) with a parallel hand, Σw, Σw·Re, Σw·Im, Σw², Σw²·Re, Σw²·Re², Σw²·Im, Σw²·Im²,
+#: Σw·q.
 N_SUMS = 10
 
 
@@ -321,27 +322,29 @@ def apply_factor(vis, weight, parallel, factor, norm, uv_distance, wavenumber, u
             inside = uv_range[0] <= q <= uv_range[1]
             log_wavelengths = log_distance + np.log(wavenumber[chan])
             bin_wavelengths = min(max(int(log_wavelengths / UV_BIN_LOG_WIDTH), 0), N_UV_BINS - 1)
+            new = 1.0
             for corr in range(vis.shape[2]):
                 v = vis[row, chan, corr] * gain
                 stacked[row, chan, corr] = v
                 w = weight[row, chan, corr] * norm
                 if w > 0.0 and parallel[corr]:
-                    _add(limited, bins_metres, bins_wavelengths, bin_metres, bin_wavelengths, inside, w,
+                    _add(limited, bins_metres, bins_wavelengths, bin_metres, bin_wavelengths, inside, new, w,
                          np.float64(v.real), np.float64(v.imag), distance, in_wavelengths)
+                    new = 0.0
 
 
 @njit(inline="always")
-def _add(limited, bins_metres, bins_wavelengths, i, j, inside, w, re, im, metres, wavelengths):
+def _add(limited, bins_metres, bins_wavelengths, i, j, inside, new, w, re, im, metres, wavelengths):
     w2 = w * w
-    _add_one(bins_metres[i], w, w2, re, im, metres)
-    _add_one(bins_wavelengths[j], w, w2, re, im, wavelengths)
+    _add_one(bins_metres[i], new, w, w2, re, im, metres)
+    _add_one(bins_wavelengths[j], new, w, w2, re, im, wavelengths)
     if inside:
-        _add_one(limited, w, w2, re, im, metres)
+        _add_one(limited, new, w, w2, re, im, metres)
 
 
 @njit(inline="always")
-def _add_one(sums, w, w2, re, im, q):
-    sums[0] += 1.0
+def _add_one(sums, new, w, w2, re, im, q):
+    sums[0] += new
     sums[1] += w
     sums[2] += w * re
     sums[3] += w * im
