@@ -6,13 +6,14 @@ import dataclasses
 import difflib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from astropy.coordinates import SkyCoord
 
 from uvstack.errors import CoordinateError, FitError, OutputError, SelectionError
+from uvstack.fit.stokes import estimator, parse_stokes
 from uvstack.records import Selection, Structure
 from uvstack.sky.coordinates import check_centre, in_frame, parse_direction, sight
 from uvstack.sky.primary_beam import PrimaryBeam
@@ -183,6 +184,13 @@ def check_phase_centre(structures: Sequence[Structure], selections: Sequence[Sel
                  for d in selection.data_description_ids)
     check_centre(reference, {names[key]: at for key, at in directions.items()},
                  sight(np.concatenate([structure.dish_diameters for structure in structures]), lowest))
+
+
+def with_stokes(structure: Structure, selection: Selection, stokes: str) -> Selection:
+    """The selection without spectral windows whose correlations do not give this Stokes parameter."""
+    name = parse_stokes(stokes)
+    able = frozenset(d.id for d in structure.used(selection) if estimator(name, d.correlations) is not None)
+    return replace(selection, data_description_ids=able, field_ids=frozenset(f for f, d in selection.visits if d in able))
 
 
 def antenna_numbers(structures: Sequence[Structure]) -> tuple[tuple[np.ndarray, ...], tuple[str, ...]]:

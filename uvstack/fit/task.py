@@ -37,9 +37,10 @@ from uvstack.fit.request import (
     directions_of,
     gains_by_number,
     plain,
+    with_stokes,
 )
 from uvstack.fit.result import FitResult
-from uvstack.fit.stokes import estimator, parse_stokes, wanted_correlations
+from uvstack.fit.stokes import parse_stokes, wanted_correlations
 from uvstack.fit.survey import SAMPLE, Survey, survey_pieces
 from uvstack.fit.variables import Variables, default_variables, fixed_components, with_proper_motion
 from uvstack.fit.visibilities import check_start
@@ -51,7 +52,7 @@ from uvstack.io.pointing import pointings_text, warn_of_pointings
 from uvstack.io.selection import parse_distance, parse_uv_range
 from uvstack.io.stacked_ms import append_history
 from uvstack.io.write_columns import check_column, column_writer
-from uvstack.records import Provenance, Selection, Structure
+from uvstack.records import Provenance, Structure
 from uvstack.sky.frequency import parse_frequency
 from uvstack.sky.primary_beam import PrimaryBeam
 
@@ -240,7 +241,7 @@ def fit(
 def _job(paths: list[str], request: Request) -> FitJob:
     """Everything that is checked and known before data are read."""
     structures, selections = open_sets(paths, request.field, request.spw, request.timerange, request.pointing)
-    selections = tuple(_with_stokes(*one, request.stokes) for one in zip(structures, selections, strict=True))
+    selections = tuple(with_stokes(*one, request.stokes) for one in zip(structures, selections, strict=True))
     if not any(selection.data_description_ids for selection in selections):
         raise SelectionError(f"stokes={request.stokes} wants {wanted_correlations(parse_stokes(request.stokes))}, and no selected spectral "
                              f"window of {', '.join(s.path for s in structures)} has them; `uvstack info` lists the correlations")
@@ -260,13 +261,6 @@ def _job(paths: list[str], request: Request) -> FitJob:
         directions, pointings, reference, antenna_numbers(structures)[0], parse_stokes(request.stokes),
         parse_uv_range(request.uvmin, request.uvmax), request.chanwidth, request.timewidth, taper, request.weight_power,
         request.bandwidth_smearing, request.time_smearing, beam)
-
-
-def _with_stokes(structure: Structure, selection: Selection, stokes: str) -> Selection:
-    """The selection without spectral windows whose correlations do not give this Stokes parameter."""
-    name = parse_stokes(stokes)
-    able = frozenset(d.id for d in structure.used(selection) if estimator(name, d.correlations) is not None)
-    return replace(selection, data_description_ids=able, field_ids=frozenset(f for f, d in selection.visits if d in able))
 
 
 def _model(request: Request, job: FitJob) -> tuple[Variables, Model]:
