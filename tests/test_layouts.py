@@ -427,3 +427,14 @@ def test_a_multi_ms_is_read_and_written_as_one_set(tmp_path):
     assert uvstack.stack(tmp_path / "s.ms", at(CENTRE)).flux == pytest.approx(1e-3, rel=1e-5)
     uvstack.subtract(tmp_path / "m.ms", sky_of([(*SOURCE, 1e-3)]))
     assert abs(read(tmp_path / "m.ms", "RESIDUAL_DATA")).max() < 1e-8
+
+
+def test_times_are_selected_in_utc_of_a_set_in_tai(tmp_path):
+    path = make_ms(tmp_path / "a.ms", n_times=4)
+    with table(str(path), readonly=False, ack=False) as t:
+        t.putcolkeyword("TIME", "MEASINFO", {"type": "epoch", "Ref": "TAI"})
+    # Integrations at 12:00:00, :10, :20 and :30 TAI of 1 January 2020, 37 s less in UTC.
+    _, (selection,) = open_sets(path, timerange="2020/01/01/11:59:20~11:59:40")
+    low, high = selection.time_ranges[0]
+    times = np.unique(read(path, "TIME"))
+    assert ((times >= low) & (times <= high)).sum() == 2

@@ -101,6 +101,10 @@ def _parse_times(structure: Structure, text: str | None) -> tuple[tuple[float, f
         return ()
     with open_table(structure.path) as table:
         first = float(table.read_cell("TIME", 0)) if table.n_rows else 0.0
+        in_tai = str(table.keywords("TIME").get("MEASINFO", {}).get("Ref", "UTC")).upper() == "TAI"
+    # A set that counts in TAI is ahead of UTC by whole seconds, the leap seconds of its day.
+    ahead = leap_seconds(first) if in_tai else 0.0
+    first -= ahead
     day = np.floor(first / 86400.0) * 86400.0
     ranges = []
     for part in text.split(","):
@@ -118,7 +122,13 @@ def _parse_times(structure: Structure, text: str | None) -> tuple[tuple[float, f
     for low, high in ranges:
         if low > high:
             raise SelectionError(f"timerange={text!r}: it ends before it begins")
-    return tuple(ranges)
+    return tuple((low + ahead, high + ahead) for low, high in ranges)
+
+
+def leap_seconds(time: float) -> float:
+    """TAI − UTC at a time (MJD s), s."""
+    there = Time(time / 86400.0, format="mjd", scale="tai")
+    return float(np.round((there.mjd - there.utc.mjd) * 86400.0))
 
 
 def _parse_time(text: str, day: float, whole: str) -> float:
