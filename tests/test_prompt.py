@@ -5,6 +5,7 @@ import inspect
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -15,7 +16,9 @@ from click.testing import CliRunner
 import uvstack
 from factories import ARCMIN, ARCSEC, at, make_ms, offset
 from uvstack.cli.main import group
-from uvstack.records import Shown
+from uvstack.image.image_result import cube_figure
+from uvstack.image.subtract_result import amplitude_figure
+from uvstack.records import Shown, frequency_text
 from uvstack.sky.components import components
 
 SOURCES = [(*offset(1 * ARCMIN, 2 * ARCMIN), 1.0), (*offset(-2 * ARCMIN, 1 * ARCMIN), 0.5)]
@@ -107,3 +110,22 @@ def test_docstrings_end_with_an_example_that_can_be_called(name):
     call = ast.parse(last.removeprefix(">>> ")).body[0].value
     assert ast.unparse(call.func) == f"uvstack.{name}"
     inspect.signature(function).bind(*call.args, **{keyword.arg: keyword.value for keyword in call.keywords})
+
+
+def test_frequencies_of_close_channels_differ(results):
+    assert [frequency_text(1420.4e6 + k * 7.8e3, 7.8e3) for k in (0, 1)] == ["1.4204000", "1.4204078"]
+    assert frequency_text(345.796e9, 0.0) == "345.796000"
+    cube = results["ImageCube"]
+    titles = [axis.get_title() for axis in cube_figure(cube).axes]
+    assert len(set(titles)) == len(titles) == 2
+    # Rounded to a tenth of a channel, and written as they are.
+    assert [float(title.split()[1]) for title in titles] == pytest.approx(cube.frequency / 1e9, abs=0.1 * cube.width / 1e9)
+
+
+def test_titles_lie_within_their_pictures(results):
+    long = replace(results["SubtractResult"], model=f"/data/{'a-long-folder/' * 12}survey-model.fits")
+    figure = amplitude_figure(long)
+    figure.draw_without_rendering()
+    box = figure.axes[0].title.get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+    assert "survey-model.fits" in figure.axes[0].get_title()

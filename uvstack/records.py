@@ -197,6 +197,12 @@ class Partition:
     weight: np.ndarray
 
 
+def frequency_text(frequency: float, width: float) -> str:
+    """Frequency (Hz) in GHz, with so many digits that a tenth of a channel's width (Hz) shows."""
+    digits = 6 if not width else int(np.clip(np.ceil(1 - np.log10(abs(width) / 1e9)), 3, 9))
+    return f"{frequency / 1e9:.{digits}f}"
+
+
 @dataclass(frozen=True)
 class UVRange:
     """Limits of uv distance; unit is "m" or "lambda"."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from uvstack.image.grid import Grid
 from uvstack.image.major_cycle import Cycle
 from uvstack.image.restore import Beam
-from uvstack.records import Provenance, Shown
+from uvstack.records import Provenance, Shown, frequency_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -222,10 +222,10 @@ def print_summary(result: ImageResult | ImageCube) -> str:
 def _print_cube(cube: ImageCube) -> str:
     lines = [f"{'image':<12} {cube.grid.shape[1]} × {cube.grid.shape[0]} pixels of {cube.grid.geometry.cell_m / _ARCSEC:.4g} arcsec, "
              f"{len(cube.stokes)} Stokes × {len(cube.frequency)} channels of {cube.width / 1e6:.6g} MHz",
-             f"{'stokes':<6} {'GHz':>10} {'beam (arcsec)':>17} {'peak':>10} {'noise':>9} {'expected':>9} {'model (Jy)':>10}  stopped"]
+             f"{'stokes':<6} {'GHz':>11} {'beam (arcsec)':>17} {'peak':>10} {'noise':>9} {'expected':>9} {'model (Jy)':>10}  stopped"]
     for i, plane in enumerate(cube.planes):
         stokes, channel = divmod(i, len(cube.frequency))
-        start = f"{cube.stokes[stokes]:<6} {cube.frequency[channel] / 1e9:>10.6g}"
+        start = f"{cube.stokes[stokes]:<6} {frequency_text(cube.frequency[channel], cube.width):>11}"
         if plane is None:
             lines.append(f"{start} no data")
             continue
@@ -257,7 +257,7 @@ def cube_figure(cube: ImageCube) -> Figure:
                 axis.imshow(_thinned(plane.image[0], 700), origin="lower", extent=edges, interpolation="nearest", vmin=low * noise,
                             vmax=high * noise, cmap=colours)
                 _draw_beam(axis, plane.beam, edges, line)
-            axis.set_title(f"{stokes}, {cube.frequency[channel] / 1e9:.6g} GHz", fontsize=9)
+            axis.set_title(f"{stokes}, {frequency_text(cube.frequency[channel], cube.width)} GHz", fontsize=9)
     for axis in axes[-1]:
         axis.set_xlabel("l (arcsec)")
     for axis in axes[:, 0]:

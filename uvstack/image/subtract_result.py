@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -149,8 +150,8 @@ def amplitude_figure(result: SubtractResult) -> Figure:
         axes.plot(x, table[name].to_value(u.Jy), style, color=colour, ms=3.5, lw=1.2, label=name)
     if len(x) and all((table[name] > 0).all() for name in ("before", "after")):
         axes.set_yscale("log")
-    axes.set(xlabel="$\\sqrt{u^2+v^2}$ (km)", ylabel="mean amplitude (Jy)", title=f"{result.model} and {result.column}")
-    axes.title.set_fontsize("medium")
+    axes.set(xlabel="$\\sqrt{u^2+v^2}$ (km)", ylabel="mean amplitude (Jy)")
+    axes.set_title(f"{Path(result.model).name} and {result.column}", fontsize="medium", wrap=True)
     axes.legend(frameon=False, ncols=3)
     axes.grid(alpha=0.3, lw=0.5)
     return figure

@@ -15,7 +15,7 @@ from uvstack.errors import MeasurementSetError, NoDataError
 from uvstack.io.casa import open_table
 from uvstack.io.ms import read_structure, weight_remark
 from uvstack.io.pointing import distance_of, with_pointings
-from uvstack.records import DataDescription, Field, Selection, Structure, has_baseline
+from uvstack.records import DataDescription, Field, Selection, Structure, frequency_text, has_baseline
 
 #: Values that are looked at together when flags are counted.
 _CELLS_PER_BLOCK = 20_000_000
@@ -194,6 +194,4 @@ def _description_line(d: dict[str, Any]) -> str:
 
 def _frequencies(d: dict[str, Any]) -> str:
     """First and last channel with so many digits that a tenth of a channel's width shows."""
-    width = abs(d["channel_width_mhz"]) / 1e3
-    digits = 6 if not width > 0 else int(np.clip(np.ceil(1 - np.log10(width)), 3, 9))
-    return f"{d['first_channel_ghz']:.{digits}f} to {d['last_channel_ghz']:.{digits}f}"
+    return " to ".join(frequency_text(d[name] * 1e9, d["channel_width_mhz"] * 1e6) for name in ("first_channel_ghz", "last_channel_ghz"))

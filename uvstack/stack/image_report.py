@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,7 +78,8 @@ def stack_figure(result: ImageStackResult) -> Figure:
     if result.psf is not None:
         half, middle = result.stamp.shape[0] // 2, result.psf.shape[0] // 2
         low = max(middle - half, 0)
-        draw_stamp(axes[2], result.psf[low:middle + half, low:middle + half], result.cell, f"psf: {result.psf_source}", in_jansky=False)
+        draw_stamp(axes[2], result.psf[low:middle + half, low:middle + half], result.cell, f"psf: {Path(result.psf_source).name}",
+                   in_jansky=False)
     return figure
 
 

@@ -102,5 +102,6 @@ def draw_stamp(axes: Axes, image: np.ndarray, cell: float, title: str, in_jansky
     shift = 0.5 * cell / _ARCSEC
     shown = axes.imshow(image / size, origin="lower", cmap="viridis",
                         extent=(half + shift, -half + shift, -half - shift, half - shift))
-    axes.set(xlabel="offset east (arcsec)", ylabel="offset north (arcsec)", title=title)
+    axes.set(xlabel="offset east (arcsec)", ylabel="offset north (arcsec)")
+    axes.set_title(title, wrap=True)
     axes.figure.colorbar(shown, ax=axes, label=f"{name}/beam" if in_jansky else "")
