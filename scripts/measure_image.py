@@ -118,7 +118,8 @@ def subpixel(scratch: Path, _seeds: int) -> None:
         ms = observe_vla(scratch / "track.ms", point, hours=hours)
         for weighting, robust in (("natural", 0.0), ("briggs", 1.0), ("briggs", 0.5), ("briggs", 0.4), ("briggs", 0.3), ("briggs", 0.0),
                                   ("uniform", 0.0)):
-            made = image(ms, size=1440, cell=0.25 * ARCSEC, weighting=weighting, robust=robust, iterations=0)
+            made = image(ms, size=1440, cell=0.25 * ARCSEC, weighting=weighting,
+                         robust=robust if weighting == "briggs" else None, iterations=0)
             major, minor = made.beam.fwhm_major / ARCSEC, made.beam.fwhm_minor / ARCSEC
             row(hours, weighting if weighting != "briggs" else f"robust {robust}", f"{major:.2f} × {minor:.2f}",
                 *(f"{mean_over_a_pixel(made.psf, k):.4f}" for k in (1, 2)), *(f"{gaussian_loss(major, minor, c):.4f}" for c in (0.25, 0.5)))
@@ -149,7 +150,8 @@ def stacks_of_type_1_and_2(scratch: Path) -> None:
          "1 − (sub-pixel − nearest) / 6 µJy", "predicted from psf and offsets")
     for kind, cell, size in ((1, 0.25, 1440), (2, 0.5, 720)):
         for weighting, robust in (("natural", 0.0), ("briggs", 0.4)):
-            image(made, size=size, cell=cell * ARCSEC, weighting=weighting, robust=robust, iterations=0, column="RESIDUAL",
+            image(made, size=size, cell=cell * ARCSEC, weighting=weighting,
+                  robust=robust if weighting == "briggs" else None, iterations=0, column="RESIDUAL",
                   primary_beam="vla", out=scratch / "rest", overwrite=True)
             fine, coarse = (image_stack(scratch / "rest-pbcor.fits", made.targets, alignment=a, psf=scratch / "rest-psf.fits")
                             for a in ("subpixel", "nearest"))
@@ -332,7 +334,8 @@ def sizes(scratch: Path, seeds: int) -> None:
         sky = scattered(n, width, flux, seed, fwhm=1.5 * ARCSEC)
         made = observe_vla(scratch / "sizes.ms", sky, minutes=6, depth=1.0, seed=seed)
         for weighting, cell in (("natural", 0.5), ("natural", 0.25), ("briggs", 0.25)):
-            image(made, size=round(360 / cell), cell=cell * ARCSEC, weighting=weighting, robust=0.5, iterations=0, primary_beam="vla",
+            image(made, size=round(360 / cell), cell=cell * ARCSEC, weighting=weighting,
+                  robust=0.5 if weighting == "briggs" else None, iterations=0, primary_beam="vla",
                   out=scratch / "sizes", overwrite=True)
             for alignment in ("subpixel", "nearest"):
                 stack = image_stack(scratch / "sizes-pbcor.fits", made.targets, alignment=alignment, psf=scratch / "sizes-psf.fits",

@@ -378,6 +378,8 @@ def restored_image(
 def _smoothed_shapes(sky: Components, flux: NDArray, beam: Beam, cell: float) -> tuple[NDArray, ...]:
     """What `add_smoothed` wants to know of each component besides its place."""
     beam_covariance = _beam_covariance(beam, cell)
+    if (sky.shape == "clean-scale").any():
+        raise ComponentError("scales of CLEAN have no smoothed form here; give points, Gaussians and discs, or the model image")
     is_disc = sky.shape == "disc"
     size = np.where(is_disc, 0.0, 1.0)
     covariance = beam_covariance + _covariance(size * sky.fwhm_major, size * sky.fwhm_minor, sky.position_angle, cell)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from uvstack.errors import ImageError
-from uvstack.io.model_image import read_model_image
+from uvstack.io.image_file import read_model_image
 from uvstack.uv.predict import ImageGeometry, image_geometry
 
 
@@ -66,7 +66,8 @@ def read_image_model(path: str | Path, spectral_index: float = 0.0, reference_fr
         The file cannot be read, is not in Jy/pixel, its projection or frame is another; a cube is given a spectral index; a
         spectral index has no reference frequency.
     """
-    planes, wcs, frequency = read_model_image(path)
+    model = read_model_image(path)
+    planes, wcs, frequency = model.data, model.wcs, model.frequency
     if reference_frequency is not None:
         if planes.shape[0] > 1:
             raise ImageError(f"{path}: a cube of {planes.shape[0]} planes has frequencies of its own; leave reference_frequency out")

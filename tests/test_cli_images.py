@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from uvstack.cli.main import group
 from uvstack.errors import ComponentError, ImageError
-from uvstack.io.fits import read_cube
+from uvstack.io.image_file import read_cube
 from uvstack.sky.components import components
 
 CENTRE = SkyCoord("10h00m00s", "-30d00m00s", frame="fk5")

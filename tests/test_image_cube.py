@@ -23,7 +23,8 @@ from uvstack.image.mask_task import read_mask
 from uvstack.image.planes import plane_axis, plane_channels, split_bands
 from uvstack.image.stokes import hands_of, parse_stokes
 from uvstack.image.task import image
-from uvstack.io.fits import read_cube, sin_wcs, write_image
+from uvstack.io.fits import sin_wcs, write_image
+from uvstack.io.image_file import read_cube
 from uvstack.records import SpectralWindow
 from uvstack.sky.components import components
 

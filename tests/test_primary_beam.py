@@ -485,11 +485,11 @@ def test_bad_images_are_refused(tmp_path):
         "shifted": "reference pixel",
         "decibel": "decibel",
         "aitoff": "AIT|LONPOLE",
-        "blank": "finite pixel",
+        "blank": "every pixel is blank",
         "plain": "RA---SIN",
         "empty": "no image",
         "text": "not a FITS file",
-        "missing": "no FITS file",
+        "missing": "no such image",
     }.items():
         with pytest.raises(PrimaryBeamError, match=text):
             read_primary_beam(f"{tmp_path}/{name}.fits")

@@ -13,7 +13,8 @@ from simulate.image_model import ImageModel
 from simulate.single_dish import dish_fwhm, single_dish_cube
 from test_epoch_images import CENTRE, sky_at
 from uvstack.errors import ImageError, OutputError
-from uvstack.io.fits import read_cube, sin_wcs, write_image
+from uvstack.io.fits import sin_wcs, write_image
+from uvstack.io.image_file import read_cube
 from uvstack.sky.components import components
 from uvstack.uv.predict import ImageGeometry
 

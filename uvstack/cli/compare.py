@@ -26,7 +26,7 @@ _SHAPES = {"gaussian": ("gaussian", "circular"), "point": ("delta", "point")}
 @click.option("--size", type=Size(), help="Pixels of the image made here: 1024, or columns,rows; default all positions.")
 @click.option("--cell", type=Angle(), help="Its pixel, and that of the stamps; default a fifth of the resolution.")
 @click.option("--weighting", default="natural", help="Of that image: natural (as the uv-stack), uniform or briggs.")
-@click.option("--robust", default=0.0, help="Of Briggs, from -2 (uniform) to 2 (natural).")
+@click.option("--robust", type=float, help="Of Briggs, from -2 (uniform) to 2 (natural); default 0.")
 @click.option("--method", "methods", default="mean,median", help="Averages of the stamps: mean, median, clipped-mean.")
 @click.option("--uvmin", help="Shortest baseline for the flux: 300m, 5km, 20klambda; stacked with and without.")
 @click.option("--uvmax", help="Longest baseline for the flux and the image.")

@@ -30,7 +30,7 @@ class Size(click.ParamType):
 @click.option("--size", required=True, type=Size(), help="Pixels: 1024, or columns,rows.")
 @click.option("--cell", required=True, type=Angle(), help="Pixel, e.g. 0.5arcsec.")
 @click.option("--weighting", default="briggs", help="natural, uniform or briggs.")
-@click.option("--robust", default=0.0, help="Of Briggs, from -2 (uniform) to 2 (natural).")
+@click.option("--robust", type=float, help="Of Briggs, from -2 (uniform) to 2 (natural); default 0.")
 @click.option("--uvtaper", type=Angle(), help="FWHM of a Gaussian on the sky that the weights are tapered for.")
 @click.option("--deconvolver",
               help="hogbom, clark, multiscale or mtmfs. Default: mtmfs with --terms, multiscale with --scales, else clark.")

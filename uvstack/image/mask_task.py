@@ -19,6 +19,7 @@ from uvstack.errors import ImageError, MissingDependencyError
 from uvstack.image.grid import Grid
 from uvstack.image.mask import checked_mask
 from uvstack.io import fits as fits_files
+from uvstack.io.image_file import is_casa_image, read_cube
 from uvstack.sky.coordinates import direction_cosines
 from uvstack.uv.predict import image_geometry
 
@@ -37,9 +38,9 @@ def read_mask(mask: str | Path | NDArray | None, grid: Grid) -> NDArray[np.bool_
     """
     if mask is None or isinstance(mask, np.ndarray):
         return None if mask is None else checked_mask(mask, grid.shape)
-    if not Path(mask).is_file():
-        raise ImageError(f"{mask}: no such mask")
-    language = _language(Path(mask))
+    if not (Path(mask).is_file() or is_casa_image(mask)):
+        raise ImageError(f"{mask}: no such mask; wanted is a FITS image, an image of CASA or a file of regions")
+    language = None if Path(mask).is_dir() else _language(Path(mask))
     return _fits_mask(mask, grid) if language is None else _region_mask(Path(mask), language, grid)
 
 
@@ -52,10 +53,13 @@ def _language(path: Path) -> str | None:
 
 
 def _fits_mask(mask: str | Path, grid: Grid) -> NDArray[np.bool_]:
-    found = fits_files.read_cube(mask)
+    found = read_cube(mask)
     if len(found.data) > 1:
         raise ImageError(f"{mask}: a mask of {len(found.data)} planes; wanted is one, for all planes of the image")
-    where, wanted = image_geometry(found.wcs, found.data.shape[1:]), grid.geometry
+    try:
+        where, wanted = image_geometry(found.wcs, found.data.shape[1:]), grid.geometry
+    except ImageError as error:
+        raise ImageError(f"{mask}: {error}") from error
     if found.data.shape[1:] == grid.shape:
         l, m, _ = direction_cosines(where.ra, where.dec, wanted.ra, wanted.dec)
         off = np.hypot(l + where.centre_l, m + where.centre_m) / wanted.cell_m

@@ -416,7 +416,7 @@ def component_table(row: ArrayLike, column: ArrayLike, flux: ArrayLike, geometry
     shape : (int, int)
         Pixels of the image along m and l.
     scale : array_like () or (component,)
-        Size of the component, pixels; 0 is a point.
+        Size of the component, pixels; 0 is a point. The pixel is in the table's `meta`: with it the list says what the model image says.
     reference_frequency : float, optional
         Hz, into the table's `meta`.
 
@@ -445,6 +445,7 @@ def component_table(row: ArrayLike, column: ArrayLike, flux: ArrayLike, geometry
             table["spectral_index"] = np.where(terms[:, 0] != 0, terms[:, 1] / terms[:, 0], np.nan)
     table["row"], table["column"] = rows, columns
     table.meta["frame"] = "J2000"
+    table.meta["cell_arcsec"] = float(np.rad2deg(np.sqrt(abs(geometry.cell_l * geometry.cell_m))) * 3600.0)
     if reference_frequency is not None:
         table.meta["reference_frequency"] = float(reference_frequency)
     return table

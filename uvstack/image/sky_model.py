@@ -80,11 +80,13 @@ class ComponentSky:
         one = self.components
         columns: list[np.ndarray] = [one.ra, one.dec, one.flux, one.fwhm_major, one.fwhm_minor, one.position_angle,
                                      one.spectral_index, one.curvature, one.q, one.u, one.v, np.array([one.reference_frequency])]
+        if one.taylor.size or one.cell:
+            columns += [one.taylor, np.array([one.cell])]
         return _hash([*columns, np.asarray(one.shape, "S8")])
 
     def seen_from(self, ra: float, dec: float) -> np.ndarray:
         """l, m and n of all that is not 0 from a direction (rad), (3, n)."""
-        some = self.components.flux != 0
+        some = self.components.shines
         l, m, n_minus_1 = direction_cosines(self.components.ra[some], self.components.dec[some], ra, dec)
         return np.stack([l, m, n_minus_1 + 1.0])
 

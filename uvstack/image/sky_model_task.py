@@ -7,20 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from astropy.io import fits
 from astropy.table import QTable
 from astropy.units import Quantity
 
 from uvstack.errors import ComponentError, ImageError
 from uvstack.image.sky_model import ComponentSky, ImageSky, SkyModel
 from uvstack.io.catalogue import read_catalogue
-from uvstack.io.model_image import read_model_image
+from uvstack.io.image_file import holds_image, read_model_image
 from uvstack.sky.components import Components, components, components_from_table
 from uvstack.sky.frequency import parse_frequency
-from uvstack.uv.predict import image_geometry
+from uvstack.uv.predict import ImageGeometry, image_geometry
 
 _CATALOGUES = (".ecsv", ".csv")
-_IMAGES = (".fits", ".fit", ".fits.gz")
+_IMAGES = (".fits", ".fit", ".fits.gz", ".fz")
 
 
 def read_sky_model(path: str | Path, tt1: str | Path | None = None, nu0: float | str | Quantity | None = None) -> SkyModel:
@@ -44,28 +43,20 @@ def read_sky_model(path: str | Path, tt1: str | Path | None = None, nu0: float |
     """
     path = Path(path)
     nu0 = None if nu0 is None else parse_frequency(nu0, "nu0")
-    if not path.is_file():
+    if not path.exists():
         raise ImageError(f"{path}: no such file; wanted an image, a catalogue or the name of a column")
-    if path.suffix.lower() in _CATALOGUES or (path.name.lower().endswith(_IMAGES) and not _has_image(path)):
+    is_fits = path.name.lower().endswith(_IMAGES) or path.is_dir()
+    if path.suffix.lower() in _CATALOGUES or (is_fits and not holds_image(path)):
         if tt1 is not None:
             raise ImageError(f"{path} is a catalogue; a second Taylor term belongs to an image")
         return ComponentSky(_components(path, nu0))
-    if not path.name.lower().endswith(_IMAGES):
+    if not is_fits:
         raise ImageError(f"{path}: is of no kind that is known; wanted a FITS image, or a catalogue as ECSV, CSV or FITS table")
     return _image(path, tt1, nu0)
 
 
-def _has_image(path: Path) -> bool:
-    try:
-        with fits.open(path) as hdus:
-            return not any(isinstance(h, fits.BinTableHDU) for h in hdus) or any(h.is_image and h.header.get("NAXIS", 0) > 0 for h in hdus)
-    except OSError as error:
-        raise ImageError(f"{path}: not a FITS file: {error}") from error
-
-
 def _image(path: Path, tt1: str | Path | None, nu0: float | None) -> ImageSky:
-    planes, wcs, frequency = read_model_image(path)
-    geometry = image_geometry(wcs, planes.shape[1:])
+    planes, geometry, frequency = _planes(path)
     if tt1 is None:
         if nu0 is not None:
             raise ImageError(f"{path}: nu0 belongs to Taylor terms or a catalogue; give the second term with --model-tt1, or leave nu0 out")
@@ -73,15 +64,24 @@ def _image(path: Path, tt1: str | Path | None, nu0: float | None) -> ImageSky:
             order = np.argsort(frequency)
             planes, frequency = planes[order], frequency[order]
         return ImageSky(planes, geometry, frequency)
-    second, second_wcs, _ = read_model_image(tt1)
+    second, second_geometry, _ = _planes(tt1)
     if len(planes) > 1 or len(second) > 1:
         raise ImageError(f"{path} and {tt1} have {len(planes)} and {len(second)} planes; Taylor terms have one each")
-    if second.shape != planes.shape or image_geometry(second_wcs, second.shape[1:]) != geometry:
+    if second.shape != planes.shape or second_geometry != geometry:
         raise ImageError(f"{path} and {tt1} do not have the same pixels; make both terms on one grid")
     if nu0 is None and frequency is None:
         raise ImageError(f"{path}: has no frequency axis to take the Taylor terms' reference from; give --nu0")
     reference = nu0 if nu0 is not None or frequency is None else float(frequency[0])
     return ImageSky(np.concatenate([planes, second]), geometry, None, reference)
+
+
+def _planes(path: str | Path) -> tuple[np.ndarray, ImageGeometry, np.ndarray | None]:
+    """Planes (band, m, l) in Jy/pixel, where they lie, and frequencies (band,) in Hz where they are known."""
+    model = read_model_image(path)
+    try:
+        return model.data, image_geometry(model.wcs, model.data.shape[1:]), model.frequency
+    except ImageError as error:
+        raise ImageError(f"{path}: {error}") from error
 
 
 def _components(path: Path, nu0: float | None) -> Components:
@@ -100,6 +100,9 @@ def _components(path: Path, nu0: float | None) -> Components:
         found = components_from_table(table)
     except ComponentError as error:
         raise ComponentError(f"{path}: {error}") from error
+    if (found.shape == "clean-scale").any() and not found.cell:
+        raise ComponentError(f"{path}: has scales of CLEAN and does not say the pixels they were put on (cell_arcsec in its metadata); "
+                             "take the model image instead, or write the size of its pixels there")
     return replace(found, flux=found.flux * sign)
 
 

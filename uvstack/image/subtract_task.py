@@ -40,8 +40,9 @@ from uvstack.image.sky_model import ComponentSky, ImageSky, Part, SkyModel
 from uvstack.image.sky_model_task import read_sky_model
 from uvstack.image.subtract_column_task import Blocks, Job, Target, rows_per_block
 from uvstack.image.subtract_result import SubtractResult, amplitude_figure
-from uvstack.io.beams import read_primary_beam
+from uvstack.io.beams import read_primary_beam, warn_of_other_telescope
 from uvstack.io.dataset import open_sets
+from uvstack.io.image_file import is_casa_image
 from uvstack.io.ms import parse_column
 from uvstack.io.output import check_output, command_line, write_text, written_whole
 from uvstack.io.pointing import pointings_text, warn_of_pointings
@@ -177,6 +178,8 @@ def _make_job(structure, model, into, column, model_tt1, nu0, primary_beam, sele
         other = "the output" if model_column == target else "the data"
         raise OutputError(f"{model_column} is both the model and {other}; name two columns")
     beam = None if primary_beam is None else read_primary_beam(primary_beam)
+    warn_of_other_telescope(primary_beam, structure.telescope, [float(nu) for d in structure.data_descriptions for nu in d.spw.frequency
+                                                                if d.id in selection.data_description_ids], structure.path)
     if beam is not None and sky is None:
         raise ImageError(f"the column {model_column} is what the antennas see already; leave the primary beam out")
     return Job(structure, selection, source, target, backup, sky, model_column, name, beam, predict_only)
@@ -189,9 +192,9 @@ def _find_model(model, structure, selection, tt1, nu0) -> tuple[SkyModel | None,
     if isinstance(model, ComponentSky | ImageSky):
         return model, None, "components" if isinstance(model, ComponentSky) else "image"
     text = str(model)
-    if Path(text).is_dir():
-        raise ImageError(f"{text}: is a folder; wanted a FITS file: write one with CASA's exportfits")
-    if Path(text).is_file():
+    if Path(text).is_dir() and not is_casa_image(text):
+        raise ImageError(f"{text}: is a folder and no image of CASA; wanted is a FITS image, an image of CASA or a catalogue")
+    if Path(text).exists():
         return read_sky_model(text, tt1, nu0), None, Path(text).name
     if text in structure.columns:
         if tt1 is not None or nu0 is not None:

@@ -58,7 +58,7 @@ from uvstack.image.planes import FEWEST_BANDS, WIDEST_BAND, PlaneAxis, plane_axi
 from uvstack.image.products_task import check_products, product_paths, spectral_frame, write_products
 from uvstack.image.stokes import Hands, hands_of, parse_stokes
 from uvstack.image.weighting import Weighting
-from uvstack.io.beams import read_primary_beam
+from uvstack.io.beams import read_primary_beam, warn_of_other_telescope
 from uvstack.io.dataset import open_sets
 from uvstack.io.ms import parse_column
 from uvstack.io.output import command_line
@@ -89,7 +89,7 @@ def image(  # type: ignore[misc]  # overloads with all options spelt out would b
     cell: float,
     out: str | Path | None = None,
     weighting: str = "briggs",
-    robust: float = 0.0,
+    robust: float | None = None,
     uvtaper: float = 0.0,
     deconvolver: str | None = None,
     iterations: int = 100_000,
@@ -135,7 +135,7 @@ def image(  # type: ignore[misc]  # overloads with all options spelt out would b
     out : path, optional
         Products are named `out`-image.fits and so on; without it none is written.
     weighting, robust, uvtaper
-        See `uvstack.image.weighting.Weighting`.
+        See `uvstack.image.weighting.Weighting`; robust belongs to Briggs alone, −2 … 2, and is 0 where it is not given.
     deconvolver : {"hogbom", "clark", "multiscale", "mtmfs"}, optional
         Default "mtmfs" with several terms, "multiscale" with scales, else "clark".
     iterations : int
@@ -199,7 +199,7 @@ def image(  # type: ignore[misc]  # overloads with all options spelt out would b
     options = {k: _plain(v) for k, v in locals().items() if v is not None and k not in ("ms", "progress")}
     settings = _clean_settings(deconvolver, iterations, threshold, threshold_sigma, gain, cycle_factor, most_cycles, terms, scales,
                                auto_mask)
-    weights = Weighting(weighting, robust, uvtaper)
+    weights = Weighting.asked(weighting, robust, uvtaper)
     if not 0 <= pb_cutoff <= 1:
         raise SelectionError(f"pb_cutoff is {pb_cutoff}; wanted a number from 0 to 1")
     reference_frequency = None if reference_frequency is None else parse_frequency(reference_frequency, "reference_frequency")
@@ -209,6 +209,9 @@ def image(  # type: ignore[misc]  # overloads with all options spelt out would b
     structures, selections = open_sets(ms, field, spw, timerange, pointing)
     warn_of_pointings(structures, selections, beam)
     windows = {(i, d.id): d.spw for i, s in enumerate(structures) for d in s.used(selections[i])}
+    for i, structure in enumerate(structures):
+        frequency = [nu for (of, _), window in windows.items() if of == i for nu in (window.frequency.min(), window.frequency.max())]
+        warn_of_other_telescope(primary_beam, structure.telescope, frequency, structure.path)
     axis = plane_axis(windows.values(), channels_out)
     if terms > 1 and len(axis.frequency) > 1:
         raise ImageError(f"{terms} Taylor terms and {channels_out} planes; wanted is one of both: terms are the spectrum of one plane")

@@ -66,6 +66,23 @@ class Weighting:
             raise ImageError(f"uvtaper is {self.uvtaper}; give a FWHM on the sky in rad, or three numbers: fwhm_major, fwhm_minor "
                              "and position_angle")
 
+    @classmethod
+    def asked(cls, kind: str, robust: float | None, uvtaper: float | tuple[float, float, float] = 0.0) -> Weighting:
+        """What a user asks for: robust is None where it is not said, and is then 0.
+
+        Raises
+        ------
+        ImageError
+            As for the class; robust is beyond ±2, where it changes nothing, or is said without Briggs.
+        """
+        weighting = cls(kind, 0.0 if robust is None else robust, uvtaper)
+        if robust is not None and kind != "briggs":
+            raise ImageError(f"robust {robust:g} with {kind} weights, which have none; leave it out, or take weighting='briggs' "
+                             "(--weighting briggs)")
+        if not abs(weighting.robust) <= 2:
+            raise ImageError(f"robust is {robust}; give a number from −2 (nearly uniform) to 2 (nearly natural)")
+        return weighting
+
     @property
     def needs_density(self) -> bool:
         """Whether the data must be gone through for `density` first."""

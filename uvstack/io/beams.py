@@ -3,7 +3,7 @@
 A beam may be given as a text everywhere in the package. This module opens the ones that name a file:
 
     table:PATH@1.4GHz    columns `angle` and `power`; the frequency may stand in the table's metadata instead
-    image:PATH           a FITS image with a frequency axis; image:PATH@1.4GHz if it has none
+    image:PATH           an image (FITS, CASA) with a frequency axis; image:PATH@1.4GHz if it has none
     PATH.fits            the same as image:PATH.fits
 
 and hands all others to `uvstack.sky.primary_beam.primary_beam`.
@@ -11,20 +11,35 @@ and hands all others to `uvstack.sky.primary_beam.primary_beam`.
 
 import re
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from astropy import units as u
-from astropy.io import fits
 from astropy.table import Table
-from astropy.wcs import WCS, FITSFixedWarning
 from numpy.typing import NDArray
 
-from uvstack.errors import PrimaryBeamError
-from uvstack.sky.primary_beam import PrimaryBeam, RadialTable, parse_quantity, primary_beam
+from uvstack.errors import ImageError, PrimaryBeamError, UvstackWarning
+from uvstack.io.image_file import read_cube
+from uvstack.sky.primary_beam import (
+    PrimaryBeam,
+    RadialTable,
+    frequency_text,
+    parse_quantity,
+    preset_names,
+    primary_beam,
+    range_text,
+)
 from uvstack.sky.primary_beam_image import BeamImage
+from uvstack.sky.projection import pixel_steps
 
-_FITS_NAME = re.compile(r"\.(fits|fit)(\.gz)?(@[^/]*)?$", re.IGNORECASE)
+_VLA, _ALMA = (("VLA", "EVLA", "JVLA"), 0.05e9, 50.0e9), (("ALMA", "ACA"), 30e9, 1000e9)
+#: Presets and aliases → how TELESCOP or TELESCOPE_NAME may begin, the usual first, and frequencies, Hz.
+_PRESETS_OF: dict[str, tuple[tuple[str, ...], float, float]] = {
+    **dict.fromkeys(("vla", "evla", "jvla", "casa-vla", "vla-airy"), _VLA),
+    **dict.fromkeys(("alma", "alma-7m", "aca", "casa-alma", "casa-alma-7m", "casa-aca"), _ALMA),
+    "atca": (("ATCA",), 1.0e9, 106e9), "meerkat": (("MEERKAT",), 0.5e9, 3.6e9)}
+_FITS_NAME = re.compile(r"\.(fits|fit)(\.gz|\.fz)?(@[^/]*)?$", re.IGNORECASE)
 
 
 def read_primary_beam(beam: str | PrimaryBeam) -> PrimaryBeam:
@@ -93,10 +108,9 @@ def read_radial_table(path: str | Path, reference_frequency: float | None = None
 
 
 def read_beam_image(path: str | Path, reference_frequency: float | None = None) -> BeamImage:
-    """A beam from the first image of a FITS file.
+    """A beam from an image file, as `uvstack.io.image_file.read_cube` reads it.
 
-    The pointing centre is the reference pixel (CRPIX). Axes other than the two of the sky and FREQ must have one pixel;
-    of a STOKES axis the first plane is taken.
+    The pointing centre is the reference pixel (CRPIX).
 
     Parameters
     ----------
@@ -113,18 +127,16 @@ def read_beam_image(path: str | Path, reference_frequency: float | None = None) 
     PrimaryBeamError
         The file cannot be read, has no sky axes of a supported projection, or no frequency.
     """
-    data, header = _open_image(Path(path))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FITSFixedWarning)
-        wcs = WCS(header)
-        wcs.wcs.set()
-    sky = (wcs.wcs.lng, wcs.wcs.lat)
-    if min(sky) < 0:
-        raise PrimaryBeamError(
-            f"{path} has the axes {', '.join(wcs.wcs.ctype)}; wanted is a pair such as RA---SIN, DEC--SIN"
-        )
-    _require_plain_sky(wcs, path)
-    planes, frequency = _planes(data, wcs, path)
+    try:
+        cube = read_cube(path)
+    except ImageError as error:
+        raise PrimaryBeamError(str(error)) from error
+    sky = cube.wcs.wcs
+    if any(abs(value) > 1e-12 for axis, _, value in sky.get_pv() if axis == sky.lat + 1):
+        raise PrimaryBeamError(f"{path} has a slant projection (PV); regrid it to plain SIN")
+    if str(sky.lngtyp).strip() != "RA":
+        raise PrimaryBeamError(f"{path} is in {cube.frame.name} coordinates, against which north is turned; regrid it to RA and DEC")
+    planes, frequency = cube.data, cube.frequency
     if reference_frequency is not None:
         if len(planes) > 1:
             raise PrimaryBeamError(f"{path} has {len(planes)} frequencies of its own; leave the @FREQUENCY away")
@@ -132,14 +144,36 @@ def read_beam_image(path: str | Path, reference_frequency: float | None = None) 
     if frequency is None:
         raise PrimaryBeamError(f"{path} has no FREQ axis; write image:{path}@FREQUENCY, for example @1.4GHz")
     order = np.argsort(frequency)
-    return BeamImage(
-        power=planes[order],
-        frequency=frequency[order],
-        reference_pixel=(wcs.wcs.crpix[sky[0]] - 1.0, wcs.wcs.crpix[sky[1]] - 1.0),
-        pixel_matrix=np.radians(wcs.pixel_scale_matrix[np.ix_(sky, sky)]),
-        projection=wcs.wcs.ctype[sky[0]][-3:],
-        source=Path(path).name,
-    )
+    try:
+        return BeamImage(
+            power=planes[order],
+            frequency=frequency[order],
+            reference_pixel=(sky.crpix[0] - 1.0, sky.crpix[1] - 1.0),
+            pixel_matrix=pixel_steps(cube.wcs, planes.shape[1:]),
+            projection=str(sky.ctype[0])[-3:],
+            source=Path(path).name,
+        )
+    except PrimaryBeamError as error:
+        raise PrimaryBeamError(f"{path}: {error}") from error
+
+
+def warn_of_other_telescope(beam: str | PrimaryBeam | None, telescope: str, frequency: Iterable[float], name: str) -> None:
+    """Warn where a preset is that of another telescope, or of other frequencies (Hz), than those of a set or image of that name.
+
+    What says no telescope is not judged, and no beam that was made from a text, a file or numbers.
+    """
+    known = _PRESETS_OF.get(beam.strip().lower().replace("_", "-")) if isinstance(beam, str) else None
+    if known is None:
+        return
+    found = re.sub(r"[^A-Z0-9]", "", telescope.upper())
+    telescopes, low, high = known
+    if found not in ("", "SIMULATED", "UNKNOWN") and not any(found.startswith(one) for one in telescopes):
+        warnings.warn(UvstackWarning(f"the primary beam {beam!r} is that of {telescopes[0]}, {name} is of {telescope.strip()}; is that "
+                                     f"meant? Known are {', '.join(preset_names())}"), stacklevel=3)
+    outside = [nu for nu in frequency if not low <= nu <= high]
+    if outside:
+        warnings.warn(UvstackWarning(f"the primary beam {beam!r} of {telescopes[0]} is known for {range_text(low, high)}, {name} has "
+                                     f"{frequency_text(outside[0])}; is that meant?"), stacklevel=3)
 
 
 def _path_and_frequency(text: str) -> tuple[str, float | None]:
@@ -172,48 +206,3 @@ def _angle_unit(table: Table, name: str, path: str | Path) -> float:
     if unit and u.Unit(unit, parse_strict="silent").is_equivalent(u.rad):
         return u.Unit(unit).to(u.rad)
     raise PrimaryBeamError(f"the column {name} of {path} has no unit of angle; name it for example angle_arcmin")
-
-
-def _open_image(path: Path) -> tuple[NDArray[np.float64], fits.Header]:
-    if not path.is_file():
-        raise PrimaryBeamError(f"no FITS file {path} with an image of a primary beam; export CASA images to FITS first")
-    try:
-        with fits.open(path, memmap=False) as hdus:
-            for hdu in hdus:
-                if hdu.is_image and hdu.data is not None and hdu.data.ndim >= 2:
-                    return np.asarray(hdu.data, dtype=np.float64), hdu.header
-    except OSError as error:
-        raise PrimaryBeamError(f"{path} is not a FITS file ({error})") from error
-    raise PrimaryBeamError(f"{path} holds no image of two dimensions or more; is it a table? then write table:{path}")
-
-
-def _require_plain_sky(wcs: WCS, path: str | Path) -> None:
-    """Refuse what would turn or slant the sky against the pixels in a way that `BeamImage` does not follow."""
-    if abs(wcs.wcs.lonpole - 180.0) > 1e-6:
-        raise PrimaryBeamError(f"{path} has LONPOLE {wcs.wcs.lonpole}; regrid it with the default of 180")
-    if any(value != 0.0 for axis, _, value in wcs.wcs.get_pv() if axis == wcs.wcs.lat + 1):
-        raise PrimaryBeamError(f"{path} has a slant projection (PV); regrid it to plain SIN")
-
-
-def _planes(data: NDArray, wcs: WCS, path: str | Path) -> tuple[NDArray, NDArray | None]:
-    """Image as (plane, y, x), and the frequencies if there is such an axis."""
-    naxis, spectral = wcs.naxis, wcs.wcs.spec
-    if data.ndim != naxis:
-        raise PrimaryBeamError(f"{path} has {data.ndim} axes of pixels but {naxis} of coordinates")
-    has_frequency = spectral >= 0 and wcs.wcs.ctype[spectral].upper().startswith("FREQ")
-    keep = [wcs.wcs.lng, wcs.wcs.lat, *([spectral] if has_frequency else [])]
-    data = data.transpose()  # numpy has the axes of FITS in reverse
-    for axis in range(naxis):
-        if axis not in keep:
-            if data.shape[axis] > 1 and not wcs.wcs.ctype[axis].upper().startswith("STOKES"):
-                raise PrimaryBeamError(
-                    f"{path} has {data.shape[axis]} pixels along {wcs.wcs.ctype[axis] or 'an unnamed axis'}; select one"
-                )
-            data = data.take([0], axis=axis)
-    rest = [axis for axis in range(naxis) if axis not in keep]
-    planes = np.transpose(data, [*keep[::-1], *rest])
-    if not has_frequency:
-        return planes.reshape(1, *planes.shape[:2]), None
-    planes = planes.reshape(planes.shape[:3])
-    pixel = np.arange(len(planes)) + 1.0 - wcs.wcs.crpix[spectral]
-    return planes, wcs.wcs.crval[spectral] + pixel * wcs.pixel_scale_matrix[spectral, spectral]

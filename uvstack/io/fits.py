@@ -1,18 +1,14 @@
-"""Reading and writing FITS images of the sky."""
+"""Writing FITS images of the sky."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from astropy import units as u
-from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.wcs import WCS, FITSFixedWarning
+from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from uvstack.errors import ImageError
@@ -32,55 +28,6 @@ class Beam(NamedTuple):
         return float(np.pi / (4.0 * np.log(2.0)) * self.fwhm_major * self.fwhm_minor)
 
 
-@dataclass(frozen=True)
-class SkyImage:
-    """A plane of a FITS image: data (m, l), its celestial WCS, and the beam's FWHM (rad) or None."""
-
-    data: np.ndarray
-    wcs: WCS
-    beam_major: float | None
-    beam_minor: float | None
-
-    @property
-    def cell(self) -> float:
-        """Pixel size, rad: the geometric mean of both axes."""
-        return float(np.deg2rad(np.sqrt(abs(np.linalg.det(self.wcs.pixel_scale_matrix)))))
-
-    def pixels_of(self, coord: SkyCoord) -> tuple[np.ndarray, np.ndarray]:
-        """Pixel coordinates x, y, from 0; NaN where the projection does not reach."""
-        x, y = self.wcs.world_to_pixel(coord)
-        return np.atleast_1d(np.asarray(x, float)), np.atleast_1d(np.asarray(y, float))
-
-
-def read_image(path: str | Path) -> SkyImage:
-    """First plane of the first image of a FITS file.
-
-    Raises
-    ------
-    ImageError
-        If there is no such file, it is no FITS file, or holds no image with celestial axes.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ImageError(f"{path}: no such image")
-    try:
-        with warnings.catch_warnings(), fits.open(path) as hdus:
-            warnings.simplefilter("ignore", FITSFixedWarning)
-            hdu = next((h for h in hdus if h.is_image and h.data is not None and h.data.ndim >= 2), None)
-            if hdu is None:
-                raise ImageError(f"{path}: holds no image")
-            data = np.array(hdu.data.reshape((-1, *hdu.data.shape[-2:]))[0], dtype=np.float64)
-            wcs = WCS(hdu.header).celestial
-            major, minor = hdu.header.get("BMAJ"), hdu.header.get("BMIN")
-    except OSError as error:
-        raise ImageError(f"{path}: not a FITS file: {error}") from error
-    if not wcs.has_celestial:
-        raise ImageError(f"{path}: the image has no celestial coordinates")
-    if not np.isfinite(data).any():
-        raise ImageError(f"{path}: every pixel is blank")
-    return SkyImage(data, wcs, *(None if b is None else float(np.deg2rad(b)) for b in (major, minor)))
-
-
 def write_stamp(path: str | Path, brightness: np.ndarray, cell: float, ra: float, dec: float, cards: dict) -> None:
     """Write a stamp (m, l) in Jy/beam around ra, dec (rad) as a FITS image.
 
@@ -95,107 +42,13 @@ def write_stamp(path: str | Path, brightness: np.ndarray, cell: float, ra: float
     cards : dict
         More header cards.
     """
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---SIN", "DEC--SIN"]
-    wcs.wcs.crval = [(ra * u.rad).to_value(u.deg), (dec * u.rad).to_value(u.deg)]
-    wcs.wcs.crpix = [n // 2 + 1 for n in brightness.shape[::-1]]
-    wcs.wcs.cdelt = [-np.rad2deg(cell), np.rad2deg(cell)]
+    wcs = sin_wcs(ra, dec, (brightness.shape[0], brightness.shape[1]), cell)
     header = wcs.to_header()
     header["BUNIT"] = "Jy/beam"
     for name, value in cards.items():
         header[name] = value
     with written_whole(path) as partial:
         fits.PrimaryHDU(brightness.astype(np.float32), header).writeto(partial)
-
-
-@dataclass(frozen=True, eq=False)
-class SkyCube:
-    """All channels of a FITS image of one Stokes parameter.
-
-    Attributes
-    ----------
-    data : ndarray (chan, m, l)
-        In `unit`; NaN is blank.
-    wcs : WCS
-        Celestial.
-    frequency : ndarray (chan,) or None
-        Hz; None where there is no such axis.
-    beams : tuple of Beam
-        One a channel, equal ones where the file has one for all; empty where it has none.
-    unit : str
-        BUNIT as it stands.
-    """
-
-    data: NDArray[np.float64]
-    wcs: WCS
-    frequency: NDArray[np.float64] | None
-    beams: tuple[Beam, ...]
-    unit: str
-
-    @property
-    def cell(self) -> float:
-        """Pixel size, rad: the geometric mean of both axes."""
-        return float(np.deg2rad(np.sqrt(abs(np.linalg.det(self.wcs.pixel_scale_matrix)))))
-
-
-def read_cube(path: str | Path) -> SkyCube:
-    """Cube of the first image of a FITS file: two axes of the sky, then FREQ and STOKES in any order, or neither.
-
-    The beams are those of CASA's table BEAMS, one a channel, or else BMAJ, BMIN and BPA of the header.
-
-    Raises
-    ------
-    ImageError
-        There is no such file, it is no FITS file or holds no such image; another axis than FREQ has more than one pixel;
-        the table of beams does not fit the channels.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ImageError(f"{path}: no such image")
-    try:
-        with warnings.catch_warnings(), fits.open(path, memmap=False) as hdus:
-            warnings.simplefilter("ignore", FITSFixedWarning)
-            hdu = next((h for h in hdus if h.is_image and h.data is not None and h.data.ndim >= 2), None)
-            if hdu is None:
-                raise ImageError(f"{path}: holds no image")
-            wcs = WCS(hdu.header)
-            wcs.wcs.set()
-            data, frequency = _channels_first(np.asarray(hdu.data, np.float64), wcs, path)
-            return SkyCube(data, wcs.celestial, frequency, _read_beams(hdus, hdu.header, len(data), path), str(hdu.header.get("BUNIT", "")))
-    except OSError as error:
-        raise ImageError(f"{path}: not a FITS file: {error}") from error
-
-
-def _channels_first(data: NDArray, wcs: WCS, path: Path) -> tuple[NDArray, NDArray | None]:
-    """Image as (chan, m, l), and the frequencies if there is such an axis."""
-    if (wcs.wcs.lng, wcs.wcs.lat) != (0, 1):
-        raise ImageError(f"{path}: has the axes {', '.join(wcs.wcs.ctype)}; wanted first are two of the sky, RA---SIN and DEC--SIN or such")
-    spectral = wcs.wcs.spec if wcs.wcs.spec >= 0 and wcs.wcs.ctype[wcs.wcs.spec].upper().startswith("FREQ") else None
-    shape = data.shape[::-1]  # numpy has the axes of FITS in reverse
-    for axis in range(2, data.ndim):
-        if axis != spectral and shape[axis] > 1:
-            raise ImageError(f"{path}: has {shape[axis]} pixels along {wcs.wcs.ctype[axis] or 'an unnamed axis'}; wanted is a cube in FREQ"
-                             " of one Stokes parameter: select one")
-    planes = data.reshape(-1, *data.shape[-2:])  # every other axis has length one
-    if not np.isfinite(planes).any():
-        raise ImageError(f"{path}: every pixel is blank")
-    if spectral is None:
-        return planes, None
-    pixel = np.arange(len(planes)) + 1.0 - wcs.wcs.crpix[spectral]
-    return planes, wcs.wcs.crval[spectral] + pixel * wcs.pixel_scale_matrix[spectral, spectral]
-
-
-def _read_beams(hdus: Sequence[Any], header: fits.Header, n_chan: int, path: Path) -> tuple[Beam, ...]:
-    table = next((h for h in hdus if h.name == "BEAMS"), None)
-    if table is not None:
-        rows = np.sort(table.data[table.data["POL"] == 0], order="CHAN")
-        if rows["CHAN"].tolist() != list(range(n_chan)):
-            raise ImageError(f"{path}: its table BEAMS has channels {rows['CHAN'].tolist()} of {n_chan}; wanted is one beam a channel")
-        columns = [(rows[name] * u.Unit(table.columns[name].unit)).to_value(u.rad) for name in ("BMAJ", "BMIN", "BPA")]
-        return tuple(Beam(*map(float, values)) for values in zip(*columns, strict=True))
-    if header.get("BMAJ") is None or header.get("BMIN") is None:
-        return ()
-    return (Beam(*(float(np.deg2rad(header.get(name, 0.0))) for name in ("BMAJ", "BMIN", "BPA"))),) * n_chan
 
 
 def sin_wcs(ra: float, dec: float, shape: tuple[int, int], cell: float, centre: tuple[float, float] = (0.0, 0.0)) -> WCS:
@@ -219,6 +72,7 @@ def sin_wcs(ra: float, dec: float, shape: tuple[int, int], cell: float, centre: 
     wcs.wcs.crpix = [shape[1] // 2 + 1 + centre[0] / cell, shape[0] // 2 + 1 - centre[1] / cell]
     wcs.wcs.cdelt = [-np.rad2deg(cell), np.rad2deg(cell)]
     wcs.wcs.radesys, wcs.wcs.equinox = "FK5", 2000.0
+    wcs.wcs.lonpole = 180.0  # on the pole itself FITS has another default, which turns the image round
     wcs.wcs.set()
     return wcs
 

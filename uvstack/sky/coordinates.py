@@ -203,13 +203,18 @@ def to_frame(coord: SkyCoord, frame: str) -> tuple[NDArray[np.float64], NDArray[
 
 def centre_of(frame: str, ra: float, dec: float) -> tuple[float, float, float]:
     """Phase centre in J2000 and the position angle there of the frame's north, rad: (u, v, w) are along the frame's axes."""
-    if frame.upper() in ("J2000", "FK5"):
-        return ra, dec, 0.0
+    return to_j2000_with_north(ra, dec, parse_frame(frame))
+
+
+def to_j2000_with_north(lon: float, lat: float, frame: BaseCoordinateFrame) -> tuple[float, float, float]:
+    """A direction in J2000, and the position angle there of the north of its own frame, rad; a pole keeps its right ascension."""
+    if frame.is_equivalent_frame(_FRAMES["J2000"]):
+        return float(lon), float(lat), 0.0
     # Towards the equator, so that the step does not lead over a pole.
-    step = -1e-3 if dec > 0 else 1e-3
-    lon, lat = to_frame(SkyCoord([ra, ra], [dec, dec + step], unit="rad", frame=parse_frame(frame)), "J2000")
-    l, m, _ = direction_cosines(lon[1], lat[1], lon[0], lat[0])
-    return float(lon[0]), float(lat[0]), float(np.arctan2(np.sign(step) * l, np.sign(step) * m))
+    step = -1e-3 if lat > 0 else 1e-3
+    ra, dec = to_frame(SkyCoord([lon, lon], [lat, lat + step], unit="rad", frame=frame), "J2000")
+    l, m, _ = direction_cosines(ra[1], dec[1], ra[0], dec[0])
+    return float(ra[0]), float(dec[0]), float(np.arctan2(np.sign(step) * l, np.sign(step) * m))
 
 
 def parse_direction(direction: str | Sequence[float] | SkyCoord, frame: str = "J2000", name: str = "phase_centre") -> tuple[float, float]:

@@ -42,7 +42,8 @@ from uvstack.image.restore import fit_beam
 from uvstack.image.task import image as make_image
 from uvstack.io.beams import read_primary_beam
 from uvstack.io.dataset import open_sets
-from uvstack.io.fits import Beam, read_cube, sin_wcs, write_image
+from uvstack.io.fits import Beam, sin_wcs, write_image
+from uvstack.io.image_file import read_cube
 from uvstack.io.output import check_output, command_line, write_text, written_whole
 from uvstack.io.pointing import pointings_text
 from uvstack.io.selection import parse_uv_range
@@ -132,7 +133,7 @@ def compare(
     size: int | tuple[int, int] | None = None,
     cell: float | None = None,
     weighting: str = "natural",
-    robust: float = 0.0,
+    robust: float | None = None,
     methods: Sequence[str] = ("mean", "median"),
     uvmin: str | float | None = None,
     uvmax: str | float | None = None,
@@ -331,8 +332,8 @@ def _given_picture(path: Path, psf: str | Path | None, data: _Data, beam: tuple[
                          "image of these data, or select those it was made of with --spw")
     if beam is not None:
         known = Beam(*beam)
-    elif cube.beams:
-        known = cube.beams[0]
+    elif (of_header := cube.beam()) is not None:
+        known = of_header
     elif psf is not None:
         known = Beam(*fit_beam(_read_psf(psf, cube.cell), cube.cell))
     else:
@@ -349,7 +350,7 @@ def _given_picture(path: Path, psf: str | Path | None, data: _Data, beam: tuple[
                     _described(str(path), shape, cube.cell, frequency, {"kind": kind or "corrected"}), files)
 
 
-def _made_picture(data: _Data, sources: Positions, start: str, size, cell: float | None, weighting: str, robust: float,
+def _made_picture(data: _Data, sources: Positions, start: str, size, cell: float | None, weighting: str, robust: float | None,
                   uvmax, pb_cutoff: float, wanted: tuple[int | None, str | None], progress) -> _Picture:
     """The dirty image of the data: natural weights unless told, all baselines up to uvmax, of even noise with a primary beam."""
     cell = cell or _cell_for(data, uvmax)
@@ -370,7 +371,7 @@ def _made_picture(data: _Data, sources: Positions, start: str, size, cell: float
     options: dict[str, Any] = {"psf": f"{start}-psf.fits", "image_kind": "corrected" if found.response is None else "flat"}
     if found.response is not None:
         options["pb_image"] = f"{start}-pb.fits"
-    more = {"weighting": weighting + (f", robust {robust:g}" if weighting == "briggs" else ""), "deconvolved": "no",
+    more = {"weighting": weighting + (f", robust {robust or 0.0:g}" if weighting == "briggs" else ""), "deconvolved": "no",
             "noise (Jy/beam)": found.noise, "pointings": len(data.pointings)}
     return _Picture(Path(f"{start}-dirty.fits"), Path(f"{start}-psf.fits"), cell, beam, found.reference_frequency, stamp, options,
                     _described("dirty image made of the set", grid.shape, cell, found.reference_frequency, more),

@@ -18,10 +18,11 @@ from astropy.units import Quantity
 
 from uvstack._version import __version__
 from uvstack.constants import SPEED_OF_LIGHT
-from uvstack.errors import CoordinateError, DroppedPositionsWarning, ImageError, PositionsError, SelectionError
+from uvstack.errors import DroppedPositionsWarning, ImageError, PositionsError, SelectionError, UvstackWarning
 from uvstack.image.noise import interpolated
-from uvstack.io.beams import read_primary_beam
-from uvstack.io.fits import Beam, SkyCube, read_cube, read_image, sin_wcs, write_image
+from uvstack.io.beams import read_primary_beam, warn_of_other_telescope
+from uvstack.io.fits import Beam, sin_wcs, write_image
+from uvstack.io.image_file import SkyCube, check_beam, read_cube, read_image
 from uvstack.io.output import check_output, command_line, write_text
 from uvstack.io.selection import parse_distance
 from uvstack.io.tables import read_positions
@@ -30,6 +31,7 @@ from uvstack.sky.coordinates import direction_cosines, to_frame
 from uvstack.sky.frequency import parse_frequency
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant, PrimaryBeam
+from uvstack.sky.projection import pixel_steps
 from uvstack.stack.image_report import histogram_figure, render_page, stack_figure
 from uvstack.stack.image_result import ImageStackResult
 from uvstack.stack.image_stack import (
@@ -180,11 +182,15 @@ def image_stack(
         files = (image, positions, psf, noise_image, pb_image, pointings)
         check_output(out, overwrite, inputs=tuple(str(path) for path in files if isinstance(path, str | Path)))
     plane = _read_plane(image, channel, beam, None if frequency is None else parse_frequency(frequency, "frequency"))
+    if stamp > max(plane.data.shape):
+        raise SelectionError(f"stamps of {stamp} pixels of {image}, which has {plane.data.shape[1]} × {plane.data.shape[0]}; give a stamp "
+                             "that is smaller than the image")
     low = None if low_filter is None else parse_filter(low_filter, plane.frequency)
     sources = read_positions(positions, columns=columns, frame=frame, unit=unit)
     if "list" in terms and sources.weight is None:
         raise PositionsError(f"{sources.source}: weights={weights!r} wants a column of weights, and the list has none")
     response = read_primary_beam(primary_beam)
+    warn_of_other_telescope(primary_beam, plane.cube.telescope, [] if plane.frequency is None else [plane.frequency], str(image))
     power_of = _power(plane, response, pointings, pb_image, weights if "primary-beam" in terms else image_kind)
     noise_of = _noise(plane, noise_image, noise_kind or image_kind, "local-noise" in terms, str(image), how.n_threads)
     attenuated = pb_image is not None or not isinstance(response, Constant)
@@ -246,42 +252,40 @@ def _read_plane(path: str | Path, channel: int | None, beam: tuple[float, ...] |
     channel = channel or 0
     if not 0 <= channel < n_chan:
         raise ImageError(f"{path}: channel {channel} is wanted and there are {n_chan}, from 0 to {n_chan - 1}")
-    data = cube.data[channel] * _jansky(path, cube.unit)
+    data = cube.data[channel] * _jansky(cube)
     if not np.isfinite(data).any():
         raise ImageError(f"{path}: every pixel of channel {channel} is blank")
-    matrix = cube.wcs.pixel_scale_matrix / np.rad2deg(cube.cell)
-    if not np.allclose(matrix, [[-1, 0], [0, 1]], atol=_SAME_CELL):
-        steps = ", ".join(f"{step:.4g}" for step in 3600 * cube.wcs.pixel_scale_matrix.ravel())
-        raise ImageError(f"{path}: the matrix of its pixels is {steps} arcsec; wanted are square ones, east to the left and north up: "
+    steps = pixel_steps(cube.wcs, data.shape)
+    if not np.allclose(steps / cube.cell, [[-1, 0], [0, 1]], atol=_SAME_CELL):
+        text = ", ".join(f"{step:.4g}" for step in 3600 * np.rad2deg(steps.ravel()))
+        raise ImageError(f"{path}: the matrix of its pixels is {text} arcsec; wanted are square ones, north along an axis: "
                          "regrid the image")
     if beam is not None and (len(beam) not in (2, 3) or not 0 < beam[1] <= beam[0]):
         raise ImageError(f"the beam is {beam}; wanted are its major and minor FWHM and, third, the position angle")
-    known = Beam(*beam) if beam is not None else cube.beams[channel] if cube.beams else None
+    known = Beam(*beam) if beam is not None else cube.beam(channel)
+    if beam is not None:
+        check_beam(Beam(*beam), cube.cell, data.shape, str(path))
     if frequency is None and cube.frequency is not None:
         frequency = float(cube.frequency[channel])
     return _Image(np.ascontiguousarray(data), cube, known, frequency)
 
 
-def _jansky(path: str | Path, unit: str) -> float:
-    """Jy/beam in the unit of the image; none is taken as Jy/beam."""
-    from astropy import units as u
-
-    if not unit.strip():
-        return 1.0
-    try:
-        return float(u.Unit(re.sub(r"^jy", "Jy", unit.strip(), flags=re.IGNORECASE).replace("BEAM", "beam")).to(u.Jy / u.beam))
-    except (ValueError, u.UnitConversionError) as error:
-        raise ImageError(f"{path}: is in {unit}; wanted is Jy/beam, in which the peak of a point source is its flux") from error
+def _jansky(cube: SkyCube) -> float:
+    """Jy/beam in the unit of an image; none is taken as Jy/beam, with a warning."""
+    if cube.unit.strip():
+        return cube.scale_to("beam")
+    warnings.warn(UvstackWarning(f"{cube.path}: says no unit (BUNIT); it is taken to be in Jy/beam"), stacklevel=5)
+    return 1.0
 
 
 def _power(plane: _Image, response: PrimaryBeam, pointings: Any, pb_image: str | Path | None, wanted_by: str) -> Callable:
     """Function of pixel coordinates x, y that gives A, (pos,)."""
-    wcs = plane.cube.wcs
+    cube = plane.cube
     if pb_image is not None:
         if pointings is not None or not isinstance(response, Constant):
             raise SelectionError("pb_image (--pb-image) says all of A: give it without primary_beam and pointings")
         attenuation = read_image(pb_image)
-        return lambda x, y: np.nan_to_num(interpolated(attenuation.data, *attenuation.pixels_of(wcs.pixel_to_world(x, y))), nan=0.0)
+        return lambda x, y: np.nan_to_num(interpolated(attenuation.data, *attenuation.pixels_of(cube.directions_of(x, y))), nan=0.0)
     if isinstance(response, Constant):
         if wanted_by not in ("corrected", "equal"):
             logger.info("%s without a primary beam: A is 1 everywhere", wanted_by)
@@ -289,14 +293,11 @@ def _power(plane: _Image, response: PrimaryBeam, pointings: Any, pb_image: str |
     if plane.frequency is None:
         raise ImageError(f"{plane.cube.unit or 'the image'}: no frequency is known for the primary beam; give frequency= (--frequency)")
     at = np.array([plane.frequency])
-    where = wcs.wcs.crval
-    centre = read_positions(pointings).coord if pointings is not None else wcs.pixel_to_world(*(wcs.wcs.crpix - 1.0))
-    if not np.isfinite(where).all():
-        raise CoordinateError("the reference direction of the image is not finite")
+    centre = read_positions(pointings).coord if pointings is not None else cube.directions_of(*(cube.wcs.wcs.crpix - 1.0))
     centres = np.stack([np.atleast_1d(a) for a in to_frame(centre, "J2000")], axis=1)
 
     def power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        ra, dec = to_frame(wcs.pixel_to_world(x, y), "J2000")
+        ra, dec = to_frame(cube.directions_of(x, y), "J2000")
         square = np.zeros(np.size(x))
         for ra0, dec0 in centres:
             l, m, n_minus_1 = direction_cosines(ra, dec, ra0, dec0)
@@ -313,13 +314,11 @@ def _noise(plane: _Image, path: str | Path | None, kind: str, wanted: bool, name
     if kind.startswith("rms"):
         assert path is not None
         rms = read_image(path)
-        return lambda x, y: interpolated(rms.data, *rms.pixels_of(plane.cube.wcs.pixel_to_world(x, y)))
+        return lambda x, y: _jansky(rms.cube) * interpolated(rms.data, *rms.pixels_of(plane.cube.directions_of(x, y)))
     data, cell, beam, other = plane.data, plane.cube.cell, plane.beam, None
     if path is not None:
         other = read_image(path)
-        data, cell = other.data, other.cell
-        if other.beam_major is not None:
-            beam = Beam(other.beam_major, other.beam_minor or other.beam_major)
+        data, cell, beam = other.data * _jansky(other.cube), other.cell, other.beam or beam
     if beam is None:
         if wanted:
             raise ImageError(f"{path or name}: has no beam (BMAJ, BMIN), which the local noise wants; give beam= "
@@ -330,7 +329,7 @@ def _noise(plane: _Image, path: str | Path | None, kind: str, wanted: bool, name
 
     def noise(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         if other is not None:
-            x, y = other.pixels_of(plane.cube.wcs.pixel_to_world(x, y))
+            x, y = other.pixels_of(plane.cube.directions_of(x, y))
         return noise_around(np.ascontiguousarray(data), x, y, size, radius, threads)
 
     return noise
@@ -339,7 +338,7 @@ def _noise(plane: _Image, path: str | Path | None, kind: str, wanted: bool, name
 def _stack(plane: _Image, sources: Positions, weighting: Weighting, how: Averaging, low: LowFilter | None, psf: str | Path | None,
            resampling: tuple[int, int, int | None], settings: dict, provenance: Provenance, out: str | Path | None) -> ImageStackResult:
     """The stack of an image that was read."""
-    x, y = (np.atleast_1d(np.asarray(a, float)) for a in plane.cube.wcs.world_to_pixel(sources.coord))
+    x, y = plane.cube.pixels_of(sources.coord)
     values = values_at(plane.data, x, y, how.alignment)
     found, used, dropped = _used(plane, x, y, values, weighting, sources)
     stacked, n_partial = average_stamps(plane.data, align(x[used], y[used], how.alignment), found.weight[used], found.scale[used], how)

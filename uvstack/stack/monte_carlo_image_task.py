@@ -50,8 +50,7 @@ class ImageSamples:
         return np.isfinite(values_at(self.plane.data, *self._pixels(coord), "subpixel"))
 
     def _pixels(self, coord: SkyCoord) -> tuple[np.ndarray, np.ndarray]:
-        x, y = (np.atleast_1d(np.asarray(a, float)) for a in self.plane.cube.wcs.world_to_pixel(coord))
-        return x, y
+        return self.plane.cube.pixels_of(coord)
 
     def samples(self, job: MonteCarloJob, weight: np.ndarray, scale: float) -> list[Sample]:
         """Stacks of all lists at the nearest pixel and below it.

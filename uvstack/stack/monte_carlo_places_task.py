@@ -12,7 +12,8 @@ from astropy.coordinates import SkyCoord
 
 from uvstack.errors import PositionsError, SelectionError
 from uvstack.image.noise import interpolated
-from uvstack.io.fits import SkyImage, read_image
+from uvstack.io.fits import Beam
+from uvstack.io.image_file import SkyImage, read_image
 from uvstack.io.tables import read_positions
 from uvstack.sky.coordinates import to_frame
 from uvstack.sky.positions import Positions
@@ -90,9 +91,9 @@ class Places:
         if self.noise_kind.startswith("rms"):
             noise = interpolated(image.data, x, y)
         else:
-            beam = image.beam_major or 3 * image.cell
-            size = int(round(np.sqrt(_NOISE_BEAMS * np.pi / 4 / np.log(2) * beam * (image.beam_minor or beam)) / image.cell))
-            noise = noise_around(np.ascontiguousarray(image.data), x, y, max(size, 16), beam / image.cell, 2)
+            beam = image.beam or Beam(3 * image.cell, 3 * image.cell)
+            size = int(round(np.sqrt(_NOISE_BEAMS * beam.solid_angle) / image.cell))
+            noise = noise_around(np.ascontiguousarray(image.data), x, y, max(size, 16), beam.fwhm_major / image.cell, 2)
         return np.where(noise > 0, noise, np.nan)
 
     def describe(self) -> str:

@@ -28,7 +28,8 @@ from uvstack.image.dirty import combine_hands, dirty_image
 from uvstack.image.noise import interpolated, local_noise
 from uvstack.io.beams import read_primary_beam
 from uvstack.io.dataset import open_sets
-from uvstack.io.fits import read_image, write_stamp
+from uvstack.io.fits import Beam, write_stamp
+from uvstack.io.image_file import read_image
 from uvstack.io.ms import parse_column, read_block, read_rows, read_structure, scan_rows
 from uvstack.io.ms_columns import PASSED_ON
 from uvstack.io.output import check_output, command_line, write_text, written_whole
@@ -247,9 +248,9 @@ def _read_noise(terms, noise_image, noise_kind, sources: Positions) -> tuple[np.
     if noise_kind.startswith("rms"):
         noise = interpolated(image.data, x, y)
     else:
-        beam = image.beam_major or 3 * image.cell
-        stamp = int(round(np.sqrt(300 * np.pi / 4 / np.log(2) * beam * (image.beam_minor or beam)) / image.cell))
-        noise = local_noise(image.data, x, y, max(stamp, 16), beam / image.cell)
+        beam = image.beam or Beam(3 * image.cell, 3 * image.cell)
+        stamp = int(round(np.sqrt(300 * beam.solid_angle) / image.cell))
+        noise = local_noise(image.data, x, y, max(stamp, 16), beam.fwhm_major / image.cell)
     noise[~(noise > 0)] = np.nan
     if not np.isfinite(noise).any():
         raise PositionsError(f"{noise_image}: no position of {sources.source} lies on this image")

@@ -6,34 +6,35 @@ is Lindroos et al. (2015), equation 1, in the sign of `uvstack`, with two differ
 is ∫ I dΩ and dΩ = dl dm/n, so that a source of flux S_k has no 1/n_k left. And they print exp(−(π r (u+v)/λ)²) for an
 extended source, which is 1 along all of u = −v and cannot be meant: here E is the Fourier transform of a Gaussian of FWHM θ,
 exp(−π²/(4 ln 2) (θ_maj² u'² + θ_min² v'²)) with (u', v') in wavelengths along its axes, so a circle depends on u² + v².
-A disc is 2 J1(x)/x with x = π sqrt(θ_maj² u'² + θ_min² v'²), θ its diameters. A third difference is where E is taken: not at
+A disc is 2 J1(x)/x with x = π sqrt(θ_maj² u'² + θ_min² v'²), θ its diameters. A scale of CLEAN is the sum over the pixels of its kernel,
+since a small one differs from the smooth (1 − r²/α²)² by 3e-3 of its flux (α of 3 pixels, four of them to a beam), and from 16 pixels on
+48 J3(x)/x³ with x = 2π α sqrt(u'² + v'²), within 2e-5 of that sum. A third difference is where E is taken: not at
 (u, v) of the phase centre but at those that a phase centre on the source would have. The path w (n − 1) has a slope across a
 source off axis, about (−w l, −w m), which belongs to its transform: for 5″ at 13′ in the A configuration E is wrong by up to
 0.02 without it. Position angles are then from north at the source.
 
 Cost. Points are the conjugate of `phase_factor`: 0.14 ns a visibility and source with 27 antennas. The same form serves
 extended sources where many have one shape and are so near to each other that E is a factor outside the sum. All others are
-summed one by one:
-1.7 ns for a Gaussian and 8 ns for a disc. Gaussians go by size, and those that a visibility resolves out below 1e-7 cost
-nothing. Images are one transform by ducc0. Memory is that of the result. Error: 1e-6 of the sum of fluxes.
+summed one by one: 1.7 ns for a Gaussian, 8 ns for a disc, and a nanosecond for each pixel of a quadrant of a scale of CLEAN.
+Gaussians go by size, and those that a visibility resolves out below 1e-7 cost nothing. Images are one
+transform by ducc0. Memory is that of the result. Error: 1e-6 of the sum of fluxes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-from astropy.coordinates import SkyCoord
 from astropy.time import Time
 from astropy.wcs import WCS
-from astropy.wcs.utils import wcs_to_celestial_frame
 
 from uvstack.constants import CORRELATIONS, SPEED_OF_LIGHT
 from uvstack.errors import ComponentError, ImageError
 from uvstack.sky.components import Components
-from uvstack.sky.coordinates import direction_cosines, local_axes, rotation_between, to_frame
+from uvstack.sky.coordinates import direction_cosines, local_axes, rotation_between, to_j2000_with_north
 from uvstack.sky.primary_beam import PrimaryBeam
+from uvstack.sky.projection import pixel_steps, wcs_frame
 from uvstack.uv import predict_kernels
 from uvstack.uv.phase import phase_factor
 from uvstack.uv.transform import all_finite, dirty2vis
@@ -44,7 +45,13 @@ _SAME_SHAPE = 16
 _SAME_ENVELOPE = 1e-6
 #: exp(−t) with t = (this θ q)² is the transform of a Gaussian of FWHM θ at q wavelengths.
 _GAUSSIAN = np.pi / (2.0 * np.sqrt(np.log(2.0)))
+#: Pixels from which a scale of CLEAN is taken as smooth.
+_SMOOTH_SCALE = 16.0
 _J2000 = Time("J2000")
+#: PV of a slant projection below which it is none: that of NCP at the pole is a rounding error.
+_NO_SLANT = 1e-12
+#: Pixels by which a corner of an image may be turned away.
+_TURNED = 0.1
 #: Each correlation as a combination of I, Q, U and V.
 _FEEDS: dict[str, tuple[complex, complex, complex, complex]] = {
     "I": (1, 0, 0, 0), "Q": (0, 1, 0, 0), "U": (0, 0, 1, 0), "V": (0, 0, 0, 1),
@@ -87,7 +94,7 @@ def predict(
     frequency = np.ascontiguousarray(frequency, np.float64)
     uvw = np.ascontiguousarray(uvw, np.float64)
     vis = np.zeros((uvw.shape[0], frequency.size), np.complex64)
-    components = components.subset(components.flux != 0)
+    components = components.subset(components.shines)
     if vis.size == 0 or len(components) == 0:
         return vis
     lmn = _directions(components, ra0, dec0)
@@ -117,7 +124,7 @@ def predict_stokes(
         some = getattr(components, name) != 0
         part = components.subset(some)
         if some.any():
-            stokes[i] = predict(*rows, replace(part, flux=part.flux * getattr(part, name)), *options)
+            stokes[i] = predict(*rows, part.scaled(getattr(part, name)), *options)
     return stokes
 
 
@@ -178,7 +185,8 @@ def _sum(uvw, antenna1, antenna2, time, frequency, components, lmn, apparent, ax
     usable = np.isfinite(uvw).all(axis=1)
     extended = (components.shape != "point") & (components.fwhm_major > 0)
     # Extended sources of one shape share their E: label 0 is that of the points, whose E is 1.
-    described = np.stack([components.shape == "disc", components.fwhm_major, components.fwhm_minor, components.position_angle])
+    kind = np.select([components.shape == "disc", components.shape == "clean-scale"], [1.0, 2.0])
+    described = np.stack([kind, components.fwhm_major, components.fwhm_minor, components.position_angle])
     shapes, label = np.unique(described * extended, axis=1, return_inverse=True)
     label = label.reshape(-1)
     alone = extended.copy()
@@ -187,7 +195,8 @@ def _sum(uvw, antenna1, antenna2, time, frequency, components, lmn, apparent, ax
         group = np.flatnonzero(label == i)
         if extended[group[0]]:
             mean = axes[:, group].mean(axis=1)
-            if group.size < _SAME_SHAPE or np.abs(axes[:, group] - mean[:, None]).sum(axis=0).max() * longest > _SAME_ENVELOPE:
+            spread = np.abs(axes[:, group] - mean[:, None]).sum(axis=0).max() * longest
+            if components.shape[group[0]] == "clean-scale" or group.size < _SAME_SHAPE or spread > _SAME_ENVELOPE:
                 continue
             alone[group] = False
         factor = phase_factor(uvw, antenna1, antenna2, time, frequency, lmn[:, group], apparent[:, group])[0].conj()
@@ -198,6 +207,7 @@ def _sum(uvw, antenna1, antenna2, time, frequency, components, lmn, apparent, ax
 
 def _add_alone(uvw, frequency, components, lmn, apparent, axes, alone, rows, vis) -> None:
     """Add extended components one by one."""
+    _add_clean_scales(uvw, frequency, components, lmn, apparent, axes, rows, vis)
     for kind in ("gaussian", "disc"):
         which = np.flatnonzero(alone & (components.shape == kind))
         # By width across, so that a visibility can stop at the first Gaussian that it resolves out.
@@ -213,11 +223,34 @@ def _add_alone(uvw, frequency, components, lmn, apparent, axes, alone, rows, vis
             predict_kernels.add_gaussians(rows, uvw, chosen, along.astype(np.float32), limit, frequency, flux, vis)
 
 
+def _add_clean_scales(uvw, frequency, components, lmn, apparent, axes, rows, vis) -> None:
+    """Add scales of CLEAN, those of one size after the other: they share the pixels of their kernel."""
+    scales = np.where((components.shape == "clean-scale") & (components.fwhm_major > 0), components.fwhm_major, 0.0)
+    for scale in np.unique(scales[scales > 0]):
+        which = np.flatnonzero(scales == scale)
+        pixels = scale / components.cell if components.cell else np.inf
+        smooth = pixels > _SMOOTH_SCALE
+        quadrant = np.zeros((0, 0)) if smooth else _quadrant(pixels)
+        chosen, flux, along = (np.ascontiguousarray(a[:, which]) for a in (lmn, apparent, axes if smooth else axes / pixels))
+        predict_kernels.add_clean_scales(rows, uvw, chosen, along, quadrant, frequency, flux, vis)
+
+
+def _quadrant(scale: float) -> np.ndarray:
+    """Kernel (1 − r²/α²)² of a scale of α pixels, sum 1, its quadrant (row, column) with what stands for all four."""
+    offset = np.arange(max(int(np.ceil(scale)), 1))
+    shape = np.clip(1 - (offset[:, None] ** 2 + offset[None, :] ** 2) / max(scale, 1.0) ** 2, 0, None) ** 2
+    times = np.where(offset > 0, 2.0, 1.0)
+    shape *= times[:, None] * times[None, :]
+    return np.asarray(shape / shape.sum())
+
+
 def _axes(components: Components, ra0: float, dec0: float) -> np.ndarray:
     """Vectors (6, pos) that (u, v, w) in wavelengths is projected on, major axis first, in the scale of E's argument."""
     east, north = local_axes(components.ra, components.dec, ra0, dec0)
-    scale = np.where(components.shape == "disc", np.pi, _GAUSSIAN)
-    sin, cos = np.sin(components.position_angle), np.cos(components.position_angle)
+    is_scale = components.shape == "clean-scale"
+    scale = np.select([components.shape == "disc", is_scale], [np.pi, 2.0 * np.pi], _GAUSSIAN)
+    angle = np.where(is_scale, 0.0, components.position_angle)  # along the pixels
+    sin, cos = np.sin(angle), np.cos(angle)
     return np.concatenate([scale * components.fwhm_major * (sin * east + cos * north),
                            scale * components.fwhm_minor * (cos * east - sin * north)])
 
@@ -267,17 +300,21 @@ def image_geometry(wcs: WCS, shape: tuple[int, int]) -> ImageGeometry:
     """
     sky = wcs.celestial.wcs
     kinds = tuple(str(kind) for kind in sky.ctype)
-    if kinds != ("RA---SIN", "DEC--SIN") or any(value for _, _, value in sky.get_pv()):
-        raise ImageError(f"an image with axes {kinds[0]} and {kinds[1]}; wanted RA---SIN and DEC--SIN: reproject it first")
-    matrix = wcs.celestial.pixel_scale_matrix
-    if abs(matrix[0, 1]) + abs(matrix[1, 0]) > 1e-9 * abs(matrix).max():
+    if kinds != ("RA---SIN", "DEC--SIN") or any(abs(value) > _NO_SLANT for _, _, value in sky.get_pv()):
+        raise ImageError(f"an image with axes {kinds[0]} and {kinds[1]}{' of a slant projection (PV)' if kinds[0] == 'RA---SIN' else ''}; "
+                         "wanted RA---SIN and DEC--SIN: reproject it first")
+    matrix = pixel_steps(wcs, shape)
+    if not abs(matrix[0, 1]) + abs(matrix[1, 0]) <= 1e-9 * abs(matrix).max():
         raise ImageError("an image whose axes are turned against north; reproject it to north up first")
-    cell_l, cell_m = np.deg2rad(np.diag(matrix))
-    frame = wcs_to_celestial_frame(wcs.celestial)
+    cell_l, cell_m = np.diag(matrix)
+    frame = wcs_frame(wcs)
     if frame.name not in ("icrs", "fk5") or getattr(frame, "equinox", _J2000) != _J2000:
         raise ImageError(f"an image in {frame.name}, equinox {sky.equinox:g}; reproject it to J2000 or ICRS first")
-    ra, dec = to_frame(SkyCoord(*sky.crval, unit="deg", frame=frame), "J2000")
-    return ImageGeometry(float(ra), float(dec), float(cell_l), float(cell_m), float((shape[1] // 2 + 1 - sky.crpix[0]) * cell_l),
+    ra, dec, turn = to_j2000_with_north(float(np.deg2rad(sky.crval[0])), float(np.deg2rad(sky.crval[1])), frame)
+    if abs(turn) * max(shape) / 2 > _TURNED:  # near a pole alone
+        raise ImageError(f"an image in {frame.name} near a pole, where the north of J2000 is turned by {np.rad2deg(turn):.3g}° against it; "
+                         "reproject it to J2000 (FK5) first")
+    return ImageGeometry(ra, dec, float(cell_l), float(cell_m), float((shape[1] // 2 + 1 - sky.crpix[0]) * cell_l),
                          float((shape[0] // 2 + 1 - sky.crpix[1]) * cell_m))
 
 

@@ -1,0 +1,119 @@
+"""Every command that reads an image makes of each specimen of the zoo what it makes of the plain image, or the error named for it.
+
+A command joins by a line in COMMANDS, a header by one in `zoo_images.SPECIMENS`.
+"""
+
+import re
+import warnings
+
+import numpy as np
+import pytest
+
+import uvstack
+from factories import ARCSEC, CENTRE, at, make_ms
+from uvstack.errors import UvstackError
+from uvstack.image.grid import centred_grid
+from uvstack.image.mask_task import read_mask
+from uvstack.image.sky_model import Part
+from uvstack.image.sky_model_task import read_sky_model
+from uvstack.io.beams import read_primary_beam
+from zoo_images import BEAM, CELL, FREQUENCY, SHAPE, SOURCE, SPECIMENS, Specimen, direction
+
+#: Positions away from the edges; the source stands at the first.
+PLACES = [direction(*SOURCE), direction(19.2, 25.4), direction(20.9, 23.1)]
+COORD = at(*PLACES)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plain")
+    return {kind: Specimen().make(folder, kind) for kind in ("image", "model", "mask", "rms", "power")}
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory):
+    """A set whose three sources lie where the positions are."""
+    return make_ms(tmp_path_factory.mktemp("survey") / "survey.ms", n_ant=4, n_times=2, sources=[(*place, 1e-3) for place in PLACES])
+
+
+def stacked(path, plain, survey):
+    found = uvstack.image_stack(path, COORD, stamp=16, threads=1)
+    return [*found.values, found.beam[0] / BEAM * 1e-3]
+
+
+def stacked_by_rms(path, plain, survey):
+    found = uvstack.image_stack(plain["image"], COORD, stamp=16, weights="local-noise", noise_image=path, noise_kind="rms-corrected",
+                                threads=1)
+    return [found.flux / 1e-3, *(found.noise / 1e-4)]
+
+
+def stacked_by_beam(path, plain, survey):
+    found = uvstack.image_stack(plain["image"], COORD, stamp=16, weights="primary-beam", pb_image=path, threads=1)
+    return [found.flux / 1e-3, *(found.weights / found.weights.max())]
+
+
+def with_psf(path, plain, survey):
+    """The image is its own dirty beam: its peak lies between pixels."""
+    found = uvstack.image_stack(path, COORD, stamp=16, threads=1)
+    return found.psf[::4, ::4].ravel()
+
+
+def subtracted(path, plain, survey):
+    uvw = np.random.default_rng(1).normal(size=(12, 3)) * 3e3
+    none = np.arange(12)
+    sky = read_sky_model(path)
+    vis = sky.stokes([Part(uvw, none, none, none * 1.0, np.array([FREQUENCY]), *CENTRE)])[0].ravel()
+    return np.concatenate([vis.real, vis.imag])
+
+
+def masked(path, plain, survey):
+    return 1.0 * read_mask(path, centred_grid(*CENTRE, SHAPE, CELL)).ravel()
+
+
+def uv_stacked(path, plain, survey):
+    return [uvstack.stack(survey, COORD, weights="local-noise", noise_image=path, noise_kind="rms-corrected").flux]
+
+
+def attenuated(path, plain, survey):
+    return read_primary_beam(f"image:{path}")(np.array([0.0, 9.0, -20.0]) * ARCSEC, np.array([0.0, -14.0, 6.0]) * ARCSEC,
+                                              np.array([FREQUENCY, 1.1 * FREQUENCY])).ravel()
+
+
+#: Command → the kind of image that it reads, and its numbers.
+COMMANDS = {
+    "image-stack": ("image", stacked), "image-stack --psf": ("image", with_psf), "image-stack --noise-image": ("rms", stacked_by_rms),
+    "image-stack --pb-image": ("power", stacked_by_beam), "subtract": ("model", subtracted), "image --mask": ("mask", masked),
+    "stack --noise-image": ("rms", uv_stacked), "--primary-beam image": ("power", attenuated),
+}
+
+
+@pytest.fixture(scope="module")
+def wanted(plain, survey):
+    return {command: np.asarray(run(plain[kind], plain, survey)) for command, (kind, run) in COMMANDS.items()}
+
+
+@pytest.mark.parametrize("name", SPECIMENS)
+def test_a_command_reads_it_rightly_or_says_why_not(name, plain, survey, wanted, tmp_path):
+    specimen, wrong = SPECIMENS[name], []
+    for command, (kind, run) in COMMANDS.items():
+        if command in specimen.without:
+            continue
+        folder = tmp_path / re.sub(r"\W+", "-", command)
+        folder.mkdir()
+        path = specimen.make(folder, kind)
+        expected = specimen.errors.get(command, specimen.errors.get("*"))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", f".*{specimen.warns}")
+            try:
+                found = np.asarray(run(path, plain, survey))
+            except UvstackError as error:
+                text = str(error)
+                if expected is None or not re.search(expected, text) or "\n" in text or path.name not in text:
+                    wrong.append(f"{command}: {text!r}")
+                continue
+        if expected is not None:
+            wrong.append(f"{command}: no error")
+        elif not np.abs(found - wanted[command]).max() <= specimen.tolerance * np.abs(wanted[command]).max():
+            wrong.append(f"{command}: {np.abs(found - wanted[command]).max() / np.abs(wanted[command]).max():.3g} off: {found[:4]} "
+                         f"{wanted[command][:4]}")
+    assert not wrong, "\n".join(wrong)
