@@ -459,6 +459,6 @@ def _scale_to(unit: str, area: str, path: str) -> float:
     try:
         return float(u.Unit(text).to(u.Jy / {"beam": u.beam, "pixel": u.pix}[area]))
     except (ValueError, TypeError, u.UnitConversionError) as error:
-        wanted = {"beam": "Jy/beam, in which the peak of a point source is its flux",
+        wanted = {"beam": "is Jy/beam, in which the peak of a point source is its flux",
                   "pixel": "a model in Jy/pixel, such as the components of a deconvolution"}[area]
-        raise ImageError(f"{path}: is in {text or 'no unit (BUNIT)'}; wanted is {wanted}") from error
+        raise ImageError(f"{path}: is in {text or 'no unit (BUNIT)'}; wanted {wanted}") from error
