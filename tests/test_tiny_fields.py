@@ -1,11 +1,11 @@
-"""Fields from a degree down to microarcseconds, and nothing that is not finite leaves a transform unsaid."""
+"""Fields from a degree down to microarcseconds, and nothing that is not finite leaves a computation unsaid."""
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
 import oracles
-from factories import CENTRE, edit, make_ms, read
+from factories import CENTRE, at, edit, make_ms, offset, read
 from uvstack.errors import NumericalError
 from uvstack.image.dirty import dirty_image
 from uvstack.image.grid import Grid
@@ -13,6 +13,8 @@ from uvstack.image.gridding import to_image, to_visibilities
 from uvstack.image.subtract_task import subtract
 from uvstack.image.task import image
 from uvstack.sky.components import components
+from uvstack.sky.primary_beam import Gaussian
+from uvstack.stack.task import stack
 from uvstack.uv.predict import ImageGeometry, predict, predict_image
 
 FREQUENCY = 43e9 + 1e9 * np.arange(2)
@@ -94,3 +96,14 @@ def test_what_is_not_finite_is_an_error():
     none = np.arange(25)
     with pytest.raises(NumericalError, match="visibilities of components"):
         predict(uvw, none, none + 1, none * 0.0, FREQUENCY, components([CENTRE[0]] * 3, [CENTRE[1]] * 3, [1e38, 2e38, 3e38]), *CENTRE)
+
+
+def test_a_stack_that_overflows_is_an_error(tmp_path):
+    """1e38 Jy is finite in single precision, and over a primary beam of 0.2 it is not."""
+    path = make_ms(tmp_path / "a.ms", sources=[(*CENTRE, 1.0)], n_ant=4, n_times=1)
+    edit(path, "DATA", lambda vis: vis * np.complex64(1e38))
+    there = offset(0.0, 1e-3 * np.sqrt(np.log2(5.0)) / 2)
+    beam = Gaussian(1e-3, 1.4e9)
+    assert beam(np.array([0.0]), np.array([there[1] - CENTRE[1]]), np.array([1.4e9])) == pytest.approx(0.2, rel=1e-3)
+    with pytest.raises(NumericalError, match="stacked visibilities of measurement set 0, field 0"):
+        stack(path, at(there), primary_beam=beam)

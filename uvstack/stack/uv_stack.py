@@ -23,6 +23,7 @@ from uvstack.records import Partition, UVRange
 from uvstack.stack.sums import StackSums
 from uvstack.uv import kernels
 from uvstack.uv.phase import phase_factor, position_sums
+from uvstack.uv.transform import all_finite
 from uvstack.uv.weights import apply_flags, parallel_hands
 
 
@@ -120,6 +121,11 @@ def stack_partition(partition: Partition, plan: PointingPlan, key: tuple[int, in
     by_position : ndarray (2, n_positions)
         Σ w W_k/A_k Re(V e^{−iφ_k}) and Σ w W_k: their quotient, summed over positions, is the flux.
     n_not_finite : int
+
+    Raises
+    ------
+    NumericalError
+        A stacked visibility is not finite.
     """
     usable, n_not_finite = apply_flags(partition.vis, partition.flag, partition.flag_row, partition.weight)
     description = partition.data_description
@@ -163,6 +169,7 @@ def _stack_one(partition, plan, factor, subsets, parallel, distance, wavenumber,
         combined = factor[0] if factor.shape[0] == 1 else factor[subsets].sum(axis=0)
         kernels.apply_factor(partition.vis, partition.weight, parallel, combined, norm, distance, wavenumber, uv_range.limits,
                              uv_range.unit == "m", stacked, sums.pointings[key], sums.metres, sums.wavelengths)
+        all_finite(f"stacked visibilities of measurement set {key[0]}, field {key[1]}", stacked)
     return StackedPartition(uvw, stacked, norm)
 
 
