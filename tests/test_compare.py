@@ -177,7 +177,8 @@ def test_positions_off_the_image_are_left_out_of_both(off_pixels):
     alone = uvstack.compare(ms, at(*positions), cell=CELL, size=256, methods=["mean"])
     assert result.dropped["off the image"].tolist() == [12]
     assert (result.n_positions, result.n_positions_given) == (12, 13)
-    assert [m.flux for m in result.methods] == pytest.approx([m.flux for m in alone.methods], rel=1e-9)
+    # The threads of the gridder add up single precision in any order.
+    assert [m.flux for m in result.methods] == pytest.approx([m.flux for m in alone.methods], rel=1e-7)
     with pytest.warns(DroppedPositionsWarning, match="left out of both"):
         small = uvstack.compare(ms, at(*positions), cell=CELL, size=150, methods=["mean"])
     inside = [p for k, p in enumerate(positions) if k not in np.concatenate(list(small.dropped.values()))]
