@@ -34,7 +34,7 @@ help: ## what can be made
 install: $(INSTALLED) ## environment in .venv, with everything pinned and the project editable
 
 demo: install ## simulate a small data set and stack sources far below its noise; results in demo/
-	$(BIN)/uvstack demo --out demo
+	$(BIN)/uvstack demo --out demo --overwrite
 
 test: install ## all tests; PYTEST_ARGS="-k beam" for some
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)

@@ -35,6 +35,7 @@ from uvstack._version import __version__
 from uvstack.errors import DroppedPositionsWarning, OutputError, UvstackWarning
 from uvstack.fit.task import fit
 from uvstack.image.subtract_task import subtract
+from uvstack.io.output import size_text
 from uvstack.sky.components import Components
 from uvstack.sky.positions import positions_from_coord
 from uvstack.stack.result import StackResult
@@ -229,7 +230,7 @@ def check_room(given: dict[str, Any], size: int, scratch: str | Path) -> None:
     wanted = visibilities * _BYTES + rows * _ROW_BYTES + size**2 * _PIXEL_BYTES
     free = shutil.disk_usage(scratch).free
     if wanted > free:
-        raise OutputError(f"{scratch}: {wanted / 1e9:.2f} GB are needed for a realisation, {free / 1e9:.2f} GB are free; choose another "
+        raise OutputError(f"{scratch}: {size_text(wanted)} are needed for a realisation, {size_text(free)} are free; choose another "
                           "place with --scratch, or a larger --thin")
 
 

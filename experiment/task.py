@@ -26,7 +26,7 @@ from experiment.results import read_finished, write_result
 from experiment.settings import TYPES, Settings
 from uvstack.chunks import cluster, map_chunks
 from uvstack.errors import OutputError, SelectionError, UvstackWarning
-from uvstack.io.output import command_line, write_text, written_whole
+from uvstack.io.output import claimed, command_line, together, write_json, write_table, write_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,13 +115,17 @@ def run(
             if progress is not None:
                 progress(n_taken + index + 1, len(jobs))
 
-        try:
-            with cluster(workers, scheduler) as client:
-                # Without a cluster one realisation at a time has all threads.
-                map_chunks(realise_to_file, shared, missing, consume, client, 1)
-        finally:
-            if not keep:
-                shutil.rmtree(place, ignore_errors=True)
+        with claimed(place):
+            # What a run that was killed has left there, or one that kept its data.
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir()
+            try:
+                with cluster(workers, scheduler) as client:
+                    # Without a cluster one realisation at a time has all threads.
+                    map_chunks(realise_to_file, shared, missing, consume, client, 1)
+            finally:
+                if not keep:
+                    shutil.rmtree(place, ignore_errors=True)
     table = collect([found[job] for job in sorted(jobs)])
     return ExperimentResult(table, _write(folder, table, [found[job] for job in sorted(jobs)], settings, figures), n_taken, len(missing))
 
@@ -155,22 +159,19 @@ def _make_folders(folder: Path, scratch: str | Path | None) -> None:
 
 
 def _scratch(folder: Path, scratch: str | Path | None) -> Path:
-    """A folder for data that is this experiment's own, without what a run that was killed has left there."""
+    """A folder for data that is this experiment's own."""
     own = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
-    place = (folder if scratch is None else Path(scratch)).resolve() / f"data-{own}"
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir()
-    return place
+    return (folder if scratch is None else Path(scratch)).resolve() / f"data-{own}"
 
 
+@together()
 def _write(folder: Path, table: QTable, found: list[dict[str, Any]], settings: Settings, figures: bool) -> dict[str, Path]:
     """Table as ECSV and markdown, provenance, figures."""
     files = {"table": folder / "table.ecsv", "markdown": folder / "table.md", "provenance": folder / "provenance.json"}
-    with written_whole(files["table"]) as partial:
-        table.write(partial, format="ascii.ecsv")
+    write_table(files["table"], table)
     write_text(files["markdown"], markdown(table))
     record = {"command": command_line(), "settings": asdict(settings), "versions": versions()}
-    write_text(files["provenance"], json.dumps(record, indent=1) + "\n")
+    write_json(files["provenance"], record)
     if figures:
         from experiment.figures import write_figures
 

@@ -30,8 +30,9 @@ class DemoField:
     n_positions: int
 
 
-def make_demo_field(folder: str | Path, seed: int = 1, progress: Callable[[int, int], None] | None = None) -> DemoField:
-    """Demo set and list of positions in a folder, made anew.
+def make_demo_field(folder: str | Path, seed: int = 1, progress: Callable[[int, int], None] | None = None, *,
+                    overwrite: bool = False) -> DemoField:
+    """Demo set and list of positions in a folder, which is made where missing; old ones are replaced with `overwrite`.
 
     1500 sources of 2.5 µJy within 12′ of the centre, seen through the VLA's primary beam at 1.4 GHz for an hour with
     27 antennas and 8 channels.
@@ -44,7 +45,7 @@ def make_demo_field(folder: str | Path, seed: int = 1, progress: Callable[[int, 
     source_dec = dec + radius * np.cos(angle)
     source_ra = ra + radius * np.sin(angle) / np.cos(source_dec)
     made = observe(
-        array="vla.a", pointings=(float(ra), float(dec)), primary_beam="vla", noise=_NOISE, out=folder / "demo.ms", overwrite=True,
+        array="vla.a", pointings=(float(ra), float(dec)), primary_beam="vla", noise=_NOISE, out=folder / "demo.ms", overwrite=overwrite,
         sky=components(source_ra, source_dec, np.full(_N_SOURCES, _FLUX), target=True),
         frequency=1.4e9 + 32e6 * (np.arange(_N_CHANNELS) - (_N_CHANNELS - 1) / 2), integration=10.0, duration=10.0 * _N_TIMES, seed=seed,
         progress=progress)

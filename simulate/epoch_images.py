@@ -21,7 +21,6 @@ import dataclasses
 import datetime
 import difflib
 import inspect
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +38,7 @@ from uvstack._version import __version__
 from uvstack.errors import ComponentError, ImageError
 from uvstack.io.beams import read_primary_beam
 from uvstack.io.fits import Beam, sin_wcs, write_image
-from uvstack.io.output import check_output, write_text, written_whole
+from uvstack.io.output import check_output, together, write_json, write_table, written_whole
 from uvstack.records import Provenance
 from uvstack.sky.components import Components
 from uvstack.sky.coordinates import direction_cosines
@@ -102,6 +101,7 @@ class EpochImage:
         """Celestial WCS of the pixels."""
         return wcs_of(self.geometry, self.brightness.shape)
 
+    @together()
     def write(self, path: str | Path, *, four_axes: bool = True, overwrite: bool = False) -> tuple[Path, Path, Path]:
         """Paths of the image, of the rms (NAME-rms.fits) and of the truth (NAME-truth.ecsv).
 
@@ -125,8 +125,7 @@ class EpochImage:
         for output, data, what in ((image, self.brightness, "simulated sky"), (rms, self.rms, "true rms of the noise")):
             write_image(output, data, self.wcs, beams=self.beam, frequency=self.frequency, width=self.width, date=self.date,
                         four_axes=four_axes, cards={"OBJECT": what})
-        with written_whole(truth) as partial:
-            self.truth.write(partial, format="ascii.ecsv")
+        write_table(truth, self.truth)
         return image, rms, truth
 
 
@@ -215,6 +214,7 @@ def epoch_image(
                       int((~seen).sum()))
 
 
+@together()
 def epochs(
     sky: Components, settings: Sequence[Mapping[str, Any]], *, seed: int = 0, out: str | Path | None = None, four_axes: bool = True,
     **shared: Any,
@@ -285,7 +285,7 @@ def _write_all(folder: Path, sky: Components, made: Sequence[EpochImage], names:
         | {"left_out": epoch.n_outside, "median_rms_jy_per_beam": float(np.nanmedian(epoch.rms))}
         for name, one, epoch in zip(names, settings, made, strict=True)}}
     record = Provenance(__version__, "simulate.epochs", inputs, seed, now)
-    write_text(folder / "provenance.json", json.dumps(dataclasses.asdict(record), indent=1) + "\n")
+    write_json(folder / "provenance.json", dataclasses.asdict(record))
 
 
 def _in_words(value: Any) -> Any:

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +36,7 @@ from uvstack._version import __version__
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import ImageError
 from uvstack.io.fits import Beam, write_image
-from uvstack.io.output import check_output, write_text, written_whole
+from uvstack.io.output import check_output, together, write_json, write_table
 from uvstack.records import Provenance
 from uvstack.sky.components import Components
 from uvstack.uv.predict import ImageGeometry
@@ -84,6 +83,7 @@ class SingleDishCube:
         """Celestial WCS of the pixels."""
         return wcs_of(self.geometry, self.brightness.shape)
 
+    @together()
     def write(self, path: str | Path, *, date: str | None = None, overwrite: bool = False) -> tuple[Path, ...]:
         """Paths of the cube (FITS with CASA's table of beams), its provenance (JSON) and, of components, the truth (ECSV).
 
@@ -113,10 +113,9 @@ class SingleDishCube:
                   "left_out": self.n_outside}
         now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
         made = Provenance(__version__, "simulate.single_dish", inputs, None, now)
-        write_text(record, json.dumps(dataclasses.asdict(made), indent=1) + "\n")
+        write_json(record, dataclasses.asdict(made))
         if self.truth is not None:
-            with written_whole(truth) as partial:
-                self.truth.write(partial, format="ascii.ecsv")
+            write_table(truth, self.truth)
         return outputs
 
 

@@ -32,7 +32,7 @@ from uvstack._version import __version__
 from uvstack.chunks import cluster, map_chunks
 from uvstack.constants import CORRELATIONS
 from uvstack.io.new_ms import Observation, create_measurement_set
-from uvstack.io.output import check_output, written_whole
+from uvstack.io.output import check_output, together, written_whole
 from uvstack.records import DataDescription, Field, Provenance, SpectralWindow
 from uvstack.sky.components import Components
 from uvstack.sky.primary_beam import PrimaryBeam
@@ -68,6 +68,7 @@ class Simulation:
         return os.fspath(self.ms)
 
 
+@together()
 def observe(
     *,
     array: str | Path | Array,
@@ -141,8 +142,8 @@ def observe(
         array=array, sky=sky, images=images, frequency=frequency, width=width, integration=integration, duration=duration, start=start,
         pointings=pointings, noise=noise, primary_beam=primary_beam, correlations=correlations, corruptions=corruptions,
         elevation_limit=elevation_limit, with_model=with_model, seed=seed)
+    check_output(path, overwrite, _n_bytes(job))
     with cluster(workers, scheduler) as client, contextlib.ExitStack() as outputs:
-        # All are renamed together at the end, so that a run that is killed leaves nothing that stops the next.
         _write_truth(job, made, lambda name: outputs.enter_context(written_whole(name)))
         _write_set(job, outputs.enter_context(written_whole(path)), client, progress)
     return made
@@ -156,6 +157,12 @@ def _paths(path: Path, corruptions: Sequence[Corruption], sky: Components | None
     return Simulation(path, beside("truth.ecsv"), beside("targets.csv") if sky is not None and sky.target.any() else None,
                       beside("provenance.json"), tuple(beside(f"corruption-{i}-{kind}.fits") for i, kind in enumerate(kinds, 1)),
                       beside("overview.png"))
+
+
+def _n_bytes(job: Job) -> int:
+    """What the set takes on the disk: data, flags, and about 200 bytes of a row besides."""
+    n_rows = job.baselines[0].size * job.times.size
+    return n_rows * (job.frequency.size * len(job.correlations) * (9 + 8 * job.with_model) + 200)
 
 
 def _inputs(job: Job) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from uvstack.errors import (
     SelectionError,
     UvstackError,
 )
-from uvstack.io.output import check_output, written_whole
+from uvstack.io.output import check_output
 from uvstack.sky.positions import positions_from_coord
 from uvstack.stack import task
 
@@ -333,7 +333,7 @@ def test_no_permission(refused, survey, tmp_path, monkeypatch):
 
 def test_no_space(refused, survey, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000))
-    refused(OutputError, r"0\.00 GB are needed for out\.ms, 0\.00 GB are free", survey, at(CENTRE))
+    refused(OutputError, r"42\.7 kB are needed for out\.ms, 1 kB are free", survey, at(CENTRE))
 
 
 def test_the_space_asked_for_is_about_what_is_used(tmp_path, monkeypatch):
@@ -404,7 +404,7 @@ def test_a_killed_run_leaves_nothing_under_the_name_and_the_next_one_works(tmp_p
         process.send_signal(signal.SIGKILL)
         process.communicate()
     assert not (tmp_path / "out.ms").exists()
-    assert list(tmp_path.glob("out.ms.partial-*"))
+    assert (tmp_path / "out.ms.partial").is_dir()
     assert fingerprint(path) == before
     result = uvstack.stack(path, at(CENTRE), out=tmp_path / "out.ms")
     assert result.flux == pytest.approx(1.0, rel=FLUX_TOLERANCE)
@@ -511,15 +511,3 @@ def test_weights_too_small_for_a_measurement_set_are_an_error_not_a_zero(tmp_pat
     positions = positions_from_coord(at(CENTRE), np.array([1e-30]))
     with pytest.raises(PositionsError, match="only their ratios matter"):
         uvstack.stack(ms, positions, weights="list")
-
-
-def test_an_old_output_moved_aside_by_a_killed_run_comes_back(tmp_path):
-    """Killed between the two renames of an overwrite: the old text is there again when the next run fails too."""
-    (tmp_path / "result.json.partial-old-12345678").write_text("old")
-    with pytest.raises(RuntimeError), written_whole(tmp_path / "result.json"):
-        raise RuntimeError
-    assert (tmp_path / "result.json").read_text() == "old"
-    with written_whole(tmp_path / "result.json") as partial:
-        partial.write_text("new")
-    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
-    assert (tmp_path / "result.json").read_text() == "new"

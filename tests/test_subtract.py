@@ -51,8 +51,9 @@ from uvstack.errors import (
     UvstackWarning,
 )
 from uvstack.image import sky_model, subtract_column_task
-from uvstack.image.subtract_task import check_report, unfinished, write_report
+from uvstack.image.subtract_task import REPORT, unfinished, write_report
 from uvstack.io.casa import open_table
+from uvstack.io.output import check_report
 from uvstack.io.unfinished_column import read_mark
 from uvstack.sky.components import components
 from uvstack.sky.coordinates import parse_frame, to_frame
@@ -364,7 +365,7 @@ def test_processes_write_the_same_bytes_and_report(ms, tmp_path, monkeypatch):
     assert np.array_equal(read(ms, "A"), read(ms, "B"))
     assert seen == [(i + 1, len(seen)) for i in range(len(seen))]
     assert len(seen) == 3
-    check_report(tmp_path / "r", False)
+    check_report(tmp_path / "r", False, REPORT)
     write_report(result, tmp_path / "r")
     table = QTable.read(tmp_path / "r" / "uv_profile.ecsv")
     distance = np.hypot(*read(ms, "UVW")[:, :2].T)
@@ -372,7 +373,7 @@ def test_processes_write_the_same_bytes_and_report(ms, tmp_path, monkeypatch):
     assert table["before"][3].value == pytest.approx(np.abs(read(ms, "DATA")[here]).mean(), rel=1e-5)
     assert table["after"][3].value == pytest.approx(np.abs(read(ms, "A")[here]).mean(), rel=1e-5)
     with pytest.raises(OutputError, match="exists"):
-        check_report(tmp_path / "r", False)
+        check_report(tmp_path / "r", False, REPORT)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +9,7 @@ import click
 
 from uvstack.cli.image import Size
 from uvstack.cli.main import Angle, Quantity, example, progress_bar
-from uvstack.cli.stack import _fitted as _fitted_to_uv
-from uvstack.cli.stack import _mapping
+from uvstack.cli.stack import fitted, mapping
 
 #: What --fit takes: shape of the uv fit, shape of the psf fit.
 _SHAPES = {"gaussian": ("gaussian", "circular"), "point": ("delta", "point")}
@@ -65,56 +62,52 @@ def command(ms, positions, methods, shape, columns, out, report, bins, overwrite
     MS is taken as it is: subtract bright sources before (`uvstack subtract`). Nothing is deconvolved. Prints a table of all methods, and
     writes it with stamps, profiles and a page to --report.
     """
-    names = _mapping(columns)
+    names = mapping(columns)
     import uvstack
+    from uvstack.io.output import check_report, report_folder, together
     from uvstack.stack.compare_report import print_summary
-    from uvstack.stack.compare_task import write_compare_report
-    from uvstack.stack.task import check_report
+    from uvstack.stack.compare_task import REPORT, write_compare_report
 
     folder = report or Path(f"{Path(positions).stem}-compare-report")
-    check_report(folder, overwrite)
     given = {name: value for name, value in options.items() if value is not None}
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.partial-") as scratch:
-        # The fit wants the stacked set, whether it is kept or not; images and fits move to the report when all has gone well.
-        made = Path(scratch) / "report"
-        made.mkdir()
-        stacked = out if out is not None or shape is None else Path(scratch) / "stack.ms"
-        with progress_bar("comparing") as progress:
-            result = uvstack.compare(list(ms), positions, methods=[m.strip() for m in methods.split(",")], columns=names, out=stacked,
-                                     image_out=made / "image" if options["image"] is None else None, overwrite=overwrite,
-                                     progress=progress, **given)
-        click.echo(print_summary(result))
-        additions = [] if shape is None else [_fitted_to_uv(stacked, _SHAPES[shape][0], made, options),
-                                              *_fitted_to_stamps(result, _SHAPES[shape][1], made)]
-        folder.mkdir(exist_ok=True)
-        for file in made.iterdir():
-            shutil.move(file, folder / file.name)
-    kept = {name: str(path).replace(str(made), str(folder)) for name, path in result.files.items() if name != "ms" or out is not None}
-    page = write_compare_report(replace(result, files=kept), folder, bins=bins, additions=additions)
-    click.echo(f"report       {page}")
+    lines, additions = [], []
+    with together():
+        check_report(folder, overwrite, REPORT)
+        with report_folder(folder, REPORT) as made:
+            # The fit wants the stacked set, whether it is kept or not; then it goes with the folder that `made` lies in.
+            stacked = out if out is not None or shape is None else made.parent / "stack.ms"
+            with progress_bar("comparing") as progress:
+                result = uvstack.compare(list(ms), positions, methods=[m.strip() for m in methods.split(",")], columns=names, out=stacked,
+                                         image_out=made / "image" if options["image"] is None else None, overwrite=overwrite,
+                                         progress=progress, **given)
+            if shape is not None:
+                lines, addition = fitted(stacked, _SHAPES[shape][0], made, options)
+                more, of_stamps = _fitted_to_stamps(result, _SHAPES[shape][1], made)
+                lines, additions = lines + more, [addition, *of_stamps]
+            kept = {name: str(path).replace(str(made), str(folder)) for name, path in result.files.items()
+                    if name != "ms" or out is not None}
+            write_compare_report(replace(result, files=kept), made, bins=bins, additions=additions)
+    click.echo("\n".join([print_summary(result), *lines, f"report       {folder / 'index.html'}"]))
 
 
-def _fitted_to_stamps(result, shape: str, folder: Path) -> list:
-    """Fit a shape to the mean image-stacks below the pixel, without and with the filter; print and write flux and size."""
-    import json
-
+def _fitted_to_stamps(result, shape: str, folder: Path) -> tuple[list, list]:
+    """Fit a shape to the mean image-stacks below the pixel, without and with the filter: lines to print, and sections of the report."""
     from uvstack.fit.psf_fit import describe, fit_psf
-    from uvstack.io.output import write_text
+    from uvstack.io.output import write_json
     from uvstack.stack.plot import flux_unit
     from uvstack.stack.report import Addition
 
-    additions, summaries = [], {}
+    lines, additions, summaries = [], [], {}
     for method in result.methods:
         if method.is_uv or (method.alignment, method.average) != ("subpixel", "mean"):
             continue
         if method.psf is None:
-            click.echo(f"psf fit      {method.name}: not made, wants the dirty beam (--psf)")
+            lines.append(f"psf fit      {method.name}: not made, wants the dirty beam (--psf)")
             continue
-        fitted = fit_psf(method.stamp, method.psf, result.cell, shape=shape)
-        rows = describe(fitted, *flux_unit(fitted.flux))
-        click.echo(f"psf fit of {method.name}")
-        click.echo("\n".join(f"  {name:<12} {text}" for name, text in rows))
-        summaries[method.name] = fitted.summary()
+        found = fit_psf(method.stamp, method.psf, result.cell, shape=shape)
+        rows = describe(found, *flux_unit(found.flux))
+        lines += [f"psf fit of {method.name}", *(f"  {name:<12} {text}" for name, text in rows)]
+        summaries[method.name] = found.summary()
         additions.append(Addition(f"psf fit of {method.name}", rows))
-    write_text(folder / "psf_fit.json", json.dumps(summaries, indent=1) + "\n")
-    return additions
+    write_json(folder / "psf_fit.json", summaries)
+    return lines, additions

@@ -121,26 +121,29 @@ def command(ms, report, no_report, overwrite, memory, var, bounds, **options) ->
         raise click.UsageError("--no-report and --report contradict each other: give one")
     import uvstack
     from uvstack.fit.report import print_summary, range_text
-    from uvstack.fit.task import check_report, write_report
+    from uvstack.fit.request import COLUMNS
+    from uvstack.fit.task import REPORT, write_report
+    from uvstack.io.output import check_report, together
 
     for name in ("fixed", "fixedvar", "proper_motion"):
         options[name] = list(options[name]) or None
     for name in ("amp_gains", "phase_gains"):
         options[name] = dict(options[name]) or None
     folder = report or Path(f"{Path(str(ms[0]).rstrip('/')).stem}-fit-report")
-    if not no_report:
-        check_report(folder, overwrite)
     options |= {"var": list(var) or None, "bounds": bounds, "model": list(options["model"])}
-    with progress_bar("fitting") as progress:
-        result = uvstack.fit(list(ms), progress=progress, memory=memory * 1e9,
-                             **{name: value for name, value in options.items() if value is not None})
+    with together():
+        if not no_report:
+            check_report(folder, overwrite, REPORT)
+        with progress_bar("fitting") as progress:
+            result = uvstack.fit(list(ms), progress=progress, memory=memory * 1e9,
+                                 **{name: value for name, value in options.items() if value is not None})
+        if not no_report:
+            write_report(result, folder)
     if isinstance(result, list):
         click.echo("\n\n".join(f"{range_text(one)}\n{print_summary(one)}" for one in result))
     else:
         click.echo(print_summary(result))
     if options["write"]:
-        from uvstack.fit.request import COLUMNS
-
         click.echo(f"written        {options['write']} to column {options['into'] or COLUMNS[options['write']]} of {', '.join(ms)}")
     if not no_report:
-        click.echo(f"report         {write_report(result, folder)}")
+        click.echo(f"report         {folder / 'index.html'}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from uvstack.cli.main import Frequency, Quantity, example
-from uvstack.cli.stack import _mapping
+from uvstack.cli.stack import mapping
 
 
 @click.command(name="image-stack", epilog=example(
@@ -51,33 +51,35 @@ def command(image, positions, columns, shape, fit_radius, out, report, overwrite
 
     Prints the flux of the average source with its errors, and writes the stack (--out) and a report.
     """
-    names = _mapping(columns)
+    names = mapping(columns)
     import uvstack
+    from uvstack.io.output import check_report, report_folder, together
     from uvstack.stack.image_report import print_summary
-    from uvstack.stack.image_task import write_image_report
-    from uvstack.stack.task import check_report
+    from uvstack.stack.image_task import REPORT, write_image_report
 
     folder = report or (out.with_name(f"{out.stem}-report") if out is not None else Path(f"{Path(positions).stem}-image-stack-report"))
-    check_report(folder, overwrite)
     if shape is not None:
         from uvstack.fit.psf_fit import check_shape
 
         check_shape(shape)  # an unknown one is told before the work
-    result = uvstack.image_stack(image, positions, out=out, columns=names, overwrite=overwrite,
-                                 **{name: value for name, value in options.items() if value is not None})
-    click.echo(print_summary(result))
-    additions = [] if shape is None else [_fitted(result, shape, fit_radius, folder)]
-    page = write_image_report(result, folder, additions)
-    click.echo(f"report       {page}")
+    lines, additions = [], []
+    with together():
+        check_report(folder, overwrite, REPORT)
+        result = uvstack.image_stack(image, positions, out=out, columns=names, overwrite=overwrite,
+                                     **{name: value for name, value in options.items() if value is not None})
+        with report_folder(folder, REPORT) as made:
+            if shape is not None:
+                lines, addition = _fitted(result, shape, fit_radius, made)
+                additions.append(addition)
+            write_image_report(result, made, additions)
+    click.echo("\n".join([print_summary(result), *lines, f"report       {folder / 'index.html'}"]))
 
 
 def _fitted(result, shape: str, radius: float | None, folder: Path):
-    """Fit a shape to the stack, print flux and size, and write what belongs to the report."""
-    import json
-
+    """Fit a shape to the stack and write the result to a folder: lines to print, and a section of the report."""
     from uvstack.errors import ImageError
     from uvstack.fit.psf_fit import describe, fit_psf
-    from uvstack.io.output import write_text
+    from uvstack.io.output import write_json
     from uvstack.stack.plot import flux_unit
     from uvstack.stack.report import Addition
 
@@ -85,8 +87,7 @@ def _fitted(result, shape: str, radius: float | None, folder: Path):
         raise ImageError("--fit wants the dirty beam: give --psf (a Gaussian of the header does only without --filter)")
     fitted = fit_psf(result.stamp, result.psf, result.cell, shape=shape, radius=radius)
     rows = describe(fitted, *flux_unit(fitted.flux))
-    click.echo(f"psf fit of a {shape} Gaussian" if shape != "point" else "psf fit of a point")
-    click.echo("\n".join(f"  {name:<12} {text}" for name, text in rows))
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "psf_fit.json", json.dumps(fitted.summary(), indent=1) + "\n")
-    return Addition(f"Fit of a {shape} source convolved with the psf", rows)
+    write_json(folder / "psf_fit.json", fitted.summary())
+    lines = [f"psf fit of a {shape} Gaussian" if shape != "point" else "psf fit of a point",
+             *(f"  {name:<12} {text}" for name, text in rows)]
+    return lines, Addition(f"Fit of a {shape} source convolved with the psf", rows)

@@ -143,8 +143,8 @@ def main() -> None:
     warnings.simplefilter("always", UvstackWarning)
     try:
         group.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        console.print("[red]interrupted[/]: nothing half-written is left")
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        console.print(f"[red]interrupted[/]: {_escape(_what_is_left())}")
         sys.exit(130)
     except click.ClickException as error:
         error.show()
@@ -154,9 +154,6 @@ def main() -> None:
     except UvstackError as error:
         console.print(f"[red]error[/]: {_escape(error)}")
         sys.exit(1)
-    except KeyboardInterrupt:
-        console.print("[red]interrupted[/]: nothing half-written is left")
-        sys.exit(130)
     except MemoryError:
         console.print("[red]error[/]: out of memory: fewer --threads or --workers hold fewer chunks at once")
         sys.exit(1)
@@ -175,6 +172,13 @@ def _our_packages_first() -> None:
 
 def _terminate(*_) -> None:
     raise KeyboardInterrupt
+
+
+def _what_is_left() -> str:
+    from uvstack.io.output import left_over
+
+    left = ", ".join(str(path) for path in left_over())
+    return f"{left} could not be removed, and the next run with the same outputs does it" if left else "nothing half-written is left"
 
 
 def _escape(text) -> str:

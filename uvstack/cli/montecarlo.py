@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from uvstack.cli.main import Angle, Quantity, example, progress_bar
-from uvstack.cli.stack import _mapping
+from uvstack.cli.stack import mapping
 
 
 class NumberOrMatch(click.ParamType):
@@ -76,16 +76,18 @@ def command(ms, positions, columns, out, overwrite, **options) -> None:
     Stacks many lists of random positions, with or without fake sources added, and sets the stack of the list itself against
     their distribution. Best on data from which bright sources were subtracted. Costs a few stacks, however many lists.
     """
-    names = _mapping(columns)
+    names = mapping(columns)
+    from uvstack.io.output import check_report, together
     from uvstack.stack.monte_carlo_report import print_summary
-    from uvstack.stack.monte_carlo_task import check_montecarlo_report, montecarlo, write_montecarlo_report
+    from uvstack.stack.monte_carlo_task import REPORT, montecarlo, write_montecarlo_report
 
     if options["size"] is not None and len(options["size"]) != 2:
         raise click.UsageError("--size wants width,height, e.g. --size 30arcmin,20arcmin")
     folder = out or Path(f"{Path(positions).stem}-montecarlo")
-    check_montecarlo_report(folder, overwrite)
-    with progress_bar("Monte Carlo") as progress:
-        result = montecarlo(list(ms), positions, columns=names, progress=progress,
-                            **{name: value for name, value in options.items() if value is not None})
-    click.echo(print_summary(result))
-    click.echo(f"report       {write_montecarlo_report(result, folder)}")
+    with together():
+        check_report(folder, overwrite, REPORT)
+        with progress_bar("Monte Carlo") as progress:
+            result = montecarlo(list(ms), positions, columns=names, progress=progress,
+                                **{name: value for name, value in options.items() if value is not None})
+        page = write_montecarlo_report(result, folder)
+    click.echo(f"{print_summary(result)}\nreport       {page}")

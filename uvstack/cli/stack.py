@@ -59,28 +59,33 @@ def command(ms, positions, out, no_ms, report, bins, stamp, stamp_cell, columns,
         raise click.UsageError("say where the stacked measurement set goes with --out, or --no-ms for numbers alone")
     if fit_model is not None and no_ms:
         raise click.UsageError("--fit wants the stacked measurement set; give --out instead of --no-ms")
-    names = _mapping(columns)
+    names = mapping(columns)
     import uvstack
     from uvstack.fit.shapes import shape
+    from uvstack.io.output import check_report, report_folder, together
     from uvstack.stack.report import print_summary
-    from uvstack.stack.task import check_report, write_report
+    from uvstack.stack.task import REPORT, write_report
 
     folder = report or (out.with_name(f"{out.stem}-report") if out is not None else Path(f"{Path(positions).stem}-stack-report"))
-    check_report(folder, overwrite)
     if fit_model is not None:
         shape(fit_model)  # an unknown one is told before the work
-    with progress_bar("stacking") as progress:
-        result = uvstack.stack(list(ms), positions, out=out, columns=names, progress=progress, overwrite=overwrite,
-                               stamp_size=stamp, stamp_cell=stamp_cell,
-                               **{name: value for name, value in options.items() if value is not None})
-    click.echo(print_summary(result))
-    additions = [] if fit_model is None else [_fitted(out, fit_model, folder, options)]
-    page = write_report(result, folder, bins=bins, stamp_size=stamp, stamp_cell=stamp_cell, additions=additions)
-    click.echo(f"report       {page}")
+    lines, additions = [], []
+    with together():
+        check_report(folder, overwrite, REPORT)
+        with progress_bar("stacking") as progress:
+            result = uvstack.stack(list(ms), positions, out=out, columns=names, progress=progress, overwrite=overwrite,
+                                   stamp_size=stamp, stamp_cell=stamp_cell,
+                                   **{name: value for name, value in options.items() if value is not None})
+        with report_folder(folder, REPORT) as made:
+            if fit_model is not None:
+                lines, addition = fitted(out, fit_model, made, options)
+                additions.append(addition)
+            write_report(result, made, bins=bins, stamp_size=stamp, stamp_cell=stamp_cell, additions=additions)
+    click.echo("\n".join([print_summary(result), *lines, f"report       {folder / 'index.html'}"]))
 
 
-def _fitted(out: Path, model: str, folder: Path, options: dict):
-    """Fit a shape to the stacked set, print flux and size, and write what belongs to the report."""
+def fitted(stacked: Path, model: str, folder: Path, options: dict):
+    """Fit a shape to a stacked set and write the result to a folder: lines to print, and a section of the report."""
     import uvstack
     from uvstack.fit import report
     from uvstack.fit.plot import fit_figure
@@ -89,18 +94,17 @@ def _fitted(out: Path, model: str, folder: Path, options: dict):
 
     # The parallel hands as the stack itself takes them; its weights are only relative, so errors come from the scatter.
     given = {name: options[name] for name in ("uvmin", "uvmax", "threads", "workers", "scheduler") if options[name] is not None}
-    fitted = uvstack.fit(out, model=model, stokes="PI", **given)
-    assert not isinstance(fitted, list)
-    click.echo(f"fit of a {fitted.model.shapes[0].name}")
-    click.echo("\n".join(f"  {line}" for line in report.print_summary(fitted).splitlines()))
-    folder.mkdir(parents=True, exist_ok=True)
-    save_json(fitted, folder / "fit.json")
-    rows = [(name, f"{text} {unit}") for name, text, unit in report.parameter_rows(fitted)]
-    rows += [("reduced χ²", f"{fitted.reduced_chi_squared:.4g}"), *(("warning", text) for text in report.warnings_of(fitted))]
-    return Addition(f"Fit of a {fitted.model.shapes[0].name}", rows, [fit_figure(fitted)])
+    found = uvstack.fit(stacked, model=model, stokes="PI", **given)
+    assert not isinstance(found, list)
+    title = f"fit of a {found.model.shapes[0].name}"
+    save_json(found, folder / "fit.json")
+    rows = [(name, f"{text} {unit}") for name, text, unit in report.parameter_rows(found)]
+    rows += [("reduced χ²", f"{found.reduced_chi_squared:.4g}"), *(("warning", text) for text in report.warnings_of(found))]
+    lines = [title, *(f"  {line}" for line in report.print_summary(found).splitlines())]
+    return lines, Addition(title.capitalize(), rows, [fit_figure(found)])
 
 
-def _mapping(text: str | None) -> dict[str, str] | None:
+def mapping(text: str | None) -> dict[str, str] | None:
     if not text:
         return None
     pairs = [part.split("=", 1) for part in text.split(",")]

@@ -45,15 +45,19 @@ def command(ms, report, no_report, nu0, overwrite, **options) -> None:
         raise click.UsageError("--no-report and --report contradict each other: give one")
     import uvstack
     from uvstack.image.subtract_result import print_summary
-    from uvstack.image.subtract_task import check_report, unfinished, write_report
+    from uvstack.image.subtract_task import REPORT, unfinished, write_report
+    from uvstack.io.output import check_report, together
 
     folder = report or Path(f"{Path(str(ms).rstrip('/')).stem}-subtract-report")
-    if not no_report:
-        check_report(folder, overwrite)
     given = {name: value for name, value in options.items() if value is not None}
     try:
-        with progress_bar("predicting" if options["predict_only"] else "subtracting") as progress:
-            result = uvstack.subtract(ms, nu0=nu0, overwrite=overwrite, progress=progress, **given)
+        with together():
+            if not no_report:
+                check_report(folder, overwrite, REPORT)
+            with progress_bar("predicting" if options["predict_only"] else "subtracting") as progress:
+                result = uvstack.subtract(ms, nu0=nu0, overwrite=overwrite, progress=progress, **given)
+            if not no_report:
+                write_report(result, folder)
     except KeyboardInterrupt:
         default = "MODEL_DATA" if options["predict_only"] else "RESIDUAL_DATA"
         left = unfinished(ms, options["column"] if options["in_place"] else options["into"] or default)
@@ -63,4 +67,4 @@ def command(ms, report, no_report, nu0, overwrite, **options) -> None:
         sys.exit(130)
     click.echo(print_summary(result))
     if not no_report:
-        click.echo(f"report       {write_report(result, folder).parent}")
+        click.echo(f"report       {folder}")

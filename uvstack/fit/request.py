@@ -111,9 +111,9 @@ class Request:
         """Column that is written."""
         return self.into or COLUMNS[self.write or "model"]
 
-    def check_target(self, structure: Structure, read: Sequence[str | None]) -> None:
-        """Raise OutputError where a column that exists would be replaced and that was not asked for."""
-        if self.target in structure.columns and not self.overwrite_column:
+    def check_target(self, structure: Structure, read: Sequence[str | None], is_remains: bool = False) -> None:
+        """Raise OutputError where a column that exists would be replaced and that was not asked for; what a killed run left may be."""
+        if self.target in structure.columns and not self.overwrite_column and not is_remains:
             what = "is what is fitted" if self.target in read else "holds what was observed" if self.target == "DATA" else "exists"
             raise OutputError(f"{structure.path}: column {self.target} {what}; choose another (--into), or replace it with "
                               "--overwrite-column (overwrite_column=True)")

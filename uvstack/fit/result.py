@@ -167,9 +167,9 @@ class FitResult(Shown):
     def plot(self, path: str | Path) -> None:
         """Picture of data and model against uv distance, residuals and correlations; the ending of the path sets the format."""
         from uvstack.fit.plot import fit_figure
-        from uvstack.fit.task import save_figure
+        from uvstack.fit.task import write_figure
 
-        save_figure(fit_figure(self), path)
+        write_figure(path, fit_figure(self))
 
     def save(self, path: str | Path) -> None:
         """Write `summary` as JSON and, beside it where there is one, the uv profile as ECSV."""

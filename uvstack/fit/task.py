@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import datetime
-import json
+import functools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -47,19 +47,31 @@ from uvstack.fit.visibilities import check_start
 from uvstack.io.beams import read_primary_beam
 from uvstack.io.dataset import open_sets
 from uvstack.io.ms import parse_column, paths_of, read_block, read_rows, scan_rows
-from uvstack.io.output import check_output, command_line, write_text, written_whole
+from uvstack.io.output import (
+    command_line,
+    finish_with_outputs,
+    report_folder,
+    together,
+    write_figure,
+    write_json,
+    write_table,
+    write_text,
+)
 from uvstack.io.pointing import pointings_text, warn_of_pointings
 from uvstack.io.selection import parse_distance, parse_uv_range
 from uvstack.io.stacked_ms import append_history
-from uvstack.io.write_columns import check_column, column_writer
+from uvstack.io.write_columns import check_column, column_writer, is_remains
 from uvstack.records import Provenance, Structure
 from uvstack.sky.frequency import parse_frequency
 from uvstack.sky.primary_beam import PrimaryBeam
 
 #: Visibilities (row × chan × corr) that a chunk holds: about 100 MB with all that belongs to them.
 VISIBILITIES_PER_CHUNK = 2_000_000
+#: Files of a report.
+REPORT = ("index.html", "result.json", "parameters.ecsv", "uv_profile.ecsv", "fit.png", "spectrum.png")
 
 
+@together()
 def fit(
     ms: str | Path | Sequence[str | Path],
     *,
@@ -225,7 +237,7 @@ def fit(
         data.job = replace(data.job, reference_time=data.first_time())
     if write is not None:
         for structure, read in zip(data.job.structures, data.job.columns, strict=True):
-            request.check_target(structure, read)
+            request.check_target(structure, read, is_remains(structure, request.target))
             check_column(structure, request.target, overwrite_column)
     with cluster(workers, scheduler) as client:
         data.client = client
@@ -424,7 +436,7 @@ class _Data:
 def _check_any(survey: Survey, job: FitJob) -> None:
     if survey.n_not_finite:
         warnings.warn(InvalidVisibilityWarning(
-            f"{survey.n_not_finite} {InvalidVisibilityWarning.what}"), stacklevel=5)
+            f"{survey.n_not_finite} {InvalidVisibilityWarning.what}"), stacklevel=6)
     if not survey.n_visibilities:
         where = "" if str(job.uv_range) == "all" else f" within the uv range {job.uv_range}"
         raise NoDataError(f"no unflagged visibility of Stokes {job.stokes} has a weight{where}; look at the data with `uvstack info`")
@@ -528,7 +540,8 @@ def write_to_column(job: FitJob, chunks: list[tuple[int, Any]], result: FitResul
                     write(rows, values)
 
             map_chunks(_written_chunk, (job, result.model, result.parameters, request.write), some, consume, None, threads)
-        append_history(structure.path, Provenance(__version__, f"{command_line()} ({request.write} written to {request.target})"))
+        said = Provenance(__version__, f"{command_line()} ({request.write} written to {request.target})")
+        finish_with_outputs(structure.path, request.target, functools.partial(append_history, structure.path, said))
 
 
 def _written_chunk(shared: tuple[FitJob, Model, np.ndarray, str], chunk: tuple[int, Any]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -545,30 +558,18 @@ def _written_chunk(shared: tuple[FitJob, Model, np.ndarray, str], chunk: tuple[i
     return found
 
 
-def save_figure(figure: Any, path: str | Path) -> None:
-    """Write a matplotlib figure whole; the ending of the path sets the format."""
-    path = Path(path)
-    with written_whole(path) as partial:
-        figure.savefig(partial, format=path.suffix.lstrip(".") or "png", dpi=130)
-
-
 def save_json(result: FitResult | Sequence[FitResult], path: str | Path) -> None:
     """Write the summary of a fit, or a list of them, as JSON."""
     found = result.summary() if isinstance(result, FitResult) else [one.summary() for one in result]
-    write_text(path, json.dumps(found, indent=1, default=plain) + "\n")
+    write_json(path, found, plain)
 
 
 def save_result(result: FitResult, path: str | Path) -> None:
     """Write the summary as JSON and, where there is one, the uv profile as ECSV beside it (same name, ending .ecsv)."""
-    save_json(result, path)
-    if result.profile is not None:
-        with written_whole(Path(path).with_suffix(".ecsv")) as partial:
-            result.profile.table().write(partial, format="ascii.ecsv")
-
-
-def check_report(folder: str | Path, overwrite: bool) -> None:
-    """Raise OutputError where a folder holds a report already, or cannot be made, before any work is done."""
-    check_output(Path(folder) / "result.json" if Path(folder).is_dir() else folder, overwrite)
+    with together():
+        save_json(result, path)
+        if result.profile is not None:
+            write_table(Path(path).with_suffix(".ecsv"), result.profile.table())
 
 
 def write_report(result: FitResult | Sequence[FitResult], folder: str | Path) -> Path:
@@ -579,22 +580,20 @@ def write_report(result: FitResult | Sequence[FitResult], folder: str | Path) ->
     result : FitResult or sequence of FitResult
         One fit, or those of channels.
     folder : str or Path
-        Made where it does not exist; files of these names in it are replaced.
+        Made where it does not exist; files of these names in it are replaced, others stay.
     """
     from uvstack.fit.plot import fit_figure, spectrum_figure
     from uvstack.fit.report import parameter_table, render_page
 
-    folder, results = Path(folder), [result] if isinstance(result, FitResult) else list(result)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_json(result, folder / "result.json")
-    with written_whole(folder / "parameters.ecsv") as partial:
-        parameter_table(results).write(partial, format="ascii.ecsv")
-    if isinstance(result, FitResult):
-        if result.profile is not None:
-            with written_whole(folder / "uv_profile.ecsv") as partial:
-                result.profile.table().write(partial, format="ascii.ecsv")
-        save_figure(fit_figure(result), folder / "fit.png")
-    else:
-        save_figure(spectrum_figure(results), folder / "spectrum.png")
-    write_text(folder / "index.html", render_page(results))
-    return folder / "index.html"
+    results = [result] if isinstance(result, FitResult) else list(result)
+    with report_folder(folder, REPORT) as made:
+        save_json(result, made / "result.json")
+        write_table(made / "parameters.ecsv", parameter_table(results))
+        if isinstance(result, FitResult):
+            if result.profile is not None:
+                write_table(made / "uv_profile.ecsv", result.profile.table())
+            write_figure(made / "fit.png", fit_figure(result))
+        else:
+            write_figure(made / "spectrum.png", spectrum_figure(results))
+        write_text(made / "index.html", render_page(results))
+    return Path(folder) / "index.html"

@@ -25,6 +25,7 @@ from uvstack.image.sky_model import ImageSky, Part, SkyModel
 from uvstack.image.subtract_result import Amplitudes
 from uvstack.io.casa import LOCK, Table, open_table
 from uvstack.io.ms import is_selected
+from uvstack.io.output import finish_with_outputs, size_text
 from uvstack.io.stacked_ms import append_history
 from uvstack.io.unfinished_column import count_bytes, make_column, read_mark, remove_column, runs_of_one_shape, set_mark
 from uvstack.io.write_columns import check_column
@@ -172,8 +173,8 @@ class Target:
         job = self._job
         check_column(job.structure, job.target, self._overwrite or job.backup is not None or mark is not None)
         if mark is not None and mark.get("task") != "subtract":
-            raise OutputError(f"{self._path}: column {job.target} is an unfinished copy of the data; finish the run "
-                              "that makes it, or remove the column")
+            raise OutputError(f"{self._path}: column {job.target} is unfinished: another run was stopped while writing it; "
+                              "finish that one, or remove the column")
         of_other = None if mark is None else mark.get("backup")
         if mark is not None and of_other != job.backup:
             raise OutputError(
@@ -193,7 +194,7 @@ class Target:
         free = shutil.disk_usage(self._path).free
         needed = 0 if new in job.structure.columns else count_bytes(job.structure)
         if needed > free:
-            raise OutputError(f"{self._path}: {needed / 1e9:.2f} GB are needed for column {new}, {free / 1e9:.2f} GB are free")
+            raise OutputError(f"{self._path}: {size_text(needed)} are needed for column {new}, {size_text(free)} are free")
 
     def _mark(self) -> dict[str, Any]:
         return {"task": "subtract", "version": __version__, "settings": self._settings, "rows": self.rows, "backup": self._job.backup,
@@ -284,12 +285,16 @@ class Target:
         return model if job.predict_only else (data - model).astype(kind)
 
     def finish(self, provenance: Provenance) -> None:
-        """Note in HISTORY what was done, and take the mark away."""
+        """Note in HISTORY what was done, and take the mark away: with all other outputs of the run, such as a report."""
         job = self._job
         what = f"model {job.model_name} written to {job.target}" if job.predict_only else (
             f"{job.backup or '-'.join(name for name in job.source if name)} minus {job.model_name} written to {job.target}")
-        append_history(self._path, Provenance(provenance.version, f"{provenance.command} ({what}; settings {self._settings[:12]})"))
-        set_mark(self._path, job.target, None)
+
+        def end() -> None:
+            append_history(self._path, Provenance(provenance.version, f"{provenance.command} ({what}; settings {self._settings[:12]})"))
+            set_mark(self._path, job.target, None)
+
+        finish_with_outputs(self._path, job.target, end)
 
     def _undo(self, error: BaseException) -> None:
         """Leave a set without any row written as it was. After an error in writing casacore is not asked for more."""

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import datetime
 import difflib
-import json
 import os
 import warnings
 from collections.abc import Callable
@@ -44,7 +43,7 @@ from uvstack.io.beams import read_primary_beam, warn_of_other_telescope
 from uvstack.io.dataset import open_sets
 from uvstack.io.image_file import is_casa_image
 from uvstack.io.ms import parse_column
-from uvstack.io.output import check_output, command_line, write_text, written_whole
+from uvstack.io.output import command_line, report_folder, together, write_figure, write_json, write_table
 from uvstack.io.pointing import pointings_text, warn_of_pointings
 from uvstack.io.unfinished_column import read_mark
 from uvstack.records import Provenance
@@ -56,8 +55,11 @@ from uvstack.sky.primary_beam import PrimaryBeam
 _OUTSIDE = 1e-3
 #: A frequency of the model further from the data than this fraction is told.
 _OTHER_FREQUENCY = 0.2
+#: Files of a report.
+REPORT = ("result.json", "uv_profile.ecsv", "amplitudes.png")
 
 
+@together()
 def subtract(
     ms: str | Path,
     model: str | Path | Components | SkyModel,
@@ -149,7 +151,7 @@ def subtract(
         target.finish(provenance)
     if target.n_without_uvw:
         warnings.warn(InvalidVisibilityWarning(
-            f"{target.n_without_uvw} selected rows have no (u, v, w); the model was not taken from them"), stacklevel=2)
+            f"{target.n_without_uvw} selected rows have no (u, v, w); the model was not taken from them"), stacklevel=3)
     return SubtractResult(structure.path, job.target, job.backup, "model" if predict_only else "residual", job.model_name,
                           float("nan") if job.model is None else job.model.flux, structure.n_rows, target.n_selected, target.resumed_from,
                           target.amplitudes, target.n_without_uvw, provenance)
@@ -227,7 +229,7 @@ def _check_model(job: Job) -> None:
         given = job.model.nu0 or (float(job.model.frequency[0]) if job.model.frequency is not None and len(job.model.planes) == 1 else None)
         if given is not None and not lowest * (1 - _OTHER_FREQUENCY) <= given <= highest * (1 + _OTHER_FREQUENCY):
             warnings.warn(UvstackWarning(f"{job.model_name} holds for {given / 1e9:.6g} GHz, the data for {lowest / 1e9:.6g} to "
-                                         f"{highest / 1e9:.6g} GHz; is it the model of these data?"), stacklevel=3)
+                                         f"{highest / 1e9:.6g} GHz; is it the model of these data?"), stacklevel=4)
     centres = [centre_of(job.structure.fields[i].frame, *job.structure.fields[i].beam_centre)[:2] for i in sorted(job.selection.field_ids)]
     dishes = job.structure.dish_diameters[job.structure.dish_diameters > 0]
     null = 1.22 * SPEED_OF_LIGHT / lowest / dishes.min() if dishes.size else np.pi
@@ -235,7 +237,7 @@ def _check_model(job: Job) -> None:
     for centre in centres:
         l, m, n = job.model.seen_from(*centre)
         if n.size == 0:
-            warnings.warn(UvstackWarning(f"{job.model_name} is 0 everywhere; nothing is subtracted"), stacklevel=3)
+            warnings.warn(UvstackWarning(f"{job.model_name} is 0 everywhere; nothing is subtracted"), stacklevel=4)
             return
         if job.primary_beam is None and isinstance(job.model, ComponentSky) and (n <= 0).any():
             job.model.stokes([_nowhere(lowest, centre)])  # says which component it is
@@ -248,7 +250,7 @@ def _check_model(job: Job) -> None:
             seen = bool(job.primary_beam(l[front], m[front], np.array([lowest])).max() > _OUTSIDE)
     if not seen:
         warnings.warn(UvstackWarning(f"{job.model_name}: everything in it lies outside the primary beam of every field; is it the model of "
-                                     "these data?"), stacklevel=3)
+                                     "these data?"), stacklevel=4)
 
 
 def _nowhere(frequency: float, centre: tuple[float, float]) -> Part:
@@ -281,18 +283,10 @@ def unfinished(ms: str | Path, column: str) -> str | None:
             + (f"; the data as they were are in column {mark['backup']}" if mark.get("backup") else ""))
 
 
-def check_report(folder: str | Path, overwrite: bool) -> None:
-    """Raise OutputError where a folder holds a report already, or cannot be made, before any work is done."""
-    check_output(Path(folder) / "result.json" if Path(folder).is_dir() else folder, overwrite)
-
-
 def write_report(result: SubtractResult, folder: str | Path) -> Path:
-    """Write result.json, uv_profile.ecsv and amplitudes.png to a folder, which is made; path of the JSON file."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with written_whole(folder / "uv_profile.ecsv") as partial:
-        result.profile().write(partial, format="ascii.ecsv")
-    with written_whole(folder / "amplitudes.png") as partial:
-        amplitude_figure(result).savefig(partial, format="png", dpi=130)
-    write_text(folder / "result.json", json.dumps(result.summary(), indent=1, default=str) + "\n")
-    return folder / "result.json"
+    """Write result.json, uv_profile.ecsv and amplitudes.png to a folder, made where missing; path of the JSON file."""
+    with report_folder(folder, REPORT) as made:
+        write_table(made / "uv_profile.ecsv", result.profile())
+        write_figure(made / "amplitudes.png", amplitude_figure(result))
+        write_json(made / "result.json", result.summary())
+    return Path(folder) / "result.json"

@@ -61,7 +61,7 @@ from uvstack.image.weighting import Weighting
 from uvstack.io.beams import read_primary_beam, warn_of_other_telescope
 from uvstack.io.dataset import open_sets
 from uvstack.io.ms import parse_column
-from uvstack.io.output import command_line
+from uvstack.io.output import command_line, scratch_beside, together
 from uvstack.io.pointing import pointings_text, warn_of_pointings
 from uvstack.io.selection import parse_uv_range
 from uvstack.records import Provenance, SpectralWindow, Structure
@@ -82,7 +82,8 @@ def image(ms: str | Path | Sequence[str | Path], *, stokes: str, channels_out: i
 def image(ms: str | Path | Sequence[str | Path], *, channels_out: int, **options: Any) -> ImageResult | ImageCube: ...
 
 
-def image(  # type: ignore[misc]  # overloads with all options spelt out would be three times this signature
+@together()  # type: ignore[misc]  # overloads with all options spelt out would be three times this signature
+def image(
     ms: str | Path | Sequence[str | Path],
     *,
     size: int | tuple[int, int],
@@ -242,7 +243,7 @@ def image(  # type: ignore[misc]  # overloads with all options spelt out would b
                                    asked[0], reference_frequency, threads)
         check_external(imager, external)
     request = Request(settings, weights, allowed, beam, is_mosaic, pb_cutoff, reference_frequency, threads, provenance, imager, external,
-                      None if out is None else Path(out).parent)
+                      None if out is None or external is None else scratch_beside(names["json"]))
     jobs = {name: _jobs(replace(job, hands=hands[name]), windows, axis, is_mosaic) for name in asked}
     with cluster(workers, scheduler) as client:
         result = _planes(jobs, axis, lambda one, name: image_plane(one, request, name, client, progress))
@@ -285,7 +286,7 @@ def _grid(size, cell: float, phase_centre, centres) -> Grid:
     shape = tuple(good_size(int(n)) for n in asked)
     if shape != asked:
         warnings.warn(UvstackWarning(f"an image of {asked[1]} × {asked[0]} pixels is slow to transform; it is made with "
-                                     f"{shape[1]} × {shape[0]}"), stacklevel=3)
+                                     f"{shape[1]} × {shape[0]}"), stacklevel=4)
     if phase_centre is None:
         ra, dec = np.array([c[:2] for c in centres.values()]).T
         x, y, z = (np.cos(dec) * np.cos(ra)).mean(), (np.cos(dec) * np.sin(ra)).mean(), np.sin(dec).mean()
@@ -325,7 +326,7 @@ def _hands(name: str, structures: tuple[Structure, ...], windows: dict[tuple[int
                              f"{lacking[0] if lacking else 'none is selected'}")
     if lacking:
         warnings.warn(UvstackWarning(f"stokes: {name} is made without {len(lacking)} of {len(lacking) + len(found)} spectral windows that "
-                                     f"lack correlations for it: {lacking[0]}"), stacklevel=3)
+                                     f"lack correlations for it: {lacking[0]}"), stacklevel=4)
     return found
 
 
@@ -364,13 +365,13 @@ def _planes(jobs: dict[str, list[Job | None]], axis: PlaneAxis, make: Callable[[
     bad = sum(plane.n_not_finite for plane in made if plane.stokes == made[0].stokes)
     if bad:
         warnings.warn(InvalidVisibilityWarning(
-            f"{bad} {InvalidVisibilityWarning.what}"), stacklevel=3)
+            f"{bad} {InvalidVisibilityWarning.what}"), stacklevel=4)
     if not is_cube:
         return made[0]
     if len(made) < len(planes):
         empty = [f"{name} at {axis.frequency[n] / 1e9:.6g} GHz" for (name, n), plane in sorted(planes.items()) if plane is None]
         warnings.warn(UvstackWarning(f"{len(empty)} of {len(planes)} planes have no data and are blank: {', '.join(empty[:5])}"
-                                     f"{' …' if len(empty) > 5 else ''}"), stacklevel=3)
+                                     f"{' …' if len(empty) > 5 else ''}"), stacklevel=4)
     ordered = tuple(planes[name, number] for name in jobs for number in range(len(axis.frequency)))
     frequency = axis.frequency if len(axis.frequency) > 1 else np.array([made[0].reference_frequency])
     return ImageCube(made[0].grid, tuple(jobs), frequency, axis.width, ordered, made[0].provenance)

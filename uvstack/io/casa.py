@@ -9,6 +9,7 @@ casacore keeps one copy of an open table in a process and is not safe with threa
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import importlib.util
@@ -148,13 +149,20 @@ class Table(ABC):
     """An open table: what both back ends share, their tools having the same names for it; a context manager."""
 
     def __init__(self, table: Any, path: str, readonly: bool):
-        self._table, self._path, self._readonly, self._abandoned = table, path, readonly, False
+        self._table, self._path, self._readonly = table, path, readonly
+        self._abandoned = self._closed = False
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self.close()
+
+    def __del__(self) -> None:
+        # What an error elsewhere left open is closed here, or casacore does it without a way to report a full disk.
+        if not (self._abandoned or self._closed or self._readonly):
+            with contextlib.suppress(UvstackError):
+                self.close()
 
     def _abandon(self) -> None:
         """Never close nor destroy the table: casacore would write once more, fail again and abort the process."""
@@ -170,6 +178,7 @@ class Table(ABC):
         if not self._readonly:
             # An error here is reported, one in closing is not.
             self._table.flush()
+        self._closed = True
         self._table.close()
 
     @property

@@ -214,7 +214,7 @@ def parse_column(expression: str, structure: Structure, selection: Selection | N
                 state = "holds no visibilities" if name in structure.columns else "does not exist"
                 raise ColumnError(f"{structure.path}: column {name} {state}; there are: {', '.join(available) or 'none'}")
             if not unfinished and read_mark(structure.path, name) is not None:
-                raise ColumnError(f"{structure.path}: column {name} is unfinished, since `uvstack subtract` was stopped while writing it; "
+                raise ColumnError(f"{structure.path}: column {name} is unfinished, since a run was stopped while writing it; "
                                   "run that again to finish it")
             if not unfinished and table.any_row(f"not isdefined({name}){_in_words(selection)}"):
                 raise ColumnError(f"{structure.path}: column {name} has no value in some of the rows that are selected; choose another "

@@ -41,6 +41,12 @@ def read_mark(path: str, column: str) -> dict[str, Any] | None:
     return mark
 
 
+def is_finished(path: str, column: str) -> bool:
+    """Whether a column exists and has no mark."""
+    with open_table(path) as table:
+        return column in table.columns and _KEYWORD not in table.keywords(column)
+
+
 def set_mark(path: str, column: str, mark: dict[str, Any] | None) -> None:
     """Put a mark on a column, or take it away with None. What was written before is on the disk first."""
     with LOCK, open_table(path, readonly=False) as table:

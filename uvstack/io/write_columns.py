@@ -1,7 +1,8 @@
 """Writing visibilities into a column of a measurement set that exists, which is changed only here and only on request.
 
 A new column has the description of the data column. Rows that nobody writes hold what the source column holds, or 0 for a
-model. If anything goes wrong, a new column is removed again; one that existed keeps what was written so far.
+model. Until all outputs of the run are valid, the column has a mark (`uvstack.io.unfinished_column`). If anything goes wrong, a
+new column is removed again; one that existed holds new and old values then, and keeps the mark, so that nothing reads it as data.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ import numpy as np
 
 from uvstack.errors import OutputError
 from uvstack.io.casa import Table, open_table, refers_to_another
+from uvstack.io.output import finish_with_outputs
+from uvstack.io.unfinished_column import make_column, read_mark, remove_column, set_mark
 from uvstack.records import Structure
 
 #: Rows that are filled together.
 _ROWS = 20_000
+#: What the mark of a column says.
+_TASK = "fit"
 
 
 def check_column(structure: Structure, column: str, overwrite: bool) -> None:
@@ -36,8 +41,14 @@ def check_column(structure: Structure, column: str, overwrite: bool) -> None:
         kind = table.description()[column]["valueType"]
     if kind not in ("complex", "dcomplex"):
         raise OutputError(f"{structure.path}: column {column} holds {kind} values, no visibilities, and is never overwritten")
-    if not overwrite:
+    if not overwrite and not is_remains(structure, column):
         raise OutputError(f"{structure.path}: column {column} exists; choose another or pass --overwrite (overwrite=True)")
+
+
+def is_remains(structure: Structure, column: str) -> bool:
+    """Whether a column is what a run left that was killed while it wrote it by `column_writer`."""
+    mark = read_mark(structure.path, column)
+    return mark is not None and mark.get("task") == _TASK
 
 
 @contextlib.contextmanager
@@ -55,22 +66,44 @@ def column_writer(path: str | Path, column: str, like: str, source: tuple[str, s
     source : tuple of str, or None
         Column, and the one subtracted from it, that fill a new column; None fills it with 0.
     overwrite : bool
-        Whether the column may exist.
+        Whether the column may exist; the remains of a killed run may.
     """
-    with open_table(path, readonly=False) as table:
+    path = str(path)
+    with open_table(path) as table:
         made = column not in table.columns
-        if not made and not overwrite:
-            raise OutputError(f"{path}: column {column} exists; choose another or pass --overwrite (overwrite=True)")
+    mark = read_mark(path, column)
+    if mark is not None and mark.get("made"):
+        remove_column(path, column)
+        made = True
+    elif not made and mark is None and not overwrite:
+        raise OutputError(f"{path}: column {column} exists; choose another or pass --overwrite (overwrite=True)")
+
+    touched = False
+
+    def write(rows: np.ndarray, values: np.ndarray) -> None:
+        nonlocal touched
+        touched = True
+        _write_rows(table, column, rows, values)
+
+    def undo() -> None:
         if made:
-            table.add_column(column, table.description()[like])
-        try:
+            remove_column(path, column)
+        elif not touched and mark is None:
+            set_mark(path, column, None)
+
+    try:
+        if made:
+            make_column(path, column, like, {"task": _TASK, "made": True})
+        else:
+            set_mark(path, column, {"task": _TASK, "made": False})
+        with open_table(path, readonly=False) as table:
             if made:
                 _fill(table, column, like, source)
-            yield lambda rows, values: _write_rows(table, column, rows, values)
-        except BaseException:
-            if made:
-                table.remove_column(column)
-            raise
+            yield write
+    except BaseException:
+        undo()
+        raise
+    finish_with_outputs(path, column, lambda: set_mark(path, column, None), undo)
 
 
 def _fill(table: Table, column: str, like: str, source: tuple[str, str | None] | None) -> None:

@@ -221,9 +221,9 @@ class CompareResult(Shown):
     def plot(self, path: str | Path) -> None:
         """Picture of the stamps in the style of Lindroos et al. (2015), Figures 3 and 10."""
         from uvstack.stack.compare_report import stamps_figure
-        from uvstack.stack.task import save_figure
+        from uvstack.stack.task import write_figure
 
-        save_figure(stamps_figure(self), path)
+        write_figure(path, stamps_figure(self))
 
 
 def _plain(value: Any) -> Any:

@@ -19,7 +19,6 @@ held in memory several times over.
 from __future__ import annotations
 
 import datetime
-import json
 import logging
 import math
 import tempfile
@@ -44,7 +43,16 @@ from uvstack.io.beams import read_primary_beam
 from uvstack.io.dataset import open_sets
 from uvstack.io.fits import Beam, sin_wcs, write_image
 from uvstack.io.image_file import read_cube
-from uvstack.io.output import check_output, command_line, write_text, written_whole
+from uvstack.io.output import (
+    check_output,
+    command_line,
+    report_folder,
+    together,
+    write_figure,
+    write_json,
+    write_table,
+    write_text,
+)
 from uvstack.io.pointing import pointings_text
 from uvstack.io.selection import parse_uv_range
 from uvstack.io.tables import read_positions
@@ -60,11 +68,14 @@ from uvstack.stack.image_task import _read_psf, image_stack, parse_filter
 from uvstack.stack.plan import parse_weights
 from uvstack.stack.report import Addition
 from uvstack.stack.result import StackResult
-from uvstack.stack.task import _check_stamp_size, _plain, default_cell, image_of_stack, save_figure, stack
+from uvstack.stack.task import _check_stamp_size, _plain, default_cell, image_of_stack, stack
 
 logger = logging.getLogger(__name__)
 
 _ARCSEC = np.pi / 180 / 3600
+#: Files of a report; the last ones are the image that was made and fits, which the command line adds.
+REPORT = ("index.html", "result.json", "result.ecsv", "uv_profile.ecsv", "stamps.png", "profiles.png",
+          "image-dirty.fits", "image-psf.fits", "image-pb.fits", "fit.json", "psf_fit.json")
 #: Pixels on a side beyond which an image is made only if asked for.
 _LARGEST_IMAGE = 8192
 #: Stamps without and, at most, with a filter; the latter is the paper's.
@@ -124,6 +135,7 @@ class _Data:
         return _BLIND * SPEED_OF_LIGHT / self.band[0] / float(known.min()) if known.size else math.inf
 
 
+@together()
 def compare(
     ms: str | Path | Sequence[str | Path],
     positions: str | Path | SkyCoord | Positions | Any,
@@ -491,7 +503,7 @@ def _tell_dropped(dropped: dict[str, np.ndarray], n: int) -> None:
     if dropped:
         reasons = ", ".join(f"{which.size} {reason}" for reason, which in dropped.items())
         warnings.warn(DroppedPositionsWarning(
-            f"{sum(which.size for which in dropped.values())} of {n} positions were left out of both stacks: {reasons}"), stacklevel=3)
+            f"{sum(which.size for which in dropped.values())} of {n} positions were left out of both stacks: {reasons}"), stacklevel=4)
 
 
 # ------------------------------------------------------------------------------------------------------ the report
@@ -499,12 +511,11 @@ def _tell_dropped(dropped: dict[str, np.ndarray], n: int) -> None:
 
 def save_compare_result(result: CompareResult, path: str | Path) -> None:
     """Write the summary as JSON and the table as ECSV beside it (same name, ending .ecsv)."""
-    path = Path(path)
-    write_text(path, json.dumps(result.summary(), indent=1, default=_plain) + "\n")
     table = result.table()
     table.meta = {"name": result.name, "n_positions": result.n_positions}
-    with written_whole(path.with_suffix(".ecsv")) as partial:
-        table.write(partial, format="ascii.ecsv")
+    with together():
+        write_json(path, result.summary(), _plain)
+        write_table(Path(path).with_suffix(".ecsv"), table)
 
 
 def write_compare_report(result: CompareResult, folder: str | Path, *, bins: int = 20, additions: Sequence[Addition] = ()) -> Path:
@@ -514,22 +525,20 @@ def write_compare_report(result: CompareResult, folder: str | Path, *, bins: int
     ----------
     result : CompareResult
     folder : str or Path
-        Made where it does not exist; files of these names in it are replaced.
+        Made where it does not exist; files of these names in it are replaced, others stay.
     bins : int
         Of the uv profile.
     additions : sequence of Addition
         Further sections of the page.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_compare_result(result, folder / "result.json")
     uv = result.uv_all.stack
     assert isinstance(uv, StackResult)
-    with written_whole(folder / "uv_profile.ecsv") as partial:
-        uv.uv_profile(bins).write(partial, format="ascii.ecsv")
-    # Drawn once: half of the time of a small set is that of the pictures.
-    save_figure(stamps_figure(result), folder / "stamps.png")
-    save_figure(profile_figure(result, bins), folder / "profiles.png")
-    pictures = {name: (folder / f"{name}.png").read_bytes() for name in ("stamps", "profiles")}
-    write_text(folder / "index.html", render_page(result, pictures, additions))
-    return folder / "index.html"
+    with report_folder(folder, REPORT) as made:
+        save_compare_result(result, made / "result.json")
+        write_table(made / "uv_profile.ecsv", uv.uv_profile(bins))
+        # Drawn once: half of the time of a small set is that of the pictures.
+        write_figure(made / "stamps.png", stamps_figure(result))
+        write_figure(made / "profiles.png", profile_figure(result, bins))
+        pictures = {name: (made / f"{name}.png").read_bytes() for name in ("stamps", "profiles")}
+        write_text(made / "index.html", render_page(result, pictures, additions))
+    return Path(folder) / "index.html"

@@ -157,9 +157,9 @@ class ImageStackResult(Shown):
     def plot(self, path: str | Path) -> None:
         """Picture of the stack and its dirty beam."""
         from uvstack.stack.image_report import stack_figure
-        from uvstack.stack.task import save_figure
+        from uvstack.stack.image_task import write_figure
 
-        save_figure(stack_figure(self), path)
+        write_figure(path, stack_figure(self))
 
 
 def _number(value: float) -> float | None:

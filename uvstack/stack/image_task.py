@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import logging
 import re
 import warnings
@@ -23,7 +22,7 @@ from uvstack.image.noise import interpolated
 from uvstack.io.beams import read_primary_beam, warn_of_other_telescope
 from uvstack.io.fits import Beam, sin_wcs, write_image
 from uvstack.io.image_file import SkyCube, check_beam, read_cube, read_image
-from uvstack.io.output import check_output, command_line, write_text
+from uvstack.io.output import check_output, command_line, report_folder, together, write_figure, write_json, write_text
 from uvstack.io.selection import parse_distance
 from uvstack.io.tables import read_positions
 from uvstack.records import Provenance
@@ -52,10 +51,12 @@ from uvstack.stack.image_stack import (
 )
 from uvstack.stack.plan import parse_weights
 from uvstack.stack.report import Addition
-from uvstack.stack.task import _plain, save_figure
+from uvstack.stack.task import _plain
 
 logger = logging.getLogger(__name__)
 
+#: Files of a report; the last is of a fit that the command line adds.
+REPORT = ("index.html", "result.json", "stamp.fits", "psf.fits", "stamp.png", "fluxes.png", "psf_fit.json")
 NOISE_KINDS = ("corrected", "flat", "rms-corrected", "rms-flat")
 #: Beam areas in the square that the local noise is taken from (section 3.2 of the paper).
 _NOISE_BEAMS = 300
@@ -73,6 +74,7 @@ class _Image:
     frequency: float | None
 
 
+@together()
 def image_stack(
     image: str | Path,
     positions: str | Path | SkyCoord | Positions | Any,
@@ -388,7 +390,7 @@ def _used(plane: _Image, x: np.ndarray, y: np.ndarray, values: np.ndarray, weigh
     if not used.any():
         raise PositionsError(f"{sources.source}: no position can be stacked: {reasons}; are frame and unit of the list right?")
     if reasons:
-        warnings.warn(DroppedPositionsWarning(f"{int((~used).sum())} of {n} positions were left out: {reasons}"), stacklevel=4)
+        warnings.warn(DroppedPositionsWarning(f"{int((~used).sum())} of {n} positions were left out: {reasons}"), stacklevel=5)
     return found, used, dropped
 
 
@@ -448,19 +450,18 @@ def write_stack(result: ImageStackResult, path: str | Path, which: str = "stamp"
 
 def save_image_result(result: ImageStackResult, path: str | Path) -> None:
     """Write the summary as JSON."""
-    write_text(path, json.dumps(result.summary(), indent=1, default=_plain) + "\n")
+    write_json(path, result.summary(), _plain)
 
 
 def write_image_report(result: ImageStackResult, folder: str | Path, additions: Sequence[Addition] = ()) -> Path:
     """Write result.json, stamp and psf (FITS), pictures and index.html to a folder, made where missing; path of the page."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_image_result(result, folder / "result.json")
-    write_stack(result, folder / "stamp.fits")
-    if result.psf is not None:
-        write_stack(result, folder / "psf.fits", "psf")
-    save_figure(stack_figure(result), folder / "stamp.png")
-    if result.random is not None or result.bootstrap is not None:
-        save_figure(histogram_figure(result), folder / "fluxes.png")
-    write_text(folder / "index.html", render_page(result, additions))
-    return folder / "index.html"
+    with report_folder(folder, REPORT) as made:
+        save_image_result(result, made / "result.json")
+        write_stack(result, made / "stamp.fits")
+        if result.psf is not None:
+            write_stack(result, made / "psf.fits", "psf")
+        write_figure(made / "stamp.png", stack_figure(result))
+        if result.random is not None or result.bootstrap is not None:
+            write_figure(made / "fluxes.png", histogram_figure(result))
+        write_text(made / "index.html", render_page(result, additions))
+    return Path(folder) / "index.html"

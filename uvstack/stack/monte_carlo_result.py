@@ -329,9 +329,9 @@ class MonteCarloResult(Shown):
     def plot(self, path: str | Path) -> None:
         """Picture of the histogram with its Gaussian, in the style of Lindroos et al. (2015), Figure 5."""
         from uvstack.stack.monte_carlo_report import histogram_figure
-        from uvstack.stack.task import save_figure
+        from uvstack.stack.task import write_figure
 
-        save_figure(histogram_figure(self), path)
+        write_figure(path, histogram_figure(self))
 
 
 def _number(value: float | None) -> float | None:

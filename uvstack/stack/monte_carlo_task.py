@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import difflib
-import json
 import logging
 import os
 import warnings
@@ -28,7 +27,7 @@ from uvstack.errors import (
 from uvstack.io.beams import read_primary_beam
 from uvstack.io.dataset import open_sets
 from uvstack.io.ms import parse_column, read_block, read_rows, scan_rows
-from uvstack.io.output import check_output, command_line, write_text, written_whole
+from uvstack.io.output import command_line, report_folder, together, write_figure, write_json, write_table, write_text
 from uvstack.io.pointing import pointings_text, warn_of_pointings
 from uvstack.io.selection import parse_uv_range
 from uvstack.io.tables import read_positions
@@ -52,12 +51,14 @@ from uvstack.stack.monte_carlo_sums import (
 from uvstack.stack.plan import PositionWeights, StackJob, find_pointings, parse_weights
 from uvstack.stack.plot import flux_unit
 from uvstack.stack.random_positions import middle_of
-from uvstack.stack.task import _plain, default_cell, save_figure
+from uvstack.stack.task import _plain, default_cell
 from uvstack.uv.weights import apply_flags
 
 logger = logging.getLogger(__name__)
 
 RESPONSES = ("exact", "own")
+#: Files of a report.
+REPORT = ("index.html", "result.json", "result.ecsv", "histogram.png", "uv_profile.png", "scatter.png", "sizes.png", "uv_profile.ecsv")
 #: Visibilities (row × chan × corr) of a chunk, and of one that a worker of a cluster sums by itself.
 _PER_CHUNK, _PER_WORKERS_CHUNK = 2_000_000, 16_000_000
 #: Bytes of combined visibilities, with their (u, v, w), that are kept until they are gridded; three times that while gridding.
@@ -466,31 +467,23 @@ def _samples(job: MonteCarloJob, sums: ListSums, scale: float, left_out: float |
 
 def save_montecarlo(result: MonteCarloResult, path: str | Path) -> None:
     """Write the summary as JSON and the realisations as ECSV beside it (same name, ending .ecsv)."""
-    path = Path(path)
-    write_text(path, json.dumps(result.summary(), indent=1, default=_plain) + "\n")
     table = result.table()
     table.meta = {"name": result.name, "seed": None if result.provenance is None else result.provenance.seed}
-    with written_whole(path.with_suffix(".ecsv")) as partial:
-        table.write(partial, format="ascii.ecsv")
-
-
-def check_montecarlo_report(folder: str | Path, overwrite: bool) -> None:
-    """Raise OutputError where a folder holds a report already, or cannot be made, before any work is done."""
-    check_output(Path(folder) / "result.json" if Path(folder).is_dir() else folder, overwrite, n_bytes=5_000_000)
+    with together():
+        write_json(path, result.summary(), _plain)
+        write_table(Path(path).with_suffix(".ecsv"), table)
 
 
 def write_montecarlo_report(result: MonteCarloResult, folder: str | Path) -> Path:
     """Write result.json, realisations (ECSV), pictures and index.html to a folder, made where missing; path of the page."""
     from uvstack.stack.monte_carlo_report import figures, render_page
 
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_montecarlo(result, folder / "result.json")
     drawn = figures(result)
-    for name, figure in drawn.items():
-        save_figure(figure, folder / f"{name}.png")
-    if result.bins is not None:
-        with written_whole(folder / "uv_profile.ecsv") as partial:
-            result.uv_profile().write(partial, format="ascii.ecsv")
-    write_text(folder / "index.html", render_page(result, drawn))
-    return folder / "index.html"
+    with report_folder(folder, REPORT) as made:
+        save_montecarlo(result, made / "result.json")
+        for name, figure in drawn.items():
+            write_figure(made / f"{name}.png", figure)
+        if result.bins is not None:
+            write_table(made / "uv_profile.ecsv", result.uv_profile())
+        write_text(made / "index.html", render_page(result, drawn))
+    return Path(folder) / "index.html"

@@ -201,9 +201,9 @@ class StackResult(Shown):
     def plot(self, path: str | Path, bins: int | np.ndarray = 20, unit: str = "m") -> None:
         """Picture of the uv profile with the mean and the uv cut, in the style of Lindroos et al. (2015), Figure 4."""
         from uvstack.stack.plot import profile_figure
-        from uvstack.stack.task import save_figure
+        from uvstack.stack.task import write_figure
 
-        save_figure(profile_figure(self, bins, unit), path)
+        write_figure(path, profile_figure(self, bins, unit))
 
     def __str__(self) -> str:
         from uvstack.stack.report import print_summary

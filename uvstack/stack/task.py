@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import logging
 import warnings
 from collections.abc import Callable, Sequence
@@ -32,7 +31,17 @@ from uvstack.io.fits import Beam, write_stamp
 from uvstack.io.image_file import read_image
 from uvstack.io.ms import parse_column, read_block, read_rows, read_structure, scan_rows
 from uvstack.io.ms_columns import PASSED_ON
-from uvstack.io.output import check_output, command_line, write_text, written_whole
+from uvstack.io.output import (
+    check_output,
+    command_line,
+    report_folder,
+    together,
+    write_figure,
+    write_json,
+    write_table,
+    write_text,
+    written_whole,
+)
 from uvstack.io.pointing import pointings_text, warn_of_pointings
 from uvstack.io.selection import parse_uv_range, select
 from uvstack.io.stacked_ms import StackedMS, append_history
@@ -57,8 +66,11 @@ _SMALLEST_WEIGHT = 1e-25
 #: Positions from which chunks grow, so that the transforms of the form on a grid pay; up to 700 MB a chunk.
 _MANY_POSITIONS, _LARGER = 5_000, 6
 _ARCMIN = np.pi / 180 / 60
+#: Files of a report; the last is of a fit that the command line adds.
+REPORT = ("index.html", "result.json", "result.ecsv", "uv_profile.png", "stamp.png", "bootstrap.png", "stamp.fits", "psf.fits", "fit.json")
 
 
+@together()
 def stack(
     ms: str | Path | Sequence[str | Path],
     positions: str | Path | SkyCoord | Positions | Any,
@@ -170,7 +182,7 @@ def stack(
         raise SelectionError("group_by and reproject cannot be combined: stack each group's list by itself with reproject")
     structures, selections = open_sets(ms, field, spw, timerange, pointing)
     if out is not None:
-        # Before the slow part; the size is checked once the rows are known.
+        # Before the slow part; the size, and the names of groups, are checked once they are known.
         files_read = [str(path) for path in (positions, noise_image) if isinstance(path, str | Path)]
         check_output(out, overwrite, inputs=(*(s.path for s in structures), *files_read))
     sources = read_positions(positions, columns=columns, frame=frame, unit=unit)
@@ -212,7 +224,7 @@ def stack(
             append_history(output.path, provenance)
     if totals.n_not_finite:
         warnings.warn(InvalidVisibilityWarning(
-            f"{totals.n_not_finite} {InvalidVisibilityWarning.what}"), stacklevel=2)
+            f"{totals.n_not_finite} {InvalidVisibilityWarning.what}"), stacklevel=3)
     results = [
         _result(name, job, totals, i, _members(job, i, seen), fields, provenance, bootstrap, seed,
                 None if out is None else str(_output_path(out, suffix)))
@@ -477,21 +489,13 @@ def image_of_stack(result: StackResult, size: int, cell: float | None) -> Stamp:
     return _stamp(images, cell, structure.fields[0])
 
 
-def save_figure(figure: Any, path: str | Path) -> None:
-    """Write a matplotlib figure whole; the ending of the path sets the format."""
-    path = Path(path)
-    with written_whole(path) as partial:
-        figure.savefig(partial, format=path.suffix.lstrip(".") or "png", dpi=130)
-
-
 def save_result(result: StackResult, path: str | Path) -> None:
     """Write the summary as JSON and the uv profile as ECSV beside it (same name, ending .ecsv)."""
-    path = Path(path)
-    write_text(path, json.dumps(result.summary(), indent=1, default=_plain) + "\n")
     profile = result.uv_profile()
     profile.meta = {"name": result.name, "flux_jy": result.flux, "flux_error_jy": result.flux_error}
-    with written_whole(path.with_suffix(".ecsv")) as partial:
-        profile.write(partial, format="ascii.ecsv")
+    with together():
+        write_json(path, result.summary(), _plain)
+        write_table(Path(path).with_suffix(".ecsv"), profile)
 
 
 def _plain(value: Any) -> Any:
@@ -503,11 +507,6 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, int | float | bool | str | list | dict | type(None)) else str(value)
 
 
-def check_report(folder: str | Path, overwrite: bool) -> None:
-    """Raise OutputError where a folder holds a report already, or cannot be made, before any work is done."""
-    check_output(Path(folder) / "result.json" if Path(folder).is_dir() else folder, overwrite)
-
-
 def write_report(result: StackResult, folder: str | Path, *, bins: int = 20, stamp_size: int = 64,
                  stamp_cell: float | None = None, truth: float | None = None, additions: Sequence[Addition] = ()) -> Path:
     """Write result.json, the uv profile (ECSV, PNG), the stamp (FITS, PNG) and index.html to a folder; path of the page.
@@ -516,7 +515,7 @@ def write_report(result: StackResult, folder: str | Path, *, bins: int = 20, sta
     ----------
     result : StackResult
     folder : str or Path
-        Made where it does not exist; files of these names in it are replaced.
+        Made where it does not exist; files of these names in it are replaced, others stay.
     bins : int
         Of the uv profile.
     stamp_size : int
@@ -528,16 +527,15 @@ def write_report(result: StackResult, folder: str | Path, *, bins: int = 20, sta
     additions : sequence of Addition
         Further sections of the page.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     stamp = image_of_stack(result, stamp_size, stamp_cell)
-    save_result(result, folder / "result.json")
-    save_figure(profile_figure(result, bins), folder / "uv_profile.png")
-    save_figure(stamp_figure(stamp), folder / "stamp.png")
-    if result.bootstrap is not None:
-        save_figure(bootstrap_figure(result), folder / "bootstrap.png")
-    for name, image in (("stamp", stamp.brightness), ("psf", stamp.psf)):
-        cards = {"OBJECT": result.name, "ORIGIN": f"uvstack {__version__}"}
-        write_stamp(folder / f"{name}.fits", image, stamp.cell, stamp.ra, stamp.dec, cards)
-    write_text(folder / "index.html", render_page(result, stamp, bins, truth, additions))
-    return folder / "index.html"
+    with report_folder(folder, REPORT) as made:
+        save_result(result, made / "result.json")
+        write_figure(made / "uv_profile.png", profile_figure(result, bins))
+        write_figure(made / "stamp.png", stamp_figure(stamp))
+        if result.bootstrap is not None:
+            write_figure(made / "bootstrap.png", bootstrap_figure(result))
+        for name, image in (("stamp", stamp.brightness), ("psf", stamp.psf)):
+            cards = {"OBJECT": result.name, "ORIGIN": f"uvstack {__version__}"}
+            write_stamp(made / f"{name}.fits", image, stamp.cell, stamp.ra, stamp.dec, cards)
+        write_text(made / "index.html", render_page(result, stamp, bins, truth, additions))
+    return Path(folder) / "index.html"
