@@ -3,7 +3,7 @@
 Each command is run undisturbed, on a small set, then N times with SIGINT, SIGTERM or SIGKILL in turn. The instants cover the
 whole run in strata that are denser towards its end, where outputs are renamed and reports written. After each, the same command line
 is run once more, and is to succeed; nothing but its products may be left, they are to equal those of the undisturbed run (files
-byte for byte; FITS pixels, columns of sets, JSON and pages without their dates), and the inputs are to be as they were. Where
+byte for byte; FITS pixels, columns of sets, JSON and pages without dates and folders), and the inputs are to be as they were. Where
 the command had ended before the signal arrived, or all its outputs were valid already, the second run is to be refused, since
 they exist.
 
@@ -55,8 +55,9 @@ def preload() -> None:
         importlib.import_module(f"uvstack.cli.{module}")
     for module in ("simulate.task", "simulate.lindroos", "uvstack.stack.task", "uvstack.stack.compare_task",
                    "uvstack.stack.monte_carlo_task", "uvstack.stack.monte_carlo_report", "uvstack.fit.task", "uvstack.fit.report",
-                   "uvstack.fit.plot", "uvstack.fit.psf_fit", "uvstack.image.task", "uvstack.image.subtract_task", "uvstack.stack.image_task", "dask.threaded", "casacore.tables",
-                   "astropy.io.fits", "astropy.table", "matplotlib.figure"):
+                   "uvstack.fit.plot", "uvstack.fit.psf_fit", "uvstack.image.task", "uvstack.image.subtract_task",
+                   "uvstack.stack.image_task", "dask.threaded", "casacore.tables", "astropy.io.fits", "astropy.table",
+                   "matplotlib.figure"):
         importlib.import_module(module)
     simulate.demo._N_SOURCES, simulate.demo._N_TIMES = 20, 4
 
@@ -122,7 +123,7 @@ def make_inputs(folder: Path) -> None:
         raise SystemExit("the inputs could not be made")
 
 
-def content(path: Path):
+def content(path: Path, root: Path):
     """What two files that are to be equal have in common."""
     if path.suffix == ".fits":
         from astropy.io import fits
@@ -130,7 +131,7 @@ def content(path: Path):
         with fits.open(path) as hdus:
             return [hashlib.sha256(np.ascontiguousarray(hdu.data).tobytes()).hexdigest() for hdu in hdus if hdu.data is not None]
     if path.suffix in (".json", ".html"):
-        return _DATE.sub("DATE", path.read_text())
+        return _DATE.sub("DATE", path.read_text().replace(str(root), "HERE"))
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -143,17 +144,17 @@ def columns(path: Path) -> dict[str, str]:
                 if name not in ("FLAG_CATEGORY", "SIGMA_SPECTRUM")}
 
 
-def snapshot(folder: Path) -> dict[str, object]:
+def snapshot(folder: Path, root: Path | None = None) -> dict[str, object]:
     """Path → content of all in a folder; sets by their columns."""
     found: dict[str, object] = {}
     for path in sorted(folder.iterdir()):
         if (path / "table.dat").is_file():
             found[path.name] = columns(path)
         elif path.is_dir():
-            found |= {f"{path.name}/{name}": value for name, value in snapshot(path).items()}
+            found |= {f"{path.name}/{name}": value for name, value in snapshot(path, root or folder).items()}
             found[path.name] = "folder"
         else:
-            found[path.name] = content(path)
+            found[path.name] = content(path, root or folder)
     return found
 
 
