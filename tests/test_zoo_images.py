@@ -3,6 +3,7 @@
 A command joins by a line in COMMANDS, a header by one in `zoo_images.SPECIMENS`.
 """
 
+import importlib.util
 import re
 import warnings
 
@@ -11,7 +12,7 @@ import pytest
 
 import uvstack
 from factories import ARCSEC, CENTRE, at, make_ms
-from uvstack.errors import UvstackError
+from uvstack.errors import ImageError, UvstackError
 from uvstack.image.grid import centred_grid
 from uvstack.image.mask_task import read_mask
 from uvstack.image.sky_model import Part
@@ -117,3 +118,16 @@ def test_a_command_reads_it_rightly_or_says_why_not(name, plain, survey, wanted,
             wrong.append(f"{command}: {np.abs(found - wanted[command]).max() / np.abs(wanted[command]).max():.3g} off: {found[:4]} "
                          f"{wanted[command][:4]}")
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("library", ["casacore", "casatools"])
+def test_an_image_of_casa_by_either_library(library, plain, survey, wanted, tmp_path, monkeypatch):
+    """What is not installed is passed over; where neither is, the error says how to export it."""
+    pytest.importorskip(library)
+    path = SPECIMENS["CASA's image"].make(tmp_path, "image")
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: found(name) if name == library or "casa" not in name else None)
+    assert stacked(path, plain, survey) == pytest.approx(wanted["image-stack"], rel=1e-6)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImageError, match="exportfits"):
+        stacked(path, plain, survey)

@@ -4,7 +4,7 @@ A beam may be given as a text everywhere in the package. This module opens the o
 
     table:PATH@1.4GHz    columns `angle` and `power`; the frequency may stand in the table's metadata instead
     image:PATH           an image (FITS, CASA) with a frequency axis; image:PATH@1.4GHz if it has none
-    PATH.fits            the same as image:PATH.fits
+    PATH.fits            the same as image:PATH.fits; so is the folder of an image of CASA
 
 and hands all others to `uvstack.sky.primary_beam.primary_beam`.
 """
@@ -20,7 +20,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from uvstack.errors import ImageError, PrimaryBeamError, UvstackWarning
-from uvstack.io.image_file import read_cube
+from uvstack.io.image_file import is_casa_image, read_cube
 from uvstack.sky.primary_beam import (
     PrimaryBeam,
     RadialTable,
@@ -66,7 +66,7 @@ def read_primary_beam(beam: str | PrimaryBeam) -> PrimaryBeam:
         return read_radial_table(*_path_and_frequency(rest))
     if colon and kind.lower() == "image":
         return read_beam_image(*_path_and_frequency(rest))
-    if _FITS_NAME.search(beam.strip()):
+    if _FITS_NAME.search(beam.strip()) or is_casa_image(beam.strip()):
         return read_beam_image(*_path_and_frequency(beam.strip()))
     return primary_beam(beam)
 
