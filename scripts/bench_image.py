@@ -11,6 +11,10 @@ Makes data set type 6 (or 5) of Lindroos et al. (2015) at each --scale (1 is ful
   gridder and with -use-wgridder, tclean with wproject;
 - `peers`: `uvstack image --imager` with each of the three on a small set of 20 points (VLA B, 9′, 2 h): residual rms and brightness of
   the sources, over ours;
+- `wide`: dirty image and psf (`--iterations 0`) of a snapshot of 128 antennas within 3 km at 154–184 MHz, 2048² pixels of 1′, which is 34°:
+  at transit near the zenith with natural and Briggs weights, and 47° from it, where w is large. CPU and memory over those of WSClean's
+  w-gridder with psf (-make-psf) and without, on the same cells of weights (-padding 1), and the rms difference of the dirty images over
+  the rms of WSClean's;
 - `minor`: minor-cycle iterations a second on the dirty image and psf, against Högbom's loop in numpy (of 200 iterations).
 
 All start with natural weights, threshold 50 µJy. --imagers and --sections choose; tclean at full size takes most of an hour.
@@ -39,7 +43,7 @@ from markdown import head, row
 ARCSEC = np.pi / 180 / 3600
 SIZE, CELL, THRESHOLD, GAIN, FAINTEST = 4000, 0.5, 50e-6, 0.1, 100e-6
 SITE = Path(__file__).resolve().parents[1] / "tests" / "casa_config.py"
-SECTIONS = ("peers", "gridding", "minor", "clean")
+SECTIONS = ("peers", "wide", "gridding", "minor", "clean")
 IMAGERS = ("uvstack", "wsclean", "wsclean-wgridder", "tclean")
 
 
@@ -182,6 +186,57 @@ def peers(folder: Path) -> None:
             f"{true.mean():.4f} ± {true.std(ddof=1) / np.sqrt(true.size):.4f}")
 
 
+def snapshot(folder: Path, name: str, dec: float) -> Path:
+    """One minute of 128 antennas at latitude −26.7° on a field of 34° around a declination (deg); kept for the next run."""
+    from astropy import units as u
+    from astropy.coordinates import SkyCoord
+
+    from simulate.task import observe
+    from uvstack.sky.components import components
+
+    ms = folder / f"wide-{name}.ms"
+    if ms.exists():
+        return ms
+    rng = np.random.default_rng(1)
+    radius, angle = np.append(750 * rng.uniform(0.01, 1, 100) ** 2, rng.uniform(750, 1500, 28)), rng.uniform(0, 2 * np.pi, 128)
+    lines = [f"{r * np.cos(a):.3f} {r * np.sin(a):.3f} 0 5 T{i:03d}" for i, (r, a) in enumerate(zip(radius, angle, strict=True))]
+    antennas = ms.with_suffix(".cfg")
+    antennas.write_text("# coordsys = LOC\n# COFA = 116.67,-26.70\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    centre = SkyCoord(60, dec, unit="deg")
+    sky = centre.spherical_offsets_by(*(rng.uniform(-15, 15, (2, 200)) * u.deg))
+    observe(array=antennas, sky=components(sky.ra.rad, sky.dec.rad, 0.1 + 0.2 * rng.pareto(1.5, 200)),
+            pointings=(centre.ra.rad, centre.dec.rad), frequency=(154 + 0.96 * np.arange(32)) * u.MHz, integration=8 * u.s,
+            duration=64 * u.s, noise=20 * u.Jy, correlations=("XX", "XY", "YX", "YY"), seed=1, out=ms)
+    return ms
+
+
+def wide(folder: Path, threads: int) -> None:
+    """Table of dirty images of a wide field."""
+    size, cell = 2048, "1arcmin"
+    head(f"Dirty image of a wide field, {size}² pixels of 1′, {threads} threads", "set, weights", "imager", "load", "CPU (s)", "peak (GB)",
+         "our CPU over its", "our peak over its", "rms difference")
+    for name, dec, weights in (("zenith", -27.0, "natural"), ("zenith", -27.0, "briggs"), ("off", 20.0, "briggs")):
+        ms = snapshot(folder, name, dec)
+        robust = [] if weights == "natural" else ["0"]
+        shared = ["wsclean", "-use-wgridder", "-padding", "1", "-j", str(threads), "-size", str(size), str(size), "-scale", "1amin",
+                  "-weight", weights, *robust, "-niter", "0", "-no-update-model-required"]
+        runs = {"uvstack": [uvstack(), "image", str(ms), "--size", str(size), "--cell", cell, "--weighting", weights, "--iterations", "0",
+                            "--threads", str(threads), "--overwrite", "--out", "wide-uvstack"],
+                "wsclean with psf": [*shared, "-make-psf", "-name", "wide-wsclean", str(ms)],
+                "wsclean": [*shared, "-name", "wide-wsclean", str(ms)]}
+        ours = (0.0, 0.0)
+        for imager, argv in runs.items():
+            load = os.getloadavg()[0]
+            _, cpu, peak, _ = measured(argv, folder)
+            if imager == "uvstack":
+                ours = cpu, peak
+                row(f"{name}, {weights}", imager, f"{load:.1f}", f"{cpu:.1f}", f"{peak:.2f}", "", "", "")
+                continue
+            images = [fits.getdata(folder / f"wide-{of}-dirty.fits").squeeze().astype(np.float64) for of in ("uvstack", "wsclean")]
+            row(f"{name}, {weights}", imager, f"{load:.1f}", f"{cpu:.1f}", f"{peak:.2f}", f"{ours[0] / cpu:.2f}", f"{ours[1] / peak:.2f}",
+                f"{np.std(images[0] - images[1]) / np.std(images[1]):.1e}")
+
+
 def visibilities(ms: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """uvw, channels and the mean of both hands."""
     from casacore.tables import table
@@ -281,7 +336,9 @@ def main() -> None:
     print(json.dumps({"cpu": os.cpu_count(), "threads": chosen.threads, **versions}))
     if "peers" in chosen.sections:
         peers(folder)
-    for scale in chosen.scale if set(chosen.sections) - {"peers"} else []:
+    if "wide" in chosen.sections and "wsclean" in versions:
+        wide(folder, chosen.threads)
+    for scale in chosen.scale if set(chosen.sections) - {"peers", "wide"} else []:
         ms = make(folder, chosen.type, scale)
         if {"gridding", "minor"} & set(chosen.sections):
             dirty, psf = gridding(ms, chosen.threads, chosen.repeats)

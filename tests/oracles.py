@@ -181,3 +181,21 @@ def smeared(uvw, frequency, sources, width=None, change=None, n=16):
             at = np.asarray(frequency) + (b * np.asarray(width) if width is not None else 0.0)
             total += wa * wb * fit_model(uvw + (a * change if change is not None else 0.0), at, sources)
     return total
+
+
+def local_noise(image, x, y, stamp, radius):
+    """Standard deviation around positions (pos,) in a square of so many pixels without a circle: Lindroos et al. (2015), section 3.2."""
+    half = stamp // 2
+    offset = np.arange(-half, stamp - half)
+    outside = np.hypot(offset[:, None], offset[None, :]) > radius
+    noise = np.full(len(x), np.nan)
+    for k in range(len(x)):
+        if not (np.isfinite(x[k]) and np.isfinite(y[k])):
+            continue
+        rows, cols = offset + int(round(float(y[k]))), offset + int(round(float(x[k])))
+        row_ok, col_ok = (rows >= 0) & (rows < image.shape[0]), (cols >= 0) & (cols < image.shape[1])
+        values = image[np.ix_(rows[row_ok], cols[col_ok])][outside[np.ix_(row_ok, col_ok)]]
+        values = values[np.isfinite(values)]
+        if len(values) >= 0.25 * outside.sum():
+            noise[k] = values.std()
+    return noise

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+import oracles
 from uvstack.errors import NoDataError, PositionsError, SelectionError
-from uvstack.image.noise import local_noise
 from uvstack.stack.image_stack import (
     HALF_WIDTH,
     Averaging,
@@ -211,9 +211,9 @@ def test_no_position_and_one_position():
 def test_local_noise_equals_its_slow_version(noisy, size):
     image, x, y, _ = noisy
     x, y = np.append(x, [np.nan, 500.0]), np.append(y, [3.0, 10.0])
-    np.testing.assert_allclose(noise_around(image, x, y, size, 5.0), local_noise(image, x, y, size, 5.0), rtol=1e-10)
+    np.testing.assert_allclose(noise_around(image, x, y, size, 5.0), oracles.local_noise(image, x, y, size, 5.0), rtol=1e-10)
     # A large mean does not spoil it: float64 keeps 1e-16 of 1e3² against 1.
-    np.testing.assert_allclose(noise_around(image + 1e3, x, y, size, 4.3), local_noise(image, x, y, size, 4.3), rtol=1e-8)
+    np.testing.assert_allclose(noise_around(image + 1e3, x, y, size, 4.3), oracles.local_noise(image, x, y, size, 4.3), rtol=1e-8)
 
 
 def attenuation(x, y):

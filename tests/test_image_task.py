@@ -395,3 +395,14 @@ def test_a_killed_run_leaves_no_product_under_its_name(survey, tmp_path, monkeyp
     # The next run takes the remains away.
     products_task.write_products(result, names)
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(p.name for p in names.values())
+
+
+def test_what_is_read_at_once_changes_nothing(survey, monkeypatch):
+    once = image(survey, size=SIZE, cell=CELL, iterations=0, threads=1)
+    monkeypatch.setattr(passes_task, "_READ_AT_ONCE", 1000)
+    again = image(survey, size=SIZE, cell=CELL, iterations=0, threads=1)
+    for kind in ("dirty", "psf"):
+        # Single precision, and threads whose order is theirs.
+        np.testing.assert_allclose(getattr(again, kind), getattr(once, kind), atol=2e-7 * getattr(once, kind).max(), rtol=0)
+    assert again.psf.shape == once.grid.shape
+    assert again.n_visibilities == once.n_visibilities

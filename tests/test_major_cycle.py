@@ -339,6 +339,23 @@ def test_fast_growth_is_noticed_at_once():
     assert clean(telescope, start, most_cycles=0).model is not start
 
 
+@pytest.mark.parametrize("algorithm", ["clark", "hogbom"])
+def test_a_psf_as_wide_as_the_image_does_for_sources_in_opposite_corners(algorithm):
+    """Neither lies within the psf of the other: what one leaves at the other is known to the major cycles alone."""
+    truth = np.zeros((1, N, N))
+    truth[0, 3, 4], truth[0, N - 5, N - 3] = 1.0, 0.5
+    telescope = Interferometer().observe(truth)
+    half = N // 2
+    settings = CleanSettings(threshold=1e-3, algorithm=algorithm)
+    found = [deconvolve(telescope.residual_of, psf, np.zeros((1, N, N)), settings)
+             for psf in (telescope.psf(), telescope.psf()[:, half : half + N, half : half + N])]
+    assert [one.stop_reason for one in found] == ["threshold reached"] * 2
+    assert found[1].n_cycles <= found[0].n_cycles + 1
+    for one in found:
+        # 1e-3 is what the threshold leaves, times the tolerance of a reached one.
+        np.testing.assert_allclose(one.model[truth > 0], truth[truth > 0], atol=1.2e-3)
+
+
 # -------------------------------------------------------------------------------------------------- thresholds of a cycle, history
 
 

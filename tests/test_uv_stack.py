@@ -183,15 +183,15 @@ def test_local_noise_from_images_corrected_and_flat(tmp_path):
 
 
 def test_local_noise_ignores_the_source_in_the_middle(tmp_path):
-    from uvstack.image.noise import local_noise
+    from uvstack.stack.image_stack import noise_around
 
     rng = np.random.default_rng(1)
     image = rng.normal(0, 2.0, (100, 100))
     image[48:53, 58:63] += 1000
-    assert local_noise(image, np.array([60.0]), np.array([50.0]), 40, 5.0) == pytest.approx(2.0, rel=3 / np.sqrt(2 * 1500))
-    assert local_noise(image, np.array([60.0]), np.array([50.0]), 40, 1.0)[0] > 50
+    assert noise_around(image, np.array([60.0]), np.array([50.0]), 40, 5.0) == pytest.approx(2.0, rel=3 / np.sqrt(2 * 1500))
+    assert noise_around(image, np.array([60.0]), np.array([50.0]), 40, 1.0)[0] > 50
     image[:] = np.nan
-    assert np.isnan(local_noise(image, np.array([60.0, np.nan, -500.0]), np.array([50.0, 1.0, 1.0]), 40, 5.0)).all()
+    assert np.isnan(noise_around(image, np.array([60.0, np.nan, -500.0]), np.array([50.0, 1.0, 1.0]), 40, 5.0)).all()
 
 
 def test_uv_limits_are_exact_and_profile_adds_up(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import signal
 import sys
@@ -17,6 +18,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from uvstack._version import __version__
 from uvstack.errors import UvstackError, UvstackWarning
 
+#: Of malloc.h.
+_M_ARENA_MAX = -8
 #: Progress, warnings and errors; results go to standard output.
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -135,8 +138,16 @@ def group(verbose: bool) -> None:
         handler.setLevel(logging.INFO if verbose else logging.WARNING)
 
 
+def _one_heap() -> None:
+    """Tell glibc to keep one heap for all threads, before there are any: what one frees others use (a sixth of the memory of an image)."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 1)
+
+
 def main() -> None:
     """Run the command line; an error of `uvstack` is one line and exit status 1."""
+    _one_heap()
     _our_packages_first()
     signal.signal(signal.SIGTERM, _terminate)
     warnings.showwarning = _show_warning

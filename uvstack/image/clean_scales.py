@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import fft
-from scipy.signal import fftconvolve
 
 from uvstack.errors import ImageError
 from uvstack.image import clean_kernels as kernels
@@ -147,6 +146,8 @@ def make_basis(psf: np.ndarray, shape: tuple[int, ...], scales: tuple[float, ...
 
 def _at_centre(psf, kernel):
     """(kernel ⋆ kernel ⋆ psf) at the centre for each psf (k, m, l)."""
+    from scipy.signal import fftconvolve
+
     twice = fftconvolve(kernel, kernel)
     half = tuple(min(twice.shape[0] // 2, (k - 1) // 2) for k in psf.shape[1:])
     psf, twice = (odd_middle(a, half) for a in (psf, twice))
@@ -184,6 +185,8 @@ def mask_of_scale(mask: np.ndarray, kernel: np.ndarray, share: float) -> np.ndar
     """Where a scale may have its centre, (m, l) bool: its support, or the share wanted of its volume, lies in the mask."""
     if kernel.size == 1:
         return mask
+    from scipy.signal import fftconvolve
+
     shape = (kernel > 0) / np.count_nonzero(kernel) if share == 1 else kernel
     half = kernel.shape[0] // 2
     lies_in = fftconvolve(mask.astype(np.float64), shape)[half : half + mask.shape[0], half : half + mask.shape[1]]

@@ -33,6 +33,8 @@ from uvstack.uv.transform import dirty2vis, vis2dirty
 _FEWEST_PIXELS = 32
 #: Below, ducc0 needs double precision.
 _SINGLE = 1e-5
+#: Visibilities a pixel up to which sums in single precision are off by less than the gridder at its best in single precision.
+_SUMMED_IN_SINGLE = 2
 #: Below, complex64 would be the larger error of a visibility.
 _COMPLEX64 = 1e-7
 
@@ -88,7 +90,7 @@ def to_image(
         vis = vis * _turns(path, frequency[order], real, +1)
     image = vis2dirty(
         uvw=uvw, freq=np.ascontiguousarray(frequency[order]), vis=vis, wgt=weight, npix_x=layout.padded[0], npix_y=layout.padded[1],
-        double_precision_accumulation=True, **_options(layout, threads, epsilon))
+        double_precision_accumulation=vis.size > _SUMMED_IN_SINGLE * grid.shape[0] * grid.shape[1], **_options(layout, threads, epsilon))
     return image[: grid.shape[0], : grid.shape[1]]
 
 

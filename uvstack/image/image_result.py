@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -268,7 +269,7 @@ def cube_figure(cube: ImageCube) -> Figure:
 def image_figure(result: ImageResult) -> Figure:
     """Restored image from −4 to 20 times the noise, residual from −4 to 4, and the middle of the psf, beside each other.
 
-    Large images are thinned to 1000 pixels: each is the value farthest from 0 of a block.
+    Large images are thinned to 500 pixels, about those of the picture: each is the value farthest from 0 of a block.
     """
     from matplotlib.figure import Figure
 
@@ -283,7 +284,7 @@ def image_figure(result: ImageResult) -> Figure:
             (axes[1], "residual", scale * result.residual[0], whole, (-4 * scale * noise, 4 * scale * noise)),
             (axes[2], "psf", result.psf, inner, (-0.1, 0.5))):
         edges = _edges(result.grid.part(*part))
-        shown = axis.imshow(_thinned(data[part], 1000), origin="lower", extent=edges, cmap="inferno" if title != "residual" else "RdBu_r",
+        shown = axis.imshow(_thinned(data[part], 500), origin="lower", extent=edges, cmap="inferno" if title != "residual" else "RdBu_r",
                             vmin=limits[0], vmax=limits[1], interpolation="nearest")
         axis.set_title(title)
         axis.set_xlabel("l (arcsec)")
@@ -300,7 +301,9 @@ def _thinned(data: NDArray, n: int) -> NDArray:
         return data
     rows, columns = (size // step for size in data.shape)
     blocks = data[: rows * step, : columns * step].reshape(rows, step, columns, step)
-    high, low = (extreme.reduce(blocks, axis=(1, 3)) for extreme in (np.fmax, np.fmin))
+    # One pixel of all blocks after the other: to reduce along short axes takes four times as long.
+    pixels = [blocks[:, i, :, j] for i in range(step) for j in range(step)]
+    high, low = (functools.reduce(extreme, pixels) for extreme in (np.fmax, np.fmin))
     return np.where(high >= -low, high, low)
 
 

@@ -105,7 +105,9 @@ def robust_noise(image: NDArray, exclude: NDArray[np.bool_] | None = None) -> fl
     values = sample[usable]
     if values.size == 0:
         return float("nan")
-    return _MAD_TO_SIGMA * float(np.median(np.abs(values - np.median(values))))
+    # `values` is a copy of ours; the order of its numbers does not matter.
+    values -= np.median(values, overwrite_input=True)
+    return _MAD_TO_SIGMA * float(np.median(np.abs(values, out=values), overwrite_input=True))
 
 
 def automatic_mask(residual: NDArray, sidelobe: float, beam: Beam, settings: AutoMask | None = None,

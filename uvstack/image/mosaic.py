@@ -72,9 +72,15 @@ class BeamPatch:
     columns: slice
     power: np.ndarray
 
+    @property
+    def is_even(self) -> bool:
+        """Whether all is seen alike, without a beam."""
+        return not any(self.power.strides)
+
     def seen(self, sky: np.ndarray) -> np.ndarray:
         """A times the part of a sky (…, m, l) of the whole grid."""
-        return sky[..., self.rows, self.columns] * self.power
+        part = sky[..., self.rows, self.columns]
+        return part if self.is_even else part * self.power
 
 
 def beam_patch(grid: Grid, primary_beam: PrimaryBeam | None, pointing: tuple[float, float], frequency: np.ndarray,
@@ -160,14 +166,15 @@ class Mosaic:
     grid : Grid
     weighted : ndarray (term, m, l)
         Σ A D.
-    weight : ndarray (m, l)
+    weight : ndarray (m, l), or (1, 1) where all pixels are seen alike
         M = Σ A² W.
     """
 
-    def __init__(self, grid: Grid, n_terms: int = 1) -> None:
+    def __init__(self, grid: Grid, n_terms: int = 1, is_even: bool = False) -> None:
         self.grid = grid
         self.weighted = np.zeros((n_terms, *grid.shape))
-        self.weight = np.zeros(grid.shape)
+        self._is_even = is_even
+        self.weight = np.zeros((1, 1) if is_even else grid.shape)
         self._response: np.ndarray | None = None
 
     def add(self, patch: BeamPatch, dirty: np.ndarray, weight: float) -> None:
@@ -181,13 +188,17 @@ class Mosaic:
         if dirty.shape != (self.weighted.shape[0], *patch.grid.shape):
             raise ImageError(f"an image of shape {dirty.shape} for a patch of {patch.grid.shape} and {self.weighted.shape[0]} Taylor "
                              "terms; image on patch.grid")
-        self.weighted[:, patch.rows, patch.columns] += patch.power * dirty
-        if weight:
+        self.weighted[:, patch.rows, patch.columns] += dirty if patch.is_even else patch.power * dirty
+        if not weight:
+            return
+        if self._is_even:
+            self.weight += weight
+        else:
             self.weight[patch.rows, patch.columns] += patch.power**2 * weight
-            self._response = None
+        self._response = None
 
     def response(self) -> np.ndarray:
-        """P = √(M / max M), (m, l): the primary beam of the mosaic.
+        """P = √(M / max M), of the shape of M: the primary beam of the mosaic.
 
         Raises
         ------

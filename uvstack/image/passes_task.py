@@ -26,16 +26,18 @@ from uvstack.image.restore import principal_solution
 from uvstack.image.stokes import Hands
 from uvstack.image.weighting import ImagingWeights, density
 from uvstack.io.ms import read_block, scan_rows
-from uvstack.records import DataDescription, Selection, Structure, UVRange
+from uvstack.records import DataDescription, RowBlock, Selection, Structure, UVRange
 from uvstack.sky.coordinates import rotation_between
 from uvstack.sky.primary_beam import PrimaryBeam
 from uvstack.uv.weights import apply_flags, inside_uv_range
 
-#: Visibilities (row × chan × corr) of a chunk: 30 bytes each with all that belongs to them. A transform costs the same for
-#: few visibilities and many, so a large image gets twice as many as it has pixels, times the pointings, up to the second number (1 GB).
+#: Visibilities (row × chan × corr) of a chunk. A transform costs the same for few visibilities and many, so a large image gets twice
+#: as many as it has pixels, times the pointings, up to the second number.
 VISIBILITIES_PER_CHUNK, _MOST_PER_CHUNK = 4_000_000, 32_000_000
-#: Sizes up to this get a psf twice as large.
-_LARGE = 2048
+#: So many are read at once and their correlations combined: 30 bytes each, of which 12 for each combined one are kept.
+_READ_AT_ONCE = 1_000_000
+#: Sizes up to this get a psf twice as large for CLEAN; beyond it costs more than the major cycles that it spares.
+_LARGE = 1024
 #: Accuracy of dirty image and psf, of residual images, relative to the rms of each, and of a model's visibilities.
 _DIRTY, _RESIDUAL, _MODEL = 1e-5, 1e-4, 1e-5
 
@@ -48,7 +50,8 @@ class Job:
     """What all chunks share.
 
     `hands` and `bands` are those of a set and data description that take part: how correlations are combined, and the channels
-    that are gridded together. `sky` is the model (term, m, l) in Jy/pixel, None for the data as they are.
+    that are gridded together. `with_clean` says that the psf is for CLEAN. `sky` is the model (term, m, l) in Jy/pixel, None for the
+    data as they are.
     """
 
     structures: tuple[Structure, ...]
@@ -62,6 +65,7 @@ class Job:
     grid: Grid
     terms: int
     with_density: bool = False
+    with_clean: bool = False
     imaging: ImagingWeights | None = None
     reference_frequency: float = 1.0
     patches: dict[Key, BeamPatch] | None = None
@@ -83,8 +87,8 @@ class Job:
         return float((frequency - half).min()), float((frequency + half).max())
 
     def psf_grid(self) -> Grid:
-        """Grid of the psf."""
-        return psf_grid(self.grid, factor=2 if max(self.grid.shape) <= _LARGE else 1)
+        """Grid of the psf: as wide as the image, or twice as wide for the CLEAN of a small one."""
+        return psf_grid(self.grid, factor=2 if self.with_clean and max(self.grid.shape) <= _LARGE else 1)
 
 
 class Piece(NamedTuple):
@@ -103,7 +107,28 @@ class Piece(NamedTuple):
 
 
 def _pieces(job: Job, chunk: tuple[int, Any]) -> Iterator[Piece]:
+    """A piece for each key in the chunk, in their order; what is read is dropped as soon as its correlations are combined."""
     i, block = chunk
+    rows = max(_READ_AT_ONCE // max(d.shape[0] * d.shape[1] for d in job.structures[i].used(job.selections[i])), 1)
+    found: dict[Key, list[Piece]] = {}
+    for start in range(block.start, block.stop, rows):
+        for piece in _read_pieces(job, i, replace(block, start=start, stop=min(start + rows, block.stop))):
+            found.setdefault(piece.key, []).append(piece)
+    for key in sorted(found):
+        yield _joined(found.pop(key))
+
+
+def _joined(pieces: list[Piece]) -> Piece:
+    """One piece of those of one key, in their order."""
+    if len(pieces) == 1:
+        return pieces[0]
+    rows: dict[str, Any] = {name: np.concatenate([getattr(piece, name) for piece in pieces])
+                            for name in ("uvw", "vis", "weight", "antenna1", "antenna2", "time")}
+    return pieces[0]._replace(**rows, n_outside=sum(piece.n_outside for piece in pieces),
+                              n_not_finite=sum(piece.n_not_finite for piece in pieces))
+
+
+def _read_pieces(job: Job, i: int, block: RowBlock) -> Iterator[Piece]:
     for part in read_block(job.structures[i], job.selections[i], block, job.columns[i]):
         description = part.data_description
         bands = job.bands.get((i, description.id), ())
@@ -228,8 +253,9 @@ class Sums:
     """Dirty image and psf being summed."""
 
     def __init__(self, job: Job) -> None:
-        self.job, self.mosaic = job, Mosaic(job.grid, job.terms)
-        self.raw_psf: NDArray = np.zeros((2 * job.terms - 1, *job.psf_grid().shape))
+        self.job = job
+        self.mosaic = Mosaic(job.grid, job.terms, all(patch.is_even for patch in (job.patches or {}).values()))
+        self.psf: NDArray = np.zeros((2 * job.terms - 1, *job.psf_grid().shape))
         self.weight, self.variance = 0.0, {}  # type: float, dict[Key, float]
         #: Imaging weights of each channel.
         self.channel_weight: dict[Key, NDArray] = {}
@@ -244,18 +270,20 @@ class Sums:
             self.channel_weight[key] = self.channel_weight.get(key, 0.0) + weight
             self.variance[key] = self.variance.get(key, 0.0) + variance
         if one["psf"] is not None:
-            self.raw_psf += one["psf"]
+            self.psf += one["psf"]
 
     def finish(self) -> None:
-        """Normalise the psf."""
+        """Normalise the psf, in place."""
         if not self.weight > 0:
             raise NoDataError("no pointing sees any pixel of the image, or no visibility with a weight is left; give another centre or a "
                               "larger image")
-        self.psf = self.raw_psf / self.raw_psf[0, self.raw_psf.shape[1] // 2, self.raw_psf.shape[2] // 2]
+        self.psf /= self.psf[0, self.psf.shape[1] // 2, self.psf.shape[2] // 2]
 
     def flat(self, weighted: NDArray | None = None) -> NDArray:
         """Image of even noise (term, m, l), Jy/beam, NaN where nothing is seen."""
-        return np.where(self.mosaic.weight > 0, self.mosaic.flat_noise(weighted), np.nan)
+        image = self.mosaic.flat_noise(weighted)
+        np.copyto(image, np.nan, where=~(self.mosaic.weight > 0))
+        return image
 
     def noise_expected(self) -> float:
         """Noise of that image from the weights, Jy/beam."""
@@ -296,7 +324,7 @@ class Passes:
         return survey
 
     def dirty(self) -> Sums:
-        """Dirty image and psf."""
+        """Sums of dirty image and psf."""
         sums = Sums(self.job)
         self._go(image_chunk, self.job, sums.add, 1)
         sums.finish()

@@ -124,7 +124,8 @@ def image_plane(job: Job, request: Request, stokes: str, client: Any, progress: 
         request = replace(request, provenance=_provenance(request.provenance, got))
         return _result(job, request, survey, sums, _Made(got.dirty, got.psf, got.image, got.beam, got.deconvolved(request.mask), got.alpha,
                                                          got.alpha_error), stokes)
-    passes.job = job = replace(job, patches=patches_of(job, survey, request.beam if request.is_mosaic else None))
+    passes.job = job = replace(job, patches=patches_of(job, survey, request.beam if request.is_mosaic else None),
+                               with_clean=request.settings.most_iterations > 0 and request.settings.most_cycles > 0)
     sums = passes.dirty()
     return _result(job, request, survey, sums, _deconvolved(passes, sums, request, stokes), stokes)
 
@@ -146,11 +147,12 @@ def _deconvolved(passes: Passes, sums: Sums, request: Request, stokes: str) -> _
     if stokes in ("Q", "U", "V") and settings.automask is not None:
         # They are of either sign.
         settings = replace(settings, automask=replace(settings.automask, negative_sigma=settings.automask.sigma))
-    found = deconvolve(passes.residual_of(sums), sums.psf, np.zeros((job.terms, *job.grid.shape)), settings, dirty=sums.flat(),
+    dirty = sums.flat()
+    found = deconvolve(passes.residual_of(sums), sums.psf, np.zeros((job.terms, *job.grid.shape)), settings, dirty=dirty,
                        mask=request.mask, threads=request.threads, progress=_log_cycle)
     cell = job.grid.geometry.cell_m
     beam = fit_beam(sums.psf[0], cell)
-    return _Made(sums.flat(), sums.psf, restore(found.model, found.residual, beam, cell, sums.psf, request.threads), beam, found)
+    return _Made(dirty, sums.psf, restore(found.model, found.residual, beam, cell, sums.psf, request.threads), beam, found)
 
 
 def _log_cycle(cycle: Any) -> None:
@@ -172,12 +174,12 @@ def _result(job: Job, request: Request, survey: Survey, sums: Sums, made: _Made,
             pbcor = np.stack([correct_primary_beam(plane, response, request.pb_cutoff) for plane in restored])
     noise = robust_noise(found.residual[0], found.mask if found.mask.mean() < 0.5 else None)
     index = _spectral_index(made, powers) if job.terms > 1 else None
-    usable = np.isfinite(found.residual[0])
+    usable = found.residual[0][np.isfinite(found.residual[0])]
     result = ImageResult(
         grid=job.grid, dirty=made.dirty, residual=found.residual, image=restored, model=model, psf=_middle(made.psf[0], job.grid.shape),
         pbcor=pbcor, response=response, alpha=None if index is None else index.alpha, alpha_error=None if index is None else index.error,
         beam=made.beam, reference_frequency=job.reference_frequency, noise=noise,
-        rms=float(np.sqrt(np.mean(found.residual[0][usable] ** 2))), noise_expected=sums.noise_expected(), n_visibilities=survey.n,
+        rms=float(np.sqrt(usable @ usable / usable.size)), noise_expected=sums.noise_expected(), n_visibilities=survey.n,
         n_not_finite=survey.n_not_finite, stop_reason=found.stop_reason, n_cycles=found.n_cycles, n_iterations=found.n_iterations,
         history=found.history, model_is="sky" if request.is_mosaic else "apparent", provenance=request.provenance, stokes=stokes,
         band=survey.edges(job), date=Time(survey.first_time / 86400.0, format="mjd", scale="utc").isot)

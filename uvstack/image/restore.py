@@ -263,6 +263,8 @@ def restore(model: NDArray, residual: NDArray, beam: Beam | tuple[float, float, 
             raise ImageError(f"{model.shape[0]} Taylor terms and no psf; give the psf of {2 * model.shape[0] - 1} terms: without"
                              " it the residual is no image of the coefficients")
         residual = principal_solution(residual, psf)
+    if not model.any():
+        return np.array(residual, np.float64)
     return convolve_beam(model, beam, cell, threads) + residual
 
 

@@ -40,7 +40,7 @@ HALF_WIDTH, KAISER_BETA = 16, 9.5
 _BLOCK_BYTES = 256e6
 #: Positions from which a stacked psf is made of offsets on a grid, and the cells of that grid along a pixel.
 _MANY_OFFSETS, _OFFSET_CELLS = 2000, 32
-#: A stamp's noise needs this share of its pixels, as in `uvstack.image.noise`.
+#: A stamp's noise needs this share of its pixels.
 _LEAST_SHARE = 0.25
 
 
@@ -207,7 +207,8 @@ def values_at(image: np.ndarray, x: np.ndarray, y: np.ndarray, alignment: str) -
 def noise_around(image: np.ndarray, x: np.ndarray, y: np.ndarray, size: int, radius: float, threads: int = 1) -> np.ndarray:
     """Standard deviation around each position outside a central circle, (pos,); NaN off the image.
 
-    Equals `uvstack.image.noise.local_noise`, which is the slow version of it.
+    Lindroos et al. (2015), section 3.2: a stamp of about 300 beams without a circle whose radius is the beam's major axis.
+    Stamps that reach over the edge use what is there, if that is at least a quarter.
 
     Parameters
     ----------

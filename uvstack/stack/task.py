@@ -24,7 +24,7 @@ from uvstack.errors import (
     SelectionError,
 )
 from uvstack.image.dirty import combine_hands, dirty_image
-from uvstack.image.noise import interpolated, local_noise
+from uvstack.image.noise import interpolated
 from uvstack.io.beams import read_primary_beam
 from uvstack.io.dataset import open_sets
 from uvstack.io.fits import Beam, write_stamp
@@ -49,6 +49,7 @@ from uvstack.io.tables import read_positions
 from uvstack.records import Provenance, Selection, Structure, UVRange
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import PrimaryBeam
+from uvstack.stack.image_stack import noise_around
 from uvstack.stack.plan import PositionWeights, StackJob, find_pointings, parse_weights, pointing_plan, subsets_of
 from uvstack.stack.plot import bootstrap_figure, profile_figure, stamp_figure
 from uvstack.stack.report import Addition, render_page
@@ -262,7 +263,7 @@ def _read_noise(terms, noise_image, noise_kind, sources: Positions) -> tuple[np.
     else:
         beam = image.beam or Beam(3 * image.cell, 3 * image.cell)
         stamp = int(round(np.sqrt(300 * beam.solid_angle) / image.cell))
-        noise = local_noise(image.data, x, y, max(stamp, 16), beam.fwhm_major / image.cell)
+        noise = noise_around(np.ascontiguousarray(image.data), x, y, max(stamp, 16), beam.fwhm_major / image.cell)
     noise[~(noise > 0)] = np.nan
     if not np.isfinite(noise).any():
         raise PositionsError(f"{noise_image}: no position of {sources.source} lies on this image")
