@@ -199,3 +199,73 @@ def local_noise(image, x, y, stamp, radius):
         if len(values) >= 0.25 * outside.sum():
             noise[k] = values.std()
     return noise
+
+
+def direction(l, m, ra0, dec0):
+    """(ra, dec) at direction cosines (l, m) of a phase centre, rad: the inverse of `cosines`, also at a pole."""
+    n = np.sqrt(1.0 - l * l - m * m)
+    x, z = n * np.cos(dec0) - m * np.sin(dec0), n * np.sin(dec0) + m * np.cos(dec0)
+    return np.arctan2(l * np.cos(ra0) + x * np.sin(ra0), x * np.cos(ra0) - l * np.sin(ra0)), np.arctan2(z, np.hypot(x, l))
+
+
+def separation(ra, dec, ra0, dec0):
+    """Angle between two directions, rad, exact for small ones."""
+    l, m, n = cosines(ra, dec, ra0, dec0)
+    return np.arctan2(np.hypot(l, m), n)
+
+
+def cosine_taper(fwhm, reference_frequency):
+    """A(θ, ν) of Mauch et al. (2020), equations 3 and 4, as a function."""
+
+    def power(theta, frequency):
+        s = 1.189 * theta * frequency / (fwhm * reference_frequency)
+        return (np.cos(np.pi * s) / (1 - 4 * s * s)) ** 2
+
+    return power
+
+
+def rows_seen(row, sources, beam=None):
+    """Visibilities (chan,) of sources [(ra, dec, flux) …] in one row.
+
+    A row is a dict: uvw (3,), frequency (chan,), centre and pointing (ra, dec), vis and weight (chan, corr), the latter 0 where
+    a visibility does not count. beam(θ, ν) gives A, θ from the pointing; None is 1.
+    """
+    vis = np.zeros(len(row["frequency"]), complex)
+    for ra, dec, flux in sources:
+        power = 1.0 if beam is None else beam(separation(ra, dec, *row["pointing"]), row["frequency"])
+        vis += power * flux * phasor(row["uvw"][None], row["frequency"], ra, dec, *row["centre"])[0]
+    return vis
+
+
+def rows_stacked(rows, positions, beam=None):
+    """Mean flux at positions [(ra, dec) …]: equations 5 and 6 of Lindroos et al. (2015), row by row, with W_k = 1."""
+    total = norm = 0.0
+    for row in rows:
+        factor = np.zeros(len(row["frequency"]), complex)
+        for ra, dec in positions:
+            power = 1.0 if beam is None else beam(separation(ra, dec, *row["pointing"]), row["frequency"])
+            factor += phasor(row["uvw"][None], row["frequency"], ra, dec, *row["centre"])[0].conj() / power
+        total += np.sum(row["weight"] * (row["vis"] * factor[:, None]).real)
+        norm += np.sum(row["weight"]) * len(positions)
+    return total / norm
+
+
+def rows_imaged(rows, l, m):
+    """Dirty brightness at one pixel (l, m) of natural weights, Jy/beam; all rows have one phase centre."""
+    total = norm = 0.0
+    for row in rows:
+        u, v, w = row["uvw"]
+        path = u * l + v * m + w * (np.sqrt(1 - l * l - m * m) - 1)
+        turned = row["vis"] * np.exp(-2j * np.pi * np.asarray(row["frequency"]) * path / LIGHT)[:, None]
+        total += np.sum(row["weight"] * turned.real)
+        norm += np.sum(row["weight"])
+    return total / norm
+
+
+def galactic(ra, dec):
+    """(l, b), rad, of a direction of J2000: the pole and the longitude of the celestial pole of the IAU (1958), in J2000."""
+    pole_ra, pole_dec, node = np.deg2rad([192.85948121, 27.12825118, 122.93191857])
+    sin_b = np.sin(dec) * np.sin(pole_dec) + np.cos(dec) * np.cos(pole_dec) * np.cos(ra - pole_ra)
+    y = np.cos(dec) * np.sin(ra - pole_ra)
+    x = np.sin(dec) * np.cos(pole_dec) - np.cos(dec) * np.sin(pole_dec) * np.cos(ra - pole_ra)
+    return node - np.arctan2(y, x), np.arcsin(sin_b)

@@ -238,7 +238,7 @@ def fit(
     if write is not None:
         for structure, read in zip(data.job.structures, data.job.columns, strict=True):
             request.check_target(structure, read, is_remains(structure, request.target))
-            check_column(structure, request.target, overwrite_column)
+            check_column(structure, request.target, overwrite_column, read)
     with cluster(workers, scheduler) as client:
         data.client = client
         provenance = _provenance(data.job, options)

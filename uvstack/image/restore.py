@@ -156,8 +156,9 @@ def half_power_lobe(psf: NDArray, level: float = 0.5) -> tuple[NDArray[np.bool_]
         raise ImageError(f"a psf of shape {psf.shape}; wanted are two axes (m, l): take the first term")
     row, column = psf.shape[0] // 2, psf.shape[1] // 2
     peak = float(psf[row, column]) if psf.size else float("nan")
-    if not (np.isfinite(psf).all() and peak > 0 and psf.max() <= peak * (1 + 1e-6)):
-        where = np.unravel_index(np.nanargmax(psf), psf.shape) if np.isfinite(psf).any() else "nowhere"
+    # A psf of few baselines has peaks that are alike but for the error of the gridder.
+    if not (np.isfinite(psf).all() and peak > 0 and psf.max() <= peak * (1 + 1e-4)):
+        where = tuple(int(i) for i in np.unravel_index(np.nanargmax(psf), psf.shape)) if np.isfinite(psf).any() else "nowhere"
         raise ImageError(
             f"the psf is {peak:g} in its centre ({row}, {column}) and has its peak at {where}; wanted is a finite image with"
             " its peak in the centre: was it cut, or made of no visibilities?")

@@ -46,6 +46,7 @@ from uvstack.io.ms import parse_column
 from uvstack.io.output import command_line, report_folder, together, write_figure, write_json, write_table
 from uvstack.io.pointing import pointings_text, warn_of_pointings
 from uvstack.io.unfinished_column import read_mark
+from uvstack.io.write_columns import check_filled
 from uvstack.records import Provenance
 from uvstack.sky.components import Components
 from uvstack.sky.coordinates import centre_of
@@ -210,11 +211,13 @@ def _find_model(model, structure, selection, tt1, nu0) -> tuple[SkyModel | None,
 
 
 def _check_marks(job: Job) -> None:
-    """Refuse to read columns that are unfinished."""
+    """Refuse to read columns that are unfinished, or that lack values."""
     path = job.structure.path
-    for name in (job.source[0], job.source[1], job.model_column):
-        if name is not None and name != job.backup and read_mark(path, name) is not None:
+    read = [name for name in (*job.source, job.model_column) if name is not None and name != job.backup]
+    for name in read:
+        if read_mark(path, name) is not None:
             raise ColumnError(f"{path}: column {name} is unfinished: a run that wrote it was stopped; run that command again to finish it")
+    check_filled(job.structure, [*read, "FLAG"] if job.backup is None else [*read, "FLAG", job.target])
 
 
 def _check_model(job: Job) -> None:

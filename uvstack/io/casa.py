@@ -251,6 +251,10 @@ class Table(ABC):
         """Value of one cell; None where the cell of an array column is empty."""
 
     @abstractmethod
+    def parts(self) -> list[str]:
+        """Paths of the tables that hold the rows: those that a multi-MS is made of, else its own."""
+
+    @abstractmethod
     def any_row(self, condition: str) -> bool:
         """Whether any row meets a condition of TaQL, such as "not isdefined(WEIGHT)"; stops at the first."""
 
@@ -299,6 +303,10 @@ class CasacoreTable(Table):
     @locked
     def read_cell(self, column: str, row: int) -> Any:
         return self._table.getcell(column, row) if self._table.iscelldefined(column, row) else None
+
+    @locked
+    def parts(self) -> list[str]:
+        return list(self._table.partnames())
 
     @locked
     def any_row(self, condition: str) -> bool:
@@ -350,6 +358,11 @@ class CasatoolsTable(Table):
             return None
         value = self._table.getcell(column, row)
         return np.ascontiguousarray(value.T) if isinstance(value, np.ndarray) else value
+
+    @locked
+    def parts(self) -> list[str]:
+        # The tool does not tell; CASA keeps them in this folder.
+        return sorted(str(part) for part in Path(self._path, "SUBMSS").glob("*") if part.is_dir()) or [self._path]
 
     @locked
     def any_row(self, condition: str) -> bool:

@@ -130,13 +130,16 @@ def _flags(structure: Structure, table, start: int, n: int):
         return
     row_flag = table.read("FLAG_ROW", start, n) if "FLAG_ROW" in structure.columns else np.zeros(n, np.bool_)
     description = table.read("DATA_DESC_ID", start, n)
-    present = np.unique(description)
-    if present.size == 1:
+    present, filled = np.unique(description), np.ones(n, np.bool_)
+    if table.any_row("not isdefined(FLAG)"):
+        filled = table.defined("FLAG", np.arange(start, start + n))
+    if present.size == 1 and filled.all():
         yield table.read("FLAG", start, n) | row_flag[:, None, None]
         return
     for value in present:
-        rows = np.flatnonzero(description == value)
-        yield table.read_rows("FLAG", start + rows) | row_flag[rows, None, None]
+        rows = np.flatnonzero((description == value) & filled)
+        if rows.size:
+            yield table.read_rows("FLAG", start + rows) | row_flag[rows, None, None]
 
 
 def format_description(found: dict[str, Any]) -> str:

@@ -242,8 +242,9 @@ def pairs_with_rows(structure: Structure, selection: Selection) -> frozenset[tup
     there = np.zeros(max(n_fields * n_descriptions, 1), np.bool_)
     with open_table(structure.path) as table:
         for name in ("UVW", "FLAG"):
-            if name in structure.columns and table.any_row(f"not isdefined({name})"):
-                raise MeasurementSetError(f"{structure.path}: column {name} has no value in some rows; it is damaged or half-written")
+            if name in structure.columns and table.any_row(f"not isdefined({name}){_in_words(selection)}"):
+                raise MeasurementSetError(f"{structure.path}: column {name} has no value in some of the rows that are selected; it is "
+                                          "damaged or half-written")
         for start in range(0, structure.n_rows, _SCAN_ROWS):
             ids = _read_ids(table, selection, start, min(_SCAN_ROWS, structure.n_rows - start))
             for name, n in (("FIELD_ID", n_fields), ("DATA_DESC_ID", n_descriptions)):

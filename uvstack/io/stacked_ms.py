@@ -87,7 +87,21 @@ class StackedMS:
                 offset[name] = _copy_subtable(source, self.path, name) if i == 0 else _append_subtable(source, self.path, name, offset)
             offsets.append(offset)
         _copy_subtable(structures[0].subtables.get("HISTORY"), self.path, "HISTORY")
+        self._make_legal(structures[0].telescope)
         return offsets
+
+    def _make_legal(self, telescope: str) -> None:
+        """Fill what CASA wants before it says anything of a set: an observation, and a channel in every window, used or not."""
+        with open_table(f"{self.path}/OBSERVATION", readonly=False) as table:
+            if not table.n_rows:
+                table.add_rows(1)
+                table.write_cell("TELESCOPE_NAME", 0, telescope)
+        with open_table(f"{self.path}/SPECTRAL_WINDOW", readonly=False) as table:
+            for row in range(table.n_rows):
+                if table.read_cell("CHAN_FREQ", row) is None:
+                    table.write_cell("NUM_CHAN", row, 1)
+                    for column in ("CHAN_FREQ", "CHAN_WIDTH", "EFFECTIVE_BW", "RESOLUTION"):
+                        table.write_cell(column, row, np.zeros(1))
 
     def _write_field(self, field: Field, name: str) -> None:
         with create_subtable(self.path, "FIELD", 1) as table:

@@ -49,11 +49,12 @@ def is_finished(path: str, column: str) -> bool:
 
 def set_mark(path: str, column: str, mark: dict[str, Any] | None) -> None:
     """Put a mark on a column, or take it away with None. What was written before is on the disk first."""
-    with LOCK, open_table(path, readonly=False) as table:
-        if mark is not None:
-            _raw(table).putcolkeyword(column, _KEYWORD, json.dumps(mark))
-        elif _KEYWORD in table.keywords(column):
-            _raw(table).removecolkeyword(column, _KEYWORD)
+    for part in _parts(path):
+        with LOCK, open_table(part, readonly=False) as table:
+            if mark is not None:
+                _raw(table).putcolkeyword(column, _KEYWORD, json.dumps(mark))
+            elif _KEYWORD in table.keywords(column):
+                _raw(table).removecolkeyword(column, _KEYWORD)
 
 
 def make_column(path: str, column: str, like: str, mark: dict[str, Any]) -> None:
@@ -66,8 +67,15 @@ def make_column(path: str, column: str, like: str, mark: dict[str, Any]) -> None
 
 def remove_column(path: str, column: str) -> None:
     """Remove a column and what it holds."""
-    with LOCK, open_table(path, readonly=False) as table:
-        table.remove_column(column)
+    for part in _parts(path):
+        with LOCK, open_table(part, readonly=False) as table:
+            table.remove_column(column)
+
+
+def _parts(path: str) -> list[str]:
+    """A multi-MS keeps no keywords and gives no column away: its parts do (measured)."""
+    with open_table(path) as table:
+        return table.parts()
 
 
 def runs_of_one_shape(structure: Structure, start: int, stop: int) -> list[tuple[int, int]]:

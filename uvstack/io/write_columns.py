@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from uvstack.errors import OutputError
+from uvstack.errors import ColumnError, OutputError
 from uvstack.io.casa import Table, open_table, refers_to_another
 from uvstack.io.output import finish_with_outputs
 from uvstack.io.unfinished_column import make_column, read_mark, remove_column, set_mark
@@ -26,8 +26,8 @@ _ROWS = 20_000
 _TASK = "fit"
 
 
-def check_column(structure: Structure, column: str, overwrite: bool) -> None:
-    """Raise OutputError where a column cannot be written, before any work is done."""
+def check_column(structure: Structure, column: str, overwrite: bool, source: Iterable[str | None] = ()) -> None:
+    """Raise OutputError where a column cannot be written, or filled from others, before any work is done."""
     if not column.isidentifier():
         raise OutputError(f"{column!r} is no name of a column; wanted letters, digits and underscores, e.g. MODEL_DATA")
     if refers_to_another(structure.path):
@@ -35,6 +35,7 @@ def check_column(structure: Structure, column: str, overwrite: bool) -> None:
                           "of its own first (casacore: deep copy; CASA: split)")
     if not os.access(structure.path, os.W_OK):
         raise OutputError(f"{structure.path}: no permission to write column {column}; copy the set to a place of your own")
+    check_filled(structure, source)
     if column not in structure.columns:
         return
     with open_table(structure.path) as table:
@@ -49,6 +50,15 @@ def is_remains(structure: Structure, column: str) -> bool:
     """Whether a column is what a run left that was killed while it wrote it by `column_writer`."""
     mark = read_mark(structure.path, column)
     return mark is not None and mark.get("task") == _TASK
+
+
+def check_filled(structure: Structure, columns: Iterable[str | None]) -> None:
+    """Raise ColumnError where a column that fills all rows of another one lacks values: to read an empty cell may end the process."""
+    with open_table(structure.path) as table:
+        for column in columns:
+            if column in structure.columns and table.any_row(f"not isdefined({column})"):
+                raise ColumnError(f"{structure.path}: column {column} has no value in some rows, and a new column holds all of them; "
+                                  "split the fields and windows that have values into a set of their own")
 
 
 @contextlib.contextmanager

@@ -1,0 +1,223 @@
+"""Every command reads every layout of the zoo: the same numbers as a direct sum over what counts, or the one error for it."""
+
+import importlib.util
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.coordinates import SkyCoord
+
+import oracles
+import uvstack
+from uvstack import errors
+from uvstack.io.info import describe, format_description
+from uvstack.sky.components import components
+from zoo import LAYOUTS, Inhabitant, inhabit
+from zoo_set import PIXELS, plain, write
+
+SIZE = 64
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A layout, the options it is read with, and a folder for what is written."""
+
+    who: Inhabitant
+    folder: Path
+
+    @property
+    def path(self) -> str:
+        return self.who.path
+
+    @property
+    def select(self) -> dict[str, Any]:
+        return self.who.layout.select
+
+    @property
+    def beam(self) -> dict[str, Any]:
+        return {"primary_beam": self.who.scene.beam}
+
+    @property
+    def targets(self) -> SkyCoord:
+        return SkyCoord(*np.array(self.who.scene.targets).T, unit="rad", frame="fk5")
+
+    @property
+    def truth(self) -> float:
+        return oracles.rows_stacked(self.who.rows, self.who.scene.targets, self.who.scene.power)
+
+
+def stack(visit: Visit):
+    return uvstack.stack(visit.path, visit.targets, **visit.beam, **visit.select).flux
+
+
+def stack_a_field(visit: Visit):
+    field = visit.who.layout.field or visit.select.get("field", "target*")
+    return uvstack.stack(visit.path, visit.targets, **visit.beam, **visit.select | {"field": field}).flux
+
+
+def stack_to_a_set(visit: Visit):
+    return _flux_of_the_set_of(visit, visit.path)
+
+
+def stack_of_two_sets(visit: Visit):
+    """With a plain one of the same scene, whose subtables are joined."""
+    return _flux_of_the_set_of(visit, [visit.path, write(plain(visit.who.scene), visit.folder / "plain.ms")])
+
+
+def _flux_of_the_set_of(visit: Visit, paths):
+    """The flux from the set that is written, which CASA opens."""
+    out = visit.folder / "out.ms"
+    uvstack.stack(paths, visit.targets, out=out, **visit.beam, **visit.select)
+    (found,) = describe(out)["fields"]
+    _open_in_casa(out)
+    return uvstack.stack(out, SkyCoord(found["longitude_deg"], found["latitude_deg"], unit="deg", frame=FRAMES[found["frame"]])).flux
+
+
+FRAMES = {"J2000": "fk5", "ICRS": "icrs", "GALACTIC": "galactic", "B1950_VLA": SkyCoord(0, 0, unit="deg", frame="fk4", obstime="B1979.9")}
+
+
+def _open_in_casa(path: Path) -> None:
+    """Windows, field and rows of a written set by the tools of CASA, where these are installed."""
+    if importlib.util.find_spec("casatools") is None:
+        return
+    from casatools import ms, msmetadata
+
+    metadata, tool = msmetadata(), ms()
+    try:
+        assert metadata.open(str(path))
+        used = {int(metadata.spwfordatadesc(d["id"])) for d in describe(path)["data_descriptions"] if d["n_rows"]}
+        assert used
+        assert all(metadata.chanfreqs(w).size for w in used)
+        assert metadata.nfields() == 1
+        assert "m0" in metadata.phasecenter(0)
+        assert tool.open(str(path))
+        assert tool.nrow() == metadata.nrows()
+    finally:
+        metadata.done()
+        tool.close()
+
+
+def montecarlo(visit: Visit):
+    return uvstack.montecarlo(visit.path, visit.targets, realisations=2, seed=1, **visit.beam, **visit.select).flux
+
+
+def fit(visit: Visit):
+    """Flux of a point at the phase centre."""
+    return uvstack.fit(visit.path, model="delta", stokes="PI", **visit.select).flux
+
+
+def image(visit: Visit):
+    made = uvstack.image(visit.path, size=SIZE, cell=visit.who.scene.cell, iterations=0, weighting="natural", threads=1, **visit.select)
+    return [made.dirty[0][SIZE // 2 + y, SIZE // 2 - x] for x, y in PIXELS]
+
+
+def subtract(visit: Visit):
+    """The stack of what is left when the sky is taken away."""
+    ra, dec, flux = np.array(visit.who.scene.sources).T
+    uvstack.subtract(visit.path, components(ra, dec, flux), into="LEFT", **visit.beam, **visit.select)
+    return uvstack.stack(visit.path, visit.targets, column="LEFT", **visit.beam, **visit.select).flux
+
+
+def compare(visit: Visit):
+    how = {"cell": visit.who.scene.cell, "size": 2 * SIZE, "stamp": 8, "weights": "equal", "methods": ("mean",)}
+    found = uvstack.compare(visit.path, visit.targets, **how, **visit.beam, **visit.select)
+    return [found.uv.flux, found.find().flux]
+
+
+def info(visit: Visit):
+    found = describe(visit.path)
+    assert format_description(found)
+    return [found["n_rows"], sum(f["n_rows"] for f in found["fields"]), found["longest_baseline_m"]]
+
+
+def _at_the_phase_centre(visit: Visit) -> float:
+    return oracles.rows_stacked(visit.who.rows, [visit.who.rows[0]["centre"]])
+
+
+def _pixels(visit: Visit) -> list[float]:
+    cell = visit.who.scene.cell
+    return [oracles.rows_imaged(visit.who.rows, x * cell, y * cell) for x, y in PIXELS]
+
+
+def _left(visit: Visit) -> float:
+    scene = visit.who.scene
+    rows = [row | {"vis": row["vis"] - oracles.rows_seen(row, scene.sources, scene.power)[:, None]} for row in visit.who.rows]
+    return oracles.rows_stacked(rows, scene.targets, scene.power)
+
+
+def _of_two(visit: Visit) -> float:
+    scene = visit.who.scene
+    return oracles.rows_stacked(visit.who.rows + plain(scene).rows(), scene.targets, scene.power)
+
+
+#: Command → what it finds, what is true, and the budget in Jy. The visibilities are of some Jy. Phasors of float32 are good to 5e-6,
+#: of what is stacked here 2e-5 Jy; the gridder is asked for 1e-5; an image-stack takes the beam at one frequency of the band.
+COMMANDS = {
+    "stack": (stack, lambda visit: visit.truth, 2e-5),
+    "stack, a field": (stack_a_field, lambda visit: visit.truth, 2e-5),
+    "stack, to a set": (stack_to_a_set, lambda visit: visit.truth, 2e-5),
+    "stack, of two sets": (stack_of_two_sets, _of_two, 2e-5),
+    "montecarlo": (montecarlo, lambda visit: visit.truth, 2e-5),
+    "fit": (fit, _at_the_phase_centre, 2e-5),
+    "image": (image, _pixels, 4e-5),
+    "subtract": (subtract, _left, 2e-5),
+    "compare": (compare, lambda visit: [visit.truth, visit.truth], 2e-4),
+    "info": (info, lambda visit: [visit.who.n_rows, visit.who.n_rows, visit.who.longest], 1e-6)}
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory):
+    """Function: name → the layout, made once."""
+    found: dict[str, Inhabitant] = {}
+
+    def visit(name: str) -> Visit:
+        needs = LAYOUTS[name].needs
+        absent = f"the layout {name!r} wants {needs}, which is not installed"
+        if needs == "casatasks":
+            pytest.importorskip(needs, reason=absent)
+        folder = tmp_path_factory.mktemp("zoo")
+        if name not in found:
+            try:
+                found[name] = inhabit(name, folder)
+            except RuntimeError:
+                if needs != "DyscoStMan":
+                    raise
+                pytest.skip(absent)
+        return Visit(found[name], folder)
+
+    return visit
+
+
+#: A selection by name would have to fit both of two sets, and a plain one beside a set that fails leaves something to stack.
+PAIRS = [(name, command) for name, layout in LAYOUTS.items() for command in COMMANDS
+         if command != "stack, of two sets" or not (layout.select or layout.fails)]
+
+
+@pytest.mark.parametrize(("name", "command"), PAIRS)
+def test_every_command_reads_every_layout(zoo, name, command):
+    visit, layout = zoo(name), LAYOUTS[name]
+    run, truth, budget = COMMANDS[command]
+    if layout.fails is not None and (command in layout.failing if layout.failing else command != "info"):
+        kind, text = layout.fails
+        with pytest.raises(getattr(errors, kind), match=text):
+            run(visit)
+        return
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", errors.UvstackWarning)
+        found = run(visit)
+    np.testing.assert_allclose(found, truth(visit), rtol=0, atol=layout.slack * budget)
+    words = [str(one.message) for one in told]
+    if layout.warns and command != "info":
+        assert words
+    assert all(layout.warns and re.search(layout.warns, text) for text in words), words
+
+
+def test_a_fit_does_not_fill_a_column_from_cells_without_values(zoo):
+    """casacore ends the process where such a cell is read."""
+    visit = zoo("other field without cells")
+    with pytest.raises(errors.ColumnError, match="column DATA has no value in some rows"):
+        uvstack.fit(visit.path, model="delta", stokes="PI", write="model", into="FITTED", **visit.select)
