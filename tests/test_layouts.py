@@ -15,6 +15,7 @@ from uvstack.errors import (
     OutputError,
     PointingWarning,
     SelectionError,
+    UvstackWarning,
     WeightsWarning,
 )
 from uvstack.io.casa import open_table
@@ -438,3 +439,16 @@ def test_times_are_selected_in_utc_of_a_set_in_tai(tmp_path):
     low, high = selection.time_ranges[0]
     times = np.unique(read(path, "TIME"))
     assert ((times >= low) & (times <= high)).sum() == 2
+
+
+@pytest.mark.parametrize("task", ["stack", "fit", "montecarlo", "compare", "image", "subtract"])
+def test_a_beam_of_another_telescope_is_told(tmp_path, task):
+    """MeerKAT's beam for a set of the VLA, by every task that takes one."""
+    path = make_ms(tmp_path / "a.ms", sources=[(*SOURCE, 1e-3)], telescope="VLA")
+    call = {"stack": lambda **k: uvstack.stack(path, at(SOURCE), **k), "fit": lambda **k: uvstack.fit(path, model="delta", **k),
+            "montecarlo": lambda **k: uvstack.montecarlo(path, at(SOURCE), realisations=2, seed=1, radius=ARCMIN, **k),
+            "compare": lambda **k: uvstack.compare(path, at(SOURCE), methods=("mean",), **k),
+            "image": lambda **k: uvstack.image(path, size=64, cell=2 * ARCSEC, iterations=0, **k),
+            "subtract": lambda **k: uvstack.subtract(path, sky_of([(*SOURCE, 1e-3)]), **k)}[task]
+    with pytest.warns(UvstackWarning, match="'meerkat' is that of MEERKAT, .*a.ms is of VLA"):
+        call(primary_beam="meerkat")

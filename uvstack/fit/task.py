@@ -45,7 +45,7 @@ from uvstack.fit.survey import SAMPLE, Survey, survey_pieces
 from uvstack.fit.variables import Variables, default_variables, fixed_components, with_proper_motion
 from uvstack.fit.visibilities import check_start
 from uvstack.io.beams import read_primary_beam
-from uvstack.io.dataset import open_sets
+from uvstack.io.dataset import open_sets, warn_of_beam
 from uvstack.io.ms import parse_column, paths_of, read_block, read_rows, scan_rows
 from uvstack.io.output import (
     command_line,
@@ -57,7 +57,7 @@ from uvstack.io.output import (
     write_table,
     write_text,
 )
-from uvstack.io.pointing import pointings_text, warn_of_pointings
+from uvstack.io.pointing import pointings_text
 from uvstack.io.selection import parse_distance, parse_uv_range
 from uvstack.io.stacked_ms import append_history
 from uvstack.io.write_columns import check_column, column_writer, is_remains
@@ -265,7 +265,7 @@ def _job(paths: list[str], request: Request) -> FitJob:
     if unit != "m":
         raise SelectionError(f"uvtaper={request.uvtaper!r} is in wavelengths; wanted a length, e.g. 5km")
     beam = None if request.primary_beam is None else read_primary_beam(request.primary_beam)
-    warn_of_pointings(structures, selections, beam)
+    warn_of_beam(structures, selections, request.primary_beam, beam)
     sets = list(zip(structures, selections, strict=True))
     return FitJob(
         structures, selections, tuple(parse_column(request.column, *one) for one in sets),

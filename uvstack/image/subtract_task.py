@@ -39,12 +39,12 @@ from uvstack.image.sky_model import ComponentSky, ImageSky, Part, SkyModel
 from uvstack.image.sky_model_task import read_sky_model
 from uvstack.image.subtract_column_task import Blocks, Job, Target, rows_per_block
 from uvstack.image.subtract_result import SubtractResult, amplitude_figure
-from uvstack.io.beams import read_primary_beam, warn_of_other_telescope
-from uvstack.io.dataset import open_sets
+from uvstack.io.beams import read_primary_beam
+from uvstack.io.dataset import open_sets, warn_of_beam
 from uvstack.io.image_file import is_casa_image
 from uvstack.io.ms import parse_column
 from uvstack.io.output import command_line, report_folder, together, write_figure, write_json, write_table
-from uvstack.io.pointing import pointings_text, warn_of_pointings
+from uvstack.io.pointing import pointings_text
 from uvstack.io.unfinished_column import read_mark
 from uvstack.io.write_columns import check_filled
 from uvstack.records import Provenance
@@ -129,7 +129,7 @@ def subtract(
     options = {name: str(value) for name, value in locals().items() if value is not None and name not in ("ms", "model", "progress")}
     (structure,), (selection,) = open_sets([os.fspath(ms)], field, spw, timerange, pointing)
     job = _make_job(structure, model, into, column, model_tt1, nu0, primary_beam, selection, predict_only, in_place, backup)
-    warn_of_pointings((structure,), (selection,), job.primary_beam)
+    warn_of_beam((structure,), (selection,), primary_beam, job.primary_beam)
     _check_marks(job)
     _check_model(job)
     inputs = {"ms": structure.path, "model": job.model_name, "options": options}
@@ -181,8 +181,6 @@ def _make_job(structure, model, into, column, model_tt1, nu0, primary_beam, sele
         other = "the output" if model_column == target else "the data"
         raise OutputError(f"{model_column} is both the model and {other}; name two columns")
     beam = None if primary_beam is None else read_primary_beam(primary_beam)
-    warn_of_other_telescope(primary_beam, structure.telescope, [float(nu) for d in structure.data_descriptions for nu in d.spw.frequency
-                                                                if d.id in selection.data_description_ids], structure.path)
     if beam is not None and sky is None:
         raise ImageError(f"the column {model_column} is what the antennas see already; leave the primary beam out")
     return Job(structure, selection, source, target, backup, sky, model_column, name, beam, predict_only)

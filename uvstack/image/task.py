@@ -58,11 +58,11 @@ from uvstack.image.planes import FEWEST_BANDS, WIDEST_BAND, PlaneAxis, plane_axi
 from uvstack.image.products_task import check_products, product_paths, spectral_frame, write_products
 from uvstack.image.stokes import Hands, hands_of, parse_stokes
 from uvstack.image.weighting import Weighting
-from uvstack.io.beams import read_primary_beam, warn_of_other_telescope
-from uvstack.io.dataset import open_sets
+from uvstack.io.beams import read_primary_beam
+from uvstack.io.dataset import open_sets, warn_of_beam
 from uvstack.io.ms import parse_column
 from uvstack.io.output import command_line, scratch_beside, together
-from uvstack.io.pointing import pointings_text, warn_of_pointings
+from uvstack.io.pointing import pointings_text
 from uvstack.io.selection import parse_uv_range
 from uvstack.records import Provenance, SpectralWindow, Structure
 from uvstack.sky.coordinates import centre_of, check_centre, direction_cosines, parse_direction, sight
@@ -208,11 +208,8 @@ def image(
     asked = parse_stokes(stokes)
     beam = None if primary_beam is None else read_primary_beam(primary_beam)
     structures, selections = open_sets(ms, field, spw, timerange, pointing)
-    warn_of_pointings(structures, selections, beam)
+    warn_of_beam(structures, selections, primary_beam, beam)
     windows = {(i, d.id): d.spw for i, s in enumerate(structures) for d in s.used(selections[i])}
-    for i, structure in enumerate(structures):
-        frequency = [nu for (of, _), window in windows.items() if of == i for nu in (window.frequency.min(), window.frequency.max())]
-        warn_of_other_telescope(primary_beam, structure.telescope, frequency, structure.path)
     axis = plane_axis(windows.values(), channels_out)
     if terms > 1 and len(axis.frequency) > 1:
         raise ImageError(f"{terms} Taylor terms and {channels_out} planes; wanted is one of both: terms are the spectrum of one plane")

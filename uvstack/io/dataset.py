@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from uvstack.errors import MeasurementSetError, NoDataError, WeightsWarning
+from uvstack.io.beams import warn_of_other_telescope
 from uvstack.io.ms import paths_of, read_structure, weight_remark
-from uvstack.io.pointing import with_pointings
+from uvstack.io.pointing import warn_of_pointings, with_pointings
 from uvstack.io.selection import select
 from uvstack.records import Selection, Structure
+from uvstack.sky.primary_beam import PrimaryBeam
 
 
 def open_sets(ms: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], field: str | int | None = None,
@@ -46,3 +48,12 @@ def open_sets(ms: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], fie
         raise NoDataError(f"the selection leaves no cross-correlation of {', '.join(s.path for s in structures)}; look at the data with "
                           "`uvstack info`")
     return tuple(structures), tuple(selections)
+
+
+def warn_of_beam(structures: Sequence[Structure], selections: Sequence[Selection], asked: str | PrimaryBeam | None,
+                 beam: PrimaryBeam | None) -> None:
+    """Tell where a primary beam, as asked for and as read, may not be that of these data, or is not where the phase centre is."""
+    for structure, selection in zip(structures, selections, strict=True):
+        frequency = [float(nu) for d in structure.used(selection) for nu in d.spw.frequency]
+        warn_of_other_telescope(asked, structure.telescope, frequency, structure.path)
+    warn_of_pointings(structures, selections, beam)

@@ -40,7 +40,7 @@ from uvstack.image.image_result import ImageResult
 from uvstack.image.restore import fit_beam
 from uvstack.image.task import image as make_image
 from uvstack.io.beams import read_primary_beam
-from uvstack.io.dataset import open_sets
+from uvstack.io.dataset import open_sets, warn_of_beam
 from uvstack.io.fits import Beam, sin_wcs, write_image
 from uvstack.io.image_file import read_cube
 from uvstack.io.output import (
@@ -305,6 +305,8 @@ def _read_data(ms: str | Path | Sequence[str | Path], selection: dict[str, Any],
     """The sets, and where their selected fields have phase centre and pointing (field, 2), J2000, rad."""
     selection = {k: v for k, v in selection.items() if v is not None}
     structures, selections = open_sets(ms, **{k: v for k, v in selection.items() if k != "column"})
+    # Pointings far from the phase centre are told where the beam is used.
+    warn_of_beam(structures, selections, primary_beam, None)
     fields = [s.fields[f] for s, chosen in zip(structures, selections, strict=True) for f in sorted(chosen.field_ids)]
     centres, pointings = (np.unique([centre_of(f.frame, *direction)[:2] for f, direction in zip(fields, those, strict=True)], axis=0)
                           for those in ([(f.ra, f.dec) for f in fields], [f.beam_centre for f in fields]))

@@ -25,10 +25,10 @@ from uvstack.errors import (
     SelectionError,
 )
 from uvstack.io.beams import read_primary_beam
-from uvstack.io.dataset import open_sets
+from uvstack.io.dataset import open_sets, warn_of_beam
 from uvstack.io.ms import parse_column, read_block, read_rows, scan_rows
 from uvstack.io.output import command_line, report_folder, together, write_figure, write_json, write_table, write_text
-from uvstack.io.pointing import pointings_text, warn_of_pointings
+from uvstack.io.pointing import pointings_text
 from uvstack.io.selection import parse_uv_range
 from uvstack.io.tables import read_positions
 from uvstack.records import Provenance, RowBlock, UVRange
@@ -183,7 +183,7 @@ def montecarlo(
     if "list" in terms and targets.weight is None:
         raise PositionsError(f"{targets.source}: weights={weights!r} wants a column of weights, and the list has none")
     beam = read_primary_beam(primary_beam)
-    warn_of_pointings(structures, selections, beam)
+    warn_of_beam(structures, selections, primary_beam, beam)
     if seed is None:
         seed = int(np.random.SeedSequence().generate_state(1)[0])
     rng_places, rng_order, rng_pairs = np.random.default_rng(seed).spawn(3)

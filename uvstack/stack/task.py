@@ -26,7 +26,7 @@ from uvstack.errors import (
 from uvstack.image.dirty import combine_hands, dirty_image
 from uvstack.image.noise import interpolated
 from uvstack.io.beams import read_primary_beam
-from uvstack.io.dataset import open_sets
+from uvstack.io.dataset import open_sets, warn_of_beam
 from uvstack.io.fits import Beam, write_stamp
 from uvstack.io.image_file import read_image
 from uvstack.io.ms import parse_column, read_block, read_rows, read_structure, scan_rows
@@ -42,7 +42,7 @@ from uvstack.io.output import (
     write_text,
     written_whole,
 )
-from uvstack.io.pointing import pointings_text, warn_of_pointings
+from uvstack.io.pointing import pointings_text
 from uvstack.io.selection import parse_uv_range, select
 from uvstack.io.stacked_ms import StackedMS, append_history
 from uvstack.io.tables import read_positions
@@ -193,7 +193,7 @@ def stack(
         raise PositionsError(f"{sources.source}: the largest weight is {sources.weight.max():.3g}, too small for the float32 weights of a "
                              "measurement set; multiply all by one number, only their ratios matter")
     beam = read_primary_beam(primary_beam)
-    warn_of_pointings(structures, selections, beam)
+    warn_of_beam(structures, selections, primary_beam, beam)
     noise, corrected = _read_noise(terms, noise_image, noise_kind, sources)
     subset, groups, facets = subsets_of(sources, group_by, facet_size if reproject else None)
     n_subsets = len(facets) if facets is not None else len(groups) or 1
