@@ -37,7 +37,7 @@ VISIBILITIES_PER_CHUNK, _MOST_PER_CHUNK = 4_000_000, 32_000_000
 #: So many are read at once and their correlations combined: 30 bytes each, of which 12 for each combined one are kept.
 _READ_AT_ONCE = 1_000_000
 #: Sizes up to this get a psf twice as large for CLEAN; beyond it costs more than the major cycles that it spares.
-_LARGE = 1024
+_LARGE = 2048
 #: Accuracy of dirty image and psf, of residual images, relative to the rms of each, and of a model's visibilities.
 _DIRTY, _RESIDUAL, _MODEL = 1e-5, 1e-4, 1e-5
 
