@@ -69,7 +69,7 @@ def test_single_dish_keeps_flux_and_spectrum(truth, tmp_path):
     (["--beam", "9arcsec"], "major,minor,angle"),
     (["--beam", "9arcsec,9arcsec,0deg", "--noise", "0Jy", "--noise", "0Jy"], "once an epoch"),
     (["--beam", "9arcsec,9arcsec,0deg", "--noise", "loud"], "120uJy"),
-    (["--beam", "9arcsec,9arcsec,0deg", "--noise", "0Jy", "--centre", "north"], "no direction"),
+    (["--beam", "9arcsec,9arcsec,0deg", "--noise", "0Jy", "--centre", "north"], "cannot be read; wanted a frame, RA and Dec"),
     (["--beam", "9arcsec,9arcsec,0deg", "--noise", "0Jy", "--centre", "10h00m00s 30d00m00s"], "none of the 3 components"),
     (["--beam", "3arcsec,3arcsec,0deg", "--noise", "0Jy"], "pixels")])
 def test_bad_input_is_one_line_and_leaves_nothing(truth, tmp_path, args, match):

@@ -54,7 +54,7 @@ def test_subtract_prints_writes_and_reports(survey):
 def test_predict_only_in_place_and_frequency_in_ghz(survey):
     lines = [f"{np.rad2deg(r):.15g},{np.rad2deg(d):.15g},{f},-1\n" for r, d, f in SOURCES]
     Path("m.csv").write_text("ra,dec,flux,spectral_index\n" + "".join(lines))
-    assert run("subtract", survey, "--model", "m.csv", "--nu0", 1.4, "--predict-only", "--no-report")[0] == 0
+    assert run("subtract", survey, "--model", "m.csv", "--nu0", "1.4GHz", "--predict-only", "--no-report")[0] == 0
     ratio = np.abs(read(survey, "MODEL_DATA") / read(survey, "DATA"))
     # All sources have the spectrum 1/ν, so it is that of every visibility.
     assert np.abs(ratio / (1.4e9 / (1.4e9 + 10e6 * np.arange(3)))[:, None] - 1).max() < 1e-4

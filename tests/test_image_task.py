@@ -340,7 +340,7 @@ def test_command_line_writes_products_that_agree(survey, tmp_path):
     ({"terms": 2, "deconvolver": "clark"}, ImageError, "mtmfs"),
     ({"deconvolver": "hogbum"}, ImageError, "hogbom"),
     ({"stokes": "Q"}, SelectionError, "Q cannot be made of the correlations there are: .* has RR, LL"),
-    ({"reference_frequency": float("nan")}, ImageError, "reference_frequency is nan Hz"),
+    ({"reference_frequency": float("nan")}, SelectionError, "reference_frequency is nan; wanted a positive frequency"),
     ({"mask": "none.reg"}, ImageError, "none.reg: no such mask"),
     ({"pb_cutoff": 2.0}, SelectionError, "pb_cutoff is 2.0"),
 ])

@@ -89,7 +89,7 @@ def estimate(request: Request, variables: Variables, model: Model, data: Chunks,
     else:
         result = fitted(given)
         if not request.only_flux and request.most_passes > 1:
-            result = looked_elsewhere(result, _quickly(model, data, survey, bounds))
+            result = looked_elsewhere(result, _quickly(model, data, survey, bounds, result.parameters))
     if variables.names and request.bounds is None:
         other = _along_major(variables, result)
         if other is not None:
@@ -158,13 +158,13 @@ def _cells(data: Chunks, layout: Layout, frequency: float) -> FitData:
     return means_of(found[0], frequency)
 
 
-def _quickly(model: Model, data: Chunks, survey: Survey, bounds: Any) -> Starts | None:
+def _quickly(model: Model, data: Chunks, survey: Survey, bounds: Any, p: np.ndarray) -> Starts | None:
     """A quick look for other starts; None where a model cannot be searched."""
     limits = limits_of(model, bounds)
     if parts_of(model, limits) is None:
         return None
     if survey.bins is not None and is_binnable(model):
-        return starts_in_bins(model, survey.bins, limits, quick=True)
+        return starts_in_bins(model, survey.bins, limits, quick=True, p=p)
     pieces = thinned(survey.sample or [piece for pieces in data.kept or [] for piece in pieces])
     if any(piece.data.attenuation is not None for piece in pieces):
         return None  # a search knows nothing of beams: it would compare what is not alike

@@ -233,6 +233,11 @@ class Search:
         lowest = min((one.chi_squared for one in found), default=self.empty)
         return lowest / max(self.n_numbers - self.model.n_parameters, 1)
 
+    def may_beat(self, chi_squared: float) -> bool:
+        """Whether a trial of a single centred part, or something made of several, could have a lower χ²."""
+        found = self._at_place(self.parts[0], self._shapes_of(self.parts[0]), self.vis, [])
+        return len(self.parts) > 1 or self.empty - max(score for score, _ in found) < chi_squared
+
     def peak(self) -> tuple[float, tuple[float, float]]:
         """Score of the best place of the first part, in units of the scatter, and the place (arcsec); of three sizes alone."""
         part = self.parts[0]

@@ -117,8 +117,9 @@ def starting_values(model: Model, bins: Bins) -> np.ndarray:
     return starts_in_bins(model, bins, None).best.p
 
 
-def starts_in_bins(model: Model, bins: Bins, limits: np.ndarray | None, quick: bool = False) -> Starts:
-    """Starts of a model of round components at the phase centre within limits (2, par).
+def starts_in_bins(model: Model, bins: Bins, limits: np.ndarray | None, quick: bool = False,
+                   p: np.ndarray | None = None) -> Starts:  # fmt: skip
+    """Starts of a model of round components at the phase centre within limits (2, par); of a quick look none if it is seen at once that p is as good.
 
     Raises
     ------
@@ -126,6 +127,8 @@ def starts_in_bins(model: Model, bins: Bins, limits: np.ndarray | None, quick: b
         As `starting_values`.
     """
     search = Search(pseudo_data(bins, model.nu0), model, searchable(model, limits), **_options(quick))
+    if quick and p is not None and not search.may_beat(normal_equations(search.data, model, p).chi_squared - _OF_ALL * search.empty):
+        return Starts([], 0, 0.0, search.empty, lambda p: math.inf)
     return _starts(search, model, (0.0, 0.0))
 
 

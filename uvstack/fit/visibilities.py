@@ -136,7 +136,8 @@ def fit_visibilities(
 
     if p_ini is None:
         return from_best(fitted, _searched(data, made, bins, limits_of(made, bounds)))
-    return looked_elsewhere(fitted(p_ini), _quickly(data, made, bins, bounds) if most_passes > 1 else None)
+    result = fitted(p_ini)
+    return looked_elsewhere(result, _quickly(data, made, bins, bounds, result.parameters) if most_passes > 1 else None)
 
 
 def _check_antennas(data: FitData, given: Mapping[str, Mapping[int, str] | None]) -> None:
@@ -153,20 +154,21 @@ def _check_antennas(data: FitData, given: Mapping[str, Mapping[int, str] | None]
                 raise FitError(f"{what}: antenna {antenna} has no data with a weight; there are {some}: give gains to these alone")
 
 
-def _searched(data: FitData, model: Model, bins: Bins | None, limits: np.ndarray | None, quick: bool = False) -> Starts:
+def _searched(data: FitData, model: Model, bins: Bins | None, limits: np.ndarray | None, quick: bool = False,
+              p: np.ndarray | None = None) -> Starts:  # fmt: skip
     """Starting values from a search over sizes and positions."""
     searchable(model, limits)
     if is_binnable(model) and (bins is not None or can_bin(data)):
-        return starts_in_bins(model, bins or bins_of(data), limits, quick)
+        return starts_in_bins(model, bins or bins_of(data), limits, quick, p)
     pieces = [Piece(data, data.frequency)]
     pieces, reach = thinned(pieces) if quick else pieces, longest(pieces)
     return starts_in_data(model, gathered(pieces, model.nu0), reach, limits, quick)
 
 
-def _quickly(data: FitData, model: Model, bins: Bins | None, bounds: Any) -> Starts | None:
+def _quickly(data: FitData, model: Model, bins: Bins | None, bounds: Any, p: np.ndarray) -> Starts | None:
     """A quick look for other starts; None where a model cannot be searched."""
     limits = limits_of(model, bounds)
-    return None if parts_of(model, limits) is None else _searched(data, model, bins, limits, quick=True)
+    return None if parts_of(model, limits) is None else _searched(data, model, bins, limits, quick=True, p=p)
 
 
 def from_best(fit: Callable[[np.ndarray], FitResult], starts: Starts, one: bool = False) -> FitResult:
