@@ -119,7 +119,9 @@ def starting_values(model: Model, bins: Bins) -> np.ndarray:
 
 def starts_in_bins(model: Model, bins: Bins, limits: np.ndarray | None, quick: bool = False,
                    p: np.ndarray | None = None) -> Starts:  # fmt: skip
-    """Starts of a model of round components at the phase centre within limits (2, par); of a quick look none if it is seen at once that p is as good.
+    """Starts of a model of round components at the phase centre within limits (2, par).
+
+    A quick look has none if trials show at once that parameters p are as good.
 
     Raises
     ------
