@@ -28,7 +28,8 @@ from pathlib import Path
 import numpy as np
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
-_DATE = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.\d]*(\+00:00)?")
+#: Dates, and from which row a subtraction went on.
+_DATE = re.compile(r"\"resumed_from[a-z_]*\": \d+|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.\d]*(\+00:00)?")
 COMMANDS = {
     "stack": "stack a.ms p.csv --out o.ms --group-by kind --fit gaussian",
     "stack --no-ms": "stack a.ms p.csv --no-ms --bootstrap 100 --seed 1",
