@@ -17,17 +17,18 @@ from uvstack import errors
 from uvstack.io.info import describe, format_description
 from uvstack.sky.components import components
 from zoo import LAYOUTS, Inhabitant, inhabit
-from zoo_set import PIXELS, plain, write
+from zoo_set import PIXELS, Scene, plain, write
 
 SIZE = 64
 
 
 @dataclass(frozen=True)
 class Visit:
-    """A layout, the options it is read with, and a folder for what is written."""
+    """A layout, the options it is read with, a folder for what is written, and plain sets by their scenes."""
 
     who: Inhabitant
     folder: Path
+    plain: dict[Scene, tuple[Path, list[dict]]]
 
     @property
     def path(self) -> str:
@@ -65,7 +66,7 @@ def stack_to_a_set(visit: Visit):
 
 def stack_of_two_sets(visit: Visit):
     """With a plain one of the same scene, whose subtables are joined."""
-    return _flux_of_the_set_of(visit, [visit.path, write(plain(visit.who.scene), visit.folder / "plain.ms")])
+    return _flux_of_the_set_of(visit, [visit.path, visit.plain[visit.who.scene][0]])
 
 
 def _flux_of_the_set_of(visit: Visit, paths):
@@ -151,7 +152,7 @@ def _left(visit: Visit) -> float:
 
 def _of_two(visit: Visit) -> float:
     scene = visit.who.scene
-    return oracles.rows_stacked(visit.who.rows + plain(scene).rows(), scene.targets, scene.power)
+    return oracles.rows_stacked(visit.who.rows + visit.plain[scene][1], scene.targets, scene.power)
 
 
 #: Command → what it finds, what is true, and the budget in Jy. The visibilities are of some Jy. Phasors of float32 are good to 5e-6,
@@ -173,6 +174,7 @@ COMMANDS = {
 def zoo(tmp_path_factory):
     """Function: name → the layout, made once."""
     found: dict[str, Inhabitant] = {}
+    plain_sets: dict[Scene, tuple[Path, list[dict]]] = {}
 
     def visit(name: str) -> Visit:
         needs = LAYOUTS[name].needs
@@ -187,7 +189,11 @@ def zoo(tmp_path_factory):
                 if needs != "DyscoStMan":
                     raise
                 pytest.skip(absent)
-        return Visit(found[name], folder)
+        scene = found[name].scene
+        if scene not in plain_sets:
+            made = plain(scene)
+            plain_sets[scene] = write(made, folder / "plain.ms"), made.rows()
+        return Visit(found[name], folder, plain_sets)
 
     return visit
 
