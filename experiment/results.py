@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiment.settings import Settings
-from uvstack.io.output import write_text
+from uvstack.io.output import write_json
 
 #: What a realisation holds at least.
 _WANTED = ("format", "type", "realisation", "fingerprint", "truth", "uv", "image", "null", "map", "steps")
@@ -23,7 +23,7 @@ def write_result(folder: str | Path, found: dict[str, Any]) -> Path:
     """Write a realisation whole; its path."""
     path = result_path(folder, found["type"], found["realisation"])
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(found, indent=1, allow_nan=False) + "\n")
+    write_json(path, found)
     return path
 
 

@@ -24,9 +24,13 @@ from experiment.collect import collect, markdown
 from experiment.realisation import realise, versions
 from experiment.results import read_finished, write_result
 from experiment.settings import TYPES, Settings
+from uvstack.checks import thread_count, whole_number
 from uvstack.chunks import cluster, map_chunks
 from uvstack.errors import OutputError, SelectionError, UvstackWarning
-from uvstack.io.output import claimed, command_line, together, write_json, write_table, write_text
+from uvstack.io.output import claimed, command_line, json_text, together, write_json, write_table, write_text
+
+#: Realisations of each type: 30 to 100 are wanted for a scatter, and each is a file.
+_MOST_REALISATIONS = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +51,10 @@ class ExperimentResult:
     files: dict[str, Path]
     n_taken: int
     n_computed: int
+
+
+#: Realisations of each type: 30 to 100 are wanted for a scatter, and each is a file.
+_MOST_REALISATIONS = 100_000
 
 
 @dataclass(frozen=True)
@@ -106,7 +114,7 @@ def run(
     missing = [job for job in jobs if job not in found]
     n_taken = len(found)
     if missing:
-        n_threads = threads or max((os.cpu_count() or 1) // (workers or 1), 1)
+        n_threads = max(thread_count(None) // (workers or 1), 1) if threads is None else thread_count(threads)
         place = _scratch(folder, scratch)
         shared = _Shared(settings, str(folder.resolve()), str(place), n_threads, keep)
 
@@ -135,15 +143,14 @@ def realise_to_file(shared: _Shared, job: tuple[int, int]) -> dict[str, Any]:
     found = realise(shared.settings, *job, shared.scratch, shared.threads, shared.keep)
     write_result(shared.folder, found)
     # As it is read from the file, so that a table does not depend on who computed what.
-    return json.loads(json.dumps(found))
+    return json.loads(json_text(found))
 
 
 def _checked(types: Sequence[int], realisations: int) -> tuple[int, ...]:
     unknown = [number for number in types if number not in TYPES]
     if unknown or not types:
         raise SelectionError(f"type {unknown[0] if unknown else 'none'}: the paper has data set types 1 to 11")
-    if realisations < 1:
-        raise SelectionError(f"realisations is {realisations}; wanted 1 or more (2 for a scatter)")
+    whole_number("realisations", realisations, 1, _MOST_REALISATIONS)
     return tuple(sorted(set(types)))
 
 

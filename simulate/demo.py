@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from simulate.task import observe
+from uvstack.checks import check_seed
 from uvstack.sky.components import components
 
 _N_SOURCES = 1500
@@ -37,6 +38,7 @@ def make_demo_field(folder: str | Path, seed: int = 1, progress: Callable[[int, 
     1500 sources of 2.5 µJy within 12′ of the centre, seen through the VLA's primary beam at 1.4 GHz for an hour with
     27 antennas and 8 channels.
     """
+    check_seed(seed)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)

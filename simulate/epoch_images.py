@@ -35,6 +35,7 @@ from numpy.typing import ArrayLike, NDArray
 from simulate.kernels import add_smoothed
 from simulate.pointings import Pointings, single
 from uvstack._version import __version__
+from uvstack.checks import MOST_IMAGE_PIXELS, check_seed
 from uvstack.errors import ComponentError, ImageError
 from uvstack.io.beams import read_primary_beam
 from uvstack.io.fits import Beam, sin_wcs, write_image
@@ -243,6 +244,7 @@ def epochs(
     OutputError
         The folder exists or cannot be written.
     """
+    check_seed(seed)
     merged = [dict(shared) | dict(one) for one in settings]
     names = [str(one.pop("name", f"epoch{i + 1}")) for i, one in enumerate(merged)]
     require(len(merged) > 0, "no epoch; give the settings of one or more")
@@ -450,7 +452,8 @@ def correlated_noise(shape: tuple[int, int], beam: Beam, cell: float, rng: np.ra
 def image_grid(centre: tuple[float, float], size: int | tuple[int, int], cell: float) -> tuple[tuple[int, int], ImageGeometry]:
     """Shape (m, l) and geometry of an image around a direction (rad); checks."""
     wanted = (size, size) if isinstance(size, int | np.integer) else tuple(size)
-    require(len(wanted) == 2 and all(int(n) == n and n >= 1 for n in wanted), f"size is {size}; wanted are one or two numbers of pixels")
+    require(len(wanted) == 2 and all(int(n) == n and 1 <= n <= MOST_IMAGE_PIXELS for n in wanted),
+            f"size is {size}; wanted are one or two numbers of pixels, from 1 to {MOST_IMAGE_PIXELS}")
     require(bool(np.isfinite(cell)) and cell > 0, f"cell is {cell}; it must be a positive angle in rad")
     require(bool(np.isfinite(centre).all()) and abs(centre[1]) <= np.pi / 2, f"centre is {centre}; wanted are ra and dec in rad")
     return (int(wanted[0]), int(wanted[1])), ImageGeometry(float(centre[0]), float(centre[1]), -float(cell), float(cell))

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from uvstack.errors import UvstackError
 from uvstack.io.output import check_output, written_whole
+from uvstack.records import plain
 from uvstack.sky.primary_beam import PrimaryBeam
 
 
@@ -146,7 +147,7 @@ def save_truth(
     path = check_output(path, overwrite)
     primary = fits.PrimaryHDU()
     primary.header["CORRUPT"] = type(corruption).__name__
-    primary.header["PARAMS"] = json.dumps(dataclasses.asdict(corruption), default=float)
+    primary.header["PARAMS"] = json.dumps(plain(dataclasses.asdict(corruption)), allow_nan=False)
     hdus = [primary]
     if len(antenna_names):
         hdus.append(fits.table_to_hdu(Table({"NAME": np.array(antenna_names, dtype=np.bytes_)})))

@@ -18,6 +18,7 @@ from simulate.image_model import ImageModel
 from simulate.noise import Noise
 from simulate.pointings import Pointings, mean_direction, single
 from simulate.tracks import elevation_of, hour_angle_times
+from uvstack.checks import whole_number
 from uvstack.constants import CORRELATIONS
 from uvstack.errors import ComponentError, CorruptionError, PointingError, SelectionError
 from uvstack.io.beams import read_primary_beam
@@ -86,7 +87,7 @@ def make_job(
         raise CorruptionError(f"{strange[0]!r} is no corruption; wanted are those of simulate.corruption")
     job = Job(chosen, pointings, sky, tuple(images), times, field, centres, widths, seconds,
                noise if isinstance(noise, Noise) else Noise.noise_per_visibility(float(_number(noise, u.Jy))),
-               read_primary_beam(primary_beam), _codes(correlations), tuple(corruptions), (), with_model, int(seed))
+               read_primary_beam(primary_beam), _codes(correlations), tuple(corruptions), (), with_model, whole_number("seed", seed, 0))
     _check(job)
     return dataclasses.replace(job, tracks=tuple(_draw(job, i) for i in range(len(corruptions))))
 

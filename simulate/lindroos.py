@@ -24,6 +24,7 @@ from simulate.counts import lower_limit
 from simulate.noise import Noise
 from simulate.pointings import Pointings, at_positions, hexagonal_mosaic, single
 from simulate.skies import Around, Rectangle, source_counts
+from uvstack.checks import check_seed
 from uvstack.errors import SelectionError
 from uvstack.sky.components import concatenate
 
@@ -73,6 +74,7 @@ def recipe(number: int, seed: int = 0, scale: float = 1.0) -> Recipe:
         raise SelectionError(f"type {number!r}: the paper has data set types 1 to 11")
     if not 0 < scale <= 1:
         raise SelectionError(f"scale {scale}: wanted more than 0 and at most 1")
+    check_seed(seed)
     rng = np.random.default_rng([seed, number])
     return Recipe(number, _STUDIED[number], _alma(number, rng, scale) if 8 <= number <= 10 else _vla(number, rng, scale))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import json
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -32,7 +31,7 @@ from uvstack._version import __version__
 from uvstack.chunks import cluster, map_chunks
 from uvstack.constants import CORRELATIONS
 from uvstack.io.new_ms import Observation, create_measurement_set
-from uvstack.io.output import check_output, together, written_whole
+from uvstack.io.output import check_output, json_text, together, written_whole
 from uvstack.records import DataDescription, Field, Provenance, SpectralWindow
 from uvstack.sky.components import Components
 from uvstack.sky.primary_beam import PrimaryBeam
@@ -184,7 +183,7 @@ def _write_truth(job: Job, made: Simulation, opened: Callable[[Path], Path]) -> 
         opened(made.targets).write_text("ra,dec,flux\n" + "".join(f"{ra:.10f},{dec:.10f},{flux:.6e}\n" for ra, dec, flux in rows))
     now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     provenance = Provenance(__version__, "simulate.observe", _inputs(job), job.seed, now)
-    opened(made.provenance).write_text(json.dumps(dataclasses.asdict(provenance), indent=1, default=str) + "\n")
+    opened(made.provenance).write_text(json_text(dataclasses.asdict(provenance)))
     for path, one, tracks in zip(made.corruptions, job.corruptions, job.tracks, strict=True):
         save_truth(opened(path), one, tracks, job.array.antenna_names)
     plot_observation(opened(made.picture), job.array, job.pointings, job.sky, job.times, job.field, job.frequency, job.primary_beam)

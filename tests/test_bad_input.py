@@ -1,5 +1,6 @@
 """Bad input: one clear line, nothing half-written, the input untouched."""
 
+import functools
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from factories import ARCSEC, CENTRE, LR, RL, Spw, at, edit, make_ms, offset, re
 from uvstack.chunks import map_chunks
 from uvstack.errors import (
     ColumnError,
+    DistantPositionsWarning,
     DroppedPositionsWarning,
     DuplicatePositionsWarning,
     ImageError,
@@ -36,6 +38,7 @@ from uvstack.errors import (
 from uvstack.io.output import check_output
 from uvstack.sky.positions import positions_from_coord
 from uvstack.stack import task
+from uvstack.stack.monte_carlo_task import montecarlo
 
 SOURCE = offset(40 * ARCSEC, -70 * ARCSEC)
 HERE = Path(__file__).parent
@@ -215,7 +218,7 @@ def test_positions_outside_every_beam(refused, survey, tmp_path):
     refused(PositionsError, r"the nearest is 0\.5° from field field2", mosaic, at(offset(0, 0.2 + np.deg2rad(0.5))),
             primary_beam="gaussian:10arcmin@1.4GHz")
     # A constant beam ends at the horizon.
-    refused(PositionsError, "the nearest is 1[0-9][0-9]", survey, at((CENTRE[0] + np.pi, -CENTRE[1])))
+    refused(PositionsError, "up to 180° from field field0.*Beyond 90° nothing", survey, at((CENTRE[0] + np.pi, -CENTRE[1])))
 
 
 def test_positions_inside_without_a_weight(refused, survey):
@@ -268,9 +271,9 @@ def test_uv_ranges(refused, survey):
 
 
 def test_numbers_out_of_range(refused, survey):
-    refused(SelectionError, "pb_cutoff is 2; wanted a number from 0 to 1", survey, at(CENTRE), pb_cutoff=2)
+    refused(SelectionError, "pb_cutoff is 2; wanted a finite number from 0 to 1", survey, at(CENTRE), pb_cutoff=2)
     refused(SelectionError, "bootstrap is 1; wanted 0 or at least 2", survey, at(CENTRE), bootstrap=1)
-    refused(SelectionError, "facet_size is 0; wanted a positive angle", survey, at(CENTRE), reproject=True, facet_size=0)
+    refused(SelectionError, "facet_size is 0; wanted a finite number from", survey, at(CENTRE), reproject=True, facet_size=0)
 
 
 def test_noise_images(refused, survey, tmp_path):
@@ -511,3 +514,50 @@ def test_weights_too_small_for_a_measurement_set_are_an_error_not_a_zero(tmp_pat
     positions = positions_from_coord(at(CENTRE), np.array([1e-30]))
     with pytest.raises(PositionsError, match="only their ratios matter"):
         uvstack.stack(ms, positions, weights="list")
+
+
+
+@pytest.mark.parametrize("frame", ["J2000", "B1950"])
+def test_positions_where_no_dish_looks_are_told(tmp_path, frame):
+    # Of 25 m dishes at 1.4 GHz, 10 λ/D is 4.9°.
+    near, far = offset(0, np.deg2rad(4.8)), offset(0, np.deg2rad(5.0))
+    ms = make_ms(tmp_path / "s.ms", frame=frame)
+    coord = [SkyCoord(*point, unit="rad", frame="fk5" if frame == "J2000" else "fk4").fk5 for point in (near, far, CENTRE)]
+    coord = SkyCoord([c.ra for c in coord], [c.dec for c in coord], frame="fk5")
+    uvstack.stack(ms, coord[[0, 2]])
+    with pytest.warns(DistantPositionsWarning, match=r"1 of 2 positions lie more than 4\.91° from every .* up to 5° from field field0"):
+        uvstack.stack(ms, coord[[1, 2]])
+    # A beam leaves them out and tells so itself.
+    with pytest.warns(DroppedPositionsWarning):
+        uvstack.stack(ms, coord[[1, 2]], primary_beam="gaussian:10arcmin@1.4GHz")
+
+
+def test_positions_near_one_of_many_fields_are_near(tmp_path):
+    mosaic = make_ms(tmp_path / "mosaic.ms", fields=[CENTRE, offset(0, np.deg2rad(10))])
+    uvstack.stack(mosaic, at(offset(0, np.deg2rad(13)), CENTRE))
+
+
+def test_dishes_of_unknown_size_are_told_from_ten_degrees_on(tmp_path):
+    ms = make_ms(tmp_path / "s.ms")
+    edit(ms, "DISH_DIAMETER", lambda values: values * 0, "ANTENNA")
+    uvstack.stack(ms, at(offset(0, np.deg2rad(9.9))))
+    with pytest.warns(DistantPositionsWarning, match="more than 10°"):
+        uvstack.stack(ms, at(offset(0, np.deg2rad(10.1))))
+
+
+@pytest.mark.parametrize("function", ["stack", "montecarlo", "compare"])
+def test_right_ascensions_in_hours_are_told(tmp_path, function):
+    centre = (1.0, -0.5)
+    ms = make_ms(tmp_path / "s.ms", fields=[centre])
+    table = Table({"ra": np.rad2deg([1.0, 1.0005, 1.001]) / 15, "dec": np.rad2deg([-0.5, -0.5003, -0.5])})
+    call = {"stack": uvstack.stack, "montecarlo": functools.partial(montecarlo, realisations=2, radius=1e-3),
+            "compare": functools.partial(uvstack.compare, cell=2e-5, size=256, stamp=8)}[function]
+    hint = "As hours its right ascensions would lie in the fields: name the column ra_hours"
+    if function == "compare":
+        with pytest.raises(PositionsError, match="off the image; are frame and unit of the list right"):
+            call(ms, table)
+    else:
+        with pytest.warns(DistantPositionsWarning, match=hint):
+            call(ms, table)
+    table.rename_column("ra", "ra_hours")
+    call(ms, table)

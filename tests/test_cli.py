@@ -121,7 +121,7 @@ def test_overwrite_replaces_and_its_absence_refuses(survey, tmp_path):
     (["stack", "nothing.ms", "p.csv", "--no-ms"], "nothing.ms: no such measurement set"),
     (["stack", "a.ms", "p.csv"], "--no-ms"),
     (["stack", "a.ms", "p.csv", "--no-ms", "--out", "b.ms"], "contradict"),
-    (["stack", "a.ms", "p.csv", "--no-ms", "--facet-size", "5"], "no angle"),
+    (["stack", "a.ms", "p.csv", "--no-ms", "--facet-size", "5"], "'5' cannot be read: has no unit; wanted e.g. 0.3arcsec"),
     (["stack", "a.ms", "p.csv", "--no-ms", "--columns", "ra"], "cannot be read"),
     (["stak"], "did you mean 'stack'"),
     (["info", "nothing.ms"], "no such measurement set")])

@@ -133,7 +133,7 @@ def test_a_report_is_replaced_only_when_told(ms, tmp_path):
 @pytest.mark.parametrize(("args", "status", "wanted"), [
     (["nothing.ms"], 1, "nothing.ms: no such measurement set"),
     (["MS", "--model", "gausian", "--no-report"], 1, "nearest is gaussian"),
-    (["MS", "--nu0", "1.4", "--no-report"], 1, "wanted a frequency near them: --nu0 1.4GHz"),
+    (["MS", "--nu0", "1.4", "--no-report"], 2, "has no unit; wanted e.g. 1.4GHz"),
     (["MS", "--nu0", "1.4parsec"], 2, "wanted e.g. 1.4GHz"),
     (["MS", "--bounds", "0-2"], 2, "low:high"),
     (["MS", "--p-ini", "a"], 2, "wanted numbers"),

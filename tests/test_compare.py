@@ -276,7 +276,8 @@ def test_an_image_of_ones_own_gives_the_same_stacks(survey, tmp_path):
     assert not list(tmp_path.glob("**/*.ms"))
     fit, psf_fit = (json.loads((tmp_path / "b" / name).read_text()) for name in ("fit.json", "psf_fit.json"))
     assert fit
-    assert psf_fit["image-stack, sub-pixel"]["flux"] == pytest.approx(0.2, abs=5 * psf_fit["image-stack, sub-pixel"]["flux_error"])
+    assert psf_fit[0]["method"] == "image-stack, sub-pixel"
+    assert psf_fit[0]["flux"] == pytest.approx(0.2, abs=5 * psf_fit[0]["flux_error"])
 
 
 def test_the_primary_beam_and_a_flat_image_of_ones_own(survey, tmp_path):
@@ -310,8 +311,6 @@ def test_the_primary_beam_and_a_flat_image_of_ones_own(survey, tmp_path):
     (["--weights", "equl"], SelectionError, "equal"),
     (["--weighting", "natrual"], ImageError, "natural"),
     (["--uvmin", "50km"], NoDataError, "uv range"),
-    (["--uvmin", "5 miles"], SelectionError, "uvmin"),
-    (["--filter", "many"], SelectionError, "many"),
     (["--stamp", "33"], SelectionError, "even"),
     (["--field", "7"], UvstackError, "field"),
     (["--out", "{dir}/survey.ms"], OutputError, "input"),

@@ -328,7 +328,7 @@ def test_a_scheduler_that_does_not_answer_is_one_line_and_a_full_disk_too(tmp_pa
     monkeypatch.setattr("distributed.Client", lambda *_, **__: (_ for _ in ()).throw(OSError("timed out")))
     with pytest.raises(SchedulerError, match="no dask scheduler answers at tcp://127.0.0.1:1"):
         run(tmp_path / "x", types=(1,), realisations=1, settings=TINY, scheduler="tcp://127.0.0.1:1")
-    with pytest.raises(SchedulerError, match="workers is 0"):
+    with pytest.raises(SelectionError, match="workers is 0"):
         run(tmp_path / "x", types=(1,), realisations=1, settings=TINY, workers=0)
     usage = type(shutil.disk_usage(tmp_path))
     monkeypatch.setattr(realisation.shutil, "disk_usage", lambda _: usage(10**9, 10**9, 10**5))

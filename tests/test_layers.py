@@ -21,12 +21,13 @@ TOP = {
     "constants": set(),
     "errors": set(),
     "records": {"constants", "errors"},
-    "chunks": {"errors"},
-    "__init__": {"_version", "constants", "errors", "records", "image", *FAMILIES},
+    "checks": {"errors"},
+    "chunks": {"checks", "errors"},
+    "__init__": {"_version", "checks", "constants", "errors", "records", "image", *FAMILIES},
     "__main__": {"cli"},
 }
 #: What of `uvstack` the files of each folder may import besides their own folder.
-BELOW = {"_version", "constants", "errors", "records"}
+BELOW = {"_version", "checks", "constants", "errors", "records"}
 FOLDERS = {
     "sky": BELOW,
     "io": BELOW | {"sky"},
@@ -226,7 +227,7 @@ BAD = [
     ("uvstack/cli/demo.py", "from simulate.tracks import antenna_uvw\n", 1, "inside the command"),
     ("uvstack/cli/main.py", "from .stack import command\n", 1, "relative import"),
     ("uvstack/cli/main.py", "from . import stack\n", 1, "relative import"),
-    ("uvstack/chunks.py", "from uvstack.records import Field\n", 1, "chunks.py may import errors"),
+    ("uvstack/chunks.py", "from uvstack.records import Field\n", 1, "chunks.py may import checks, errors"),
     ("uvstack/errors.py", "from uvstack.constants import SPEED_OF_LIGHT\n", 1, "nothing of uvstack"),
     ("uvstack/records.py", "from uvstack.sky.beam import Beam\n", 1, "uvstack.sky.beam"),
     ("uvstack/__init__.py", "from uvstack.io.ms import read_block\n", 1, "__init__.py may import"),

@@ -1,6 +1,7 @@
 """Lists of positions: every format written here and read back, what is guessed, and every bad input by name."""
 
 import logging
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -675,3 +676,116 @@ def test_bad_calls():
         Positions(make_coord(3)[0])
     with pytest.raises(PositionsError, match="memory: the list holds no positions"):
         validate_positions(Positions(make_coord(3)[:0]))
+
+
+# ------------------------------------------------------------------------------------ lists as archives and tools write them
+
+BLANK = " "
+VIZIER = f"""#
+#   VizieR Astronomical Server
+#Column\t_RAJ2000\t(F14.10)\tRight ascension
+_RAJ2000\t_DEJ2000\tName\tGmag
+deg\tdeg\t{BLANK}\tmag
+--------------\t--------------\t------\t---------
+150.1000000000\t002.2000000000\ta\t20.1
+150.2000000000\t-00.3000000000\tb\t{BLANK}
+
+"""
+SEXAGESIMAL = f"""RAJ2000\tDEJ2000\tName
+"h:m:s"\t"d:m:s"\t{BLANK}
+-----------\t-----------\t----
+10 00 24.00\t+02 12 00.0\ta
+10 00 48.00\t-00 18 00.0\t{BLANK}
+
+"""
+BYTE_BY_BYTE = """Title: A test
+Authors: A. Author
+Table: 1
+================================================================================
+Byte-by-byte Description of file: table1.dat
+--------------------------------------------------------------------------------
+   Bytes Format Units  Label     Explanations
+--------------------------------------------------------------------------------
+   1-  2 I2     h      RAh       Hour of right ascension (J2000)
+   4-  5 I2     min    RAm       Minute of right ascension (J2000)
+   7- 10 F4.1   s      RAs       Second of right ascension (J2000)
+      12 A1     ---    DE-       Sign of the declination (J2000)
+  13- 14 I2     deg    DEd       Degree of declination (J2000)
+  16- 17 I2     arcmin DEm       Arcminute of declination (J2000)
+  19- 22 F4.1   arcsec DEs       Arcsecond of declination (J2000)
+--------------------------------------------------------------------------------
+10 00 24.0 +02 12 00.0
+10 00 48.0 -00 18 00.0
+"""
+DRAWN = """+-------+------+------+
+| ra    | dec  | name |
++-------+------+------+
+| 150.1 | 2.2  | a b  |
+| 150.2 | -0.3 | c    |
++-------+------+------+
+"""
+IPAC = """\\fixlen = T
+| ra       | dec    |
+| double   | double |
+| deg      | deg    |
+ 150.1      2.2
+ 150.2      -0.3
+"""
+HOURS = "10.00666666666667,2.2\n10.01333333333333,-0.3\n"
+DEGREES = "150.1,2.2\n150.2,-0.3\n"
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("vizier.tsv", VIZIER), ("vizier.csv", VIZIER.replace("\t", ";")), ("sexagesimal.tsv", SEXAGESIMAL),
+    ("sexagesimal.txt", SEXAGESIMAL.replace("\t", "|")), ("mrt.txt", BYTE_BY_BYTE), ("drawn.txt", DRAWN), ("ipac.tbl", IPAC),
+    ("units.csv", "ra,dec\nhourangle,deg\n" + HOURS), ("h.csv", "ra,dec\nh,deg\n" + HOURS), ("ra_hours.csv", "ra_hours,dec\n" + HOURS),
+    ("bracket.csv", "RA [h],Dec [deg]\n" + HOURS), ("RAh.csv", "RAh,DEd\n" + HOURS), ("RAdeg.csv", "RAdeg,DEdeg\n" + DEGREES),
+    ("topcat.csv", "RA(deg),Dec(deg)\n" + DEGREES), ("cont.csv", "ra_deg_cont,dec_deg_cont\n" + DEGREES),
+    ("icrs.csv", "RA_ICRS,DE_ICRS\n" + DEGREES), ("underscore.csv", "_RA,_DE\n" + DEGREES), ("pos.csv", "pos_ra,pos_dec\n" + DEGREES),
+    ("ned.txt", "No.|Object Name|RA|DEC\n1|NGC 1|10h00m24s|+02d12m00s\n2|NGC 2|10h00m48s|-00d18m00s\n"),
+    ("ned_degrees.txt", "No.|Object Name|RA(deg)|DEC(deg)\n1|NGC 1|150.1|2.2\n2|NGC 2|150.2|-0.3\n"),
+    ("parts.csv", "RAh,RAm,RAs,DE-,DEd,DEm,DEs\n10,0,24.0,+,2,12,0\n10,0,48.0,-,0,18,0\n"),
+    ("and_parts.csv", "RAdeg,DEdeg,RAh,RAm,DEd,DEm\n150.1,2.2,1,2,3,4\n150.2,-0.3,1,2,3,4\n"),
+    ("frame.csv", "RA (J2000),Dec (J2000)\n10:00:24,+02:12:00\n10:00:48,-00:18:00\n")])
+def test_lists_of_archives_and_tools(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    positions = read_positions(tmp_path / name)
+    np.testing.assert_allclose(positions.coord.spherical.lon.deg, [150.1, 150.2], atol=1e-9)
+    np.testing.assert_allclose(positions.coord.spherical.lat.deg, [2.2, -0.3], atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["hours.fits", "hours.vot", "hours.ecsv"])
+def test_a_unit_of_hours_is_taken_at_its_word(tmp_path, name):
+    table = Table({"RAJ2000": [10.0 + 0.4 / 60], "DEJ2000": [-0.3]}, units=("h", "deg"))
+    table.write(tmp_path / name, format={"fits": "fits", "vot": "votable", "ecsv": "ascii.ecsv"}[name.split(".")[1]])
+    assert read_positions(tmp_path / name).coord[0].ra.deg == pytest.approx(150.1, abs=1e-9)
+
+
+def test_sexagesimal_texts_of_a_votable(tmp_path):
+    table = Table({"RA": ["10 00 24.0"], "DEC": ["-00 18 00"]})
+    table["RA"].unit, table["DEC"].unit = u.Unit('"h:m:s"', parse_strict="silent"), u.Unit('"d:m:s"', parse_strict="silent")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that this is no unit of the standard
+        table.write(tmp_path / "simbad.vot", format="votable")
+    positions = read_positions(tmp_path / "simbad.vot")
+    assert (positions.coord[0].ra.deg, positions.coord[0].dec.deg) == (pytest.approx(150.1), pytest.approx(-0.3))
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("ra_deg,ra_hours,dec\n150.1,10,2.2\n", "the columns ra_deg and ra_hours may each be the ra; name those that are meant"),
+    ("ra_vla,dec_vla,ra_opt,dec_opt\n150.1,2.2,150.0,2.0\n", "among ra_vla, dec_vla, ra_opt, dec_opt; .*--columns ra="),
+    ("ra,dec_hours\n10,2\n", "among ra, dec_hours"),
+    ("ra,dec\nhourangle,hourangle\n10,2\n", "'dec' is in hours"),
+    ('ra,dec\n"h:m:s",deg\n100024.0,2.2\n', "'ra' is in h:m:s and holds plain numbers"),
+    ("RAh,RAm,RAs,DEd,DEm,DEs\n10,0,24,0,12,0\n", "without a column of signs"),
+    ("RAh,RAm,RAs,DE-,DEd,DEm,DEs\n10,0,24,+,a,12,0\n", "'DEd' holds texts")])
+def test_what_is_ambiguous_is_refused_with_what_was_found(tmp_path, text, message):
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(PositionsError, match=message):
+        read_positions(tmp_path / "list.csv")
+
+
+def test_named_columns_settle_what_is_ambiguous(tmp_path):
+    (tmp_path / "list.csv").write_text("ra_deg,ra_hours,dec\n150.1,10.00666666666667,2.2\n")
+    for name in ("ra_deg", "ra_hours"):
+        assert read_positions(tmp_path / "list.csv", columns={"ra": name}).coord[0].ra.deg == pytest.approx(150.1)

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from uvstack.checks import MOST_WORKERS, thread_count, whole_number
 from uvstack.errors import MissingDependencyError, SchedulerError, UvstackError
 
 logger = logging.getLogger(__name__)
@@ -41,15 +42,17 @@ def cluster(workers: int | None = None, scheduler: str | None = None) -> Iterato
     Raises
     ------
     SchedulerError
-        If both are given, workers is not positive or the scheduler does not answer.
+        If both are given, or the scheduler does not answer.
+    SelectionError
+        If workers is not 1 or more.
     """
     if workers is None and scheduler is None:
         yield None
         return
     if workers is not None and scheduler is not None:
         raise SchedulerError("workers and scheduler are both given; wanted one: a number of local processes or an address")
-    if workers is not None and workers < 1:
-        raise SchedulerError(f"workers is {workers}; wanted 1 or more")
+    if workers is not None:
+        workers = whole_number("workers", workers, 1, MOST_WORKERS)
     try:
         from distributed import Client, LocalCluster
     except ImportError as error:
@@ -84,20 +87,26 @@ def map_chunks(function: Callable, job: Any, chunks: Sequence[Any], consume: Cal
         As from `cluster`; default local threads.
     threads : int, optional
         Local threads; default one for each processor.
+
+    Raises
+    ------
+    SelectionError
+        If threads is not 1 or more.
+    SchedulerError
+        If workers keep dying on a chunk.
     """
+    n_threads = thread_count(threads)
     if client is None:
-        _map_threads(function, job, chunks, consume, threads)
+        _map_threads(function, job, chunks, consume, n_threads)
     else:
         _map_cluster(function, job, chunks, consume, client)
 
 
-def _map_threads(function, job, chunks, consume, threads):
+def _map_threads(function, job, chunks, consume, n_threads):
     """dask's threaded scheduler; whatever order it picks, a task takes the next chunk, so few results wait."""
     import dask.threaded
-    from dask.system import CPU_COUNT
     from threadpoolctl import threadpool_limits
 
-    n_threads = threads or CPU_COUNT
     in_order = _InOrder(consume, _FAR_AHEAD * n_threads)
     lock = threading.Lock()
     waiting = iter(enumerate(chunks))

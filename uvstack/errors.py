@@ -70,6 +70,10 @@ class DroppedPositionsWarning(UvstackWarning):
     """Positions lie outside every primary beam and were left out."""
 
 
+class DistantPositionsWarning(UvstackWarning):
+    """Positions lie where no antenna of these data looks, and no primary beam was given to leave them out."""
+
+
 class SchedulerError(UvstackError):
     """A dask scheduler does not answer, or its workers keep dying."""
 

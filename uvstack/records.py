@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import html
 import itertools
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -252,3 +255,16 @@ class Shown:
 
     def _repr_html_(self) -> str:
         return f"<div><b>{type(self).__name__}</b><pre>{html.escape(str(self))}</pre></div>"
+
+
+def plain(value: Any) -> Any:
+    """A value as strict JSON can hold it: numbers, texts, lists and dicts; NaN and infinity, which JSON does not know, are None."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, int | str | None) else str(value)

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import click
 
+from uvstack.checks import MOST_BINS
 from uvstack.cli.image import Size
-from uvstack.cli.main import Angle, Quantity, example, progress_bar
+from uvstack.cli.main import Angle, Baseline, Quantity, SetsAndPositions, example, progress_bar
 from uvstack.cli.stack import fitted, mapping
 
 #: What --fit takes: shape of the uv fit, shape of the psf fit.
 _SHAPES = {"gaussian": ("gaussian", "circular"), "point": ("delta", "point")}
 
 
-@click.command(name="compare", epilog=example("uvstack compare survey.ms positions.csv --column RESIDUAL --primary-beam vla --uvmin 5km"))
+@click.command(name="compare", cls=SetsAndPositions,
+               epilog=example("uvstack compare survey.ms positions.csv --column RESIDUAL --primary-beam vla --uvmin 5km"))
 @click.argument("ms", nargs=-1, required=True)
 @click.argument("positions")
 @click.option("--image", type=click.Path(path_type=Path), help="FITS image to stack; default the dirty image of MS, made here.")
@@ -25,9 +27,10 @@ _SHAPES = {"gaussian": ("gaussian", "circular"), "point": ("delta", "point")}
 @click.option("--weighting", default="natural", help="Of that image: natural (as the uv-stack), uniform or briggs.")
 @click.option("--robust", type=float, help="Of Briggs, from -2 (uniform) to 2 (natural); default 0.")
 @click.option("--method", "methods", default="mean,median", help="Averages of the stamps: mean, median, clipped-mean.")
-@click.option("--uvmin", help="Shortest baseline for the flux: 300m, 5km, 20klambda; stacked with and without.")
-@click.option("--uvmax", help="Longest baseline for the flux and the image.")
-@click.option("--filter", "low_filter", help="Low spatial frequencies taken out of image-stacks: 5km, 20klambda, 3pixels; default --uvmin.")
+@click.option("--uvmin", type=Baseline(), help="Shortest baseline for the flux: 300m, 5km, 20klambda; stacked with and without.")
+@click.option("--uvmax", type=Baseline(), help="Longest baseline for the flux and the image.")
+@click.option("--filter", "low_filter", type=Baseline(pixels=True),
+              help="Low spatial frequencies taken out of image-stacks: 5km, 20klambda, 3pixels; default --uvmin.")
 @click.option("--stamp", type=int, help="Pixels across a stamp; default 64, with a filter up to 256.")
 @click.option("--weights", help="equal, list, primary-beam, local-noise, or a product; default primary-beam with --primary-beam.")
 @click.option("--primary-beam", default="constant", help="Preset, text or file as in `uvstack stack`; needed for several pointings.")
@@ -51,7 +54,7 @@ _SHAPES = {"gaussian": ("gaussian", "circular"), "point": ("delta", "point")}
 @click.option("--out", type=click.Path(path_type=Path), help="Stacked measurement set; default none is kept.")
 @click.option("--report", type=click.Path(path_type=Path),
               help="Folder for JSON, table, pictures, images and a page; default after the list.")
-@click.option("--bins", default=20, help="Bins of the uv profile.")
+@click.option("--bins", type=click.IntRange(1, MOST_BINS), default=20, help="Bins of the uv profile.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option("--workers", type=int, help="Local processes instead of threads.")
 @click.option("--scheduler", help="Address of a dask scheduler.")
@@ -97,7 +100,7 @@ def _fitted_to_stamps(result, shape: str, folder: Path) -> tuple[list, list]:
     from uvstack.stack.plot import flux_unit
     from uvstack.stack.report import Addition
 
-    lines, additions, summaries = [], [], {}
+    lines, additions, summaries = [], [], []
     for method in result.methods:
         if method.is_uv or (method.alignment, method.average) != ("subpixel", "mean"):
             continue
@@ -107,7 +110,7 @@ def _fitted_to_stamps(result, shape: str, folder: Path) -> tuple[list, list]:
         found = fit_psf(method.stamp, method.psf, result.cell, shape=shape)
         rows = describe(found, *flux_unit(found.flux))
         lines += [f"psf fit of {method.name}", *(f"  {name:<12} {text}" for name, text in rows)]
-        summaries[method.name] = found.summary()
+        summaries.append({"method": method.name} | found.summary())
         additions.append(Addition(f"psf fit of {method.name}", rows))
     write_json(folder / "psf_fit.json", summaries)
     return lines, additions

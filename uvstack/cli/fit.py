@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from uvstack.cli.main import Frequency, example, progress_bar
+from uvstack.cli.main import Baseline, Frequency, example, progress_bar
 
 
 class Bounds(click.ParamType):
@@ -72,8 +72,8 @@ class Gain(click.ParamType):
 @click.option("--nu0", type=Frequency(), help="Reference frequency: 1.4GHz, or a number in Hz; default the first channel.")
 @click.option("--column", default="DATA", help="Data column, or a difference such as DATA-MODEL_DATA.")
 @click.option("--stokes", default="I", help="I, Q, U, V, PI (I of what hands there are) or a correlation.")
-@click.option("--uvmin", help="Shortest baseline: 300m, 5km, 20klambda.")
-@click.option("--uvmax", help="Longest baseline.")
+@click.option("--uvmin", type=Baseline(), help="Shortest baseline: 300m, 5km, 20klambda.")
+@click.option("--uvmax", type=Baseline(), help="Longest baseline.")
 @click.option("--field", help="Fields as in CASA: 0,3~5,NGC*.")
 @click.option("--spw", help="Spectral windows as in CASA: 0,2~3.")
 @click.option("--timerange", help="Times as in CASA: 2011/05/28/03:00:00~04:00:00.")
@@ -92,7 +92,7 @@ class Gain(click.ParamType):
 @click.option("--bandwidth-smearing", is_flag=True, help="Average the model over channels.")
 @click.option("--time-smearing", is_flag=True, help="Average the model over integrations.")
 @click.option("--proper-motion", type=Numbers(), multiple=True, help="arcsec a year in RA,Dec of each component.")
-@click.option("--uvtaper", help="Gaussian taper of the weights, 1 σ: 5km.")
+@click.option("--uvtaper", type=Baseline(), help="Gaussian taper of the weights, 1 σ: 5km.")
 @click.option("--weight-power", default=1.0, help="Weights are taken to this power.")
 @click.option("--only-flux", is_flag=True, help="Fit fluxes alone; all else stays at --p-ini.")
 @click.option("--scale-errors/--no-scale-errors", default=True, help="Errors from the scatter, or from the weights as they are (1/Jy²).")
@@ -104,7 +104,8 @@ class Gain(click.ParamType):
 @click.option("--method", type=click.Choice(["auto", "exact", "binned"]), default="auto", help="Bins of uv distance where that is as good.")
 @click.option("--tolerance", default=1e-3, help="Of parameters, in their errors.")
 @click.option("--most-passes", default=100, help="Passes after which a fit gives up.")
-@click.option("--memory", default=1.0, help="GB of visibilities that may be kept between passes.")
+@click.option("--memory", type=click.FloatRange(min=0, min_open=True), default=1.0,
+              help="GB of visibilities that may be kept between passes.")
 @click.option("--report", type=click.Path(path_type=Path), help="Folder for JSON, tables, pictures and a page; default named after MS.")
 @click.option("--no-report", is_flag=True, help="Print the result alone.")
 @click.option("--overwrite", is_flag=True, help="Replace a report that exists.")

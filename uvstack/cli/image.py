@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from uvstack.cli.main import Angle, Frequency, Quantity, example, progress_bar
+from uvstack.cli.main import Angle, Baseline, Frequency, Quantity, example, progress_bar
 
 
 class Size(click.ParamType):
@@ -53,8 +53,8 @@ class Size(click.ParamType):
 @click.option("--timerange", help="Times as in CASA: 2011/05/28/03:00:00~04:00:00.")
 @click.option("--pointing", type=click.Choice(["auto", "phase", "reference", "table"]), default="auto",
               help="Centre of the primary beam: phase centre, REFERENCE_DIR or the POINTING table; auto: what there is, from the last.")
-@click.option("--uvmin", help="Shortest baseline: 300m, 5km, 20klambda.")
-@click.option("--uvmax", help="Longest baseline.")
+@click.option("--uvmin", type=Baseline(), help="Shortest baseline: 300m, 5km, 20klambda.")
+@click.option("--uvmax", type=Baseline(), help="Longest baseline.")
 @click.option("--phase-centre",
               help="Middle of the image: 'J2000 10h00m00s -30d00m00s'; default that of the field, or of all fields.")
 @click.option("--primary-beam", help="Preset, text or file as in `uvstack stack`: corrected images, and mosaics of several pointings.")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from uvstack.cli.main import Frequency, Quantity, example
+from uvstack.cli.main import Baseline, Frequency, Quantity, example
 from uvstack.cli.stack import mapping
 
 
@@ -20,7 +20,8 @@ from uvstack.cli.stack import mapping
 @click.option("--alignment", default="subpixel", help="subpixel, or nearest: the nearest pixel, which smears.")
 @click.option("--clip", default=3.0, help="Standard deviations at which clipped-mean clips.")
 @click.option("--psf", type=click.Path(path_type=Path), help="FITS image of the dirty beam; else the Gaussian of the header.")
-@click.option("--filter", "low_filter", help="Take out low spatial frequencies: 5km, 20klambda, or the central 3pixels of the transform.")
+@click.option("--filter", "low_filter", type=Baseline(pixels=True),
+              help="Take out low spatial frequencies: 5km, 20klambda, or the central 3pixels of the transform.")
 @click.option("--primary-beam", default="constant", help="Preset, text or file as in `uvstack stack`, around the reference direction.")
 @click.option("--pointings", help="List of the pointing centres of a mosaic.")
 @click.option("--pb-image", type=click.Path(path_type=Path), help="FITS image of the primary beam's response, instead.")
@@ -34,7 +35,7 @@ from uvstack.cli.stack import mapping
 @click.option("--bootstrap", default=0, help="Resample the positions this often: an error with the variance of the sources.")
 @click.option("--seed", type=int, help="Seed of both.")
 @click.option("--fit", "shape", help="Fit the psf convolved with a point, circular or elliptical Gaussian: flux and size.")
-@click.option("--fit-radius", type=float, help="Pixels of the circle that is fitted; default the whole stamp.")
+@click.option("--fit-radius", type=click.FloatRange(min=1), help="Pixels of the circle that is fitted; default the whole stamp.")
 @click.option("--beam", type=Quantity("rad", "3.2arcsec,1.6arcsec,30deg", several=True), help="Where the header has none.")
 @click.option("--channel", type=int, help="Of a cube, from 0.")
 @click.option("--frequency", type=Frequency(), help="Where the header has none.")
@@ -57,6 +58,8 @@ def command(image, positions, columns, shape, fit_radius, out, report, overwrite
     from uvstack.stack.image_report import print_summary
     from uvstack.stack.image_task import REPORT, write_image_report
 
+    if fit_radius is not None and shape is None:
+        raise click.UsageError("--fit-radius says what --fit takes; give --fit too, or leave it out")
     folder = report or (out.with_name(f"{out.stem}-report") if out is not None else Path(f"{Path(positions).stem}-image-stack-report"))
     if shape is not None:
         from uvstack.fit.psf_fit import check_shape

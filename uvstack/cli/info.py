@@ -12,9 +12,8 @@ from uvstack.cli.main import example
 @click.option("--json", "as_json", is_flag=True, help="The same as JSON.")
 def command(ms: str, as_json: bool) -> None:
     """What MS holds: fields, spectral windows, correlations, columns, flags, uv range, suggested cell."""
-    import json
-
     from uvstack.io.info import describe, format_description
+    from uvstack.io.output import json_text
 
     found = describe(ms)
-    click.echo(json.dumps(found, indent=1) if as_json else format_description(found))
+    click.echo(json_text(found).rstrip() if as_json else format_description(found))

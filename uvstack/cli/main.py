@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import math
+import re
 import signal
 import sys
 import warnings
@@ -24,41 +26,93 @@ _M_ARENA_MAX = -8
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-class Angle(click.ParamType):
-    """An angle with a unit, such as 5arcmin; given on in rad."""
-
-    name = "angle"
-
-    def convert(self, value, param, ctx):
-        """Radians."""
-        from astropy import units as u
-
-        try:
-            angle = u.Quantity(value).to_value(u.rad) if not isinstance(value, float) else value
-        except (TypeError, ValueError):
-            self.fail(f"{value!r} is no angle; wanted a number with a unit, e.g. 5arcmin or 0.3arcsec", param, ctx)
-        return float(angle)
-
-
 class Quantity(click.ParamType):
-    """A number with a unit, given on in a unit of SI; several with commas between them where asked for."""
+    """A finite number with a unit, given on in a unit of SI; several with commas between them where asked for.
+
+    A bare number is refused: at the command line every length, angle, flux and frequency says its unit.
+    """
 
     def __init__(self, unit: str, example: str, several: bool = False) -> None:
         self.name, self.unit, self.example, self.several = example, unit, example, several
 
     def convert(self, value, param, ctx):
         """A float, or a tuple of floats."""
-        from astropy import units as u
-
         if not isinstance(value, str):
             return value
-        try:
-            numbers = tuple(float(u.Quantity(part).to_value(u.Unit(self.unit))) for part in value.split(","))
-        except (TypeError, ValueError) as error:
-            self.fail(f"{value!r} cannot be read; wanted e.g. {self.example} ({error})", param, ctx)
+        numbers = tuple(self._number(part, value, param, ctx) for part in value.split(","))
         if not self.several and len(numbers) > 1:
             self.fail(f"{value!r} holds {len(numbers)} values; wanted one, e.g. {self.example}", param, ctx)
         return numbers if self.several else numbers[0]
+
+    def _number(self, text: str, whole: str, param, ctx) -> float:
+        from astropy import units as u
+
+        try:
+            number = float(u.Quantity(text).to_value(u.Unit(self.unit)))
+        except u.UnitConversionError:
+            found = "has no unit" if is_number(text) else f"{text.strip()!r} is in another kind of unit"
+            self.fail(f"{whole!r} cannot be read: {found}; wanted e.g. {self.example}", param, ctx)
+        except (TypeError, ValueError):
+            self.fail(f"{whole!r} cannot be read; wanted e.g. {self.example}", param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{whole!r} is no finite number; wanted e.g. {self.example}", param, ctx)
+        return number
+
+
+class Angle(Quantity):
+    """An angle with a unit, such as 5arcmin; given on in rad."""
+
+    def __init__(self) -> None:
+        super().__init__("rad", "0.3arcsec")
+        self.name = "angle"
+
+
+class Baseline(click.ParamType):
+    """A baseline in metres or wavelengths with its unit, such as 5km or 20klambda, or 3pixels where allowed; given on as it is."""
+
+    def __init__(self, pixels: bool = False) -> None:
+        self.name, self._pixels = "baseline", pixels
+
+    def convert(self, value, param, ctx):
+        """The text."""
+        from uvstack.errors import SelectionError
+        from uvstack.io.selection import parse_uv_range
+
+        example = "300m, 5km, 20klambda" + (" or 3pixels" if self._pixels else "")
+        if not isinstance(value, str) or (self._pixels and re.fullmatch(r"\s*\d+\s*(px|pix|pixels?)\s*", value)):
+            return value
+        if is_number(value):
+            self.fail(f"{value!r} has no unit; wanted e.g. {example}", param, ctx)
+        try:
+            parse_uv_range(value, None)
+        except SelectionError:
+            self.fail(f"{value!r} is no baseline; wanted e.g. {example}", param, ctx)
+        return value
+
+
+class SetsAndPositions(click.Command):
+    """A command on MS... POSITIONS. Given one path click takes it for the positions and misses the sets; it is more likely a set."""
+
+    def parse_args(self, ctx, args):
+        """As in click."""
+        whole = list(args)  # click uses up the list
+        try:
+            return super().parse_args(ctx, args)
+        except click.MissingParameter:
+            given = self.make_parser(ctx).parse_args(args=whole)[0]
+            only = given.get("positions")
+            if isinstance(only, str) and not isinstance(given.get("ms"), tuple):
+                ctx.fail(f"Missing argument 'POSITIONS': after the measurement sets a list of positions is wanted; found is only {only!r}")
+            raise
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number without a unit."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def example(command: str) -> str:
@@ -67,7 +121,7 @@ def example(command: str) -> str:
 
 
 class Frequency(click.ParamType):
-    """A frequency with a unit, or a number in Hz; given on in Hz."""
+    """A frequency with a unit; given on in Hz."""
 
     name = "frequency"
 
@@ -75,6 +129,8 @@ class Frequency(click.ParamType):
         """Hz."""
         from uvstack.sky.frequency import parse_frequency
 
+        if isinstance(value, str) and is_number(value):
+            self.fail(f"{value!r} has no unit; wanted e.g. 1.4GHz", param, ctx)
         try:
             return parse_frequency(value, param.opts[-1] if param is not None else self.name, lowest=0.0)
         except UvstackError as error:

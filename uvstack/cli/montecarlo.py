@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from uvstack.cli.main import Angle, Quantity, example, progress_bar
+from uvstack.cli.main import Angle, Baseline, Quantity, SetsAndPositions, example, progress_bar
 from uvstack.cli.stack import mapping
 
 
@@ -21,7 +21,8 @@ class NumberOrMatch(click.ParamType):
         return value if value == "match" else self._quantity.convert(value, param, ctx)
 
 
-@click.command(name="montecarlo", short_help="Noise and bias of a stack from random positions and fake sources.", epilog=example(
+@click.command(name="montecarlo", cls=SetsAndPositions,
+               short_help="Noise and bias of a stack from random positions and fake sources.", epilog=example(
     "uvstack montecarlo survey.ms positions.csv --primary-beam vla --realisations 1000 --out mc"))
 @click.argument("ms", nargs=-1, required=True)
 @click.argument("positions")
@@ -53,8 +54,8 @@ class NumberOrMatch(click.ParamType):
 @click.option("--noise-image", help="FITS image for local-noise.")
 @click.option("--noise-kind", type=click.Choice(["corrected", "flat", "rms-corrected", "rms-flat"]), default="corrected",
               help="The image: corrected for the primary beam or of flat noise; rms-: a map of the noise itself.")
-@click.option("--uvmin", help="Shortest baseline for the flux: 300m, 5km, 20klambda.")
-@click.option("--uvmax", help="Longest baseline for the flux.")
+@click.option("--uvmin", type=Baseline(), help="Shortest baseline for the flux: 300m, 5km, 20klambda.")
+@click.option("--uvmax", type=Baseline(), help="Longest baseline for the flux.")
 @click.option("--field", help="Fields as in CASA: 0,3~5,NGC*.")
 @click.option("--spw", help="Spectral windows as in CASA: 0,2~3.")
 @click.option("--timerange", help="Times as in CASA: 2011/05/28/03:00:00~04:00:00.")

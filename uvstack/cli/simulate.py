@@ -108,7 +108,8 @@ def lindroos(number: int, seed: int, scale: float, **options) -> None:
 @click.option("--size", default=1024, help="Pixels across.")
 @click.option("--cell", type=Quantity("rad", "1arcsec"), required=True, help="Pixel.")
 @click.option("--frequency", type=Frequency(), required=True)
-@click.option("--beam", "beams", multiple=True, required=True, help="Beam of an epoch, major,minor,angle: 2.9arcsec,2.2arcsec,30deg.")
+@click.option("--beam", "beams", type=Quantity("rad", "2.9arcsec,2.2arcsec,30deg", several=True), multiple=True, required=True,
+              help="Beam of an epoch, major,minor,angle.")
 @click.option("--noise", multiple=True, required=True, type=Quantity("Jy", "120uJy"), help="rms per beam, of an epoch or of all.")
 @click.option("--flux-scale", multiple=True, type=float, help="Error of the flux scale, of an epoch or of all.  [default: 1]")
 @click.option("--offset", multiple=True, type=Quantity("rad", "0.2arcsec,-0.1arcsec", several=True),
@@ -117,12 +118,12 @@ def lindroos(number: int, seed: int, scale: float, **options) -> None:
 @click.option("--blank", default=0, help="Pixels blanked along every edge.")
 @click.option("--two-axes", is_flag=True, help="Write RA and DEC alone, without FREQ and STOKES.")
 @click.option("--seed", default=0, help="Seed of the noise.")
-def epoch_images(sky: Path, out: Path, centre: tuple[float, float], beams: tuple[str, ...], noise: tuple[float, ...],
+def epoch_images(sky: Path, out: Path, centre: tuple[float, float], beams: tuple[tuple[float, ...], ...], noise: tuple[float, ...],
                  flux_scale: tuple[float, ...], offset: tuple[Any, ...], two_axes: bool, seed: int, **shared) -> None:
     """Images of the sources of SKY (a truth, or any catalogue of components), one epoch for each --beam."""
     from simulate import epochs, read_components
 
-    own: list[dict[str, Any]] = [{"beam": _beam(text)} for text in beams]
+    own: list[dict[str, Any]] = [{"beam": beam} for beam in beams]
     for name, values in (("noise", noise), ("flux_scale", flux_scale), ("offset", offset)):
         if len(values) not in (0, 1, len(own)):
             raise click.UsageError(f"--{name.replace('_', '-')} is given {len(values)} times and --beam {len(own)} times; give it once, "
@@ -143,7 +144,7 @@ def epoch_images(sky: Path, out: Path, centre: tuple[float, float], beams: tuple
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="FITS cube; truth and provenance stand beside it.")
 @click.option("--frequency", type=Frequency(), required=True, help="Centre of the band.")
 @click.option("--bandwidth", type=Quantity("Hz", "1GHz"), required=True)
-@click.option("--channels", default=1)
+@click.option("--channels", type=click.IntRange(1, 1_000_000), default=1)
 @click.option("--dish", type=Quantity("m", "100m"), help="Diameter: the beam is --beam-factor λ/D wide.")
 @click.option("--fwhm", type=Quantity("rad", "10arcmin"), help="The beam, in place of a dish.")
 @click.option("--beam-factor", default=1.18, help="FWHM in λ/D.")
@@ -152,7 +153,7 @@ def epoch_images(sky: Path, out: Path, centre: tuple[float, float], beams: tuple
 @click.option("--size", type=int, help="Pixels across.")
 @click.option("--cell", type=Quantity("rad", "1arcmin"), help="Pixel.")
 @click.option("--noise", type=Quantity("Jy", "1mJy"), default="0Jy", help="rms per beam of every channel.")
-@click.option("--seed", default=0, help="Seed of the noise.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the noise.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 def single_dish(sky: Path, out: Path, frequency: float, bandwidth: float, channels: int, dish: float | None, seed: int,
                 centre: tuple[float, float] | None, overwrite: bool, **options) -> None:
@@ -161,8 +162,6 @@ def single_dish(sky: Path, out: Path, frequency: float, bandwidth: float, channe
 
     from simulate import read_components, read_image_model, single_dish_cube
 
-    if channels < 1:
-        raise click.UsageError(f"--channels {channels}; wanted 1 or more")
     is_image = sky.suffix.lower() in (".fits", ".fit")
     centres = frequency + bandwidth / channels * (np.arange(channels) - 0.5 * (channels - 1))
     cube = single_dish_cube(
@@ -170,16 +169,6 @@ def single_dish(sky: Path, out: Path, frequency: float, bandwidth: float, channe
         centre=centre, rng=np.random.default_rng(seed), **options)
     for path in cube.write(out, overwrite=overwrite):
         click.echo(path)
-
-
-def _beam(text: str) -> tuple[float, float, float]:
-    from astropy import units as u
-
-    try:
-        major, minor, angle = (float(u.Quantity(part).to_value(u.rad)) for part in text.split(","))
-    except (TypeError, ValueError):
-        raise click.UsageError(f"--beam {text!r} cannot be read; wanted major,minor,angle, e.g. 2.9arcsec,2.2arcsec,30deg") from None
-    return major, minor, angle
 
 
 def _sky_text(sky: Any, n_images: int) -> str:

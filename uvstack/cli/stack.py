@@ -6,10 +6,12 @@ from pathlib import Path
 
 import click
 
-from uvstack.cli.main import Angle, example, progress_bar
+from uvstack.checks import MOST_BINS
+from uvstack.cli.main import Angle, Baseline, SetsAndPositions, example, progress_bar
 
 
-@click.command(name="stack", epilog=example("uvstack stack survey.ms positions.csv --primary-beam vla --uvmin 5km --out stacked.ms"))
+@click.command(name="stack", cls=SetsAndPositions,
+               epilog=example("uvstack stack survey.ms positions.csv --primary-beam vla --uvmin 5km --out stacked.ms"))
 @click.argument("ms", nargs=-1, required=True)
 @click.argument("positions")
 @click.option("--column", default="DATA", help="Data column, or a difference such as DATA-MODEL_DATA.")
@@ -20,8 +22,8 @@ from uvstack.cli.main import Angle, example, progress_bar
 @click.option("--noise-image", help="FITS image for local-noise.")
 @click.option("--noise-kind", type=click.Choice(["corrected", "flat", "rms-corrected", "rms-flat"]), default="corrected",
               help="The image: corrected for the primary beam or of flat noise; rms-: a map of the noise itself.")
-@click.option("--uvmin", help="Shortest baseline for the flux: 300m, 5km, 20klambda.")
-@click.option("--uvmax", help="Longest baseline for the flux.")
+@click.option("--uvmin", type=Baseline(), help="Shortest baseline for the flux: 300m, 5km, 20klambda.")
+@click.option("--uvmax", type=Baseline(), help="Longest baseline for the flux.")
 @click.option("--field", help="Fields as in CASA: 0,3~5,NGC*.")
 @click.option("--spw", help="Spectral windows as in CASA: 0,2~3.")
 @click.option("--timerange", help="Times as in CASA: 2011/05/28/03:00:00~04:00:00.")
@@ -32,7 +34,7 @@ from uvstack.cli.main import Angle, example, progress_bar
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option("--report", type=click.Path(path_type=Path),
               help="Folder for JSON, uv profile, pictures and a page; default named after --out, or after the list.")
-@click.option("--bins", default=20, help="Bins of the uv profile.")
+@click.option("--bins", type=click.IntRange(1, MOST_BINS), default=20, help="Bins of the uv profile.")
 @click.option("--stamp", default=64, help="Pixels across the stamp.")
 @click.option("--stamp-cell", type=Angle(), help="Pixel of the stamp, e.g. 0.3arcsec; default a fifth of the resolution.")
 @click.option("--bootstrap", default=0, help="Resample the positions this often: an error with the variance of the sources.")

@@ -35,7 +35,7 @@ from uvstack.cli.main import Frequency, console, example, progress_bar
 @click.option("--workers", type=int, help="Local processes instead of threads.")
 @click.option("--scheduler", help="Address of a dask scheduler.")
 @click.option("--threads", type=int, help="Local threads; default all processors.")
-def command(ms, report, no_report, nu0, overwrite, **options) -> None:
+def command(ms, report, no_report, overwrite, **options) -> None:
     """Subtract a model of the sky from the visibilities of MS.
 
     Writes the rest to a column of its own (--into), or the model to MODEL_DATA (--predict-only). A run that is killed leaves
@@ -55,7 +55,7 @@ def command(ms, report, no_report, nu0, overwrite, **options) -> None:
             if not no_report:
                 check_report(folder, overwrite, REPORT)
             with progress_bar("predicting" if options["predict_only"] else "subtracting") as progress:
-                result = uvstack.subtract(ms, nu0=nu0, overwrite=overwrite, progress=progress, **given)
+                result = uvstack.subtract(ms, overwrite=overwrite, progress=progress, **given)
             if not no_report:
                 write_report(result, folder)
     except KeyboardInterrupt:

@@ -28,7 +28,9 @@ import scipy.fft
 from scipy.optimize import least_squares
 from scipy.special import ndtr, ndtri
 
+from uvstack.checks import finite_number
 from uvstack.errors import FitError
+from uvstack.records import plain
 
 SHAPES = ("circular", "elliptical", "point")
 #: FWHM² = 8 ln 2 σ².
@@ -102,9 +104,7 @@ class PsfFit:
 
     def summary(self) -> dict[str, Any]:
         """All but the images, as JSON can hold it: Jy and rad."""
-        plain = {name: value for name, value in vars(self).items() if name not in ("model", "residual")}
-        return {name: value.tolist() if isinstance(value, np.ndarray) else None if isinstance(value, float) and np.isnan(value) else value
-                for name, value in plain.items()}
+        return plain({name: value for name, value in vars(self).items() if name not in ("model", "residual")})
 
 
 def fit_psf(stamp: np.ndarray, psf: np.ndarray, cell: float, *, shape: str = "circular", fit_constant: bool = True,
@@ -139,8 +139,12 @@ def fit_psf(stamp: np.ndarray, psf: np.ndarray, cell: float, *, shape: str = "ci
     ------
     FitError
         The shape is unknown (the nearest is named), an array is no image, or there are too few pixels.
+    SelectionError
+        The radius is no number of pixels.
     """
     check_shape(shape)
+    if radius is not None:
+        finite_number("radius", radius, 1, unit="pixels")
     problem = _Problem(*_checked(stamp, psf, correlation), cell, shape, fit_constant, fit_position, radius)
     start = problem.start()
     if start.size:

@@ -14,8 +14,8 @@ from astropy import units as u
 from astropy.table import QTable
 
 from uvstack.fit.plot import fit_figure, flux_unit, spectrum_figure
-from uvstack.fit.request import plain
 from uvstack.fit.result import FitResult
+from uvstack.records import plain
 
 #: Correlations from which on they are told.
 _STRONG = 0.5
@@ -187,35 +187,31 @@ def summary(result: FitResult) -> dict[str, Any]:
     out: dict[str, Any] = {
         "model": [shape.name for shape in result.model.shapes], "var": [variables.text for variables in result.model.variables],
         "parameters": [
-            {"name": name, "kind": kind, "value": _number(value), "error": _number(error), "unit": unit,
-             "upper_limit_95": _number(result.upper_limits.get(name, np.nan))}
+            {"name": name, "kind": kind, "value": plain(value), "error": plain(error), "unit": unit,
+             "upper_limit_95": plain(result.upper_limits.get(name, np.nan))}
             for name, kind, unit, value, error in zip(result.names, result.kinds, result.units, result.parameters, result.errors,
                                                       strict=True)],
         "stokes": result.stokes, "band_hz": None if result.band is None else list(result.band),
-        "covariance": [[_number(x) for x in row] for row in result.covariance],
-        "correlation": [[_number(x) for x in row] for row in result.correlation],
-        "chi_squared": _number(result.chi_squared), "reduced_chi_squared": _number(result.reduced_chi_squared),
+        "covariance": [[plain(x) for x in row] for row in result.covariance],
+        "correlation": [[plain(x) for x in row] for row in result.correlation],
+        "chi_squared": plain(result.chi_squared), "reduced_chi_squared": plain(result.reduced_chi_squared),
         "n_visibilities": result.n_visibilities,
         "degrees_of_freedom": result.degrees_of_freedom, "errors_scaled": result.errors_scaled,
-        "weighted_degrees_of_freedom": _number(result.weighted_degrees_of_freedom), "frequency_hz": result.frequency,
+        "weighted_degrees_of_freedom": plain(result.weighted_degrees_of_freedom), "frequency_hz": result.frequency,
         "stop_reason": result.stop_reason, "converged": result.converged, "n_passes": result.n_passes, "method": result.method,
-        "n_starts": result.n_starts, "next_chi_squared": _number(result.next_chi_squared), "elsewhere": result.elsewhere,
-        "binning_error": _number(result.binning_error), "degenerate": result.degenerate}
+        "n_starts": result.n_starts, "next_chi_squared": plain(result.next_chi_squared), "elsewhere": result.elsewhere,
+        "binning_error": plain(result.binning_error), "degenerate": result.degenerate}
     if result.bootstrap is not None and result.bootstrap_errors is not None:
         percentiles = np.percentile(result.bootstrap, [16, 50, 84], axis=0)
-        out["bootstrap"] = {"n": len(result.bootstrap), "errors": [_number(e) for e in result.bootstrap_errors],
-                            "percentiles_16_50_84": [[_number(x) for x in row] for row in percentiles]}
+        out["bootstrap"] = {"n": len(result.bootstrap), "errors": [plain(e) for e in result.bootstrap_errors],
+                            "percentiles_16_50_84": [[plain(x) for x in row] for row in percentiles]}
     if result.samples is not None:
         percentiles = np.percentile(result.samples, [2.5, 16, 50, 84, 95, 97.5], axis=0)
         out["posterior"] = {"n": len(result.samples),
-                            "percentiles_2.5_16_50_84_95_97.5": [[_number(x) for x in row] for row in percentiles]}
+                            "percentiles_2.5_16_50_84_95_97.5": [[plain(x) for x in row] for row in percentiles]}
     if result.provenance is not None:
         out["provenance"] = plain(vars(result.provenance))
     return out
-
-
-def _number(value: float | None) -> float | None:
-    return float(value) if value is not None and np.isfinite(value) else None
 
 
 def parameter_table(results: Sequence[FitResult]) -> QTable:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from astropy.coordinates import SkyCoord
 
+from uvstack.checks import MOST_RESAMPLINGS, check_resamplings, check_seed, finite_number, whole_number
 from uvstack.errors import CoordinateError, FitError, OutputError, SelectionError
 from uvstack.fit.stokes import estimator, parse_stokes
 from uvstack.records import Selection, Structure
@@ -81,17 +80,14 @@ class Request:
     def check(self) -> None:
         """Raise SelectionError or FitError in one line where an option cannot be what it is."""
         for name in ("chanwidth", "timewidth", "most_passes"):
-            value = getattr(self, name)
-            if int(value) != value or value < 1:
-                raise SelectionError(f"{name} is {value}; wanted a whole number of at least 1")
-        if self.bootstrap < 0 or self.bootstrap == 1:
-            raise SelectionError(f"bootstrap is {self.bootstrap}; wanted 0 or at least 2 resamplings")
+            whole_number(name, getattr(self, name), 1)
+        check_resamplings("bootstrap", self.bootstrap)
+        check_seed(self.seed)
+        whole_number("bayes", self.bayes, 0, MOST_RESAMPLINGS)
         if self.bayes and (self.bayes < 100 or self.weight_power != 1.0 or self.uvtaper is not None):
             raise SelectionError(f"bayes is {self.bayes}; wanted 0, or at least 100 steps and no uvtaper nor weight_power")
-        for name in ("tolerance", "weight_power"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise SelectionError(f"{name} is {value}; wanted a positive number")
+        finite_number("tolerance", self.tolerance, 0, 1, above=True)
+        finite_number("weight_power", self.weight_power, 0, 4, above=True)
         _one_of("method", self.method, METHODS)
         if self.write is not None:
             _one_of("write", self.write, tuple(COLUMNS))
@@ -241,18 +237,3 @@ def check_nu0(nu0: float, low: float, high: float) -> None:
     if not low / _FAR <= nu0 <= high * _FAR:
         raise FitError(f"nu0 is {nu0:g} Hz and the data are from {low / 1e9:.6g} to {high / 1e9:.6g} GHz; wanted a frequency near them: "
                        f"--nu0 {low / 1e9:.3g}GHz, or a number in Hz")
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON can hold it; NaN and infinite numbers are null."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, int | float | bool | str | type(None)) else str(value)

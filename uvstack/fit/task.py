@@ -23,6 +23,7 @@ from astropy.time import Time
 from astropy.units import Quantity
 
 from uvstack._version import __version__
+from uvstack.checks import finite_number, thread_count
 from uvstack.chunks import cluster, map_chunks
 from uvstack.errors import InvalidVisibilityWarning, NoDataError, SelectionError
 from uvstack.fit.estimation import estimate, sum_normal
@@ -36,7 +37,6 @@ from uvstack.fit.request import (
     check_phase_centre,
     directions_of,
     gains_by_number,
-    plain,
     with_stokes,
 )
 from uvstack.fit.result import FitResult
@@ -61,7 +61,7 @@ from uvstack.io.pointing import pointings_text
 from uvstack.io.selection import parse_distance, parse_uv_range
 from uvstack.io.stacked_ms import append_history
 from uvstack.io.write_columns import check_column, column_writer, is_remains
-from uvstack.records import Provenance, Structure
+from uvstack.records import Provenance, Structure, plain
 from uvstack.sky.frequency import parse_frequency
 from uvstack.sky.primary_beam import PrimaryBeam
 
@@ -230,6 +230,8 @@ def fit(
     options = {k: v for k, v in locals().items() if v is not None and k not in ("ms", "progress")}
     request = Request(**{name: options[name] for name in Request.names() if name in options})
     request.check()
+    thread_count(threads)
+    finite_number("memory", memory, 0, unit="bytes")
     data = _Data(_job(paths_of(ms), request), memory, threads, progress)
     variables, made = _model(request, data.job)
     data.job = replace(data.job, fixed_model=_fixed_model(request, data.job.structures, made.nu0))
@@ -560,8 +562,7 @@ def _written_chunk(shared: tuple[FitJob, Model, np.ndarray, str], chunk: tuple[i
 
 def save_json(result: FitResult | Sequence[FitResult], path: str | Path) -> None:
     """Write the summary of a fit, or a list of them, as JSON."""
-    found = result.summary() if isinstance(result, FitResult) else [one.summary() for one in result]
-    write_json(path, found, plain)
+    write_json(path, result.summary() if isinstance(result, FitResult) else [one.summary() for one in result])
 
 
 def save_result(result: FitResult, path: str | Path) -> None:

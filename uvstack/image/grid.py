@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from uvstack.checks import MOST_IMAGE_PIXELS
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import ImageError
 from uvstack.sky.coordinates import direction_cosines
@@ -121,12 +122,12 @@ def good_size(n: int) -> int:
     Raises
     ------
     ImageError
-        n is not positive.
+        n is not positive, or too large.
     """
     from ducc0.fft import good_size as smooth
 
-    if n < 1:
-        raise ImageError(f"an image of {n} pixels; give a positive size")
+    if not 1 <= n <= MOST_IMAGE_PIXELS:
+        raise ImageError(f"an image of {n} pixels; wanted is a size from 1 to {MOST_IMAGE_PIXELS}")
     return 2 * int(smooth((int(n) + 1) // 2))
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from uvstack.image.grid import Grid
 from uvstack.image.major_cycle import Cycle
 from uvstack.image.restore import Beam
-from uvstack.records import Provenance, Shown, frequency_text
+from uvstack.records import Provenance, Shown, frequency_text, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -111,7 +111,7 @@ class ImageResult(Shown):
 
     def numbers(self) -> dict[str, Any]:
         """What is this plane's own, as JSON takes it."""
-        return _plain({
+        return plain({
             "stokes": self.stokes, "reference_frequency_hz": self.reference_frequency, "band_hz": list(self.band),
             "spectral_frame": self.spectral_frame,
             "beam": {"fwhm_major_arcsec": self.beam.fwhm_major / _ARCSEC, "fwhm_minor_arcsec": self.beam.fwhm_minor / _ARCSEC,
@@ -119,7 +119,7 @@ class ImageResult(Shown):
             "noise_jy_per_beam": self.noise, "rms_jy_per_beam": self.rms, "noise_expected_jy_per_beam": self.noise_expected,
             "model_flux_jy": float(self.model[0].sum()), "model_is": self.model_is, "n_visibilities": self.n_visibilities,
             "n_not_finite": self.n_not_finite, "stop_reason": self.stop_reason, "n_cycles": self.n_cycles,
-            "n_iterations": self.n_iterations, "history": [_plain(vars(row)) for row in self.history]})
+            "n_iterations": self.n_iterations, "history": [vars(row) for row in self.history]})
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -194,11 +194,6 @@ def _summary_of_grid(grid: Grid) -> dict[str, Any]:
     where = grid.geometry
     return {"shape": list(grid.shape), "ra_deg": float(np.rad2deg(where.ra)), "dec_deg": float(np.rad2deg(where.dec)),
             "cell_arcsec": where.cell_m / _ARCSEC}
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """JSON knows no NaN."""
-    return {name: None if isinstance(value, float) and not np.isfinite(value) else value for name, value in values.items()}
 
 
 def print_summary(result: ImageResult | ImageCube) -> str:

@@ -7,7 +7,6 @@ it is written, and what fails or is killed leaves none.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from uvstack.image.image_result import ImageCube, ImageResult, cube_figure, imag
 from uvstack.image.stokes import FITS_CODES
 from uvstack.io import fits as fits_files
 from uvstack.io.casa import open_table
-from uvstack.io.output import check_output, written_whole
+from uvstack.io.output import check_output, json_text, written_whole
 from uvstack.records import Structure
 
 #: casacore's frames of frequency by their number in MEAS_FREQ_REF, as SPECSYS of FITS has them (Greisen et al. 2006).
@@ -77,8 +76,7 @@ def write_products(result: ImageResult | ImageCube, names: dict[str, Path]) -> I
                 _table(result, name).write(partial[name], format="ascii.ecsv")
             figure = cube_figure(result) if isinstance(result, ImageCube) else image_figure(result)
             figure.savefig(partial["picture"], format="png", dpi=130)
-            text = json.dumps(result.summary(), indent=1, default=str, allow_nan=False) + "\n"
-            partial["json"].write_text(text, encoding="utf-8")
+            partial["json"].write_text(json_text(result.summary()), encoding="utf-8")
         except (OSError, OutputError) as error:
             cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
             reason = getattr(cause, "strerror", None) or cause

@@ -10,7 +10,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from uvstack.records import Provenance, Shown
+from uvstack.records import Provenance, Shown, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -112,16 +112,11 @@ class SubtractResult(Shown):
         before, after = self.rms
         return {
             "ms": self.ms, "column": self.column, "backup": self.backup, "what": self.what, "model": self.model,
-            "model_flux_jy": _number(self.model_flux), "n_rows": self.n_rows, "n_subtracted": self.n_subtracted,
+            "model_flux_jy": plain(self.model_flux), "n_rows": self.n_rows, "n_subtracted": self.n_subtracted,
             "rows_without_uvw": self.n_without_uvw, "resumed_from_row": self.resumed_from,
-            "rms_before_jy": _number(before), "rms_after_jy": _number(after),
+            "rms_before_jy": plain(before), "rms_after_jy": plain(after),
             "provenance": {"version": self.provenance.version, "command": self.provenance.command, "inputs": self.provenance.inputs,
                            "date": self.provenance.date}}
-
-
-def _number(value: float) -> float | None:
-    """A number as JSON can hold it."""
-    return value if np.isfinite(value) else None
 
 
 def print_summary(result: SubtractResult) -> str:

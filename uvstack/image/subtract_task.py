@@ -26,6 +26,7 @@ import numpy as np
 from astropy.units import Quantity
 
 from uvstack._version import __version__
+from uvstack.checks import thread_count
 from uvstack.chunks import cluster, map_chunks
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import (
@@ -127,6 +128,7 @@ def subtract(
     >>> result = uvstack.subtract("survey.ms", "survey-model.fits", into="RESIDUAL")
     """
     options = {name: str(value) for name, value in locals().items() if value is not None and name not in ("ms", "model", "progress")}
+    thread_count(threads)
     (structure,), (selection,) = open_sets([os.fspath(ms)], field, spw, timerange, pointing)
     job = _make_job(structure, model, into, column, model_tt1, nu0, primary_beam, selection, predict_only, in_place, backup)
     warn_of_beam((structure,), (selection,), primary_beam, job.primary_beam)
@@ -147,7 +149,7 @@ def subtract(
 
         # An image is degridded by all processors together: one of its grids at a time is memory enough.
         alone = client is None and isinstance(job.model, ImageSky)
-        shared = _Prediction(job.model, job.primary_beam, (threads or os.cpu_count() or 1) if alone else 1)
+        shared = _Prediction(job.model, job.primary_beam, thread_count(threads) if alone else 1)
         map_chunks(predict_parts, shared, blocks, consume, client, 1 if alone else threads)
         target.finish(provenance)
     if target.n_without_uvw:

@@ -29,7 +29,6 @@ for what is given back. Making planes (`uvstack.image.plane_task`) and writing t
 from __future__ import annotations
 
 import datetime
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -42,6 +41,7 @@ from astropy.units import Quantity
 from numpy.typing import NDArray
 
 from uvstack._version import __version__
+from uvstack.checks import thread_count
 from uvstack.chunks import cluster
 from uvstack.constants import CORRELATIONS
 from uvstack.errors import ImageError, InvalidVisibilityWarning, NoDataError, SelectionError, UvstackWarning
@@ -222,7 +222,7 @@ def image(
                      sight(np.concatenate([s.dish_diameters for s in structures]), min(float(w.frequency.min()) for w in windows.values())))
     grid = _grid(size, cell, phase_centre, centres)
     is_mosaic = _is_mosaic(centres, pointings, cell, beam)
-    threads = threads or os.cpu_count() or 1
+    threads = thread_count(threads)
     allowed = read_mask(mask, grid)
     names = product_paths(out, terms, beam is not None)
     check_products(names, overwrite, grid.shape[0] * grid.shape[1] * len(asked) * len(axis.frequency),

@@ -21,6 +21,7 @@ from astropy.table import Table
 
 from uvstack.errors import OutputError
 from uvstack.io.claim import Claim, Run
+from uvstack.records import plain
 
 _RUN: contextvars.ContextVar[Run | None] = contextvars.ContextVar("run", default=None)
 #: What a report takes at most, or nearly.
@@ -204,9 +205,14 @@ def write_text(path: str | Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
-def write_json(path: str | Path, data: Any, default: Callable[[Any], Any] = str) -> None:
-    """Write numbers and texts as JSON; `default` makes one of what else there is."""
-    write_text(path, json.dumps(data, indent=1, default=default) + "\n")
+def json_text(value: Any) -> str:
+    """Strict JSON of a value, after `uvstack.records.plain`: every JSON of the project."""
+    return json.dumps(plain(value), indent=1, allow_nan=False) + "\n"
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write a value as strict JSON."""
+    write_text(path, json_text(value))
 
 
 def write_table(path: str | Path, table: Table) -> None:

@@ -5,7 +5,9 @@ by `astropy.table` and regions by the package `regions`; only the plain list has
 may come in CASA's spellings and a bad line should be named by its number. What columns mean is settled in
 `uvstack.sky.positions`. Files are read whole. Sexagesimal texts cost about 0.1 ms each, numbers next to nothing.
 
-A text file is a table if its first line, or the remark just above it, names columns; else it is a plain list, of which
+A text file is a table if its first line, or the remark just above it, names columns; below them a line of units and a
+line of dashes may stand, as VizieR writes them. The tables of the CDS and of the journals with a byte-by-byte description
+(``ascii.cds``, ``ascii.mrt``), of IPAC, and those drawn with bars are read too. All else is a plain list, of which
 a line is ``x,y`` or ``x,y,weight``, with commas or blanks between, ``#`` before remarks:
 
 - numbers, in degrees or radians (see `read_positions`);
@@ -29,8 +31,9 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
 from uvstack.errors import CoordinateError, MissingDependencyError, PositionsError
+from uvstack.sky.columns import find_direction_columns, is_angle_unit, unit_from_text
 from uvstack.sky.coordinates import FRAME_NAMES, angle_from_text, parse_frame, to_frame
-from uvstack.sky.positions import Positions, find_direction_columns, positions_from_coord, positions_from_table
+from uvstack.sky.positions import Positions, positions_from_coord, positions_from_table
 
 _LOG = logging.getLogger(__name__)
 
@@ -177,8 +180,11 @@ class _Line:
 
 def _read_text(path: Path, columns: Mapping[str, str] | None, frame: str | None, unit: str) -> Positions:
     lines = _text_of(path)
-    stripped = [_Line(number, line.strip()) for number, line in enumerate(lines, 1)]
-    data = [line for line in stripped if line.text and not line.text.startswith("#")]
+    if formats := _standard_formats(lines):
+        return positions_from_table(_read_standard(path, lines, formats), columns, frame=frame, unit=unit, source=str(path))
+    # Tabs at the ends are empty cells.
+    stripped = [_Line(number, line.strip(" ")) for number, line in enumerate(lines, 1)]
+    data = [line for line in stripped if line.text.strip() and not line.text.lstrip().startswith("#")]
     if not data:
         raise PositionsError(f"{path}: the file holds only remarks; at least one position is needed")
     names = _header_in_remark(lines, data[0])
@@ -186,7 +192,7 @@ def _read_text(path: Path, columns: Mapping[str, str] | None, frame: str | None,
         return _read_plain(
             path, [_Line(line.number, line.text.partition("#")[0].strip()) for line in data], frame, unit
         )
-    table = _read_delimited(path, data, names)
+    table = _read_delimited(path, data, names, columns or {})
     return positions_from_table(table, columns, frame=frame, unit=unit, source=str(path))
 
 
@@ -210,17 +216,76 @@ def _is_header(first: _Line, columns: Mapping[str, str] | None) -> bool:
 
 
 def _delimiter(header: str) -> str:
-    return next((mark for mark in (",", ";", "\t", "|") if mark in header), " ")
+    """The mark that comes most often, of several the first of these; blanks where there is none."""
+    return max((",", ";", "\t", "|", " "), key=lambda mark: 0 if mark == " " else header.count(mark)) if any(
+        mark in header for mark in ",;\t|") else " "
 
 
-def _read_delimited(path: Path, data: list[_Line], names: list[str] | None) -> Table:
+def _standard_formats(lines: list[str]) -> list[str]:
+    """Formats of astropy with marks of their own that a text may be in; empty where it has none of their marks."""
+    if any("byte-by-byte description" in line.lower() for line in lines[:500]):
+        return ["ascii.mrt", "ascii.cds"]
+    first = next((line.lstrip() for line in lines if line.strip() and not line.lstrip().startswith("#")), "")
+    if first.startswith("\\") or (first.startswith("|") and first.rstrip().endswith("|")) or _is_rule(first):
+        return ["ascii.ipac", "ascii.fixed_width"]
+    return []
+
+
+def _read_standard(path: Path, lines: list[str], formats: list[str]) -> Table:
+    errors = []
+    for name in formats:
+        # Of a drawn table only what stands between bars.
+        given = lines if name != "ascii.fixed_width" else [line for line in lines if line.strip() and not _is_rule(line)]
+        try:
+            return Table.read(given, format=name)
+        except Exception as error:  # the readers raise ValueError, IndexError and kinds of their own on what is not theirs
+            errors.append(f"{name}: {_one_line(error)}")
+    raise PositionsError(f"{path}: the table cannot be read ({'; '.join(errors)})")
+
+
+def _is_rule(text: str) -> bool:
+    """Whether a line is drawn: dashes with what stands between columns."""
+    return "--" in text.replace("=", "-") and not set(text) - set("-=+|;, \t")
+
+
+def _without_units(data: list[_Line], delimiter: str, names: list[str], columns: Mapping[str, str]) -> tuple[list[_Line], list[str]]:
+    """Lines of a table below its header without those of units and of dashes, and the units."""
+    if data and _is_rule(data[0].text):
+        return data[1:], []
+    if len(data) < 2:
+        return data, []
+    units = next(csv.reader([data[0].text], delimiter=delimiter, skipinitialspace=True))
+    if len(units) == len(names):
+        found = find_direction_columns(names) or ()
+        wanted = {str(name).lower() for name in (*found[:2], *columns.values())}
+        said = any(name.lower() in wanted and is_angle_unit(text) for name, text in zip(names, units, strict=True))
+        if said or _is_rule(data[1].text):
+            return data[2:] if _is_rule(data[1].text) else data[1:], units
+    return data, []
+
+
+def _read_delimited(path: Path, data: list[_Line], names: list[str] | None, columns: Mapping[str, str]) -> Table:
     """Table of lines with a header, which is the first line unless `names` are given."""
+    delimiter = _delimiter(data[0].text)
+    header = names or [name.strip() for name in next(csv.reader([data[0].text], delimiter=delimiter, skipinitialspace=True))]
+    rows, units = _without_units(data if names else data[1:], delimiter, header, columns)
+    table = _read_lines(path, rows if names else [data[0], *rows], names, delimiter)
+    for name, text in zip(table.colnames, units, strict=False):
+        table[name].unit = unit_from_text(text)
+    return table
+
+
+def _read_lines(path: Path, data: list[_Line], names: list[str] | None, delimiter: str) -> Table:
     from astropy.io import ascii as astropy_ascii
 
-    delimiter = _delimiter(data[0].text)
-    options = {"format": "basic"} if names is None else {"format": "no_header", "names": names}
+    texts = [line.text for line in data]
+    options: dict[str, Any] = {"format": "basic"} if names is None else {"format": "no_header", "names": names}
+    if delimiter == "\t":
+        # Of tabs the basic reader loses empty cells at the ends of lines.
+        texts = ["\t".join(cell.strip() for cell in row) for row in csv.reader(texts, delimiter="\t")]
+        texts, options = ([] if names is None else ["\t".join(names)]) + texts, {"format": "tab"}
     try:
-        return astropy_ascii.read([line.text for line in data], delimiter=delimiter, guess=False, **options)
+        return astropy_ascii.read(texts, delimiter=delimiter, guess=False, **options)
     except (astropy_ascii.InconsistentTableError, ValueError) as error:
         rows = csv.reader([line.text for line in data], delimiter=delimiter, skipinitialspace=True)
         widths = [len(row) for row in rows]
@@ -374,7 +439,7 @@ def _read_votable(path: Path) -> Table:
         try:
             document = parse(path)
             votable = next((one for one in document.iter_tables() if len(one.array)), None)
-            table = None if votable is None else votable.to_table()
+            table = None if votable is None else votable.to_table(use_names_over_ids=True)
         except Exception as error:  # the XML reader, numpy and astropy each raise their own kinds on a broken file
             raise PositionsError(f"{path}: the VOTable cannot be read: {_one_line(error)}") from error
     if votable is None or table is None:

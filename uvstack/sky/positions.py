@@ -4,7 +4,7 @@
 understood by the names of its columns, in any case, unless a mapping names them:
 
 ============ =======================================================================================================
-``ra dec``   a pair out of `DIRECTION_COLUMNS`; a name such as ``RAJ2000`` or ``DE_ICRS`` also settles the frame
+``ra dec``   a pair out of `uvstack.sky.columns.DIRECTION_COLUMNS`; a name such as ``RAJ2000`` or ``DE_ICRS`` also settles the frame
 ``glon``     and ``glat``, or ``l`` and ``b``: galactic longitude and latitude
 ``weight``   ``weight weights w wt``: any scale, not negative, never altered
 ``flux``     ``flux s total_flux flux_total int_flux integrated_flux peak_flux flux_density``: Jy unless it says so
@@ -12,17 +12,16 @@ understood by the names of its columns, in any case, unless a mapping names them
 ``redshift`` ``redshift z photoz zphot z_phot zspec z_spec``
 ============ =======================================================================================================
 
-A column says its unit by its own unit or by an ending of its name (``ra_deg``, ``flux_mjy``, ``size_arcsec``). The
+A column says its unit by its own unit or by its name (``ra_deg``, ``RA(deg)``, ``ra_hours``, ``flux_mjy``; see
+`uvstack.sky.columns`); right ascensions are also taken from the columns ``RAh RAm RAs DE- DEd DEm DEs`` of the CDS. The
 frame is, in this order: the caller's, that of the column's name, that of the table's header (``frame``, ``RADESYS``,
 ``EQUINOX``), J2000. How a list was understood is written in `Positions.source`.
 """
 
-import difflib
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from astropy import units as u
@@ -30,40 +29,24 @@ from astropy.coordinates import SkyCoord, UnitSphericalRepresentation
 from astropy.table import Table
 from numpy.typing import ArrayLike, NDArray
 
-from uvstack.errors import CoordinateError, DuplicatePositionsWarning, PositionsError
-from uvstack.sky.coordinates import FRAME_NAMES, angle_from_text, parse_frame
+from uvstack.errors import DuplicatePositionsWarning, PositionsError
+from uvstack.sky.columns import (
+    PARTS,
+    angles_of,
+    angles_of_parts,
+    base_name,
+    check_ambiguous,
+    find_column,
+    find_direction_columns,
+    numbers_of,
+    plain_values,
+)
+from uvstack.sky.coordinates import FRAME_NAMES, parse_frame
 
 _LOG = logging.getLogger(__name__)
 
 #: Two positions closer than this are the same: 0.1 mas in radians.
 DUPLICATE_TOLERANCE = 4.85e-10
-
-#: Names of longitude and latitude that belong together, the likeliest first, and the frame that they imply.
-DIRECTION_COLUMNS: tuple[tuple[str, str, str | None], ...] = (
-    ("ra", "dec", None),
-    ("ra", "de", None),
-    ("raj2000", "dej2000", "J2000"),
-    ("raj2000", "decj2000", "J2000"),
-    ("_raj2000", "_dej2000", "J2000"),
-    ("_raj2000", "_decj2000", "J2000"),
-    ("ra_j2000", "dec_j2000", "J2000"),
-    ("alpha_j2000", "delta_j2000", "J2000"),
-    ("ra_icrs", "de_icrs", "ICRS"),
-    ("ra_icrs", "dec_icrs", "ICRS"),
-    ("_ra.icrs", "_de.icrs", "ICRS"),
-    ("_ra", "_de", None),
-    ("right_ascension", "declination", None),
-    ("alpha", "delta", None),
-    ("rab1950", "deb1950", "B1950"),
-    ("_rab1950", "_deb1950", "B1950"),
-    ("ra_b1950", "dec_b1950", "B1950"),
-    ("glon", "glat", "GALACTIC"),
-    ("_glon", "_glat", "GALACTIC"),
-    ("gal_lon", "gal_lat", "GALACTIC"),
-    ("l", "b", "GALACTIC"),
-    ("lon", "lat", None),
-    ("x", "y", None),
-)
 
 _VALUE_COLUMNS: dict[str, tuple[str, ...]] = {
     "weight": ("weight", "weights", "w", "wt"),
@@ -78,7 +61,6 @@ _VALUE_UNITS = {
     "size": (u.rad, u.arcsec),
     "redshift": (u.dimensionless_unscaled, u.dimensionless_unscaled),
 }
-_NAME_ENDINGS = {str(unit).lower(): unit for unit in (u.deg, u.rad, u.arcmin, u.arcsec, u.mas, u.Jy, u.mJy, u.uJy)}
 _MAPPING_KEYS = ("coord", "ra", "dec", "glon", "glat", "weight", "flux", "size", "redshift")
 
 
@@ -190,8 +172,8 @@ class Positions:
         PositionsError
             There is no such column, or it holds no plain values.
         """
-        name = _find_column(self.table, column, self.source)
-        values, missing, _ = _plain_values(self.table[name], name, self.source)
+        name = find_column(self.table, column, self.source)
+        values, missing, _ = plain_values(self.table[name], name, self.source)
         if values.dtype.kind == "O":
             values = values.astype(str)
         if values.dtype.kind == "f":
@@ -332,18 +314,6 @@ def positions_from_table(
     return positions
 
 
-def find_direction_columns(names: Sequence[str]) -> tuple[str, str, str | None] | None:
-    """Longitude and latitude among the names of columns, and the frame that they imply; None if there are none."""
-    known: dict[str, str] = {}
-    for name in names:
-        known.setdefault(_base_name(name)[0], name)
-        known[name.lower()] = name
-    for lon, lat, frame in DIRECTION_COLUMNS:
-        if lon in known and lat in known:
-            return known[lon], known[lat], frame
-    return None
-
-
 def _directions(coord: SkyCoord) -> SkyCoord:
     """Directions alone, as (n,): distances and proper motions would follow into every conversion."""
     spherical = coord.spherical
@@ -396,61 +366,14 @@ def _check_weight(weight: NDArray[np.float64], source: str) -> None:
         raise PositionsError(f"{source}: all {len(weight)} weights are zero; leave the weights out to weight evenly")
 
 
-def _find_column(table: Table, name: str, source: str) -> str:
-    """Name of a column as the table writes it."""
-    if name in table.colnames:
-        return name
-    lower = {other.lower(): other for other in table.colnames}
-    same = [other for other in table.colnames if other.lower() == str(name).lower()]
-    if len(same) == 1:
-        return same[0]
-    close = difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.0)
-    raise PositionsError(
-        f"{source}: there is no column {name!r}"
-        + (f"; the closest is {lower[close[0]]!r}" if close else "")
-        + f"; the columns are {', '.join(table.colnames) or '(none)'}"
-    )
-
-
 def _check_mapping(table: Table, columns: Mapping[str, str] | None, source: str) -> dict[str, str]:
     """The mapping with the names as the table writes them."""
     found = {}
     for key, name in (columns or {}).items():
         if key not in _MAPPING_KEYS:
             raise PositionsError(f"{source}: columns names {key!r}; it may name {', '.join(_MAPPING_KEYS)}")
-        found[key] = _find_column(table, name, source)
+        found[key] = find_column(table, name, source)
     return found
-
-
-def _base_name(name: str) -> tuple[str, u.UnitBase | None]:
-    """Name in lower case without an ending that says the unit, and that unit."""
-    base, _, ending = name.lower().rpartition("_")
-    if base and ending in _NAME_ENDINGS:
-        return base, _NAME_ENDINGS[ending]
-    return name.lower(), None
-
-
-def _plain_values(column: Any, name: str, source: str) -> tuple[NDArray, NDArray[np.bool_], u.UnitBase | None]:
-    """Values, where they are missing, and the unit, of a column of any of astropy's kinds."""
-    if isinstance(column, SkyCoord) or getattr(column, "ndim", 1) != 1 or not hasattr(column, "dtype"):
-        raise PositionsError(f"{source}: the column {name!r} does not hold one number or text a row")
-    missing = np.broadcast_to(np.asarray(getattr(column, "mask", False)), (len(column),))
-    unit = getattr(column, "unit", None)
-    values = getattr(column, "unmasked", column)
-    values = np.asarray(getattr(values, "value", values) if isinstance(values, u.Quantity) else np.ma.getdata(values))
-    if values.dtype.kind == "S":
-        values = np.char.decode(values, "utf-8", "replace")
-    if values.dtype.kind in "OU":
-        missing = missing | np.array([value is None or str(value).strip() == "" for value in values], dtype=bool)
-    return values, missing, unit if unit is not None and unit != u.dimensionless_unscaled else None
-
-
-def _numbers(values: NDArray) -> NDArray[np.float64] | None:
-    """Values as float64, None if they are no numbers."""
-    try:
-        return values.astype(np.float64)
-    except (TypeError, ValueError):
-        return None
 
 
 def _table_directions(
@@ -466,9 +389,11 @@ def _table_directions(
     lon_name, lat_name, name_frame = _direction_names(table, columns, source)
     frame_name = frame or name_frame or _header_frame(table, source)
     astropy_frame = parse_frame(frame_name)
-    hours = astropy_frame.name != "galactic"
-    lon, lon_unit = _angles(table, lon_name, unit, hours, source)
-    lat, lat_unit = _angles(table, lat_name, unit, False, source)
+    if lon_name == PARTS[0]:
+        (lon, lat), lon_unit, lat_unit = angles_of_parts(table, source), "hours", "degrees"
+    else:
+        lon, lon_unit = angles_of(table, lon_name, unit, astropy_frame.name != "galactic", source)
+        lat, lat_unit = angles_of(table, lat_name, unit, False, source)
     _check_lon_lat(lon, lat, source)
     directions = UnitSphericalRepresentation(lon * u.rad, np.clip(lat, -np.pi / 2, np.pi / 2) * u.rad)
     how = f"{lon_name!r} in {lon_unit}, {lat_name!r} in {lat_unit}, frame {frame_name}"
@@ -490,6 +415,11 @@ def _mixin_directions(table: Table, name: str, frame: str | None, source: str) -
 def _direction_names(table: Table, columns: dict[str, str], source: str) -> tuple[str, str, str | None]:
     """Columns of longitude and latitude and the frame that they imply; where one is named, the other may be guessed."""
     guess = find_direction_columns(table.colnames)
+    if guess == PARTS and {"ra", "dec", "glon", "glat"} & columns.keys():
+        guess = None
+    for keys, name in zip(({"ra", "glon"}, {"dec", "glat"}), guess[:2] if guess else (), strict=False):
+        if not keys & columns.keys():
+            check_ambiguous(table, name, source)
     for lon_key, lat_key, frame in (("ra", "dec", None), ("glon", "glat", "GALACTIC")):
         if lon_key not in columns and lat_key not in columns:
             continue
@@ -502,6 +432,7 @@ def _direction_names(table: Table, columns: dict[str, str], source: str) -> tupl
     raise PositionsError(
         f"{source}: no columns of positions were found among {', '.join(table.colnames) or '(none)'}; wanted are a pair"
         " such as ra and dec, RAJ2000 and DEJ2000, glon and glat, or a mapping such as columns={'ra': ..., 'dec': ...}"
+        " (--columns ra=...,dec=...)"
     )
 
 
@@ -528,34 +459,6 @@ def _header_frame(table: Table, source: str) -> str:
     return name
 
 
-def _angles(table: Table, name: str, unit: str, hours: bool, source: str) -> tuple[NDArray[np.float64], str]:
-    """Angles (n,) in rad, NaN where missing, and the unit that they were read in."""
-    values, missing, column_unit = _plain_values(table[name], name, source)
-    numbers = _numbers(np.where(missing, "nan", values) if values.dtype.kind in "OU" else values)
-    if numbers is None:
-        return _text_angles(values, missing, hours, name, source), "hours" if hours else "degrees"
-    column_unit = column_unit or _base_name(name)[1] or (u.rad if unit == "rad" else u.deg)
-    if column_unit == u.hour:
-        column_unit = u.hourangle
-    try:
-        factor = column_unit.to(u.rad)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise PositionsError(f"{source}: the column {name!r} is in {column_unit}, which is no angle") from error
-    return np.where(missing, np.nan, numbers * factor), str(column_unit)
-
-
-def _text_angles(
-    values: NDArray, missing: NDArray[np.bool_], hours: bool, name: str, source: str
-) -> NDArray[np.float64]:
-    angles = np.full(len(values), np.nan)
-    for row in np.flatnonzero(~missing):
-        try:
-            angles[row] = angle_from_text(str(values[row]), hours=hours)
-        except CoordinateError as error:
-            raise PositionsError(f"{source}: row {row + 1} of the column {name!r}: {error}") from error
-    return angles
-
-
 def _table_values(table: Table, what: str, name: str | None, source: str) -> NDArray[np.float64] | None:
     """Weight, flux, size or redshift of a table, None if it has none.
 
@@ -565,7 +468,7 @@ def _table_values(table: Table, what: str, name: str | None, source: str) -> NDA
     if name is None:
         known: dict[str, str] = {}
         for column in table.colnames:
-            known.setdefault(_base_name(column)[0], column)
+            known.setdefault(base_name(column)[0], column)
         name = next((known[base] for base in _VALUE_COLUMNS[what] if base in known), None)
     if name is None:
         return None
@@ -579,13 +482,13 @@ def _table_values(table: Table, what: str, name: str | None, source: str) -> NDA
 
 
 def _numeric_values(table: Table, what: str, name: str, source: str) -> NDArray[np.float64]:
-    values, missing, unit = _plain_values(table[name], name, source)
-    numbers = _numbers(np.where(missing, "nan", values) if values.dtype.kind in "OU" else values)
+    values, missing, unit = plain_values(table[name], name, source)
+    numbers = numbers_of(np.where(missing, "nan", values) if values.dtype.kind in "OU" else values)
     if numbers is None:
         raise PositionsError(f"{source}: the column {name!r} for the {what} holds texts, numbers are needed")
     target, default = _VALUE_UNITS[what]
     if what != "weight":
-        unit = unit or _base_name(name)[1] or default
+        unit = unit or base_name(name)[1] or default
         # The peak of a point source in Jy/beam is its flux in Jy.
         per_beam = unit * u.beam if what == "flux" and "beam" in str(unit).lower() else unit
         try:

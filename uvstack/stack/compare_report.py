@@ -191,7 +191,8 @@ def render_page(result: CompareResult, pictures: Mapping[str, bytes], additions:
     table = [("method", between.join(f"{text} ({unit})" if text not in ("SNR", "point keeps") else text for text in _HEADER)),
              *((name, between.join(cell.replace(" ", "\N{NO-BREAK SPACE}") for cell in cells))
                for name, *cells in table_rows(result, unit, size))]
-    how = [(key, str(value)) for group in (result.settings, result.image) for key, value in group.items() if value is not None]
+    how = [(key.replace("_", " "), str(value)) for group in (result.settings, result.image) for key, value in group.items()
+           if value is not None]
     sections: list[tuple[str, Sequence[tuple[str, str]], Sequence[Any]]] = [
         ("", table, []),
         ("", [*_notes(result), ("errors", _ERRORS)], []),

@@ -10,7 +10,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from uvstack.records import Provenance, Shown
+from uvstack.records import Provenance, Shown, plain
 from uvstack.stack.image_result import ImageStackResult
 from uvstack.stack.image_stack import off_centre_rms
 from uvstack.stack.result import StackResult
@@ -199,13 +199,14 @@ class CompareResult(Shown):
     def summary(self) -> dict[str, Any]:
         """Everything but the stamps and sums, as numbers and texts that JSON can hold."""
         table = self.table()
-        rows = [{name + ("_jy" if hasattr(row[name], "unit") else ""): _plain(row[name]) for name in table.colnames} for row in table]
+        rows = [{name + ("_jy" if hasattr(row[name], "unit") else ""): plain(getattr(row[name], "value", row[name]))
+                 for name in table.colnames} for row in table]
         beam = dict(zip(("fwhm_major_rad", "fwhm_minor_rad", "position_angle_rad"), self.beam, strict=True))
         uv = self.uv_all.stack
         assert isinstance(uv, StackResult)
         result: dict[str, Any] = {
             "name": self.name, "n_positions": self.n_positions, "n_positions_given": self.n_positions_given,
-            "dropped_positions": {reason: which.tolist() for reason, which in self.dropped.items()},
+            "dropped_positions": {reason.replace(" ", "_"): which.tolist() for reason, which in self.dropped.items()},
             "methods": rows, "cell_rad": self.cell, "beam": beam, "image": self.image, "settings": self.settings,
             "suggested_uvmin_m": uv.suggest_uvmin(), "n_visibilities": self.uv.stack.n_visibilities, "files": self.files}  # type: ignore[union-attr]
         if self.provenance is not None:
@@ -224,11 +225,3 @@ class CompareResult(Shown):
         from uvstack.stack.task import write_figure
 
         write_figure(path, stamps_figure(self))
-
-
-def _plain(value: Any) -> Any:
-    """A cell of the table as JSON has it: NaN is none."""
-    value = getattr(value, "value", value)
-    if isinstance(value, str):
-        return str(value)
-    return float(value) if np.isfinite(value) else None

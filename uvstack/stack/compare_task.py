@@ -34,7 +34,7 @@ from astropy.coordinates import SkyCoord
 
 from uvstack._version import __version__
 from uvstack.constants import SPEED_OF_LIGHT
-from uvstack.errors import DroppedPositionsWarning, ImageError, PositionsError, SelectionError
+from uvstack.errors import DistantPositionsWarning, DroppedPositionsWarning, ImageError, PositionsError, SelectionError
 from uvstack.image.grid import good_size
 from uvstack.image.image_result import ImageResult
 from uvstack.image.restore import fit_beam
@@ -56,7 +56,7 @@ from uvstack.io.output import (
 from uvstack.io.pointing import pointings_text
 from uvstack.io.selection import parse_uv_range
 from uvstack.io.tables import read_positions
-from uvstack.records import Provenance, Selection, Structure
+from uvstack.records import Provenance, Selection, Structure, plain
 from uvstack.sky.coordinates import centre_of, direction_cosines, to_frame
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant, PrimaryBeam
@@ -65,10 +65,10 @@ from uvstack.stack.compare_result import CompareResult, Method
 from uvstack.stack.image_result import ImageStackResult
 from uvstack.stack.image_stack import HALF_WIDTH, Averaging
 from uvstack.stack.image_task import _read_psf, image_stack, parse_filter
-from uvstack.stack.plan import parse_weights
+from uvstack.stack.plan import check_weights, farthest_view, parse_weights
 from uvstack.stack.report import Addition
 from uvstack.stack.result import StackResult
-from uvstack.stack.task import _check_stamp_size, _plain, default_cell, image_of_stack, stack
+from uvstack.stack.task import check_stamp, default_cell, image_of_stack, stack
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +80,6 @@ REPORT = ("index.html", "result.json", "result.ecsv", "uv_profile.ecsv", "stamps
 _LARGEST_IMAGE = 8192
 #: Stamps without and, at most, with a filter; the latter is the paper's.
 _STAMP, _LARGE_STAMP = 64, 256
-#: A list that is nowhere within as many λ/D of a phase centre is one of another frame or unit, also without a primary beam.
-_BLIND = 10.0
 #: How far outside the band of the data the frequency of a given image may lie.
 _BAND_MARGIN = 0.01
 _ALIGNMENTS = {"nearest": "nearest pixel", "subpixel": "sub-pixel"}
@@ -129,10 +127,8 @@ class _Data:
 
     @property
     def farthest(self) -> float:
-        """Distance from a pointing beyond which no antenna of these sees, rad; infinite where their size is not known."""
-        diameters = np.concatenate([s.dish_diameters for s in self.structures])
-        known = diameters[diameters > 0]
-        return _BLIND * SPEED_OF_LIGHT / self.band[0] / float(known.min()) if known.size else math.inf
+        """Distance from a pointing beyond which no antenna of these sees, rad."""
+        return farthest_view(self.structures)
 
 
 @together()
@@ -240,8 +236,9 @@ def compare(
     averages = [Averaging(method).method for method in methods]
     weights = weights or ("equal" if isinstance(read_primary_beam(primary_beam), Constant) else "primary-beam")
     terms = parse_weights(weights)
+    check_weights(terms, not isinstance(read_primary_beam(primary_beam), Constant))
     if stamp is not None:
-        _check_stamp_size(stamp)
+        check_stamp(stamp)
     _check_image_options(options)
     run = {k: v for k, v in (("workers", workers), ("scheduler", scheduler), ("threads", threads)) if v is not None}
     data = _read_data(ms, {"column": column, "field": field, "spw": spw, "timerange": timerange, "pointing": pointing}, primary_beam, run)
@@ -267,10 +264,10 @@ def compare(
     provenance = Provenance(
         __version__, command_line(), {"ms": list(data.paths), "positions": sources.source, "primary_beam": data.primary_beam.describe(),
                                       "pointing": pointings_text(data.structures, data.selections),
-                                      "options": {k: _plain(v) for k, v in options.items()}},
+                                      "options": {k: plain(v) for k, v in options.items()}},
         None, datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
-    settings = {"weights": weights, "uv range": str(limits), "filter": low_filter, "stamp": picture.stamp, "column": column,
-                "primary beam": data.primary_beam.describe(), "pb_cutoff": pb_cutoff}
+    settings = {"weights": weights, "uv_range": str(limits), "filter": low_filter, "stamp": picture.stamp, "column": column,
+                "primary_beam": data.primary_beam.describe(), "pb_cutoff": pb_cutoff}
     return CompareResult(
         name=f"{Path(data.paths[0]).name} and others" if len(data.paths) > 1 else Path(data.paths[0]).name, methods=tuple(found),
         cell=picture.cell, beam=(*picture.beam,), n_positions=chosen.size, n_positions_given=len(sources), dropped=dropped,
@@ -386,14 +383,14 @@ def _made_picture(data: _Data, sources: Positions, start: str, size, cell: float
     if found.response is not None:
         options["pb_image"] = f"{start}-pb.fits"
     more = {"weighting": weighting + (f", robust {robust or 0.0:g}" if weighting == "briggs" else ""), "deconvolved": "no",
-            "noise (Jy/beam)": found.noise, "pointings": len(data.pointings)}
+            "noise_jy_per_beam": found.noise, "pointings": len(data.pointings)}
     return _Picture(Path(f"{start}-dirty.fits"), Path(f"{start}-psf.fits"), cell, beam, found.reference_frequency, stamp, options,
                     _described("dirty image made of the set", grid.shape, cell, found.reference_frequency, more),
                     {name: f"{start}-{name}.fits" for name in planes})
 
 
 def _described(what: str, shape: tuple[int, ...], cell: float, frequency: float, more: dict[str, Any]) -> dict[str, Any]:
-    return {"image": what, "pixels": [int(n) for n in shape], "cell (arcsec)": cell / _ARCSEC, "frequency (Hz)": frequency, **more}
+    return {"image": what, "pixels": [int(n) for n in shape], "cell_arcsec": cell / _ARCSEC, "frequency_hz": frequency, **more}
 
 
 def _cell_for(data: _Data, uvmax) -> float:
@@ -454,9 +451,10 @@ def _coord(directions: np.ndarray) -> SkyCoord:
 
 
 def _quietly(function: Callable, *args: Any, **options: Any) -> Any:
-    """Without warnings of positions left out: they are told once, with all reasons."""
+    """Without warnings of positions left out or far away: they are told once, with all reasons."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DroppedPositionsWarning)
+        for told in (DroppedPositionsWarning, DistantPositionsWarning):
+            warnings.simplefilter("ignore", told)
         return function(*args, **options)
 
 
@@ -516,7 +514,7 @@ def save_compare_result(result: CompareResult, path: str | Path) -> None:
     table = result.table()
     table.meta = {"name": result.name, "n_positions": result.n_positions}
     with together():
-        write_json(path, result.summary(), _plain)
+        write_json(path, result.summary())
         write_table(Path(path).with_suffix(".ecsv"), table)
 
 

@@ -116,7 +116,8 @@ def render_page(result: ImageStackResult, additions: Sequence[Addition] = ()) ->
                                            f"{np.rad2deg(result.beam[2]):.3g}°, pixel {result.cell / _ARCSEC:.3g}″")
     sections: list[tuple[str, list[tuple[str, str]], list[Any]]] = [
         ("", rows_of(result), []),
-        ("How", [*((key, str(value)) for key, value in result.settings.items() if value is not None), ("beam", beam or "not known")], []),
+        ("How", [*((key.replace("_", " "), str(value)) for key, value in result.settings.items() if value is not None),
+                 ("beam", beam or "not known")], []),
         ("Stamp", [], [stack_figure(result)])]
     if result.random is not None or result.bootstrap is not None:
         sections.append(("Random positions and resampling", [], [histogram_figure(result)]))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from uvstack.records import Provenance, Shown
+from uvstack.records import Provenance, Shown, plain
 
 
 @dataclass(frozen=True, repr=False)
@@ -132,11 +132,11 @@ class ImageStackResult(Shown):
         """Everything but the arrays of pixels and positions, as numbers and texts that JSON can hold."""
         beam = None if self.beam is None else dict(zip(("fwhm_major_rad", "fwhm_minor_rad", "position_angle_rad"), self.beam, strict=True))
         result: dict[str, Any] = {
-            "name": self.name, "flux_jy": self.flux, "flux_error_jy": _number(self.flux_error),
-            "flux_error_expected_jy": _number(self.flux_error_expected), "snr": _number(self.snr), "peak_response": self.peak_response,
+            "name": self.name, "flux_jy": self.flux, "flux_error_jy": plain(self.flux_error),
+            "flux_error_expected_jy": plain(self.flux_error_expected), "snr": plain(self.snr), "peak_response": self.peak_response,
             "flux_corrected_jy": self.flux_corrected, "n_positions": self.n_positions,
             "n_positions_given": self.n_positions_given,
-            "dropped_positions": {reason: which.tolist() for reason, which in self.dropped.items()},
+            "dropped_positions": {reason.replace(" ", "_"): which.tolist() for reason, which in self.dropped.items()},
             "n_partial_stamps": self.n_partial, "cell_rad": self.cell, "beam": beam, "psf": self.psf_source or None,
             "settings": self.settings, "fits": self.fits}
         for name, fluxes, mean in (("random_positions", self.random, self.random_bias), ("bootstrap", self.bootstrap, None)):

@@ -22,13 +22,13 @@ constant across a stamp.
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
+from uvstack.checks import MOST_STAMP_PIXELS, finite_number, thread_count, whole_number
 from uvstack.errors import NoDataError, PositionsError, SelectionError
 from uvstack.stack import stamp_kernels as kernels
 
@@ -78,15 +78,15 @@ class Averaging:
                 close = difflib.get_close_matches(str(found), words, n=1, cutoff=0.3)
                 raise SelectionError(f"{name}={found!r} is unknown; wanted {', '.join(words)}"
                                      + (f"; did you mean {close[0]}?" if close else ""))
-        if self.stamp < 8 or self.stamp % 2:
+        if whole_number("the stamp's size", self.stamp, 8, MOST_STAMP_PIXELS) % 2:
             raise SelectionError(f"the stamp's size is {self.stamp}; wanted an even number of at least 8 pixels")
-        if not self.clip > 0:
-            raise SelectionError(f"clip is {self.clip}; wanted a positive number of standard deviations")
+        finite_number("clip", self.clip, 0, above=True, unit="standard deviations")
+        thread_count(self.threads)
 
     @property
     def n_threads(self) -> int:
         """Threads that are used."""
-        return max(self.threads or os.cpu_count() or 1, 1)
+        return thread_count(self.threads)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from astropy.coordinates import SkyCoord
 from astropy.units import Quantity
 
 from uvstack._version import __version__
+from uvstack.checks import check_resamplings, check_seed, finite_number
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import DroppedPositionsWarning, ImageError, PositionsError, SelectionError, UvstackWarning
 from uvstack.image.noise import interpolated
@@ -25,7 +26,7 @@ from uvstack.io.image_file import SkyCube, check_beam, read_cube, read_image
 from uvstack.io.output import check_output, command_line, report_folder, together, write_figure, write_json, write_text
 from uvstack.io.selection import parse_distance
 from uvstack.io.tables import read_positions
-from uvstack.records import Provenance
+from uvstack.records import Provenance, plain
 from uvstack.sky.coordinates import direction_cosines, to_frame
 from uvstack.sky.frequency import parse_frequency
 from uvstack.sky.positions import Positions
@@ -49,9 +50,8 @@ from uvstack.stack.image_stack import (
     stacked_psf,
     values_at,
 )
-from uvstack.stack.plan import parse_weights
+from uvstack.stack.plan import check_weights, parse_weights
 from uvstack.stack.report import Addition
-from uvstack.stack.task import _plain
 
 logger = logging.getLogger(__name__)
 
@@ -179,6 +179,7 @@ def image_stack(
     options = {k: v for k, v in locals().items() if v is not None and k not in ("image", "positions")}
     how = Averaging(method, alignment, stamp, clip, threads)
     terms = parse_weights(weights)
+    check_seed(seed)
     _check_numbers(image_kind, noise_kind, pb_cutoff, random, bootstrap)
     if out is not None:
         files = (image, positions, psf, noise_image, pb_image, pointings)
@@ -192,19 +193,20 @@ def image_stack(
     if "list" in terms and sources.weight is None:
         raise PositionsError(f"{sources.source}: weights={weights!r} wants a column of weights, and the list has none")
     response = read_primary_beam(primary_beam)
+    attenuated = pb_image is not None or not isinstance(response, Constant)
+    check_weights(terms, attenuated)
     warn_of_other_telescope(primary_beam, plane.cube.telescope, [] if plane.frequency is None else [plane.frequency], str(image))
     power_of = _power(plane, response, pointings, pb_image, weights if "primary-beam" in terms else image_kind)
     noise_of = _noise(plane, noise_image, noise_kind or image_kind, "local-noise" in terms, str(image), how.n_threads)
-    attenuated = pb_image is not None or not isinstance(response, Constant)
     weighting = Weighting(terms, noise_of, power_of, image_kind == "flat", (noise_kind or image_kind).endswith("flat"),
                           pb_cutoff if attenuated else 0.0)
     provenance = Provenance(
         __version__, command_line(), {"image": str(image), "positions": sources.source, "primary_beam": pb_image or response.describe(),
-                                  "options": {k: _plain(v) for k, v in options.items()}},
+                                  "options": {k: plain(v) for k, v in options.items()}},
         seed, datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
     settings = {"method": method, "weights": weights, "alignment": alignment, "stamp": stamp, "filter": low_filter,
-                "clip": clip if method == "clipped-mean" else None, "image": str(image), "image kind": image_kind,
-                "noise image": noise_image and str(noise_image), "noise kind": noise_kind or image_kind}
+                "clip": clip if method == "clipped-mean" else None, "image": str(image), "image_kind": image_kind,
+                "noise_image": noise_image and str(noise_image), "noise_kind": noise_kind or image_kind}
     result = _stack(plane, sources, weighting, how, low, psf, (random, bootstrap, seed), settings, provenance, out)
     if out is not None:
         write_stack(result, out)
@@ -216,11 +218,9 @@ def _check_numbers(image_kind: str, noise_kind: str | None, pb_cutoff: float, ra
         raise SelectionError(f"image_kind is {image_kind!r}; wanted corrected or flat")
     if noise_kind is not None and noise_kind not in NOISE_KINDS:
         raise SelectionError(f"noise_kind is {noise_kind!r}; wanted one of {', '.join(NOISE_KINDS)}")
-    if not 0 <= pb_cutoff <= 1:
-        raise SelectionError(f"pb_cutoff is {pb_cutoff}; wanted a number from 0 to 1")
+    finite_number("pb_cutoff", pb_cutoff, 0, 1)
     for name, number in (("random", random), ("bootstrap", bootstrap)):
-        if number < 0 or number == 1:
-            raise SelectionError(f"{name} is {number}; wanted 0 or at least 2 lists")
+        check_resamplings(name, number)
 
 
 def parse_filter(text: str, frequency: float | None) -> LowFilter:
@@ -267,7 +267,9 @@ def _read_plane(path: str | Path, channel: int | None, beam: tuple[float, ...] |
     known = Beam(*beam) if beam is not None else cube.beam(channel)
     if beam is not None:
         check_beam(Beam(*beam), cube.cell, data.shape, str(path))
-    if frequency is None and cube.frequency is not None:
+    if frequency is not None:
+        finite_number("frequency", frequency, 0, above=True, unit="Hz")
+    elif cube.frequency is not None:
         frequency = float(cube.frequency[channel])
     return _Image(np.ascontiguousarray(data), cube, known, frequency)
 
@@ -450,7 +452,7 @@ def write_stack(result: ImageStackResult, path: str | Path, which: str = "stamp"
 
 def save_image_result(result: ImageStackResult, path: str | Path) -> None:
     """Write the summary as JSON."""
-    write_json(path, result.summary(), _plain)
+    write_json(path, result.summary())
 
 
 def write_image_report(result: ImageStackResult, folder: str | Path, additions: Sequence[Addition] = ()) -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from uvstack.records import Provenance, Shown, UVRange
+from uvstack.records import Provenance, Shown, UVRange, plain
 from uvstack.stack.result import StackResult
 
 #: exp(−(this θ q)²) is the transform of a Gaussian of FWHM θ at q wavelengths.
@@ -108,12 +108,12 @@ class Sample:
     def summary(self) -> dict[str, Any]:
         """Numbers that JSON can hold."""
         names = ("bias", "bias_error", "noise", "noise_error", "offset", "offset_error")
-        values = {f"{name}_jy": _number(getattr(self, name)) for name in names}
+        values = {f"{name}_jy": plain(getattr(self, name)) for name in names}
         found = np.nanpercentile(self.errors, _PERCENTILES).tolist() if self.n else [None] * len(_PERCENTILES)
-        return {"name": self.name, "flux_jy": _number(self.flux), "n": self.n, **values,
-                "mean_flux_jy": _number(float(np.nanmean(self.fluxes))) if self.n else None,
-                "mean_truth_jy": _number(float(np.nanmean(self.truths))) if self.n else None,
-                "response": self.response, "significance": _number(self.significance), "share_above": _number(self.share_above),
+        return {"name": self.name, "flux_jy": plain(self.flux), "n": self.n, **values,
+                "mean_flux_jy": plain(float(np.nanmean(self.fluxes))) if self.n else None,
+                "mean_truth_jy": plain(float(np.nanmean(self.truths))) if self.n else None,
+                "response": self.response, "significance": plain(self.significance), "share_above": plain(self.share_above),
                 "percentiles_jy": {f"{p:g}": value for p, value in zip(_PERCENTILES, found, strict=True)}}
 
 
@@ -302,20 +302,20 @@ class MonteCarloResult(Shown):
     def summary(self) -> dict[str, Any]:
         """Everything but the positions, as numbers and texts that JSON can hold."""
         result: dict[str, Any] = {
-            "name": self.name, "flux_jy": self.flux, "noise_jy": _number(self.noise), "bias_jy": _number(self.bias),
-            "bias_error_jy": _number(self.uv.bias_error), "offset_jy": _number(self.uv.offset), "significance": _number(self.significance),
-            "flux_error_expected_jy": _number(self.flux_error_expected), "realisations": int(self.uv.fluxes.size),
+            "name": self.name, "flux_jy": self.flux, "noise_jy": plain(self.noise), "bias_jy": plain(self.bias),
+            "bias_error_jy": plain(self.uv.bias_error), "offset_jy": plain(self.uv.offset), "significance": plain(self.significance),
+            "flux_error_expected_jy": plain(self.flux_error_expected), "realisations": int(self.uv.fluxes.size),
             "n_positions": self.n_positions, "uv_range": str(self.uv_range), "positions": self.mode, "method": self.method,
             "fake_sources": self.fake or None, "cross_talk_left_out_jy": self.cross_talk, "suggested_uvmin_m": self.suggest_uvmin(),
             "samples": [sample.summary() for sample in self.samples], "settings": self.settings}
         if self.bins is not None:
             profile = self.uv_profile()
-            result["uv_profile"] = {name: [_number(float(v)) for v in profile[name].value] for name in
+            result["uv_profile"] = {name: [plain(float(v)) for v in profile[name].value] for name in
                                     ("uv_min", "uv_max", "re", "scatter", "re_error", "real", "blank")}
         if self.sizes is not None:
             good = self.sizes[np.isfinite(self.sizes)]
-            result["sizes_rad"] = {"n": int(good.size), "mean": _number(float(good.mean())) if good.size else None,
-                                   "std": _number(float(good.std(ddof=1))) if good.size > 1 else None}
+            result["sizes_rad"] = {"n": int(good.size), "mean": plain(float(good.mean())) if good.size else None,
+                                   "std": plain(float(good.std(ddof=1))) if good.size > 1 else None}
         if self.provenance is not None:
             result["provenance"] = vars(self.provenance)
         return result

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import difflib
 import logging
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,8 +15,10 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 
 from uvstack._version import __version__
+from uvstack.checks import MOST_BINS, MOST_RESAMPLINGS, check_seed, finite_number, thread_count, whole_number
 from uvstack.chunks import cluster, map_chunks
 from uvstack.errors import (
+    DistantPositionsWarning,
     DroppedPositionsWarning,
     InvalidVisibilityWarning,
     NoDataError,
@@ -31,7 +32,7 @@ from uvstack.io.output import command_line, report_folder, together, write_figur
 from uvstack.io.pointing import pointings_text
 from uvstack.io.selection import parse_uv_range
 from uvstack.io.tables import read_positions
-from uvstack.records import Provenance, RowBlock, UVRange
+from uvstack.records import Provenance, RowBlock, UVRange, plain
 from uvstack.sky.coordinates import direction_cosines, to_frame
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant, PrimaryBeam
@@ -48,10 +49,10 @@ from uvstack.stack.monte_carlo_sums import (
     gather,
     sum_lists,
 )
-from uvstack.stack.plan import PositionWeights, StackJob, find_pointings, parse_weights
+from uvstack.stack.plan import PositionWeights, StackJob, check_weights, find_pointings, parse_weights
 from uvstack.stack.plot import flux_unit
 from uvstack.stack.random_positions import middle_of
-from uvstack.stack.task import _plain, default_cell
+from uvstack.stack.task import default_cell
 from uvstack.uv.weights import apply_flags
 
 logger = logging.getLogger(__name__)
@@ -67,7 +68,6 @@ _KEPT = 256_000_000
 _DIRECT_COST, _IMAGE_COST, _PIXEL_COST = 0.2, 400.0, 200.0
 #: Realisations from which the mean cross-talk of fake sources is taken.
 _EXACT_FAKES = 3
-_MOST_REALISATIONS = 1_000_000
 
 
 def montecarlo(
@@ -172,17 +172,18 @@ def montecarlo(
     options = {k: v for k, v in locals().items() if v is not None and k not in ("ms", "positions", "progress")}
     uv_range, terms = parse_uv_range(uvmin, uvmax), parse_weights(weights)
     realisations = _check_numbers(realisations, pb_cutoff, bins, fake_response, image_kind)
+    check_seed(seed)
+    thread_count(threads)
     if fit not in (None, "gaussian"):
         raise SelectionError(f"fit is {fit!r}; wanted gaussian")
     if fit is not None and not np.any(bins):
         raise SelectionError("a size is fitted to bins of uv distance; give bins as well (--bins 20)")
-    if fake_size is not None and fake_flux is None:
-        raise SelectionError("a size of fake sources is given and no flux; give fake_flux (--fake-flux), e.g. match")
     structures, selections = open_sets(ms, field, spw, timerange, pointing)
     targets = read_positions(positions, columns=columns, frame=frame, unit=unit)
     if "list" in terms and targets.weight is None:
         raise PositionsError(f"{targets.source}: weights={weights!r} wants a column of weights, and the list has none")
     beam = read_primary_beam(primary_beam)
+    check_weights(terms, not isinstance(beam, Constant))
     warn_of_beam(structures, selections, primary_beam, beam)
     if seed is None:
         seed = int(np.random.SeedSequence().generate_state(1)[0])
@@ -213,7 +214,7 @@ def montecarlo(
     samples = _samples(job, sums, scale, left_out), *([] if pixels is None else pixels.samples(job, sums.position_weight, scale))
     provenance = Provenance(
         __version__, command_line(), {"ms": [s.path for s in structures], "positions": targets.source,
-                                      "options": {k: _plain(v) for k, v in options.items()}, "primary_beam": beam.describe(),
+                                      "options": {k: plain(v) for k, v in options.items()}, "primary_beam": beam.describe(),
                                   "pointing": pointings_text(structures, selections)},
         seed, datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -227,25 +228,22 @@ def montecarlo(
         cross_talk=None if left_out is None else left_out * scale, bins=binned, ra=ra, dec=dec,
         sizes=None if fit is None or binned is None else binned.sizes(uv_range),
         settings={"realisations": realisations, "weights": weights, "column": column, "image": None if image is None else str(image),
-                  "fake response": fake_response if fakes is not None else None, "pb cut-off": pb_cutoff}, provenance=provenance)
+                  "fake_response": fake_response if fakes is not None else None, "pb_cutoff": pb_cutoff}, provenance=provenance)
 
 
 def _check_numbers(realisations: int, pb_cutoff: float, bins: int | Sequence[float], fake_response: str, image_kind: str) -> int:
-    if int(realisations) != realisations or not 2 <= realisations <= _MOST_REALISATIONS:
-        raise SelectionError(f"realisations is {realisations}; wanted a whole number from 2 to {_MOST_REALISATIONS}: 100 give the noise "
-                             "to 7 %")
-    if not 0 <= pb_cutoff <= 1:
-        raise SelectionError(f"pb_cutoff is {pb_cutoff}; wanted a number from 0 to 1")
+    realisations = whole_number("realisations", realisations, 2, MOST_RESAMPLINGS)
+    finite_number("pb_cutoff", pb_cutoff, 0, 1)
     edges: np.ndarray = np.asarray(bins, float)
-    if edges.ndim == 0 and not 0 <= edges <= 1000:
-        raise SelectionError(f"bins is {bins}; wanted 0 to 1000, or their edges in m")
+    if edges.ndim == 0:
+        whole_number("bins", bins, 0, MOST_BINS)
     if edges.ndim and (edges.size < 2 or not (np.isfinite(edges).all() and (np.diff(edges) > 0).all() and edges[0] >= 0)):
         raise SelectionError("the edges of the uv bins must be finite and rise from 0 m or more")
     for name, value, words in (("fake_response", fake_response, RESPONSES), ("image_kind", image_kind, ("corrected", "flat"))):
         if value not in words:
             close = difflib.get_close_matches(str(value), words, n=1, cutoff=0.4)
             raise SelectionError(f"{name} is {value!r}; wanted {' or '.join(words)}" + (f"; did you mean {close[0]}?" if close else ""))
-    return int(realisations)
+    return realisations
 
 
 def _all_lists(first: StackJob, targets: Positions, ra: np.ndarray, dec: np.ndarray, order: np.ndarray, places: Places) -> StackJob:
@@ -259,7 +257,8 @@ def _all_lists(first: StackJob, targets: Positions, ra: np.ndarray, dec: np.ndar
         weights=replace(first.weights, noise=places.noise_at(coord)), products=[list(range(n_lists))], beam_squares={})
     with warnings.catch_warnings():
         # Of the targets that was told already.
-        warnings.simplefilter("ignore", DroppedPositionsWarning)
+        for told in (DroppedPositionsWarning, DistantPositionsWarning):
+            warnings.simplefilter("ignore", told)
         return find_pointings(job)[0]
 
 
@@ -280,6 +279,8 @@ def _cheaper_directly(job: StackJob) -> bool:
 def _fakes(flux: float | str | None, size: float | str | None, targets: Positions, order: np.ndarray) -> Fakes | None:
     """Fluxes and sizes at all positions; where the stacked flux is to be matched, 1 Jy."""
     if flux is None:
+        if size is not None:
+            raise SelectionError("a size of fake sources is given and no flux; give fake_flux (--fake-flux), e.g. match")
         return None
     n = len(targets)
 
@@ -293,10 +294,7 @@ def _fakes(flux: float | str | None, size: float | str | None, targets: Position
                 found = "has no such column" if listed is None else "has rows without a value"
                 raise PositionsError(f"{targets.source}: {what} is to match the list, which {found}; give a number instead")
             return listed
-        number = float(given or 0.0)
-        if not np.isfinite(number) or (what == "fake_size" and number < 0):
-            raise SelectionError(f"{what} is {number:g}; wanted a finite number{' of 0 or more' if what == 'fake_size' else ''}, or match")
-        return np.full(n, number)
+        return np.full(n, finite_number(what, given or 0.0, 0, unit="Jy" if what == "fake_flux" else "rad"))
 
     fluxes, sizes = values(flux, targets.flux, "fake_flux"), values(size, targets.size, "fake_size")
     # A source keeps its flux and size together.
@@ -381,7 +379,7 @@ def _run(job: MonteCarloJob, rng: np.random.Generator, workers: int | None, sche
         left_out = None
         if job.fakes is not None and job.n_exact_fakes < job.n_lists:
             left_out = _left_out(job, chunks, rng)
-        collected = _Collected(job, len(chunks), threads or os.cpu_count() or 1, progress)
+        collected = _Collected(job, len(chunks), thread_count(threads), progress)
         map_chunks(gather_chunk, job, chunks, collected.add, client, threads)
         collected.finish()
     # Plans of a million positions are large, and of no use to any other job.
@@ -470,7 +468,7 @@ def save_montecarlo(result: MonteCarloResult, path: str | Path) -> None:
     table = result.table()
     table.meta = {"name": result.name, "seed": None if result.provenance is None else result.provenance.seed}
     with together():
-        write_json(path, result.summary(), _plain)
+        write_json(path, result.summary())
         write_table(Path(path).with_suffix(".ecsv"), table)
 
 

@@ -12,21 +12,27 @@ from __future__ import annotations
 import difflib
 import functools
 import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from astropy.coordinates import SkyCoord
 
-from uvstack.errors import DroppedPositionsWarning, PositionsError, SelectionError
+from uvstack.constants import SPEED_OF_LIGHT
+from uvstack.errors import DistantPositionsWarning, DroppedPositionsWarning, PositionsError, SelectionError
 from uvstack.records import Field, Selection, SpectralWindow, Structure, UVRange
 from uvstack.sky.coordinates import direction_cosines, rotation_between, to_frame
 from uvstack.sky.positions import Positions
-from uvstack.sky.primary_beam import PrimaryBeam
+from uvstack.sky.primary_beam import Constant, PrimaryBeam
 from uvstack.stack.uv_stack import PointingPlan, make_plan
 
 WEIGHTS = ("equal", "list", "primary-beam", "local-noise")
 #: A position is dropped from a pointing where the beam at any channel falls below this: 1/A would only add noise.
 _SMALLEST_BEAM = 1e-3
+#: Farther than as many λ/D from a pointing no dish sees anything; a list that is there is one of another frame or unit.
+_BLIND = 10.0
+#: Where the dishes are not known, rad.
+_FARTHEST = np.deg2rad(10.0)
 
 
 @dataclass(frozen=True)
@@ -232,6 +238,7 @@ def subsets_of(sources: Positions, group_by: str | None, facet_size: float | Non
 
 def find_pointings(job: StackJob) -> tuple[StackJob, np.ndarray, dict]:
     """The job with only the pointings that see positions, which positions are seen, and what is known of the pointings."""
+    check_distances(job.positions, job.primary_beam, _pointings(job), farthest_view(job.structures))
     n = len(job.positions)
     seen = np.zeros(n, np.bool_)
     fields: dict[tuple[int, int], tuple[str, str, int]] = {}
@@ -262,13 +269,90 @@ def find_pointings(job: StackJob) -> tuple[StackJob, np.ndarray, dict]:
 
 
 def _nothing_inside(job: StackJob) -> str:
-    nearest, name = np.inf, ""
-    for _, pointing, _ in job.views():
-        ra, dec = to_frame(job.positions.coord, pointing.frame)
-        n_minus_1 = direction_cosines(ra, dec, *pointing.beam_centre)[2].max()
-        distance = float(np.rad2deg(2 * np.arcsin(np.sqrt(np.clip(-n_minus_1 / 2, 0, 1)))))
-        if distance < nearest:
-            nearest, name = distance, pointing.name
+    pointings = _pointings(job)
+    distance, name = _distances(job.positions.coord, pointings)
+    nearest = int(np.argmin(distance))
     return (f"{job.positions.source}: none of its {len(job.positions)} positions lies inside a primary beam "
-            f"({job.primary_beam.describe()}, cut-off {job.pb_cutoff:g}); the nearest is {nearest:.3g}° from field "
-            f"{name}: are frame and unit of the list right?")
+            f"({job.primary_beam.describe()}, cut-off {job.pb_cutoff:g}); the nearest is {np.rad2deg(distance[nearest]):.3g}° from field "
+            f"{name[nearest]}: are frame and unit of the list right?{_if_hours(job.positions, pointings, farthest_view(job.structures))}")
+
+
+def _pointings(job: StackJob) -> list[Field]:
+    return list({(i, pointing.id): pointing for i, pointing, _ in job.views()}.values())
+
+
+def _distances(coord: SkyCoord, pointings: Sequence[Field]) -> tuple[np.ndarray, np.ndarray]:
+    """Distance (rad) of each position to the nearest pointing, and the name of that, (pos,)."""
+    distance, name = np.full(len(coord), np.inf), np.full(len(coord), "", object)
+    for pointing in pointings:
+        l, m, n_minus_1 = direction_cosines(*to_frame(coord, pointing.frame), *pointing.beam_centre)
+        this = np.arctan2(np.hypot(l, m), 1.0 + n_minus_1)
+        name[this < distance] = pointing.name
+        distance = np.minimum(this, distance)
+    return distance, name
+
+
+def farthest_view(structures: Iterable[Structure]) -> float:
+    """Distance from a pointing beyond which no antenna of these sees, rad: 10 λ/D of the smallest at the lowest frequency.
+
+    10° where their size is not known; never more than the horizon.
+    """
+    structures = tuple(structures)
+    diameters = np.concatenate([s.dish_diameters for s in structures])
+    known = diameters[diameters > 0]
+    if not known.size:
+        return _FARTHEST
+    lowest = min(float(d.spw.frequency.min()) for s in structures for d in s.data_descriptions)
+    return min(_BLIND * SPEED_OF_LIGHT / lowest / float(known.min()), np.pi / 2)
+
+
+def check_distances(positions: Positions, beam: PrimaryBeam, pointings: Sequence[Field], farthest: float) -> None:
+    """Warn of positions where no antenna looks, and refuse those beyond the horizon; a primary beam leaves both out by itself.
+
+    Parameters
+    ----------
+    positions : Positions
+    beam : PrimaryBeam
+        Nothing is done where it attenuates.
+    pointings : sequence of Field
+    farthest : float
+        Of `farthest_view`, rad.
+
+    Raises
+    ------
+    PositionsError
+        Without a primary beam, positions lie 90° or more from every pointing.
+
+    Warns
+    -----
+    DistantPositionsWarning
+        Without a primary beam, positions lie farther from every pointing than `farthest`.
+    """
+    if not isinstance(beam, Constant) or not pointings:
+        return
+    distance, name = _distances(positions.coord, pointings)
+    far = distance > farthest
+    if not far.any():
+        return
+    worst = int(np.argmax(distance))
+    said = (f"{positions.source}: {int(far.sum())} of {far.size} positions lie more than {np.rad2deg(farthest):.3g}° from every field, "
+            f"where no antenna looks, up to {np.rad2deg(distance[worst]):.3g}° from field {name[worst]}: are frame and unit of the list "
+            f"right?{_if_hours(positions, pointings, farthest)}")
+    if distance[worst] >= np.pi / 2:
+        raise PositionsError(f"{said} Beyond 90° nothing can be stacked; a primary beam (--primary-beam) leaves out what it does not see")
+    warnings.warn(DistantPositionsWarning(f"{said} A primary beam (--primary-beam) leaves them out"), stacklevel=4)
+
+
+def _if_hours(positions: Positions, pointings: Sequence[Field], farthest: float) -> str:
+    """A hint where most right ascensions that were read as degrees fit the fields as hours."""
+    ra, dec = to_frame(positions.coord, "J2000")
+    inside = _distances(SkyCoord(15 * ra, dec, unit="rad", frame="fk5"), pointings)[0] < farthest
+    fits = inside.mean() > 0.5 and not (ra > 2 * np.pi / 15).any()
+    return " As hours its right ascensions would lie in the fields: name the column ra_hours." if fits else ""
+
+
+def check_weights(terms: tuple[str, ...], has_beam: bool) -> None:
+    """Raise SelectionError where weights want a primary beam and none is given: A would be 1 everywhere."""
+    if "primary-beam" in terms and not has_beam:
+        raise SelectionError("weights with primary-beam want a primary beam; give one (--primary-beam vla, primary_beam=\"vla\"), or other "
+                             "weights")

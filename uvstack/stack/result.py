@@ -10,7 +10,9 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from uvstack.records import Provenance, Shown, UVRange
+from uvstack.checks import MOST_BINS, whole_number
+from uvstack.errors import SelectionError
+from uvstack.records import Provenance, Shown, UVRange, plain
 from uvstack.stack.sums import COUNT, W_Q, StackSums, W, fine_bin_edges, mean_and_error
 
 #: How many standard deviations a short-baseline bin must lie from the mean of the longer ones to be called deviant.
@@ -228,7 +230,7 @@ class StackResult(Shown):
         result["groups"] = {name: group.summary() for name, group in self.groups.items()}
         if self.provenance is not None:
             result["provenance"] = vars(self.provenance)
-        return result
+        return plain(result)
 
     def save(self, path: str | Path) -> None:
         """Write `summary` as JSON and, beside it, the uv profile as ECSV."""
@@ -239,13 +241,12 @@ class StackResult(Shown):
 
 def _bin_edges(bins, fine: np.ndarray, fine_edges: np.ndarray) -> np.ndarray:
     if np.ndim(bins) == 0:
-        if int(bins) < 1:
-            raise ValueError(f"bins is {bins}; wanted 1 or more")
+        bins = whole_number("bins", bins, 1, MOST_BINS)
         filled = np.flatnonzero(fine[:, COUNT])
         if not filled.size:
             return np.array([0.0, 1.0])
         return np.linspace(fine_edges[filled[0]], fine_edges[filled[-1] + 1], int(bins) + 1)
     edges = np.asarray(bins, dtype=float)
-    if edges.ndim != 1 or edges.size < 2 or not np.all(np.diff(edges) > 0) or edges[0] < 0:
-        raise ValueError("bins must be a number or rising edges of 0 or more")
+    if edges.ndim != 1 or edges.size < 2 or not np.isfinite(edges).all() or not np.all(np.diff(edges) > 0) or edges[0] < 0:
+        raise SelectionError("bins must be a number or rising edges of 0 or more")
     return edges

@@ -15,6 +15,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 
 from uvstack._version import __version__
+from uvstack.checks import MOST_STAMP_PIXELS, check_resamplings, check_seed, finite_number, thread_count, whole_number
 from uvstack.chunks import cluster, map_chunks
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import (
@@ -46,11 +47,19 @@ from uvstack.io.pointing import pointings_text
 from uvstack.io.selection import parse_uv_range, select
 from uvstack.io.stacked_ms import StackedMS, append_history
 from uvstack.io.tables import read_positions
-from uvstack.records import Provenance, Selection, Structure, UVRange
+from uvstack.records import Provenance, Selection, Structure, UVRange, plain
 from uvstack.sky.positions import Positions
-from uvstack.sky.primary_beam import PrimaryBeam
+from uvstack.sky.primary_beam import Constant, PrimaryBeam
 from uvstack.stack.image_stack import noise_around
-from uvstack.stack.plan import PositionWeights, StackJob, find_pointings, parse_weights, pointing_plan, subsets_of
+from uvstack.stack.plan import (
+    PositionWeights,
+    StackJob,
+    check_weights,
+    find_pointings,
+    parse_weights,
+    pointing_plan,
+    subsets_of,
+)
 from uvstack.stack.plot import bootstrap_figure, profile_figure, stamp_figure
 from uvstack.stack.report import Addition, render_page
 from uvstack.stack.result import StackResult, Stamp
@@ -64,6 +73,8 @@ logger = logging.getLogger(__name__)
 VISIBILITIES_PER_CHUNK = 2_000_000
 #: Weights of a list below this would underflow in float32, where they are multiplied by those of the visibilities.
 _SMALLEST_WEIGHT = 1e-25
+#: Rad, a mas: facets below it are only slips.
+_SMALLEST_FACET = np.pi / 180 / 3600e3
 #: Positions from which chunks grow, so that the transforms of the form on a grid pay; up to 700 MB a chunk.
 _MANY_POSITIONS, _LARGER = 5_000, 6
 _ARCMIN = np.pi / 180 / 60
@@ -178,7 +189,9 @@ def stack(
     uv_range = parse_uv_range(uvmin, uvmax)
     terms = parse_weights(weights)
     _check_numbers(pb_cutoff, bootstrap, facet_size)
-    _check_stamp_size(stamp_size)
+    check_seed(seed)
+    check_stamp(stamp_size, stamp_cell)
+    thread_count(threads)
     if group_by is not None and reproject:
         raise SelectionError("group_by and reproject cannot be combined: stack each group's list by itself with reproject")
     structures, selections = open_sets(ms, field, spw, timerange, pointing)
@@ -193,6 +206,7 @@ def stack(
         raise PositionsError(f"{sources.source}: the largest weight is {sources.weight.max():.3g}, too small for the float32 weights of a "
                              "measurement set; multiply all by one number, only their ratios matter")
     beam = read_primary_beam(primary_beam)
+    check_weights(terms, not isinstance(beam, Constant))
     warn_of_beam(structures, selections, primary_beam, beam)
     noise, corrected = _read_noise(terms, noise_image, noise_kind, sources)
     subset, groups, facets = subsets_of(sources, group_by, facet_size if reproject else None)
@@ -211,7 +225,7 @@ def stack(
         job = replace(job, stamp=(stamp_size, cell))
     provenance = Provenance(
         __version__, command_line(), {"ms": [s.path for s in structures], "positions": sources.source,
-                                  "options": {k: _plain(v) for k, v in options.items()}, "primary_beam": beam.describe(),
+                                  "options": {k: plain(v) for k, v in options.items()}, "primary_beam": beam.describe(),
                                   "pointing": pointings_text(structures, selections)},
         seed, datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
     with cluster(workers, scheduler) as client, contextlib.ExitStack() as files:
@@ -233,18 +247,18 @@ def stack(
     return replace(results[0], groups=dict(zip(groups, results[1:], strict=True)))
 
 
-def _check_stamp_size(size: int) -> None:
-    if size < 8 or size % 2:
+def check_stamp(size: int, cell: float | None = None) -> None:
+    """Raise SelectionError where a stamp cannot have this many pixels, or pixels of this size (rad)."""
+    if whole_number("the stamp's size", size, 8, MOST_STAMP_PIXELS) % 2:
         raise SelectionError(f"the stamp's size is {size}; wanted an even number of at least 8 pixels")
+    if cell is not None:
+        finite_number("stamp_cell", cell, 0, 1.0 / size, above=True, unit="rad, so that the stamp lies within 45° of its middle")
 
 
 def _check_numbers(pb_cutoff: float, bootstrap: int, facet_size: float) -> None:
-    if not 0 <= pb_cutoff <= 1:
-        raise SelectionError(f"pb_cutoff is {pb_cutoff}; wanted a number from 0 to 1")
-    if bootstrap < 0 or bootstrap == 1:
-        raise SelectionError(f"bootstrap is {bootstrap}; wanted 0 or at least 2 resamplings")
-    if not facet_size > 0:
-        raise SelectionError(f"facet_size is {facet_size}; wanted a positive angle in rad")
+    finite_number("pb_cutoff", pb_cutoff, 0, 1)
+    check_resamplings("bootstrap", bootstrap)
+    finite_number("facet_size", facet_size, _SMALLEST_FACET, np.pi, unit="rad")
 
 
 def _read_noise(terms, noise_image, noise_kind, sources: Positions) -> tuple[np.ndarray | None, bool]:
@@ -467,7 +481,7 @@ def _stamp(images: np.ndarray, cell: float, pointing) -> Stamp:
 
 def image_of_stack(result: StackResult, size: int, cell: float | None) -> Stamp:
     """Stamp of a stack: read from its measurement set, or cut from the one made on the way."""
-    _check_stamp_size(size)
+    check_stamp(size, cell)
     if result.ms is None:
         if result.stamp is None:
             raise NoDataError(f"{result.name}: nothing was stacked")
@@ -495,17 +509,8 @@ def save_result(result: StackResult, path: str | Path) -> None:
     profile = result.uv_profile()
     profile.meta = {"name": result.name, "flux_jy": result.flux, "flux_error_jy": result.flux_error}
     with together():
-        write_json(path, result.summary(), _plain)
+        write_json(path, result.summary())
         write_table(Path(path).with_suffix(".ecsv"), profile)
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON can hold it."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    return value if isinstance(value, int | float | bool | str | list | dict | type(None)) else str(value)
 
 
 def write_report(result: StackResult, folder: str | Path, *, bins: int = 20, stamp_size: int = 64,
