@@ -19,10 +19,10 @@ from astropy.coordinates import SkyCoord
 from experiment.maps import PB_CUTOFF, Map
 from experiment.settings import ALMA, CUT, UV_CUT, Imaging
 from uvstack.errors import DroppedPositionsWarning, PositionsError
-from uvstack.fit.psf_fit import fit_psf
-from uvstack.stack.image_result import ImageStackResult
-from uvstack.stack.image_stack import Averaging, average
-from uvstack.stack.image_task import image_stack
+from uvstack.image_stacking.averaging import Averaging, average
+from uvstack.image_stacking.psf_fit import fit_psf
+from uvstack.image_stacking.result import ImageStackResult
+from uvstack.image_stacking.task import image_stack
 
 #: Pixels of a stamp (section 3.2).
 _STAMP = 64

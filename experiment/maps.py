@@ -15,9 +15,9 @@ import numpy as np
 from astropy import units as u
 
 from experiment.settings import ALMA, Imaging
-from uvstack.image.image_result import ImageResult
-from uvstack.image.restore import component_table
-from uvstack.image.task import image
+from uvstack.imaging.restore import component_table
+from uvstack.imaging.result import ImageResult
+from uvstack.imaging.task import image
 from uvstack.io.fits import Beam, sin_wcs, write_image
 from uvstack.io.ms import read_structure
 from uvstack.sky.components import Components, components, concatenate

@@ -33,13 +33,13 @@ from simulate.lindroos import CENTRE
 from simulate.task import Simulation, observe
 from uvstack._version import __version__
 from uvstack.errors import DroppedPositionsWarning, OutputError, UvstackWarning
-from uvstack.fit.task import fit
-from uvstack.image.subtract_task import subtract
+from uvstack.fitting.task import fit
 from uvstack.io.output import size_text
 from uvstack.sky.components import Components
 from uvstack.sky.positions import positions_from_coord
-from uvstack.stack.result import StackResult
-from uvstack.stack.task import stack
+from uvstack.stacking.result import StackResult
+from uvstack.stacking.task import stack
+from uvstack.subtraction.task import subtract
 
 _COLUMN = "RESIDUAL_DATA"
 #: Bytes that a visibility takes on disk: data, flag, residual; a row and a pixel besides.

@@ -19,14 +19,14 @@ import numpy as np
 
 from experiment.maps import PB_CUTOFF
 from experiment.settings import ALMA, CUT, UV_CUT
-from uvstack.image.dirty import combine_hands
 from uvstack.io.ms import parse_column, read_block, read_structure, scan_rows
 from uvstack.io.selection import select
 from uvstack.records import Partition
 from uvstack.sky.coordinates import direction_cosines
 from uvstack.sky.primary_beam import primary_beam
-from uvstack.stack.result import StackResult
-from uvstack.stack.sums import mean_and_error
+from uvstack.stacking.result import StackResult
+from uvstack.stacking.sums import mean_and_error
+from uvstack.uv.dirty import combine_hands
 from uvstack.uv.phase import phase_factor, position_sums
 from uvstack.uv.weights import apply_flags, parallel_hands
 

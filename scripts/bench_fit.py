@@ -42,12 +42,12 @@ import numpy as np
 from markdown import head, row
 from numba import njit
 
-from uvstack.fit.binned import Bins, bins_of
-from uvstack.fit.data import FitData
-from uvstack.fit.model import ARCSEC, Model, make_model
-from uvstack.fit.normal import NormalEquations, model_visibilities, normal_equations
-from uvstack.fit.solver import solve
-from uvstack.fit.visibilities import fit_bins, fit_passes, fit_visibilities
+from uvstack.fitting.model.data import FitData
+from uvstack.fitting.model.model import ARCSEC, Model, make_model
+from uvstack.fitting.model.normal import NormalEquations, model_visibilities, normal_equations
+from uvstack.fitting.solve.binned import Bins, bins_of
+from uvstack.fitting.solve.solver import solve
+from uvstack.fitting.solve.visibilities import fit_bins, fit_passes, fit_visibilities
 
 N_CHAN, N_CHUNK = 64, 1_000_000
 Run = Callable[[], tuple[np.ndarray, int | None]]  # gives parameters and, where counted, passes over all visibilities

@@ -253,8 +253,8 @@ def gridding(ms: Path, threads: int, repeats: int) -> tuple[np.ndarray, np.ndarr
     from ducc0.wgridder import vis2dirty
 
     from simulate.lindroos import CENTRE
-    from uvstack.image.grid import centred_grid
-    from uvstack.image.gridding import to_image, to_psf
+    from uvstack.pixels.grid import centred_grid
+    from uvstack.uv.taylor import to_image, to_psf
 
     uvw, frequency, vis = visibilities(ms)
     weight, grid = np.ones(vis.shape, np.float32), centred_grid(*CENTRE, SIZE, CELL * ARCSEC)
@@ -287,7 +287,7 @@ def gridding(ms: Path, threads: int, repeats: int) -> tuple[np.ndarray, np.ndarr
 
 def minor(dirty: np.ndarray, psf: np.ndarray, threshold: float) -> None:
     """Table of minor-cycle iterations a second."""
-    from uvstack.image.clean import MinorSettings, minor_cycle
+    from uvstack.deconvolution.clean import MinorSettings, minor_cycle
 
     head(f"Minor cycle, {SIZE}² pixels, down to {threshold * 1e3:.3g} mJy/beam", "code", "iterations", "seconds", "iterations a second",
          "over numpy")

@@ -30,7 +30,7 @@ import numpy as np
 from markdown import head, row
 
 import uvstack
-from uvstack.stack.monte_carlo_task import montecarlo
+from uvstack.monte_carlo.task import montecarlo
 
 FEW = 4
 

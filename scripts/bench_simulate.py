@@ -43,7 +43,7 @@ from simulate.arrays import read_array
 from simulate.lindroos import CENTRE, recipe
 from simulate.task import observe
 from simulate.tracks import hour_angle_times, uvw_of_times
-from uvstack.io.beams import read_primary_beam
+from uvstack.io.primary_beams import read_primary_beam
 from uvstack.sky.components import Components
 from uvstack.sky.coordinates import direction_cosines
 from uvstack.uv.predict import predict

@@ -180,8 +180,8 @@ def bench_factor(n_positions: int = 900) -> float:
 
 def form_used(n: int, beam: str, n_times: int) -> str:
     """Name of the form that `phase_factor` takes for n positions in the chunks of this set."""
-    from uvstack.io.beams import read_primary_beam
-    from uvstack.stack.task import visibilities_per_chunk
+    from uvstack.io.primary_beams import read_primary_beam
+    from uvstack.stacking.task import visibilities_per_chunk
     from uvstack.uv import phase
 
     n_chunk = min(n_times, max(visibilities_per_chunk(n) // (351 * 20), 1))

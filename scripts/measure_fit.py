@@ -23,13 +23,13 @@ from markdown import head, row
 
 from simulate.arrays import read_array
 from simulate.tracks import baseline_uvw, hour_angle_times, uvw_of_times
-from uvstack.fit.binned import Bins, bins_of
-from uvstack.fit.binned import normal_equations as binned_normal_equations
-from uvstack.fit.data import FitData
-from uvstack.fit.limits import DELTA_68, DELTA_95, profile_likelihood
-from uvstack.fit.model import ARCSEC, make_model
-from uvstack.fit.start import polynomial_fit, starting_values
-from uvstack.fit.visibilities import fit_bins
+from uvstack.fitting.model.data import FitData
+from uvstack.fitting.model.model import ARCSEC, make_model
+from uvstack.fitting.solve.binned import Bins, bins_of
+from uvstack.fitting.solve.binned import normal_equations as binned_normal_equations
+from uvstack.fitting.solve.limits import DELTA_68, DELTA_95, profile_likelihood
+from uvstack.fitting.solve.start import polynomial_fit, starting_values
+from uvstack.fitting.solve.visibilities import fit_bins
 
 FREQUENCY = 1.4e9
 MODEL = make_model("gaussian", "0,0,p[0],p[1],1,0", FREQUENCY, names=("flux", "FWHM"))

@@ -38,15 +38,15 @@ from simulate.pointings import Pointings  # noqa: E402
 from simulate.skies import Rectangle, source_counts  # noqa: E402
 from simulate.task import Simulation, observe  # noqa: E402
 from uvstack.errors import UvstackWarning  # noqa: E402
-from uvstack.fit.psf_fit import fit_psf  # noqa: E402
-from uvstack.image.grid import Grid, centred_grid  # noqa: E402
-from uvstack.image.image_result import ImageResult  # noqa: E402
-from uvstack.image.restore import pixel_directions  # noqa: E402
-from uvstack.image.task import image  # noqa: E402
+from uvstack.image_stacking.averaging import noise_around, values_at  # noqa: E402
+from uvstack.image_stacking.psf_fit import fit_psf  # noqa: E402
+from uvstack.image_stacking.result import ImageStackResult  # noqa: E402
+from uvstack.image_stacking.task import image_stack  # noqa: E402
+from uvstack.imaging.restore import pixel_directions  # noqa: E402
+from uvstack.imaging.result import ImageResult  # noqa: E402
+from uvstack.imaging.task import image  # noqa: E402
+from uvstack.pixels.grid import Grid, centred_grid  # noqa: E402
 from uvstack.sky.components import Components, components, concatenate  # noqa: E402
-from uvstack.stack.image_result import ImageStackResult  # noqa: E402
-from uvstack.stack.image_stack import noise_around, values_at  # noqa: E402
-from uvstack.stack.image_task import image_stack  # noqa: E402
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -54,10 +54,10 @@ def preload() -> None:
 
     for module in Commands._modules.values():
         importlib.import_module(f"uvstack.cli.{module}")
-    for module in ("simulate.task", "simulate.lindroos", "uvstack.stack.task", "uvstack.stack.compare_task",
-                   "uvstack.stack.monte_carlo_task", "uvstack.stack.monte_carlo_report", "uvstack.fit.task", "uvstack.fit.report",
-                   "uvstack.fit.plot", "uvstack.fit.psf_fit", "uvstack.image.task", "uvstack.image.subtract_task",
-                   "uvstack.stack.image_task", "dask.threaded", "casacore.tables", "astropy.io.fits", "astropy.table",
+    for module in ("simulate.task", "simulate.lindroos", "uvstack.stacking.task", "uvstack.comparison.task",
+                   "uvstack.monte_carlo.task", "uvstack.monte_carlo.report", "uvstack.fitting.task", "uvstack.fitting.report",
+                   "uvstack.fitting.plot", "uvstack.image_stacking.psf_fit", "uvstack.imaging.task", "uvstack.subtraction.task",
+                   "uvstack.image_stacking.task", "dask.threaded", "casacore.tables", "astropy.io.fits", "astropy.table",
                    "matplotlib.figure"):
         importlib.import_module(module)
     simulate.demo._N_SOURCES, simulate.demo._N_TIMES = 20, 4
@@ -102,7 +102,7 @@ def make_inputs(folder: Path) -> None:
         try:
             os.chdir(folder)
             from simulate.task import observe
-            from uvstack.image.task import image
+            from uvstack.imaging.task import image
             from uvstack.sky.components import components
 
             rng = np.random.default_rng(1)

@@ -143,7 +143,7 @@ def weights_of(case: Case, targets: Components) -> np.ndarray:
     """W_k of the targets."""
     if case.options.get("weights") != "primary-beam":
         return np.ones(len(targets))
-    from uvstack.io.beams import read_primary_beam
+    from uvstack.io.primary_beams import read_primary_beam
     from uvstack.sky.coordinates import direction_cosines
 
     l, m, _ = direction_cosines(targets.ra, targets.dec, *CENTRE)

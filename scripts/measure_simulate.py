@@ -46,8 +46,8 @@ from simulate.noise import Noise, image_noise  # noqa: E402
 from simulate.pointings import hexagonal_mosaic  # noqa: E402
 from simulate.task import Simulation, observe  # noqa: E402
 from simulate.tracks import baseline_uvw, elevation_of, uvw_of_times  # noqa: E402
-from uvstack.image.dirty import combine_hands, dirty_image  # noqa: E402
 from uvstack.sky.components import Components, components  # noqa: E402
+from uvstack.uv.dirty import combine_hands, dirty_image  # noqa: E402
 
 CENTRE = (2.6, 0.56)
 FREQUENCY = 1.4e9 + 10e6 * np.arange(4)

@@ -20,16 +20,16 @@ import numpy as np
 from markdown import head, row
 
 from uvstack.errors import FitError
-from uvstack.fit.data import FitData
-from uvstack.fit.estimation import estimate, sum_normal
-from uvstack.fit.model import ARCSEC, Model, make_model
-from uvstack.fit.normal import model_visibilities
-from uvstack.fit.preparation import Piece
-from uvstack.fit.request import Request
-from uvstack.fit.shapes import SHAPES
-from uvstack.fit.survey import survey_pieces
-from uvstack.fit.variables import Variables, default_variables
-from uvstack.fit.visibilities import fit_passes
+from uvstack.fitting.data.preparation import Piece
+from uvstack.fitting.data.survey import survey_pieces
+from uvstack.fitting.estimation import estimate, sum_normal
+from uvstack.fitting.model.data import FitData
+from uvstack.fitting.model.model import ARCSEC, Model, make_model
+from uvstack.fitting.model.normal import model_visibilities
+from uvstack.fitting.model.shapes import SHAPES
+from uvstack.fitting.model.variables import Variables, default_variables
+from uvstack.fitting.options import Request
+from uvstack.fitting.solve.visibilities import fit_passes
 
 LIGHT = 299_792_458.0
 #: Case → (components, round, centred, position known).

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from uvstack.image.dirty import dirty_image
-from uvstack.image.grid import centred_grid
-from uvstack.image.restore import fit_beam
-from uvstack.image.weighting import Weighting, density
+from uvstack.imaging.restore import fit_beam
+from uvstack.imaging.weighting import Weighting, density
 from uvstack.io.casa import open_table
+from uvstack.pixels.grid import centred_grid
+from uvstack.uv.dirty import dirty_image
 
 ARCSEC = np.pi / 648000
 DATA = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).resolve().parent.parent.parent / "shared" / "data"

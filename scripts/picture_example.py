@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 import uvstack
-from uvstack.stack.plot import draw_profile, draw_stamp
+from uvstack.stacking.plot import draw_profile, draw_stamp
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"

@@ -13,8 +13,8 @@ import numpy as np
 
 import simulate
 import uvstack
-from uvstack.fit.plot import fit_figure
-from uvstack.fit.shapes import SHAPES, profile_of
+from uvstack.fitting.model.shapes import SHAPES, profile_of
+from uvstack.fitting.plot import fit_figure
 from uvstack.sky.components import components
 
 if TYPE_CHECKING:

@@ -33,9 +33,9 @@ from simulate.job import Job, make_job
 from simulate.lindroos import CENTRE, recipe
 from simulate.noise import Noise
 from simulate.plot import draw_uv_coverage
-from uvstack.image.dirty import combine_hands, dirty_image
 from uvstack.sky.components import Components
 from uvstack.sky.coordinates import direction_cosines
+from uvstack.uv.dirty import combine_hands, dirty_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ has 2900: 4.5), the means below 3.5/√seeds, and the rms within 3.5/√(4 seeds
 
 Departures from the suite, which simulates with CASA's simobserve: noise is white and its σ (of a real part, one channel,
 one integration) stands with the table; in case 1 its disc came out with 0.2435 Jy, which is the truth here; in case 2 the
-power-2 source has unit flux in the definition of `uvstack.fit.shapes` (there 1/2π of it, which hides a factor of its own);
+power-2 source has unit flux in the definition of `uvstack.fitting.model.shapes` (there 1/2π of it, which hides a factor of its own);
 in case 4 the directions are exact, not on pixels; case 6 is fitted to visibilities, not to an image; in case 8 phases,
 delays, rates and dispersion are solved at once, relative to the reference antenna. Arrays are CASA's where casadata is
 installed, ours of like extent where not.
@@ -37,12 +37,12 @@ from markdown import head, row  # noqa: E402
 
 from simulate.arrays import read_array  # noqa: E402
 from simulate.tracks import baseline_uvw, hour_angle_times, uvw_of_times  # noqa: E402
-from uvstack.fit.data import Attenuation, FitData  # noqa: E402
-from uvstack.fit.fringe import fringe_start  # noqa: E402
-from uvstack.fit.model import make_model  # noqa: E402
-from uvstack.fit.normal import normal_equations  # noqa: E402
-from uvstack.fit.result import FitResult  # noqa: E402
-from uvstack.fit.visibilities import fit_passes, fit_visibilities  # noqa: E402
+from uvstack.fitting.model.data import Attenuation, FitData  # noqa: E402
+from uvstack.fitting.model.model import make_model  # noqa: E402
+from uvstack.fitting.model.normal import normal_equations  # noqa: E402
+from uvstack.fitting.multifit.fringe import fringe_start  # noqa: E402
+from uvstack.fitting.result import FitResult  # noqa: E402
+from uvstack.fitting.solve.visibilities import fit_passes, fit_visibilities  # noqa: E402
 from uvstack.sky.primary_beam import Gaussian  # noqa: E402
 
 LIGHT = 299_792_458.0

@@ -9,7 +9,7 @@ from simulate.single_dish import single_dish_cube
 from simulate.skies import Around, Rectangle, source_counts
 from simulate.survey import read_survey
 from simulate.task import Simulation, observe
-from uvstack.io.catalogue import read_components
+from uvstack.io.catalogues import read_components
 
 __all__ = [
     "Around", "Noise", "Rectangle", "Simulation", "epoch_image", "epochs", "list_arrays", "observe", "read_array", "read_components",

@@ -37,9 +37,9 @@ from simulate.pointings import Pointings, single
 from uvstack._version import __version__
 from uvstack.checks import MOST_IMAGE_PIXELS, check_seed
 from uvstack.errors import ComponentError, ImageError
-from uvstack.io.beams import read_primary_beam
 from uvstack.io.fits import Beam, sin_wcs, write_image
 from uvstack.io.output import check_output, together, write_json, write_table, written_whole
+from uvstack.io.primary_beams import read_primary_beam
 from uvstack.records import Provenance
 from uvstack.sky.components import Components
 from uvstack.sky.coordinates import direction_cosines
@@ -310,7 +310,7 @@ def epochs_figure(made: Sequence[EpochImage], names: Sequence[str]) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.patches import Ellipse
 
-    from uvstack.stack.plot import flux_unit
+    from uvstack.stacking.plot import flux_unit
 
     figure = Figure(figsize=(3.6 * len(made) + 0.6, 6.6), layout="constrained")
     axes = figure.subplots(2, len(made), squeeze=False)

@@ -21,7 +21,7 @@ from simulate.tracks import elevation_of, hour_angle_times
 from uvstack.checks import whole_number
 from uvstack.constants import CORRELATIONS
 from uvstack.errors import ComponentError, CorruptionError, PointingError, SelectionError
-from uvstack.io.beams import read_primary_beam
+from uvstack.io.primary_beams import read_primary_beam
 from uvstack.sky.components import Components, components
 from uvstack.sky.coordinates import direction_cosines
 from uvstack.sky.primary_beam import PrimaryBeam

@@ -33,8 +33,8 @@ from simulate.pointings import Pointings
 from simulate.skies import Around, Rectangle, source_counts
 from simulate.survey_keys import TOP, Table, Unfit, directions, load, nearest, read_many, read_one, read_table
 from uvstack.errors import ComponentError, SurveyError
-from uvstack.io.beams import read_primary_beam
-from uvstack.io.catalogue import read_catalogue
+from uvstack.io.catalogues import read_catalogue
+from uvstack.io.primary_beams import read_primary_beam
 from uvstack.io.tables import read_positions
 from uvstack.sky.components import Components, components, components_from_table, concatenate
 from uvstack.sky.coordinates import to_frame

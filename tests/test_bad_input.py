@@ -36,9 +36,9 @@ from uvstack.errors import (
     UvstackError,
 )
 from uvstack.io.output import check_output
+from uvstack.monte_carlo.task import montecarlo
 from uvstack.sky.positions import positions_from_coord
-from uvstack.stack import task
-from uvstack.stack.monte_carlo_task import montecarlo
+from uvstack.stacking import task
 
 SOURCE = offset(40 * ARCSEC, -70 * ARCSEC)
 HERE = Path(__file__).parent
@@ -363,7 +363,7 @@ def script(tmp_path, body, tables="casacore"):
         sys.path.insert(0, {str(HERE)!r})
         import uvstack
         from factories import CENTRE, at
-        from uvstack.stack import task
+        from uvstack.stacking import task
         task.VISIBILITIES_PER_CHUNK = 60
         os.chdir({str(tmp_path)!r})
         def stack():

@@ -12,7 +12,7 @@ import uvstack
 from factories import ARCMIN, at, make_ms, offset, read
 from uvstack.chunks import cluster, map_chunks
 from uvstack.errors import MeasurementSetError, SchedulerError, SelectionError
-from uvstack.stack import task
+from uvstack.stacking import task
 
 # dask.distributed leaves sockets to be collected when its processes end.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore:.*port.*:UserWarning")

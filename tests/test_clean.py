@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy.signal import fftconvolve
 
+from uvstack.deconvolution import scales as clean_scales
+from uvstack.deconvolution.clean import MinorSettings, minor_cycle
+from uvstack.deconvolution.scales import scale_kernel
 from uvstack.errors import ImageError
-from uvstack.image import clean_scales
-from uvstack.image.clean import MinorSettings, minor_cycle
-from uvstack.image.clean_scales import scale_kernel
 
 
 def coverage(seed=3, n=400, longest=0.2):

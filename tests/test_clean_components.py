@@ -6,12 +6,12 @@ from astropy.table import QTable
 
 import oracles
 from factories import ARCSEC, CENTRE, Spw, make_ms, offset, read
+from uvstack.deconvolution.scales import scale_kernel
 from uvstack.errors import ComponentError
-from uvstack.image.clean_scales import scale_kernel
-from uvstack.image.subtract_task import subtract
-from uvstack.image.task import image
-from uvstack.io.catalogue import read_catalogue, read_components
+from uvstack.imaging.task import image
+from uvstack.io.catalogues import read_catalogue, read_components
 from uvstack.sky.components import components, components_from_table, concatenate
+from uvstack.subtraction.task import subtract
 from uvstack.uv.predict import predict
 
 CELL = 2.5 * ARCSEC

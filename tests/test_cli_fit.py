@@ -176,8 +176,8 @@ def test_a_stack_is_fitted_in_the_same_run(tmp_path):
 
 def test_uvmultifit_is_the_class_in_a_fresh_process():
     """A module has the same name: importing it must not hide the class, whatever comes first."""
-    for before in ("", "import uvstack.fit.uvmultifit\n", "import uvstack\nuvstack.fit\n", "from uvstack.fit import fit_visibilities\n"):
-        code = before + "from uvstack.fit import uvmultifit\nimport uvstack.fit.uvmultifit\nfrom uvstack.fit import uvmultifit as again\n"
+    for before in ("", "import uvstack.fitting.multifit.call\n", "import uvstack\nuvstack.fit\n", "from uvstack.fitting import fit_visibilities\n"):
+        code = before + "from uvstack.fitting import uvmultifit\nimport uvstack.fitting.multifit.call\nfrom uvstack.fitting import uvmultifit as again\n"
         code += "assert isinstance(uvmultifit, type) and again is uvmultifit, uvmultifit"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

@@ -20,9 +20,9 @@ from factories import ARCMIN, CENTRE, RR, Spw, make_ms, offset
 from simulate.task import observe
 from uvstack.cli.main import Angle, Baseline, Commands, Quantity, group
 from uvstack.errors import UvstackError
-from uvstack.image.task import image
+from uvstack.imaging.task import image
 from uvstack.io.output import write_json
-from uvstack.stack.monte_carlo_task import montecarlo
+from uvstack.monte_carlo.task import montecarlo
 
 #: The least that each command is called with; files are those of the fixture.
 LEAST = {
@@ -164,8 +164,8 @@ def test_one_function_writes_all_json():
              if "json.dump" in path.read_text(encoding="utf-8")}
     # Besides: what goes to a program of CASA, marks of runs, in sets and headers, fingerprints of settings.
     assert found == {
-        "uvstack/io/output.py", "uvstack/io/claim.py", "uvstack/image/external_casa_task.py", "uvstack/image/external_casa_program.py",
-        "uvstack/io/unfinished_column.py", "uvstack/image/subtract_column_task.py", "simulate/gain_tracks.py", "experiment/settings.py"}
+        "uvstack/io/output.py", "uvstack/io/claim.py", "uvstack/imaging/external/casa_files.py", "uvstack/imaging/external/casa_program.py",
+        "uvstack/io/unfinished_column.py", "uvstack/subtraction/column_files.py", "simulate/gain_tracks.py", "experiment/settings.py"}
 
 
 @pytest.mark.parametrize(("name", "option"), options(), ids=lambda value: str(value).replace(" ", "-"))

@@ -16,18 +16,18 @@ from click.testing import CliRunner
 
 from factories import ARCMIN, ARCSEC, CENTRE, RR, Spw, make_ms, offset
 from uvstack.cli.main import group, main
+from uvstack.deconvolution.major_cycle import CleanSettings
+from uvstack.deconvolution.mask import AutoMask
 from uvstack.errors import ImageError, MissingDependencyError, NoDataError, SelectionError, UvstackError, UvstackWarning
-from uvstack.image import external_wsclean_task
-from uvstack.image.external_request import ExternalRequest
-from uvstack.image.external_task import check_external, external_images
-from uvstack.image.grid import centred_grid
-from uvstack.image.major_cycle import CleanSettings
-from uvstack.image.mask import AutoMask
-from uvstack.image.subtract_column_task import centre_of
-from uvstack.image.task import image
-from uvstack.image.weighting import Weighting
+from uvstack.imaging.external import wsclean_files as external_wsclean_task
+from uvstack.imaging.external.request import ExternalRequest
+from uvstack.imaging.external.task import check_external, external_images
+from uvstack.imaging.task import image
+from uvstack.imaging.weighting import Weighting
 from uvstack.io.ms import parse_column, read_structure
 from uvstack.io.selection import parse_uv_range, select
+from uvstack.pixels.grid import centred_grid
+from uvstack.subtraction.column_files import centre_of
 
 CELL = 2.5 * ARCSEC
 #: Not square, so that exchanged axes show. (m, l)

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from uvstack.errors import FitError
-from uvstack.fit import binned
-from uvstack.fit.binned import binning_error, bins_of, is_binnable
-from uvstack.fit.data import FitData, checked_data
-from uvstack.fit.limits import profile_likelihood
-from uvstack.fit.model import make_model
-from uvstack.fit.normal import model_visibilities, normal_equations
-from uvstack.fit.solver import covariance_of, solve
-from uvstack.fit.start import polynomial_fit, starting_values
-from uvstack.fit.visibilities import fit_visibilities
+from uvstack.fitting.model.data import FitData, checked_data
+from uvstack.fitting.model.model import make_model
+from uvstack.fitting.model.normal import model_visibilities, normal_equations
+from uvstack.fitting.solve import binned
+from uvstack.fitting.solve.binned import binning_error, bins_of, is_binnable
+from uvstack.fitting.solve.limits import profile_likelihood
+from uvstack.fitting.solve.solver import covariance_of, solve
+from uvstack.fitting.solve.start import polynomial_fit, starting_values
+from uvstack.fitting.solve.visibilities import fit_visibilities
 
 LIGHT = 299_792_458.0
 ARCSEC = np.pi / 180 / 3600

@@ -9,12 +9,12 @@ from scipy.optimize import least_squares
 
 from oracles import LIGHT, fit_model, gaussian_beam, moved_axes, smeared
 from uvstack.errors import FitError
-from uvstack.fit.data import Attenuation, checked_data
-from uvstack.fit.model import make_model
-from uvstack.fit.normal import NormalEquations, model_visibilities, normal_equations
-from uvstack.fit.shapes import SHAPES
-from uvstack.fit.solver import solve
-from uvstack.fit.visibilities import fit_passes, fit_visibilities
+from uvstack.fitting.model.data import Attenuation, checked_data
+from uvstack.fitting.model.model import make_model
+from uvstack.fitting.model.normal import NormalEquations, model_visibilities, normal_equations
+from uvstack.fitting.model.shapes import SHAPES
+from uvstack.fitting.solve.solver import solve
+from uvstack.fitting.solve.visibilities import fit_passes, fit_visibilities
 from uvstack.sky.primary_beam import Gaussian
 
 ARCSEC = np.deg2rad(1 / 3600)
@@ -285,7 +285,7 @@ def test_blocks_of_times_add_up(monkeypatch):
     model = make_model("gaussian", "p[0]*t/100,0,p[1],1,0.8,30", 1.4e9)
     p = np.array([0.5, 0.3])
     whole, vis = normal_equations(data, model, p), model_visibilities(data, model, p)
-    monkeypatch.setattr(importlib.import_module("uvstack.fit.normal"), "_MOST_NUMBERS", 7 * 2 * 3 * 4)  # four times a block
+    monkeypatch.setattr(importlib.import_module("uvstack.fitting.model.normal"), "_MOST_NUMBERS", 7 * 2 * 3 * 4)  # four times a block
     parts = normal_equations(data, model, p)
     assert parts.chi_squared == pytest.approx(whole.chi_squared, rel=1e-13)
     assert np.allclose(parts.gradient, whole.gradient, rtol=1e-12)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from uvstack.errors import FitError
-from uvstack.fit import expression_tree, expressions
-from uvstack.fit.expression_tree import COMPOSED, FUNCTIONS, OPERATORS, SAME, Call, walk
-from uvstack.fit.expressions import MOST_LEVELS, VARIABLE_NAMES, parse_variables
+from uvstack.fitting.model import expression_tree, expressions
+from uvstack.fitting.model.expression_tree import COMPOSED, FUNCTIONS, OPERATORS, SAME, Call, walk
+from uvstack.fitting.model.expressions import MOST_LEVELS, VARIABLE_NAMES, parse_variables
 
 NU = np.array([1.0e9, 1.4e9, 1.9e9, 3.3e9])
 NU0 = 1.5e9

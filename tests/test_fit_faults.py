@@ -5,11 +5,11 @@ import pytest
 
 from oracles import fit_model
 from uvstack.errors import FitError, UvstackWarning
-from uvstack.fit.data import checked_data
-from uvstack.fit.model import make_model
-from uvstack.fit.normal import NormalEquations, normal_equations
-from uvstack.fit.solver import covariance_of
-from uvstack.fit.visibilities import fit_passes, fit_visibilities
+from uvstack.fitting.model.data import checked_data
+from uvstack.fitting.model.model import make_model
+from uvstack.fitting.model.normal import NormalEquations, normal_equations
+from uvstack.fitting.solve.solver import covariance_of
+from uvstack.fitting.solve.visibilities import fit_passes, fit_visibilities
 
 ARCSEC = np.deg2rad(1 / 3600)
 FREQUENCY = np.array([1.4e9, 1.45e9, 1.5e9])

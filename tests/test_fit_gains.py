@@ -5,10 +5,10 @@ import pytest
 
 from oracles import fit_model
 from uvstack.errors import FitError
-from uvstack.fit.data import checked_data
-from uvstack.fit.model import make_model
-from uvstack.fit.normal import model_visibilities, normal_equations
-from uvstack.fit.visibilities import fit_visibilities
+from uvstack.fitting.model.data import checked_data
+from uvstack.fitting.model.model import make_model
+from uvstack.fitting.model.normal import model_visibilities, normal_equations
+from uvstack.fitting.solve.visibilities import fit_visibilities
 
 ARCSEC = np.deg2rad(1 / 3600)
 FREQUENCY = np.array([1.40e9, 1.45e9, 1.50e9])

@@ -8,8 +8,8 @@ from numba import njit
 from scipy import special
 
 from uvstack.errors import FitError
-from uvstack.fit import shape_kernels
-from uvstack.fit.shapes import SHAPES, profile_of, shape
+from uvstack.fitting.model import shape_kernels
+from uvstack.fitting.model.shapes import SHAPES, profile_of, shape
 
 LN2 = np.log(2.0)
 NODE, WEIGHT = np.polynomial.legendre.leggauss(40)

@@ -8,15 +8,15 @@ import pytest
 import uvstack
 from factories import ARCSEC, make_ms, offset
 from uvstack.errors import FitError, UvstackWarning
-from uvstack.fit.cells import Layout, cell_sums, means_of
-from uvstack.fit.data import checked_data
-from uvstack.fit.model import make_model
-from uvstack.fit.normal import model_visibilities, normal_equations
-from uvstack.fit.preparation import Piece
-from uvstack.fit.search import Start, parts_of
-from uvstack.fit.shapes import SHAPES, shape
-from uvstack.fit.start import Starts
-from uvstack.fit.visibilities import fit_passes, fit_visibilities, from_best
+from uvstack.fitting.data.preparation import Piece
+from uvstack.fitting.model.data import checked_data
+from uvstack.fitting.model.model import make_model
+from uvstack.fitting.model.normal import model_visibilities, normal_equations
+from uvstack.fitting.model.shapes import SHAPES, shape
+from uvstack.fitting.solve.cells import Layout, cell_sums, means_of
+from uvstack.fitting.solve.search import Start, parts_of
+from uvstack.fitting.solve.start import Starts
+from uvstack.fitting.solve.visibilities import fit_passes, fit_visibilities, from_best
 
 LIGHT = 299792458.0
 MICRO = 1e-6  # µas in arcsec

@@ -10,11 +10,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
 from measure_fit import MODEL, PUBLISHED, bound, observed, vla
 
-from uvstack.fit.binned import normal_equations as binned_normal_equations
-from uvstack.fit.limits import DELTA_95, profile_likelihood
-from uvstack.fit.model import ARCSEC, make_model
-from uvstack.fit.start import polynomial_fit, starting_values
-from uvstack.fit.visibilities import fit_bins, fit_visibilities
+from uvstack.fitting.model.model import ARCSEC, make_model
+from uvstack.fitting.solve.binned import normal_equations as binned_normal_equations
+from uvstack.fitting.solve.limits import DELTA_95, profile_likelihood
+from uvstack.fitting.solve.start import polynomial_fit, starting_values
+from uvstack.fitting.solve.visibilities import fit_bins, fit_visibilities
 
 
 @pytest.fixture(scope="module")

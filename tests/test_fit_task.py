@@ -13,10 +13,10 @@ import oracles
 import uvstack
 from factories import ARCSEC, CENTRE, LL, LR, RL, RR, XX, XY, YX, YY, Spw, edit, make_ms, offset, read
 from uvstack.errors import FitError, InvalidVisibilityWarning, NoDataError, UvstackError
-from uvstack.fit import task
-from uvstack.fit.averaging import Rows, average
-from uvstack.fit.preparation import uvw_rate
-from uvstack.fit.stokes import STOKES, estimator
+from uvstack.fitting import task
+from uvstack.fitting.data.averaging import Rows, average
+from uvstack.fitting.data.preparation import uvw_rate
+from uvstack.fitting.stokes import STOKES, estimator
 from uvstack.io.ms import read_structure
 from uvstack.io.write_columns import column_writer
 from uvstack.uv.predict import to_correlations

@@ -5,9 +5,10 @@ import pytest
 
 from oracles import LIGHT, cosines, phasor, predict_pixels
 from uvstack.errors import ImageError
-from uvstack.image.dirty import dirty_image
-from uvstack.image.grid import Grid, centred_grid, check_cell, good_size, psf_grid, uv_extent
-from uvstack.image.gridding import (
+from uvstack.pixels.grid import Grid, centred_grid, check_cell, good_size, psf_grid, uv_extent
+from uvstack.uv.dirty import dirty_image
+from uvstack.uv.predict import ImageGeometry, predict_image
+from uvstack.uv.taylor import (
     channel_groups,
     taylor_images,
     taylor_psfs,
@@ -17,7 +18,6 @@ from uvstack.image.gridding import (
     to_psf,
     to_visibilities,
 )
-from uvstack.uv.predict import ImageGeometry, predict_image
 
 ARCSEC = np.deg2rad(1 / 3600)
 RA0, DEC0 = 1.0, -0.52

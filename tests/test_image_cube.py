@@ -17,16 +17,16 @@ from factories import ARCSEC, CENTRE, LL, LR, RL, RR, XX, XY, YX, YY, Spw, edit,
 from simulate.task import observe
 from uvstack.cli.main import group
 from uvstack.errors import ImageError, NoDataError, SelectionError, UvstackWarning
-from uvstack.image.grid import centred_grid
-from uvstack.image.image_result import ImageCube, print_summary
-from uvstack.image.mask_task import read_mask
-from uvstack.image.planes import plane_axis, plane_channels, split_bands
-from uvstack.image.stokes import hands_of, parse_stokes
-from uvstack.image.task import image
+from uvstack.imaging.mask_files import read_mask
+from uvstack.imaging.planes import plane_axis, plane_channels, split_bands
+from uvstack.imaging.result import ImageCube, print_summary
+from uvstack.imaging.task import image
 from uvstack.io.fits import sin_wcs, write_image
 from uvstack.io.image_file import read_cube
+from uvstack.pixels.grid import centred_grid
 from uvstack.records import SpectralWindow
 from uvstack.sky.components import components
+from uvstack.uv.stokes import hands_of, parse_stokes
 
 CELL = 2.5 * ARCSEC
 SIZE = 96

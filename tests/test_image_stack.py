@@ -7,7 +7,7 @@ import pytest
 
 import oracles
 from uvstack.errors import NoDataError, PositionsError, SelectionError
-from uvstack.stack.image_stack import (
+from uvstack.image_stacking.averaging import (
     HALF_WIDTH,
     Averaging,
     LowFilter,

@@ -22,13 +22,15 @@ from oracles import cosines
 from simulate.task import observe
 from uvstack.cli.main import group
 from uvstack.errors import ImageError, NoDataError, OutputError, SelectionError, UvstackWarning
-from uvstack.image import mosaic, passes_task, products_task
-from uvstack.image.grid import centred_grid
-from uvstack.image.image_result import _thinned, image_figure
-from uvstack.image.mosaic import LEVEL, beam_patch, beam_terms
-from uvstack.image.restore import pixel_directions
-from uvstack.image.task import image
-from uvstack.io.beams import read_primary_beam
+from uvstack.imaging import mosaic
+from uvstack.imaging import passes_files as passes_task
+from uvstack.imaging import product_files as products_task
+from uvstack.imaging.mosaic import LEVEL, beam_patch, beam_terms
+from uvstack.imaging.restore import pixel_directions
+from uvstack.imaging.result import _thinned, image_figure
+from uvstack.imaging.task import image
+from uvstack.io.primary_beams import read_primary_beam
+from uvstack.pixels.grid import centred_grid
 from uvstack.sky.components import components
 
 CELL = 2.5 * ARCSEC

@@ -12,14 +12,14 @@ from simulate.lindroos import CENTRE, recipe
 from simulate.pointings import Pointings
 from simulate.skies import Rectangle, source_counts
 from simulate.task import observe
-from uvstack.fit.psf_fit import fit_psf
-from uvstack.image.grid import centred_grid
-from uvstack.image.restore import pixel_directions
-from uvstack.image.task import image
+from uvstack.image_stacking.averaging import noise_around, values_at
+from uvstack.image_stacking.psf_fit import fit_psf
+from uvstack.image_stacking.task import image_stack
+from uvstack.imaging.restore import pixel_directions
+from uvstack.imaging.task import image
 from uvstack.io.fits import sin_wcs, write_image
+from uvstack.pixels.grid import centred_grid
 from uvstack.sky.components import components
-from uvstack.stack.image_stack import noise_around, values_at
-from uvstack.stack.image_task import image_stack
 
 
 def observe_vla(path, sky, minutes=6.0, hours=9.4, **options):

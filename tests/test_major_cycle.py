@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from scipy.special import j1
 
-from uvstack.errors import ImageError
-from uvstack.image.clean import Components, minor_cycle
-from uvstack.image.major_cycle import (
+from uvstack.deconvolution.clean import Components, minor_cycle
+from uvstack.deconvolution.major_cycle import (
     STOP_REASONS,
     CleanSettings,
     cycle_threshold,
@@ -19,7 +18,8 @@ from uvstack.image.major_cycle import (
     merge_components,
     sidelobe_level,
 )
-from uvstack.image.mask import AutoMask
+from uvstack.deconvolution.mask import AutoMask
+from uvstack.errors import ImageError
 
 N = 64
 SOURCES = {(40, 20): 1.0, (22, 45): -0.4, (41, 24): 0.6, (10, 11): 0.25}

@@ -6,11 +6,13 @@ import pytest
 
 import uvstack
 from factories import ARCMIN, ARCSEC, CENTRE, at, make_ms, offset
-from uvstack.image import passes_task, subtract_column_task
+from uvstack.imaging import passes_files as passes_task
 from uvstack.io import ms as reading
+from uvstack.monte_carlo import task as monte_carlo_task
+from uvstack.monte_carlo.task import montecarlo
 from uvstack.sky.components import components
-from uvstack.stack import monte_carlo_task, task
-from uvstack.stack.monte_carlo_task import montecarlo
+from uvstack.stacking import task
+from uvstack.subtraction import column_files as subtract_column_task
 
 POSITIONS = at(offset(ARCMIN, 0), offset(-ARCMIN, 30 * ARCSEC))
 #: Visibilities of a chunk here, and integrations of the short and the long set.

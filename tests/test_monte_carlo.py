@@ -10,12 +10,12 @@ import pytest
 from factories import ARCMIN, ARCSEC, CENTRE, offset
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import PositionsError
+from uvstack.monte_carlo import images as mc
+from uvstack.monte_carlo import random_positions as rp
+from uvstack.monte_carlo.report import advice_of
+from uvstack.monte_carlo.result import BinnedFluxes, MonteCarloResult, Sample
 from uvstack.records import UVRange
 from uvstack.sky.coordinates import direction_cosines
-from uvstack.stack import monte_carlo as mc
-from uvstack.stack import random_positions as rp
-from uvstack.stack.monte_carlo_report import advice_of
-from uvstack.stack.monte_carlo_result import BinnedFluxes, MonteCarloResult, Sample
 
 TOLERANCE = 1e-4
 

@@ -24,14 +24,14 @@ from uvstack.errors import (
     SelectionError,
     UvstackError,
 )
-from uvstack.image.grid import centred_grid
-from uvstack.image.gridding import to_image
 from uvstack.io.fits import Beam, sin_wcs, write_image
 from uvstack.io.ms import read_block, read_structure, scan_rows
 from uvstack.io.selection import select
+from uvstack.monte_carlo import task as monte_carlo_task
+from uvstack.monte_carlo.task import montecarlo
+from uvstack.pixels.grid import centred_grid
 from uvstack.sky.positions import Positions
-from uvstack.stack import monte_carlo_task
-from uvstack.stack.monte_carlo_task import montecarlo
+from uvstack.uv.taylor import to_image
 
 TOLERANCE = 1e-4
 BEAM = "gaussian:12arcmin@1.4GHz"

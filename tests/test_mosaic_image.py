@@ -5,10 +5,10 @@ import pytest
 
 from oracles import cosines, gaussian_beam, predict
 from uvstack.errors import ImageError
-from uvstack.image.grid import centred_grid
-from uvstack.image.gridding import to_image, to_visibilities
-from uvstack.image.mosaic import LEVEL, Mosaic, beam_patch
+from uvstack.imaging.mosaic import LEVEL, Mosaic, beam_patch
+from uvstack.pixels.grid import centred_grid
 from uvstack.sky.primary_beam import Airy, Gaussian
+from uvstack.uv.taylor import to_image, to_visibilities
 
 RA0, DEC0 = 2.0, 0.9
 ARCMIN = np.deg2rad(1 / 60)

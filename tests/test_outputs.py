@@ -259,16 +259,16 @@ def run(*args):
 
 #: Command line, where it is stopped (what is called last before), and what it makes.
 COMMANDS = {
-    "stack": (("stack", "a.ms", "p.csv", "--out", "o.ms", "--group-by", "kind", "--fit", "point"), "uvstack.stack.task.render_page",
+    "stack": (("stack", "a.ms", "p.csv", "--out", "o.ms", "--group-by", "kind", "--fit", "point"), "uvstack.stacking.task.render_page",
               {"o.ms", "o-x.ms", "o-report"}),
     "image": (("image", "a.ms", "--size", 32, "--cell", "4arcsec", "--out", "i", "--iterations", 0),
-              "uvstack.image.products_task.image_figure", {"i.png"}),
+              "uvstack.imaging.product_files.image_figure", {"i.png"}),
     "compare": (("compare", "a.ms", "p.csv", "--out", "o.ms", "--fit", "point", "--size", 160, "--cell", "4arcsec"),
-                "uvstack.stack.compare_task.render_page", {"o.ms", "p-compare-report"}),
+                "uvstack.comparison.task.render_page", {"o.ms", "p-compare-report"}),
     "montecarlo": (("montecarlo", "a.ms", "p.csv", "--realisations", 3, "--radius", "5arcmin", "--seed", 1),
-                   "uvstack.stack.monte_carlo_report.render_page", {"p-montecarlo"}),
-    "fit": (("fit", "a.ms", "--model", "point", "--write", "residual"), "uvstack.fit.report.render_page", {"a-fit-report"}),
-    "subtract": (("subtract", "a.ms", "--model", "m.csv"), "uvstack.image.subtract_task.amplitude_figure", {"a-subtract-report"})}
+                   "uvstack.monte_carlo.report.render_page", {"p-montecarlo"}),
+    "fit": (("fit", "a.ms", "--model", "point", "--write", "residual"), "uvstack.fitting.report.render_page", {"a-fit-report"}),
+    "subtract": (("subtract", "a.ms", "--model", "m.csv"), "uvstack.subtraction.task.amplitude_figure", {"a-subtract-report"})}
 
 
 @pytest.fixture
@@ -379,7 +379,7 @@ def limited(tmp_path, n_bytes, body):
     text = textwrap.dedent(f"""
         import resource, signal, sys
         from uvstack.cli.main import main
-        import simulate.task, uvstack.stack.image_task, uvstack.stack.task  # what numba and matplotlib cache is on the disk before
+        import simulate.task, uvstack.image_stacking.task, uvstack.stacking.task  # what numba and matplotlib cache is on the disk before
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, ({n_bytes}, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
         sys.argv = ["uvstack", *{body!r}]

@@ -6,7 +6,7 @@ import pytest
 from oracles import LIGHT
 from simulate.arrays import vla_like
 from simulate.tracks import antenna_uvw
-from uvstack.uv.grid import expansion
+from uvstack.uv.many_positions import expansion
 from uvstack.uv.phase import phase_factor, position_sums
 
 RNG = np.random.default_rng(5)

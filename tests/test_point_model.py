@@ -6,10 +6,10 @@ import pytest
 from oracles import LIGHT, phasor
 from test_gridding import CENTRES, FREQUENCY, GRIDS, direction
 from uvstack.errors import ImageError
-from uvstack.image import point_model
-from uvstack.image.grid import centred_grid
-from uvstack.image.gridding import taylor_visibilities
-from uvstack.image.point_model import is_cheaper, point_visibilities
+from uvstack.pixels.grid import centred_grid
+from uvstack.uv import point_model
+from uvstack.uv.point_model import is_cheaper, point_visibilities
+from uvstack.uv.taylor import taylor_visibilities
 
 #: float32 phasors: their error is 4e-7 rms of each flux.
 TOLERANCE = 5e-6

@@ -10,14 +10,14 @@ import uvstack
 from factories import ARCSEC, make_ms, read
 from oracles import cosines
 from uvstack.errors import CoordinateError, ImageError, SelectionError, UvstackWarning
-from uvstack.image.grid import centred_grid
-from uvstack.image.mask_task import read_mask
-from uvstack.image.subtract_task import subtract
-from uvstack.io.beams import read_beam_image, warn_of_other_telescope
+from uvstack.imaging.mask_files import read_mask
 from uvstack.io.fits import sin_wcs, write_image
 from uvstack.io.image_file import read_cube
+from uvstack.io.primary_beams import read_beam_image, warn_of_other_telescope
+from uvstack.pixels.grid import centred_grid
 from uvstack.sky.primary_beam import preset_names
 from uvstack.sky.projection import pixel_steps, wcs_frame
+from uvstack.subtraction.task import subtract
 from uvstack.uv.predict import image_geometry
 
 CELL = 2 * ARCSEC

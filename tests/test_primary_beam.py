@@ -21,7 +21,7 @@ from astropy.wcs import WCS
 from scipy import special
 
 from uvstack.errors import PrimaryBeamError
-from uvstack.io.beams import read_primary_beam
+from uvstack.io.primary_beams import read_primary_beam
 from uvstack.sky.primary_beam import (
     Airy,
     Constant,

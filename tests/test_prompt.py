@@ -16,10 +16,10 @@ from click.testing import CliRunner
 import uvstack
 from factories import ARCMIN, ARCSEC, at, make_ms, offset
 from uvstack.cli.main import group
-from uvstack.image.image_result import cube_figure
-from uvstack.image.subtract_result import amplitude_figure
+from uvstack.imaging.result import cube_figure
 from uvstack.records import Shown, frequency_text
 from uvstack.sky.components import components
+from uvstack.subtraction.result import amplitude_figure
 
 SOURCES = [(*offset(1 * ARCMIN, 2 * ARCMIN), 1.0), (*offset(-2 * ARCMIN, 1 * ARCMIN), 0.5)]
 

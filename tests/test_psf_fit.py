@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from uvstack.errors import FitError
-from uvstack.fit.psf_fit import describe, fit_psf
+from uvstack.image_stacking.psf_fit import describe, fit_psf
 
 N, STAMP, CELL = 128, 24, 0.5 * math.pi / 180 / 3600
 FREQUENCY = np.fft.fftfreq(N)

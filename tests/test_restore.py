@@ -7,7 +7,7 @@ from scipy.special import j1
 
 from oracles import cosines
 from uvstack.errors import ImageError
-from uvstack.image.restore import (
+from uvstack.imaging.restore import (
     Beam,
     component_table,
     convolve_beam,

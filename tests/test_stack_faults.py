@@ -17,7 +17,7 @@ import oracles
 import uvstack
 from factories import ARCMIN, ARCSEC, CENTRE, LL, LR, RL, RR, XX, XY, YX, YY, Spw, at, edit, make_ms, offset, read
 from uvstack.errors import ColumnError
-from uvstack.stack import task
+from uvstack.stacking import task
 
 FLUX_TOLERANCE = 1e-5
 NEAR, FAR = offset(30 * ARCSEC, -50 * ARCSEC), offset(-140 * ARCSEC, 90 * ARCSEC)

@@ -50,14 +50,15 @@ from uvstack.errors import (
     UvstackError,
     UvstackWarning,
 )
-from uvstack.image import sky_model, subtract_column_task
-from uvstack.image.subtract_task import REPORT, unfinished, write_report
 from uvstack.io.casa import open_table
 from uvstack.io.output import check_report
 from uvstack.io.unfinished_column import read_mark
 from uvstack.sky.components import components
 from uvstack.sky.coordinates import parse_frame, to_frame
 from uvstack.sky.primary_beam import Gaussian
+from uvstack.subtraction import column_files as subtract_column_task
+from uvstack.subtraction import sky_model
+from uvstack.subtraction.task import REPORT, unfinished, write_report
 
 #: What must be left of the brightest source: float32 phasors and sums of the prediction are 1e-6 of the sum of fluxes.
 LEFT = 1e-5
@@ -387,7 +388,8 @@ def killed_after(ms, blocks):
         sys.path[:0] = {[str(Path(__file__).parent.parent)]!r}
         import numpy as np
         import uvstack
-        from uvstack.image import sky_model, subtract_column_task
+        from uvstack.subtraction import sky_model
+        from uvstack.subtraction import column_files as subtract_column_task
         from uvstack.sky.components import components
         subtract_column_task.VISIBILITIES_PER_BLOCK = 700
         ra, dec, flux = np.array({SOURCES!r}).T

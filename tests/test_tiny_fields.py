@@ -7,15 +7,15 @@ from astropy.io import fits
 import oracles
 from factories import CENTRE, at, edit, make_ms, offset, read
 from uvstack.errors import NumericalError
-from uvstack.image.dirty import dirty_image
-from uvstack.image.grid import Grid
-from uvstack.image.gridding import to_image, to_visibilities
-from uvstack.image.subtract_task import subtract
-from uvstack.image.task import image
+from uvstack.imaging.task import image
+from uvstack.pixels.grid import Grid
 from uvstack.sky.components import components
 from uvstack.sky.primary_beam import Gaussian
-from uvstack.stack.task import stack
+from uvstack.stacking.task import stack
+from uvstack.subtraction.task import subtract
+from uvstack.uv.dirty import dirty_image
 from uvstack.uv.predict import ImageGeometry, predict, predict_image
+from uvstack.uv.taylor import to_image, to_visibilities
 
 FREQUENCY = 43e9 + 1e9 * np.arange(2)
 #: Half a field, rad: 0.2 microarcseconds to 2 degrees, the bound of ducc0 (a few mas) and that of ours (2″) among them.

@@ -12,8 +12,8 @@ import oracles
 import uvstack
 from factories import ARCMIN, ARCSEC, CENTRE, Spw, at, make_ms, offset, read
 from uvstack.errors import DroppedPositionsWarning
-from uvstack.stack import task
-from uvstack.stack.sums import bootstrap_fluxes
+from uvstack.stacking import task
+from uvstack.stacking.sums import bootstrap_fluxes
 
 # float32 phasors and visibilities.
 PRECISION = 1e-5
@@ -71,7 +71,7 @@ def test_equation_6_two_pointings(tmp_path):
     ms = make_ms(tmp_path / "a.ms", fields=fields, sources=sources, beam=cut, n_ant=20, n_times=12, scale=1.0)
     table = Table({"angle": [0.0, 10.0, 20.0, 29.0] * u.arcmin, "power": [1.0, 1.0, 1.0, 1.0]})
     table.write(tmp_path / "beam.ecsv")
-    from uvstack.io.beams import read_radial_table
+    from uvstack.io.primary_beams import read_radial_table
 
     result = uvstack.stack(ms, at(*fluxes), primary_beam=read_radial_table(tmp_path / "beam.ecsv", 1.41e9))
     weights = [[1, 0, 0, 0], [0, 1, 1, 1]]
@@ -183,7 +183,7 @@ def test_local_noise_from_images_corrected_and_flat(tmp_path):
 
 
 def test_local_noise_ignores_the_source_in_the_middle(tmp_path):
-    from uvstack.stack.image_stack import noise_around
+    from uvstack.image_stacking.averaging import noise_around
 
     rng = np.random.default_rng(1)
     image = rng.normal(0, 2.0, (100, 100))

@@ -14,12 +14,12 @@ import factories
 import oracles
 from factories import ARCSEC, CENTRE, RR, XX, Spw, edit, make_ms, offset, read
 from uvstack.errors import FitError, SelectionError, UvstackWarning
-from uvstack.fit.data import checked_data
-from uvstack.fit.fringe import fringe_start
-from uvstack.fit.model import make_model
-from uvstack.fit.normal import normal_equations
-from uvstack.fit.solver import solve
-from uvstack.fit.uvmultifit import Keywords, timerange_of, uvmultifit, windows_of
+from uvstack.fitting.model.data import checked_data
+from uvstack.fitting.model.model import make_model
+from uvstack.fitting.model.normal import normal_equations
+from uvstack.fitting.multifit.call import Keywords, timerange_of, uvmultifit, windows_of
+from uvstack.fitting.multifit.fringe import fringe_start
+from uvstack.fitting.solve.solver import solve
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 

@@ -10,9 +10,9 @@ from astropy.io import fits
 from factories import CENTRE, make_ms, offset, read
 from oracles import LIGHT
 from uvstack.errors import ImageError
-from uvstack.image.grid import centred_grid
-from uvstack.image.gridding import to_image, to_psf
-from uvstack.image.weighting import Weighting, density, density_shape
+from uvstack.imaging.weighting import Weighting, density, density_shape
+from uvstack.pixels.grid import centred_grid
+from uvstack.uv.taylor import to_image, to_psf
 
 ARCSEC = np.deg2rad(1 / 3600)
 FREQUENCY = 1.4e9 + 50e6 * np.arange(4)

@@ -13,11 +13,11 @@ import pytest
 import uvstack
 from factories import ARCSEC, CENTRE, at, make_ms
 from uvstack.errors import ImageError, UvstackError
-from uvstack.image.grid import centred_grid
-from uvstack.image.mask_task import read_mask
-from uvstack.image.sky_model import Part
-from uvstack.image.sky_model_task import read_sky_model
-from uvstack.io.beams import read_primary_beam
+from uvstack.imaging.mask_files import read_mask
+from uvstack.io.primary_beams import read_primary_beam
+from uvstack.pixels.grid import centred_grid
+from uvstack.subtraction.model_files import read_sky_model
+from uvstack.subtraction.sky_model import Part
 from zoo_images import BEAM, CELL, FREQUENCY, SHAPE, SOURCE, SPECIMENS, Specimen, direction
 
 #: Positions away from the edges; the source stands at the first.

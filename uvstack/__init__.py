@@ -13,65 +13,51 @@ and radians inside; a size is a FWHM, a position angle runs from north through e
 """
 
 import importlib as _importlib
-import sys as _sys
-import types as _types
 from typing import TYPE_CHECKING
 
 from uvstack._version import __version__
 
 if TYPE_CHECKING:
-    from uvstack.fit.result import FitResult
-    from uvstack.fit.task import fit
-    from uvstack.image.image_result import ImageCube, ImageResult
-    from uvstack.image.subtract_result import SubtractResult
-    from uvstack.image.subtract_task import subtract
-    from uvstack.image.task import image
-    from uvstack.stack.compare_result import CompareResult
-    from uvstack.stack.compare_task import compare
-    from uvstack.stack.image_result import ImageStackResult
-    from uvstack.stack.image_task import image_stack
-    from uvstack.stack.monte_carlo_result import MonteCarloResult
-    from uvstack.stack.monte_carlo_task import montecarlo
-    from uvstack.stack.result import StackResult
-    from uvstack.stack.task import stack
+    from uvstack.comparison.result import CompareResult
+    from uvstack.comparison.task import compare
+    from uvstack.fitting.multifit.call import uvmultifit
+    from uvstack.fitting.result import FitResult
+    from uvstack.fitting.solve.visibilities import fit_visibilities
+    from uvstack.fitting.task import fit
+    from uvstack.image_stacking.result import ImageStackResult
+    from uvstack.image_stacking.task import image_stack
+    from uvstack.imaging.result import ImageCube, ImageResult
+    from uvstack.imaging.task import image
+    from uvstack.monte_carlo.result import MonteCarloResult
+    from uvstack.monte_carlo.task import montecarlo
+    from uvstack.stacking.result import StackResult
+    from uvstack.stacking.task import stack
+    from uvstack.subtraction.result import SubtractResult
+    from uvstack.subtraction.task import subtract
 
 __all__ = [
     "CompareResult", "FitResult", "ImageCube", "ImageResult", "ImageStackResult", "MonteCarloResult", "StackResult", "SubtractResult",
-    "__version__", "compare", "fit", "image", "image_stack", "montecarlo", "stack", "subtract"]
+    "__version__", "compare", "fit", "fit_visibilities", "image", "image_stack", "montecarlo", "stack", "subtract", "uvmultifit"]
 
 #: Public name → the module that has it.
 _HOME = {
-    "compare": "uvstack.stack.compare_task", "CompareResult": "uvstack.stack.compare_result",
-    "fit": "uvstack.fit.task", "FitResult": "uvstack.fit.result",
-    "image": "uvstack.image.task", "ImageResult": "uvstack.image.image_result", "ImageCube": "uvstack.image.image_result",
-    "image_stack": "uvstack.stack.image_task", "ImageStackResult": "uvstack.stack.image_result",
-    "montecarlo": "uvstack.stack.monte_carlo_task", "MonteCarloResult": "uvstack.stack.monte_carlo_result",
-    "stack": "uvstack.stack.task", "StackResult": "uvstack.stack.result",
-    "subtract": "uvstack.image.subtract_task", "SubtractResult": "uvstack.image.subtract_result"}
+    "compare": "uvstack.comparison.task", "CompareResult": "uvstack.comparison.result",
+    "fit": "uvstack.fitting.task", "FitResult": "uvstack.fitting.result",
+    "fit_visibilities": "uvstack.fitting.solve.visibilities", "uvmultifit": "uvstack.fitting.multifit.call",
+    "image": "uvstack.imaging.task", "ImageResult": "uvstack.imaging.result", "ImageCube": "uvstack.imaging.result",
+    "image_stack": "uvstack.image_stacking.task", "ImageStackResult": "uvstack.image_stacking.result",
+    "montecarlo": "uvstack.monte_carlo.task", "MonteCarloResult": "uvstack.monte_carlo.result",
+    "stack": "uvstack.stacking.task", "StackResult": "uvstack.stacking.result",
+    "subtract": "uvstack.subtraction.task", "SubtractResult": "uvstack.subtraction.result"}
 
 
-class _Package(_types.ModuleType):
-    """The package, with public names loaded when first used: `import uvstack` alone costs nothing.
-
-    `uvstack.stack`, `uvstack.fit` and `uvstack.image` are functions although folders have the same names; modules in the
-    folders are imported as `from uvstack.stack.task import …`.
-    """
-
-    def __dir__(self) -> list[str]:
-        """The public names alone, for completion at a prompt."""
-        return list(__all__)
+def __getattr__(name: str) -> object:
+    """A public name, loaded when it is first used: `import uvstack` alone costs nothing."""
+    if name not in _HOME:
+        raise AttributeError(f"uvstack has no {name}; it has {', '.join(__all__)}")
+    return getattr(_importlib.import_module(_HOME[name]), name)
 
 
-def _public(name: str) -> property:
-    def load(self: _Package) -> object:
-        return getattr(_importlib.import_module(_HOME[name]), name)
-
-    def keep(self: _Package, module: object) -> None:
-        """The import system offers the folder of the same name here; the public name stays."""
-
-    return property(load, keep)
-
-
-for _name in _HOME:
-    setattr(_Package, _name, _public(_name))
-_sys.modules[__name__].__class__ = _Package
+def __dir__() -> list[str]:
+    """The public names alone, for completion at a prompt."""
+    return list(__all__)

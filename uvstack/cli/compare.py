@@ -67,9 +67,9 @@ def command(ms, positions, methods, shape, columns, out, report, bins, overwrite
     """
     names = mapping(columns)
     import uvstack
+    from uvstack.comparison.report import print_summary
+    from uvstack.comparison.task import REPORT, write_compare_report
     from uvstack.io.output import check_report, report_folder, together
-    from uvstack.stack.compare_report import print_summary
-    from uvstack.stack.compare_task import REPORT, write_compare_report
 
     folder = report or Path(f"{Path(positions).stem}-compare-report")
     given = {name: value for name, value in options.items() if value is not None}
@@ -95,10 +95,10 @@ def command(ms, positions, methods, shape, columns, out, report, bins, overwrite
 
 def _fitted_to_stamps(result, shape: str, folder: Path) -> tuple[list, list]:
     """Fit a shape to the mean image-stacks below the pixel, without and with the filter: lines to print, and sections of the report."""
-    from uvstack.fit.psf_fit import describe, fit_psf
+    from uvstack.image_stacking.psf_fit import describe, fit_psf
     from uvstack.io.output import write_json
-    from uvstack.stack.plot import flux_unit
-    from uvstack.stack.report import Addition
+    from uvstack.stacking.plot import flux_unit
+    from uvstack.stacking.report import Addition
 
     lines, additions, summaries = [], [], []
     for method in result.methods:

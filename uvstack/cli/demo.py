@@ -18,8 +18,8 @@ def command(out: Path, seed: int, overwrite: bool) -> None:
     from simulate.demo import make_demo_field
     from uvstack import stack
     from uvstack.io.output import check_output, check_report, together
-    from uvstack.stack.report import print_summary
-    from uvstack.stack.task import REPORT, write_report
+    from uvstack.stacking.report import print_summary
+    from uvstack.stacking.task import REPORT, write_report
 
     with together() as run:
         run.make_folder(out.absolute())

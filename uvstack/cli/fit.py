@@ -121,9 +121,9 @@ def command(ms, report, no_report, overwrite, memory, var, bounds, **options) ->
     if no_report and report is not None:
         raise click.UsageError("--no-report and --report contradict each other: give one")
     import uvstack
-    from uvstack.fit.report import print_summary, range_text
-    from uvstack.fit.request import COLUMNS
-    from uvstack.fit.task import REPORT, write_report
+    from uvstack.fitting.options import COLUMNS
+    from uvstack.fitting.report import print_summary, range_text
+    from uvstack.fitting.task import REPORT, write_report
     from uvstack.io.output import check_report, together
 
     for name in ("fixed", "fixedvar", "proper_motion"):

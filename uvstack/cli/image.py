@@ -73,8 +73,8 @@ def command(ms, **options) -> None:
     with a list of components, a picture and a record of the run. Of several Stokes parameters or --channels-out these are cubes
     with a beam for each plane.
     """
-    from uvstack.image.image_result import print_summary
-    from uvstack.image.task import image
+    from uvstack.imaging.result import print_summary
+    from uvstack.imaging.task import image
 
     given = {name: value for name, value in options.items() if value is not None}
     with progress_bar("imaging") as progress:

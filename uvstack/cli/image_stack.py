@@ -54,15 +54,15 @@ def command(image, positions, columns, shape, fit_radius, out, report, overwrite
     """
     names = mapping(columns)
     import uvstack
+    from uvstack.image_stacking.report import print_summary
+    from uvstack.image_stacking.task import REPORT, write_image_report
     from uvstack.io.output import check_report, report_folder, together
-    from uvstack.stack.image_report import print_summary
-    from uvstack.stack.image_task import REPORT, write_image_report
 
     if fit_radius is not None and shape is None:
         raise click.UsageError("--fit-radius says what --fit takes; give --fit too, or leave it out")
     folder = report or (out.with_name(f"{out.stem}-report") if out is not None else Path(f"{Path(positions).stem}-image-stack-report"))
     if shape is not None:
-        from uvstack.fit.psf_fit import check_shape
+        from uvstack.image_stacking.psf_fit import check_shape
 
         check_shape(shape)  # an unknown one is told before the work
     lines, additions = [], []
@@ -81,10 +81,10 @@ def command(image, positions, columns, shape, fit_radius, out, report, overwrite
 def _fitted(result, shape: str, radius: float | None, folder: Path):
     """Fit a shape to the stack and write the result to a folder: lines to print, and a section of the report."""
     from uvstack.errors import ImageError
-    from uvstack.fit.psf_fit import describe, fit_psf
+    from uvstack.image_stacking.psf_fit import describe, fit_psf
     from uvstack.io.output import write_json
-    from uvstack.stack.plot import flux_unit
-    from uvstack.stack.report import Addition
+    from uvstack.stacking.plot import flux_unit
+    from uvstack.stacking.report import Addition
 
     if result.psf is None:
         raise ImageError("--fit wants the dirty beam: give --psf (a Gaussian of the header does only without --filter)")

@@ -79,8 +79,8 @@ def command(ms, positions, columns, out, overwrite, **options) -> None:
     """
     names = mapping(columns)
     from uvstack.io.output import check_report, together
-    from uvstack.stack.monte_carlo_report import print_summary
-    from uvstack.stack.monte_carlo_task import REPORT, montecarlo, write_montecarlo_report
+    from uvstack.monte_carlo.report import print_summary
+    from uvstack.monte_carlo.task import REPORT, montecarlo, write_montecarlo_report
 
     if options["size"] is not None and len(options["size"]) != 2:
         raise click.UsageError("--size wants width,height, e.g. --size 30arcmin,20arcmin")

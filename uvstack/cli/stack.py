@@ -63,10 +63,10 @@ def command(ms, positions, out, no_ms, report, bins, stamp, stamp_cell, columns,
         raise click.UsageError("--fit wants the stacked measurement set; give --out instead of --no-ms")
     names = mapping(columns)
     import uvstack
-    from uvstack.fit.shapes import shape
+    from uvstack.fitting.model.shapes import shape
     from uvstack.io.output import check_report, report_folder, together
-    from uvstack.stack.report import print_summary
-    from uvstack.stack.task import REPORT, write_report
+    from uvstack.stacking.report import print_summary
+    from uvstack.stacking.task import REPORT, write_report
 
     folder = report or (out.with_name(f"{out.stem}-report") if out is not None else Path(f"{Path(positions).stem}-stack-report"))
     if fit_model is not None:
@@ -89,10 +89,10 @@ def command(ms, positions, out, no_ms, report, bins, stamp, stamp_cell, columns,
 def fitted(stacked: Path, model: str, folder: Path, options: dict):
     """Fit a shape to a stacked set and write the result to a folder: lines to print, and a section of the report."""
     import uvstack
-    from uvstack.fit import report
-    from uvstack.fit.plot import fit_figure
-    from uvstack.fit.task import save_json
-    from uvstack.stack.report import Addition
+    from uvstack.fitting import report
+    from uvstack.fitting.plot import fit_figure
+    from uvstack.fitting.task import save_json
+    from uvstack.stacking.report import Addition
 
     # The parallel hands as the stack itself takes them; its weights are only relative, so errors come from the scatter.
     given = {name: options[name] for name in ("uvmin", "uvmax", "threads", "workers", "scheduler") if options[name] is not None}

@@ -44,9 +44,9 @@ def command(ms, report, no_report, overwrite, **options) -> None:
     if no_report and report is not None:
         raise click.UsageError("--no-report and --report contradict each other: give one")
     import uvstack
-    from uvstack.image.subtract_result import print_summary
-    from uvstack.image.subtract_task import REPORT, unfinished, write_report
     from uvstack.io.output import check_report, together
+    from uvstack.subtraction.result import print_summary
+    from uvstack.subtraction.task import REPORT, unfinished, write_report
 
     folder = report or Path(f"{Path(str(ms).rstrip('/')).stem}-subtract-report")
     given = {name: value for name, value in options.items() if value is not None}

@@ -7,9 +7,9 @@ import warnings
 from collections.abc import Iterable, Sequence
 
 from uvstack.errors import MeasurementSetError, NoDataError, WeightsWarning
-from uvstack.io.beams import warn_of_other_telescope
 from uvstack.io.ms import paths_of, read_structure, weight_remark
 from uvstack.io.pointing import warn_of_pointings, with_pointings
+from uvstack.io.primary_beams import warn_of_other_telescope
 from uvstack.io.selection import select
 from uvstack.records import Selection, Structure
 from uvstack.sky.primary_beam import PrimaryBeam

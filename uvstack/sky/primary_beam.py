@@ -15,7 +15,7 @@ first null of a formula that describes only the main lobe, the level to which a 
 up again past their null), and below the horizon (r > 1). NaN positions give NaN.
 
 Cost: one evaluation of the profile for each (position, channel). Named beams come from `primary_beam`; beams in files
-(tables, images) from `uvstack.io.beams.read_primary_beam`; `primary_beam_image` holds the model behind an image.
+(tables, images) from `uvstack.io.primary_beams.read_primary_beam`; `primary_beam_image` holds the model behind an image.
 """
 
 import difflib
@@ -409,7 +409,7 @@ def primary_beam(beam: "str | PrimaryBeam") -> PrimaryBeam:
     Raises
     ------
     PrimaryBeamError
-        The text cannot be read, or names a file, which `uvstack.io.beams.read_primary_beam` opens.
+        The text cannot be read, or names a file, which `uvstack.io.primary_beams.read_primary_beam` opens.
     """
     if isinstance(beam, PrimaryBeam):
         return beam
@@ -422,7 +422,7 @@ def primary_beam(beam: "str | PrimaryBeam") -> PrimaryBeam:
     if colon and kind == "airy":
         return _parse_airy(parameters)
     if (colon and kind in ("table", "image")) or kind.endswith((".fits", ".fit", ".fits.gz")):
-        raise PrimaryBeamError(f"{beam!r} is a file; open it with uvstack.io.beams.read_primary_beam")
+        raise PrimaryBeamError(f"{beam!r} is a file; open it with uvstack.io.primary_beams.read_primary_beam")
     name = _ALIASES.get(kind, kind)
     if colon or name not in _PRESETS:
         raise PrimaryBeamError(_unknown_text(beam))

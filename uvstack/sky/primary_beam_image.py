@@ -1,6 +1,6 @@
 """Primary beams given as an image, by convention of the field a FITS image of the power response.
 
-The image is numbers here; `uvstack.io.beams.read_beam_image` reads the file. Looking up the nearest pixel would make A
+The image is numbers here; `uvstack.io.primary_beams.read_beam_image` reads the file. Looking up the nearest pixel would make A
 a staircase, wrong by up to 2 per cent at the half-power point of a beam 30 pixels wide; a bicubic spline through the
 pixels is smooth and, for a Gaussian 8 pixels wide or more, right to 1e-4.
 

@@ -6,7 +6,7 @@ channel in a matrix K (ant, pos), all its baselines follow from one product K C 
 cheaper than the direct form, itself 25 times cheaper than a plain float64 loop. Antenna coordinates are solved from
 (u, v, w) itself, time by time, never taken from the ANTENNA table; where a time does not decompose to `TURN_TOLERANCE`
 at any position, or has too few baselines to profit (baseline-dependent averaging, baseline order), the direct form is
-taken. For tens of thousands of positions a third form takes over, in which they are put on a grid (`uvstack.uv.grid`).
+taken. For tens of thousands of positions a third form takes over, in which they are put on a grid (`uvstack.uv.many_positions`).
 Which form is the cheapest follows from measured costs. Memory is that of the result, and of the grid. Limits: float32
 phasors, relative error of the factor about 4e-7 rms, on a grid 2e-6.
 """
@@ -19,7 +19,7 @@ import numpy as np
 
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.uv import kernels
-from uvstack.uv.grid import Geometry, expansion, geometry, gridded_factor, gridded_position_sums
+from uvstack.uv.many_positions import Geometry, expansion, geometry, gridded_factor, gridded_position_sums
 
 #: Largest error of phase, in turns, that the antenna form may add.
 TURN_TOLERANCE = 1e-6

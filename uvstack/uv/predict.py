@@ -375,7 +375,7 @@ def predict_image(
 def _degrid(uvw, frequency, image, geometry: ImageGeometry, threads: int) -> np.ndarray:
     """Σ I exp(+2πi ν/c (ul + vm + w(n−1))) from the point that the image touches, (row, chan) complex128."""
     # ducc0 wants even sizes of some length and rising frequencies; it has x = −l on its first axis and y = m with v turned
-    # round, as in `uvstack.image.dirty`. Not by its flip_v: that mirrors center_y as well (measured). Padding at the end
+    # round, as in `uvstack.uv.dirty`. Not by its flip_v: that mirrors center_y as well (measured). Padding at the end
     # moves the pixel that ducc0 counts from by half of it.
     pad = [(0, size % 2 if size > 32 else 34 - size) for size in image.shape]
     padded = np.pad(image, pad)

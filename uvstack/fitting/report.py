@@ -1,0 +1,265 @@
+"""What a person reads of a fit: a few lines for the terminal, a table, a page with pictures."""
+
+from __future__ import annotations
+
+import base64
+import importlib.resources
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import jinja2
+import numpy as np
+from astropy import units as u
+from astropy.table import QTable
+
+from uvstack.fitting.plot import fit_figure, flux_unit, spectrum_figure
+from uvstack.fitting.result import FitResult
+from uvstack.records import plain
+
+#: Correlations from which on they are told.
+_STRONG = 0.5
+_COLUMN = 15
+#: Residuals of the uv profile from which on a model is wrong: some 60 bins reach 3.5 σ by noise.
+_MISFIT = 6.0
+_ERROR = "standard deviation; 0 if held, NaN if not determined; of an unresolved size the distance to its 68 % limit"
+_STOKES = ("I", "Q", "U", "V")
+_COUNTED = "complex; real and imaginary parts count apart"
+
+
+def with_error(value: float, error: float) -> str:
+    """A value and its error, both to the second digit of the error: "26.7 ± 4.0"."""
+    if not (np.isfinite(error) and error > 0):
+        return f"{value:.6g} (held)" if error == 0 else f"not determined, at {value:.6g}"
+    decimals = 1 - int(np.floor(np.log10(error)))
+    if decimals > 9:
+        return f"{value:.8g} ± {error:.2g}"
+    return f"{value:.{max(decimals, 0)}f} ± {error:.{max(decimals, 0)}f}"
+
+
+def parameter_rows(result: FitResult) -> list[tuple[str, str, str]]:
+    """Name, value with error or limit, and unit of each parameter."""
+    rows = []
+    for i, (value, error) in enumerate(zip(result.parameters, result.errors, strict=True)):
+        unit, size = _scale(result, i, value)
+        name, limit = label(result, i), result.upper_limits.get(result.names[i])
+        if limit is None:
+            rows.append((name, with_error(value / size, error / size), unit))
+        elif not np.isfinite(limit):
+            rows.append((name, f"not limited (95 %), best {value / size:.3g}", unit))
+        else:
+            of_limit = f"below {limit / size:.3g} {unit}".rstrip()
+            rows.append((name, f"{of_limit} (95 %), best {value / size:.3g}", ""))
+    return rows
+
+
+def label(result: FitResult, i: int) -> str:
+    """What a parameter is called: its name, and with names such as p[2] what it is where that can be told."""
+    name, kind = result.names[i], result.kinds[i]
+    return f"{name} ({kind})" if kind and name.startswith("p[") else name
+
+
+def _scale(result: FitResult, i: int, value: float) -> tuple[str, float]:
+    """Unit in which a parameter is told, and its size in that in which it is fitted."""
+    unit = result.units[i]
+    return flux_unit(value) if unit == "Jy" else (unit, 1.0)
+
+
+def setting(result: FitResult) -> list[tuple[str, str]]:
+    """What was fitted to what: the model with nu0, and Stokes parameter, frequencies and uv range of the data."""
+    shapes = " + ".join(shape.name for shape in result.model.shapes)
+    told = [("model", f"{shapes}, nu0 {result.frequency / 1e9:.6g} GHz")]
+    data = [f"Stokes {result.stokes}"] if result.stokes in _STOKES else [result.stokes] if result.stokes else []
+    if result.band is not None:
+        data.append(" to ".join(f"{nu / 1e9:.6g}" for nu in result.band) + " GHz")
+    if result.profile is not None:
+        table = result.profile.table()
+        data.append(f"uv {table['uv_min'][0] / 1e3:.3g} to {table['uv_max'][-1] / 1e3:.4g} kλ")
+    return told + ([("data", ", ".join(data))] if data else [])
+
+
+def goodness(result: FitResult) -> str:
+    """χ², what it is over, and where the errors come from."""
+    if result.weighted_degrees_of_freedom is None:
+        found = f"{result.chi_squared:.6g} for {result.degrees_of_freedom} degrees of freedom, reduced {result.reduced_chi_squared:.3f}"
+    else:
+        found = (f"{result.chi_squared:.6g} with the weights as tapered, for which {result.weighted_degrees_of_freedom:.6g} are expected: "
+                 f"reduced {result.reduced_chi_squared:.3f}")
+    return f"{found}; errors from the {'scatter' if result.errors_scaled else 'weights'}"
+
+
+def ending(result: FitResult) -> str:
+    """How the fit ended, in how many passes, and by which method."""
+    passes = f"{result.n_passes} pass" + ("es" if result.n_passes != 1 else "")
+    if result.method == "binned":
+        near = f"within {result.binning_error:.1g} errors of the exact fit" if result.binning_error > 0 else "as the exact fit"
+        return f"{_ended(result)} after {passes} over the bins{_begun(result)}; {near}"
+    return f"{_ended(result)} after {passes} over the data or a sample of them{_begun(result)}"
+
+
+def _ended(result: FitResult) -> str:
+    """The reason, with the word itself where it converged and no lower minimum is known."""
+    if result.converged and result.elsewhere:
+        return f"at a minimum near the starting values, which is not the lowest ({result.stop_reason})"
+    return f"converged ({result.stop_reason})" if result.converged else f"not converged ({result.stop_reason})"
+
+
+def _begun(result: FitResult) -> str:
+    """From how many starts, and what the next best led to."""
+    if not result.n_starts:
+        return ""
+    found = f", from the best of {result.n_starts} starts" if result.n_starts > 1 else ", from 1 start"
+    return found + (f" (next minimum: χ² {result.next_chi_squared:.6g})" if result.next_chi_squared is not None else "")
+
+
+def correlation_texts(result: FitResult) -> list[str]:
+    """The strong correlations, strongest first: "flux and fwhm +0.82"."""
+    matrix = result.correlation
+    pairs = [(matrix[i, j], label(result, i), label(result, j)) for i in range(len(matrix)) for j in range(i)
+             if np.isfinite(matrix[i, j]) and abs(matrix[i, j]) >= _STRONG]
+    return [f"{b} and {a} {r:+.2f}" for r, a, b in sorted(pairs, key=lambda pair: -abs(pair[0]))[:6]]
+
+
+def posterior_texts(result: FitResult) -> list[tuple[str, str]]:
+    """Median and 68 per cent of each parameter's posterior: ("flux", "1.234 +0.012 −0.011 mJy")."""
+    assert result.samples is not None
+    found = []
+    for i, percentiles in enumerate(np.percentile(result.samples, [15.87, 50, 84.13], axis=0).T):
+        unit, size = _scale(result, i, percentiles[1])
+        low, middle, high = percentiles / size
+        decimals = max(1 - int(np.floor(np.log10(min(high - middle, middle - low)))), 0) if high > middle > low else 4
+        name = label(result, i)
+        found.append((name, f"{middle:.{decimals}f} +{high - middle:.{decimals}f} −{middle - low:.{decimals}f} {unit}".rstrip()))
+    return found
+
+
+def bootstrap_texts(result: FitResult) -> list[str]:
+    """Errors by resampling: "flux 0.12 mJy"."""
+    assert result.bootstrap_errors is not None
+    found = []
+    for i, (value, error) in enumerate(zip(result.parameters, result.bootstrap_errors, strict=True)):
+        unit, size = _scale(result, i, value)
+        if error != 0:  # held
+            found.append(f"{label(result, i)} {error / size:.2g} {unit}".rstrip())
+    return found
+
+
+def print_summary(result: FitResult) -> str:
+    """What was fitted, parameters with errors, goodness of fit, how it ended."""
+    lines = [(name, f"{text} {unit}".rstrip()) for name, text, unit in parameter_rows(result)]
+    lines += [*setting(result), ("χ²", goodness(result)), ("visibilities", f"{result.n_visibilities} ({_COUNTED})")]
+    if result.bootstrap_errors is not None and result.bootstrap is not None:
+        errors = ", ".join(bootstrap_texts(result))
+        lines.append(("bootstrap", f"errors {errors} from {len(result.bootstrap)} resamplings of blocks of time"))
+    if result.samples is not None:
+        lines.append(("posterior", ", ".join(f"{name} {text}" for name, text in posterior_texts(result))))
+    correlations = correlation_texts(result)
+    if correlations:
+        lines.append(("correlation", ", ".join(correlations)))
+    lines += [("stopped", ending(result)), *(("warning", text) for text in warnings_of(result))]
+    width = max([_COLUMN, *(len(name) + 2 for name, _ in lines)])
+    return "\n".join(f"{name:<{width}}{text}" for name, text in lines)
+
+
+def warnings_of(result: FitResult) -> list[str]:
+    """What a user must know before believing the numbers."""
+    found = [] if result.converged else [f"the fit has not converged: {result.stop_reason}; other starting values or bounds may help"]
+    found += [text for text in (result.elsewhere, result.degenerate) if text]
+    return found + _misfit(result)
+
+
+def _misfit(result: FitResult) -> list[str]:
+    """A warning where bins of the uv profile are many standard deviations off the model."""
+    if result.profile is None:
+        return []
+    table = result.profile.table()
+    pulls = np.stack([np.abs((table[part] - table[f"model_{part}"]) / table["error"]).value for part in ("re", "im")])
+    pulls = np.where((table["count"] > 0)[None, :] & np.isfinite(pulls), pulls, 0.0)
+    part, i = np.unravel_index(np.argmax(pulls), pulls.shape)
+    if pulls[part, i] < _MISFIT:
+        return []
+    where = f"at {table['uv_distance'][i] / 1e3:.3g} kλ the mean {('real', 'imaginary')[part]} part is {pulls[part, i]:.0f} σ off"
+    return [f"the model does not describe the data: {where}; look at the residuals, and at other models, starting values or uv limits"]
+
+
+def summary(result: FitResult) -> dict[str, Any]:
+    """Everything but the profile, as numbers and texts that JSON can hold; NaN as null."""
+    out: dict[str, Any] = {
+        "model": [shape.name for shape in result.model.shapes], "var": [variables.text for variables in result.model.variables],
+        "parameters": [
+            {"name": name, "kind": kind, "value": plain(value), "error": plain(error), "unit": unit,
+             "upper_limit_95": plain(result.upper_limits.get(name, np.nan))}
+            for name, kind, unit, value, error in zip(result.names, result.kinds, result.units, result.parameters, result.errors,
+                                                      strict=True)],
+        "stokes": result.stokes, "band_hz": None if result.band is None else list(result.band),
+        "covariance": [[plain(x) for x in row] for row in result.covariance],
+        "correlation": [[plain(x) for x in row] for row in result.correlation],
+        "chi_squared": plain(result.chi_squared), "reduced_chi_squared": plain(result.reduced_chi_squared),
+        "n_visibilities": result.n_visibilities,
+        "degrees_of_freedom": result.degrees_of_freedom, "errors_scaled": result.errors_scaled,
+        "weighted_degrees_of_freedom": plain(result.weighted_degrees_of_freedom), "frequency_hz": result.frequency,
+        "stop_reason": result.stop_reason, "converged": result.converged, "n_passes": result.n_passes, "method": result.method,
+        "n_starts": result.n_starts, "next_chi_squared": plain(result.next_chi_squared), "elsewhere": result.elsewhere,
+        "binning_error": plain(result.binning_error), "degenerate": result.degenerate}
+    if result.bootstrap is not None and result.bootstrap_errors is not None:
+        percentiles = np.percentile(result.bootstrap, [16, 50, 84], axis=0)
+        out["bootstrap"] = {"n": len(result.bootstrap), "errors": [plain(e) for e in result.bootstrap_errors],
+                            "percentiles_16_50_84": [[plain(x) for x in row] for row in percentiles]}
+    if result.samples is not None:
+        percentiles = np.percentile(result.samples, [2.5, 16, 50, 84, 95, 97.5], axis=0)
+        out["posterior"] = {"n": len(result.samples),
+                            "percentiles_2.5_16_50_84_95_97.5": [[plain(x) for x in row] for row in percentiles]}
+    if result.provenance is not None:
+        out["provenance"] = plain(vars(result.provenance))
+    return out
+
+
+def parameter_table(results: Sequence[FitResult]) -> QTable:
+    """Table of parameters, errors and 95 % limits (NaN where resolved): a row for each fit, with its frequencies, and how it went."""
+    table = QTable({"frequency": [result.frequency for result in results] * u.Hz})
+    if all(result.band is not None for result in results):
+        for name, i in (("frequency_min", 0), ("frequency_max", 1)):
+            table[name] = [result.band[i] for result in results if result.band is not None] * u.Hz
+    for name in ("reduced_chi_squared", "n_visibilities", "converged"):
+        table[name] = [getattr(result, name) for result in results]
+    for i, name in enumerate(results[0].names if results else ()):
+        limits = [result.upper_limits.get(name, np.nan) for result in results]
+        columns = [("", [r.parameters[i] for r in results], results[0].kinds[i]), ("_error", [r.errors[i] for r in results], _ERROR)]
+        if name in {key for result in results for key in result.upper_limits}:
+            columns.append(("_limit_95", limits, "95 % upper limit of what is not resolved; NaN where it is"))
+        for suffix, values, meaning in columns:
+            table[name + suffix] = values
+            table[name + suffix].info.unit = results[0].units[i] or None
+            table[name + suffix].info.description = meaning
+    return table
+
+
+def render_page(results: Sequence[FitResult]) -> str:
+    """The report as one HTML page without links to anything outside itself."""
+    result = results[0]
+    pictures = {"data and model": fit_figure(result)} if len(results) == 1 else {"spectrum": spectrum_figure(results)}
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
+        importlib.resources.files("uvstack.fitting").joinpath("report.html").read_text(encoding="utf-8"))
+    rows = [(range_text(one) if len(results) > 1 else "", parameter_rows(one), one.reduced_chi_squared) for one in results]
+    return template.render(
+        setting=setting(result), goodness=goodness(result), ending=ending(result), counted=_COUNTED,
+        result=result, rows=rows, posterior=[] if result.samples is None else posterior_texts(result),
+        bootstrap=[] if result.bootstrap is None else bootstrap_texts(result), correlations=correlation_texts(result),
+        n_results=len(results), warnings=warnings_of(result),
+        shapes=" + ".join(shape.name for shape in result.model.shapes),
+        expressions=[variables.text for variables in result.model.variables],
+        pictures={title: png(figure) for title, figure in pictures.items()})
+
+
+def range_text(result: FitResult) -> str:
+    """Frequencies of a fit to a channel: "1.4 to 1.432 GHz"."""
+    if result.band is None:
+        return f"{result.frequency / 1e9:.6g} GHz"
+    return " to ".join(f"{nu / 1e9:.6g}" for nu in result.band) + " GHz"
+
+
+def png(figure: Any) -> str:
+    """A figure as base64 for a page."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return base64.b64encode(buffer.getvalue()).decode()

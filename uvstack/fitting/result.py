@@ -1,0 +1,198 @@
+"""What a fit returns: parameters with their errors, and how it came to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from uvstack.fitting.model.model import ARCSEC, FLUX, MAJOR, Model, numbers_at
+from uvstack.fitting.model.variables import kinds_of, unit_of
+from uvstack.records import Provenance, Shown
+
+if TYPE_CHECKING:
+    from uvstack.fitting.data.inspection import UVProfile
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FitResult(Shown):
+    """Result of a fit.
+
+    Attributes
+    ----------
+    parameters : ndarray (par,)
+        In the units in which the expressions are written.
+    errors : ndarray (par,)
+        Standard deviations; 0 at a bound, NaN where degenerate. Of an unresolved size: the distance to its 68 % limit.
+    covariance : ndarray (par, par)
+    chi_squared : float
+    reduced_chi_squared : float
+        χ² over 2 n_visibilities − n_par: real and imaginary part are two measurements. With tapered weights over
+        `weighted_degrees_of_freedom`: what the errors use.
+    n_visibilities : int
+    errors_scaled : bool
+        Whether errors were multiplied by the square root of the reduced χ².
+    stop_reason : str
+    converged : bool
+    n_passes : int
+        Passes over the data.
+    n_starts : int
+        Starting values that were refined before the best was taken; 0 where they were given.
+    next_chi_squared : float or None
+        χ² of the next best minimum among these, about; None where all came to the same.
+    elsewhere : str
+        Which other starting values lead to a much lower χ² than those given; "" if a quick look found none.
+    method : str
+        "exact", or "binned" with the bound on what binning changed.
+    binning_error : float
+        Bound on the change of any parameter by binning, in its errors; 0 for "exact".
+    upper_limits : dict of str to float
+        95 % limits of sizes that are not resolved.
+    degenerate : str
+        Which parameters are not determined; "" if all are.
+    model : Model
+    frequency : float
+        Hz, at which `flux` and `fwhm` hold: the nu0 of the expressions.
+    bootstrap : ndarray (n, par) or None
+        Parameters of resampled data.
+    samples : ndarray (n, par) or None
+        Of the posterior, where a Bayesian fit was asked for.
+    profile : UVProfile or None
+        Data and model against uv distance; results of `uvstack.fit` have it.
+    stokes : str
+        What was fitted, "" where arrays were.
+    band : tuple of float or None
+        Lowest and highest frequency of the data, Hz, to the edges of their channels.
+    weighted_degrees_of_freedom : float or None
+        What the reduced χ² is taken over where weights are tapered or powers, and no inverse variances.
+    provenance : Provenance or None
+    """
+
+    parameters: np.ndarray
+    errors: np.ndarray
+    covariance: np.ndarray
+    chi_squared: float
+    n_visibilities: int
+    stop_reason: str
+    converged: bool
+    n_passes: int
+    model: Model
+    errors_scaled: bool = False
+    method: str = "exact"
+    binning_error: float = 0.0
+    upper_limits: dict[str, float] = field(default_factory=dict)
+    degenerate: str = ""
+    bootstrap: np.ndarray | None = None
+    samples: np.ndarray | None = None
+    profile: UVProfile | None = None
+    stokes: str = ""
+    band: tuple[float, float] | None = None
+    weighted_degrees_of_freedom: float | None = None
+    provenance: Provenance | None = None
+    n_starts: int = 0
+    next_chi_squared: float | None = None
+    elsewhere: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the parameters."""
+        return self.model.names
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What each parameter is, "flux", "fwhm" …, as far as it stands by itself in the variables; else ""."""
+        return kinds_of(self.model)
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Unit of each parameter, "" where it has none or that cannot be told."""
+        return tuple(unit_of(kind) for kind in self.kinds)
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """2 n_visibilities − n_par."""
+        return 2 * self.n_visibilities - self.parameters.size
+
+    @property
+    def reduced_chi_squared(self) -> float:
+        """χ² over the degrees of freedom."""
+        of_weights = self.weighted_degrees_of_freedom
+        return self.chi_squared / (max(self.degrees_of_freedom, 1) if of_weights is None else of_weights)
+
+    @property
+    def correlation(self) -> np.ndarray:
+        """Correlation matrix of the parameters, (par, par)."""
+        sigma = np.sqrt(np.diag(self.covariance))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return self.covariance / np.outer(sigma, sigma)
+
+    @property
+    def frequency(self) -> float:
+        """nu0, Hz."""
+        return self.model.nu0
+
+    @property
+    def flux(self) -> float:
+        """Flux of the first component at nu0, Jy."""
+        return self._number(FLUX)[0]
+
+    @property
+    def flux_error(self) -> float:
+        """Its error, Jy."""
+        return self._number(FLUX)[1]
+
+    @property
+    def fwhm(self) -> float:
+        """Major axis (FWHM of a Gaussian, diameter of a disc) of the first component at nu0, rad."""
+        return self._number(MAJOR)[0] * ARCSEC
+
+    @property
+    def fwhm_error(self) -> float:
+        """Its error, rad."""
+        return self._number(MAJOR)[1] * ARCSEC
+
+    @property
+    def bootstrap_errors(self) -> np.ndarray | None:
+        """Standard deviations (par,) of the resampled parameters."""
+        return None if self.bootstrap is None else np.std(self.bootstrap, axis=0, ddof=1)
+
+    def summary(self) -> dict[str, Any]:
+        """Everything but the profile, as numbers and texts that JSON can hold."""
+        from uvstack.fitting.report import summary
+
+        return summary(self)
+
+    def plot(self, path: str | Path) -> None:
+        """Picture of data and model against uv distance, residuals and correlations; the ending of the path sets the format."""
+        from uvstack.fitting.plot import fit_figure
+        from uvstack.fitting.task import write_figure
+
+        write_figure(path, fit_figure(self))
+
+    def save(self, path: str | Path) -> None:
+        """Write `summary` as JSON and, beside it where there is one, the uv profile as ECSV."""
+        from uvstack.fitting.task import save_result
+
+        save_result(self, path)
+
+    def __repr__(self) -> str:
+        from uvstack.fitting.report import parameter_rows
+
+        found = ", ".join(f"{name} {text} {unit}".rstrip() for name, text, unit in parameter_rows(self))
+        return f"<FitResult: {found}; reduced χ² {self.reduced_chi_squared:.3f}{'' if self.converged else '; not converged'}>"
+
+    def __str__(self) -> str:
+        from uvstack.fitting.report import print_summary
+
+        return print_summary(self)
+
+    def _number(self, which: int) -> tuple[float, float]:
+        """A number of the first component in the user's unit, and its error by the chain rule."""
+        numbers = numbers_at(self.model, self.parameters, np.array([self.model.nu0]), np.zeros(1))
+        unit = ARCSEC if which == MAJOR else 1.0
+        slope = numbers.slopes[0, 0, which, :, 0] / unit
+        used = slope != 0
+        covariance = np.where(np.outer(used, used), self.covariance, 0.0)
+        return float(numbers.values[0, 0, which, 0] / unit), float(np.sqrt(slope @ covariance @ slope))

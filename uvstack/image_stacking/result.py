@@ -1,0 +1,167 @@
+"""What an image-stack gives: flux, errors, stamp, dirty beam of the stack, counts of what was left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from uvstack.records import Provenance, Shown, plain
+
+
+@dataclass(frozen=True, repr=False)
+class ImageStackResult(Shown):
+    """An image-stack of one list of positions.
+
+    Attributes
+    ----------
+    name : str
+    flux : float
+        Brightness at the centre of the stack, Jy/beam: the flux of a point source, less what the alignment and the filter
+        lose.
+    flux_error : float
+        Standard deviation of the stack outside a circle of the beam's major axis, Jy.
+    flux_error_expected : float
+        Equation 7 of Lindroos et al. (2015) from the noise around each position, Jy; NaN where no beam is known.
+    stamp : ndarray (m, l)
+        The stack, Jy/beam; NaN is blank; the positions are pixel (size/2, size/2).
+    psf : ndarray (m', l') or None
+        The dirty beam, stacked with the same weights and offsets, filtered alike; up to twice the stamp's size.
+    psf_source : str
+        A file, "Gaussian beam of the header", or "".
+    cell : float
+        Pixel, rad.
+    beam : tuple of float or None
+        FWHM of both axes and position angle, rad.
+    ra, dec : float
+        Mean direction of the positions, rad, J2000: nominal.
+    values : ndarray (pos,)
+        Brightness at each position, Jy; NaN where it was dropped.
+    weights, noise : ndarray (pos,)
+        W_k, 0 where dropped, and σ_k in Jy, NaN where not known.
+    dropped : dict
+        Reason → numbers (from 0) of the positions left out for it.
+    n_partial : int
+        Stamps of which part is off the image or blank.
+    random, bootstrap : ndarray or None
+        Fluxes of lists of random positions, and of resampled lists, Jy.
+    settings : dict
+        Method, weights, alignment, filter …, as texts and numbers.
+    fits : str or None
+        Where the stamp was written.
+    provenance : Provenance or None
+    """
+
+    name: str
+    flux: float
+    flux_error: float
+    flux_error_expected: float
+    stamp: np.ndarray
+    psf: np.ndarray | None
+    psf_source: str
+    cell: float
+    beam: tuple[float, float, float] | None
+    ra: float
+    dec: float
+    values: np.ndarray
+    weights: np.ndarray
+    noise: np.ndarray
+    dropped: dict[str, np.ndarray]
+    n_partial: int
+    random: np.ndarray | None = None
+    bootstrap: np.ndarray | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    fits: str | None = None
+    provenance: Provenance | None = None
+
+    @property
+    def n_positions_given(self) -> int:
+        """Length of the list."""
+        return int(self.values.size)
+
+    @property
+    def n_positions(self) -> int:
+        """Positions that entered."""
+        return int((self.weights > 0).sum())
+
+    @property
+    def snr(self) -> float:
+        """Flux over its error from the off-centre pixels."""
+        return self.flux / self.flux_error if self.flux_error > 0 else float("nan")
+
+    @property
+    def peak_response(self) -> float | None:
+        """What a point source of 1 Jy has at the centre of the stack; None where the dirty beam is not known.
+
+        Below 1 by what nearest-pixel alignment smears and the filter takes out.
+        """
+        if self.psf is None:
+            return None
+        m, l = (n // 2 for n in self.psf.shape)
+        return float(self.psf[m, l])
+
+    @property
+    def flux_corrected(self) -> float | None:
+        """Flux over `peak_response`, Jy: of the average point source."""
+        response = self.peak_response
+        return self.flux / response if response is not None and response > 0 else None
+
+    @property
+    def random_error(self) -> float | None:
+        """Standard deviation of the stacks at random positions, Jy."""
+        return None if self.random is None else float(np.nanstd(self.random, ddof=1))
+
+    @property
+    def random_bias(self) -> float | None:
+        """Mean of the stacks at random positions, Jy."""
+        return None if self.random is None else float(np.nanmean(self.random))
+
+    @property
+    def bootstrap_error(self) -> float | None:
+        """Standard deviation of the bootstrap, Jy: noise and the variance of the sources together."""
+        return None if self.bootstrap is None else float(np.std(self.bootstrap, ddof=1))
+
+    def __str__(self) -> str:
+        from uvstack.image_stacking.report import print_summary
+
+        return print_summary(self)
+
+    def summary(self) -> dict[str, Any]:
+        """Everything but the arrays of pixels and positions, as numbers and texts that JSON can hold."""
+        beam = None if self.beam is None else dict(zip(("fwhm_major_rad", "fwhm_minor_rad", "position_angle_rad"), self.beam, strict=True))
+        result: dict[str, Any] = {
+            "name": self.name, "flux_jy": self.flux, "flux_error_jy": plain(self.flux_error),
+            "flux_error_expected_jy": plain(self.flux_error_expected), "snr": plain(self.snr), "peak_response": self.peak_response,
+            "flux_corrected_jy": self.flux_corrected, "n_positions": self.n_positions,
+            "n_positions_given": self.n_positions_given,
+            "dropped_positions": {reason.replace(" ", "_"): which.tolist() for reason, which in self.dropped.items()},
+            "n_partial_stamps": self.n_partial, "cell_rad": self.cell, "beam": beam, "psf": self.psf_source or None,
+            "settings": self.settings, "fits": self.fits}
+        for name, fluxes, mean in (("random_positions", self.random, self.random_bias), ("bootstrap", self.bootstrap, None)):
+            if fluxes is not None:
+                error = self.random_error if name == "random_positions" else self.bootstrap_error
+                result[name] = {"n": int(fluxes.size), "error_jy": error, "mean_jy": mean if mean is not None else float(fluxes.mean()),
+                                "percentiles_16_50_84_jy": np.nanpercentile(fluxes, [16, 50, 84]).tolist()}
+        if self.provenance is not None:
+            result["provenance"] = vars(self.provenance)
+        return result
+
+    def save(self, path: str | Path) -> None:
+        """Write `summary` as JSON."""
+        from uvstack.image_stacking.task import save_image_result
+
+        save_image_result(self, path)
+
+    def plot(self, path: str | Path) -> None:
+        """Picture of the stack and its dirty beam."""
+        from uvstack.image_stacking.report import stack_figure
+        from uvstack.image_stacking.task import write_figure
+
+        write_figure(path, stack_figure(self))
+
+
+def _number(value: float) -> float | None:
+    """NaN is none in JSON."""
+    return value if np.isfinite(value) else None

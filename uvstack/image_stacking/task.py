@@ -1,0 +1,469 @@
+"""The task of image-stacking: an image and a list in, flux, stamp and report out."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.units import Quantity
+
+from uvstack._version import __version__
+from uvstack.checks import check_resamplings, check_seed, finite_number
+from uvstack.constants import SPEED_OF_LIGHT
+from uvstack.errors import DroppedPositionsWarning, ImageError, PositionsError, SelectionError, UvstackWarning
+from uvstack.image_stacking.averaging import (
+    Averaging,
+    LowFilter,
+    PositionValues,
+    Weighting,
+    align,
+    average_stamps,
+    bootstrap_fluxes,
+    expected_error,
+    filtered,
+    noise_around,
+    off_centre_rms,
+    random_fluxes,
+    stacked_psf,
+    values_at,
+)
+from uvstack.image_stacking.report import histogram_figure, render_page, stack_figure
+from uvstack.image_stacking.result import ImageStackResult
+from uvstack.io.fits import Beam, sin_wcs, write_image
+from uvstack.io.image_file import SkyCube, check_beam, read_cube, read_image
+from uvstack.io.output import check_output, command_line, report_folder, together, write_figure, write_json, write_text
+from uvstack.io.primary_beams import read_primary_beam, warn_of_other_telescope
+from uvstack.io.selection import parse_distance
+from uvstack.io.tables import read_positions
+from uvstack.pixels.noise import interpolated
+from uvstack.records import Provenance, plain
+from uvstack.sky.coordinates import direction_cosines, to_frame
+from uvstack.sky.frequency import parse_frequency
+from uvstack.sky.positions import Positions
+from uvstack.sky.primary_beam import Constant, PrimaryBeam
+from uvstack.sky.projection import pixel_steps
+from uvstack.stacking.plan import check_weights, parse_weights
+from uvstack.stacking.report import Addition
+
+logger = logging.getLogger(__name__)
+
+#: Files of a report; the last is of a fit that the command line adds.
+REPORT = ("index.html", "result.json", "stamp.fits", "psf.fits", "stamp.png", "fluxes.png", "psf_fit.json")
+NOISE_KINDS = ("corrected", "flat", "rms-corrected", "rms-flat")
+#: Beam areas in the square that the local noise is taken from (section 3.2 of the paper).
+_NOISE_BEAMS = 300
+#: How far pixels may be from square, turned, or of another size than those of the psf.
+_SAME_CELL = 2e-3
+
+
+@dataclass(frozen=True)
+class _Image:
+    """One plane of the image and what its header says; beam in rad or None, frequency in Hz or None."""
+
+    data: np.ndarray
+    cube: SkyCube
+    beam: Beam | None
+    frequency: float | None
+
+
+@together()
+def image_stack(
+    image: str | Path,
+    positions: str | Path | SkyCoord | Positions | Any,
+    *,
+    method: str = "mean",
+    weights: str = "equal",
+    stamp: int = 64,
+    alignment: str = "subpixel",
+    clip: float = 3.0,
+    psf: str | Path | None = None,
+    low_filter: str | None = None,
+    primary_beam: str | PrimaryBeam = "constant",
+    pointings: str | Path | SkyCoord | Positions | Any = None,
+    pb_image: str | Path | None = None,
+    pb_cutoff: float = 0.1,
+    image_kind: str = "corrected",
+    noise_image: str | Path | None = None,
+    noise_kind: str | None = None,
+    random: int = 0,
+    bootstrap: int = 0,
+    seed: int | None = None,
+    beam: tuple[float, ...] | None = None,
+    channel: int | None = None,
+    frequency: float | str | Quantity | None = None,
+    columns: dict[str, str] | None = None,
+    frame: str | None = None,
+    unit: str = "auto",
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    threads: int | None = None,
+) -> ImageStackResult:
+    """Stack of the stamps of an image at many positions (Lindroos et al. 2015, section 3.2).
+
+    Parameters
+    ----------
+    image : path
+        FITS image in Jy/beam, north up and east to the left, best one from which bright sources were subtracted.
+    positions : path, SkyCoord, table or Positions
+        See `uvstack.io.tables.read_positions`; any frame.
+    method : {"mean", "median", "clipped-mean"}
+    weights : str
+        "equal", "list", "primary-beam" (A²), "local-noise" (1/σ²), or a product such as "list*primary-beam".
+    stamp : int
+        Pixels across a stamp, even.
+    alignment : {"subpixel", "nearest"}
+        "nearest" is the paper's way, and smears.
+    clip : float
+        Standard deviations at which "clipped-mean" clips.
+    psf : path, optional
+        FITS image of the dirty beam: stacked alike, it says what alignment and filter lose. Else the Gaussian of the header.
+    low_filter : str, optional
+        Low spatial frequencies taken out of the stack: a baseline ("5km", "20klambda") or the central pixels of its
+        Fourier transform ("3pixels").
+    primary_beam : str or PrimaryBeam
+        As in `stack`, around the reference direction of the image or each of `pointings`; a mosaic has sqrt(Σ A²).
+    pointings : path, SkyCoord, table or Positions, optional
+        Pointing centres of a mosaic.
+    pb_image : path, optional
+        FITS image of A, instead of the two.
+    pb_cutoff : float
+        A below which a position is dropped, 0 … 1.
+    image_kind : {"corrected", "flat"}
+        Whether the image is corrected for the primary beam, or A times the sky with flat noise: then stamps are divided by A.
+    noise_image : path, optional
+        FITS image for the local noise; by default the image itself.
+    noise_kind : {"corrected", "flat", "rms-corrected", "rms-flat"}, optional
+        As in `stack`, of that image; default as image_kind says.
+    random : int
+        Lists of random positions that are stacked too, for the noise.
+    bootstrap : int
+        Number of times the list is resampled.
+    seed : int, optional
+        Of both.
+    beam : tuple of float, optional
+        FWHM of both axes and position angle, rad, where the header has none.
+    channel : int, optional
+        Of a cube, from 0.
+    frequency : float, str or Quantity, optional
+        A number is in Hz, "1.4GHz"; where the header has none.
+    columns, frame, unit
+        How to read the list: see `read_positions`.
+    out : path, optional
+        FITS file of the stack.
+    overwrite : bool
+        Whether it may exist.
+    threads : int, optional
+        Default all processors.
+
+    Returns
+    -------
+    ImageStackResult
+
+    Raises
+    ------
+    UvstackError
+        One of its subclasses, in one line: bad input, nothing to stack, output not writable.
+
+    Examples
+    --------
+    >>> result = uvstack.image_stack("survey-pbcor.fits", "positions.csv", weights="local-noise", out="stack.fits")
+    """
+    options = {k: v for k, v in locals().items() if v is not None and k not in ("image", "positions")}
+    how = Averaging(method, alignment, stamp, clip, threads)
+    terms = parse_weights(weights)
+    check_seed(seed)
+    _check_numbers(image_kind, noise_kind, pb_cutoff, random, bootstrap)
+    if out is not None:
+        files = (image, positions, psf, noise_image, pb_image, pointings)
+        check_output(out, overwrite, inputs=tuple(str(path) for path in files if isinstance(path, str | Path)))
+    plane = _read_plane(image, channel, beam, None if frequency is None else parse_frequency(frequency, "frequency"))
+    if stamp > max(plane.data.shape):
+        raise SelectionError(f"stamps of {stamp} pixels of {image}, which has {plane.data.shape[1]} × {plane.data.shape[0]}; give a stamp "
+                             "that is smaller than the image")
+    low = None if low_filter is None else parse_filter(low_filter, plane.frequency)
+    sources = read_positions(positions, columns=columns, frame=frame, unit=unit)
+    if "list" in terms and sources.weight is None:
+        raise PositionsError(f"{sources.source}: weights={weights!r} wants a column of weights, and the list has none")
+    response = read_primary_beam(primary_beam)
+    attenuated = pb_image is not None or not isinstance(response, Constant)
+    check_weights(terms, attenuated)
+    warn_of_other_telescope(primary_beam, plane.cube.telescope, [] if plane.frequency is None else [plane.frequency], str(image))
+    power_of = _power(plane, response, pointings, pb_image, weights if "primary-beam" in terms else image_kind)
+    noise_of = _noise(plane, noise_image, noise_kind or image_kind, "local-noise" in terms, str(image), how.n_threads)
+    weighting = Weighting(terms, noise_of, power_of, image_kind == "flat", (noise_kind or image_kind).endswith("flat"),
+                          pb_cutoff if attenuated else 0.0)
+    provenance = Provenance(
+        __version__, command_line(), {"image": str(image), "positions": sources.source, "primary_beam": pb_image or response.describe(),
+                                  "options": {k: plain(v) for k, v in options.items()}},
+        seed, datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
+    settings = {"method": method, "weights": weights, "alignment": alignment, "stamp": stamp, "filter": low_filter,
+                "clip": clip if method == "clipped-mean" else None, "image": str(image), "image_kind": image_kind,
+                "noise_image": noise_image and str(noise_image), "noise_kind": noise_kind or image_kind}
+    result = _stack(plane, sources, weighting, how, low, psf, (random, bootstrap, seed), settings, provenance, out)
+    if out is not None:
+        write_stack(result, out)
+    return result
+
+
+def _check_numbers(image_kind: str, noise_kind: str | None, pb_cutoff: float, random: int, bootstrap: int) -> None:
+    if image_kind not in ("corrected", "flat"):
+        raise SelectionError(f"image_kind is {image_kind!r}; wanted corrected or flat")
+    if noise_kind is not None and noise_kind not in NOISE_KINDS:
+        raise SelectionError(f"noise_kind is {noise_kind!r}; wanted one of {', '.join(NOISE_KINDS)}")
+    finite_number("pb_cutoff", pb_cutoff, 0, 1)
+    for name, number in (("random", random), ("bootstrap", bootstrap)):
+        check_resamplings(name, number)
+
+
+def parse_filter(text: str, frequency: float | None) -> LowFilter:
+    """Filter of "3pixels" (or "3px"), or of a baseline such as "5km" or "20klambda"; metres want the frequency in Hz.
+
+    Raises
+    ------
+    SelectionError
+        The text cannot be read, or metres come without a frequency.
+    """
+    found = re.fullmatch(r"\s*(\d+)\s*(px|pix|pixels?)\s*", text)
+    if found:
+        if int(found[1]) < 1:
+            raise SelectionError(f"filter {text!r}: wanted at least 1 pixel")
+        return LowFilter(pixels=int(found[1]))
+    length, unit = parse_distance("filter", text)
+    if unit == "lambda":
+        return LowFilter(wavelengths=length)
+    if frequency is None:
+        raise SelectionError(f"filter {text!r}: the image says no frequency, so metres mean nothing; give frequency= (--frequency), or the "
+                             "filter in klambda or pixels")
+    return LowFilter(wavelengths=length * frequency / SPEED_OF_LIGHT)
+
+
+def _read_plane(path: str | Path, channel: int | None, beam: tuple[float, ...] | None, frequency: float | None) -> _Image:
+    """One plane in Jy/beam, checked to have square pixels along north and east."""
+    cube = read_cube(path)
+    n_chan = cube.data.shape[0]
+    if channel is None and n_chan > 1:
+        raise ImageError(f"{path}: holds {n_chan} channels; give the one to stack, channel= (--channel), from 0 to {n_chan - 1}")
+    channel = channel or 0
+    if not 0 <= channel < n_chan:
+        raise ImageError(f"{path}: channel {channel} is wanted and there are {n_chan}, from 0 to {n_chan - 1}")
+    data = cube.data[channel] * _jansky(cube)
+    if not np.isfinite(data).any():
+        raise ImageError(f"{path}: every pixel of channel {channel} is blank")
+    steps = pixel_steps(cube.wcs, data.shape)
+    if not np.allclose(steps / cube.cell, [[-1, 0], [0, 1]], atol=_SAME_CELL):
+        text = ", ".join(f"{step:.4g}" for step in 3600 * np.rad2deg(steps.ravel()))
+        raise ImageError(f"{path}: the matrix of its pixels is {text} arcsec; wanted are square ones, north along an axis: "
+                         "regrid the image")
+    if beam is not None and (len(beam) not in (2, 3) or not 0 < beam[1] <= beam[0]):
+        raise ImageError(f"the beam is {beam}; wanted are its major and minor FWHM and, third, the position angle")
+    known = Beam(*beam) if beam is not None else cube.beam(channel)
+    if beam is not None:
+        check_beam(Beam(*beam), cube.cell, data.shape, str(path))
+    if frequency is not None:
+        finite_number("frequency", frequency, 0, above=True, unit="Hz")
+    elif cube.frequency is not None:
+        frequency = float(cube.frequency[channel])
+    return _Image(np.ascontiguousarray(data), cube, known, frequency)
+
+
+def _jansky(cube: SkyCube) -> float:
+    """Jy/beam in the unit of an image; none is taken as Jy/beam, with a warning."""
+    if cube.unit.strip():
+        return cube.scale_to("beam")
+    warnings.warn(UvstackWarning(f"{cube.path}: says no unit (BUNIT); it is taken to be in Jy/beam"), stacklevel=5)
+    return 1.0
+
+
+def _power(plane: _Image, response: PrimaryBeam, pointings: Any, pb_image: str | Path | None, wanted_by: str) -> Callable:
+    """Function of pixel coordinates x, y that gives A, (pos,)."""
+    cube = plane.cube
+    if pb_image is not None:
+        if pointings is not None or not isinstance(response, Constant):
+            raise SelectionError("pb_image (--pb-image) says all of A: give it without primary_beam and pointings")
+        attenuation = read_image(pb_image)
+        return lambda x, y: np.nan_to_num(interpolated(attenuation.data, *attenuation.pixels_of(cube.directions_of(x, y))), nan=0.0)
+    if isinstance(response, Constant):
+        if wanted_by not in ("corrected", "equal"):
+            logger.info("%s without a primary beam: A is 1 everywhere", wanted_by)
+        return lambda x, y: np.ones(np.size(x))
+    if plane.frequency is None:
+        raise ImageError(f"{plane.cube.unit or 'the image'}: no frequency is known for the primary beam; give frequency= (--frequency)")
+    at = np.array([plane.frequency])
+    centre = read_positions(pointings).coord if pointings is not None else cube.directions_of(*(cube.wcs.wcs.crpix - 1.0))
+    centres = np.stack([np.atleast_1d(a) for a in to_frame(centre, "J2000")], axis=1)
+
+    def power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        ra, dec = to_frame(cube.directions_of(x, y), "J2000")
+        square = np.zeros(np.size(x))
+        for ra0, dec0 in centres:
+            l, m, n_minus_1 = direction_cosines(ra, dec, ra0, dec0)
+            square += np.where(n_minus_1 > -1.0, np.nan_to_num(response(l, m, at)[:, 0]), 0.0) ** 2
+        return np.sqrt(square)
+
+    return power
+
+
+def _noise(plane: _Image, path: str | Path | None, kind: str, wanted: bool, name: str, threads: int) -> Callable | None:
+    """Function of pixel coordinates x, y of the image that gives the noise there, (pos,); None where no beam is known."""
+    if path is None and kind.startswith("rms"):
+        raise SelectionError(f"noise_kind is {kind!r}, a map of the noise: give it as noise_image (--noise-image)")
+    if kind.startswith("rms"):
+        assert path is not None
+        rms = read_image(path)
+        return lambda x, y: _jansky(rms.cube) * interpolated(rms.data, *rms.pixels_of(plane.cube.directions_of(x, y)))
+    data, cell, beam, other = plane.data, plane.cube.cell, plane.beam, None
+    if path is not None:
+        other = read_image(path)
+        data, cell, beam = other.data * _jansky(other.cube), other.cell, other.beam or beam
+    if beam is None:
+        if wanted:
+            raise ImageError(f"{path or name}: has no beam (BMAJ, BMIN), which the local noise wants; give beam= "
+                             "(--beam 3.2arcsec,1.6arcsec)")
+        return None
+    size = max(round(float(np.sqrt(_NOISE_BEAMS * beam.solid_angle)) / cell), 16)
+    radius = beam.fwhm_major / cell
+
+    def noise(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        if other is not None:
+            x, y = other.pixels_of(plane.cube.directions_of(x, y))
+        return noise_around(np.ascontiguousarray(data), x, y, size, radius, threads)
+
+    return noise
+
+
+def _stack(plane: _Image, sources: Positions, weighting: Weighting, how: Averaging, low: LowFilter | None, psf: str | Path | None,
+           resampling: tuple[int, int, int | None], settings: dict, provenance: Provenance, out: str | Path | None) -> ImageStackResult:
+    """The stack of an image that was read."""
+    x, y = plane.cube.pixels_of(sources.coord)
+    values = values_at(plane.data, x, y, how.alignment)
+    found, used, dropped = _used(plane, x, y, values, weighting, sources)
+    stacked, n_partial = average_stamps(plane.data, align(x[used], y[used], how.alignment), found.weight[used], found.scale[used], how)
+    response, source = _stacked_psf(plane, psf, x[used], y[used], found.weight[used], how, low)
+    if low is not None:
+        stacked = filtered(stacked, plane.cube.cell, low)
+        response = None if response is None else filtered(response, plane.cube.cell, low)
+    n_random, n_bootstrap, seed = resampling
+    rng_random, rng_bootstrap = np.random.default_rng(seed).spawn(2)
+    radius = (plane.beam.fwhm_major if plane.beam is not None else how.stamp * plane.cube.cell / 16) / plane.cube.cell
+    values = np.where(used, values * found.scale, np.nan)
+    listed = None if sources.weight is None else sources.weight[used]
+    fluxes = None
+    if n_random:
+        fluxes = random_fluxes(plane.data, x[used], y[used], listed, weighting, how, n_random, rng_random, radius)
+    resampled = None
+    if n_bootstrap:
+        resampled = bootstrap_fluxes(values[used], found.weight[used], how, n_bootstrap, rng_bootstrap)
+    middle = how.stamp // 2
+    ra, dec = to_frame(SkyCoord(sources.coord[used].cartesian.mean(), frame=sources.coord.frame.replicate_without_data()), "J2000")
+    return ImageStackResult(
+        name=settings["image"].rpartition("/")[2], flux=float(stacked[middle, middle]), flux_error=off_centre_rms(stacked, radius),
+        flux_error_expected=expected_error(found.noise[used], found.weight[used], how.method), stamp=stacked, psf=response,
+        psf_source=source, cell=plane.cube.cell, beam=plane.beam, ra=float(ra), dec=float(dec), values=values,
+        weights=np.where(used, found.weight, 0.0), noise=found.noise, dropped=dropped, n_partial=n_partial, random=fluxes,
+        bootstrap=resampled, settings=settings, fits=None if out is None else str(out), provenance=provenance)
+
+
+def _used(plane: _Image, x: np.ndarray, y: np.ndarray, values: np.ndarray, weighting: Weighting,
+          sources: Positions) -> tuple[PositionValues, np.ndarray, dict[str, np.ndarray]]:
+    """Weights, which positions enter, and the numbers of the others by reason; no weight is asked for off the image."""
+    n_m, n_l = plane.data.shape
+    on_image = (x > -0.5) & (x < n_l - 0.5) & (y > -0.5) & (y < n_m - 0.5)
+    n = x.size
+    found = PositionValues(np.zeros(n), np.zeros(n), np.full(n, np.nan), np.zeros(n), np.zeros(n, np.bool_))
+    if on_image.any():
+        there = weighting(x[on_image], y[on_image], None if sources.weight is None else sources.weight[on_image])
+        for name, value in vars(there).items():
+            getattr(found, name)[on_image] = value
+    blank = on_image & ~np.isfinite(values)
+    outside = on_image & ~blank & ~found.inside
+    weightless = on_image & ~blank & found.inside & ~(found.weight > 0)
+    dropped = {"off the image": np.flatnonzero(~on_image), "at or too near blank pixels or the edge": np.flatnonzero(blank),
+               "outside the primary beam": np.flatnonzero(outside), "without weight": np.flatnonzero(weightless)}
+    used = on_image & ~blank & ~outside & ~weightless
+    reasons = ", ".join(f"{which.size} {reason}" for reason, which in dropped.items() if which.size)
+    if not used.any():
+        raise PositionsError(f"{sources.source}: no position can be stacked: {reasons}; are frame and unit of the list right?")
+    if reasons:
+        warnings.warn(DroppedPositionsWarning(f"{int((~used).sum())} of {n} positions were left out: {reasons}"), stacklevel=5)
+    return found, used, dropped
+
+
+def _stacked_psf(plane: _Image, path: str | Path | None, x: np.ndarray, y: np.ndarray, weight: np.ndarray, how: Averaging,
+                 low: LowFilter | None) -> tuple[np.ndarray | None, str]:
+    """Dirty beam of the stack and where it is from; from a Gaussian it is only made where nothing is filtered."""
+    cell = plane.cube.cell
+    size = how.stamp if low is not None else 2 * how.stamp
+    if path is not None:
+        psf = _read_psf(path, cell)
+        size = size if low is not None else min(size, 2 * (min(psf.shape) // 2))
+        return stacked_psf(psf, x, y, weight, how, size), Path(path).name
+    if plane.beam is None or low is not None:
+        return None, ""
+    return stacked_psf(gaussian_beam(plane.beam, cell, size + 128), x, y, weight, how, size), "Gaussian beam of the header"
+
+
+def gaussian_beam(beam: Beam, cell: float, size: int) -> np.ndarray:
+    """Image (size, size) of a Gaussian beam of peak 1 at (size // 2, size // 2); its integral is not 0 as a dirty beam's is."""
+    offset = (np.arange(size) - size // 2) * cell
+    north, east = offset[:, None], -offset[None, :]
+    cos, sin = np.cos(beam.position_angle), np.sin(beam.position_angle)
+    along, across = north * cos + east * sin, east * cos - north * sin
+    return np.exp(-4 * np.log(2) * ((along / beam.fwhm_major) ** 2 + (across / beam.fwhm_minor) ** 2))
+
+
+def _read_psf(path: str | Path, cell: float) -> np.ndarray:
+    """Dirty beam of peak 1 with the peak at pixel (m // 2, l // 2)."""
+    cube = read_cube(path)
+    if abs(cube.cell / cell - 1) > _SAME_CELL:
+        raise ImageError(f"{path}: has pixels of {np.rad2deg(cube.cell) * 3600:.5g}″ and the image has {np.rad2deg(cell) * 3600:.5g}″; "
+                         "make the psf with the pixels of the image")
+    psf = np.nan_to_num(cube.data[0])
+    peak = float(psf.max())
+    if not peak > 0:
+        raise ImageError(f"{path}: the psf has no positive peak; is it a psf?")
+    row, col = np.unravel_index(int(np.argmax(psf)), psf.shape)
+    half = min(row, col, psf.shape[0] - row, psf.shape[1] - col)
+    if half < 8:
+        raise ImageError(f"{path}: the peak of the psf lies at pixel ({col}, {row}), at the edge; wanted is one around its peak")
+    return psf[row - half:row + half, col - half:col + half] / peak
+
+
+def write_stack(result: ImageStackResult, path: str | Path, which: str = "stamp") -> None:
+    """Write the stamp or the psf of a result as FITS with WCS, beam and how it was made."""
+    data = result.stamp if which == "stamp" else result.psf
+    assert data is not None
+    cards: dict[str, Any] = {"OBJECT": result.name[:60].encode("ascii", "replace").decode(), "ORIGIN": f"uvstack {__version__}",
+                             "NSTACK": result.n_positions, "METHOD": result.settings["method"], "WEIGHTS": result.settings["weights"],
+                             "ALIGN": result.settings["alignment"]}
+    if which == "stamp":
+        cards |= {"FLUX": (result.flux, "[Jy] at the centre"), "FLUXERR": (result.flux_error, "[Jy] off-centre rms")}
+    beam = None if result.beam is None else Beam(*result.beam)
+    shape = (data.shape[0], data.shape[1])
+    write_image(path, data, sin_wcs(result.ra, result.dec, shape, result.cell), beams=beam, four_axes=False, cards=cards)
+
+
+def save_image_result(result: ImageStackResult, path: str | Path) -> None:
+    """Write the summary as JSON."""
+    write_json(path, result.summary())
+
+
+def write_image_report(result: ImageStackResult, folder: str | Path, additions: Sequence[Addition] = ()) -> Path:
+    """Write result.json, stamp and psf (FITS), pictures and index.html to a folder, made where missing; path of the page."""
+    with report_folder(folder, REPORT) as made:
+        save_image_result(result, made / "result.json")
+        write_stack(result, made / "stamp.fits")
+        if result.psf is not None:
+            write_stack(result, made / "psf.fits", "psf")
+        write_figure(made / "stamp.png", stack_figure(result))
+        if result.random is not None or result.bootstrap is not None:
+            write_figure(made / "fluxes.png", histogram_figure(result))
+        write_text(made / "index.html", render_page(result, additions))
+    return Path(folder) / "index.html"

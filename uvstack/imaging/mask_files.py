@@ -1,0 +1,129 @@
+"""Masks from files on the grid of an image: FITS images, and regions of DS9 and CASA.
+
+Pixels whose centre lies in a region are in the mask, and for a region smaller than a pixel the one that holds its centre. The
+regions of a file are united, and those that it excludes (DS9: a minus before the shape; CRTF: likewise) are taken out of all of
+them, wherever they stand in the file. Sky and pixel coordinates both do, in any frame that the package `regions` reads; texts and
+annotations count for nothing. The size of a region of the sky is turned into pixels at its centre.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uvstack.deconvolution.mask import checked_mask
+from uvstack.errors import ImageError, MissingDependencyError
+from uvstack.io import fits as fits_files
+from uvstack.io.image_file import is_casa_image, read_cube
+from uvstack.pixels.grid import Grid
+from uvstack.sky.coordinates import direction_cosines
+from uvstack.uv.predict import image_geometry
+
+_ARCSEC = np.pi / 180 / 3600
+
+
+def read_mask(mask: str | Path | NDArray | None, grid: Grid) -> NDArray[np.bool_] | None:
+    """Mask (m, l) of the image's grid, from an array, a FITS image or a file of regions.
+
+    Raises
+    ------
+    ImageError
+        It is that of another grid, cannot be read, or has no pixel in the image.
+    MissingDependencyError
+        Regions without the package `regions`.
+    """
+    if mask is None or isinstance(mask, np.ndarray):
+        return None if mask is None else checked_mask(mask, grid.shape)
+    if not (Path(mask).is_file() or is_casa_image(mask)):
+        raise ImageError(f"{mask}: no such mask; wanted is a FITS image, an image of CASA or a file of regions")
+    language = None if Path(mask).is_dir() else _language(Path(mask))
+    return _fits_mask(mask, grid) if language is None else _region_mask(Path(mask), language, grid)
+
+
+def _language(path: Path) -> str | None:
+    """"ds9" or "crtf" where the file holds regions."""
+    start = path.open("rb").read(200).lstrip()
+    if start.startswith(b"#CRTF") or path.suffix.lower() == ".crtf":
+        return "crtf"
+    return "ds9" if start.startswith(b"# Region file format: DS9") or path.suffix.lower() == ".reg" else None
+
+
+def _fits_mask(mask: str | Path, grid: Grid) -> NDArray[np.bool_]:
+    found = read_cube(mask)
+    if len(found.data) > 1:
+        raise ImageError(f"{mask}: a mask of {len(found.data)} planes; wanted is one, for all planes of the image")
+    try:
+        where, wanted = image_geometry(found.wcs, found.data.shape[1:]), grid.geometry
+    except ImageError as error:
+        raise ImageError(f"{mask}: {error}") from error
+    if found.data.shape[1:] == grid.shape:
+        l, m, _ = direction_cosines(where.ra, where.dec, wanted.ra, wanted.dec)
+        off = np.hypot(l + where.centre_l, m + where.centre_m) / wanted.cell_m
+        scale = max(abs(where.cell_l / wanted.cell_l - 1), abs(where.cell_m / wanted.cell_m - 1)) * max(grid.shape)
+        if off > 0.1 or scale > 0.1:
+            raise ImageError(f"{mask}: a mask of another grid: its middle is {off:.3g} pixels off, its cell "
+                             f"{abs(where.cell_m) / _ARCSEC:.4g} arcsec where {wanted.cell_m / _ARCSEC:.4g} is wanted; regrid it")
+    try:
+        return checked_mask(found.data[0], grid.shape)
+    except ImageError as error:
+        raise ImageError(f"{mask}: {error}") from error
+
+
+def _region_mask(path: Path, language: str, grid: Grid) -> NDArray[np.bool_]:
+    regions = [r for r in _read_regions(path, language) if r.meta.get("type") != "ann" and not type(r).__name__.startswith("Text")]
+    where = grid.geometry
+    wcs = fits_files.sin_wcs(where.ra, where.dec, grid.shape, where.cell_m)
+    wanted, unwanted = np.zeros(grid.shape, bool), np.zeros(grid.shape, bool)
+    n_wanted = 0
+    if not regions:
+        raise ImageError(f"{path}: the file holds no region; at least one is needed")
+    for region in regions:
+        excluded = region.meta.get("include") in (0, False, "-")
+        n_wanted += not excluded
+        _draw(region.to_pixel(wcs) if hasattr(region, "to_pixel") else region, unwanted if excluded else wanted, path)
+    out: NDArray[np.bool_] = (wanted if n_wanted else True) & ~unwanted
+    if not out.any():
+        raise ImageError(f"{path}: none of its {len(regions)} regions leaves a pixel of the image in the mask; are they of another field?")
+    return out
+
+
+def _read_regions(path: Path, language: str) -> list[Any]:
+    try:
+        from regions import Regions
+    except ImportError as error:
+        raise MissingDependencyError(f"{path}: reading region files needs the package regions: pip install 'uvstack[regions]'") from error
+    from astropy.utils.exceptions import AstropyUserWarning
+
+    try:
+        with warnings.catch_warnings():
+            # The reader of DS9 drops what it cannot read with a warning: a region would be lost.
+            warnings.simplefilter("error", AstropyUserWarning)
+            warnings.filterwarnings("ignore", "Found duplicate metadata|DS9 .* is invalid", AstropyUserWarning)
+            return list(Regions.parse(path.read_text(encoding="utf-8"), format=language))
+    except Exception as error:  # regions raises its own kinds, ValueError, and those of astropy's angles
+        raise ImageError(f"{path}: cannot be read as regions of {'DS9' if language == 'ds9' else 'CASA'}: {' '.join(str(error).split())}"
+                         ) from error
+
+
+def _draw(region: Any, mask: NDArray[np.bool_], path: Path) -> None:
+    """Set the pixels of a region in pixel coordinates."""
+    name = type(region).__name__.removesuffix("PixelRegion").lower()
+    if name not in ("point", "circle", "ellipse", "rectangle", "polygon", "regularpolygon", "circleannulus", "ellipseannulus",
+                    "rectangleannulus"):
+        raise ImageError(f"{path}: a {name} has no area; wanted are circles, ellipses, boxes, annuli, polygons and points")
+    drawn = False
+    if name != "point":
+        cut = region.to_mask(mode="center")
+        inside, of_cut = cut.get_overlap_slices(mask.shape)
+        if inside is not None:
+            mask[inside] |= cut.data[of_cut] > 0
+        drawn = bool((cut.data > 0).any())
+    centre = getattr(region, "center", None)
+    if not drawn and centre is not None and np.isfinite([centre.x, centre.y]).all():
+        row, column = round(float(centre.y)), round(float(centre.x))
+        if 0 <= row < mask.shape[0] and 0 <= column < mask.shape[1]:
+            mask[row, column] = True

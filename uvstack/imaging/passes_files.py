@@ -1,0 +1,381 @@
+"""Passes over measurement sets for imaging: what must be known first, dirty images with their psf, residuals of a model.
+
+Every pass reads the sets anew in chunks of rows, and sums what the chunks give in their order. A chunk is a function of the
+job and of its rows alone, for dask to run anywhere.
+
+Channels are gridded in bands: all those of a data description together, those of one plane of a cube, or, in a mosaic, so few
+that the primary beam hardly changes among them, since a band is seen through one beam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uvstack.chunks import map_chunks
+from uvstack.errors import NoDataError
+from uvstack.imaging.mosaic import BeamPatch, Mosaic, beam_patch
+from uvstack.imaging.restore import principal_solution
+from uvstack.imaging.weighting import ImagingWeights, density
+from uvstack.io.ms import read_block, scan_rows
+from uvstack.pixels.grid import Grid, psf_grid, uv_extent
+from uvstack.records import DataDescription, RowBlock, Selection, Structure, UVRange
+from uvstack.sky.coordinates import rotation_between
+from uvstack.sky.primary_beam import PrimaryBeam
+from uvstack.uv.point_model import is_cheaper, point_visibilities
+from uvstack.uv.stokes import Hands
+from uvstack.uv.taylor import taylor_images, taylor_psfs, taylor_visibilities
+from uvstack.uv.weights import apply_flags, inside_uv_range
+
+#: Visibilities (row × chan × corr) of a chunk. A transform costs the same for few visibilities and many, so a large image gets twice
+#: as many as it has pixels, times the pointings, up to the second number.
+VISIBILITIES_PER_CHUNK, _MOST_PER_CHUNK = 4_000_000, 32_000_000
+#: So many are read at once and their correlations combined: 30 bytes each, of which 12 for each combined one are kept.
+_READ_AT_ONCE = 1_000_000
+#: Sizes up to this get a psf twice as large for CLEAN; beyond it costs more than the major cycles that it spares.
+_LARGE = 2048
+#: Accuracy of dirty image and psf, of residual images, relative to the rms of each, and of a model's visibilities.
+_DIRTY, _RESIDUAL, _MODEL = 1e-5, 1e-4, 1e-5
+
+#: A pointing and frequency axis: number of the set, field, data description, band of its channels.
+Key = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What all chunks share.
+
+    `hands` and `bands` are those of a set and data description that take part: how correlations are combined, and the channels
+    that are gridded together. `with_clean` says that the psf is for CLEAN. `sky` is the model (term, m, l) in Jy/pixel, None for the
+    data as they are.
+    """
+
+    structures: tuple[Structure, ...]
+    selections: tuple[Selection, ...]
+    columns: tuple[tuple[str, str | None], ...]
+    uv_range: UVRange
+    hands: dict[tuple[int, int], Hands]
+    bands: dict[tuple[int, int], tuple[NDArray[np.intp], ...]]
+    centres: dict[tuple[int, int], tuple[float, float, float]]
+    pointings: dict[tuple[int, int], tuple[float, float]]
+    grid: Grid
+    terms: int
+    with_density: bool = False
+    with_clean: bool = False
+    imaging: ImagingWeights | None = None
+    reference_frequency: float = 1.0
+    patches: dict[Key, BeamPatch] | None = None
+    sky: NDArray | None = None
+    threads: int = 1
+
+    def description(self, key: Key) -> DataDescription:
+        """Data description of a pointing and frequency axis."""
+        return next(d for d in self.structures[key[0]].data_descriptions if d.id == key[2])
+
+    def frequency(self, key: Key) -> NDArray[np.float64]:
+        """Channels of a band, Hz."""
+        return self.description(key).spw.frequency[self.bands[key[0], key[2]][key[3]]]
+
+    def edges(self, key: Key) -> tuple[float, float]:
+        """Lower edge of the lowest and upper edge of the highest channel of a band, Hz."""
+        half = self.description(key).spw.width[self.bands[key[0], key[2]][key[3]]] / 2
+        frequency = self.frequency(key)
+        return float((frequency - half).min()), float((frequency + half).max())
+
+    def psf_grid(self) -> Grid:
+        """Grid of the psf: as wide as the image, or twice as wide for the CLEAN of a small one."""
+        return psf_grid(self.grid, factor=2 if self.with_clean and max(self.grid.shape) <= _LARGE else 1)
+
+
+class Piece(NamedTuple):
+    """Visibilities (row, chan) of one field and data description with natural weights, and what became of the others."""
+
+    key: Key
+    uvw: NDArray
+    frequency: NDArray
+    vis: NDArray
+    weight: NDArray
+    antenna1: NDArray
+    antenna2: NDArray
+    time: NDArray
+    n_outside: int
+    n_not_finite: int
+
+
+def _pieces(job: Job, chunk: tuple[int, Any]) -> Iterator[Piece]:
+    """A piece for each key in the chunk, in their order; what is read is dropped as soon as its correlations are combined."""
+    i, block = chunk
+    rows = max(_READ_AT_ONCE // max(d.shape[0] * d.shape[1] for d in job.structures[i].used(job.selections[i])), 1)
+    found: dict[Key, list[Piece]] = {}
+    for start in range(block.start, block.stop, rows):
+        for piece in _read_pieces(job, i, replace(block, start=start, stop=min(start + rows, block.stop))):
+            found.setdefault(piece.key, []).append(piece)
+    for key in sorted(found):
+        yield _joined(found.pop(key))
+
+
+def _joined(pieces: list[Piece]) -> Piece:
+    """One piece of those of one key, in their order."""
+    if len(pieces) == 1:
+        return pieces[0]
+    rows: dict[str, Any] = {name: np.concatenate([getattr(piece, name) for piece in pieces])
+                            for name in ("uvw", "vis", "weight", "antenna1", "antenna2", "time")}
+    return pieces[0]._replace(**rows, n_outside=sum(piece.n_outside for piece in pieces),
+                              n_not_finite=sum(piece.n_not_finite for piece in pieces))
+
+
+def _read_pieces(job: Job, i: int, block: RowBlock) -> Iterator[Piece]:
+    for part in read_block(job.structures[i], job.selections[i], block, job.columns[i]):
+        description = part.data_description
+        bands = job.bands.get((i, description.id), ())
+        turn, uvw = job.centres[i, part.field.id][2], part.uvw
+        if turn:
+            sin, cos = np.sin(turn), np.cos(turn)
+            uvw = uvw @ np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+        for number, band in enumerate(bands):
+            frequency = description.spw.frequency[band]
+            raw, flag, natural = (_channels(values, band) for values in (part.vis, part.flag, part.weight))
+            _, bad = apply_flags(raw, flag, part.flag_row, natural)
+            vis, weight = job.hands[i, description.id](raw, natural)
+            inside = inside_uv_range(uvw, frequency, job.uv_range)
+            n_outside = int(np.count_nonzero((weight > 0) & ~inside))
+            yield Piece((i, part.field.id, description.id, number), uvw, frequency, vis, np.where(inside, weight, np.float32(0)),
+                        part.antenna1, part.antenna2, part.time, n_outside, bad)
+
+
+def _channels(values: NDArray, band: NDArray[np.intp]) -> NDArray:
+    """Channels of (row, chan, corr); all of them without a copy."""
+    whole = slice(int(band[0]), int(band[-1]) + 1) if (np.diff(band) == 1).all() else band
+    return np.ascontiguousarray(values[:, whole])
+
+
+def survey_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
+    """Of a chunk: longest baselines, weights of each pointing and channel, density, counts. A function that dask runs."""
+    found: dict[str, Any] = {"extent": (0.0, 0.0), "weights": {}, "density": None, "n": 0, "n_outside": 0, "n_not_finite": 0,
+                             "first_time": np.inf}
+    for piece in _pieces(job, chunk):
+        extent = uv_extent(piece.uvw, piece.frequency, piece.weight)
+        found["extent"] = (max(found["extent"][0], extent[0]), max(found["extent"][1], extent[1]))
+        found["weights"][piece.key] = piece.weight.sum(axis=0, dtype=np.float64)
+        found["n"] += int(np.count_nonzero(piece.weight > 0))
+        found["n_outside"] += piece.n_outside
+        found["n_not_finite"] += piece.n_not_finite
+        found["first_time"] = min(found["first_time"], float(piece.time.min()))
+        if job.with_density:
+            here = density(piece.uvw, piece.frequency, piece.weight, job.grid)
+            found["density"] = here if found["density"] is None else found["density"] + here
+    return found
+
+
+def image_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
+    """Unnormalised images of a chunk, with psf where there is no model yet. A function that dask runs.
+
+    "images" holds (key, dirty (term, m, l) on the patch, Σ w of each channel, Σ w²/w_natural); "psf" is (2 term − 1, m', l') or None.
+    """
+    assert job.patches is not None
+    assert job.imaging is not None
+    where, images = job.grid.geometry, []
+    towards_middle: dict[bytes, list[tuple[NDArray, NDArray, NDArray]]] = {}
+    for piece in _pieces(job, chunk):
+        patch = job.patches.get(piece.key)
+        if patch is None:
+            continue
+        weight = job.imaging(piece.uvw, piece.frequency, piece.weight)
+        centre = job.centres[piece.key[:2]][:2]
+        shared: dict[str, Any] = {"phase_centre": centre, "threads": job.threads}
+        vis = piece.vis
+        if job.sky is not None:
+            vis = vis - _model(piece, patch.seen(job.sky), patch.grid, job.reference_frequency, shared)
+        dirty = taylor_images(piece.uvw, piece.frequency, vis, weight, patch.grid, job.reference_frequency, job.terms,
+                              epsilon=_DIRTY if job.sky is None else _RESIDUAL, **shared)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            variance = np.where(weight > 0, weight.astype(np.float64) ** 2 / piece.weight, 0.0).sum()
+        images.append((piece.key, dirty, weight.sum(axis=0, dtype=np.float64), float(variance)))
+        if job.sky is None:
+            # As a source at the middle of the image is seen: (u, v, w) are those towards it.
+            uvw = piece.uvw @ rotation_between(*centre, where.ra, where.dec).T
+            towards_middle.setdefault(piece.frequency.tobytes(), []).append((uvw, piece.frequency, weight))
+    return {"images": images, "psf": _psf(job, towards_middle) if towards_middle else None}
+
+
+def _psf(job: Job, pieces: dict[bytes, list[tuple[NDArray, NDArray, NDArray]]]) -> NDArray:
+    """Sum of the psfs of pieces (uvw, frequency, weight), (2 term − 1, m', l'): those of the same channels in one transform."""
+    psfs = [taylor_psfs(np.concatenate([uvw for uvw, _, _ in group]), group[0][1], np.concatenate([w for _, _, w in group]),
+                        job.psf_grid(), job.reference_frequency, job.terms, epsilon=_DIRTY, threads=job.threads)
+            for group in pieces.values()]
+    return psfs[0] if len(psfs) == 1 else np.sum(psfs, axis=0)
+
+
+def _model(piece: Piece, seen: NDArray, grid: Grid, reference_frequency: float, shared: dict[str, Any]) -> NDArray:
+    """Visibilities of a model (term, m, l) as the pointing sees it: by points or by a transform, what costs less."""
+    n_points = int(np.count_nonzero((seen != 0).any(axis=0)))
+    if is_cheaper(n_points, piece.vis.size, grid):
+        return point_visibilities(piece.uvw, piece.antenna1, piece.antenna2, piece.time, piece.frequency, seen, grid,
+                                  reference_frequency, **shared)
+    return taylor_visibilities(piece.uvw, piece.frequency, seen, grid, reference_frequency, epsilon=_MODEL, **shared)
+
+
+class Survey:
+    """What the first pass finds."""
+
+    def __init__(self) -> None:
+        self.extent, self.n, self.n_outside, self.n_not_finite, self.first_time = (0.0, 0.0), 0, 0, 0, np.inf
+        self.weights: dict[Key, NDArray] = {}
+        self.density: NDArray | None = None
+
+    def add(self, _: int, one: dict[str, Any]) -> None:
+        """Add what one chunk gave."""
+        self.extent = (max(self.extent[0], one["extent"][0]), max(self.extent[1], one["extent"][1]))
+        for name in ("n", "n_outside", "n_not_finite"):
+            setattr(self, name, getattr(self, name) + one[name])
+        self.first_time = min(self.first_time, one["first_time"])
+        for key, weight in one["weights"].items():
+            self.weights[key] = self.weights.get(key, 0.0) + weight
+        if one["density"] is not None:
+            self.density = one["density"] if self.density is None else self.density + one["density"]
+
+    def mean_frequency(self, job: Job) -> float:
+        """Mean of the channels by their weights, Hz."""
+        total = sum(float(w.sum()) for w in self.weights.values())
+        return sum(float((w * job.frequency(key)).sum()) for key, w in self.weights.items()) / total
+
+    def edges(self, job: Job) -> tuple[float, float]:
+        """Lower edge of the lowest and upper edge of the highest channel, Hz."""
+        edges = [job.edges(key) for key in self.weights]
+        return min(low for low, _ in edges), max(high for _, high in edges)
+
+
+class Sums:
+    """Dirty image and psf being summed."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.mosaic = Mosaic(job.grid, job.terms, all(patch.is_even for patch in (job.patches or {}).values()))
+        self.psf: NDArray = np.zeros((2 * job.terms - 1, *job.psf_grid().shape))
+        self.weight, self.variance = 0.0, {}  # type: float, dict[Key, float]
+        #: Imaging weights of each channel.
+        self.channel_weight: dict[Key, NDArray] = {}
+
+    def add(self, _: int, one: dict[str, Any]) -> None:
+        """Add what one chunk gave."""
+        assert self.job.patches is not None
+        for key, dirty, weight, variance in one["images"]:
+            total = float(weight.sum())
+            self.mosaic.add(self.job.patches[key], dirty, total)
+            self.weight += total
+            self.channel_weight[key] = self.channel_weight.get(key, 0.0) + weight
+            self.variance[key] = self.variance.get(key, 0.0) + variance
+        if one["psf"] is not None:
+            self.psf += one["psf"]
+
+    def finish(self) -> None:
+        """Normalise the psf, in place."""
+        if not self.weight > 0:
+            raise NoDataError("no pointing sees any pixel of the image, or no visibility with a weight is left; give another centre or a "
+                              "larger image")
+        self.psf /= self.psf[0, self.psf.shape[1] // 2, self.psf.shape[2] // 2]
+
+    def flat(self, weighted: NDArray | None = None) -> NDArray:
+        """Image of even noise (term, m, l), Jy/beam, NaN where nothing is seen."""
+        image = self.mosaic.flat_noise(weighted)
+        np.copyto(image, np.nan, where=~(self.mosaic.weight > 0))
+        return image
+
+    def noise_expected(self) -> float:
+        """Noise of that image from the weights, Jy/beam."""
+        assert self.job.patches is not None
+        row, column = np.unravel_index(self.mosaic.weight.argmax(), self.mosaic.weight.shape)
+        total = 0.0
+        for key, variance in self.variance.items():
+            patch = self.job.patches[key]
+            if patch.rows.start <= row < patch.rows.stop and patch.columns.start <= column < patch.columns.stop:
+                total += patch.power[row - patch.rows.start, column - patch.columns.start] ** 2 * variance
+        return float(np.sqrt(total) / self.mosaic.weight[row, column])
+
+
+class Passes:
+    """Goes through all chunks, as often as is wanted."""
+
+    def __init__(self, job: Job, client: Any, threads: int, progress: Callable[[int, int], None] | None) -> None:
+        self.job, self._client, self._threads, self._progress = job, client, threads, progress
+        self._chunks = _chunks(job)
+
+    def _go(self, function: Callable, job: Job, add: Callable[[int, Any], None], threads: int) -> None:
+        def consume(index: int, one: Any) -> None:
+            add(index, one)
+            if self._progress is not None:
+                self._progress(index + 1, len(self._chunks))
+
+        map_chunks(function, job, self._chunks, consume, self._client, threads)
+
+    def survey(self, with_density: bool) -> Survey:
+        """What must be known first."""
+        survey, uv_range = Survey(), self.job.uv_range
+        self._go(survey_chunk, replace(self.job, with_density=with_density), survey.add, self._threads)
+        if survey.n == 0:
+            if survey.n_outside:
+                raise NoDataError(f"no unflagged visibility lies within the uv range {uv_range}; `uvstack info` shows the range of the "
+                                  "data")
+            raise NoDataError("every visibility is flagged, has no weight or is not of the correlation asked for: nothing to image")
+        return survey
+
+    def dirty(self) -> Sums:
+        """Sums of dirty image and psf."""
+        sums = Sums(self.job)
+        self._go(image_chunk, self.job, sums.add, 1)
+        sums.finish()
+        if self.job.terms > 1:
+            principal_solution(np.zeros((self.job.terms, 1, 1)), sums.psf)  # a band too narrow is told before the work
+        return sums
+
+    def residual_of(self, sums: Sums) -> Callable[[NDArray], NDArray]:
+        """The exact residual of a model (term, m, l) found in the image of even noise."""
+
+        def residual(model: NDArray) -> NDArray:
+            rest = Mosaic(self.job.grid, self.job.terms)
+            patches = self.job.patches
+            assert patches is not None
+
+            def add(_: int, one: dict[str, Any]) -> None:
+                for key, dirty, _weight, _variance in one["images"]:
+                    rest.add(patches[key], dirty, 0.0)
+
+            self._go(image_chunk, replace(self.job, sky=sums.mosaic.sky(model)), add, 1)
+            return sums.flat(rest.weighted)
+
+        return residual
+
+
+def _chunks(job: Job) -> list[tuple[int, Any]]:
+    """Blocks of rows of all sets, each with the number of its set."""
+    size = min(max(VISIBILITIES_PER_CHUNK, 2 * job.grid.shape[0] * job.grid.shape[1] * len(job.centres)), _MOST_PER_CHUNK)
+    chunks: list[tuple[int, Any]] = []
+    for i, (structure, selection) in enumerate(zip(job.structures, job.selections, strict=True)):
+        if selection.field_ids and selection.data_description_ids:
+            rows = {d.id: max(size // (d.shape[0] * d.shape[1]), 1) for d in structure.used(selection)}
+            chunks += [(i, block) for block in scan_rows(structure, selection, rows)]
+    if not chunks:
+        raise NoDataError("the selection leaves no cross-correlation to image; look at the data with `uvstack info`")
+    return chunks
+
+
+def patches_of(job: Job, survey: Survey, beam: PrimaryBeam | None) -> dict[Key, BeamPatch]:
+    """What each pointing and frequency axis sees of the image."""
+    patches: dict[Key, BeamPatch] = {}
+    whole: BeamPatch | None = None
+    for key, weight in survey.weights.items():
+        if not weight.any():
+            continue
+        if beam is None:
+            whole = whole or beam_patch(job.grid, None, job.pointings[key[:2]], job.frequency(key))
+            assert whole is not None
+            patches[key] = whole
+            continue
+        patch = beam_patch(job.grid, beam, job.pointings[key[:2]], job.frequency(key), weight)
+        if patch is not None:
+            patches[key] = patch
+    return patches

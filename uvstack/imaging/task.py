@@ -1,0 +1,399 @@
+"""The task: measurement sets in, deconvolved images of the sky out.
+
+The data are gone through once for what must be known first (the longest baseline, the weights of each pointing and channel,
+and the density that uniform and Briggs weights rest on), once for the dirty image and the psf together, and once for every
+major cycle, which predicts the model, takes it from the data and images the rest. Each pass reads the set anew, chunk by
+chunk: memory is that of a few chunks and of the images, whatever the size of the set. Sums are taken in the order of the
+chunks. One chunk at a time is gridded by all processors together, or, with `workers` or `scheduler`, several by one each.
+
+One pointing, or several with a primary beam as a mosaic (see `uvstack.imaging.mosaic`): CLEAN then works on the image of even
+noise. The psf is that at the middle of the image, the weighted mean of all pointings. It is twice the image's size up to
+2048 pixels, beyond that the image's own: farther sidelobes are left to the major cycles.
+
+One pointing is deconvolved as the antennas see it, and its image divided by the primary beam at the end. Its model is therefore
+apparent; that of a mosaic is the sky.
+
+Fluxes, measured on noiseless sets (five sources, beam of 4 pixels and more, 80 minutes): on the centre of a pixel right to 0.06 % in
+a mosaic, but for what stands below the threshold. Between pixels the peak's pixel misses up to 8 %, a matter of reading: a fit
+of the restoring beam finds 0.04 % with natural weights or a taper, and 0.3 % with robust 0, whose narrow beam asks for more of the
+(u, v) plane beyond the longest baselines, where a model on pixels is not the point; smaller pixels do not help. The model's flux
+around such a source is off by 2 %. One pointing with a band as wide as a quarter of its frequency wants two terms, and is then right to
+0.13 %; with one, peaks off axis are off by 0.2 % and fits by 1 %, since the beam gives every source a spectrum. In a mosaic that is
+taken out.
+
+Several Stokes parameters and planes of frequency (`uvstack.uv.stokes`, `uvstack.imaging.planes`) are made one after the other,
+each from all rows of the spectral windows that it needs: time grows with their number, and memory by 28 bytes a pixel and plane
+for what is given back. Making planes (`uvstack.imaging.plane`) and writing them (`uvstack.imaging.product_files`) are apart.
+"""
+
+from __future__ import annotations
+
+import datetime
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.units import Quantity
+from numpy.typing import NDArray
+
+from uvstack._version import __version__
+from uvstack.checks import thread_count
+from uvstack.chunks import cluster
+from uvstack.constants import CORRELATIONS
+from uvstack.deconvolution.major_cycle import CleanSettings
+from uvstack.deconvolution.mask import AutoMask
+from uvstack.errors import ImageError, InvalidVisibilityWarning, NoDataError, SelectionError, UvstackWarning
+from uvstack.imaging.external.request import ExternalRequest
+from uvstack.imaging.external.task import IMAGERS, check_external
+from uvstack.imaging.mask_files import read_mask
+from uvstack.imaging.passes_files import Job
+from uvstack.imaging.plane import Request, image_plane
+from uvstack.imaging.planes import FEWEST_BANDS, WIDEST_BAND, PlaneAxis, plane_axis, plane_channels, split_bands
+from uvstack.imaging.product_files import check_products, product_paths, spectral_frame, write_products
+from uvstack.imaging.result import IMAGES, ImageCube, ImageResult
+from uvstack.imaging.weighting import Weighting
+from uvstack.io.dataset import open_sets, warn_of_beam
+from uvstack.io.ms import parse_column
+from uvstack.io.output import command_line, scratch_beside, together
+from uvstack.io.pointing import pointings_text
+from uvstack.io.primary_beams import read_primary_beam
+from uvstack.io.selection import parse_uv_range
+from uvstack.pixels.grid import Grid, centred_grid, good_size
+from uvstack.records import Provenance, SpectralWindow, Structure
+from uvstack.sky.coordinates import centre_of, check_centre, direction_cosines, parse_direction, sight
+from uvstack.sky.frequency import parse_frequency
+from uvstack.sky.primary_beam import PrimaryBeam
+from uvstack.uv.stokes import Hands, hands_of, parse_stokes
+
+#: Without any threshold CLEAN ends at this many times the noise.
+_DEFAULT_SIGMA = 4.0
+
+
+@overload
+def image(ms: str | Path | Sequence[str | Path], *, stokes: Literal["I", "Q", "U", "V", "RR", "LL", "XX", "YY"] = "I",
+          channels_out: Literal[1] = 1, **options: Any) -> ImageResult: ...
+@overload
+def image(ms: str | Path | Sequence[str | Path], *, stokes: str, channels_out: int = 1, **options: Any) -> ImageResult | ImageCube: ...
+@overload
+def image(ms: str | Path | Sequence[str | Path], *, channels_out: int, **options: Any) -> ImageResult | ImageCube: ...
+
+
+@together()  # type: ignore[misc]  # overloads with all options spelt out would be three times this signature
+def image(
+    ms: str | Path | Sequence[str | Path],
+    *,
+    size: int | tuple[int, int],
+    cell: float,
+    out: str | Path | None = None,
+    weighting: str = "briggs",
+    robust: float | None = None,
+    uvtaper: float = 0.0,
+    deconvolver: str | None = None,
+    iterations: int = 100_000,
+    threshold: float = 0.0,
+    threshold_sigma: float | None = None,
+    gain: float = 0.1,
+    cycle_factor: float = 1.0,
+    most_cycles: int = 20,
+    terms: int = 1,
+    scales: Sequence[float] = (0.0,),
+    mask: str | Path | NDArray | None = None,
+    auto_mask: bool = False,
+    stokes: str = "I",
+    channels_out: int = 1,
+    column: str = "DATA",
+    field: str | int | None = None,
+    spw: str | int | None = None,
+    timerange: str | None = None,
+    pointing: str = "auto",
+    uvmin: str | float | None = None,
+    uvmax: str | float | None = None,
+    phase_centre: str | tuple[float, float] | SkyCoord | None = None,
+    primary_beam: str | PrimaryBeam | None = None,
+    pb_cutoff: float = 0.2,
+    reference_frequency: float | str | Quantity | None = None,
+    overwrite: bool = False,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    threads: int | None = None,
+    imager: str = "uvstack",
+    progress: Callable[[int, int], None] | None = None,
+) -> ImageResult | ImageCube:
+    """Dirty, deconvolved and restored images of measurement sets by multi-frequency synthesis.
+
+    Parameters
+    ----------
+    ms : path, glob or sequence of these
+        Opened for reading only; several are imaged as one.
+    size : int or (int, int)
+        Pixels, (m, l); rounded up to sizes whose transforms are fast.
+    cell : float
+        Pixel, rad.
+    out : path, optional
+        Products are named `out`-image.fits and so on; without it none is written.
+    weighting, robust, uvtaper
+        See `uvstack.imaging.weighting.Weighting`; robust belongs to Briggs alone, −2 … 2, and is 0 where it is not given.
+    deconvolver : {"hogbom", "clark", "multiscale", "mtmfs"}, optional
+        Default "mtmfs" with several terms, "multiscale" with scales, else "clark".
+    iterations : int
+        Components at most; 0 makes the dirty image alone.
+    threshold, threshold_sigma : float
+        Peak at which to stop, Jy/beam and times the noise, whichever is higher. Without either: 4 times the noise.
+    gain, cycle_factor, most_cycles
+        See `uvstack.deconvolution.major_cycle.CleanSettings`.
+    terms : int
+        Taylor terms of the spectrum, 1 to 3.
+    scales : sequence of float
+        Pixels; 0 is a point.
+    mask : path or ndarray (m, l), optional
+        Where components may be, in all planes: a FITS image on the grid of this one or its pixels, where they are not 0; or
+        regions of DS9 (.reg) or CASA (.crtf), see `uvstack.imaging.mask_files`.
+    auto_mask : bool
+        Find a mask in every cycle, within the mask given.
+    stokes : str
+        "I", the weighted mean of the parallel hands that are there; "Q", "U", "V", of which every hand must be; "RR", "LL",
+        "XX", "YY"; or several such as "IQUV" or "RR,LL". See `uvstack.uv.stokes`.
+    channels_out : int
+        Planes of a cube: equal steps of frequency from end to end of the channels selected, each imaged by itself. 1 images
+        all channels as one.
+    column : str
+        Data column, or a difference such as "DATA-MODEL_DATA".
+    field, spw, timerange : optional
+        As in CASA.
+    pointing : {"auto", "phase", "reference", "table"}
+        What the primary beam is centred on, as for `uvstack.stack`.
+    uvmin, uvmax : optional
+        As for `uvstack.stack`.
+    phase_centre : str, (float, float) or SkyCoord, optional
+        Middle of the image: "J2000 10h12m13s -30d00m01s", or RA and Dec in rad, J2000; default that of the only field, or the middle of
+        all.
+    primary_beam : str or PrimaryBeam, optional
+        As for `uvstack.stack`; needed for fields that point to different directions.
+    pb_cutoff : float
+        Corrected images are blank where the primary beam is below this, 0 … 1.
+    reference_frequency : float, str or Quantity, optional
+        A number is in Hz, "1.4GHz"; default the mean of the channels by their weights.
+    overwrite : bool
+    workers, scheduler, threads, progress
+        As for `uvstack.stack`; progress counts the chunks of each pass.
+    imager : {"uvstack", "wsclean", "casa"}
+        Our own, or another that is installed: it makes the dirty image, psf, model, residual and restored image of one plane of
+        one pointing, see `uvstack.imaging.external.task`.
+
+    Returns
+    -------
+    ImageResult, or ImageCube of several Stokes parameters or planes
+
+    Raises
+    ------
+    UvstackError
+        One of its subclasses, in one line.
+
+    Examples
+    --------
+    >>> result = uvstack.image("survey.ms", size=1280, cell=0.25 * np.pi / 648000, robust=0.5, auto_mask=True, out="survey")
+    """
+    options = {k: _plain(v) for k, v in locals().items() if v is not None and k not in ("ms", "progress")}
+    settings = _clean_settings(deconvolver, iterations, threshold, threshold_sigma, gain, cycle_factor, most_cycles, terms, scales,
+                               auto_mask)
+    weights = Weighting.asked(weighting, robust, uvtaper)
+    if not 0 <= pb_cutoff <= 1:
+        raise SelectionError(f"pb_cutoff is {pb_cutoff}; wanted a number from 0 to 1")
+    reference_frequency = None if reference_frequency is None else parse_frequency(reference_frequency, "reference_frequency")
+    phase_centre = None if phase_centre is None else parse_direction(phase_centre)
+    asked = parse_stokes(stokes)
+    beam = None if primary_beam is None else read_primary_beam(primary_beam)
+    structures, selections = open_sets(ms, field, spw, timerange, pointing)
+    warn_of_beam(structures, selections, primary_beam, beam)
+    windows = {(i, d.id): d.spw for i, s in enumerate(structures) for d in s.used(selections[i])}
+    axis = plane_axis(windows.values(), channels_out)
+    if terms > 1 and len(axis.frequency) > 1:
+        raise ImageError(f"{terms} Taylor terms and {channels_out} planes; wanted is one of both: terms are the spectrum of one plane")
+    hands = {name: _hands(name, structures, windows) for name in asked}
+    fields = {(i, f): s.fields[f] for i, s in enumerate(structures) for f in sorted(selections[i].field_ids)}
+    centres = {key: centre_of(f.frame, f.ra, f.dec) for key, f in fields.items()}
+    pointings = {key: centre_of(f.frame, *f.beam_centre)[:2] for key, f in fields.items()}
+    if phase_centre is not None:
+        check_centre(phase_centre, {f"field {f.name} of {structures[i].path}": centres[i, n][:2] for (i, n), f in fields.items()},
+                     sight(np.concatenate([s.dish_diameters for s in structures]), min(float(w.frequency.min()) for w in windows.values())))
+    grid = _grid(size, cell, phase_centre, centres)
+    is_mosaic = _is_mosaic(centres, pointings, cell, beam)
+    threads = thread_count(threads)
+    allowed = read_mask(mask, grid)
+    names = product_paths(out, terms, beam is not None)
+    check_products(names, overwrite, grid.shape[0] * grid.shape[1] * len(asked) * len(axis.frequency),
+                   [*(s.path for s in structures), *([str(mask)] if isinstance(mask, str | Path) else [])])
+    job = Job(structures, selections, tuple(parse_column(column, *one) for one in zip(structures, selections, strict=True)),
+              parse_uv_range(uvmin, uvmax), {}, {}, centres, pointings, grid, terms)
+    provenance = Provenance(__version__, command_line(), {
+        "ms": [s.path for s in structures], "options": options, "primary_beam": None if beam is None else beam.describe(),
+        "pointing": None if beam is None else pointings_text(structures, selections)}, None,
+        datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
+    external = None
+    if imager != "uvstack":
+        _check_one_plane(imager, asked, len(axis.frequency), workers, scheduler)
+        external = ExternalRequest(structures, selections, job.columns, centres, grid, weights, settings, job.uv_range, terms, allowed,
+                                   asked[0], reference_frequency, threads)
+        check_external(imager, external)
+    request = Request(settings, weights, allowed, beam, is_mosaic, pb_cutoff, reference_frequency, threads, provenance, imager, external,
+                      None if out is None or external is None else scratch_beside(names["json"]))
+    jobs = {name: _jobs(replace(job, hands=hands[name]), windows, axis, is_mosaic) for name in asked}
+    with cluster(workers, scheduler) as client:
+        result = _planes(jobs, axis, lambda one, name: image_plane(one, request, name, client, progress))
+    return result if out is None else write_products(result, names)
+
+
+# ------------------------------------------------------------------------------------------------- what is asked for
+
+
+def _clean_settings(deconvolver, iterations, threshold, sigma, gain, cycle_factor, most_cycles, terms, scales, auto_mask) -> CleanSettings:
+    if terms not in (1, 2, 3):
+        raise ImageError(f"terms is {terms}; wanted 1, 2 or 3 Taylor terms")
+    scales = tuple(float(s) for s in scales)
+    if deconvolver is None:
+        deconvolver = "mtmfs" if terms > 1 else "multiscale" if scales != (0.0,) else "clark"
+    if terms > 1 and deconvolver != "mtmfs":
+        raise ImageError(f"{terms} Taylor terms with the deconvolver {deconvolver!r}; wanted is 'mtmfs', or terms=1")
+    if sigma is None:
+        sigma = 0.0 if threshold > 0 else _DEFAULT_SIGMA
+    return CleanSettings(
+        threshold=threshold, threshold_sigma=sigma, gain=gain, cycle_factor=cycle_factor, most_cycles=most_cycles,
+        most_iterations=iterations, algorithm=deconvolver, scales=scales, automask=AutoMask() if auto_mask else None)
+
+
+def _check_one_plane(imager: str, stokes: Sequence[str], n_planes: int, workers: int | None, scheduler: str | None) -> None:
+    """Refuse what only our own imager does; a name that is unknown is left to `check_external`."""
+    if imager not in IMAGERS:
+        return
+    if len(stokes) > 1:
+        raise ImageError(f"--imager {imager} makes images of one Stokes parameter; found are {', '.join(stokes)}: run it for each, or use "
+                         "our own imager")
+    if n_planes > 1:
+        raise ImageError(f"--imager {imager} makes one plane, not {n_planes}: make cubes by our own imager, or one --spw after the other")
+    if workers is not None or scheduler is not None:
+        raise ImageError(f"--imager {imager} is one program on this computer: leave out --workers and --scheduler, and give --threads")
+
+
+def _grid(size, cell: float, phase_centre, centres) -> Grid:
+    asked = (size, size) if isinstance(size, int | np.integer) else tuple(size)
+    shape = tuple(good_size(int(n)) for n in asked)
+    if shape != asked:
+        warnings.warn(UvstackWarning(f"an image of {asked[1]} × {asked[0]} pixels is slow to transform; it is made with "
+                                     f"{shape[1]} × {shape[0]}"), stacklevel=4)
+    if phase_centre is None:
+        ra, dec = np.array([c[:2] for c in centres.values()]).T
+        x, y, z = (np.cos(dec) * np.cos(ra)).mean(), (np.cos(dec) * np.sin(ra)).mean(), np.sin(dec).mean()
+        phase_centre = float(np.arctan2(y, x) % (2 * np.pi)), float(np.arctan2(z, np.hypot(x, y)))
+        if len(centres) == 1:
+            phase_centre = float(ra[0]), float(dec[0])  # to the last bit, so that nothing is turned
+    return centred_grid(phase_centre[0], phase_centre[1], (shape[0], shape[1]), cell)
+
+
+def _is_mosaic(centres, pointings, cell: float, beam: PrimaryBeam | None) -> bool:
+    """Whether the fields have different phase centres or pointings; then there must be a primary beam."""
+    apart = 0.0
+    for directions in ([c[:2] for c in centres.values()], list(pointings.values())):
+        l, m, _ = direction_cosines(*np.array(directions).T, *directions[0])
+        apart = max(apart, float(np.hypot(l, m).max()))
+    if apart <= cell:
+        return False
+    if beam is None:
+        raise ImageError(f"{len(centres)} fields that point to different directions and no primary beam; give --primary-beam "
+                         "(primary_beam=), e.g. vla, or one --field")
+    return True
+
+
+def _hands(name: str, structures: tuple[Structure, ...], windows: dict[tuple[int, int], SpectralWindow]) -> dict[tuple[int, int], Hands]:
+    """(set, data description) → how correlations are combined, of those that can give this Stokes parameter or correlation."""
+    found, lacking = {}, []
+    for i, structure in enumerate(structures):
+        for d in (d for d in structure.data_descriptions if (i, d.id) in windows):
+            hands = hands_of(name, d.correlations)
+            there = ", ".join(CORRELATIONS.get(c, str(c)) for c in d.correlations)
+            if hands is None:
+                lacking.append(f"{structure.path} has {there} in spectral window {d.spw.id}")
+            else:
+                found[i, d.id] = hands
+    if not found:
+        raise SelectionError(f"stokes: {name} cannot be made of the correlations there are: "
+                             f"{lacking[0] if lacking else 'none is selected'}")
+    if lacking:
+        warnings.warn(UvstackWarning(f"stokes: {name} is made without {len(lacking)} of {len(lacking) + len(found)} spectral windows that "
+                                     f"lack correlations for it: {lacking[0]}"), stacklevel=4)
+    return found
+
+
+# ----------------------------------------------------------------------------------------------------------- planes
+
+
+def _jobs(job: Job, windows: dict[tuple[int, int], SpectralWindow], axis: PlaneAxis, is_mosaic: bool) -> list[Job | None]:
+    """The job of each plane, None where no channel is in it."""
+    windows = {key: window for key, window in windows.items() if key in job.hands}
+    jobs: list[Job | None] = []
+    for number, channels in enumerate(plane_channels(windows, axis)):
+        low, high = axis.edges[number : number + 2]
+        # A single pointing is seen through one beam, which is divided out at the end: one band does.
+        widest = WIDEST_BAND * (low + high) / 2 if is_mosaic else np.inf
+        if job.terms > 1:
+            widest = min(widest, (high - low) / FEWEST_BANDS) if is_mosaic else np.inf
+        bands = {key: split_bands(found, windows[key], widest) for key, found in channels.items()}
+        selections = tuple(replace(selection, data_description_ids=frozenset(d for s, d in bands if s == i))
+                           for i, selection in enumerate(job.selections))
+        jobs.append(replace(job, bands=bands, selections=selections) if bands else None)
+    return jobs
+
+
+def _planes(jobs: dict[str, list[Job | None]], axis: PlaneAxis, make: Callable[[Job, str], ImageResult]) -> ImageResult | ImageCube:
+    """All planes, made one by one."""
+    is_cube = len(jobs) * len(axis.frequency) > 1
+    planes: dict[tuple[str, int], ImageResult | None] = {}
+    for name, of_name in jobs.items():
+        # The highest frequency first: if the cells are too coarse for any plane, they are for that one.
+        for number in reversed(range(len(of_name))):
+            job = of_name[number]
+            planes[name, number] = None if job is None else _made(job, name, make, is_cube)
+    made = [plane for plane in planes.values() if plane is not None]
+    if not made:
+        raise NoDataError("every visibility is flagged, has no weight or lies outside the uv range: nothing to image")
+    bad = sum(plane.n_not_finite for plane in made if plane.stokes == made[0].stokes)
+    if bad:
+        warnings.warn(InvalidVisibilityWarning(
+            f"{bad} {InvalidVisibilityWarning.what}"), stacklevel=4)
+    if not is_cube:
+        return made[0]
+    if len(made) < len(planes):
+        empty = [f"{name} at {axis.frequency[n] / 1e9:.6g} GHz" for (name, n), plane in sorted(planes.items()) if plane is None]
+        warnings.warn(UvstackWarning(f"{len(empty)} of {len(planes)} planes have no data and are blank: {', '.join(empty[:5])}"
+                                     f"{' …' if len(empty) > 5 else ''}"), stacklevel=4)
+    ordered = tuple(planes[name, number] for name in jobs for number in range(len(axis.frequency)))
+    frequency = axis.frequency if len(axis.frequency) > 1 else np.array([made[0].reference_frequency])
+    return ImageCube(made[0].grid, tuple(jobs), frequency, axis.width, ordered, made[0].provenance)
+
+
+def _made(job: Job, name: str, make: Callable[[Job, str], ImageResult], is_cube: bool) -> ImageResult | None:
+    """A plane; of a cube in single precision, and None where all is flagged."""
+    try:
+        plane = make(job, name)
+    except NoDataError:
+        if is_cube:
+            return None
+        raise
+    frames = {spectral_frame(s, [d.spw.id for d in s.data_descriptions if (i, d.id) in job.bands])
+              for i, s in enumerate(job.structures) if any(key[0] == i for key in job.bands)}
+    plane = replace(plane, spectral_frame=frames.pop() if len(frames) == 1 else "")
+    if not is_cube:
+        return plane
+    small: dict[str, Any] = {kind: None if getattr(plane, kind) is None else getattr(plane, kind).astype(np.float32) for kind in IMAGES}
+    return replace(plane, **small)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return f"array {value.shape}"
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, bool | int | float | str) else str(value)

@@ -1,0 +1,252 @@
+"""What a stack gives: flux, errors, uv profile, stamp, bootstrap, groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy.table import QTable
+
+from uvstack.checks import MOST_BINS, whole_number
+from uvstack.errors import SelectionError
+from uvstack.records import Provenance, Shown, UVRange, plain
+from uvstack.stacking.sums import COUNT, W_Q, StackSums, W, fine_bin_edges, mean_and_error
+
+#: How many standard deviations a short-baseline bin must lie from the mean of the longer ones to be called deviant.
+_DEVIANT = 3.0
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """Image of a stack around the phase centre.
+
+    Attributes
+    ----------
+    brightness : ndarray (m, l)
+        Dirty image, Jy/beam; l decreases along the last axis, the phase centre is pixel (size/2, size/2).
+    psf : ndarray (m, l)
+        Dirty beam with the same weights, peak 1.
+    cell : float
+        Pixel, rad.
+    ra, dec : float
+        Direction of the phase centre, rad: nominal, since many positions were moved there.
+    """
+
+    brightness: np.ndarray
+    psf: np.ndarray
+    cell: float
+    ra: float = 0.0
+    dec: float = 0.0
+
+    @property
+    def peak(self) -> float:
+        """Brightness at the phase centre, Jy/beam: the flux of a point source."""
+        m, l = (n // 2 for n in self.brightness.shape)
+        return float(self.brightness[m, l])
+
+
+@dataclass(frozen=True, repr=False)
+class StackResult(Shown):
+    """A stack of one list of positions.
+
+    Attributes
+    ----------
+    name : str
+    flux : float
+        Weighted mean of the real part over parallel hands within the uv limits, Jy.
+    flux_error : float
+        From the scatter of the stacked visibilities, Jy.
+    flux_error_expected : float
+        Equation 7 of Lindroos et al. (2015), Jy: from the noise of the unstacked visibilities, as if positions were
+        independent.
+    n_positions : int
+        Positions that entered, in at least one pointing.
+    n_positions_given : int
+    dropped : ndarray of int
+        Numbers (from 0) of the positions outside every beam.
+    uv_range : UVRange
+    sums : StackSums
+    fields : dict
+        (set, field) → (set's path, field's name, positions in its beam).
+    n_not_finite : int
+        Unflagged NaN or infinite visibilities, treated as flagged.
+    bootstrap : ndarray or None
+        Fluxes of the resampled lists, Jy.
+    groups : dict
+        Group → StackResult.
+    ms : str or None
+        The stacked measurement set.
+    stamp : Stamp or None
+        Made on the way where no set is written.
+    provenance : Provenance
+    """
+
+    name: str
+    flux: float
+    flux_error: float
+    flux_error_expected: float
+    n_positions: int
+    n_positions_given: int
+    dropped: np.ndarray
+    uv_range: UVRange
+    sums: StackSums
+    fields: dict
+    n_not_finite: int = 0
+    bootstrap: np.ndarray | None = None
+    groups: dict[str, StackResult] = field(default_factory=dict)
+    ms: str | None = None
+    stamp: Stamp | None = None
+    provenance: Provenance | None = None
+
+    @property
+    def snr(self) -> float:
+        """Flux over its error from the scatter."""
+        return self.flux / self.flux_error if self.flux_error > 0 else float("nan")
+
+    @property
+    def n_visibilities(self) -> int:
+        """Visibilities within the uv limits that entered: (row, chan) of which a parallel hand is unflagged and has a weight."""
+        return int(self.sums.total[COUNT])
+
+    @property
+    def bootstrap_error(self) -> float | None:
+        """Standard deviation of the bootstrap, Jy: noise and the variance of the sources together."""
+        return None if self.bootstrap is None else float(np.std(self.bootstrap, ddof=1))
+
+    @property
+    def per_field(self) -> QTable:
+        """Table of pointings: set, field, n_positions, flux, flux_error, flux_error_expected, n_visibilities."""
+        rows: dict[str, list] = {name: [] for name in (
+            "ms", "field", "n_positions", "flux", "flux_error", "flux_error_expected", "n_visibilities")}
+        for key, sums in self.sums.pointings.items():
+            re, _, error, _ = mean_and_error(sums)
+            path, name, n_positions = self.fields[key]
+            expected = np.sqrt(self.sums.variance[key]) / sums[W] if sums[W] > 0 else np.nan
+            values = (path, name, n_positions, float(re), float(error), float(expected), int(sums[COUNT]))
+            for column, value in zip(rows, values, strict=True):
+                rows[column].append(value)
+        table = QTable(rows)
+        for column in ("flux", "flux_error", "flux_error_expected"):
+            table[column] = table[column] * u.Jy
+        return table
+
+    def uv_profile(self, bins: int | np.ndarray | list[float] = 20, unit: str = "m") -> QTable:
+        """Mean visibility against uv distance, over all unflagged data whatever the uv limits of the flux.
+
+        Parameters
+        ----------
+        bins : int or sequence of float
+            Number of bins of equal width from the shortest to the longest baseline, or their edges in `unit`. Edges
+            move to the nearest of the fine bins, 0.28 % wide.
+        unit : {"m", "lambda"}
+
+        Returns
+        -------
+        QTable
+            uv_min, uv_max, uv_distance (weighted mean), re, im, re_error, im_error (Jy), count; empty bins are NaN.
+        """
+        if unit not in ("m", "lambda"):
+            raise ValueError(f'unit is {unit!r}; wanted "m" or "lambda"')
+        fine = self.sums.metres if unit == "m" else self.sums.wavelengths
+        fine_edges = fine_bin_edges()
+        edges = _bin_edges(bins, fine, fine_edges)
+        cut = np.clip(np.searchsorted(np.sqrt(fine_edges[1:-1] * fine_edges[2:]), edges) + 1, 0, fine.shape[0])
+        cut[np.asarray(edges) <= fine_edges[1] / 2] = 0
+        cumulative = np.vstack([np.zeros(fine.shape[1]), np.cumsum(fine, axis=0)])
+        sums = np.diff(cumulative[cut], axis=0)
+        re, im, re_error, im_error = mean_and_error(sums)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            # The fine bins keep Σ w q in metres or wavelengths as they are.
+            distance = sums[:, W_Q] / sums[:, W]
+        length = u.m if unit == "m" else u.dimensionless_unscaled
+        return QTable({
+            "uv_min": fine_edges[cut[:-1]] * length, "uv_max": fine_edges[cut[1:]] * length, "uv_distance": distance * length,
+            "re": re * u.Jy, "im": im * u.Jy, "re_error": re_error * u.Jy, "im_error": im_error * u.Jy,
+            "count": sums[:, COUNT].astype(np.int64)})
+
+    def suggest_uvmin(self, bins: int = 30) -> float | None:
+        """Uv distance in metres below which bins deviate from the mean of the longer ones, or None.
+
+        Advice only, never applied by itself (Lindroos et al. 2015, section 4.1.5: residuals of bright sources sit on
+        short baselines). A bin of the shorter half that lies more than 3 σ from the mean of all longer baselines
+        deviates; the suggestion is the upper edge of the last such bin. A resolved source deviates too: look.
+        """
+        profile = self.uv_profile(bins)
+        profile = profile[(profile["count"] > 0) & (profile["re_error"].value > 0)]
+        re, error = profile["re"].to_value(u.Jy), profile["re_error"].to_value(u.Jy)
+        suggestion = None
+        for i in range(len(profile) // 2):
+            rest = slice(i + 1, None)
+            weight = error[rest] ** -2.0
+            mean, mean_error = np.average(re[rest], weights=weight), weight.sum() ** -0.5
+            if abs(re[i] - mean) > _DEVIANT * np.hypot(error[i], mean_error):
+                suggestion = float(profile["uv_max"][i].to_value(u.m))
+        return suggestion
+
+    def image(self, size: int = 64, cell: float | None = None) -> Stamp:
+        """Dirty image of the stack around the phase centre, from the data within the uv limits of the flux.
+
+        Parameters
+        ----------
+        size : int
+            Pixels on a side, even.
+        cell : float, optional
+            Pixel in rad; default a fifth of the resolution λ/B of the longest baseline.
+        """
+        from uvstack.stacking.task import image_of_stack
+
+        return image_of_stack(self, size, cell)
+
+    def plot(self, path: str | Path, bins: int | np.ndarray = 20, unit: str = "m") -> None:
+        """Picture of the uv profile with the mean and the uv cut, in the style of Lindroos et al. (2015), Figure 4."""
+        from uvstack.stacking.plot import profile_figure
+        from uvstack.stacking.task import write_figure
+
+        write_figure(path, profile_figure(self, bins, unit))
+
+    def __str__(self) -> str:
+        from uvstack.stacking.report import print_summary
+
+        return print_summary(self)
+
+    def summary(self) -> dict[str, Any]:
+        """Everything but the sums, as numbers and texts that JSON can hold."""
+        result: dict[str, Any] = {
+            "name": self.name, "flux_jy": self.flux, "flux_error_jy": self.flux_error,
+            "flux_error_expected_jy": self.flux_error_expected, "snr": self.snr, "n_positions": self.n_positions,
+            "n_positions_given": self.n_positions_given, "dropped_positions": self.dropped.tolist(),
+            "uv_range": str(self.uv_range), "n_visibilities": self.n_visibilities, "n_not_finite": self.n_not_finite,
+            "suggested_uvmin_m": self.suggest_uvmin(), "ms": self.ms}
+        if self.bootstrap is not None:
+            result["bootstrap"] = {
+                "n": int(self.bootstrap.size), "error_jy": self.bootstrap_error, "mean_jy": float(self.bootstrap.mean()),
+                "percentiles_16_50_84_jy": np.percentile(self.bootstrap, [16, 50, 84]).tolist()}
+        fields = self.per_field
+        result["per_field"] = [
+            {name: (row[name].value if hasattr(row[name], "unit") else row[name]) for name in fields.colnames} for row in fields]
+        result["groups"] = {name: group.summary() for name, group in self.groups.items()}
+        if self.provenance is not None:
+            result["provenance"] = vars(self.provenance)
+        return plain(result)
+
+    def save(self, path: str | Path) -> None:
+        """Write `summary` as JSON and, beside it, the uv profile as ECSV."""
+        from uvstack.stacking.task import save_result
+
+        save_result(self, path)
+
+
+def _bin_edges(bins, fine: np.ndarray, fine_edges: np.ndarray) -> np.ndarray:
+    if np.ndim(bins) == 0:
+        bins = whole_number("bins", bins, 1, MOST_BINS)
+        filled = np.flatnonzero(fine[:, COUNT])
+        if not filled.size:
+            return np.array([0.0, 1.0])
+        return np.linspace(fine_edges[filled[0]], fine_edges[filled[-1] + 1], int(bins) + 1)
+    edges = np.asarray(bins, dtype=float)
+    if edges.ndim != 1 or edges.size < 2 or not np.isfinite(edges).all() or not np.all(np.diff(edges) > 0) or edges[0] < 0:
+        raise SelectionError("bins must be a number or rising edges of 0 or more")
+    return edges

@@ -1,0 +1,547 @@
+"""The task: paths in, chunks through, results out."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import logging
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.coordinates import SkyCoord
+
+from uvstack._version import __version__
+from uvstack.checks import MOST_STAMP_PIXELS, check_resamplings, check_seed, finite_number, thread_count, whole_number
+from uvstack.chunks import cluster, map_chunks
+from uvstack.constants import SPEED_OF_LIGHT
+from uvstack.errors import (
+    InvalidVisibilityWarning,
+    NoDataError,
+    PositionsError,
+    SelectionError,
+)
+from uvstack.image_stacking.averaging import noise_around
+from uvstack.io.dataset import open_sets, warn_of_beam
+from uvstack.io.fits import Beam, write_stamp
+from uvstack.io.image_file import read_image
+from uvstack.io.ms import parse_column, read_block, read_rows, read_structure, scan_rows
+from uvstack.io.ms_columns import PASSED_ON
+from uvstack.io.output import (
+    check_output,
+    command_line,
+    report_folder,
+    together,
+    write_figure,
+    write_json,
+    write_table,
+    write_text,
+    written_whole,
+)
+from uvstack.io.pointing import pointings_text
+from uvstack.io.primary_beams import read_primary_beam
+from uvstack.io.selection import parse_uv_range, select
+from uvstack.io.stacked_ms import StackedMS, append_history
+from uvstack.io.tables import read_positions
+from uvstack.pixels.noise import interpolated
+from uvstack.records import Provenance, Selection, Structure, UVRange, plain
+from uvstack.sky.positions import Positions
+from uvstack.sky.primary_beam import Constant, PrimaryBeam
+from uvstack.stacking.plan import (
+    PositionWeights,
+    StackJob,
+    check_weights,
+    find_pointings,
+    parse_weights,
+    pointing_plan,
+    subsets_of,
+)
+from uvstack.stacking.plot import bootstrap_figure, profile_figure, stamp_figure
+from uvstack.stacking.report import Addition, render_page
+from uvstack.stacking.result import StackResult, Stamp
+from uvstack.stacking.sums import StackSums, W, bootstrap_fluxes, mean_and_error
+from uvstack.stacking.uv_stack import stack_partition
+from uvstack.uv.dirty import combine_hands, dirty_image
+from uvstack.uv.weights import apply_flags, inside_uv_range, parallel_hands, row_weight
+
+logger = logging.getLogger(__name__)
+
+#: Visibilities (row × chan × corr × stacks) that a chunk holds: about 100 MB with all that belongs to them.
+VISIBILITIES_PER_CHUNK = 2_000_000
+#: Weights of a list below this would underflow in float32, where they are multiplied by those of the visibilities.
+_SMALLEST_WEIGHT = 1e-25
+#: Rad, a mas: facets below it are only slips.
+_SMALLEST_FACET = np.pi / 180 / 3600e3
+#: Positions from which chunks grow, so that the transforms of the form on a grid pay; up to 700 MB a chunk.
+_MANY_POSITIONS, _LARGER = 5_000, 6
+_ARCMIN = np.pi / 180 / 60
+#: Files of a report; the last is of a fit that the command line adds.
+REPORT = ("index.html", "result.json", "result.ecsv", "uv_profile.png", "stamp.png", "bootstrap.png", "stamp.fits", "psf.fits", "fit.json")
+
+
+@together()
+def stack(
+    ms: str | Path | Sequence[str | Path],
+    positions: str | Path | SkyCoord | Positions | Any,
+    *,
+    column: str = "DATA",
+    primary_beam: str | PrimaryBeam = "constant",
+    weights: str = "equal",
+    uvmin: str | float | None = None,
+    uvmax: str | float | None = None,
+    field: str | int | None = None,
+    spw: str | int | None = None,
+    timerange: str | None = None,
+    pointing: str = "auto",
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    pb_cutoff: float = 0.1,
+    noise_image: str | Path | None = None,
+    noise_kind: str = "corrected",
+    bootstrap: int = 0,
+    seed: int | None = None,
+    group_by: str | None = None,
+    reproject: bool = False,
+    facet_size: float = 5 * _ARCMIN,
+    stamp_size: int = 64,
+    stamp_cell: float | None = None,
+    columns: dict[str, str] | None = None,
+    frame: str | None = None,
+    unit: str = "auto",
+    workers: int | None = None,
+    scheduler: str | None = None,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> StackResult:
+    """Stack of the visibilities at many positions (Lindroos et al. 2015, section 3.3).
+
+    Parameters
+    ----------
+    ms : path, glob or sequence of these
+        Measurement sets; several are stacked as one. Opened for reading only.
+    positions : path, SkyCoord, table or Positions
+        See `uvstack.io.tables.read_positions`.
+    column : str
+        Data column, or a difference such as "DATA-MODEL_DATA".
+    primary_beam : str or PrimaryBeam
+        Preset ("vla", "alma", "meerkat" …), text ("gaussian:30arcmin@1.4GHz"), file or object. Power, unit peak.
+    weights : str
+        "equal", "list", "primary-beam", "local-noise", or a product such as "list*primary-beam".
+    uvmin, uvmax : str or float, optional
+        Limits of uv distance for the flux, e.g. "5km", "20klambda"; numbers are metres. No data are deleted.
+    field, spw, timerange : str, optional
+        As in CASA.
+    pointing : {"auto", "phase", "reference", "table"}
+        What the primary beam is centred on: the phase centre, REFERENCE_DIR (or DELAY_DIR) of FIELD, or the table POINTING; "auto"
+        takes the first of these, from the last, that is there.
+    out : path, optional
+        Stacked measurement set; without it only numbers, profile and stamp are made.
+    overwrite : bool
+        Whether `out` may exist.
+    pb_cutoff : float
+        Power below which a position is left out of a pointing, 0 … 1.
+    noise_image : path, optional
+        FITS image for weights "local-noise".
+    noise_kind : {"corrected", "flat", "rms-corrected", "rms-flat"}
+        Whether that image is corrected for the primary beam, and whether it is a sky from which the noise is measured
+        or already a map of the noise.
+    bootstrap : int
+        Number of times the list is resampled.
+    seed : int, optional
+        Of the resampling.
+    group_by : str, optional
+        Column of the list; each of its values is also stacked by itself, in the same pass.
+    reproject : bool
+        Turn (u, v, w) to the tangent plane of facets of the sky, for resolved sources far from the phase centre. An
+        output set then holds every row once for each facet.
+    facet_size : float
+        Side of a facet, rad.
+    stamp_size : int
+        Pixels across the stamp made without `out`, even.
+    stamp_cell : float, optional
+        Its pixel, rad; default a fifth of the resolution.
+    columns, frame, unit
+        How to read the list: see `read_positions`.
+    workers, scheduler : optional
+        Local processes, or the address of a dask scheduler; default local threads.
+    threads : int, optional
+        Local threads; default all processors.
+    progress : callable, optional
+        Called with the number of chunks done and in all.
+
+    Returns
+    -------
+    StackResult
+
+    Raises
+    ------
+    UvstackError
+        One of its subclasses, in one line: bad input, no data, nothing to stack, output not writable.
+
+    Examples
+    --------
+    >>> result = uvstack.stack("survey.ms", "positions.csv", primary_beam="vla", uvmin="5km", out="stacked.ms")
+    """
+    options = {k: v for k, v in locals().items() if v is not None and k not in ("ms", "positions", "progress")}
+    uv_range = parse_uv_range(uvmin, uvmax)
+    terms = parse_weights(weights)
+    _check_numbers(pb_cutoff, bootstrap, facet_size)
+    check_seed(seed)
+    check_stamp(stamp_size, stamp_cell)
+    thread_count(threads)
+    if group_by is not None and reproject:
+        raise SelectionError("group_by and reproject cannot be combined: stack each group's list by itself with reproject")
+    structures, selections = open_sets(ms, field, spw, timerange, pointing)
+    if out is not None:
+        # Before the slow part; the size, and the names of groups, are checked once they are known.
+        files_read = [str(path) for path in (positions, noise_image) if isinstance(path, str | Path)]
+        check_output(out, overwrite, inputs=(*(s.path for s in structures), *files_read))
+    sources = read_positions(positions, columns=columns, frame=frame, unit=unit)
+    if "list" in terms and sources.weight is None:
+        raise PositionsError(f"{sources.source}: weights={weights!r} wants a column of weights, and the list has none")
+    if sources.weight is not None and "list" in terms and sources.weight.max() < _SMALLEST_WEIGHT:
+        raise PositionsError(f"{sources.source}: the largest weight is {sources.weight.max():.3g}, too small for the float32 weights of a "
+                             "measurement set; multiply all by one number, only their ratios matter")
+    beam = read_primary_beam(primary_beam)
+    check_weights(terms, not isinstance(beam, Constant))
+    warn_of_beam(structures, selections, primary_beam, beam)
+    noise, corrected = _read_noise(terms, noise_image, noise_kind, sources)
+    subset, groups, facets = subsets_of(sources, group_by, facet_size if reproject else None)
+    n_subsets = len(facets) if facets is not None else len(groups) or 1
+    products = [list(range(n_subsets))] + [[i] for i in range(len(groups))]
+    job = StackJob(
+        structures=structures, selections=selections,
+        columns=tuple(parse_column(column, *one) for one in zip(structures, selections, strict=True)),
+        positions=sources, primary_beam=beam, pb_cutoff=pb_cutoff,
+        weights=PositionWeights(terms, noise, corrected), subset=subset, products=products, uv_range=uv_range, facets=facets,
+        bootstrap=bool(bootstrap), rows=True, weight_spectrum=any(s.weight_source == "WEIGHT_SPECTRUM" for s in structures))
+    job, seen, fields = find_pointings(job)
+    chunks = _chunks(job)
+    cell = stamp_cell or default_cell(structures, selections)
+    if out is None:
+        job = replace(job, stamp=(stamp_size, cell))
+    provenance = Provenance(
+        __version__, command_line(), {"ms": [s.path for s in structures], "positions": sources.source,
+                                  "options": {k: plain(v) for k, v in options.items()}, "primary_beam": beam.describe(),
+                                  "pointing": pointings_text(structures, selections)},
+        seed, datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
+    with cluster(workers, scheduler) as client, contextlib.ExitStack() as files:
+        names = ["stack", *(f"{group_by} = {g}" for g in groups)]
+        outputs = _open_outputs(files, job, chunks, out, overwrite, ["", *groups], fields)
+        totals = _Totals(job, outputs, len(chunks), progress)
+        map_chunks(stack_chunk, job, chunks, totals.add, client, threads)
+        _check_any_data(totals.sums[0], uv_range)
+        for output in outputs:
+            output.close()
+            append_history(output.path, provenance)
+    if totals.n_not_finite:
+        warnings.warn(InvalidVisibilityWarning(
+            f"{totals.n_not_finite} {InvalidVisibilityWarning.what}"), stacklevel=3)
+    results = [
+        _result(name, job, totals, i, _members(job, i, seen), fields, provenance, bootstrap, seed,
+                None if out is None else str(_output_path(out, suffix)))
+        for i, (name, suffix) in enumerate(zip(names, ["", *groups], strict=True))]
+    return replace(results[0], groups=dict(zip(groups, results[1:], strict=True)))
+
+
+def check_stamp(size: int, cell: float | None = None) -> None:
+    """Raise SelectionError where a stamp cannot have this many pixels, or pixels of this size (rad)."""
+    if whole_number("the stamp's size", size, 8, MOST_STAMP_PIXELS) % 2:
+        raise SelectionError(f"the stamp's size is {size}; wanted an even number of at least 8 pixels")
+    if cell is not None:
+        finite_number("stamp_cell", cell, 0, 1.0 / size, above=True, unit="rad, so that the stamp lies within 45° of its middle")
+
+
+def _check_numbers(pb_cutoff: float, bootstrap: int, facet_size: float) -> None:
+    finite_number("pb_cutoff", pb_cutoff, 0, 1)
+    check_resamplings("bootstrap", bootstrap)
+    finite_number("facet_size", facet_size, _SMALLEST_FACET, np.pi, unit="rad")
+
+
+def _read_noise(terms, noise_image, noise_kind, sources: Positions) -> tuple[np.ndarray | None, bool]:
+    """σ_k of each position, NaN where the image does not reach, and whether it holds 1/A already."""
+    if "local-noise" not in terms:
+        return None, True
+    kinds = ("corrected", "flat", "rms-corrected", "rms-flat")
+    if noise_image is None:
+        raise SelectionError("weights with local-noise want noise_image (--noise-image): a FITS image of the field")
+    if noise_kind not in kinds:
+        raise SelectionError(f"noise_kind is {noise_kind!r}; wanted one of {', '.join(kinds)}")
+    image = read_image(noise_image)
+    x, y = image.pixels_of(sources.coord)
+    if noise_kind.startswith("rms"):
+        noise = interpolated(image.data, x, y)
+    else:
+        beam = image.beam or Beam(3 * image.cell, 3 * image.cell)
+        stamp = int(round(np.sqrt(300 * beam.solid_angle) / image.cell))
+        noise = noise_around(np.ascontiguousarray(image.data), x, y, max(stamp, 16), beam.fwhm_major / image.cell)
+    noise[~(noise > 0)] = np.nan
+    if not np.isfinite(noise).any():
+        raise PositionsError(f"{noise_image}: no position of {sources.source} lies on this image")
+    return noise, noise_kind.endswith("corrected")
+
+
+def _chunks(job: StackJob) -> list[tuple[int, Any]]:
+    """Blocks of rows of all sets, each with the number of its set."""
+    chunks: list[tuple[int, Any]] = []
+    out_start = 0
+    share = max(job.n_subsets, 1)
+    size = visibilities_per_chunk(len(job.positions))
+    for i, (structure, selection) in enumerate(zip(job.structures, job.selections, strict=True)):
+        if not selection.field_ids:
+            continue
+        rows = {d.id: max(size // (d.spw.frequency.size * (len(d.correlations) + share - 1)), 1) for d in structure.used(selection)}
+        for block in scan_rows(structure, selection, rows, out_start):
+            chunks.append((i, block))
+            out_start = block.out_start + block.n
+    if not chunks:
+        raise NoDataError("the selection leaves no cross-correlation to stack; look at the data with `uvstack info`")
+    return chunks
+
+
+def visibilities_per_chunk(n_positions: int) -> int:
+    """Visibilities that a chunk holds for that many positions."""
+    return VISIBILITIES_PER_CHUNK * (_LARGER if n_positions >= _MANY_POSITIONS else 1)
+
+
+def default_cell(structures: tuple[Structure, ...], selections: tuple[Selection, ...]) -> float:
+    """A fifth of λ/B for the longest baseline between the first and last rows looked at, rad."""
+    longest = 0.0
+    shortest_wavelength = np.inf
+    for structure, selection in zip(structures, selections, strict=True):
+        n = min(structure.n_rows, 20_000)
+        for start in (0, max(structure.n_rows - n, 0)):
+            uvw = read_rows(structure, "UVW", np.arange(start, start + n))
+            finite = uvw[np.isfinite(uvw).all(axis=1)]
+            longest = max(longest, float(np.hypot(finite[:, 0], finite[:, 1]).max(initial=0.0)))
+        highest = max((float(d.spw.frequency.max()) for d in structure.used(selection)), default=0.0)
+        shortest_wavelength = min(shortest_wavelength, SPEED_OF_LIGHT / highest if highest else np.inf)
+    return 0.2 * shortest_wavelength / longest if longest > 0 else 1e-6
+
+
+def stack_chunk(job: StackJob, chunk: tuple[int, Any]) -> dict[str, Any]:
+    """Stacks of one block of rows: rows to write, sums, sums by position, stamps. The function that dask runs."""
+    set_index, block = chunk
+    structure = job.structures[set_index]
+    result: dict[str, Any] = {
+        "set": set_index, "start": block.out_start, "rows": [[] for _ in job.products],
+        "sums": [StackSums.empty() for _ in job.products], "stamp": None, "n_not_finite": 0,
+        "by_position": np.zeros((2, len(job.positions) if job.bootstrap else 0))}
+    for partition in read_block(structure, job.selections[set_index], block, job.columns[set_index]):
+        plan = pointing_plan(job, set_index, partition.field.id, partition.data_description.id)
+        stacked, sums, by_position, bad = stack_partition(
+            partition, plan, (set_index, partition.field.id), job.uv_range, job.products, result["by_position"].shape[1])
+        for i, product in enumerate(stacked):
+            result["sums"][i] += sums[i]
+            if job.stamp is None:
+                result["rows"][i].append([_columns(structure, partition, s, job.weight_spectrum) for s in product])
+        if job.stamp is not None:
+            result["stamp"] = _add_stamps(result["stamp"], job, partition, stacked)
+        result["by_position"] += by_position
+        result["n_not_finite"] += bad
+    return result
+
+
+def _columns(structure: Structure, partition, stacked, weight_spectrum: bool) -> dict[str, np.ndarray]:
+    """Columns of the stacked rows of a partition; rows with nothing to stack are flagged and weigh nothing."""
+    nothing = stacked.norm <= 0
+    mean_weight = row_weight(partition.weight, stacked.norm)
+    with np.errstate(divide="ignore"):
+        sigma = np.where(mean_weight > 0, mean_weight, np.inf) ** np.float32(-0.5)
+    columns = {name: read_rows(structure, name, partition.rows) for name in PASSED_ON if name in structure.columns}
+    n_rows = partition.rows.size
+    columns |= {
+        "TIME": partition.time, "ANTENNA1": partition.antenna1, "ANTENNA2": partition.antenna2,
+        "FIELD_ID": np.zeros(n_rows, np.int32), "DATA_DESC_ID": np.full(n_rows, partition.data_description.id, np.int32),
+        "UVW": stacked.uvw, "DATA": stacked.vis,
+        "FLAG": np.ones_like(partition.flag) if nothing else partition.flag,
+        "FLAG_ROW": np.ones_like(partition.flag_row) if nothing else partition.flag_row,
+        "WEIGHT": mean_weight, "SIGMA": sigma.astype(np.float32)}
+    if weight_spectrum:
+        columns["WEIGHT_SPECTRUM"] = partition.weight * np.float32(stacked.norm)
+    return columns
+
+
+def _add_stamps(before, job: StackJob, partition, stacked) -> np.ndarray:
+    """Σ w V and Σ w as images, (product, 2, m, l), with those of a partition added."""
+    assert job.stamp is not None
+    size, cell = job.stamp
+    images = np.zeros((len(stacked), 2, size, size)) if before is None else before
+    for i, product in enumerate(stacked):
+        for one in product:
+            if one.norm > 0:
+                images[i] += _stamp_images(partition, one.uvw, one.vis, partition.weight * np.float32(one.norm), job.uv_range, size, cell)
+    return images
+
+
+def _stamp_images(partition, uvw, vis, weight, uv_range: UVRange, size: int, cell: float) -> np.ndarray:
+    """Σ w V and Σ w of the parallel hands within the uv limits as images, (2, m, l)."""
+    frequency = partition.data_description.spw.frequency
+    vis, weight = combine_hands(vis, weight, parallel_hands(partition.data_description.correlations))
+    weight = np.where(inside_uv_range(uvw, frequency, uv_range), weight, np.float32(0))
+    return np.stack([dirty_image(uvw, frequency, v, weight, size, cell) for v in (vis, np.ones_like(vis))])
+
+
+def _open_outputs(files: contextlib.ExitStack, job: StackJob, chunks, out, overwrite, suffixes, fields) -> list[StackedMS]:
+    """One measurement set being written for each product, or none."""
+    if out is None:
+        return []
+    copies = job.n_subsets if job.facets is not None else 1
+    n_rows = sum(block.n for _, block in chunks)
+    shapes = {d.shape for s, selection in zip(job.structures, job.selections, strict=True) for d in s.used(selection)}
+    widest = max(n_chan * n_corr for n_chan, n_corr in shapes)
+    n_bytes = n_rows * copies * (widest * (13 if job.weight_spectrum else 9) + 200) * len(suffixes)
+    set_index, field_id = next(iter(fields))
+    outputs = []
+    for suffix in suffixes:
+        path = check_output(_output_path(out, suffix), overwrite, n_bytes, tuple(s.path for s in job.structures))
+        partial = files.enter_context(written_whole(path))
+        outputs.append(files.enter_context(contextlib.closing(StackedMS(
+            partial, job.structures, n_rows * copies, job.structures[set_index].fields[field_id],
+            f"stack {suffix}".strip(), job.weight_spectrum, shapes))))
+    return outputs
+
+
+def _output_path(out: str | Path, suffix: str) -> Path:
+    """Path of a group's set: the group's name before the ending."""
+    path = Path(str(out).rstrip("/"))
+    safe = "".join(c if c.isalnum() or c in "-+." else "_" for c in suffix)
+    return path.with_name(f"{path.stem}-{safe}{path.suffix}") if suffix else path
+
+
+class _Totals:
+    """Receives the results of chunks in order: writes rows, adds up sums."""
+
+    def __init__(self, job: StackJob, outputs: list[StackedMS], n_chunks: int, progress: Callable[[int, int], None] | None):
+        self._outputs, self._n_chunks, self._progress = outputs, n_chunks, progress
+        self.sums = [StackSums.empty() for _ in job.products]
+        self.by_position = np.zeros((2, len(job.positions) if job.bootstrap else 0))
+        self.stamps: np.ndarray | None = None
+        self.n_not_finite = 0
+        self._n_rows = 0
+
+    def add(self, index: int, result: dict[str, Any]) -> None:
+        """Take the result of one chunk."""
+        for total, sums in zip(self.sums, result["sums"], strict=True):
+            total += sums
+        self.by_position += result["by_position"]
+        self.n_not_finite += result["n_not_finite"]
+        if result["stamp"] is not None:
+            self.stamps = result["stamp"] if self.stamps is None else self.stamps + result["stamp"]
+        for output, partitions in zip(self._outputs, result["rows"], strict=False):
+            start = result["start"]
+            for facets in partitions:
+                for i, columns in enumerate(facets):
+                    # Each facet fills a run of its own; without facets there is one.
+                    output.write(start + i * output.n_rows // len(facets), result["set"], columns)
+                start += facets[0]["UVW"].shape[0]
+        if self._progress is not None:
+            self._progress(index + 1, self._n_chunks)
+
+
+def _check_any_data(sums: StackSums, uv_range) -> None:
+    if not sums.total[W] > 0:
+        if sums.metres[:, W].sum() > 0:
+            raise NoDataError(f"no unflagged visibility lies within the uv range {uv_range}; `uvstack info` shows the range of the data")
+        raise NoDataError("every visibility is flagged, has no weight or is no parallel hand: nothing to stack")
+
+
+def _members(job: StackJob, product: int, seen: np.ndarray) -> np.ndarray:
+    """Which positions belong to a product and were seen, (pos,) bool; those given but unseen are dropped."""
+    return np.isin(job.subset, job.products[product]) & seen
+
+
+def _result(name, job: StackJob, totals: _Totals, i: int, members, fields, provenance, bootstrap, seed, path) -> StackResult:
+    sums = totals.sums[i]
+    total = sums.total
+    re, _, error, _ = mean_and_error(total)
+    given = np.isin(job.subset, job.products[i])
+    expected = np.sqrt(sum(sums.variance.values())) / total[W] if total[W] > 0 else np.nan
+    fluxes = None
+    if bootstrap and total[W] > 0:
+        fluxes = bootstrap_fluxes(totals.by_position[:, members], bootstrap, np.random.default_rng(seed))
+    stamp = None
+    if job.stamp is not None and totals.stamps is not None and total[W] > 0:
+        set_index, field_id = next(iter(fields))
+        pointing = job.structures[set_index].fields[field_id]
+        stamp = _stamp(totals.stamps[i], job.stamp[1], pointing)
+    return StackResult(
+        name=name, flux=float(re), flux_error=float(error), flux_error_expected=float(expected), n_positions=int(members.sum()),
+        n_positions_given=int(given.sum()), dropped=np.flatnonzero(given & ~members), uv_range=job.uv_range, sums=sums,
+        fields=fields, n_not_finite=totals.n_not_finite, bootstrap=fluxes, ms=path, stamp=stamp, provenance=provenance)
+
+
+def _stamp(images: np.ndarray, cell: float, pointing) -> Stamp:
+    peak = images[1, images.shape[1] // 2, images.shape[2] // 2]
+    return Stamp(images[0] / peak, images[1] / peak, cell, pointing.ra, pointing.dec)
+
+
+def image_of_stack(result: StackResult, size: int, cell: float | None) -> Stamp:
+    """Stamp of a stack: read from its measurement set, or cut from the one made on the way."""
+    check_stamp(size, cell)
+    if result.ms is None:
+        if result.stamp is None:
+            raise NoDataError(f"{result.name}: nothing was stacked")
+        made = result.stamp.brightness.shape[0]
+        if size > made or (cell is not None and not np.isclose(cell, result.stamp.cell)):
+            raise SelectionError(
+                f"without a stacked set there is a stamp of {made} pixels of {result.stamp.cell:.3g} rad alone; for another one give "
+                "out= (--out), or stamp_size= and stamp_cell= (--stamp, --stamp-cell) when stacking")
+        cut = slice(made // 2 - size // 2, made // 2 + size // 2)
+        return replace(result.stamp, brightness=result.stamp.brightness[cut, cut], psf=result.stamp.psf[cut, cut])
+    structure = read_structure(result.ms)
+    selection = select(structure)
+    cell = cell or default_cell((structure,), (selection,))
+    images = np.zeros((2, size, size))
+    rows = {d.id: max(VISIBILITIES_PER_CHUNK // (d.spw.frequency.size * len(d.correlations)), 1) for d in structure.used(selection)}
+    for block in scan_rows(structure, selection, rows):
+        for partition in read_block(structure, selection, block, ("DATA", None)):
+            apply_flags(partition.vis, partition.flag, partition.flag_row, partition.weight)
+            images += _stamp_images(partition, partition.uvw, partition.vis, partition.weight, result.uv_range, size, cell)
+    return _stamp(images, cell, structure.fields[0])
+
+
+def save_result(result: StackResult, path: str | Path) -> None:
+    """Write the summary as JSON and the uv profile as ECSV beside it (same name, ending .ecsv)."""
+    profile = result.uv_profile()
+    profile.meta = {"name": result.name, "flux_jy": result.flux, "flux_error_jy": result.flux_error}
+    with together():
+        write_json(path, result.summary())
+        write_table(Path(path).with_suffix(".ecsv"), profile)
+
+
+def write_report(result: StackResult, folder: str | Path, *, bins: int = 20, stamp_size: int = 64,
+                 stamp_cell: float | None = None, truth: float | None = None, additions: Sequence[Addition] = ()) -> Path:
+    """Write result.json, the uv profile (ECSV, PNG), the stamp (FITS, PNG) and index.html to a folder; path of the page.
+
+    Parameters
+    ----------
+    result : StackResult
+    folder : str or Path
+        Made where it does not exist; files of these names in it are replaced, others stay.
+    bins : int
+        Of the uv profile.
+    stamp_size : int
+        Pixels across the stamp.
+    stamp_cell : float, optional
+        Its pixel, rad.
+    truth : float, optional
+        True flux, Jy, to be shown beside the result.
+    additions : sequence of Addition
+        Further sections of the page.
+    """
+    stamp = image_of_stack(result, stamp_size, stamp_cell)
+    with report_folder(folder, REPORT) as made:
+        save_result(result, made / "result.json")
+        write_figure(made / "uv_profile.png", profile_figure(result, bins))
+        write_figure(made / "stamp.png", stamp_figure(stamp))
+        if result.bootstrap is not None:
+            write_figure(made / "bootstrap.png", bootstrap_figure(result))
+        for name, image in (("stamp", stamp.brightness), ("psf", stamp.psf)):
+            cards = {"OBJECT": result.name, "ORIGIN": f"uvstack {__version__}"}
+            write_stamp(made / f"{name}.fits", image, stamp.cell, stamp.ra, stamp.dec, cards)
+        write_text(made / "index.html", render_page(result, stamp, bins, truth, additions))
+    return Path(folder) / "index.html"
