@@ -22,7 +22,8 @@ import numpy as np
 from markdown import head, row
 from scipy.ndimage import fourier_shift
 
-from uvstack.image_stacking.averaging import HALF_WIDTH, Averaging, align, average_stamps, noise_around
+from uvstack.image_stacking.averaging import HALF_WIDTH, Averaging, align, average_stamps
+from uvstack.pixels.noise import noise_around
 
 SIZE, STAMP, FWHM, SCALED = 4000, 64, 4.0, 2000
 

@@ -38,7 +38,8 @@ from simulate.pointings import Pointings  # noqa: E402
 from simulate.skies import Rectangle, source_counts  # noqa: E402
 from simulate.task import Simulation, observe  # noqa: E402
 from uvstack.errors import UvstackWarning  # noqa: E402
-from uvstack.image_stacking.averaging import noise_around, values_at  # noqa: E402
+from uvstack.image_stacking.averaging import values_at  # noqa: E402
+from uvstack.pixels.noise import noise_around  # noqa: E402
 from uvstack.image_stacking.psf_fit import fit_psf  # noqa: E402
 from uvstack.image_stacking.result import ImageStackResult  # noqa: E402
 from uvstack.image_stacking.task import image_stack  # noqa: E402

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from uvstack.imaging.restore import fit_beam
+from uvstack.pixels.psf import fit_beam
 from uvstack.imaging.weighting import Weighting, density
 from uvstack.io.casa import open_table
 from uvstack.pixels.grid import centred_grid

@@ -44,7 +44,7 @@ from uvstack.records import Provenance
 from uvstack.sky.components import Components
 from uvstack.sky.coordinates import direction_cosines
 from uvstack.sky.primary_beam import PrimaryBeam
-from uvstack.uv.predict import ImageGeometry
+from uvstack.pixels.geometry import ImageGeometry
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -310,7 +310,7 @@ def epochs_figure(made: Sequence[EpochImage], names: Sequence[str]) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.patches import Ellipse
 
-    from uvstack.stacking.plot import flux_unit
+    from uvstack.report.numbers import flux_unit
 
     figure = Figure(figsize=(3.6 * len(made) + 0.6, 6.6), layout="constrained")
     axes = figure.subplots(2, len(made), squeeze=False)

@@ -9,7 +9,7 @@ import numpy as np
 
 from uvstack.errors import ImageError
 from uvstack.io.image_file import read_model_image
-from uvstack.uv.predict import ImageGeometry, image_geometry
+from uvstack.pixels.geometry import ImageGeometry, image_geometry
 
 
 @dataclass(frozen=True, eq=False)

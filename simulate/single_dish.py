@@ -39,7 +39,7 @@ from uvstack.io.fits import Beam, write_image
 from uvstack.io.output import check_output, together, write_json, write_table
 from uvstack.records import Provenance
 from uvstack.sky.components import Components
-from uvstack.uv.predict import ImageGeometry
+from uvstack.pixels.geometry import ImageGeometry
 
 #: FWHM of a dish's beam in λ/D: Frayer (2017).
 BEAM_FACTOR = 1.18

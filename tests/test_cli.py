@@ -66,7 +66,7 @@ def test_stack_writes_set_numbers_pictures_and_page(survey, tmp_path):
 
 
 def test_fluxes_are_printed_to_the_second_digit_of_their_error():
-    from uvstack.stacking.plot import with_error
+    from uvstack.report.numbers import with_error
 
     assert with_error(26.7051e-6, 3.993e-6, 1e-6) == "26.7 ± 4.0"
     assert with_error(2.5234, 0.2184, 1.0) == "2.52 ± 0.22"

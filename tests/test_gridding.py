@@ -7,7 +7,8 @@ from oracles import LIGHT, cosines, phasor, predict_pixels
 from uvstack.errors import ImageError
 from uvstack.pixels.grid import Grid, centred_grid, check_cell, good_size, psf_grid, uv_extent
 from uvstack.uv.dirty import dirty_image
-from uvstack.uv.predict import ImageGeometry, predict_image
+from uvstack.uv.predict import predict_image
+from uvstack.pixels.geometry import ImageGeometry
 from uvstack.uv.taylor import (
     channel_groups,
     taylor_images,

@@ -12,7 +12,8 @@ from simulate.lindroos import CENTRE, recipe
 from simulate.pointings import Pointings
 from simulate.skies import Rectangle, source_counts
 from simulate.task import observe
-from uvstack.image_stacking.averaging import noise_around, values_at
+from uvstack.image_stacking.averaging import values_at
+from uvstack.pixels.noise import noise_around
 from uvstack.image_stacking.psf_fit import fit_psf
 from uvstack.image_stacking.task import image_stack
 from uvstack.imaging.restore import pixel_directions

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from scipy.special import erfc
 
-from uvstack.deconvolution.mask import AutoMask, automatic_mask, checked_mask, robust_noise
+from uvstack.deconvolution.mask import AutoMask, automatic_mask, checked_mask
+from uvstack.pixels.noise import robust_noise
 from uvstack.errors import ImageError
-from uvstack.imaging.restore import Beam, convolve_beam
+from uvstack.pixels.smooth import convolve_beam
+from uvstack.sky.beam import Beam
 
 BEAM = Beam(5.0, 5.0, 0.0)  # area 28.3 pixels
 PLAIN = {"smooth": 0.0, "smallest": 0.0, "sidelobe_factor": 0.0}

@@ -18,7 +18,7 @@ from uvstack.pixels.grid import centred_grid
 from uvstack.sky.primary_beam import preset_names
 from uvstack.sky.projection import pixel_steps, wcs_frame
 from uvstack.subtraction.task import subtract
-from uvstack.uv.predict import image_geometry
+from uvstack.pixels.geometry import image_geometry
 
 CELL = 2 * ARCSEC
 POLES = {"north": (0.3, np.pi / 2), "south": (2.0, -np.pi / 2), "next to it": (0.3, np.pi / 2 - 1e-6)}

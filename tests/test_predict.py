@@ -16,7 +16,8 @@ from simulate.tracks import antenna_uvw
 from uvstack.errors import ComponentError, ImageError
 from uvstack.sky.components import components, concatenate
 from uvstack.sky.primary_beam import Gaussian
-from uvstack.uv.predict import ImageGeometry, image_geometry, predict, predict_image, predict_stokes, to_correlations
+from uvstack.uv.predict import predict, predict_image, predict_stokes, to_correlations
+from uvstack.pixels.geometry import ImageGeometry, image_geometry
 from uvstack.uv.predict_kernels import jinc
 
 BUDGET = 1e-5

@@ -16,7 +16,7 @@ from uvstack.errors import ImageError, OutputError
 from uvstack.io.fits import sin_wcs, write_image
 from uvstack.io.image_file import read_cube
 from uvstack.sky.components import components
-from uvstack.uv.predict import ImageGeometry
+from uvstack.pixels.geometry import ImageGeometry
 
 ARCMIN = np.pi / 180 / 60
 FREQUENCY = np.array([1.0e9, 1.5e9, 2.0e9])

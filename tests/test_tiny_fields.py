@@ -14,7 +14,8 @@ from uvstack.sky.primary_beam import Gaussian
 from uvstack.stacking.task import stack
 from uvstack.subtraction.task import subtract
 from uvstack.uv.dirty import dirty_image
-from uvstack.uv.predict import ImageGeometry, predict, predict_image
+from uvstack.uv.predict import predict, predict_image
+from uvstack.pixels.geometry import ImageGeometry
 from uvstack.uv.taylor import to_image, to_visibilities
 
 FREQUENCY = 43e9 + 1e9 * np.arange(2)

@@ -183,7 +183,7 @@ def test_local_noise_from_images_corrected_and_flat(tmp_path):
 
 
 def test_local_noise_ignores_the_source_in_the_middle(tmp_path):
-    from uvstack.image_stacking.averaging import noise_around
+    from uvstack.pixels.noise import noise_around
 
     rng = np.random.default_rng(1)
     image = rng.normal(0, 2.0, (100, 100))

@@ -97,8 +97,8 @@ def _fitted_to_stamps(result, shape: str, folder: Path) -> tuple[list, list]:
     """Fit a shape to the mean image-stacks below the pixel, without and with the filter: lines to print, and sections of the report."""
     from uvstack.image_stacking.psf_fit import describe, fit_psf
     from uvstack.io.output import write_json
-    from uvstack.stacking.plot import flux_unit
-    from uvstack.stacking.report import Addition
+    from uvstack.report.numbers import flux_unit
+    from uvstack.report.page import Addition
 
     lines, additions, summaries = [], [], []
     for method in result.methods:

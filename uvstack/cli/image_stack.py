@@ -83,8 +83,8 @@ def _fitted(result, shape: str, radius: float | None, folder: Path):
     from uvstack.errors import ImageError
     from uvstack.image_stacking.psf_fit import describe, fit_psf
     from uvstack.io.output import write_json
-    from uvstack.stacking.plot import flux_unit
-    from uvstack.stacking.report import Addition
+    from uvstack.report.numbers import flux_unit
+    from uvstack.report.page import Addition
 
     if result.psf is None:
         raise ImageError("--fit wants the dirty beam: give --psf (a Gaussian of the header does only without --filter)")

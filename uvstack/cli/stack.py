@@ -92,7 +92,7 @@ def fitted(stacked: Path, model: str, folder: Path, options: dict):
     from uvstack.fitting import report
     from uvstack.fitting.plot import fit_figure
     from uvstack.fitting.task import save_json
-    from uvstack.stacking.report import Addition
+    from uvstack.report.page import Addition
 
     # The parallel hands as the stack itself takes them; its weights are only relative, so errors come from the scatter.
     given = {name: options[name] for name in ("uvmin", "uvmax", "threads", "workers", "scheduler") if options[name] is not None}

@@ -13,8 +13,9 @@ from markupsafe import Markup
 from uvstack.comparison.result import CompareResult, Method
 from uvstack.image_stacking.report import PAGE, centre_masked
 from uvstack.image_stacking.result import ImageStackResult
-from uvstack.stacking.plot import draw_profile, flux_unit, with_error
-from uvstack.stacking.report import Addition, page, png
+from uvstack.stacking.plot import draw_profile
+from uvstack.report.numbers import flux_unit, with_error
+from uvstack.report.page import Addition, page, png
 from uvstack.stacking.result import StackResult
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from uvstack.image_stacking.averaging import off_centre_rms
+from uvstack.pixels.noise import off_centre_rms
 from uvstack.image_stacking.result import ImageStackResult
 from uvstack.records import Provenance, Shown, plain
 from uvstack.stacking.result import StackResult

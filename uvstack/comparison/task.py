@@ -40,7 +40,7 @@ from uvstack.errors import DistantPositionsWarning, DroppedPositionsWarning, Ima
 from uvstack.image_stacking.averaging import HALF_WIDTH, Averaging
 from uvstack.image_stacking.result import ImageStackResult
 from uvstack.image_stacking.task import _read_psf, image_stack, parse_filter
-from uvstack.imaging.restore import fit_beam
+from uvstack.pixels.psf import fit_beam
 from uvstack.imaging.result import ImageResult
 from uvstack.imaging.task import image as make_image
 from uvstack.io.dataset import open_sets, warn_of_beam
@@ -65,8 +65,9 @@ from uvstack.records import Provenance, Selection, Structure, plain
 from uvstack.sky.coordinates import centre_of, direction_cosines, to_frame
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant, PrimaryBeam
-from uvstack.stacking.plan import check_weights, farthest_view, parse_weights
-from uvstack.stacking.report import Addition
+from uvstack.stacking.plan import check_weights, farthest_view
+from uvstack.sky.position_weights import parse_weights
+from uvstack.report.page import Addition
 from uvstack.stacking.result import StackResult
 from uvstack.stacking.task import check_stamp, default_cell, image_of_stack, stack
 

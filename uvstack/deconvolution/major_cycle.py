@@ -37,9 +37,11 @@ from astropy.table import QTable
 from numpy.typing import NDArray
 
 from uvstack.deconvolution.clean import Components, MinorSettings, minor_cycle
-from uvstack.deconvolution.mask import AutoMask, automatic_mask, checked_mask, robust_noise
+from uvstack.deconvolution.mask import AutoMask, automatic_mask, checked_mask
+from uvstack.pixels.noise import robust_noise
 from uvstack.errors import ImageError
-from uvstack.imaging.restore import Beam, fit_beam, half_power_lobe
+from uvstack.pixels.psf import fit_beam, half_power_lobe
+from uvstack.sky.beam import Beam
 
 _LOG = logging.getLogger(__name__)
 

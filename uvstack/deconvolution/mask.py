@@ -31,14 +31,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uvstack.errors import ImageError
-from uvstack.imaging.restore import Beam, convolve_beam
+from uvstack.pixels.smooth import convolve_beam
+from uvstack.sky.beam import Beam
 
-#: σ of a normal distribution over its median absolute deviation.
-_MAD_TO_SIGMA = 1.482602218505602
 #: Part of the residual's peak that the sidelobe threshold may reach.
 HIGHEST_FLOOR = 0.5
-#: The median of more pixels than this is taken of every so manieth: it is then good to 0.1 %.
-_ENOUGH_PIXELS = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -82,32 +79,6 @@ class AutoMask:
             raise ImageError(
                 f"automatic mask: sigma {self.sigma:g}, grow_sigma {self.grow_sigma:g}, cut {self.cut:g}; wanted are"
                 " 0 < grow_sigma <= sigma and cut < 1")
-
-
-def robust_noise(image: NDArray, exclude: NDArray[np.bool_] | None = None) -> float:
-    """Standard deviation of the noise, 1.4826 times the median absolute deviation; NaN where no pixel is finite.
-
-    Parameters
-    ----------
-    image : ndarray (m, l)
-        Not finite is blank. Images of more than two million pixels are sampled evenly.
-    exclude : ndarray (m, l) bool, optional
-        Pixels left out, unless they are more than 9 in 10: then all are used.
-    """
-    image = np.asarray(image)
-    step = max(1, int(np.sqrt(image.size / _ENOUGH_PIXELS)))
-    sample = image[::step, ::step]
-    usable = np.isfinite(sample)
-    if exclude is not None:
-        outside = usable & ~exclude[::step, ::step]
-        if 10 * int(outside.sum()) >= int(usable.sum()):
-            usable = outside
-    values = sample[usable]
-    if values.size == 0:
-        return float("nan")
-    # `values` is a copy of ours; the order of its numbers does not matter.
-    values -= np.median(values, overwrite_input=True)
-    return _MAD_TO_SIGMA * float(np.median(np.abs(values, out=values), overwrite_input=True))
 
 
 def automatic_mask(residual: NDArray, sidelobe: float, beam: Beam, settings: AutoMask | None = None,

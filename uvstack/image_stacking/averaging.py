@@ -40,8 +40,6 @@ HALF_WIDTH, KAISER_BETA = 16, 9.5
 _BLOCK_BYTES = 256e6
 #: Positions from which a stacked psf is made of offsets on a grid, and the cells of that grid along a pixel.
 _MANY_OFFSETS, _OFFSET_CELLS = 2000, 32
-#: A stamp's noise needs this share of its pixels.
-_LEAST_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ class Weighting:
     Attributes
     ----------
     terms : tuple of str
-        Of `uvstack.stacking.plan.WEIGHTS`; their product is taken.
+        Of `uvstack.sky.position_weights.WEIGHTS`; their product is taken.
     noise_of : callable or None
         Noise of the pixels around x, y (pos,); None where it is not known.
     power_of : callable
@@ -204,35 +202,6 @@ def values_at(image: np.ndarray, x: np.ndarray, y: np.ndarray, alignment: str) -
     return values
 
 
-def noise_around(image: np.ndarray, x: np.ndarray, y: np.ndarray, size: int, radius: float, threads: int = 1) -> np.ndarray:
-    """Standard deviation around each position outside a central circle, (pos,); NaN off the image.
-
-    Lindroos et al. (2015), section 3.2: a stamp of about 300 beams without a circle whose radius is the beam's major axis.
-    Stamps that reach over the edge use what is there, if that is at least a quarter.
-
-    Parameters
-    ----------
-    image : ndarray (m, l) float64
-    x, y : ndarray (pos,)
-        Pixel coordinates, from 0.
-    size : int
-        Side of the square, pixels.
-    radius : float
-        Of the circle left out, pixels.
-    threads : int
-    """
-    offset = np.arange(-(size // 2), size - size // 2)
-    least = _LEAST_SHARE * float((np.hypot(offset[:, None], offset[None, :]) > radius).sum())
-    noise = np.full(x.size, np.nan)
-    near = np.isfinite(x) & np.isfinite(y) & (np.abs(x) < 1e9) & (np.abs(y) < 1e9)
-    row, col, found = np.rint(y[near]).astype(np.int64), np.rint(x[near]).astype(np.int64), np.empty(int(near.sum()))
-    slices = [slice(a[0], a[-1] + 1) for a in np.array_split(np.arange(found.size), threads) if a.size]
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda here: kernels.noise_around(image, row[here], col[here], size, radius, least, found[here]), slices))
-    noise[near] = found
-    return noise
-
-
 def average_stamps(image: np.ndarray, aligned: Aligned, weight: np.ndarray, scale: np.ndarray, how: Averaging) -> tuple[np.ndarray, int]:
     """Average of aligned stamps, (stamp, stamp), NaN where all are blank, and how many stamps were partly blank.
 
@@ -326,14 +295,6 @@ def expected_error(noise: np.ndarray, weight: np.ndarray, method: str) -> float:
         return float("nan")
     square = np.where(known, noise, np.sqrt(np.mean(noise[known] ** 2))) ** 2
     return float(np.sqrt((weight**2 * square).sum()) / weight.sum() * (np.sqrt(np.pi / 2) if method == "median" else 1.0))
-
-
-def off_centre_rms(stamp: np.ndarray, radius: float) -> float:
-    """Standard deviation of the finite pixels of a stamp outside a circle (pixels) around its centre; NaN with fewer than 8."""
-    m, l = (np.arange(n) - n // 2 for n in stamp.shape)
-    values = stamp[np.hypot(m[:, None], l[None, :]) > radius]
-    values = values[np.isfinite(values)]
-    return float(values.std()) if values.size >= 8 else float("nan")
 
 
 def random_fluxes(image: np.ndarray, x: np.ndarray, y: np.ndarray, listed: np.ndarray | None, weighting: Weighting, how: Averaging,

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from uvstack.image_stacking.result import ImageStackResult
-from uvstack.stacking.plot import draw_stamp, flux_unit, with_error
-from uvstack.stacking.report import Addition, page, png
+from uvstack.report.figure import draw_stamp
+from uvstack.report.numbers import flux_unit, with_error
+from uvstack.report.page import Addition, page, png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

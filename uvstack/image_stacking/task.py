@@ -19,22 +19,8 @@ from uvstack._version import __version__
 from uvstack.checks import check_resamplings, check_seed, finite_number
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import DroppedPositionsWarning, ImageError, PositionsError, SelectionError, UvstackWarning
-from uvstack.image_stacking.averaging import (
-    Averaging,
-    LowFilter,
-    PositionValues,
-    Weighting,
-    align,
-    average_stamps,
-    bootstrap_fluxes,
-    expected_error,
-    filtered,
-    noise_around,
-    off_centre_rms,
-    random_fluxes,
-    stacked_psf,
-    values_at,
-)
+from uvstack.image_stacking.averaging import Averaging, LowFilter, PositionValues, Weighting, align, average_stamps, bootstrap_fluxes, expected_error, filtered, random_fluxes, stacked_psf, values_at
+from uvstack.pixels.noise import noise_around, off_centre_rms
 from uvstack.image_stacking.report import histogram_figure, render_page, stack_figure
 from uvstack.image_stacking.result import ImageStackResult
 from uvstack.io.fits import Beam, sin_wcs, write_image
@@ -50,8 +36,9 @@ from uvstack.sky.frequency import parse_frequency
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant, PrimaryBeam
 from uvstack.sky.projection import pixel_steps
-from uvstack.stacking.plan import check_weights, parse_weights
-from uvstack.stacking.report import Addition
+from uvstack.stacking.plan import check_weights
+from uvstack.sky.position_weights import parse_weights
+from uvstack.report.page import Addition
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from uvstack.io import fits as fits_files
 from uvstack.io.image_file import is_casa_image, read_cube
 from uvstack.pixels.grid import Grid
 from uvstack.sky.coordinates import direction_cosines
-from uvstack.uv.predict import image_geometry
+from uvstack.pixels.geometry import image_geometry
 
 _ARCSEC = np.pi / 180 / 3600
 

@@ -11,7 +11,7 @@ from astropy.table import QTable
 from numpy.typing import NDArray
 
 from uvstack.deconvolution.major_cycle import Cycle
-from uvstack.imaging.restore import Beam
+from uvstack.sky.beam import Beam
 from uvstack.pixels.grid import Grid
 from uvstack.records import Provenance, Shown, frequency_text, plain
 

@@ -11,7 +11,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 
 from uvstack.errors import PositionsError, SelectionError
-from uvstack.image_stacking.averaging import noise_around
+from uvstack.pixels.noise import noise_around
 from uvstack.io.fits import Beam
 from uvstack.io.image_file import SkyImage, read_image
 from uvstack.io.tables import read_positions

@@ -8,8 +8,8 @@ import numpy as np
 from astropy import units as u
 
 from uvstack.monte_carlo.result import FIELD, MonteCarloResult, Sample
-from uvstack.stacking.plot import flux_unit, with_error
-from uvstack.stacking.report import page, png
+from uvstack.report.numbers import flux_unit, with_error
+from uvstack.report.page import page, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

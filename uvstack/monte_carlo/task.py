@@ -50,8 +50,9 @@ from uvstack.records import Provenance, RowBlock, UVRange, plain
 from uvstack.sky.coordinates import direction_cosines, to_frame
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant, PrimaryBeam
-from uvstack.stacking.plan import PositionWeights, StackJob, check_weights, find_pointings, parse_weights
-from uvstack.stacking.plot import flux_unit
+from uvstack.stacking.plan import StackJob, check_weights, find_pointings
+from uvstack.sky.position_weights import PositionWeights, parse_weights
+from uvstack.report.numbers import flux_unit
 from uvstack.stacking.task import default_cell
 from uvstack.uv.weights import apply_flags
 

@@ -20,7 +20,7 @@ from uvstack.checks import MOST_IMAGE_PIXELS
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import ImageError
 from uvstack.sky.coordinates import direction_cosines
-from uvstack.uv.predict import ImageGeometry
+from uvstack.pixels.geometry import ImageGeometry
 
 #: Pixels for each period of the longest baseline: fewest, and those that the error proposes.
 _FEWEST_PIXELS, _PROPOSED_PIXELS = 2.0, 4.0

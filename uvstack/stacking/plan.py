@@ -26,32 +26,12 @@ from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant, PrimaryBeam
 from uvstack.stacking.uv_stack import PointingPlan, make_plan
 
-WEIGHTS = ("equal", "list", "primary-beam", "local-noise")
 #: A position is dropped from a pointing where the beam at any channel falls below this: 1/A would only add noise.
 _SMALLEST_BEAM = 1e-3
 #: Farther than as many λ/D from a pointing no dish sees anything; a list that is there is one of another frame or unit.
 _BLIND = 10.0
 #: Where the dishes are not known, rad.
 _FARTHEST = np.deg2rad(10.0)
-
-
-@dataclass(frozen=True)
-class PositionWeights:
-    """How W_k is made.
-
-    Attributes
-    ----------
-    terms : tuple of str
-        Of `WEIGHTS`; their product is taken.
-    noise : ndarray (pos,) or None
-        σ_k, any unit, for "local-noise"; not finite where the image does not reach.
-    noise_beam_corrected : bool
-        Whether σ_k comes from an image corrected for the primary beam.
-    """
-
-    terms: tuple[str, ...]
-    noise: np.ndarray | None = None
-    noise_beam_corrected: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,48 +88,6 @@ class StackJob:
     def n_subsets(self) -> int:
         """Number of groups or facets."""
         return len(self.products[0])
-
-
-def parse_weights(text: str) -> tuple[str, ...]:
-    """Terms of "equal", "list", "primary-beam", "local-noise", or a product such as "list*primary-beam".
-
-    Raises
-    ------
-    SelectionError
-        Naming the nearest word.
-    """
-    terms = tuple(term.strip().replace("_", "-") for term in text.split("*"))
-    for term in terms:
-        if term not in WEIGHTS:
-            close = difflib.get_close_matches(term, WEIGHTS, n=1, cutoff=0.4)
-            raise SelectionError(f"weights={text!r}: {term!r} is unknown; wanted {', '.join(WEIGHTS)} or a product with *"
-                                 + (f"; did you mean {close[0]}?" if close else ""))
-    return terms
-
-
-def position_weight(weights: PositionWeights, listed: np.ndarray | None, beam: np.ndarray, beam_squares: np.ndarray) -> np.ndarray:
-    """W_k of every position in one pointing and spectral window, (pos,).
-
-    Parameters
-    ----------
-    weights : PositionWeights
-    listed : ndarray (pos,) or None
-        Weights of the list.
-    beam : ndarray (pos,)
-        A_k at the central frequency.
-    beam_squares : ndarray (pos,)
-        Σ A_k² over the pointings that see the position.
-    """
-    weight = np.ones(beam.size)
-    for term in weights.terms:
-        if term == "list":
-            weight = weight * np.asarray(listed)
-        elif term == "primary-beam":
-            weight = weight * beam**2
-        elif term == "local-noise":
-            share = beam**2 / beam_squares if weights.noise_beam_corrected else beam**2
-            weight = weight * share / np.asarray(weights.noise) ** 2
-    return weight
 
 
 def _weight_in_beam(job: StackJob, chosen: np.ndarray, beam: np.ndarray, beam_squares: np.ndarray) -> np.ndarray:

@@ -16,22 +16,6 @@ if TYPE_CHECKING:
 _ARCSEC = np.pi / 180 / 3600
 
 
-def flux_unit(flux: float) -> tuple[str, float]:
-    """Name and size in Jy of the unit that suits a flux."""
-    for name, size in (("Jy", 1.0), ("mJy", 1e-3), ("µJy", 1e-6)):
-        if abs(flux) >= 0.3 * size:
-            return name, size
-    return ("nJy", 1e-9) if abs(flux) < 3e-8 else ("µJy", 1e-6)
-
-
-def with_error(value: float, error: float, size: float) -> str:
-    """A value and its error in units of `size`, both to the second digit of the error: "26.7 ± 4.0"."""
-    if not (np.isfinite(error) and error > 0):
-        return f"{value / size:.4g} ± {error / size:.2g}"
-    decimals = max(1 - int(np.floor(np.log10(error / size))), 0)
-    return f"{value / size:.{decimals}f} ± {error / size:.{decimals}f}"
-
-
 def profile_figure(result: StackResult, bins: int | np.ndarray = 20, unit: str = "m") -> Figure:
     """Figure of the uv profile, in the style of Lindroos et al. (2015), Figure 4."""
     figure = _figure((7, 4.5))
@@ -65,12 +49,6 @@ def bootstrap_figure(result: StackResult) -> Figure:
     return figure
 
 
-def _figure(size: tuple[float, float]) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=size, layout="constrained")
-
-
 def draw_profile(axes: Axes, result: StackResult, bins: int | np.ndarray, unit: str) -> None:
     """Draw real and imaginary part against uv distance, the mean, its error and the uv limits."""
     table = result.uv_profile(bins, unit)
@@ -95,13 +73,3 @@ def draw_profile(axes: Axes, result: StackResult, bins: int | np.ndarray, unit: 
     axes.legend(frameon=False, fontsize="small", ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 
-def draw_stamp(axes: Axes, image: np.ndarray, cell: float, title: str, in_jansky: bool = True) -> None:
-    """Draw an image (m, l) with offsets in arcsec, east to the left."""
-    name, size = flux_unit(float(np.abs(image).max())) if in_jansky else ("", 1.0)
-    half = 0.5 * cell * image.shape[1] / _ARCSEC
-    shift = 0.5 * cell / _ARCSEC
-    shown = axes.imshow(image / size, origin="lower", cmap="viridis",
-                        extent=(half + shift, -half + shift, -half - shift, half - shift))
-    axes.set(xlabel="offset east (arcsec)", ylabel="offset north (arcsec)")
-    axes.set_title(title, wrap=True)
-    axes.figure.colorbar(shown, ax=axes, label=f"{name}/beam" if in_jansky else "")

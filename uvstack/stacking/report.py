@@ -13,26 +13,9 @@ import jinja2
 import numpy as np
 from astropy import units as u
 
-from uvstack.stacking.plot import bootstrap_figure, flux_unit, profile_figure, stamp_figure, with_error
+from uvstack.stacking.plot import bootstrap_figure, profile_figure, stamp_figure
+from uvstack.report.numbers import flux_unit, with_error
 from uvstack.stacking.result import StackResult, Stamp
-
-#: What every page begins with; it takes `title`.
-_HEAD = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>uvstack: {{ title }}</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em; color: #222 }
-h1 { font-size: 1.5em } h2 { font-size: 1.15em; margin-top: 1.6em }
-table { border-collapse: collapse } td, th { padding: .2em .9em .2em 0; text-align: left; vertical-align: top }
-th { font-weight: 600 } .number { font-variant-numeric: tabular-nums } img { max-width: 100% }
-.flux { font-size: 1.7em } .advice { background: #fff6dd; padding: .5em .8em; border-left: 4px solid #e0a800 }
-code { background: #f3f3f3; padding: 0 .25em }
-</style>
-</head>
-<body>
-"""
 
 
 def print_summary(result: StackResult) -> str:
@@ -58,24 +41,6 @@ def print_summary(result: StackResult) -> str:
     if result.ms is not None:
         lines.append(f"stacked set  {result.ms}")
     return "\n".join(lines)
-
-
-@dataclass(frozen=True)
-class Addition:
-    """A section that another task adds to the page of a stack.
-
-    Attributes
-    ----------
-    title : str
-    rows : sequence of (str, str)
-        Of its table.
-    figures : sequence
-        Of matplotlib.
-    """
-
-    title: str
-    rows: Sequence[tuple[str, str]] = ()
-    figures: Sequence[Any] = ()
 
 
 def render_page(result: StackResult, stamp: Stamp, bins: int, truth: float | None = None, additions: Sequence[Addition] = ()) -> str:
@@ -111,13 +76,3 @@ def _rows(result: StackResult) -> list[dict]:
         for row in result.per_field if np.isfinite(row["flux"].value)]
 
 
-def page(body: str) -> jinja2.Template:
-    """Template of a page with this body; to be rendered with `title` and what the body takes."""
-    return jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(_HEAD + body)
-
-
-def png(figure: Any) -> str:
-    """A figure as base64 for a page."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return base64.b64encode(buffer.getvalue()).decode()

@@ -24,7 +24,7 @@ from uvstack.errors import (
     PositionsError,
     SelectionError,
 )
-from uvstack.image_stacking.averaging import noise_around
+from uvstack.pixels.noise import noise_around
 from uvstack.io.dataset import open_sets, warn_of_beam
 from uvstack.io.fits import Beam, write_stamp
 from uvstack.io.image_file import read_image
@@ -50,17 +50,11 @@ from uvstack.pixels.noise import interpolated
 from uvstack.records import Provenance, Selection, Structure, UVRange, plain
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant, PrimaryBeam
-from uvstack.stacking.plan import (
-    PositionWeights,
-    StackJob,
-    check_weights,
-    find_pointings,
-    parse_weights,
-    pointing_plan,
-    subsets_of,
-)
+from uvstack.stacking.plan import StackJob, check_weights, find_pointings, pointing_plan, subsets_of
+from uvstack.sky.position_weights import PositionWeights, parse_weights
 from uvstack.stacking.plot import bootstrap_figure, profile_figure, stamp_figure
-from uvstack.stacking.report import Addition, render_page
+from uvstack.stacking.report import render_page
+from uvstack.report.page import Addition
 from uvstack.stacking.result import StackResult, Stamp
 from uvstack.stacking.sums import StackSums, W, bootstrap_fluxes, mean_and_error
 from uvstack.stacking.uv_stack import stack_partition

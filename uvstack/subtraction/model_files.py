@@ -16,7 +16,7 @@ from uvstack.io.image_file import holds_image, read_model_image
 from uvstack.sky.components import Components, components, components_from_table
 from uvstack.sky.frequency import parse_frequency
 from uvstack.subtraction.sky_model import ComponentSky, ImageSky, SkyModel
-from uvstack.uv.predict import ImageGeometry, image_geometry
+from uvstack.pixels.geometry import ImageGeometry, image_geometry
 
 _CATALOGUES = (".ecsv", ".csv")
 _IMAGES = (".fits", ".fit", ".fits.gz", ".fz")

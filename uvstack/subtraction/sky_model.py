@@ -24,7 +24,8 @@ from uvstack.errors import ImageError
 from uvstack.sky.components import Components
 from uvstack.sky.coordinates import direction_cosines, rotation_between
 from uvstack.sky.primary_beam import PrimaryBeam
-from uvstack.uv.predict import ImageGeometry, predict_image, predict_stokes
+from uvstack.uv.predict import predict_image, predict_stokes
+from uvstack.pixels.geometry import ImageGeometry
 
 #: Pixels in which it is tried whether a beam is smooth in frequency.
 _SAMPLE = 20_000

@@ -24,7 +24,8 @@ from astropy.time import Time
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import ImageError, MissingDependencyError, NoDataError
 from uvstack.imaging.external.request import ExternalImages, ExternalRequest, failure, run_program
-from uvstack.imaging.restore import Beam, fit_beam
+from uvstack.pixels.psf import fit_beam
+from uvstack.sky.beam import Beam
 from uvstack.io.casa import open_table
 from uvstack.io.casa_import import cannot_start, site_settings
 from uvstack.sky.coordinates import direction_cosines

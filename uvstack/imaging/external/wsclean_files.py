@@ -22,10 +22,11 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from uvstack.deconvolution.mask import robust_noise
+from uvstack.pixels.noise import robust_noise
 from uvstack.errors import ImageError, MissingDependencyError, NoDataError, UvstackWarning
 from uvstack.imaging.external.request import ExternalImages, ExternalRequest, failure, run_program
-from uvstack.imaging.restore import Beam, fit_beam
+from uvstack.pixels.psf import fit_beam
+from uvstack.sky.beam import Beam
 from uvstack.io import fits as fits_files
 
 _ARCSEC = np.pi / 180 / 3600

@@ -1,0 +1,73 @@
+"""The weight W_k of a position: equal, of the list, of the primary beam, of the noise about it, or a product of these."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+import numpy as np
+
+from uvstack.errors import SelectionError
+
+WEIGHTS = ("equal", "list", "primary-beam", "local-noise")
+
+
+@dataclass(frozen=True)
+class PositionWeights:
+    """How W_k is made.
+
+    Attributes
+    ----------
+    terms : tuple of str
+        Of `WEIGHTS`; their product is taken.
+    noise : ndarray (pos,) or None
+        σ_k, any unit, for "local-noise"; not finite where the image does not reach.
+    noise_beam_corrected : bool
+        Whether σ_k comes from an image corrected for the primary beam.
+    """
+
+    terms: tuple[str, ...]
+    noise: np.ndarray | None = None
+    noise_beam_corrected: bool = True
+
+
+def parse_weights(text: str) -> tuple[str, ...]:
+    """Terms of "equal", "list", "primary-beam", "local-noise", or a product such as "list*primary-beam".
+
+    Raises
+    ------
+    SelectionError
+        Naming the nearest word.
+    """
+    terms = tuple(term.strip().replace("_", "-") for term in text.split("*"))
+    for term in terms:
+        if term not in WEIGHTS:
+            close = difflib.get_close_matches(term, WEIGHTS, n=1, cutoff=0.4)
+            raise SelectionError(f"weights={text!r}: {term!r} is unknown; wanted {', '.join(WEIGHTS)} or a product with *"
+                                 + (f"; did you mean {close[0]}?" if close else ""))
+    return terms
+
+
+def position_weight(weights: PositionWeights, listed: np.ndarray | None, beam: np.ndarray, beam_squares: np.ndarray) -> np.ndarray:
+    """W_k of every position in one pointing and spectral window, (pos,).
+
+    Parameters
+    ----------
+    weights : PositionWeights
+    listed : ndarray (pos,) or None
+        Weights of the list.
+    beam : ndarray (pos,)
+        A_k at the central frequency.
+    beam_squares : ndarray (pos,)
+        Σ A_k² over the pointings that see the position.
+    """
+    weight = np.ones(beam.size)
+    for term in weights.terms:
+        if term == "list":
+            weight = weight * np.asarray(listed)
+        elif term == "primary-beam":
+            weight = weight * beam**2
+        elif term == "local-noise":
+            share = beam**2 / beam_squares if weights.noise_beam_corrected else beam**2
+            weight = weight * share / np.asarray(weights.noise) ** 2
+    return weight
