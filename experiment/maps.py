@@ -18,8 +18,9 @@ from experiment.settings import ALMA, Imaging
 from uvstack.imaging.restore import component_table
 from uvstack.imaging.result import ImageResult
 from uvstack.imaging.task import image
-from uvstack.io.fits import Beam, sin_wcs, write_image
+from uvstack.io.fits import sin_wcs, write_image
 from uvstack.io.ms import read_structure
+from uvstack.sky.beam import Beam
 from uvstack.sky.components import Components, components, concatenate
 from uvstack.sky.coordinates import direction_cosines
 from uvstack.sky.primary_beam import primary_beam

@@ -39,7 +39,6 @@ from simulate.skies import Rectangle, source_counts  # noqa: E402
 from simulate.task import Simulation, observe  # noqa: E402
 from uvstack.errors import UvstackWarning  # noqa: E402
 from uvstack.image_stacking.averaging import values_at  # noqa: E402
-from uvstack.pixels.noise import noise_around  # noqa: E402
 from uvstack.image_stacking.psf_fit import fit_psf  # noqa: E402
 from uvstack.image_stacking.result import ImageStackResult  # noqa: E402
 from uvstack.image_stacking.task import image_stack  # noqa: E402
@@ -47,6 +46,7 @@ from uvstack.imaging.restore import pixel_directions  # noqa: E402
 from uvstack.imaging.result import ImageResult  # noqa: E402
 from uvstack.imaging.task import image  # noqa: E402
 from uvstack.pixels.grid import Grid, centred_grid  # noqa: E402
+from uvstack.pixels.noise import noise_around  # noqa: E402
 from uvstack.sky.components import Components, components, concatenate  # noqa: E402
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from uvstack.pixels.psf import fit_beam
 from uvstack.imaging.weighting import Weighting, density
 from uvstack.io.casa import open_table
 from uvstack.pixels.grid import centred_grid
+from uvstack.pixels.psf import fit_beam
 from uvstack.uv.dirty import dirty_image
 
 ARCSEC = np.pi / 648000

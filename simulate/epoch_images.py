@@ -37,14 +37,15 @@ from simulate.pointings import Pointings, single
 from uvstack._version import __version__
 from uvstack.checks import MOST_IMAGE_PIXELS, check_seed
 from uvstack.errors import ComponentError, ImageError
-from uvstack.io.fits import Beam, sin_wcs, write_image
+from uvstack.io.fits import sin_wcs, write_image
 from uvstack.io.output import check_output, together, write_json, write_table, written_whole
 from uvstack.io.primary_beams import read_primary_beam
+from uvstack.pixels.geometry import ImageGeometry
 from uvstack.records import Provenance
+from uvstack.sky.beam import Beam
 from uvstack.sky.components import Components
 from uvstack.sky.coordinates import direction_cosines
 from uvstack.sky.primary_beam import PrimaryBeam
-from uvstack.pixels.geometry import ImageGeometry
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

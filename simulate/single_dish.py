@@ -35,11 +35,12 @@ from simulate.noise import BOLTZMANN, JANSKY
 from uvstack._version import __version__
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import ImageError
-from uvstack.io.fits import Beam, write_image
+from uvstack.io.fits import write_image
 from uvstack.io.output import check_output, together, write_json, write_table
-from uvstack.records import Provenance
-from uvstack.sky.components import Components
 from uvstack.pixels.geometry import ImageGeometry
+from uvstack.records import Provenance
+from uvstack.sky.beam import Beam
+from uvstack.sky.components import Components
 
 #: FWHM of a dish's beam in λ/D: Frayer (2017).
 BEAM_FACTOR = 1.18

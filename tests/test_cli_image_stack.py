@@ -14,7 +14,8 @@ import uvstack
 from factories import ARCSEC, CENTRE, at
 from uvstack.cli.main import group
 from uvstack.errors import DroppedPositionsWarning, FitError, ImageError, OutputError, PositionsError, SelectionError
-from uvstack.io.fits import Beam, sin_wcs, write_image
+from uvstack.io.fits import sin_wcs, write_image
+from uvstack.sky.beam import Beam
 from uvstack.sky.coordinates import direction_cosines, parse_frame
 
 CELL, SIZE, NOISE, FLUX, N = 0.5 * ARCSEC, 400, 2e-6, 30e-6, 30

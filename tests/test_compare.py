@@ -23,7 +23,8 @@ from uvstack.errors import (
     SelectionError,
     UvstackError,
 )
-from uvstack.io.fits import Beam, sin_wcs, write_image
+from uvstack.io.fits import sin_wcs, write_image
+from uvstack.sky.beam import Beam
 from uvstack.sky.coordinates import parse_frame
 
 #: 13 antennas within 3.6 km: a resolution of 12″ by λ/B, some 15″ with natural weights.

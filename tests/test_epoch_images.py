@@ -14,8 +14,9 @@ from astropy.wcs import WCS
 from simulate.epoch_images import correlated_noise, epoch_image, epochs
 from simulate.pointings import rectangular_mosaic
 from uvstack.errors import ComponentError, ImageError, OutputError
-from uvstack.io.fits import Beam, sin_wcs, write_image
+from uvstack.io.fits import sin_wcs, write_image
 from uvstack.io.image_file import read_cube, read_image
+from uvstack.sky.beam import Beam
 from uvstack.sky.components import components
 from uvstack.sky.coordinates import direction_cosines
 

@@ -332,7 +332,7 @@ def test_a_scheduler_that_does_not_answer_is_one_line_and_a_full_disk_too(tmp_pa
         run(tmp_path / "x", types=(1,), realisations=1, settings=TINY, workers=0)
     usage = type(shutil.disk_usage(tmp_path))
     monkeypatch.setattr(realisation.shutil, "disk_usage", lambda _: usage(10**9, 10**9, 10**5))
-    with pytest.raises(OutputError, match=r"GB are needed for a realisation, [0-9.]+ [a-zA-Z]+ are free"):
+    with pytest.raises(OutputError, match=r"[0-9.]+ [a-zA-Z]+ are needed for a realisation, [0-9.]+ [a-zA-Z]+ are free"):
         run(tmp_path / "x", types=(1,), realisations=1, settings=TINY)
     assert not list((tmp_path / "x").glob("data-*"))
 

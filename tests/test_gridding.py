@@ -5,10 +5,10 @@ import pytest
 
 from oracles import LIGHT, cosines, phasor, predict_pixels
 from uvstack.errors import ImageError
+from uvstack.pixels.geometry import ImageGeometry
 from uvstack.pixels.grid import Grid, centred_grid, check_cell, good_size, psf_grid, uv_extent
 from uvstack.uv.dirty import dirty_image
 from uvstack.uv.predict import predict_image
-from uvstack.pixels.geometry import ImageGeometry
 from uvstack.uv.taylor import (
     channel_groups,
     taylor_images,

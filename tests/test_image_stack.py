@@ -7,7 +7,21 @@ import pytest
 
 import oracles
 from uvstack.errors import NoDataError, PositionsError, SelectionError
-from uvstack.image_stacking.averaging import HALF_WIDTH, Averaging, LowFilter, Weighting, align, average, average_stamps, bootstrap_fluxes, expected_error, filtered, random_fluxes, stacked_psf, values_at
+from uvstack.image_stacking.averaging import (
+    HALF_WIDTH,
+    Averaging,
+    LowFilter,
+    Weighting,
+    align,
+    average,
+    average_stamps,
+    bootstrap_fluxes,
+    expected_error,
+    filtered,
+    random_fluxes,
+    stacked_psf,
+    values_at,
+)
 from uvstack.pixels.noise import noise_around, off_centre_rms
 
 ARCSEC = math.pi / 180 / 3600

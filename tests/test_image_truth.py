@@ -13,13 +13,13 @@ from simulate.pointings import Pointings
 from simulate.skies import Rectangle, source_counts
 from simulate.task import observe
 from uvstack.image_stacking.averaging import values_at
-from uvstack.pixels.noise import noise_around
 from uvstack.image_stacking.psf_fit import fit_psf
 from uvstack.image_stacking.task import image_stack
 from uvstack.imaging.restore import pixel_directions
 from uvstack.imaging.task import image
 from uvstack.io.fits import sin_wcs, write_image
 from uvstack.pixels.grid import centred_grid
+from uvstack.pixels.noise import noise_around
 from uvstack.sky.components import components
 
 

@@ -293,3 +293,89 @@ GOOD = [
 @pytest.mark.parametrize(("path", "source"), GOOD)
 def test_what_the_rules_allow_passes(path, source):
     assert violations(path, source) == []
+
+
+def imported_files(path: str, source: str, files: set[str]) -> dict[str, int]:
+    """Files of ours that one imports, lazily or not, and the line; what is for type checkers alone does not count."""
+    tree = ast.parse(source, path)
+    for_types = {id(node) for block in ast.walk(tree) if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
+                 for node in ast.walk(block)}
+    found: dict[str, int] = {}
+    for node in ast.walk(tree):
+        if id(node) in for_types or not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else [f"{node.module}.{a.name}" for a in node.names]
+        for name in names:
+            parts = name.split(".")
+            for n in (len(parts), len(parts) - 1):
+                for file in ("/".join(parts[:n]) + ".py", "/".join(parts[:n]) + "/__init__.py"):
+                    if file in files and file != path:
+                        found.setdefault(file, node.lineno)
+                        break
+                else:
+                    continue
+                break
+    return found
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of files that import each other, directly or on the way (Tarjan 1972)."""
+    number: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(one: str) -> None:
+        number[one] = lowest[one] = len(number)
+        stack.append(one)
+        for other in sorted(graph.get(one, ())):
+            if other not in number:
+                visit(other)
+                lowest[one] = min(lowest[one], lowest[other])
+            elif other in stack:
+                lowest[one] = min(lowest[one], number[other])
+        if lowest[one] == number[one]:
+            group = []
+            while not group or group[-1] != one:
+                group.append(stack.pop())
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for one in sorted(graph):
+        if one not in number:
+            visit(one)
+    return found
+
+
+def test_no_file_imports_itself_on_a_way_round():
+    files = {file for file in our_files() if not file.startswith(("tests/", "scripts/"))}
+    # The public names of a package are loaded when they are used; nothing of ours goes that way.
+    graph = {file: set(imported_files(file, (ROOT / file).read_text(encoding="utf-8"), files)) for file in files
+             if not file.endswith("/__init__.py")}
+    found = circles(graph)
+    assert not found, "\n" + "\n".join(" ↔ ".join(group) for group in found)
+
+
+def test_a_circle_is_found():
+    files = {"uvstack/a.py", "uvstack/b.py", "uvstack/c.py"}
+    sources = {"uvstack/a.py": "def f():\n    from uvstack.b import x\n", "uvstack/b.py": "from uvstack import c\n",
+               "uvstack/c.py": "import uvstack.a\n"}
+    graph = {file: set(imported_files(file, source, files)) for file, source in sources.items()}
+    assert circles(graph) == [sorted(files)]
+    sources["uvstack/c.py"] = "if TYPE_CHECKING:\n    from uvstack.a import x\n"
+    graph = {file: set(imported_files(file, source, files)) for file, source in sources.items()}
+    assert circles(graph) == []
+
+
+def private_imports(path: str, source: str) -> list[str]:
+    """Names with a leading underscore that a file takes from another file of ours."""
+    return [f"{path}:{node.lineno}: imports the private name {alias.name} of {node.module}" for node in ast.walk(ast.parse(source, path))
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("uvstack", *BESIDE) for alias in node.names
+            if alias.name.startswith("_") and alias.name != "_version" and not alias.name.startswith("__")]
+
+
+def test_no_private_name_of_another_file_is_imported():
+    files = [file for file in our_files() if not file.startswith(("tests/", "scripts/"))]
+    found = [text for file in files for text in private_imports(file, (ROOT / file).read_text(encoding="utf-8"))]
+    assert not found, "\n" + "\n".join(found)
+    assert private_imports("uvstack/a.py", "from uvstack.b import _c, d\n") == ["uvstack/a.py:1: imports the private name _c of uvstack.b"]

@@ -5,8 +5,8 @@ import pytest
 from scipy.special import erfc
 
 from uvstack.deconvolution.mask import AutoMask, automatic_mask, checked_mask
-from uvstack.pixels.noise import robust_noise
 from uvstack.errors import ImageError
+from uvstack.pixels.noise import robust_noise
 from uvstack.pixels.smooth import convolve_beam
 from uvstack.sky.beam import Beam
 

@@ -24,12 +24,13 @@ from uvstack.errors import (
     SelectionError,
     UvstackError,
 )
-from uvstack.io.fits import Beam, sin_wcs, write_image
+from uvstack.io.fits import sin_wcs, write_image
 from uvstack.io.ms import read_block, read_structure, scan_rows
 from uvstack.io.selection import select
 from uvstack.monte_carlo import task as monte_carlo_task
 from uvstack.monte_carlo.task import montecarlo
 from uvstack.pixels.grid import centred_grid
+from uvstack.sky.beam import Beam
 from uvstack.sky.positions import Positions
 from uvstack.uv.taylor import to_image
 

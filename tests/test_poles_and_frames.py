@@ -14,11 +14,11 @@ from uvstack.imaging.mask_files import read_mask
 from uvstack.io.fits import sin_wcs, write_image
 from uvstack.io.image_file import read_cube
 from uvstack.io.primary_beams import read_beam_image, warn_of_other_telescope
+from uvstack.pixels.geometry import image_geometry
 from uvstack.pixels.grid import centred_grid
 from uvstack.sky.primary_beam import preset_names
 from uvstack.sky.projection import pixel_steps, wcs_frame
 from uvstack.subtraction.task import subtract
-from uvstack.pixels.geometry import image_geometry
 
 CELL = 2 * ARCSEC
 POLES = {"north": (0.3, np.pi / 2), "south": (2.0, -np.pi / 2), "next to it": (0.3, np.pi / 2 - 1e-6)}

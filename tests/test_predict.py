@@ -14,10 +14,10 @@ from oracles import LIGHT, cosines, gaussian_beam, phasor, predict_components, p
 from simulate.arrays import vla_like
 from simulate.tracks import antenna_uvw
 from uvstack.errors import ComponentError, ImageError
+from uvstack.pixels.geometry import ImageGeometry, image_geometry
 from uvstack.sky.components import components, concatenate
 from uvstack.sky.primary_beam import Gaussian
 from uvstack.uv.predict import predict, predict_image, predict_stokes, to_correlations
-from uvstack.pixels.geometry import ImageGeometry, image_geometry
 from uvstack.uv.predict_kernels import jinc
 
 BUDGET = 1e-5

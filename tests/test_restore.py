@@ -7,11 +7,18 @@ from scipy.special import j1
 
 from oracles import cosines
 from uvstack.errors import ImageError
-from uvstack.imaging.restore import component_table, correct_primary_beam, pixel_directions, principal_solution, restore, spectral_index
-from uvstack.pixels.smooth import convolve_beam
-from uvstack.pixels.psf import fit_beam
-from uvstack.sky.beam import Beam
+from uvstack.imaging.restore import (
+    component_table,
+    correct_primary_beam,
+    pixel_directions,
+    principal_solution,
+    restore,
+    spectral_index,
+)
 from uvstack.pixels.geometry import ImageGeometry
+from uvstack.pixels.psf import fit_beam
+from uvstack.pixels.smooth import convolve_beam
+from uvstack.sky.beam import Beam
 
 ARCSEC = np.deg2rad(1 / 3600)
 DEGREE = np.deg2rad(1)

@@ -15,8 +15,8 @@ from test_epoch_images import CENTRE, sky_at
 from uvstack.errors import ImageError, OutputError
 from uvstack.io.fits import sin_wcs, write_image
 from uvstack.io.image_file import read_cube
-from uvstack.sky.components import components
 from uvstack.pixels.geometry import ImageGeometry
+from uvstack.sky.components import components
 
 ARCMIN = np.pi / 180 / 60
 FREQUENCY = np.array([1.0e9, 1.5e9, 2.0e9])

@@ -8,6 +8,7 @@ import oracles
 from factories import CENTRE, at, edit, make_ms, offset, read
 from uvstack.errors import NumericalError
 from uvstack.imaging.task import image
+from uvstack.pixels.geometry import ImageGeometry
 from uvstack.pixels.grid import Grid
 from uvstack.sky.components import components
 from uvstack.sky.primary_beam import Gaussian
@@ -15,7 +16,6 @@ from uvstack.stacking.task import stack
 from uvstack.subtraction.task import subtract
 from uvstack.uv.dirty import dirty_image
 from uvstack.uv.predict import predict, predict_image
-from uvstack.pixels.geometry import ImageGeometry
 from uvstack.uv.taylor import to_image, to_visibilities
 
 FREQUENCY = 43e9 + 1e9 * np.arange(2)

@@ -11,18 +11,18 @@ import numpy as np
 from markupsafe import Markup
 
 from uvstack.comparison.result import CompareResult, Method
+from uvstack.constants import ARCSEC
 from uvstack.image_stacking.report import PAGE, centre_masked
 from uvstack.image_stacking.result import ImageStackResult
-from uvstack.stacking.plot import draw_profile
 from uvstack.report.numbers import flux_unit, with_error
 from uvstack.report.page import Addition, page, png
+from uvstack.stacking.plot import draw_profile
 from uvstack.stacking.result import StackResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_ARCSEC = np.pi / 180 / 3600
 _HEADER = ("flux", "equation 7", "SNR", "stamp's rms", "point keeps", "corrected", "less uv-stack")
 
 _ERRORS = ("of a uv-stack from the scatter of its visibilities, of an image-stack from the off-centre pixels of its stamp. Both methods "
@@ -63,7 +63,7 @@ def _notes(result: CompareResult) -> list[tuple[str, str]]:
     major, minor, angle = result.beam
     rows = [("positions", f"{result.n_positions} of {result.n_positions_given} in every stack{left_out}"),
             ("image", f"{result.image['image']}, {' × '.join(str(n) for n in reversed(result.image['pixels']))} pixels of "
-                      f"{result.cell / _ARCSEC:.3g}″, beam {major / _ARCSEC:.3g}″ × {minor / _ARCSEC:.3g}″ at {np.rad2deg(angle):.3g}°")]
+                      f"{result.cell / ARCSEC:.3g}″, beam {major / ARCSEC:.3g}″ × {minor / ARCSEC:.3g}″ at {np.rad2deg(angle):.3g}°")]
     suggestion, limits = _uv(result.uv_all).suggest_uvmin(), _uv(result.uv).uv_range
     if suggestion is not None and suggestion > (limits.minimum if limits.unit == "m" else 0):
         rows.append(("advice", f"baselines below {suggestion / 1e3:.3g} km deviate from the longer ones, as residuals of bright sources "
@@ -133,14 +133,14 @@ def _title(method: Method, row: int) -> str:
 
 def _draw(axis: Axes, image: np.ndarray, cell: float, limits: tuple[float, float], levels: np.ndarray) -> Any:
     """An image (m, l) with east to the left and contours."""
-    half, shift = 0.5 * cell * image.shape[1] / _ARCSEC, 0.5 * cell / _ARCSEC
+    half, shift = 0.5 * cell * image.shape[1] / ARCSEC, 0.5 * cell / ARCSEC
     edges = (half + shift, -half + shift, -half - shift, half - shift)
     masked = np.ma.masked_invalid(image)
     axis.set_facecolor("0.8")
     shown = axis.imshow(masked, origin="lower", cmap="viridis", extent=edges, vmin=limits[0], vmax=limits[1], interpolation="nearest")
     inside = [level for level in levels if masked.min() < level < masked.max()]
     if inside:
-        offset = (np.arange(image.shape[1]) - image.shape[1] // 2) * cell / _ARCSEC
+        offset = (np.arange(image.shape[1]) - image.shape[1] // 2) * cell / ARCSEC
         axis.contour(-offset, offset, masked, levels=inside, colors="white", linewidths=0.7)
     return shown
 
@@ -159,11 +159,11 @@ def profile_figure(result: CompareResult, bins: int = 20) -> Figure:
         assert method is not None
         radius, mean = radial_mean(method.stamp, result.cell)
         colour = "C3" if method.is_uv else "C0" if method.alignment == "nearest" else "C2"
-        right.plot(radius / _ARCSEC, mean / size, style, color=colour, lw=1.3 if number else 2, label=method.name)
+        right.plot(radius / ARCSEC, mean / size, style, color=colour, lw=1.3 if number else 2, label=method.name)
     psf = result.uv_all.psf
     if psf is not None:
         radius, mean = radial_mean(psf, result.cell)
-        right.plot(radius / _ARCSEC, mean * result.uv_all.flux / size, ":", color="k", lw=1, label="uv-stack's flux times its psf")
+        right.plot(radius / ARCSEC, mean * result.uv_all.flux / size, ":", color="k", lw=1, label="uv-stack's flux times its psf")
     right.axhline(0, color="0.6", lw=0.6)
     right.set(xlabel="radius (arcsec)", ylabel=f"mean of the ring ({unit}/beam)")
     right.legend(frameon=False, fontsize="small")

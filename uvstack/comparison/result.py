@@ -10,8 +10,8 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from uvstack.pixels.noise import off_centre_rms
 from uvstack.image_stacking.result import ImageStackResult
+from uvstack.pixels.noise import off_centre_rms
 from uvstack.records import Provenance, Shown, plain
 from uvstack.stacking.result import StackResult
 

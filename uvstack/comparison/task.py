@@ -35,16 +35,15 @@ from astropy.coordinates import SkyCoord
 from uvstack._version import __version__
 from uvstack.comparison.report import profile_figure, render_page, stamps_figure
 from uvstack.comparison.result import CompareResult, Method
-from uvstack.constants import SPEED_OF_LIGHT
+from uvstack.constants import ARCSEC, SPEED_OF_LIGHT
 from uvstack.errors import DistantPositionsWarning, DroppedPositionsWarning, ImageError, PositionsError, SelectionError
 from uvstack.image_stacking.averaging import HALF_WIDTH, Averaging
 from uvstack.image_stacking.result import ImageStackResult
 from uvstack.image_stacking.task import _read_psf, image_stack, parse_filter
-from uvstack.pixels.psf import fit_beam
 from uvstack.imaging.result import ImageResult
 from uvstack.imaging.task import image as make_image
 from uvstack.io.dataset import open_sets, warn_of_beam
-from uvstack.io.fits import Beam, sin_wcs, write_image
+from uvstack.io.fits import sin_wcs, write_image
 from uvstack.io.image_file import read_cube
 from uvstack.io.output import (
     check_output,
@@ -61,19 +60,20 @@ from uvstack.io.primary_beams import read_primary_beam
 from uvstack.io.selection import parse_uv_range
 from uvstack.io.tables import read_positions
 from uvstack.pixels.grid import good_size
+from uvstack.pixels.psf import fit_beam
 from uvstack.records import Provenance, Selection, Structure, plain
+from uvstack.report.page import Addition
+from uvstack.sky.beam import Beam
 from uvstack.sky.coordinates import centre_of, direction_cosines, to_frame
+from uvstack.sky.position_weights import check_weights, parse_weights
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant, PrimaryBeam
-from uvstack.stacking.plan import check_weights, farthest_view
-from uvstack.sky.position_weights import parse_weights
-from uvstack.report.page import Addition
+from uvstack.stacking.plan import farthest_view
 from uvstack.stacking.result import StackResult
 from uvstack.stacking.task import check_stamp, default_cell, image_of_stack, stack
 
 logger = logging.getLogger(__name__)
 
-_ARCSEC = np.pi / 180 / 3600
 #: Files of a report; the last ones are the image that was made and fits, which the command line adds.
 REPORT = ("index.html", "result.json", "result.ecsv", "uv_profile.ecsv", "stamps.png", "profiles.png",
           "image-dirty.fits", "image-psf.fits", "image-pb.fits", "fit.json", "psf_fit.json")
@@ -391,7 +391,7 @@ def _made_picture(data: _Data, sources: Positions, start: str, size, cell: float
 
 
 def _described(what: str, shape: tuple[int, ...], cell: float, frequency: float, more: dict[str, Any]) -> dict[str, Any]:
-    return {"image": what, "pixels": [int(n) for n in shape], "cell_arcsec": cell / _ARCSEC, "frequency_hz": frequency, **more}
+    return {"image": what, "pixels": [int(n) for n in shape], "cell_arcsec": cell / ARCSEC, "frequency_hz": frequency, **more}
 
 
 def _cell_for(data: _Data, uvmax) -> float:
@@ -431,7 +431,7 @@ def _extent(data: _Data, sources: Positions, cell: float, pb_cutoff: float, stam
     middle, n = wanted[chosen]
     if n > _LARGEST_IMAGE:
         raise PositionsError(
-            f"{sources.source}: all of its positions want an image of {n} pixels of {cell / _ARCSEC:.3g} arcsec, and unasked "
+            f"{sources.source}: all of its positions want an image of {n} pixels of {cell / ARCSEC:.3g} arcsec, and unasked "
             f"{_LARGEST_IMAGE} are made at most; are frame and unit of the list right? Else give --size, and positions off the image are "
             "left out")
     alone = chosen == "field" and len(data.centres) == 1

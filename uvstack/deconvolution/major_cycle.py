@@ -38,8 +38,8 @@ from numpy.typing import NDArray
 
 from uvstack.deconvolution.clean import Components, MinorSettings, minor_cycle
 from uvstack.deconvolution.mask import AutoMask, automatic_mask, checked_mask
-from uvstack.pixels.noise import robust_noise
 from uvstack.errors import ImageError
+from uvstack.pixels.noise import robust_noise
 from uvstack.pixels.psf import fit_beam, half_power_lobe
 from uvstack.sky.beam import Beam
 

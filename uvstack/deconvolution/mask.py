@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uvstack.errors import ImageError
+from uvstack.pixels.noise import robust_noise
 from uvstack.pixels.smooth import convolve_beam
 from uvstack.sky.beam import Beam
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from uvstack.constants import ARCSEC
 from uvstack.image_stacking.result import ImageStackResult
 from uvstack.report.figure import draw_stamp
 from uvstack.report.numbers import flux_unit, with_error
@@ -16,7 +17,6 @@ from uvstack.report.page import Addition, page, png
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_ARCSEC = np.pi / 180 / 3600
 #: Body of a page, with sections of rows and figures.
 PAGE = """<h1>{{ result.name }}</h1>
 <p class="flux">{{ flux }} {{ unit }} <small>(SNR {{ "%.1f"|format(result.snr) }})</small></p>
@@ -113,8 +113,8 @@ def histogram_figure(result: ImageStackResult) -> Figure:
 def render_page(result: ImageStackResult, additions: Sequence[Addition] = ()) -> str:
     """The report as one HTML page without links to anything outside itself."""
     name, size = flux_unit(result.flux)
-    beam = "" if result.beam is None else (f"{result.beam[0] / _ARCSEC:.3g}″ × {result.beam[1] / _ARCSEC:.3g}″ at "
-                                           f"{np.rad2deg(result.beam[2]):.3g}°, pixel {result.cell / _ARCSEC:.3g}″")
+    beam = "" if result.beam is None else (f"{result.beam[0] / ARCSEC:.3g}″ × {result.beam[1] / ARCSEC:.3g}″ at "
+                                           f"{np.rad2deg(result.beam[2]):.3g}°, pixel {result.cell / ARCSEC:.3g}″")
     sections: list[tuple[str, list[tuple[str, str]], list[Any]]] = [
         ("", rows_of(result), []),
         ("How", [*((key.replace("_", " "), str(value)) for key, value in result.settings.items() if value is not None),

@@ -19,26 +19,38 @@ from uvstack._version import __version__
 from uvstack.checks import check_resamplings, check_seed, finite_number
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import DroppedPositionsWarning, ImageError, PositionsError, SelectionError, UvstackWarning
-from uvstack.image_stacking.averaging import Averaging, LowFilter, PositionValues, Weighting, align, average_stamps, bootstrap_fluxes, expected_error, filtered, random_fluxes, stacked_psf, values_at
-from uvstack.pixels.noise import noise_around, off_centre_rms
+from uvstack.image_stacking.averaging import (
+    Averaging,
+    LowFilter,
+    PositionValues,
+    Weighting,
+    align,
+    average_stamps,
+    bootstrap_fluxes,
+    expected_error,
+    filtered,
+    random_fluxes,
+    stacked_psf,
+    values_at,
+)
 from uvstack.image_stacking.report import histogram_figure, render_page, stack_figure
 from uvstack.image_stacking.result import ImageStackResult
-from uvstack.io.fits import Beam, sin_wcs, write_image
+from uvstack.io.fits import sin_wcs, write_image
 from uvstack.io.image_file import SkyCube, check_beam, read_cube, read_image
 from uvstack.io.output import check_output, command_line, report_folder, together, write_figure, write_json, write_text
 from uvstack.io.primary_beams import read_primary_beam, warn_of_other_telescope
 from uvstack.io.selection import parse_distance
 from uvstack.io.tables import read_positions
-from uvstack.pixels.noise import interpolated
+from uvstack.pixels.noise import interpolated, noise_around, off_centre_rms
 from uvstack.records import Provenance, plain
+from uvstack.report.page import Addition
+from uvstack.sky.beam import Beam
 from uvstack.sky.coordinates import direction_cosines, to_frame
 from uvstack.sky.frequency import parse_frequency
+from uvstack.sky.position_weights import check_weights, parse_weights
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant, PrimaryBeam
 from uvstack.sky.projection import pixel_steps
-from uvstack.stacking.plan import check_weights
-from uvstack.sky.position_weights import parse_weights
-from uvstack.report.page import Addition
 
 logger = logging.getLogger(__name__)
 

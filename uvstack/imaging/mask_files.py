@@ -15,15 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from uvstack.constants import ARCSEC
 from uvstack.deconvolution.mask import checked_mask
 from uvstack.errors import ImageError, MissingDependencyError
 from uvstack.io import fits as fits_files
 from uvstack.io.image_file import is_casa_image, read_cube
+from uvstack.pixels.geometry import image_geometry
 from uvstack.pixels.grid import Grid
 from uvstack.sky.coordinates import direction_cosines
-from uvstack.pixels.geometry import image_geometry
-
-_ARCSEC = np.pi / 180 / 3600
 
 
 def read_mask(mask: str | Path | NDArray | None, grid: Grid) -> NDArray[np.bool_] | None:
@@ -66,7 +65,7 @@ def _fits_mask(mask: str | Path, grid: Grid) -> NDArray[np.bool_]:
         scale = max(abs(where.cell_l / wanted.cell_l - 1), abs(where.cell_m / wanted.cell_m - 1)) * max(grid.shape)
         if off > 0.1 or scale > 0.1:
             raise ImageError(f"{mask}: a mask of another grid: its middle is {off:.3g} pixels off, its cell "
-                             f"{abs(where.cell_m) / _ARCSEC:.4g} arcsec where {wanted.cell_m / _ARCSEC:.4g} is wanted; regrid it")
+                             f"{abs(where.cell_m) / ARCSEC:.4g} arcsec where {wanted.cell_m / ARCSEC:.4g} is wanted; regrid it")
     try:
         return checked_mask(found.data[0], grid.shape)
     except ImageError as error:

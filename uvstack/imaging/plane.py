@@ -20,19 +20,26 @@ from astropy.time import Time
 from numpy.typing import NDArray
 
 from uvstack.deconvolution.major_cycle import CleanSettings, Deconvolved, deconvolve, merge_components
-from uvstack.pixels.noise import robust_noise
 from uvstack.errors import UvstackWarning
 from uvstack.imaging.external.request import ExternalImages, ExternalRequest
 from uvstack.imaging.external.task import external_images
 from uvstack.imaging.mosaic import beam_terms
 from uvstack.imaging.passes_files import Job, Passes, Sums, Survey, patches_of
-from uvstack.imaging.restore import SpectralIndex, component_table, correct_primary_beam, principal_solution, restore, spectral_index
-from uvstack.pixels.psf import fit_beam
-from uvstack.sky.beam import Beam
+from uvstack.imaging.restore import (
+    SpectralIndex,
+    component_table,
+    correct_primary_beam,
+    principal_solution,
+    restore,
+    spectral_index,
+)
 from uvstack.imaging.result import ImageResult
 from uvstack.imaging.weighting import Weighting
 from uvstack.pixels.grid import centred_grid, check_cell
+from uvstack.pixels.noise import robust_noise
+from uvstack.pixels.psf import fit_beam
 from uvstack.records import Provenance
+from uvstack.sky.beam import Beam
 from uvstack.sky.primary_beam import PrimaryBeam
 
 logger = logging.getLogger(__name__)

@@ -22,6 +22,7 @@ from uvstack.io import fits as fits_files
 from uvstack.io.casa import open_table
 from uvstack.io.output import check_output, json_text, written_whole
 from uvstack.records import Structure
+from uvstack.sky.beam import Beam
 from uvstack.uv.stokes import FITS_CODES
 
 #: casacore's frames of frequency by their number in MEAS_FREQ_REF, as SPECSYS of FITS has them (Greisen et al. 2006).
@@ -113,7 +114,7 @@ def _write_fits(result: ImageResult | ImageCube, name: str, data: NDArray, path:
     else:
         planes, stokes = (result,), (result.stokes,)
         frequency, width = np.array([result.reference_frequency]), result.band[1] - result.band[0]
-    made = {i: fits_files.Beam(*plane.beam) for i, plane in enumerate(planes) if plane is not None}
+    made = {i: Beam(*plane.beam) for i, plane in enumerate(planes) if plane is not None}
     # A blank plane has the beam of the nearest: casacore does not live through a table with an empty one.
     beams = [made[min(made, key=lambda n, i=i: abs(n - i))] for i in range(len(planes))]  # type: ignore[misc]
     beams = beams[:1] if len(set(beams)) == 1 else beams

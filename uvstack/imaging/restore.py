@@ -27,7 +27,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from uvstack.errors import ImageError
 from uvstack.pixels.geometry import ImageGeometry
-
+from uvstack.pixels.smooth import convolve_beam
+from uvstack.sky.beam import Beam
 
 # -------------------------------------------------------------------------------------------------------------- the beam
 

@@ -10,15 +10,15 @@ import numpy as np
 from astropy.table import QTable
 from numpy.typing import NDArray
 
+from uvstack.constants import ARCSEC
 from uvstack.deconvolution.major_cycle import Cycle
-from uvstack.sky.beam import Beam
 from uvstack.pixels.grid import Grid
 from uvstack.records import Provenance, Shown, frequency_text, plain
+from uvstack.sky.beam import Beam
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_ARCSEC = np.pi / 180 / 3600
 #: Attributes of `ImageResult` that are images, or None.
 IMAGES = ("dirty", "residual", "image", "model", "psf", "pbcor", "response", "alpha", "alpha_error")
 
@@ -114,7 +114,7 @@ class ImageResult(Shown):
         return plain({
             "stokes": self.stokes, "reference_frequency_hz": self.reference_frequency, "band_hz": list(self.band),
             "spectral_frame": self.spectral_frame,
-            "beam": {"fwhm_major_arcsec": self.beam.fwhm_major / _ARCSEC, "fwhm_minor_arcsec": self.beam.fwhm_minor / _ARCSEC,
+            "beam": {"fwhm_major_arcsec": self.beam.fwhm_major / ARCSEC, "fwhm_minor_arcsec": self.beam.fwhm_minor / ARCSEC,
                      "position_angle_deg": float(np.rad2deg(self.beam.position_angle))},
             "noise_jy_per_beam": self.noise, "rms_jy_per_beam": self.rms, "noise_expected_jy_per_beam": self.noise_expected,
             "model_flux_jy": float(self.model[0].sum()), "model_is": self.model_is, "n_visibilities": self.n_visibilities,
@@ -193,7 +193,7 @@ def _first(images: NDArray) -> NDArray:
 def _summary_of_grid(grid: Grid) -> dict[str, Any]:
     where = grid.geometry
     return {"shape": list(grid.shape), "ra_deg": float(np.rad2deg(where.ra)), "dec_deg": float(np.rad2deg(where.dec)),
-            "cell_arcsec": where.cell_m / _ARCSEC}
+            "cell_arcsec": where.cell_m / ARCSEC}
 
 
 def print_summary(result: ImageResult | ImageCube) -> str:
@@ -201,10 +201,10 @@ def print_summary(result: ImageResult | ImageCube) -> str:
     if isinstance(result, ImageCube):
         return _print_cube(result)
     beam = result.beam
-    major, minor = beam.fwhm_major / _ARCSEC, beam.fwhm_minor / _ARCSEC
+    major, minor = beam.fwhm_major / ARCSEC, beam.fwhm_minor / ARCSEC
     peak = np.unravel_index(np.nanargmax(result.image[0]), result.image[0].shape)
     lines = [
-        ("image", f"{result.grid.shape[1]} × {result.grid.shape[0]} pixels of {result.grid.geometry.cell_m / _ARCSEC:.4g} arcsec"),
+        ("image", f"{result.grid.shape[1]} × {result.grid.shape[0]} pixels of {result.grid.geometry.cell_m / ARCSEC:.4g} arcsec"),
         ("beam", f"{major:.4g} × {minor:.4g} arcsec at {np.rad2deg(beam.position_angle):.1f}°"),
         ("frequency", f"{result.reference_frequency / 1e9:.6g} GHz, Stokes {result.stokes}, {result.n_visibilities} visibilities"),
         ("peak", f"{result.image[0][peak]:.4g} Jy/beam at pixel ({peak[0]}, {peak[1]})"),
@@ -216,7 +216,7 @@ def print_summary(result: ImageResult | ImageCube) -> str:
 
 
 def _print_cube(cube: ImageCube) -> str:
-    lines = [f"{'image':<12} {cube.grid.shape[1]} × {cube.grid.shape[0]} pixels of {cube.grid.geometry.cell_m / _ARCSEC:.4g} arcsec, "
+    lines = [f"{'image':<12} {cube.grid.shape[1]} × {cube.grid.shape[0]} pixels of {cube.grid.geometry.cell_m / ARCSEC:.4g} arcsec, "
              f"{len(cube.stokes)} Stokes × {len(cube.frequency)} channels of {cube.width / 1e6:.6g} MHz",
              f"{'stokes':<6} {'GHz':>11} {'beam (arcsec)':>17} {'peak':>10} {'noise':>9} {'expected':>9} {'model (Jy)':>10}  stopped"]
     for i, plane in enumerate(cube.planes):
@@ -227,7 +227,7 @@ def _print_cube(cube: ImageCube) -> str:
             continue
         values = plane.image[0].ravel()
         peak = values[np.nanargmax(np.abs(values))]
-        beam = f"{plane.beam.fwhm_major / _ARCSEC:.3g} × {plane.beam.fwhm_minor / _ARCSEC:.3g}"
+        beam = f"{plane.beam.fwhm_major / ARCSEC:.3g} × {plane.beam.fwhm_minor / ARCSEC:.3g}"
         lines.append(f"{start} {beam:>17} {peak:>10.4g} {plane.noise:>9.3g} {plane.noise_expected:>9.3g} {plane.model[0].sum():>10.4g}  "
                      f"{plane.stop_reason}")
     return "\n".join(lines)
@@ -311,7 +311,7 @@ def _of_some_beams(grid: Grid, beam: Beam) -> tuple[slice, slice]:
 def _edges(grid: Grid) -> tuple[float, float, float, float]:
     """Outer edges of the pixels, arcsec: left, right, bottom, top."""
     where = grid.geometry
-    return tuple(float(x) / _ARCSEC for x in (
+    return tuple(float(x) / ARCSEC for x in (
         grid.l[0] - where.cell_l / 2, grid.l[-1] + where.cell_l / 2, grid.m[0] - where.cell_m / 2,
         grid.m[-1] + where.cell_m / 2))  # type: ignore[return-value]
 
@@ -322,5 +322,5 @@ def _draw_beam(axis: Any, beam: Beam, edges: tuple[float, float, float, float], 
     left, right, bottom, top = edges
     centre = (left + 0.06 * (right - left), bottom + 0.06 * (top - bottom))
     # East is to the left: along the axis of data, which falls, an angle from north through east is measured from +m to +l.
-    axis.add_patch(Ellipse(centre, beam.fwhm_minor / _ARCSEC, beam.fwhm_major / _ARCSEC, angle=-np.rad2deg(beam.position_angle),
+    axis.add_patch(Ellipse(centre, beam.fwhm_minor / ARCSEC, beam.fwhm_major / ARCSEC, angle=-np.rad2deg(beam.position_angle),
                            facecolor="none", edgecolor=colour))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -13,19 +13,7 @@ from numpy.typing import NDArray
 
 from uvstack.errors import ImageError
 from uvstack.io.output import written_whole
-
-
-class Beam(NamedTuple):
-    """A Gaussian beam: FWHM of its axes and position angle of the major one from north through east, rad."""
-
-    fwhm_major: float
-    fwhm_minor: float
-    position_angle: float = 0.0
-
-    @property
-    def solid_angle(self) -> float:
-        """Integral of the beam, sr: π/(4 ln 2) times both FWHM."""
-        return float(np.pi / (4.0 * np.log(2.0)) * self.fwhm_major * self.fwhm_minor)
+from uvstack.sky.beam import Beam
 
 
 def write_stamp(path: str | Path, brightness: np.ndarray, cell: float, ra: float, dec: float, cards: dict) -> None:

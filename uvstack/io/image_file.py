@@ -34,7 +34,7 @@ from astropy.wcs import WCS, WCSSUB_LATITUDE, WCSSUB_LONGITUDE
 from numpy.typing import NDArray
 
 from uvstack.errors import CoordinateError, ImageError, UvstackWarning
-from uvstack.io.fits import Beam
+from uvstack.sky.beam import Beam
 from uvstack.sky.projection import pixel_steps, wcs_frame
 
 #: The equinox that stands in CASA's headers of B1950.

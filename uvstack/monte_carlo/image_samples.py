@@ -11,10 +11,10 @@ from astropy.coordinates import SkyCoord
 from uvstack.errors import ImageError
 from uvstack.image_stacking.averaging import values_at
 from uvstack.image_stacking.task import _Image, _read_plane, _read_psf, gaussian_beam
-from uvstack.io.fits import Beam
 from uvstack.monte_carlo.images import list_sums
 from uvstack.monte_carlo.result import Sample
 from uvstack.monte_carlo.sums import MonteCarloJob
+from uvstack.sky.beam import Beam
 from uvstack.sky.primary_beam import Constant
 from uvstack.stacking.plan import look_at
 

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from astropy.coordinates import SkyCoord
 
+from uvstack.constants import ARCSEC
 from uvstack.errors import PositionsError, SelectionError
-from uvstack.pixels.noise import noise_around
-from uvstack.io.fits import Beam
 from uvstack.io.image_file import SkyImage, read_image
 from uvstack.io.tables import read_positions
 from uvstack.monte_carlo.image_samples import ImageSamples
 from uvstack.monte_carlo.random_positions import away_from, draw_jittered, draw_random, region_of
-from uvstack.pixels.noise import interpolated
+from uvstack.pixels.noise import interpolated, noise_around
+from uvstack.sky.beam import Beam
 from uvstack.sky.coordinates import to_frame
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant
@@ -26,7 +26,6 @@ from uvstack.stacking.plan import StackJob, look_at
 _NOISE_KINDS = ("corrected", "flat", "rms-corrected", "rms-flat")
 #: Beam areas of the square that the local noise is taken from (Lindroos et al. 2015, section 3.2).
 _NOISE_BEAMS = 300
-_ARCSEC = np.pi / 180 / 3600
 Allowed = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -122,11 +121,11 @@ class Places:
         ra, dec = to_frame(targets.coord, "J2000")
         allowed = self._allowed(job, pixels)
         if jitter is not None:
-            self._words.insert(0, f"the targets moved by {jitter / _ARCSEC:.4g}″")
+            self._words.insert(0, f"the targets moved by {jitter / ARCSEC:.4g}″")
             return draw_jittered(n_lists, ra, dec, jitter, allowed, rng)
         region = region_of(ra, dec, radius, size)
-        self._words.insert(0, f"random in a {'circle' if region.circle else 'rectangle'} of {region.width / _ARCSEC / 60:.4g}′"
-                              + ("" if region.circle else f" × {region.height / _ARCSEC / 60:.4g}′"))
+        self._words.insert(0, f"random in a {'circle' if region.circle else 'rectangle'} of {region.width / ARCSEC / 60:.4g}′"
+                              + ("" if region.circle else f" × {region.height / ARCSEC / 60:.4g}′"))
         return draw_random(n_lists, len(targets), region, allowed, rng)
 
     def _allowed(self, job: StackJob, pixels: ImageSamples | None) -> Allowed:
@@ -134,7 +133,7 @@ class Places:
         tests: list[Allowed] = []
         if self.avoid is not None:
             tests.append(away_from(*to_frame(self.avoid.coord, "J2000"), self.avoid_radius))
-            self._words.append(f"{self.avoid_radius / _ARCSEC:.4g}″ away from {len(self.avoid)} sources")
+            self._words.append(f"{self.avoid_radius / ARCSEC:.4g}″ away from {len(self.avoid)} sources")
         by_coord: list[Callable[[SkyCoord], np.ndarray]] = []
         if self.mask is not None:
             by_coord.append(lambda coord: _above_zero(self.mask, coord))

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from uvstack.constants import ARCMIN
 from uvstack.errors import PositionsError
 from uvstack.sky.coordinates import direction_cosines
 
@@ -26,7 +27,7 @@ from uvstack.sky.coordinates import direction_cosines
 _LEAST_SHARE = 1e-3
 #: Drawn at once, at least, and at most.
 _BATCH = 4096, 4_000_000
-_DEG, _ARCMIN = np.pi / 180, np.pi / 180 / 60
+_DEG = np.pi / 180
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Region:
 
     def __post_init__(self) -> None:
         if not (np.isfinite([self.width, self.height]).all() and min(self.width, self.height) > 0):
-            raise PositionsError(f"a region of {self.width / _ARCMIN:.4g}′ × {self.height / _ARCMIN:.4g}′ has no room for random "
+            raise PositionsError(f"a region of {self.width / ARCMIN:.4g}′ × {self.height / ARCMIN:.4g}′ has no room for random "
                                  "positions; give a radius (--radius) or a size (--size)")
         if max(self.width, self.height) / 2 + max(map(abs, self.middle)) >= 0.7:
             raise PositionsError(f"a region of {self.width / _DEG:.4g}° × {self.height / _DEG:.4g}°; wanted is one within 40° of its "
@@ -177,8 +178,8 @@ def draw_random(n_lists: int, n_positions: int, region: Region, allowed: Callabl
         n_found, tried = n_found + taken, tried + n
         if n_found < _LEAST_SHARE * min(tried, 4 * wanted + _BATCH[0]) and tried >= 2 * _BATCH[0]:
             raise PositionsError(
-                f"no room for random positions: of {tried} places drawn in the region of {region.width / _ARCMIN:.4g}′ × "
-                f"{region.height / _ARCMIN:.4g}′, {n_found} are inside the primary beam and the mask and away from what is to be avoided; "
+                f"no room for random positions: of {tried} places drawn in the region of {region.width / ARCMIN:.4g}′ × "
+                f"{region.height / ARCMIN:.4g}′, {n_found} are inside the primary beam and the mask and away from what is to be avoided; "
                 "widen the region, lessen --avoid-radius, or look at the mask")
     return found[0].reshape(n_lists, n_positions), found[1].reshape(n_lists, n_positions)
 
@@ -209,7 +210,7 @@ def draw_jittered(n_lists: int, ra: NDArray[np.float64], dec: NDArray[np.float64
         out[:, chosen[0], chosen[1]] = moved[:, good]
         waiting[chosen] = False
     stuck = int(waiting.any(axis=0).sum())
-    raise PositionsError(f"no room for jittered positions: around {stuck} of {ra.size} targets no place {distance / _ARCMIN * 60:.4g}″ "
+    raise PositionsError(f"no room for jittered positions: around {stuck} of {ra.size} targets no place {distance / ARCMIN * 60:.4g}″ "
                          "away is inside the primary beam and the mask and away from what is to be avoided; change the jitter, or leave "
                          "those targets out")
 

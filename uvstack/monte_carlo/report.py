@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from astropy import units as u
 
+from uvstack.constants import ARCSEC
 from uvstack.monte_carlo.result import FIELD, MonteCarloResult, Sample
 from uvstack.report.numbers import flux_unit, with_error
 from uvstack.report.page import page, png
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_ARCSEC = np.pi / 180 / 3600
 #: A bias of fewer standard errors is called none.
 _SIGNIFICANT = 3.0
 _PAGE = """<h1>Noise and bias of a stack: {{ result.name }}</h1>
@@ -75,7 +75,7 @@ def rows_of(result: MonteCarloResult) -> list[tuple[str, str]]:
         rows.append((image.name, f"stack {image.flux / size:.3g} {name}, bias {_bias_text(image, name, size)}, "
                                  f"noise {with_error(image.noise, image.noise_error, size)} {name}, {image.significance:.1f} σ"))
     if result.sizes is not None and np.isfinite(result.sizes).any():
-        sizes = result.sizes[np.isfinite(result.sizes)] / _ARCSEC
+        sizes = result.sizes[np.isfinite(result.sizes)] / ARCSEC
         rows.append(("fitted size", f"{sizes.mean():.3g}″ ± {sizes.std():.2g}″ (scatter of {sizes.size} fits)"))
     return rows
 
@@ -199,7 +199,7 @@ def sizes_figure(result: MonteCarloResult) -> Figure:
     from matplotlib.figure import Figure
 
     assert result.sizes is not None
-    sizes = result.sizes[np.isfinite(result.sizes)] / _ARCSEC
+    sizes = result.sizes[np.isfinite(result.sizes)] / ARCSEC
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
     axes.hist(sizes, bins="auto", color="0.8", edgecolor="0.5")

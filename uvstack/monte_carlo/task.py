@@ -47,12 +47,12 @@ from uvstack.monte_carlo.sums import (
     sum_lists,
 )
 from uvstack.records import Provenance, RowBlock, UVRange, plain
+from uvstack.report.numbers import flux_unit
 from uvstack.sky.coordinates import direction_cosines, to_frame
+from uvstack.sky.position_weights import PositionWeights, check_weights, parse_weights
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant, PrimaryBeam
-from uvstack.stacking.plan import StackJob, check_weights, find_pointings
-from uvstack.sky.position_weights import PositionWeights, parse_weights
-from uvstack.report.numbers import flux_unit
+from uvstack.stacking.plan import StackJob, find_pointings
 from uvstack.stacking.task import default_cell
 from uvstack.uv.weights import apply_flags
 

@@ -17,14 +17,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from uvstack.checks import MOST_IMAGE_PIXELS
-from uvstack.constants import SPEED_OF_LIGHT
+from uvstack.constants import ARCSEC, SPEED_OF_LIGHT
 from uvstack.errors import ImageError
-from uvstack.sky.coordinates import direction_cosines
 from uvstack.pixels.geometry import ImageGeometry
+from uvstack.sky.coordinates import direction_cosines
 
 #: Pixels for each period of the longest baseline: fewest, and those that the error proposes.
 _FEWEST_PIXELS, _PROPOSED_PIXELS = 2.0, 4.0
-_ARCSEC = math.pi / 180 / 3600
 
 
 @dataclass(frozen=True)
@@ -153,6 +152,6 @@ def check_cell(grid: Grid, extent: tuple[float, float]) -> None:
     if wide * _FEWEST_PIXELS > 1.0 + 1e-9:
         cell = max(abs(grid.geometry.cell_l), abs(grid.geometry.cell_m))
         raise ImageError(
-            f"a cell of {cell / _ARCSEC:.4g} arcsec is too coarse for baselines of {longest:.4g} wavelengths: they need "
-            f"{1 / (_FEWEST_PIXELS * longest * _ARCSEC):.4g} arcsec or less; take {1 / (_PROPOSED_PIXELS * longest * _ARCSEC):.3g} "
+            f"a cell of {cell / ARCSEC:.4g} arcsec is too coarse for baselines of {longest:.4g} wavelengths: they need "
+            f"{1 / (_FEWEST_PIXELS * longest * ARCSEC):.4g} arcsec or less; take {1 / (_PROPOSED_PIXELS * longest * ARCSEC):.3g} "
             "arcsec, or give a uv range or channels without the longest baselines")

@@ -3,6 +3,7 @@
 import numpy as np
 from numba import njit
 
+
 @njit(nogil=True, cache=True)
 def noise_around(image, row, col, size, radius, least, out):
     """Standard deviation of the finite pixels in a square of `size` around (row, col) outside a circle; NaN below `least` pixels."""

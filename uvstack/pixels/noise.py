@@ -1,8 +1,13 @@
-"""Values of a map of noise at given positions."""
+"""Noise of an image: robust of the whole, about a position, off the centre of a stamp, and by a map of it."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
+from numpy.typing import NDArray
+
+from uvstack.pixels import kernels
 
 
 def interpolated(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

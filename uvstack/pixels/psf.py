@@ -55,7 +55,7 @@ def fit_beam(psf: NDArray, cell: float | tuple[float, float], cutoff: float = LO
     """
     from scipy.optimize import least_squares
 
-    cell_m, cell_l = _cells(cell)
+    cell_m, cell_l = cell_sizes(cell)
     rows, columns, value = _main_lobe(psf, cutoff)
     # In pixels, so that the numbers are near 1: north along m, east against the last axis.
     scale = np.sqrt(cell_m * cell_l)
@@ -68,11 +68,11 @@ def fit_beam(psf: NDArray, cell: float | tuple[float, float], cutoff: float = LO
     matrix = np.array([[fit.x[0], fit.x[1]], [fit.x[1], fit.x[2]]])
     curvature, axes = np.linalg.eigh(matrix)
     # Flat to rounding is flat: a lobe wider than the image is none.
-    if not curvature[0] > _FOUR_LN2 / max(psf.shape) ** 2:
+    if not curvature[0] > FOUR_LN2 / max(psf.shape) ** 2:
         raise ImageError(
             "the main lobe of the psf does not fall off in every direction, so no beam fits; look at the psf: the uv coverage"
             " may be a line, or the image too small for the beam")
-    major, minor = np.sqrt(_FOUR_LN2 / curvature)
+    major, minor = np.sqrt(FOUR_LN2 / curvature)
     angle = float(np.arctan2(axes[1, 0], axes[0, 0]))
     _refuse_small(major * scale / max(cell_m, cell_l), minor * scale / max(cell_m, cell_l))
     # A circle has no position angle: what rounding gives is not told on.

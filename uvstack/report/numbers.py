@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+
 def flux_unit(flux: float) -> tuple[str, float]:
     """Name and size in Jy of the unit that suits a flux."""
     for name, size in (("Jy", 1.0), ("mJy", 1e-3), ("µJy", 1e-6)):

@@ -11,8 +11,8 @@ import numpy as np
 
 from uvstack.errors import ImageError
 
-#: exp(−_FOUR_LN2 r²/θ²) has the FWHM θ.
-_FOUR_LN2 = 4.0 * np.log(2.0)
+#: exp(−FOUR_LN2 r²/θ²) has the FWHM θ.
+FOUR_LN2 = 4.0 * np.log(2.0)
 
 
 class Beam(NamedTuple):
@@ -20,15 +20,20 @@ class Beam(NamedTuple):
 
     fwhm_major: float
     fwhm_minor: float
-    position_angle: float
+    position_angle: float = 0.0
+
+    @property
+    def solid_angle(self) -> float:
+        """Integral of the Gaussian of peak 1, sr: π/(4 ln 2) times both FWHM."""
+        return self.area()
 
     def area(self, cell: float | tuple[float, float] = 1.0) -> float:
         """Integral of the Gaussian of peak 1 in pixels of that size: Jy/beam over this are Jy/pixel."""
-        cell_m, cell_l = _cells(cell)
-        return float(np.pi / _FOUR_LN2 * self.fwhm_major * self.fwhm_minor / (cell_m * cell_l))
+        cell_m, cell_l = cell_sizes(cell)
+        return float(np.pi / FOUR_LN2 * self.fwhm_major * self.fwhm_minor / (cell_m * cell_l))
 
 
-def _cells(cell: float | tuple[float, float]) -> tuple[float, float]:
+def cell_sizes(cell: float | tuple[float, float]) -> tuple[float, float]:
     """Sizes of a pixel along m and l, both positive."""
     cell_m, cell_l = (cell, cell) if isinstance(cell, int | float | np.number) else cell
     if not (abs(cell_m) > 0 and abs(cell_l) > 0 and np.isfinite(cell_m) and np.isfinite(cell_l)):

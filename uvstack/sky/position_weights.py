@@ -71,3 +71,10 @@ def position_weight(weights: PositionWeights, listed: np.ndarray | None, beam: n
             share = beam**2 / beam_squares if weights.noise_beam_corrected else beam**2
             weight = weight * share / np.asarray(weights.noise) ** 2
     return weight
+
+
+def check_weights(terms: tuple[str, ...], has_beam: bool) -> None:
+    """Raise SelectionError where weights want a primary beam and none is given: A would be 1 everywhere."""
+    if "primary-beam" in terms and not has_beam:
+        raise SelectionError("weights with primary-beam want a primary beam; give one (--primary-beam vla, primary_beam=\"vla\"), or other "
+                             "weights")

@@ -32,7 +32,7 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import ArrayLike, NDArray
 
-from uvstack.constants import SPEED_OF_LIGHT
+from uvstack.constants import ARCMIN, SPEED_OF_LIGHT
 from uvstack.errors import PrimaryBeamError
 
 if sys.version_info >= (3, 11):
@@ -43,7 +43,6 @@ else:
 #: cos(πs)/(1 − 4s²) is sqrt(1/2) at s = COSINE_TAPER_SCALE / 2; Mauch et al. (2020) print 1.189.
 COSINE_TAPER_SCALE = 1.18896478
 
-_ARCMIN = math.radians(1.0 / 60.0)
 
 
 class PrimaryBeam(ABC):
@@ -283,7 +282,7 @@ class RadialPolynomial(_RadialBeam):
     def _profile(self, theta: NDArray, frequency: NDArray) -> NDArray:
         coefficients = self._coefficients(frequency[0])
         last = self._last_radius(coefficients)
-        x = (theta / _ARCMIN * (frequency / 1e9)) ** 2
+        x = (theta / ARCMIN * (frequency / 1e9)) ** 2
         inside = np.minimum(x, last)  # keeps the powers of far positions from overflowing
         polynomial = np.zeros_like(x)
         for c in coefficients[::-1]:
@@ -575,7 +574,7 @@ def _published(name: str) -> RadialPolynomial:
 
 def _meerkat() -> CosineTaper:
     # Fitted at L band; de Villiers (2023) finds the scaling to hold over most of UHF and S band.
-    return CosineTaper(57.5 * _ARCMIN, 1.5e9, low=0.544e9, high=3.5e9)
+    return CosineTaper(57.5 * ARCMIN, 1.5e9, low=0.544e9, high=3.5e9)
 
 
 # Effective diameters, blockages and last radii at 1 GHz of CASA's PBMath.cc. The diameters of ALMA are those of Hunter

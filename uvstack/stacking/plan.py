@@ -9,7 +9,6 @@ flat noise, W_k = A_k²/σ_k².
 
 from __future__ import annotations
 
-import difflib
 import functools
 import warnings
 from collections.abc import Iterable, Sequence
@@ -19,9 +18,10 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 
 from uvstack.constants import SPEED_OF_LIGHT
-from uvstack.errors import DistantPositionsWarning, DroppedPositionsWarning, PositionsError, SelectionError
+from uvstack.errors import DistantPositionsWarning, DroppedPositionsWarning, PositionsError
 from uvstack.records import Field, Selection, SpectralWindow, Structure, UVRange
 from uvstack.sky.coordinates import direction_cosines, rotation_between, to_frame
+from uvstack.sky.position_weights import PositionWeights, position_weight
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant, PrimaryBeam
 from uvstack.stacking.uv_stack import PointingPlan, make_plan
@@ -289,8 +289,3 @@ def _if_hours(positions: Positions, pointings: Sequence[Field], farthest: float)
     return " As hours its right ascensions would lie in the fields: name the column ra_hours." if fits else ""
 
 
-def check_weights(terms: tuple[str, ...], has_beam: bool) -> None:
-    """Raise SelectionError where weights want a primary beam and none is given: A would be 1 everywhere."""
-    if "primary-beam" in terms and not has_beam:
-        raise SelectionError("weights with primary-beam want a primary beam; give one (--primary-beam vla, primary_beam=\"vla\"), or other "
-                             "weights")

@@ -7,25 +7,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy import units as u
 
+from uvstack.report.figure import draw_stamp, new_figure
+from uvstack.report.numbers import flux_unit, with_error
 from uvstack.stacking.result import StackResult, Stamp
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_ARCSEC = np.pi / 180 / 3600
 
 
 def profile_figure(result: StackResult, bins: int | np.ndarray = 20, unit: str = "m") -> Figure:
     """Figure of the uv profile, in the style of Lindroos et al. (2015), Figure 4."""
-    figure = _figure((7, 4.5))
+    figure = new_figure((7, 4.5))
     draw_profile(figure.add_subplot(), result, bins, unit)
     return figure
 
 
 def stamp_figure(stamp: Stamp) -> Figure:
     """Figure of the stamp and its dirty beam."""
-    figure = _figure((9, 4))
+    figure = new_figure((9, 4))
     left, right = figure.subplots(1, 2)
     draw_stamp(left, stamp.brightness, stamp.cell, "stack")
     draw_stamp(right, stamp.psf, stamp.cell, "dirty beam", in_jansky=False)
@@ -37,7 +38,7 @@ def bootstrap_figure(result: StackResult) -> Figure:
     if result.bootstrap is None:
         raise ValueError("the stack was made without bootstrap")
     name, size = flux_unit(result.flux)
-    figure = _figure((6, 4))
+    figure = new_figure((6, 4))
     axes = figure.add_subplot()
     axes.hist(result.bootstrap / size, bins="auto", color="0.75", edgecolor="0.4")
     axes.axvline(result.flux / size, color="C3", label=f"stack: {result.flux / size:.3g} {name}")

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import importlib.resources
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
-import jinja2
 import numpy as np
 from astropy import units as u
 
-from uvstack.stacking.plot import bootstrap_figure, profile_figure, stamp_figure
 from uvstack.report.numbers import flux_unit, with_error
+from uvstack.report.page import Addition, page, png
+from uvstack.stacking.plot import bootstrap_figure, profile_figure, stamp_figure
 from uvstack.stacking.result import StackResult, Stamp
 
 

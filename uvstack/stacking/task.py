@@ -17,16 +17,15 @@ from astropy.coordinates import SkyCoord
 from uvstack._version import __version__
 from uvstack.checks import MOST_STAMP_PIXELS, check_resamplings, check_seed, finite_number, thread_count, whole_number
 from uvstack.chunks import cluster, map_chunks
-from uvstack.constants import SPEED_OF_LIGHT
+from uvstack.constants import ARCMIN, SPEED_OF_LIGHT
 from uvstack.errors import (
     InvalidVisibilityWarning,
     NoDataError,
     PositionsError,
     SelectionError,
 )
-from uvstack.pixels.noise import noise_around
 from uvstack.io.dataset import open_sets, warn_of_beam
-from uvstack.io.fits import Beam, write_stamp
+from uvstack.io.fits import write_stamp
 from uvstack.io.image_file import read_image
 from uvstack.io.ms import parse_column, read_block, read_rows, read_structure, scan_rows
 from uvstack.io.ms_columns import PASSED_ON
@@ -46,15 +45,16 @@ from uvstack.io.primary_beams import read_primary_beam
 from uvstack.io.selection import parse_uv_range, select
 from uvstack.io.stacked_ms import StackedMS, append_history
 from uvstack.io.tables import read_positions
-from uvstack.pixels.noise import interpolated
+from uvstack.pixels.noise import interpolated, noise_around
 from uvstack.records import Provenance, Selection, Structure, UVRange, plain
+from uvstack.report.page import Addition
+from uvstack.sky.beam import Beam
+from uvstack.sky.position_weights import PositionWeights, check_weights, parse_weights
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant, PrimaryBeam
-from uvstack.stacking.plan import StackJob, check_weights, find_pointings, pointing_plan, subsets_of
-from uvstack.sky.position_weights import PositionWeights, parse_weights
+from uvstack.stacking.plan import StackJob, find_pointings, pointing_plan, subsets_of
 from uvstack.stacking.plot import bootstrap_figure, profile_figure, stamp_figure
 from uvstack.stacking.report import render_page
-from uvstack.report.page import Addition
 from uvstack.stacking.result import StackResult, Stamp
 from uvstack.stacking.sums import StackSums, W, bootstrap_fluxes, mean_and_error
 from uvstack.stacking.uv_stack import stack_partition
@@ -71,7 +71,6 @@ _SMALLEST_WEIGHT = 1e-25
 _SMALLEST_FACET = np.pi / 180 / 3600e3
 #: Positions from which chunks grow, so that the transforms of the form on a grid pay; up to 700 MB a chunk.
 _MANY_POSITIONS, _LARGER = 5_000, 6
-_ARCMIN = np.pi / 180 / 60
 #: Files of a report; the last is of a fit that the command line adds.
 REPORT = ("index.html", "result.json", "result.ecsv", "uv_profile.png", "stamp.png", "bootstrap.png", "stamp.fits", "psf.fits", "fit.json")
 
@@ -99,7 +98,7 @@ def stack(
     seed: int | None = None,
     group_by: str | None = None,
     reproject: bool = False,
-    facet_size: float = 5 * _ARCMIN,
+    facet_size: float = 5 * ARCMIN,
     stamp_size: int = 64,
     stamp_cell: float | None = None,
     columns: dict[str, str] | None = None,

@@ -13,10 +13,10 @@ from astropy.units import Quantity
 from uvstack.errors import ComponentError, ImageError
 from uvstack.io.catalogues import read_catalogue
 from uvstack.io.image_file import holds_image, read_model_image
+from uvstack.pixels.geometry import ImageGeometry, image_geometry
 from uvstack.sky.components import Components, components, components_from_table
 from uvstack.sky.frequency import parse_frequency
 from uvstack.subtraction.sky_model import ComponentSky, ImageSky, SkyModel
-from uvstack.pixels.geometry import ImageGeometry, image_geometry
 
 _CATALOGUES = (".ecsv", ".csv")
 _IMAGES = (".fits", ".fit", ".fits.gz", ".fz")

@@ -21,11 +21,11 @@ import numpy as np
 
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import ImageError
+from uvstack.pixels.geometry import ImageGeometry
 from uvstack.sky.components import Components
 from uvstack.sky.coordinates import direction_cosines, rotation_between
 from uvstack.sky.primary_beam import PrimaryBeam
 from uvstack.uv.predict import predict_image, predict_stokes
-from uvstack.pixels.geometry import ImageGeometry
 
 #: Pixels in which it is tried whether a beam is smooth in frequency.
 _SAMPLE = 20_000

@@ -23,18 +23,15 @@ transform by ducc0. Memory is that of the result. Error: 1e-6 of the sum of flux
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from astropy.time import Time
-from astropy.wcs import WCS
 
 from uvstack.constants import CORRELATIONS, SPEED_OF_LIGHT
 from uvstack.errors import ComponentError, ImageError
+from uvstack.pixels.geometry import ImageGeometry
 from uvstack.sky.components import Components
-from uvstack.sky.coordinates import direction_cosines, local_axes, rotation_between, to_j2000_with_north
+from uvstack.sky.coordinates import direction_cosines, local_axes, rotation_between
 from uvstack.sky.primary_beam import PrimaryBeam
-from uvstack.sky.projection import pixel_steps, wcs_frame
 from uvstack.uv import predict_kernels
 from uvstack.uv.phase import phase_factor
 from uvstack.uv.transform import all_finite, dirty2vis
@@ -47,11 +44,6 @@ _SAME_ENVELOPE = 1e-6
 _GAUSSIAN = np.pi / (2.0 * np.sqrt(np.log(2.0)))
 #: Pixels from which a scale of CLEAN is taken as smooth.
 _SMOOTH_SCALE = 16.0
-_J2000 = Time("J2000")
-#: PV of a slant projection below which it is none: that of NCP at the pole is a rounding error.
-_NO_SLANT = 1e-12
-#: Pixels by which a corner of an image may be turned away.
-_TURNED = 0.1
 #: Each correlation as a combination of I, Q, U and V.
 _FEEDS: dict[str, tuple[complex, complex, complex, complex]] = {
     "I": (1, 0, 0, 0), "Q": (0, 1, 0, 0), "U": (0, 0, 1, 0), "V": (0, 0, 0, 1),

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from uvstack.constants import ARCSEC
 from uvstack.errors import FitError
 from uvstack.fitting.model.data import Attenuation
 from uvstack.fitting.model.expressions import Expressions, parse_variables
 from uvstack.fitting.model.kernels import N_NUMBERS
 from uvstack.fitting.model.shapes import Shape, shape
 
-ARCSEC = np.pi / 180 / 3600
 #: What the numbers of a component are multiplied with: RA, Dec, flux, major, ratio, PA, extra.
 UNITS = np.array([ARCSEC, ARCSEC, 1.0, ARCSEC, 1.0, np.pi / 180, ARCSEC])
 RA, DEC, FLUX, MAJOR, RATIO, PA, EXTRA = range(N_NUMBERS)

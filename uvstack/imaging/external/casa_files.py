@@ -21,16 +21,15 @@ from typing import Any
 import numpy as np
 from astropy.time import Time
 
-from uvstack.constants import SPEED_OF_LIGHT
+from uvstack.constants import ARCSEC, SPEED_OF_LIGHT
 from uvstack.errors import ImageError, MissingDependencyError, NoDataError
 from uvstack.imaging.external.request import ExternalImages, ExternalRequest, failure, run_program
-from uvstack.pixels.psf import fit_beam
-from uvstack.sky.beam import Beam
 from uvstack.io.casa import open_table
 from uvstack.io.casa_import import cannot_start, site_settings
+from uvstack.pixels.psf import fit_beam
+from uvstack.sky.beam import Beam
 from uvstack.sky.coordinates import direction_cosines
 
-_ARCSEC = np.pi / 180 / 3600
 #: Turns of phase by the w term at a corner of the image from which on it is not neglected.
 _W_MATTERS = 0.1
 #: tclean's stopcode → our stop reason.
@@ -120,7 +119,7 @@ def _stop_reason(request: ExternalRequest, found: dict[str, Any]) -> str:
 def _arguments(request: ExternalRequest) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Arguments of both calls of tclean; the second is None for a dirty image alone."""
     grid, settings, weighting, n = request.grid, request.settings, request.weighting, len(request.structures)
-    where, cell = grid.geometry, f"{grid.geometry.cell_m / _ARCSEC!r}arcsec"
+    where, cell = grid.geometry, f"{grid.geometry.cell_m / ARCSEC!r}arcsec"
     windows = [request.window_ids(i) for i in range(n)]
     wide = _w_turns(request) > _W_MATTERS
     shared: dict[str, Any] = {
@@ -156,7 +155,7 @@ def _taper(uvtaper: Any) -> list[str]:
     parts = np.ravel(uvtaper)
     if not parts[0] > 0:
         return []
-    angles = [f"{float(x) / _ARCSEC!r}arcsec" for x in parts[:2]]
+    angles = [f"{float(x) / ARCSEC!r}arcsec" for x in parts[:2]]
     return angles + ([f"{float(np.rad2deg(parts[2]))!r}deg"] if parts.size > 1 else [])
 
 

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from uvstack.constants import CORRELATIONS, PARALLEL_HANDS
 from uvstack.deconvolution.clean import Components
 from uvstack.deconvolution.major_cycle import CleanSettings, Cycle, Deconvolved, cycle_threshold, sidelobe_level
-from uvstack.pixels.noise import robust_noise
 from uvstack.errors import ImageError, SelectionError
-from uvstack.sky.beam import Beam
 from uvstack.imaging.weighting import Weighting
 from uvstack.pixels.grid import Grid
+from uvstack.pixels.noise import robust_noise
 from uvstack.records import Selection, Structure, UVRange
+from uvstack.sky.beam import Beam
 from uvstack.sky.coordinates import direction_cosines
 
 _LOG = logging.getLogger(__name__)

@@ -22,14 +22,13 @@ import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
-from uvstack.pixels.noise import robust_noise
+from uvstack.constants import ARCSEC
 from uvstack.errors import ImageError, MissingDependencyError, NoDataError, UvstackWarning
 from uvstack.imaging.external.request import ExternalImages, ExternalRequest, failure, run_program
+from uvstack.io import fits as fits_files
+from uvstack.pixels.noise import robust_noise
 from uvstack.pixels.psf import fit_beam
 from uvstack.sky.beam import Beam
-from uvstack.io import fits as fits_files
-
-_ARCSEC = np.pi / 180 / 3600
 
 
 def check_wsclean(request: ExternalRequest) -> None:
@@ -127,7 +126,7 @@ def _command(request: ExternalRequest, folder: Path, manual: str) -> list[str]:
     grid, weighting = request.grid, request.weighting
     words = ["wsclean", "-j", str(request.threads), "-temp-dir", str(folder), "-reorder", "-no-update-model-required",
              "-size", str(grid.shape[1]), str(grid.shape[0]),
-             "-scale", f"{grid.geometry.cell_m / _ARCSEC!r}asec", "-pol", request.polarisation("WSClean"),
+             "-scale", f"{grid.geometry.cell_m / ARCSEC!r}asec", "-pol", request.polarisation("WSClean"),
              "-data-column", request.data_column("WSClean"), "-field", ",".join(map(str, request.field_ids(0)))]
     words += ["-gridder", "wgridder"] if "\n-gridder" in manual else ["-use-wgridder"]
     words += ["-no-min-grid-resolution" if "-no-min-grid-resolution" in manual else "-no-small-inversion"]
@@ -136,7 +135,7 @@ def _command(request: ExternalRequest, folder: Path, manual: str) -> list[str]:
         words.append(repr(float(weighting.robust)))
     taper = float(np.ravel(weighting.uvtaper)[0])
     if taper > 0:
-        words += ["-taper-gaussian", f"{taper / _ARCSEC!r}asec"]
+        words += ["-taper-gaussian", f"{taper / ARCSEC!r}asec"]
     if (windows := request.window_ids(0)) is not None:
         words += ["-spws", ",".join(map(str, windows))]
     if request.uv_range.minimum > 0:
