@@ -56,7 +56,7 @@ def preload() -> None:
         importlib.import_module(f"uvstack.cli.{module}")
     for module in ("simulate.task", "simulate.lindroos", "uvstack.stacking.task", "uvstack.comparison.task",
                    "uvstack.monte_carlo.task", "uvstack.monte_carlo.report", "uvstack.fitting.task", "uvstack.fitting.report",
-                   "uvstack.fitting.plot", "uvstack.image_stacking.psf_fit", "uvstack.imaging.task", "uvstack.subtraction.task",
+                   "uvstack.fitting.report", "uvstack.image_stacking.psf_fit", "uvstack.imaging.task", "uvstack.subtraction.task",
                    "uvstack.image_stacking.task", "dask.threaded", "casacore.tables", "astropy.io.fits", "astropy.table",
                    "matplotlib.figure"):
         importlib.import_module(module)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 import uvstack
 from uvstack.report.figure import draw_stamp
-from uvstack.stacking.plot import draw_profile
+from uvstack.stacking.report import draw_profile
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"

@@ -14,7 +14,7 @@ import numpy as np
 import simulate
 import uvstack
 from uvstack.fitting.model.shapes import SHAPES, profile_of
-from uvstack.fitting.plot import fit_figure
+from uvstack.fitting.report import fit_figure
 from uvstack.sky.components import components
 
 if TYPE_CHECKING:

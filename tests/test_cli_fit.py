@@ -175,9 +175,10 @@ def test_a_stack_is_fitted_in_the_same_run(tmp_path):
 
 
 def test_uvmultifit_is_the_class_in_a_fresh_process():
-    """A module has the same name: importing it must not hide the class, whatever comes first."""
-    for before in ("", "import uvstack.fitting.multifit.call\n", "import uvstack\nuvstack.fit\n", "from uvstack.fitting import fit_visibilities\n"):
-        code = before + "from uvstack.fitting import uvmultifit\nimport uvstack.fitting.multifit.call\nfrom uvstack.fitting import uvmultifit as again\n"
-        code += "assert isinstance(uvmultifit, type) and again is uvmultifit, uvmultifit"
+    """No module may hide the class, whatever is imported first."""
+    module, public = "import uvstack.fitting.multifit.call\n", "from uvstack.fitting import uvmultifit"
+    for before in ("", module, "import uvstack\nuvstack.fit\n", "from uvstack.fitting import fit_visibilities\n"):
+        code = f"{before}{public}\n{module}{public} as again\nimport uvstack\n"
+        code += "assert isinstance(uvmultifit, type) and again is uvmultifit and uvstack.uvmultifit is uvmultifit, uvmultifit"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

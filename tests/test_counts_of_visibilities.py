@@ -6,7 +6,7 @@ import pytest
 import uvstack
 from factories import ARCSEC, CENTRE, at, edit, make_ms, read
 from uvstack.errors import SelectionError
-from uvstack.image_stacking.task import parse_filter
+from uvstack.image_stacking.image_files import parse_filter
 
 
 def test_hands_and_flags_count_alike_in_every_result(tmp_path):

@@ -90,8 +90,8 @@ def fitted(stacked: Path, model: str, folder: Path, options: dict):
     """Fit a shape to a stacked set and write the result to a folder: lines to print, and a section of the report."""
     import uvstack
     from uvstack.fitting import report
-    from uvstack.fitting.plot import fit_figure
-    from uvstack.fitting.task import save_json
+    from uvstack.fitting.report import fit_figure
+    from uvstack.io.output import write_json
     from uvstack.report.page import Addition
 
     # The parallel hands as the stack itself takes them; its weights are only relative, so errors come from the scatter.
@@ -99,7 +99,7 @@ def fitted(stacked: Path, model: str, folder: Path, options: dict):
     found = uvstack.fit(stacked, model=model, stokes="PI", **given)
     assert not isinstance(found, list)
     title = f"fit of a {found.model.shapes[0].name}"
-    save_json(found, folder / "fit.json")
+    write_json(folder / "fit.json", found.summary())
     rows = [(name, f"{text} {unit}") for name, text, unit in report.parameter_rows(found)]
     rows += [("reduced χ²", f"{found.reduced_chi_squared:.4g}"), *(("warning", text) for text in report.warnings_of(found))]
     lines = [title, *(f"  {line}" for line in report.print_summary(found).splitlines())]

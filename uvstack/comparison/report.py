@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
-from uvstack.comparison.result import CompareResult, Method
 from uvstack.constants import ARCSEC
 from uvstack.image_stacking.report import PAGE, centre_masked
 from uvstack.image_stacking.result import ImageStackResult
 from uvstack.report.numbers import flux_unit, with_error
 from uvstack.report.page import Addition, page, png
-from uvstack.stacking.plot import draw_profile
+from uvstack.stacking.report import draw_profile
 from uvstack.stacking.result import StackResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from uvstack.comparison.result import CompareResult, Method
 
 _HEADER = ("flux", "equation 7", "SNR", "stamp's rms", "point keeps", "corrected", "less uv-stack")
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
@@ -12,8 +11,12 @@ from astropy.table import QTable
 
 from uvstack.image_stacking.result import ImageStackResult
 from uvstack.pixels.noise import off_centre_rms
-from uvstack.records import Provenance, Shown, plain
+from uvstack.records import Provenance, plain
+from uvstack.report.files import Saved
 from uvstack.stacking.result import StackResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +102,7 @@ class Method:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class CompareResult(Shown):
+class CompareResult(Saved):
     """The same list stacked in several ways.
 
     Attributes
@@ -213,15 +216,14 @@ class CompareResult(Shown):
             result["provenance"] = vars(self.provenance)
         return result
 
-    def save(self, path: str | Path) -> None:
-        """Write `summary` as JSON and `table` as ECSV beside it."""
-        from uvstack.comparison.task import save_compare_result
+    def table_beside(self) -> QTable:
+        """`table`, with the name."""
+        table = self.table()
+        table.meta = {"name": self.name, "n_positions": self.n_positions}
+        return table
 
-        save_compare_result(self, path)
-
-    def plot(self, path: str | Path) -> None:
+    def figure(self) -> Figure:
         """Picture of the stamps in the style of Lindroos et al. (2015), Figures 3 and 10."""
         from uvstack.comparison.report import stamps_figure
-        from uvstack.stacking.task import write_figure
 
-        write_figure(path, stamps_figure(self))
+        return stamps_figure(self)

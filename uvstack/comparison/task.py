@@ -38,11 +38,12 @@ from uvstack.comparison.result import CompareResult, Method
 from uvstack.constants import ARCSEC, SPEED_OF_LIGHT
 from uvstack.errors import DistantPositionsWarning, DroppedPositionsWarning, ImageError, PositionsError, SelectionError
 from uvstack.image_stacking.averaging import HALF_WIDTH, Averaging
+from uvstack.image_stacking.image_files import parse_filter, read_psf
 from uvstack.image_stacking.result import ImageStackResult
-from uvstack.image_stacking.task import _read_psf, image_stack, parse_filter
+from uvstack.image_stacking.task import image_stack
 from uvstack.imaging.result import ImageResult
 from uvstack.imaging.task import image as make_image
-from uvstack.io.dataset import open_sets, warn_of_beam
+from uvstack.io.dataset import default_cell, open_sets, warn_of_beam
 from uvstack.io.fits import sin_wcs, write_image
 from uvstack.io.image_file import read_cube
 from uvstack.io.output import (
@@ -51,7 +52,6 @@ from uvstack.io.output import (
     report_folder,
     together,
     write_figure,
-    write_json,
     write_table,
     write_text,
 )
@@ -70,7 +70,8 @@ from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant, PrimaryBeam
 from uvstack.stacking.plan import farthest_view
 from uvstack.stacking.result import StackResult
-from uvstack.stacking.task import check_stamp, default_cell, image_of_stack, stack
+from uvstack.stacking.stamp import check_stamp
+from uvstack.stacking.task import stack
 
 logger = logging.getLogger(__name__)
 
@@ -347,7 +348,7 @@ def _given_picture(path: Path, psf: str | Path | None, data: _Data, beam: tuple[
     elif (of_header := cube.beam()) is not None:
         known = of_header
     elif psf is not None:
-        known = Beam(*fit_beam(_read_psf(psf, cube.cell), cube.cell))
+        known = Beam(*fit_beam(read_psf(psf, cube.cell), cube.cell))
     else:
         raise ImageError(f"{path}: has no beam (BMAJ, BMIN); give the dirty beam as --psf, or --beam 3.2arcsec,1.6arcsec")
     options: dict[str, Any] = {"psf": psf, "frequency": frequency, "image_kind": kind or "corrected", "beam": tuple(known)}
@@ -477,7 +478,7 @@ def _uv_stacks(data: _Data, sources: Positions, chosen: np.ndarray, dropped: dic
         chosen, dropped = np.setdiff1d(chosen, lost), {**dropped, "outside the primary beam of every pointing": lost}
     found = []
     for result in results:
-        made = image_of_stack(result, options["stamp_size"], options["stamp_cell"])
+        made = result.image(options["stamp_size"], options["stamp_cell"])
         is_cut = uvmin is not None and result is first
         found.append(Method("uv-stack" + (f", {result.uv_range}" if is_cut else ""), "mean", "exact",
                             f"uv range {result.uv_range}" if is_cut else "all", result, made.brightness, made.psf,
@@ -510,15 +511,6 @@ def _tell_dropped(dropped: dict[str, np.ndarray], n: int) -> None:
 # ------------------------------------------------------------------------------------------------------ the report
 
 
-def save_compare_result(result: CompareResult, path: str | Path) -> None:
-    """Write the summary as JSON and the table as ECSV beside it (same name, ending .ecsv)."""
-    table = result.table()
-    table.meta = {"name": result.name, "n_positions": result.n_positions}
-    with together():
-        write_json(path, result.summary())
-        write_table(Path(path).with_suffix(".ecsv"), table)
-
-
 def write_compare_report(result: CompareResult, folder: str | Path, *, bins: int = 20, additions: Sequence[Addition] = ()) -> Path:
     """Write result.json, result.ecsv, uv_profile.ecsv, stamps.png, profiles.png and index.html to a folder; path of the page.
 
@@ -535,7 +527,7 @@ def write_compare_report(result: CompareResult, folder: str | Path, *, bins: int
     uv = result.uv_all.stack
     assert isinstance(uv, StackResult)
     with report_folder(folder, REPORT) as made:
-        save_compare_result(result, made / "result.json")
+        result.save(made / "result.json")
         write_table(made / "uv_profile.ecsv", uv.uv_profile(bins))
         # Drawn once: half of the time of a small set is that of the pictures.
         write_figure(made / "stamps.png", stamps_figure(result))

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from uvstack.fitting.model.model import ARCSEC, FLUX, MAJOR, Model, numbers_at
 from uvstack.fitting.model.variables import kinds_of, unit_of
-from uvstack.records import Provenance, Shown
+from uvstack.records import Provenance
+from uvstack.report.files import Saved
 
 if TYPE_CHECKING:
+    from astropy.table import Table
+    from matplotlib.figure import Figure
+
     from uvstack.fitting.data.inspection import UVProfile
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class FitResult(Shown):
+class FitResult(Saved):
     """Result of a fit.
 
     Attributes
@@ -164,18 +167,15 @@ class FitResult(Shown):
 
         return summary(self)
 
-    def plot(self, path: str | Path) -> None:
-        """Picture of data and model against uv distance, residuals and correlations; the ending of the path sets the format."""
-        from uvstack.fitting.plot import fit_figure
-        from uvstack.fitting.task import write_figure
+    def figure(self) -> Figure:
+        """Picture of data and model against uv distance, residuals and correlations."""
+        from uvstack.fitting.report import fit_figure
 
-        write_figure(path, fit_figure(self))
+        return fit_figure(self)
 
-    def save(self, path: str | Path) -> None:
-        """Write `summary` as JSON and, beside it where there is one, the uv profile as ECSV."""
-        from uvstack.fitting.task import save_result
-
-        save_result(self, path)
+    def table_beside(self) -> Table | None:
+        """The uv profile, where there is one."""
+        return None if self.profile is None else self.profile.table()
 
     def __repr__(self) -> str:
         from uvstack.fitting.report import parameter_rows

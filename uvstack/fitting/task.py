@@ -41,11 +41,12 @@ from uvstack.fitting.options import (
     gains_by_number,
     with_stokes,
 )
+from uvstack.fitting.report import fit_figure, parameter_table, render_page, spectrum_figure
 from uvstack.fitting.result import FitResult
 from uvstack.fitting.solve.visibilities import check_start
 from uvstack.fitting.stokes import parse_stokes, wanted_correlations
-from uvstack.io.dataset import open_sets, warn_of_beam
-from uvstack.io.ms import parse_column, paths_of, read_block, read_rows, scan_rows
+from uvstack.io.dataset import chunks_of, open_sets, warn_of_beam
+from uvstack.io.ms import parse_column, paths_of, read_block, read_rows
 from uvstack.io.output import (
     command_line,
     finish_with_outputs,
@@ -356,7 +357,7 @@ class _Data:
     def __init__(self, job: FitJob, memory: float, threads: int | None, progress: Callable[[int, int], None] | None):
         self.job, self.memory, self.threads, self.progress = job, memory, threads, progress
         self.client: Any = None
-        self.chunks = _chunks(job)
+        self.chunks = chunks_of(job.structures, job.selections, VISIBILITIES_PER_CHUNK)
         self.kept: list[list[Piece]] | None = None
 
     @property
@@ -442,18 +443,6 @@ def _check_any(survey: Survey, job: FitJob) -> None:
     if not survey.n_visibilities:
         where = "" if str(job.uv_range) == "all" else f" within the uv range {job.uv_range}"
         raise NoDataError(f"no unflagged visibility of Stokes {job.stokes} has a weight{where}; look at the data with `uvstack info`")
-
-
-def _chunks(job: FitJob) -> list[tuple[int, Any]]:
-    """Blocks of rows of all sets, each with the number of its set."""
-    chunks = []
-    for i, (structure, selection) in enumerate(zip(job.structures, job.selections, strict=True)):
-        rows = {d.id: max(VISIBILITIES_PER_CHUNK // (d.spw.frequency.size * len(d.correlations)), 1) for d in structure.used(selection)}
-        if selection.data_description_ids and selection.field_ids:
-            chunks += [(i, block) for block in scan_rows(structure, selection, rows)]
-    if not chunks:
-        raise NoDataError("the selection leaves no cross-correlation to fit; look at the data with `uvstack info`")
-    return chunks
 
 
 def read_pieces(job: FitJob, chunk: tuple[int, Any]) -> tuple[list[Piece], int]:
@@ -560,19 +549,6 @@ def _written_chunk(shared: tuple[FitJob, Model, np.ndarray, str], chunk: tuple[i
     return found
 
 
-def save_json(result: FitResult | Sequence[FitResult], path: str | Path) -> None:
-    """Write the summary of a fit, or a list of them, as JSON."""
-    write_json(path, result.summary() if isinstance(result, FitResult) else [one.summary() for one in result])
-
-
-def save_result(result: FitResult, path: str | Path) -> None:
-    """Write the summary as JSON and, where there is one, the uv profile as ECSV beside it (same name, ending .ecsv)."""
-    with together():
-        save_json(result, path)
-        if result.profile is not None:
-            write_table(Path(path).with_suffix(".ecsv"), result.profile.table())
-
-
 def write_report(result: FitResult | Sequence[FitResult], folder: str | Path) -> Path:
     """Write result.json, parameters.ecsv, uv_profile.ecsv, pictures and index.html to a folder; path of the page.
 
@@ -583,12 +559,9 @@ def write_report(result: FitResult | Sequence[FitResult], folder: str | Path) ->
     folder : str or Path
         Made where it does not exist; files of these names in it are replaced, others stay.
     """
-    from uvstack.fitting.plot import fit_figure, spectrum_figure
-    from uvstack.fitting.report import parameter_table, render_page
-
     results = [result] if isinstance(result, FitResult) else list(result)
     with report_folder(folder, REPORT) as made:
-        save_json(result, made / "result.json")
+        write_json(made / "result.json", result.summary() if isinstance(result, FitResult) else [one.summary() for one in results])
         write_table(made / "parameters.ecsv", parameter_table(results))
         if isinstance(result, FitResult):
             if result.profile is not None:

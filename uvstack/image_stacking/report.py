@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from uvstack.constants import ARCSEC
-from uvstack.image_stacking.result import ImageStackResult
 from uvstack.report.figure import draw_stamp
 from uvstack.report.numbers import flux_unit, with_error
 from uvstack.report.page import Addition, page, png
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from uvstack.image_stacking.result import ImageStackResult
 
 #: Body of a page, with sections of rows and figures.
 PAGE = """<h1>{{ result.name }}</h1>

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from uvstack.records import Provenance, Shown, plain
+from uvstack.records import Provenance, plain
+from uvstack.report.files import Saved
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, repr=False)
-class ImageStackResult(Shown):
+class ImageStackResult(Saved):
     """An image-stack of one list of positions.
 
     Attributes
@@ -148,18 +151,11 @@ class ImageStackResult(Shown):
             result["provenance"] = vars(self.provenance)
         return result
 
-    def save(self, path: str | Path) -> None:
-        """Write `summary` as JSON."""
-        from uvstack.image_stacking.task import save_image_result
-
-        save_image_result(self, path)
-
-    def plot(self, path: str | Path) -> None:
+    def figure(self) -> Figure:
         """Picture of the stack and its dirty beam."""
         from uvstack.image_stacking.report import stack_figure
-        from uvstack.image_stacking.task import write_figure
 
-        write_figure(path, stack_figure(self))
+        return stack_figure(self)
 
 
 def _number(value: float) -> float | None:

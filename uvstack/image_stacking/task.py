@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import datetime
 import logging
-import re
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +15,7 @@ from astropy.units import Quantity
 
 from uvstack._version import __version__
 from uvstack.checks import check_resamplings, check_seed, finite_number
-from uvstack.constants import SPEED_OF_LIGHT
-from uvstack.errors import DroppedPositionsWarning, ImageError, PositionsError, SelectionError, UvstackWarning
+from uvstack.errors import DroppedPositionsWarning, ImageError, PositionsError, SelectionError
 from uvstack.image_stacking.averaging import (
     Averaging,
     LowFilter,
@@ -33,13 +30,13 @@ from uvstack.image_stacking.averaging import (
     stacked_psf,
     values_at,
 )
+from uvstack.image_stacking.image_files import ImagePlane, in_jansky, parse_filter, read_plane, read_psf
 from uvstack.image_stacking.report import histogram_figure, render_page, stack_figure
 from uvstack.image_stacking.result import ImageStackResult
 from uvstack.io.fits import sin_wcs, write_image
-from uvstack.io.image_file import SkyCube, check_beam, read_cube, read_image
-from uvstack.io.output import check_output, command_line, report_folder, together, write_figure, write_json, write_text
+from uvstack.io.image_file import read_image
+from uvstack.io.output import check_output, command_line, report_folder, together, write_figure, write_text
 from uvstack.io.primary_beams import read_primary_beam, warn_of_other_telescope
-from uvstack.io.selection import parse_distance
 from uvstack.io.tables import read_positions
 from uvstack.pixels.noise import interpolated, noise_around, off_centre_rms
 from uvstack.records import Provenance, plain
@@ -50,7 +47,6 @@ from uvstack.sky.frequency import parse_frequency
 from uvstack.sky.position_weights import check_weights, parse_weights
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant, PrimaryBeam
-from uvstack.sky.projection import pixel_steps
 
 logger = logging.getLogger(__name__)
 
@@ -59,18 +55,6 @@ REPORT = ("index.html", "result.json", "stamp.fits", "psf.fits", "stamp.png", "f
 NOISE_KINDS = ("corrected", "flat", "rms-corrected", "rms-flat")
 #: Beam areas in the square that the local noise is taken from (section 3.2 of the paper).
 _NOISE_BEAMS = 300
-#: How far pixels may be from square, turned, or of another size than those of the psf.
-_SAME_CELL = 2e-3
-
-
-@dataclass(frozen=True)
-class _Image:
-    """One plane of the image and what its header says; beam in rad or None, frequency in Hz or None."""
-
-    data: np.ndarray
-    cube: SkyCube
-    beam: Beam | None
-    frequency: float | None
 
 
 @together()
@@ -183,7 +167,7 @@ def image_stack(
     if out is not None:
         files = (image, positions, psf, noise_image, pb_image, pointings)
         check_output(out, overwrite, inputs=tuple(str(path) for path in files if isinstance(path, str | Path)))
-    plane = _read_plane(image, channel, beam, None if frequency is None else parse_frequency(frequency, "frequency"))
+    plane = read_plane(image, channel, beam, None if frequency is None else parse_frequency(frequency, "frequency"))
     if stamp > max(plane.data.shape):
         raise SelectionError(f"stamps of {stamp} pixels of {image}, which has {plane.data.shape[1]} × {plane.data.shape[0]}; give a stamp "
                              "that is smaller than the image")
@@ -222,66 +206,7 @@ def _check_numbers(image_kind: str, noise_kind: str | None, pb_cutoff: float, ra
         check_resamplings(name, number)
 
 
-def parse_filter(text: str, frequency: float | None) -> LowFilter:
-    """Filter of "3pixels" (or "3px"), or of a baseline such as "5km" or "20klambda"; metres want the frequency in Hz.
-
-    Raises
-    ------
-    SelectionError
-        The text cannot be read, or metres come without a frequency.
-    """
-    found = re.fullmatch(r"\s*(\d+)\s*(px|pix|pixels?)\s*", text)
-    if found:
-        if int(found[1]) < 1:
-            raise SelectionError(f"filter {text!r}: wanted at least 1 pixel")
-        return LowFilter(pixels=int(found[1]))
-    length, unit = parse_distance("filter", text)
-    if unit == "lambda":
-        return LowFilter(wavelengths=length)
-    if frequency is None:
-        raise SelectionError(f"filter {text!r}: the image says no frequency, so metres mean nothing; give frequency= (--frequency), or the "
-                             "filter in klambda or pixels")
-    return LowFilter(wavelengths=length * frequency / SPEED_OF_LIGHT)
-
-
-def _read_plane(path: str | Path, channel: int | None, beam: tuple[float, ...] | None, frequency: float | None) -> _Image:
-    """One plane in Jy/beam, checked to have square pixels along north and east."""
-    cube = read_cube(path)
-    n_chan = cube.data.shape[0]
-    if channel is None and n_chan > 1:
-        raise ImageError(f"{path}: holds {n_chan} channels; give the one to stack, channel= (--channel), from 0 to {n_chan - 1}")
-    channel = channel or 0
-    if not 0 <= channel < n_chan:
-        raise ImageError(f"{path}: channel {channel} is wanted and there are {n_chan}, from 0 to {n_chan - 1}")
-    data = cube.data[channel] * _jansky(cube)
-    if not np.isfinite(data).any():
-        raise ImageError(f"{path}: every pixel of channel {channel} is blank")
-    steps = pixel_steps(cube.wcs, data.shape)
-    if not np.allclose(steps / cube.cell, [[-1, 0], [0, 1]], atol=_SAME_CELL):
-        text = ", ".join(f"{step:.4g}" for step in 3600 * np.rad2deg(steps.ravel()))
-        raise ImageError(f"{path}: the matrix of its pixels is {text} arcsec; wanted are square ones, north along an axis: "
-                         "regrid the image")
-    if beam is not None and (len(beam) not in (2, 3) or not 0 < beam[1] <= beam[0]):
-        raise ImageError(f"the beam is {beam}; wanted are its major and minor FWHM and, third, the position angle")
-    known = Beam(*beam) if beam is not None else cube.beam(channel)
-    if beam is not None:
-        check_beam(Beam(*beam), cube.cell, data.shape, str(path))
-    if frequency is not None:
-        finite_number("frequency", frequency, 0, above=True, unit="Hz")
-    elif cube.frequency is not None:
-        frequency = float(cube.frequency[channel])
-    return _Image(np.ascontiguousarray(data), cube, known, frequency)
-
-
-def _jansky(cube: SkyCube) -> float:
-    """Jy/beam in the unit of an image; none is taken as Jy/beam, with a warning."""
-    if cube.unit.strip():
-        return cube.scale_to("beam")
-    warnings.warn(UvstackWarning(f"{cube.path}: says no unit (BUNIT); it is taken to be in Jy/beam"), stacklevel=5)
-    return 1.0
-
-
-def _power(plane: _Image, response: PrimaryBeam, pointings: Any, pb_image: str | Path | None, wanted_by: str) -> Callable:
+def _power(plane: ImagePlane, response: PrimaryBeam, pointings: Any, pb_image: str | Path | None, wanted_by: str) -> Callable:
     """Function of pixel coordinates x, y that gives A, (pos,)."""
     cube = plane.cube
     if pb_image is not None:
@@ -310,18 +235,18 @@ def _power(plane: _Image, response: PrimaryBeam, pointings: Any, pb_image: str |
     return power
 
 
-def _noise(plane: _Image, path: str | Path | None, kind: str, wanted: bool, name: str, threads: int) -> Callable | None:
+def _noise(plane: ImagePlane, path: str | Path | None, kind: str, wanted: bool, name: str, threads: int) -> Callable | None:
     """Function of pixel coordinates x, y of the image that gives the noise there, (pos,); None where no beam is known."""
     if path is None and kind.startswith("rms"):
         raise SelectionError(f"noise_kind is {kind!r}, a map of the noise: give it as noise_image (--noise-image)")
     if kind.startswith("rms"):
         assert path is not None
         rms = read_image(path)
-        return lambda x, y: _jansky(rms.cube) * interpolated(rms.data, *rms.pixels_of(plane.cube.directions_of(x, y)))
+        return lambda x, y: in_jansky(rms.cube) * interpolated(rms.data, *rms.pixels_of(plane.cube.directions_of(x, y)))
     data, cell, beam, other = plane.data, plane.cube.cell, plane.beam, None
     if path is not None:
         other = read_image(path)
-        data, cell, beam = other.data * _jansky(other.cube), other.cell, other.beam or beam
+        data, cell, beam = other.data * in_jansky(other.cube), other.cell, other.beam or beam
     if beam is None:
         if wanted:
             raise ImageError(f"{path or name}: has no beam (BMAJ, BMIN), which the local noise wants; give beam= "
@@ -338,7 +263,7 @@ def _noise(plane: _Image, path: str | Path | None, kind: str, wanted: bool, name
     return noise
 
 
-def _stack(plane: _Image, sources: Positions, weighting: Weighting, how: Averaging, low: LowFilter | None, psf: str | Path | None,
+def _stack(plane: ImagePlane, sources: Positions, weighting: Weighting, how: Averaging, low: LowFilter | None, psf: str | Path | None,
            resampling: tuple[int, int, int | None], settings: dict, provenance: Provenance, out: str | Path | None) -> ImageStackResult:
     """The stack of an image that was read."""
     x, y = plane.cube.pixels_of(sources.coord)
@@ -370,7 +295,7 @@ def _stack(plane: _Image, sources: Positions, weighting: Weighting, how: Averagi
         bootstrap=resampled, settings=settings, fits=None if out is None else str(out), provenance=provenance)
 
 
-def _used(plane: _Image, x: np.ndarray, y: np.ndarray, values: np.ndarray, weighting: Weighting,
+def _used(plane: ImagePlane, x: np.ndarray, y: np.ndarray, values: np.ndarray, weighting: Weighting,
           sources: Positions) -> tuple[PositionValues, np.ndarray, dict[str, np.ndarray]]:
     """Weights, which positions enter, and the numbers of the others by reason; no weight is asked for off the image."""
     n_m, n_l = plane.data.shape
@@ -395,13 +320,13 @@ def _used(plane: _Image, x: np.ndarray, y: np.ndarray, values: np.ndarray, weigh
     return found, used, dropped
 
 
-def _stacked_psf(plane: _Image, path: str | Path | None, x: np.ndarray, y: np.ndarray, weight: np.ndarray, how: Averaging,
+def _stacked_psf(plane: ImagePlane, path: str | Path | None, x: np.ndarray, y: np.ndarray, weight: np.ndarray, how: Averaging,
                  low: LowFilter | None) -> tuple[np.ndarray | None, str]:
     """Dirty beam of the stack and where it is from; from a Gaussian it is only made where nothing is filtered."""
     cell = plane.cube.cell
     size = how.stamp if low is not None else 2 * how.stamp
     if path is not None:
-        psf = _read_psf(path, cell)
+        psf = read_psf(path, cell)
         size = size if low is not None else min(size, 2 * (min(psf.shape) // 2))
         return stacked_psf(psf, x, y, weight, how, size), Path(path).name
     if plane.beam is None or low is not None:
@@ -418,23 +343,6 @@ def gaussian_beam(beam: Beam, cell: float, size: int) -> np.ndarray:
     return np.exp(-4 * np.log(2) * ((along / beam.fwhm_major) ** 2 + (across / beam.fwhm_minor) ** 2))
 
 
-def _read_psf(path: str | Path, cell: float) -> np.ndarray:
-    """Dirty beam of peak 1 with the peak at pixel (m // 2, l // 2)."""
-    cube = read_cube(path)
-    if abs(cube.cell / cell - 1) > _SAME_CELL:
-        raise ImageError(f"{path}: has pixels of {np.rad2deg(cube.cell) * 3600:.5g}″ and the image has {np.rad2deg(cell) * 3600:.5g}″; "
-                         "make the psf with the pixels of the image")
-    psf = np.nan_to_num(cube.data[0])
-    peak = float(psf.max())
-    if not peak > 0:
-        raise ImageError(f"{path}: the psf has no positive peak; is it a psf?")
-    row, col = np.unravel_index(int(np.argmax(psf)), psf.shape)
-    half = min(row, col, psf.shape[0] - row, psf.shape[1] - col)
-    if half < 8:
-        raise ImageError(f"{path}: the peak of the psf lies at pixel ({col}, {row}), at the edge; wanted is one around its peak")
-    return psf[row - half:row + half, col - half:col + half] / peak
-
-
 def write_stack(result: ImageStackResult, path: str | Path, which: str = "stamp") -> None:
     """Write the stamp or the psf of a result as FITS with WCS, beam and how it was made."""
     data = result.stamp if which == "stamp" else result.psf
@@ -449,15 +357,10 @@ def write_stack(result: ImageStackResult, path: str | Path, which: str = "stamp"
     write_image(path, data, sin_wcs(result.ra, result.dec, shape, result.cell), beams=beam, four_axes=False, cards=cards)
 
 
-def save_image_result(result: ImageStackResult, path: str | Path) -> None:
-    """Write the summary as JSON."""
-    write_json(path, result.summary())
-
-
 def write_image_report(result: ImageStackResult, folder: str | Path, additions: Sequence[Addition] = ()) -> Path:
     """Write result.json, stamp and psf (FITS), pictures and index.html to a folder, made where missing; path of the page."""
     with report_folder(folder, REPORT) as made:
-        save_image_result(result, made / "result.json")
+        result.save(made / "result.json")
         write_stack(result, made / "stamp.fits")
         if result.psf is not None:
             write_stack(result, made / "psf.fits", "psf")

@@ -21,7 +21,8 @@ from uvstack.errors import NoDataError
 from uvstack.imaging.mosaic import BeamPatch, Mosaic, beam_patch
 from uvstack.imaging.restore import principal_solution
 from uvstack.imaging.weighting import ImagingWeights, density
-from uvstack.io.ms import read_block, scan_rows
+from uvstack.io.dataset import chunks_of
+from uvstack.io.ms import read_block
 from uvstack.pixels.grid import Grid, psf_grid, uv_extent
 from uvstack.records import DataDescription, RowBlock, Selection, Structure, UVRange
 from uvstack.sky.coordinates import rotation_between
@@ -302,7 +303,8 @@ class Passes:
 
     def __init__(self, job: Job, client: Any, threads: int, progress: Callable[[int, int], None] | None) -> None:
         self.job, self._client, self._threads, self._progress = job, client, threads, progress
-        self._chunks = _chunks(job)
+        size = min(max(VISIBILITIES_PER_CHUNK, 2 * job.grid.shape[0] * job.grid.shape[1] * len(job.centres)), _MOST_PER_CHUNK)
+        self._chunks = chunks_of(job.structures, job.selections, size)
 
     def _go(self, function: Callable, job: Job, add: Callable[[int, Any], None], threads: int) -> None:
         def consume(index: int, one: Any) -> None:
@@ -348,19 +350,6 @@ class Passes:
             return sums.flat(rest.weighted)
 
         return residual
-
-
-def _chunks(job: Job) -> list[tuple[int, Any]]:
-    """Blocks of rows of all sets, each with the number of its set."""
-    size = min(max(VISIBILITIES_PER_CHUNK, 2 * job.grid.shape[0] * job.grid.shape[1] * len(job.centres)), _MOST_PER_CHUNK)
-    chunks: list[tuple[int, Any]] = []
-    for i, (structure, selection) in enumerate(zip(job.structures, job.selections, strict=True)):
-        if selection.field_ids and selection.data_description_ids:
-            rows = {d.id: max(size // (d.shape[0] * d.shape[1]), 1) for d in structure.used(selection)}
-            chunks += [(i, block) for block in scan_rows(structure, selection, rows)]
-    if not chunks:
-        raise NoDataError("the selection leaves no cross-correlation to image; look at the data with `uvstack info`")
-    return chunks
 
 
 def patches_of(job: Job, survey: Survey, beam: PrimaryBeam | None) -> dict[Key, BeamPatch]:

@@ -6,12 +6,15 @@ import os
 import warnings
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
+from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import MeasurementSetError, NoDataError, WeightsWarning
-from uvstack.io.ms import paths_of, read_structure, weight_remark
+from uvstack.io.ms import paths_of, read_rows, read_structure, scan_rows, weight_remark
 from uvstack.io.pointing import warn_of_pointings, with_pointings
 from uvstack.io.primary_beams import warn_of_other_telescope
 from uvstack.io.selection import select
-from uvstack.records import Selection, Structure
+from uvstack.records import RowBlock, Selection, Structure
 from uvstack.sky.primary_beam import PrimaryBeam
 
 
@@ -48,6 +51,53 @@ def open_sets(ms: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], fie
         raise NoDataError(f"the selection leaves no cross-correlation of {', '.join(s.path for s in structures)}; look at the data with "
                           "`uvstack info`")
     return tuple(structures), tuple(selections)
+
+
+def chunks_of(structures: Sequence[Structure], selections: Sequence[Selection], n_visibilities: int, more: int = 0,
+              ) -> list[tuple[int, RowBlock]]:
+    """Blocks of rows of all sets, each with the number of its set; the rows of a stacked set follow each other in this order.
+
+    Parameters
+    ----------
+    structures, selections
+        As from `open_sets`.
+    n_visibilities : int
+        That a block may hold (row × chan × corr).
+    more : int
+        Values that are held for each row and channel besides its correlations.
+
+    Raises
+    ------
+    NoDataError
+        No row is selected.
+    """
+    chunks: list[tuple[int, RowBlock]] = []
+    out_start = 0
+    for i, (structure, selection) in enumerate(zip(structures, selections, strict=True)):
+        rows = {d.id: max(n_visibilities // (d.shape[0] * (d.shape[1] + more)), 1) for d in structure.used(selection)}
+        if not (rows and selection.field_ids):
+            continue
+        for block in scan_rows(structure, selection, rows, out_start):
+            chunks.append((i, block))
+            out_start = block.out_start + block.n
+    if not chunks:
+        raise NoDataError("the selection leaves no cross-correlation; look at the data with `uvstack info`")
+    return chunks
+
+
+def default_cell(structures: tuple[Structure, ...], selections: tuple[Selection, ...]) -> float:
+    """A fifth of λ/B for the longest baseline between the first and last rows looked at, rad."""
+    longest = 0.0
+    shortest_wavelength = np.inf
+    for structure, selection in zip(structures, selections, strict=True):
+        n = min(structure.n_rows, 20_000)
+        for start in (0, max(structure.n_rows - n, 0)):
+            uvw = read_rows(structure, "UVW", np.arange(start, start + n))
+            finite = uvw[np.isfinite(uvw).all(axis=1)]
+            longest = max(longest, float(np.hypot(finite[:, 0], finite[:, 1]).max(initial=0.0)))
+        highest = max((float(d.spw.frequency.max()) for d in structure.used(selection)), default=0.0)
+        shortest_wavelength = min(shortest_wavelength, SPEED_OF_LIGHT / highest if highest else np.inf)
+    return 0.2 * shortest_wavelength / longest if longest > 0 else 1e-6
 
 
 def warn_of_beam(structures: Sequence[Structure], selections: Sequence[Selection], asked: str | PrimaryBeam | None,

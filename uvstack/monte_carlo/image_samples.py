@@ -10,7 +10,8 @@ from astropy.coordinates import SkyCoord
 
 from uvstack.errors import ImageError
 from uvstack.image_stacking.averaging import values_at
-from uvstack.image_stacking.task import _Image, _read_plane, _read_psf, gaussian_beam
+from uvstack.image_stacking.image_files import ImagePlane, read_plane, read_psf
+from uvstack.image_stacking.task import gaussian_beam
 from uvstack.monte_carlo.images import list_sums
 from uvstack.monte_carlo.result import Sample
 from uvstack.monte_carlo.sums import MonteCarloJob
@@ -26,7 +27,7 @@ _PSF_SIZE = 128
 class ImageSamples:
     """An image and its dirty beam, peak 1 in the middle pixel; psf is None where neither a file nor the header has one."""
 
-    plane: _Image
+    plane: ImagePlane
     flat: bool
     psf: np.ndarray | None
 
@@ -38,9 +39,9 @@ class ImageSamples:
         ------
         ImageError
         """
-        plane = _read_plane(path, None, None, None)
+        plane = read_plane(path, None, None, None)
         cell = plane.cube.cell
-        response = _read_psf(psf, cell) if psf is not None else None
+        response = read_psf(psf, cell) if psf is not None else None
         if response is None and plane.beam is not None:
             response = gaussian_beam(Beam(*plane.beam), cell, _PSF_SIZE)
         return cls(plane, kind == "flat", response)

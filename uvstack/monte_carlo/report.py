@@ -8,13 +8,14 @@ import numpy as np
 from astropy import units as u
 
 from uvstack.constants import ARCSEC
-from uvstack.monte_carlo.result import FIELD, MonteCarloResult, Sample
 from uvstack.report.numbers import flux_unit, with_error
 from uvstack.report.page import page, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from uvstack.monte_carlo.result import MonteCarloResult, Sample
 
 #: A bias of fewer standard errors is called none.
 _SIGNIFICANT = 3.0
@@ -98,7 +99,7 @@ def advice_of(result: MonteCarloResult) -> list[str]:
     """What deserves a look, in sentences."""
     name, size = _unit(result)
     found = []
-    if abs(result.uv.offset) > _SIGNIFICANT * max(result.uv.offset_error, FIELD * result.noise):
+    if abs(result.uv.offset) > _SIGNIFICANT * max(result.uv.offset_error, result.field_error):
         found.append(f"Random positions have {with_error(result.uv.offset, result.uv.offset_error, size)} {name}: residuals of bright "
                      "sources do that. Look at the uv profile (--bins) and consider a uv cut.")
     suggestion = result.suggest_uvmin()

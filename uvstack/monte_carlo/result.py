@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from uvstack.records import Provenance, Shown, UVRange, plain
+from uvstack.records import Provenance, UVRange, plain
+from uvstack.report.files import Saved
 from uvstack.stacking.result import StackResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: exp(−(this θ q)²) is the transform of a Gaussian of FWHM θ at q wavelengths.
 _GAUSSIAN = np.pi / (2.0 * np.sqrt(np.log(2.0)))
@@ -171,7 +174,7 @@ class BinnedFluxes:
 
 
 @dataclass(frozen=True, repr=False)
-class MonteCarloResult(Shown):
+class MonteCarloResult(Saved):
     """Noise and bias of a stack from random positions and fake sources.
 
     Attributes
@@ -281,6 +284,11 @@ class MonteCarloResult(Shown):
             "blank": self.bins.blanks[:, 1:].mean(axis=1) * u.Jy,
             "count": np.where(np.isfinite(random).all(axis=1), random.shape[1], 0)})
 
+    @property
+    def field_error(self) -> float:
+        """What the offset of one field may be by the sources in it, Jy: `FIELD` times the noise."""
+        return FIELD * self.noise
+
     def suggest_uvmin(self) -> float | None:
         """Uv distance in metres below which the random stacks deviate from the longer baselines, or None.
 
@@ -320,18 +328,17 @@ class MonteCarloResult(Shown):
             result["provenance"] = vars(self.provenance)
         return result
 
-    def save(self, path: str | Path) -> None:
-        """Write `summary` as JSON and, beside it, the realisations as ECSV."""
-        from uvstack.monte_carlo.task import save_montecarlo
+    def table_beside(self) -> QTable:
+        """The realisations."""
+        table = self.table()
+        table.meta = {"name": self.name, "seed": None if self.provenance is None else self.provenance.seed}
+        return table
 
-        save_montecarlo(self, path)
-
-    def plot(self, path: str | Path) -> None:
+    def figure(self) -> Figure:
         """Picture of the histogram with its Gaussian, in the style of Lindroos et al. (2015), Figure 5."""
         from uvstack.monte_carlo.report import histogram_figure
-        from uvstack.stacking.task import write_figure
 
-        write_figure(path, histogram_figure(self))
+        return histogram_figure(self)
 
 
 def _number(value: float | None) -> float | None:

@@ -25,9 +25,9 @@ from uvstack.errors import (
     PositionsError,
     SelectionError,
 )
-from uvstack.io.dataset import open_sets, warn_of_beam
+from uvstack.io.dataset import chunks_of, default_cell, open_sets, warn_of_beam
 from uvstack.io.ms import parse_column, read_block, read_rows, scan_rows
-from uvstack.io.output import command_line, report_folder, together, write_figure, write_json, write_table, write_text
+from uvstack.io.output import command_line, report_folder, write_figure, write_table, write_text
 from uvstack.io.pointing import pointings_text
 from uvstack.io.primary_beams import read_primary_beam
 from uvstack.io.selection import parse_uv_range
@@ -36,6 +36,7 @@ from uvstack.monte_carlo.cross_talk import CrossTalk
 from uvstack.monte_carlo.image_samples import ImageSamples
 from uvstack.monte_carlo.places_files import Places
 from uvstack.monte_carlo.random_positions import middle_of
+from uvstack.monte_carlo.report import figures, render_page
 from uvstack.monte_carlo.result import BinnedFluxes, MonteCarloResult, Sample
 from uvstack.monte_carlo.sums import (
     Fakes,
@@ -53,7 +54,6 @@ from uvstack.sky.position_weights import PositionWeights, check_weights, parse_w
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant, PrimaryBeam
 from uvstack.stacking.plan import StackJob, find_pointings
-from uvstack.stacking.task import default_cell
 from uvstack.uv.weights import apply_flags
 
 logger = logging.getLogger(__name__)
@@ -346,17 +346,6 @@ def _check_fit(fit: str | None, edges: np.ndarray | None, uv_range: UVRange) -> 
         raise SelectionError(f"a size is fitted to the uv bins within {uv_range}, and fewer than two are; give more bins (--bins)")
 
 
-def _blocks(job: StackJob, size: int) -> list[tuple[int, RowBlock]]:
-    chunks = []
-    for i, (structure, selection) in enumerate(zip(job.structures, job.selections, strict=True)):
-        if selection.field_ids:
-            rows = {d.id: max(size // (d.spw.frequency.size * len(d.correlations)), 1) for d in structure.used(selection)}
-            chunks += [(i, block) for block in scan_rows(structure, selection, rows)]
-    if not chunks:
-        raise NoDataError("the selection leaves no cross-correlation to stack; look at the data with `uvstack info`")
-    return chunks
-
-
 def gather_chunk(job: MonteCarloJob, chunk: tuple[int, RowBlock]) -> list[Gathered] | ListSums:
     """What one block of rows holds of each view, or the sums over it. The function that dask runs."""
     set_index, block = chunk
@@ -376,7 +365,8 @@ def _run(job: MonteCarloJob, rng: np.random.Generator, workers: int | None, sche
     """Sums of all lists, and the expected rms of the fake sources' cross-talk where it is left out."""
     with cluster(workers, scheduler) as client:
         job = replace(job, in_worker=client is not None)
-        chunks = _blocks(job.stack, _PER_WORKERS_CHUNK if job.in_worker and not job.exact else _PER_CHUNK)
+        size = _PER_WORKERS_CHUNK if job.in_worker and not job.exact else _PER_CHUNK
+        chunks = chunks_of(job.stack.structures, job.stack.selections, size)
         left_out = None
         if job.fakes is not None and job.n_exact_fakes < job.n_lists:
             left_out = _left_out(job, chunks, rng)
@@ -464,22 +454,11 @@ def _samples(job: MonteCarloJob, sums: ListSums, scale: float, left_out: float |
                   abs(scale) * left_out / np.sqrt(job.n_exact_fakes - 1) if left_out else 0.0)
 
 
-def save_montecarlo(result: MonteCarloResult, path: str | Path) -> None:
-    """Write the summary as JSON and the realisations as ECSV beside it (same name, ending .ecsv)."""
-    table = result.table()
-    table.meta = {"name": result.name, "seed": None if result.provenance is None else result.provenance.seed}
-    with together():
-        write_json(path, result.summary())
-        write_table(Path(path).with_suffix(".ecsv"), table)
-
-
 def write_montecarlo_report(result: MonteCarloResult, folder: str | Path) -> Path:
     """Write result.json, realisations (ECSV), pictures and index.html to a folder, made where missing; path of the page."""
-    from uvstack.monte_carlo.report import figures, render_page
-
     drawn = figures(result)
     with report_folder(folder, REPORT) as made:
-        save_montecarlo(result, made / "result.json")
+        result.save(made / "result.json")
         for name, figure in drawn.items():
             write_figure(made / f"{name}.png", figure)
         if result.bins is not None:

@@ -9,13 +9,15 @@ from astropy.time import Time
 from astropy.wcs import WCS
 
 from uvstack.errors import ImageError
-from uvstack.sky.projection import pixel_steps, to_j2000_with_north, wcs_frame
+from uvstack.sky.coordinates import to_j2000_with_north
+from uvstack.sky.projection import pixel_steps, wcs_frame
 
 _J2000 = Time("J2000")
 #: PV of a slant projection below which it is none: that of NCP at the pole is a rounding error.
 _NO_SLANT = 1e-12
 #: Pixels by which a corner of an image may be turned away.
 _TURNED = 0.1
+
 
 @dataclass(frozen=True)
 class ImageGeometry:

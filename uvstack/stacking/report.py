@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import importlib.resources
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
 
+from uvstack.report.figure import draw_stamp, new_figure
 from uvstack.report.numbers import flux_unit, with_error
 from uvstack.report.page import Addition, page, png
-from uvstack.stacking.plot import bootstrap_figure, profile_figure, stamp_figure
-from uvstack.stacking.result import StackResult, Stamp
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from uvstack.stacking.result import StackResult
+    from uvstack.stacking.stamp import Stamp
 
 
 def print_summary(result: StackResult) -> str:
@@ -72,3 +79,58 @@ def _rows(result: StackResult) -> list[dict]:
         for row in result.per_field if np.isfinite(row["flux"].value)]
 
 
+def profile_figure(result: StackResult, bins: int | np.ndarray = 20, unit: str = "m") -> Figure:
+    """Figure of the uv profile, in the style of Lindroos et al. (2015), Figure 4."""
+    figure = new_figure((7, 4.5))
+    draw_profile(figure.add_subplot(), result, bins, unit)
+    return figure
+
+
+def stamp_figure(stamp: Stamp) -> Figure:
+    """Figure of the stamp and its dirty beam."""
+    figure = new_figure((9, 4))
+    left, right = figure.subplots(1, 2)
+    draw_stamp(left, stamp.brightness, stamp.cell, "stack")
+    draw_stamp(right, stamp.psf, stamp.cell, "dirty beam", in_jansky=False)
+    return figure
+
+
+def bootstrap_figure(result: StackResult) -> Figure:
+    """Figure of the bootstrap fluxes."""
+    if result.bootstrap is None:
+        raise ValueError("the stack was made without bootstrap")
+    name, size = flux_unit(result.flux)
+    figure = new_figure((6, 4))
+    axes = figure.add_subplot()
+    axes.hist(result.bootstrap / size, bins="auto", color="0.75", edgecolor="0.4")
+    axes.axvline(result.flux / size, color="C3", label=f"stack: {result.flux / size:.3g} {name}")
+    for side in (-1, 1):
+        axes.axvline((result.flux + side * result.flux_error) / size, color="C3", linestyle=":",
+                     label="± error from scatter" if side < 0 else None)
+    axes.set(xlabel=f"flux of resampled list ({name})", ylabel="resamplings")
+    axes.legend(frameon=False)
+    return figure
+
+
+def draw_profile(axes: Axes, result: StackResult, bins: int | np.ndarray, unit: str) -> None:
+    """Draw real and imaginary part against uv distance, the mean, its error and the uv limits."""
+    table = result.uv_profile(bins, unit)
+    table = table[table["count"] > 0]
+    scale, label = (1e3, "km") if unit == "m" else (1e3, "kλ")
+    name, size = flux_unit(result.flux)
+    x = table["uv_distance"].value / scale
+    half_width = np.stack([x - table["uv_min"].value / scale, table["uv_max"].value / scale - x])
+    axes.axhspan((result.flux - result.flux_error) / size, (result.flux + result.flux_error) / size, color="C3", alpha=0.15, lw=0)
+    axes.axhline(result.flux / size, color="C3", lw=1.2,
+                 label=f"mean {with_error(result.flux, result.flux_error, size)} {name}")
+    axes.axhline(0, color="0.6", lw=0.6)
+    axes.errorbar(x, table["im"].to_value(u.Jy) / size, table["im_error"].to_value(u.Jy) / size, fmt="o", ms=3, color="0.7",
+                  lw=0.8, label="imaginary")
+    axes.errorbar(x, table["re"].to_value(u.Jy) / size, table["re_error"].to_value(u.Jy) / size, half_width, fmt="o", ms=4,
+                  color="C0", lw=1, label="real")
+    if result.uv_range.unit == unit:
+        for limit in (result.uv_range.minimum, result.uv_range.maximum):
+            if 0 < limit < np.inf:
+                axes.axvline(limit / scale, color="k", ls="--", lw=1)
+    axes.set(xlabel=f"$\\sqrt{{u^2+v^2}}$ ({label})", ylabel=f"visibility ({name})")
+    axes.legend(frameon=False, fontsize="small", ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
@@ -12,44 +11,20 @@ from astropy.table import QTable
 
 from uvstack.checks import MOST_BINS, whole_number
 from uvstack.errors import SelectionError
-from uvstack.records import Provenance, Shown, UVRange, plain
+from uvstack.records import Provenance, UVRange, plain
+from uvstack.report.files import Saved
+from uvstack.stacking.stamp import Stamp, check_stamp, cut_stamp
 from uvstack.stacking.sums import COUNT, W_Q, StackSums, W, fine_bin_edges, mean_and_error
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: How many standard deviations a short-baseline bin must lie from the mean of the longer ones to be called deviant.
 _DEVIANT = 3.0
 
 
-@dataclass(frozen=True)
-class Stamp:
-    """Image of a stack around the phase centre.
-
-    Attributes
-    ----------
-    brightness : ndarray (m, l)
-        Dirty image, Jy/beam; l decreases along the last axis, the phase centre is pixel (size/2, size/2).
-    psf : ndarray (m, l)
-        Dirty beam with the same weights, peak 1.
-    cell : float
-        Pixel, rad.
-    ra, dec : float
-        Direction of the phase centre, rad: nominal, since many positions were moved there.
-    """
-
-    brightness: np.ndarray
-    psf: np.ndarray
-    cell: float
-    ra: float = 0.0
-    dec: float = 0.0
-
-    @property
-    def peak(self) -> float:
-        """Brightness at the phase centre, Jy/beam: the flux of a point source."""
-        m, l = (n // 2 for n in self.brightness.shape)
-        return float(self.brightness[m, l])
-
-
 @dataclass(frozen=True, repr=False)
-class StackResult(Shown):
+class StackResult(Saved):
     """A stack of one list of positions.
 
     Attributes
@@ -196,16 +171,16 @@ class StackResult(Shown):
         cell : float, optional
             Pixel in rad; default a fifth of the resolution λ/B of the longest baseline.
         """
-        from uvstack.stacking.task import image_of_stack
+        from uvstack.stacking.stamp_files import stamp_of
 
-        return image_of_stack(self, size, cell)
+        check_stamp(size, cell)
+        return cut_stamp(self.stamp, self.name, size, cell) if self.ms is None else stamp_of(self.ms, self.uv_range, size, cell)
 
-    def plot(self, path: str | Path, bins: int | np.ndarray = 20, unit: str = "m") -> None:
+    def figure(self, bins: int | np.ndarray = 20, unit: str = "m") -> Figure:
         """Picture of the uv profile with the mean and the uv cut, in the style of Lindroos et al. (2015), Figure 4."""
-        from uvstack.stacking.plot import profile_figure
-        from uvstack.stacking.task import write_figure
+        from uvstack.stacking.report import profile_figure
 
-        write_figure(path, profile_figure(self, bins, unit))
+        return profile_figure(self, bins, unit)
 
     def __str__(self) -> str:
         from uvstack.stacking.report import print_summary
@@ -232,11 +207,11 @@ class StackResult(Shown):
             result["provenance"] = vars(self.provenance)
         return plain(result)
 
-    def save(self, path: str | Path) -> None:
-        """Write `summary` as JSON and, beside it, the uv profile as ECSV."""
-        from uvstack.stacking.task import save_result
-
-        save_result(self, path)
+    def table_beside(self) -> QTable:
+        """The uv profile."""
+        profile = self.uv_profile()
+        profile.meta = {"name": self.name, "flux_jy": self.flux, "flux_error_jy": self.flux_error}
+        return profile
 
 
 def _bin_edges(bins, fine: np.ndarray, fine_edges: np.ndarray) -> np.ndarray:

@@ -15,19 +15,19 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 
 from uvstack._version import __version__
-from uvstack.checks import MOST_STAMP_PIXELS, check_resamplings, check_seed, finite_number, thread_count, whole_number
+from uvstack.checks import check_resamplings, check_seed, finite_number, thread_count
 from uvstack.chunks import cluster, map_chunks
-from uvstack.constants import ARCMIN, SPEED_OF_LIGHT
+from uvstack.constants import ARCMIN
 from uvstack.errors import (
     InvalidVisibilityWarning,
     NoDataError,
     PositionsError,
     SelectionError,
 )
-from uvstack.io.dataset import open_sets, warn_of_beam
+from uvstack.io.dataset import chunks_of, default_cell, open_sets, warn_of_beam
 from uvstack.io.fits import write_stamp
 from uvstack.io.image_file import read_image
-from uvstack.io.ms import parse_column, read_block, read_rows, read_structure, scan_rows
+from uvstack.io.ms import parse_column, read_block, read_rows
 from uvstack.io.ms_columns import PASSED_ON
 from uvstack.io.output import (
     check_output,
@@ -35,31 +35,28 @@ from uvstack.io.output import (
     report_folder,
     together,
     write_figure,
-    write_json,
-    write_table,
     write_text,
     written_whole,
 )
 from uvstack.io.pointing import pointings_text
 from uvstack.io.primary_beams import read_primary_beam
-from uvstack.io.selection import parse_uv_range, select
+from uvstack.io.selection import parse_uv_range
 from uvstack.io.stacked_ms import StackedMS, append_history
 from uvstack.io.tables import read_positions
 from uvstack.pixels.noise import interpolated, noise_around
-from uvstack.records import Provenance, Selection, Structure, UVRange, plain
+from uvstack.records import Provenance, Structure, plain
 from uvstack.report.page import Addition
 from uvstack.sky.beam import Beam
 from uvstack.sky.position_weights import PositionWeights, check_weights, parse_weights
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant, PrimaryBeam
 from uvstack.stacking.plan import StackJob, find_pointings, pointing_plan, subsets_of
-from uvstack.stacking.plot import bootstrap_figure, profile_figure, stamp_figure
-from uvstack.stacking.report import render_page
-from uvstack.stacking.result import StackResult, Stamp
+from uvstack.stacking.report import bootstrap_figure, profile_figure, render_page, stamp_figure
+from uvstack.stacking.result import StackResult
+from uvstack.stacking.stamp import check_stamp, normalised, stamp_images
 from uvstack.stacking.sums import StackSums, W, bootstrap_fluxes, mean_and_error
 from uvstack.stacking.uv_stack import stack_partition
-from uvstack.uv.dirty import combine_hands, dirty_image
-from uvstack.uv.weights import apply_flags, inside_uv_range, parallel_hands, row_weight
+from uvstack.uv.weights import row_weight
 
 logger = logging.getLogger(__name__)
 
@@ -212,7 +209,7 @@ def stack(
         weights=PositionWeights(terms, noise, corrected), subset=subset, products=products, uv_range=uv_range, facets=facets,
         bootstrap=bool(bootstrap), rows=True, weight_spectrum=any(s.weight_source == "WEIGHT_SPECTRUM" for s in structures))
     job, seen, fields = find_pointings(job)
-    chunks = _chunks(job)
+    chunks = chunks_of(job.structures, job.selections, visibilities_per_chunk(len(job.positions)), max(job.n_subsets, 1) - 1)
     cell = stamp_cell or default_cell(structures, selections)
     if out is None:
         job = replace(job, stamp=(stamp_size, cell))
@@ -238,14 +235,6 @@ def stack(
                 None if out is None else str(_output_path(out, suffix)))
         for i, (name, suffix) in enumerate(zip(names, ["", *groups], strict=True))]
     return replace(results[0], groups=dict(zip(groups, results[1:], strict=True)))
-
-
-def check_stamp(size: int, cell: float | None = None) -> None:
-    """Raise SelectionError where a stamp cannot have this many pixels, or pixels of this size (rad)."""
-    if whole_number("the stamp's size", size, 8, MOST_STAMP_PIXELS) % 2:
-        raise SelectionError(f"the stamp's size is {size}; wanted an even number of at least 8 pixels")
-    if cell is not None:
-        finite_number("stamp_cell", cell, 0, 1.0 / size, above=True, unit="rad, so that the stamp lies within 45° of its middle")
 
 
 def _check_numbers(pb_cutoff: float, bootstrap: int, facet_size: float) -> None:
@@ -277,42 +266,9 @@ def _read_noise(terms, noise_image, noise_kind, sources: Positions) -> tuple[np.
     return noise, noise_kind.endswith("corrected")
 
 
-def _chunks(job: StackJob) -> list[tuple[int, Any]]:
-    """Blocks of rows of all sets, each with the number of its set."""
-    chunks: list[tuple[int, Any]] = []
-    out_start = 0
-    share = max(job.n_subsets, 1)
-    size = visibilities_per_chunk(len(job.positions))
-    for i, (structure, selection) in enumerate(zip(job.structures, job.selections, strict=True)):
-        if not selection.field_ids:
-            continue
-        rows = {d.id: max(size // (d.spw.frequency.size * (len(d.correlations) + share - 1)), 1) for d in structure.used(selection)}
-        for block in scan_rows(structure, selection, rows, out_start):
-            chunks.append((i, block))
-            out_start = block.out_start + block.n
-    if not chunks:
-        raise NoDataError("the selection leaves no cross-correlation to stack; look at the data with `uvstack info`")
-    return chunks
-
-
 def visibilities_per_chunk(n_positions: int) -> int:
     """Visibilities that a chunk holds for that many positions."""
     return VISIBILITIES_PER_CHUNK * (_LARGER if n_positions >= _MANY_POSITIONS else 1)
-
-
-def default_cell(structures: tuple[Structure, ...], selections: tuple[Selection, ...]) -> float:
-    """A fifth of λ/B for the longest baseline between the first and last rows looked at, rad."""
-    longest = 0.0
-    shortest_wavelength = np.inf
-    for structure, selection in zip(structures, selections, strict=True):
-        n = min(structure.n_rows, 20_000)
-        for start in (0, max(structure.n_rows - n, 0)):
-            uvw = read_rows(structure, "UVW", np.arange(start, start + n))
-            finite = uvw[np.isfinite(uvw).all(axis=1)]
-            longest = max(longest, float(np.hypot(finite[:, 0], finite[:, 1]).max(initial=0.0)))
-        highest = max((float(d.spw.frequency.max()) for d in structure.used(selection)), default=0.0)
-        shortest_wavelength = min(shortest_wavelength, SPEED_OF_LIGHT / highest if highest else np.inf)
-    return 0.2 * shortest_wavelength / longest if longest > 0 else 1e-6
 
 
 def stack_chunk(job: StackJob, chunk: tuple[int, Any]) -> dict[str, Any]:
@@ -366,16 +322,8 @@ def _add_stamps(before, job: StackJob, partition, stacked) -> np.ndarray:
     for i, product in enumerate(stacked):
         for one in product:
             if one.norm > 0:
-                images[i] += _stamp_images(partition, one.uvw, one.vis, partition.weight * np.float32(one.norm), job.uv_range, size, cell)
+                images[i] += stamp_images(partition, one.uvw, one.vis, partition.weight * np.float32(one.norm), job.uv_range, size, cell)
     return images
-
-
-def _stamp_images(partition, uvw, vis, weight, uv_range: UVRange, size: int, cell: float) -> np.ndarray:
-    """Σ w V and Σ w of the parallel hands within the uv limits as images, (2, m, l)."""
-    frequency = partition.data_description.spw.frequency
-    vis, weight = combine_hands(vis, weight, parallel_hands(partition.data_description.correlations))
-    weight = np.where(inside_uv_range(uvw, frequency, uv_range), weight, np.float32(0))
-    return np.stack([dirty_image(uvw, frequency, v, weight, size, cell) for v in (vis, np.ones_like(vis))])
 
 
 def _open_outputs(files: contextlib.ExitStack, job: StackJob, chunks, out, overwrite, suffixes, fields) -> list[StackedMS]:
@@ -460,50 +408,11 @@ def _result(name, job: StackJob, totals: _Totals, i: int, members, fields, prove
     if job.stamp is not None and totals.stamps is not None and total[W] > 0:
         set_index, field_id = next(iter(fields))
         pointing = job.structures[set_index].fields[field_id]
-        stamp = _stamp(totals.stamps[i], job.stamp[1], pointing)
+        stamp = normalised(totals.stamps[i], job.stamp[1], pointing)
     return StackResult(
         name=name, flux=float(re), flux_error=float(error), flux_error_expected=float(expected), n_positions=int(members.sum()),
         n_positions_given=int(given.sum()), dropped=np.flatnonzero(given & ~members), uv_range=job.uv_range, sums=sums,
         fields=fields, n_not_finite=totals.n_not_finite, bootstrap=fluxes, ms=path, stamp=stamp, provenance=provenance)
-
-
-def _stamp(images: np.ndarray, cell: float, pointing) -> Stamp:
-    peak = images[1, images.shape[1] // 2, images.shape[2] // 2]
-    return Stamp(images[0] / peak, images[1] / peak, cell, pointing.ra, pointing.dec)
-
-
-def image_of_stack(result: StackResult, size: int, cell: float | None) -> Stamp:
-    """Stamp of a stack: read from its measurement set, or cut from the one made on the way."""
-    check_stamp(size, cell)
-    if result.ms is None:
-        if result.stamp is None:
-            raise NoDataError(f"{result.name}: nothing was stacked")
-        made = result.stamp.brightness.shape[0]
-        if size > made or (cell is not None and not np.isclose(cell, result.stamp.cell)):
-            raise SelectionError(
-                f"without a stacked set there is a stamp of {made} pixels of {result.stamp.cell:.3g} rad alone; for another one give "
-                "out= (--out), or stamp_size= and stamp_cell= (--stamp, --stamp-cell) when stacking")
-        cut = slice(made // 2 - size // 2, made // 2 + size // 2)
-        return replace(result.stamp, brightness=result.stamp.brightness[cut, cut], psf=result.stamp.psf[cut, cut])
-    structure = read_structure(result.ms)
-    selection = select(structure)
-    cell = cell or default_cell((structure,), (selection,))
-    images = np.zeros((2, size, size))
-    rows = {d.id: max(VISIBILITIES_PER_CHUNK // (d.spw.frequency.size * len(d.correlations)), 1) for d in structure.used(selection)}
-    for block in scan_rows(structure, selection, rows):
-        for partition in read_block(structure, selection, block, ("DATA", None)):
-            apply_flags(partition.vis, partition.flag, partition.flag_row, partition.weight)
-            images += _stamp_images(partition, partition.uvw, partition.vis, partition.weight, result.uv_range, size, cell)
-    return _stamp(images, cell, structure.fields[0])
-
-
-def save_result(result: StackResult, path: str | Path) -> None:
-    """Write the summary as JSON and the uv profile as ECSV beside it (same name, ending .ecsv)."""
-    profile = result.uv_profile()
-    profile.meta = {"name": result.name, "flux_jy": result.flux, "flux_error_jy": result.flux_error}
-    with together():
-        write_json(path, result.summary())
-        write_table(Path(path).with_suffix(".ecsv"), profile)
 
 
 def write_report(result: StackResult, folder: str | Path, *, bins: int = 20, stamp_size: int = 64,
@@ -526,9 +435,9 @@ def write_report(result: StackResult, folder: str | Path, *, bins: int = 20, sta
     additions : sequence of Addition
         Further sections of the page.
     """
-    stamp = image_of_stack(result, stamp_size, stamp_cell)
+    stamp = result.image(stamp_size, stamp_cell)
     with report_folder(folder, REPORT) as made:
-        save_result(result, made / "result.json")
+        result.save(made / "result.json")
         write_figure(made / "uv_profile.png", profile_figure(result, bins))
         write_figure(made / "stamp.png", stamp_figure(stamp))
         if result.bootstrap is not None:

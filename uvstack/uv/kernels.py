@@ -31,7 +31,7 @@ N_SUMS = 10
 
 
 @njit(fastmath=True, inline="always")
-def _cos_sin_of_turns(t):
+def cos_sin_of_turns(t):
     """cos(2πt) and sin(2πt), float32, |t| ≤ ½, from the half angle."""
     z = t * t
     s = t * (_S0 + z * (_S1 + z * (_S2 + z * (_S3 + z * _S4))))
@@ -54,7 +54,7 @@ def antenna_phasors(coordinate, lmn, scale, out):
         for k in range(l.size):
             turns = x * l[k] + y * m[k] + z * n_minus_1[k]
             turns -= np.floor(turns + 0.5)
-            c, s = _cos_sin_of_turns(np.float32(turns))
+            c, s = cos_sin_of_turns(np.float32(turns))
             out[a, k] = c
             out[a + n_ant, k] = -s
 
@@ -184,7 +184,7 @@ def direct_factor(rows, uvw, lmn, frequency, coefficient, first, factor):
                     for k in range(l.size):
                         turns = u * l[k] + v * m[k] + w * n_minus_1[k]
                         turns -= np.floor(turns + 0.5)
-                        c, s = _cos_sin_of_turns(np.float32(turns))
+                        c, s = cos_sin_of_turns(np.float32(turns))
                         block_re += c * scaling[k]
                         block_im -= s * scaling[k]
                     re += block_re
@@ -244,7 +244,7 @@ def direct_position_sums(rows, uvw, lmn, frequency, coefficient, value, out):
             for k in range(l.size):
                 turns = u * l[k] + v * m[k] + w * n_minus_1[k]
                 turns -= np.floor(turns + 0.5)
-                c, s = _cos_sin_of_turns(np.float32(turns))
+                c, s = cos_sin_of_turns(np.float32(turns))
                 out[k] += coefficient[chan, k] * (re * c + im * s)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from uvstack.constants import SPEED_OF_LIGHT
-from uvstack.uv.kernels import _cos_sin_of_turns
+from uvstack.uv.kernels import cos_sin_of_turns
 
 #: Gaussian factors below 1e-7 are left out: −ln 1e-7.
 LARGEST_EXPONENT = 16.11809565
@@ -108,7 +108,7 @@ def add_gaussians(
                 for k in range(l.size):
                     turns = u * l[k] + v * m[k] + w * n_minus_1[k]
                     turns -= np.floor(turns + 0.5)
-                    c, s = _cos_sin_of_turns(np.float32(turns))
+                    c, s = cos_sin_of_turns(np.float32(turns))
                     x = u32 * a0[k] + v32 * a1[k] + w32 * a2[k]
                     y = u32 * a3[k] + v32 * a4[k] + w32 * a5[k]
                     envelope = scaling[k] * _exp_of_minus(x * x + y * y)
@@ -134,7 +134,7 @@ def add_discs(
             for k in range(lmn.shape[1]):
                 turns = u * lmn[0, k] + v * lmn[1, k] + w * lmn[2, k]
                 turns -= np.floor(turns + 0.5)
-                c, s = _cos_sin_of_turns(np.float32(turns))
+                c, s = cos_sin_of_turns(np.float32(turns))
                 x = u * axes[0, k] + v * axes[1, k] + w * axes[2, k]
                 y = u * axes[3, k] + v * axes[4, k] + w * axes[5, k]
                 envelope = coefficient[chan, k] * jinc(np.sqrt(x * x + y * y))

@@ -268,7 +268,8 @@ class uvmultifit(Keywords, Mapping[str, Any]):
         FitError
             Always: `fringe_start` does this on arrays.
         """
-        raise FitError("QuinnFF: data are not kept here; uvstack.fitting.multifit.fringe.fringe_start finds delays, rates and phases from arrays")
+        raise FitError("QuinnFF: data are not kept here; uvstack.fitting.multifit.fringe.fringe_start finds delays, rates and phases "
+                       "from arrays")
 
     def writeResult(self) -> None:
         """Write `result` to `outfile` as a table: frequency, each parameter with its uncertainty, reduced χ²."""

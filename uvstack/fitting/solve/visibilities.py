@@ -78,7 +78,8 @@ def fit_visibilities(
         RA, Dec (arcsec east and north), flux (Jy), major (arcsec), ratio, PA (deg) and the extra number of each component
         as expressions in p[0], p[1], …, nu, nu0 and t: see `uvstack.fitting.model.expressions`.
     p_ini : sequence of float, optional
-        Default: the best of a search, where each number of a component is constant or a parameter of its own: see `uvstack.fitting.solve.search`.
+        Default: the best of a search, where each number of a component is constant or a parameter of its own: see
+        `uvstack.fitting.solve.search`.
         From given values alone the fit begins; if a quick look finds a much lower χ² elsewhere, a warning says so.
     bounds : sequence, optional
         (low, high) or None for each parameter; either may be None.
