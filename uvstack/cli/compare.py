@@ -10,6 +10,7 @@ import click
 from uvstack.checks import MOST_BINS
 from uvstack.cli.image import Size
 from uvstack.cli.main import Angle, Baseline, Quantity, SetsAndPositions, example, progress_bar
+from uvstack.cli.options import data_options, list_options, run_options
 from uvstack.cli.stack import fitted, mapping
 
 #: What --fit takes: shape of the uv fit, shape of the psf fit.
@@ -40,25 +41,16 @@ _SHAPES = {"gaussian": ("gaussian", "circular"), "point": ("delta", "point")}
 @click.option("--noise-image", type=click.Path(path_type=Path), help="FITS image for local-noise; default the image itself.")
 @click.option("--noise-kind", type=click.Choice(["corrected", "flat", "rms-corrected", "rms-flat"]), help="Of --noise-image.")
 @click.option("--beam", type=Quantity("rad", "3.2arcsec,1.6arcsec,30deg", several=True), help="Where the header of --image has none.")
-@click.option("--column", default="DATA", help="Data column, or a difference such as DATA-MODEL_DATA.")
-@click.option("--field", help="Fields as in CASA: 0,3~5,NGC*.")
-@click.option("--spw", help="Spectral windows as in CASA: 0,2~3.")
-@click.option("--timerange", help="Times as in CASA: 2011/05/28/03:00:00~04:00:00.")
-@click.option("--pointing", type=click.Choice(["auto", "phase", "reference", "table"]), default="auto",
-              help="Centre of the primary beam: phase centre, REFERENCE_DIR or the POINTING table; auto: what there is, from the last.")
+@data_options
 @click.option("--fit", "shape", type=click.Choice(list(_SHAPES)),
               help="Fit this to the stacked visibilities and, with the psf, to the stamps.")
-@click.option("--frame", help="Frame of the list where it does not say: J2000, ICRS, B1950, GALACTIC …")
-@click.option("--unit", type=click.Choice(["auto", "deg", "rad"]), default="auto", help="Unit of plain numbers in the list.")
-@click.option("--columns", help="Columns of the list by name: ra=RA_X,dec=DEC_X,weight=W.")
+@list_options
 @click.option("--out", type=click.Path(path_type=Path), help="Stacked measurement set; default none is kept.")
 @click.option("--report", type=click.Path(path_type=Path),
               help="Folder for JSON, table, pictures, images and a page; default after the list.")
 @click.option("--bins", type=click.IntRange(1, MOST_BINS), default=20, help="Bins of the uv profile.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
-@click.option("--workers", type=int, help="Local processes instead of threads.")
-@click.option("--scheduler", help="Address of a dask scheduler.")
-@click.option("--threads", type=int, help="Local threads; default all processors.")
+@run_options
 def command(ms, positions, methods, shape, columns, out, report, bins, overwrite, **options) -> None:
     """Stack the visibilities of MS... and their image at the positions of a list, side by side.
 

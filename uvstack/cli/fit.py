@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from uvstack.cli.main import Baseline, Frequency, example, progress_bar
+from uvstack.cli.options import data_options, run_options
 
 
 class Bounds(click.ParamType):
@@ -70,15 +71,10 @@ class Gain(click.ParamType):
 @click.option("--p-ini", type=Numbers(), help="Starting values of p[0], p[1] …: 0,0,1,-0.7,0.2; default from the data.")
 @click.option("--bounds", type=Bounds(), help="Limits of the parameters: 0:2,:,-1:1.")
 @click.option("--nu0", type=Frequency(), help="Reference frequency: 1.4GHz, or a number in Hz; default the first channel.")
-@click.option("--column", default="DATA", help="Data column, or a difference such as DATA-MODEL_DATA.")
 @click.option("--stokes", default="I", help="I, Q, U, V, PI (I of what hands there are) or a correlation.")
 @click.option("--uvmin", type=Baseline(), help="Shortest baseline: 300m, 5km, 20klambda.")
 @click.option("--uvmax", type=Baseline(), help="Longest baseline.")
-@click.option("--field", help="Fields as in CASA: 0,3~5,NGC*.")
-@click.option("--spw", help="Spectral windows as in CASA: 0,2~3.")
-@click.option("--timerange", help="Times as in CASA: 2011/05/28/03:00:00~04:00:00.")
-@click.option("--pointing", type=click.Choice(["auto", "phase", "reference", "table"]), default="auto",
-              help="Centre of the primary beam: phase centre, REFERENCE_DIR or the POINTING table; auto: what there is, from the last.")
+@data_options
 @click.option("--chanwidth", default=1, help="Channels averaged before the fit.")
 @click.option("--timewidth", default=1, help="Integrations averaged before the fit.")
 @click.option("--per-channel", is_flag=True, help="A fit for each (averaged) channel.")
@@ -110,9 +106,7 @@ class Gain(click.ParamType):
 @click.option("--no-report", is_flag=True, help="Print the result alone.")
 @click.option("--overwrite", is_flag=True, help="Replace a report that exists.")
 @click.option("--overwrite-column", is_flag=True, help="Replace the column that --write names if it exists, even DATA.")
-@click.option("--workers", type=int, help="Local processes instead of threads.")
-@click.option("--scheduler", help="Address of a dask scheduler.")
-@click.option("--threads", type=int, help="Local threads; default all processors.")
+@run_options
 def command(ms, report, no_report, overwrite, memory, var, bounds, **options) -> None:
     """Fit a model to the visibilities of MS... .
 

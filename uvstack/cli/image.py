@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from uvstack.cli.main import Angle, Baseline, Frequency, Quantity, example, progress_bar
+from uvstack.cli.options import data_options, run_options
 
 
 class Size(click.ParamType):
@@ -47,12 +48,7 @@ class Size(click.ParamType):
 @click.option("--auto-mask", is_flag=True, help="Find a mask in every cycle, within --mask.")
 @click.option("--stokes", default="I", help="I, Q, U, V, RR, LL, XX, YY, or several: IQUV, IV, \"RR,LL\".")
 @click.option("--channels-out", default=1, help="Planes of a cube, equal steps of frequency over all channels selected.")
-@click.option("--column", default="DATA", help="Data column, or a difference such as DATA-MODEL_DATA.")
-@click.option("--field", help="Fields as in CASA: 0,3~5,NGC*.")
-@click.option("--spw", help="Spectral windows as in CASA: 0,2~3.")
-@click.option("--timerange", help="Times as in CASA: 2011/05/28/03:00:00~04:00:00.")
-@click.option("--pointing", type=click.Choice(["auto", "phase", "reference", "table"]), default="auto",
-              help="Centre of the primary beam: phase centre, REFERENCE_DIR or the POINTING table; auto: what there is, from the last.")
+@data_options
 @click.option("--uvmin", type=Baseline(), help="Shortest baseline: 300m, 5km, 20klambda.")
 @click.option("--uvmax", type=Baseline(), help="Longest baseline.")
 @click.option("--phase-centre",
@@ -63,9 +59,7 @@ class Size(click.ParamType):
 @click.option("--imager", default="uvstack",
               help="uvstack, or wsclean or casa where installed: they make one plane of one pointing, with products as ours.")
 @click.option("--overwrite", is_flag=True, help="Replace products that exist.")
-@click.option("--workers", type=int, help="Local processes instead of threads.")
-@click.option("--scheduler", help="Address of a dask scheduler.")
-@click.option("--threads", type=int, help="Local threads; default all processors.")
+@run_options
 def command(ms, **options) -> None:
     """Image the visibilities of MS... and deconvolve.
 

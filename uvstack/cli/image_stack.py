@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from uvstack.cli.main import Baseline, Frequency, Quantity, example
+from uvstack.cli.options import list_options
 from uvstack.cli.stack import mapping
 
 
@@ -39,9 +40,7 @@ from uvstack.cli.stack import mapping
 @click.option("--beam", type=Quantity("rad", "3.2arcsec,1.6arcsec,30deg", several=True), help="Where the header has none.")
 @click.option("--channel", type=int, help="Of a cube, from 0.")
 @click.option("--frequency", type=Frequency(), help="Where the header has none.")
-@click.option("--frame", help="Frame of the list where it does not say: J2000, ICRS, B1950, GALACTIC …")
-@click.option("--unit", type=click.Choice(["auto", "deg", "rad"]), default="auto", help="Unit of plain numbers in the list.")
-@click.option("--columns", help="Columns of the list by name: ra=RA_X,dec=DEC_X,weight=W.")
+@list_options
 @click.option("--out", type=click.Path(path_type=Path), help="FITS file of the stack.")
 @click.option("--report", type=click.Path(path_type=Path),
               help="Folder for JSON, FITS, pictures and a page; default named after --out, or after the list.")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from uvstack.cli.main import Angle, Baseline, Quantity, SetsAndPositions, example, progress_bar
+from uvstack.cli.options import data_options, list_options, run_options
 from uvstack.cli.stack import mapping
 
 
@@ -47,7 +48,6 @@ class NumberOrMatch(click.ParamType):
 @click.option("--image-kind", type=click.Choice(["corrected", "flat"]), default="corrected",
               help="Of it: primary-beam corrected, or of flat noise.")
 @click.option("--psf", type=click.Path(path_type=Path), help="Its dirty beam; else the Gaussian of its header.")
-@click.option("--column", default="DATA", help="Data column, or a difference such as DATA-MODEL_DATA.")
 @click.option("--primary-beam", default="constant", help="Preset, text or file as in `uvstack stack`.")
 @click.option("--pb-cutoff", default=0.1, help="Power of the primary beam below which a pointing leaves a position out.")
 @click.option("--weights", default="equal", help="equal, list, primary-beam, local-noise, or a product: list*primary-beam.")
@@ -56,21 +56,13 @@ class NumberOrMatch(click.ParamType):
               help="The image: corrected for the primary beam or of flat noise; rms-: a map of the noise itself.")
 @click.option("--uvmin", type=Baseline(), help="Shortest baseline for the flux: 300m, 5km, 20klambda.")
 @click.option("--uvmax", type=Baseline(), help="Longest baseline for the flux.")
-@click.option("--field", help="Fields as in CASA: 0,3~5,NGC*.")
-@click.option("--spw", help="Spectral windows as in CASA: 0,2~3.")
-@click.option("--timerange", help="Times as in CASA: 2011/05/28/03:00:00~04:00:00.")
-@click.option("--pointing", type=click.Choice(["auto", "phase", "reference", "table"]), default="auto",
-              help="Centre of the primary beam: phase centre, REFERENCE_DIR or the POINTING table; auto: what there is, from the last.")
+@data_options
 @click.option("--seed", type=int, help="The same seed gives the same lists.")
-@click.option("--frame", help="Frame of the list where it does not say: J2000, ICRS, B1950, GALACTIC …")
-@click.option("--unit", type=click.Choice(["auto", "deg", "rad"]), default="auto", help="Unit of plain numbers in the list.")
-@click.option("--columns", help="Columns of the list by name: ra=RA_X,dec=DEC_X,weight=W.")
+@list_options
 @click.option("--out", type=click.Path(path_type=Path),
               help="Folder for JSON, realisations (ECSV), pictures and a page; default after the list.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
-@click.option("--workers", type=int, help="Local processes instead of threads.")
-@click.option("--scheduler", help="Address of a dask scheduler.")
-@click.option("--threads", type=int, help="Local threads; default all processors.")
+@run_options
 def command(ms, positions, columns, out, overwrite, **options) -> None:
     """Noise and bias of the stack of MS... at the positions of a list.
 

@@ -8,13 +8,13 @@ import click
 
 from uvstack.checks import MOST_BINS
 from uvstack.cli.main import Angle, Baseline, SetsAndPositions, example, progress_bar
+from uvstack.cli.options import data_options, list_options, run_options
 
 
 @click.command(name="stack", cls=SetsAndPositions,
                epilog=example("uvstack stack survey.ms positions.csv --primary-beam vla --uvmin 5km --out stacked.ms"))
 @click.argument("ms", nargs=-1, required=True)
 @click.argument("positions")
-@click.option("--column", default="DATA", help="Data column, or a difference such as DATA-MODEL_DATA.")
 @click.option("--primary-beam", default="constant",
               help="Preset (vla, evla, alma, alma-7m, meerkat, atca …), text (gaussian:30arcmin@1.4GHz, airy:25m,2.36m) or file.")
 @click.option("--pb-cutoff", default=0.1, help="Power of the primary beam below which a pointing leaves a position out.")
@@ -24,11 +24,7 @@ from uvstack.cli.main import Angle, Baseline, SetsAndPositions, example, progres
               help="The image: corrected for the primary beam or of flat noise; rms-: a map of the noise itself.")
 @click.option("--uvmin", type=Baseline(), help="Shortest baseline for the flux: 300m, 5km, 20klambda.")
 @click.option("--uvmax", type=Baseline(), help="Longest baseline for the flux.")
-@click.option("--field", help="Fields as in CASA: 0,3~5,NGC*.")
-@click.option("--spw", help="Spectral windows as in CASA: 0,2~3.")
-@click.option("--timerange", help="Times as in CASA: 2011/05/28/03:00:00~04:00:00.")
-@click.option("--pointing", type=click.Choice(["auto", "phase", "reference", "table"]), default="auto",
-              help="Centre of the primary beam: phase centre, REFERENCE_DIR or the POINTING table; auto: what there is, from the last.")
+@data_options
 @click.option("--out", type=click.Path(path_type=Path), help="Stacked measurement set.")
 @click.option("--no-ms", is_flag=True, help="Numbers, profile and stamp alone.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
@@ -42,13 +38,9 @@ from uvstack.cli.main import Angle, Baseline, SetsAndPositions, example, progres
 @click.option("--group-by", help="Column of the list: stack each of its values by itself as well.")
 @click.option("--reproject", is_flag=True, help="Turn (u,v,w) to each facet's tangent plane, for resolved sources in wide fields.")
 @click.option("--facet-size", type=Angle(), default="5arcmin", help="Side of a facet for --reproject.")
-@click.option("--frame", help="Frame of the list where it does not say: J2000, ICRS, B1950, GALACTIC …")
-@click.option("--unit", type=click.Choice(["auto", "deg", "rad"]), default="auto", help="Unit of plain numbers in the list.")
-@click.option("--columns", help="Columns of the list by name: ra=RA_X,dec=DEC_X,weight=W.")
+@list_options
 @click.option("--fit", "fit_model", help="Fit this shape to the stacked set within the same uv limits: gaussian, disc …: flux and size.")
-@click.option("--workers", type=int, help="Local processes instead of threads.")
-@click.option("--scheduler", help="Address of a dask scheduler.")
-@click.option("--threads", type=int, help="Local threads; default all processors.")
+@run_options
 def command(ms, positions, out, no_ms, report, bins, stamp, stamp_cell, columns, overwrite, fit_model, **options) -> None:
     """Stack the visibilities of MS... at the positions of a list.
 

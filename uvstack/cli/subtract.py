@@ -9,6 +9,7 @@ import click
 from rich.markup import escape
 
 from uvstack.cli.main import Frequency, console, example, progress_bar
+from uvstack.cli.options import data_options, run_options
 
 
 @click.command(name="subtract", epilog=example("uvstack subtract survey.ms --model survey-model.fits --into RESIDUAL"))
@@ -18,23 +19,16 @@ from uvstack.cli.main import Frequency, console, example, progress_bar
 @click.option("--model-tt1", help="Second Taylor term beside an image.")
 @click.option("--nu0", type=Frequency(), help="Reference frequency of Taylor terms or of a catalogue: 1.4GHz; default what the file says.")
 @click.option("--into", help="Column to write; default RESIDUAL_DATA, or MODEL_DATA with --predict-only.")
-@click.option("--column", default="DATA", help="Data column, or a difference such as DATA-MODEL_DATA.")
 @click.option("--primary-beam", help="The model is the sky, seen through this beam: preset, text or file as in `uvstack stack`. "
               "Default: the model is apparent.")
-@click.option("--field", help="Fields as in CASA: 0,3~5,NGC*.")
-@click.option("--spw", help="Spectral windows as in CASA: 0,2~3.")
-@click.option("--timerange", help="Times as in CASA: 2011/05/28/03:00:00~04:00:00.")
-@click.option("--pointing", type=click.Choice(["auto", "phase", "reference", "table"]), default="auto",
-              help="Centre of the primary beam: phase centre, REFERENCE_DIR or the POINTING table; auto: what there is, from the last.")
+@data_options
 @click.option("--predict-only", is_flag=True, help="Write the model itself.")
 @click.option("--in-place", is_flag=True, help="Change the data column itself; wants --backup.")
 @click.option("--backup", help="Column that keeps the data as they were: DATA_BACKUP.")
 @click.option("--overwrite", is_flag=True, help="Replace a column, and a report, that exist.")
 @click.option("--report", type=click.Path(path_type=Path), help="Folder for JSON, uv profile and picture; default named after MS.")
 @click.option("--no-report", is_flag=True, help="Print the result alone.")
-@click.option("--workers", type=int, help="Local processes instead of threads.")
-@click.option("--scheduler", help="Address of a dask scheduler.")
-@click.option("--threads", type=int, help="Local threads; default all processors.")
+@run_options
 def command(ms, report, no_report, overwrite, **options) -> None:
     """Subtract a model of the sky from the visibilities of MS.
 
