@@ -64,7 +64,7 @@ lock: ## pin all of setup.cfg again; pins that still fit stay. Anew: make lock L
 
 clean: ## remove what was built and the caches, not .venv
 	rm -rf build dist site demo bench *.egg-info .pytest_cache .ruff_cache .mypy_cache casa-*.log
-	find uvstack simulate experiment peel tests scripts -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find uvstack simulate peel tests scripts -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # A failed or interrupted installation leaves no stamp, so the next run takes it up again.
 $(LOCKED): requirements.lock

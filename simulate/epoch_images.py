@@ -393,7 +393,7 @@ def _smoothed_shapes(sky: Components, flux: NDArray, beam: Beam, cell: float) ->
     edges = np.where(is_disc[:, None, None], edges, 0.0)
     turn, semi_axes, _ = np.linalg.svd(to_units @ edges)
     semi_axes = np.maximum(semi_axes, _THINNEST)
-    # Steps of the quadrature against a 6 σ wide spectrum of the Gaussian; measured in tests/test_epoch_images.py.
+    # Steps of the quadrature against a 6 σ wide spectrum of the Gaussian; measured in tests/simulation/test_epoch_images.py.
     nodes = np.where(is_disc, np.ceil(16.0 + 4.0 * semi_axes[:, 0]), 0.0).astype(np.int64)
     to_units = np.where(is_disc[:, None, None], np.swapaxes(turn, 1, 2) @ to_units, to_units)
     reach = np.sqrt((edges**2).sum(axis=2)) + np.sqrt(_LIMIT * np.diagonal(covariance, axis1=1, axis2=2))

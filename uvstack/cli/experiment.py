@@ -36,9 +36,9 @@ def lindroos(types, scale, thin, no_bright, noise_factor, seed, out, no_figures,
     Every realisation is a file in OUT/realisations: a run that was stopped goes on with the same command, and more
     realisations are added to those that are there.
     """
-    from experiment.collect import markdown
-    from experiment.settings import Settings, parse_scale, parse_types
-    from experiment.task import run
+    from simulate.experiment.collect import markdown
+    from simulate.experiment.settings import Settings, parse_scale, parse_types
+    from simulate.experiment.task import run
 
     given = parse_scale(scale) | ({} if thin is None else {"thin": thin})
     settings = Settings(seed=seed, bright=not no_bright, noise_factor=noise_factor, **given)

@@ -11,7 +11,7 @@ same meaning. Uniform weights are w / W_k. A taper multiplies with the transform
 A cell is one over the width of the image, as in CASA; the same robust for a larger image gives lower densities and so more
 natural weights. Cells begin at whole numbers, as in WSClean, so that none is its own image in (−u, −v) and half the plane says
 all, at 8 bytes a cell. For an image of its padded size (1.2 times larger unless -padding says otherwise) the weights are then
-WSClean's, but for a few in a thousand that lie on the very edge of a cell (measured, tests/test_weighting.py).
+WSClean's, but for a few in a thousand that lie on the very edge of a cell (measured, tests/imaging/test_weighting.py).
 Densities of chunks add up, so that a measurement set is gone through twice: once
 for the density, once for the image. All channels share one density, and so do the fields of a mosaic (tclean's mosweight=False;
 its default is one each), with (u, v) that of each field's own phase centre.

@@ -4,7 +4,7 @@ The measurement sets are not touched: WSClean works on a reordered copy of the s
 model. All that the program writes goes to a folder beside the products that is removed at the end, failed or not.
 
 What is equal and what is not. Weights, tapers, thresholds, gains, scales, masks and the number of cycles have the same meaning
-in all three, and a cell of Briggs weights the same size. Measured on one set of 200 pixels (tests/test_external_imager.py): dirty
+in all three, and a cell of Briggs weights the same size. Measured on one set of 200 pixels (tests/imaging/test_external_imager.py): dirty
 image and psf of WSClean equal ours to 2e-6 of the peak, for Briggs weights too; CASA's to 1e-3 in the inner third and to 6e-3 at
 the corners, where its gridder's errors and the w term show that it neglects; with Briggs weights, whose cells lie half a cell
 beside ours, to 5e-3 and 8e-3; with w projection to 2e-2. WSClean takes tapers and limits of uv distance at the cells of its

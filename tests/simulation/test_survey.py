@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 import simulate.corruption as c
 from factories import read
+from places import ROOT
 from simulate import survey_keys
 from simulate.arrays import read_array
 from simulate.counts import mean_flux, source_density
@@ -27,7 +28,7 @@ from uvstack.cli.main import group
 from uvstack.errors import SurveyError
 from uvstack.sky.primary_beam import primary_beam
 
-EXAMPLE = Path(__file__).resolve().parent.parent / "docs" / "survey_example.toml"
+EXAMPLE = ROOT / "docs" / "survey_example.toml"
 ARCSEC = np.pi / 180 / 3600
 ARCMIN = 60 * ARCSEC
 CENTRE = (np.deg2rad(15 * (3 + 49 / 60 + 10.99 / 3600)), np.deg2rad(30.5))

@@ -38,6 +38,7 @@ from factories import (
     offset,
     read,
 )
+from places import ROOT
 from simulate.pointings import hexagonal_mosaic
 from simulate.task import observe
 from uvstack.errors import (
@@ -385,7 +386,7 @@ def killed_after(ms, blocks):
     """A run in a process of its own that is killed, with no chance to tidy up, once some blocks are written."""
     script = textwrap.dedent(f"""
         import os, signal, sys
-        sys.path[:0] = {[str(Path(__file__).parent.parent)]!r}
+        sys.path[:0] = {[str(ROOT)]!r}
         import numpy as np
         import uvstack
         from uvstack.subtraction import sky_model

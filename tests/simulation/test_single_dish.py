@@ -8,10 +8,10 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 from astropy.table import Table
+from test_epoch_images import CENTRE, sky_at
 
 from simulate.image_model import ImageModel
 from simulate.single_dish import dish_fwhm, single_dish_cube
-from test_epoch_images import CENTRE, sky_at
 from uvstack.errors import ImageError, OutputError
 from uvstack.io.fits import sin_wcs, write_image
 from uvstack.io.image_file import read_cube

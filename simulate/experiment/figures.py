@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiment.collect import spread, values
-from experiment.settings import ARCSEC
-from experiment.uv_side import uv_cut, uv_edges
+from simulate.experiment.collect import spread, values
+from simulate.experiment.settings import ARCSEC
+from simulate.experiment.uv_side import uv_cut, uv_edges
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.io.output import written_whole
 

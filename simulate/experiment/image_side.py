@@ -16,8 +16,8 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 
-from experiment.maps import PB_CUTOFF, Map
-from experiment.settings import ALMA, CUT, UV_CUT, Imaging
+from simulate.experiment.maps import PB_CUTOFF, Map
+from simulate.experiment.settings import ALMA, CUT, UV_CUT, Imaging
 from uvstack.errors import DroppedPositionsWarning, PositionsError
 from uvstack.image_stacking.averaging import Averaging, average
 from uvstack.image_stacking.psf_fit import fit_psf

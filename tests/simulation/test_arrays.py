@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from places import ROOT
 from simulate.arrays import itrf_to_local, list_arrays, local_to_itrf, read_array
 from uvstack.errors import ArrayError
 
@@ -57,7 +58,7 @@ def test_antennas_stand_on_the_ground_about_the_centre(name):
 
 
 def test_every_built_in_file_states_its_source():
-    files = sorted((Path(__file__).resolve().parent.parent / "simulate" / "data" / "arrays").glob("*.cfg"))
+    files = sorted((ROOT / "simulate" / "data" / "arrays").glob("*.cfg"))
     assert sorted(file.stem for file in files) == list_arrays()
     for file in files:
         text = file.read_text()

@@ -20,10 +20,10 @@ from typing import Any
 
 from astropy.table import QTable
 
-from experiment.collect import collect, markdown
-from experiment.realisation import realise, versions
-from experiment.results import read_finished, write_result
-from experiment.settings import TYPES, Settings
+from simulate.experiment.collect import collect, markdown
+from simulate.experiment.realisation import realise, versions
+from simulate.experiment.results import read_finished, write_result
+from simulate.experiment.settings import TYPES, Settings
 from uvstack.checks import thread_count, whole_number
 from uvstack.chunks import cluster, map_chunks
 from uvstack.errors import OutputError, SelectionError, UvstackWarning
@@ -40,7 +40,7 @@ class ExperimentResult:
     Attributes
     ----------
     table : QTable
-        A line for each type: see `experiment.collect.collect`.
+        A line for each type: see `simulate.experiment.collect.collect`.
     files : dict of str to Path
         "table" (ECSV), "markdown", "provenance" and the figures.
     n_taken, n_computed : int
@@ -180,7 +180,7 @@ def _write(folder: Path, table: QTable, found: list[dict[str, Any]], settings: S
     record = {"command": command_line(), "settings": asdict(settings), "versions": versions()}
     write_json(files["provenance"], record)
     if figures:
-        from experiment.figures import write_figures
+        from simulate.experiment.figures import write_figures
 
         files |= write_figures(folder, found)
     return files

@@ -1,12 +1,13 @@
 """Fits over many noises: efficiency, errors, bias and limits. Noise is drawn at the nodes of the bins, which is what it comes to there."""
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
+from places import ROOT
+
+sys.path.insert(0, str(ROOT / "scripts"))
 
 from measure_fit import MODEL, PUBLISHED, bound, observed, vla
 

@@ -19,6 +19,7 @@ from astropy.table import Table
 
 import uvstack
 from factories import ARCSEC, CENTRE, LR, RL, Spw, at, edit, make_ms, offset, read
+from places import TESTS
 from uvstack.chunks import map_chunks
 from uvstack.errors import (
     ColumnError,
@@ -41,7 +42,6 @@ from uvstack.sky.positions import positions_from_coord
 from uvstack.stacking import task
 
 SOURCE = offset(40 * ARCSEC, -70 * ARCSEC)
-HERE = Path(__file__).parent
 # Budget: as in test_stack_faults.
 FLUX_TOLERANCE = 1e-5
 
@@ -360,7 +360,7 @@ def script(tmp_path, body, tables="casacore"):
         import os, signal, sys, time
         # Ignored where the tests run in the background, and children inherit that.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        sys.path.insert(0, {str(HERE)!r})
+        sys.path.insert(0, {str(TESTS)!r})
         import uvstack
         from factories import CENTRE, at
         from uvstack.stacking import task
@@ -371,7 +371,7 @@ def script(tmp_path, body, tables="casacore"):
         """) + textwrap.dedent(body)
     return subprocess.Popen(
         [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"UVSTACK_TABLES": tables, "CASASITECONFIG": str(HERE / "casa_config.py")})
+        env=os.environ | {"UVSTACK_TABLES": tables, "CASASITECONFIG": str(TESTS / "casa_config.py")})
 
 
 STALLS = """

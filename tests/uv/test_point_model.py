@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from test_gridding import CENTRES, FREQUENCY, GRIDS, direction
 
 from oracles import LIGHT, phasor
-from test_gridding import CENTRES, FREQUENCY, GRIDS, direction
 from uvstack.errors import ImageError
 from uvstack.pixels.grid import centred_grid
 from uvstack.uv import point_model

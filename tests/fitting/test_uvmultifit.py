@@ -13,6 +13,7 @@ import pytest
 import factories
 import oracles
 from factories import ARCSEC, CENTRE, RR, XX, Spw, edit, make_ms, offset, read
+from places import ROOT
 from uvstack.errors import FitError, SelectionError, UvstackWarning
 from uvstack.fitting.model.data import checked_data
 from uvstack.fitting.model.model import make_model
@@ -21,7 +22,7 @@ from uvstack.fitting.multifit.call import Keywords, timerange_of, uvmultifit, wi
 from uvstack.fitting.multifit.fringe import fringe_start
 from uvstack.fitting.solve.solver import solve
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
+sys.path.insert(0, str(ROOT / "scripts"))
 
 import uvmultifit_cases as cases
 

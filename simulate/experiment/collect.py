@@ -15,7 +15,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from experiment.paper import N_REALISATIONS, N_TARGETS, SIZES, TABLE_2
+from simulate.experiment.paper import N_REALISATIONS, N_TARGETS, SIZES, TABLE_2
 
 #: Fewer realisations know their own scatter too badly to differ from anything.
 _FEWEST = 5

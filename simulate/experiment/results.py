@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from experiment.settings import Settings
+from simulate.experiment.settings import Settings
 from uvstack.io.output import write_json
 
 #: What a realisation holds at least.

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from experiment import realisation, task
-from experiment.collect import collect, markdown
-from experiment.figures import mean_profile, write_figures
-from experiment.paper import TABLE_2
-from experiment.realisation import subset_noise
-from experiment.results import read_result, result_path
-from experiment.settings import ARCSEC, TYPES, Imaging, Settings, parse_scale, parse_types, seed_of, simulation
-from experiment.task import run
-from experiment.uv_side import least_variance, null_sums, uv_edges
 from factories import ARCMIN, CENTRE, make_ms, offset
 from factories import read as column
 from oracles import gaussian_beam, stack
+from simulate.experiment import realisation, task
+from simulate.experiment.collect import collect, markdown
+from simulate.experiment.figures import mean_profile, write_figures
+from simulate.experiment.paper import TABLE_2
+from simulate.experiment.realisation import subset_noise
+from simulate.experiment.results import read_result, result_path
+from simulate.experiment.settings import ARCSEC, TYPES, Imaging, Settings, parse_scale, parse_types, seed_of, simulation
+from simulate.experiment.task import run
+from simulate.experiment.uv_side import least_variance, null_sums, uv_edges
 from uvstack.cli.experiment import command
 from uvstack.cli.main import group
 from uvstack.errors import OutputError, SchedulerError, SelectionError, UvstackWarning

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 import uvstack
 from factories import ARCMIN, CENTRE, RR, Spw, make_ms, offset
+from places import ROOT
 from simulate.task import observe
 from uvstack.cli.main import Angle, Baseline, Commands, Quantity, group
 from uvstack.errors import UvstackError
@@ -159,13 +160,13 @@ def test_info_is_strict(inputs, tmp_path):
 
 
 def test_one_function_writes_all_json():
-    root = Path(__file__).resolve().parent.parent
-    found = {path.relative_to(root).as_posix() for folder in ("uvstack", "simulate", "experiment") for path in (root / folder).rglob("*.py")
+    found = {path.relative_to(ROOT).as_posix() for folder in ("uvstack", "simulate") for path in (ROOT / folder).rglob("*.py")
              if "json.dump" in path.read_text(encoding="utf-8")}
     # Besides: what goes to a program of CASA, marks of runs, in sets and headers, fingerprints of settings.
     assert found == {
         "uvstack/io/output.py", "uvstack/io/claim.py", "uvstack/imaging/external/casa_files.py", "uvstack/imaging/external/casa_program.py",
-        "uvstack/io/unfinished_column.py", "uvstack/subtraction/column_files.py", "simulate/gain_tracks.py", "experiment/settings.py"}
+        "uvstack/io/unfinished_column.py", "uvstack/subtraction/column_files.py", "simulate/gain_tracks.py",
+        "simulate/experiment/settings.py"}
 
 
 @pytest.mark.parametrize(("name", "option"), options(), ids=lambda value: str(value).replace(" ", "-"))
@@ -178,7 +179,7 @@ def test_nonsense_ends_in_one_line(inputs, monkeypatch, tmp_path, name, option):
             raise UvstackError("enough")
 
         monkeypatch.setattr("simulate.task.map_chunks", stop)
-        monkeypatch.setattr("experiment.task.map_chunks", stop)
+        monkeypatch.setattr("simulate.experiment.task.map_chunks", stop)
     for i, value in enumerate(values_of(param)):
         ended = ending(inputs, monkeypatch, tmp_path / f"out{i}", *name.split(), *shlex.split(LEAST[name]), f"{param.opts[0]}={value}")
         if not isinstance(ended.exception, (SystemExit, UvstackError, type(None))) or ended.exit_code not in (0, 1, 2):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from astropy import units as u
 
-from experiment.settings import ALMA, Imaging
+from simulate.experiment.settings import ALMA, Imaging
 from uvstack.imaging.restore import component_table
 from uvstack.imaging.result import ImageResult
 from uvstack.imaging.task import image

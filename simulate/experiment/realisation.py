@@ -23,12 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from experiment.clock import Clock, peak_memory
-from experiment.image_side import coordinates, image_stacks, values_of
-from experiment.maps import PB_CUTOFF, Map, deconvolve_bright, model_is_sky
-from experiment.settings import ALMA, ARCSEC, WIDE, Settings, seed_of, simulation
-from experiment.uv_side import NullSums, least_variance, null_sums, summary, uv_cut
 from simulate.counts import positions_within, uniform_positions
+from simulate.experiment.clock import Clock, peak_memory
+from simulate.experiment.image_side import coordinates, image_stacks, values_of
+from simulate.experiment.maps import PB_CUTOFF, Map, deconvolve_bright, model_is_sky
+from simulate.experiment.settings import ALMA, ARCSEC, WIDE, Settings, seed_of, simulation
+from simulate.experiment.uv_side import NullSums, least_variance, null_sums, summary, uv_cut
 from simulate.lindroos import CENTRE
 from simulate.task import Simulation, observe
 from uvstack._version import __version__

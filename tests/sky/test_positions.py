@@ -2,7 +2,6 @@
 
 import logging
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,13 +9,14 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import MaskedColumn, QTable, Table
 
+from places import ROOT
 from uvstack.errors import CoordinateError, DuplicatePositionsWarning, PositionsError
 from uvstack.io.tables import read_positions
 from uvstack.sky.coordinates import parse_frame, to_frame
 from uvstack.sky.positions import Positions, positions_from_coord, positions_from_table, validate_positions
 
 J2000 = parse_frame("J2000")
-EXAMPLE = Path(__file__).parent / "../../shared/data/stacker_testdata_positions.csv"
+EXAMPLE = ROOT / "../shared/data/stacker_testdata_positions.csv"
 
 
 def make_coord(n=7, frame=J2000, seed=3):

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from experiment.maps import PB_CUTOFF
-from experiment.settings import ALMA, CUT, UV_CUT
+from simulate.experiment.maps import PB_CUTOFF
+from simulate.experiment.settings import ALMA, CUT, UV_CUT
 from uvstack.io.ms import parse_column, read_block, read_structure, scan_rows
 from uvstack.io.selection import select
 from uvstack.records import Partition
