@@ -174,6 +174,10 @@ class uvmultifit(Keywords, Mapping[str, Any]):
     ------
     FitError
         An unknown keyword (the message gives the nearest), one that is not supported, or a fit that cannot be.
+
+    Examples
+    --------
+    >>> uvstack.uvmultifit(vis="target.ms", spw="0", model=["disc"], var=["0,0,p[0],p[1],1,0"], p_ini=[1.0, 0.2])
     """
 
     def __init__(self, *values: Any, **keywords: Any):

@@ -113,6 +113,10 @@ def fit_visibilities(
     FitError
         In one line: a model that cannot be read, data without weight, fewer data than parameters, starting values outside
         the bounds, a model that is not finite.
+
+    Examples
+    --------
+    >>> uvstack.fit_visibilities(uvw, frequency, vis, weight, model="gaussian")
     """
     if time is not None and np.size(time):
         time = np.asarray(time, np.float64) - np.min(time)
