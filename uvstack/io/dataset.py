@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from uvstack.errors import MeasurementSetError, NoDataError, WeightsWarning
 from uvstack.io.beams import warn_of_other_telescope
-from uvstack.io.ms import paths_of, read_structure, weight_remark
+from uvstack.io.ms import of_selection, paths_of, read_structure, weight_remark
 from uvstack.io.pointing import warn_of_pointings, with_pointings
 from uvstack.io.selection import select
 from uvstack.records import Selection, Structure
@@ -39,7 +39,8 @@ def open_sets(ms: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], fie
         if not structure.n_rows:
             raise MeasurementSetError(f"{structure.path}: the set has no rows; nothing can be read from it")
         selection = select(structure, field, spw, timerange)
-        remark = weight_remark(structure)
+        structure = of_selection(structure, selection)
+        remark = weight_remark(structure, selection)
         if remark:
             warnings.warn(WeightsWarning(remark), stacklevel=3)
         structures.append(with_pointings(structure, selection, pointing))
