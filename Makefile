@@ -26,7 +26,7 @@ INSTALLED := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-pythons bench lint docs lock clean
+.PHONY: help install demo test test-pythons bench lint docs dist lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1	\2/' | expand -t 20
@@ -57,6 +57,10 @@ lint: install ## style and types
 
 docs: install ## documentation as pages, in site/
 	$(BIN)/mkdocs build --strict --quiet
+
+dist: install ## wheel and source distribution, in dist/
+	rm -rf build dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
 
 lock: ## pin all of setup.cfg again; pins that still fit stay. Anew: make lock LOCK_ARGS=--upgrade
 	$(UV) pip compile --quiet --python-version 3.11 --all-extras --custom-compile-command "make lock" $(LOCK_ARGS) \

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from zoo_set import (
     GARBAGE,
     INTEGRATION,
     LL,
+    POINTERS,
     RR,
     XX,
     XY,
@@ -253,6 +255,52 @@ def _pointing(frame: str = "J2000", direction: tuple[float, float] | None = None
     return change
 
 
+def _pointing_elsewhere(direction: tuple[float, float], **other: Any) -> Callable[[SmallSet], None]:
+    """POINTING that says nothing of these data, whatever its directions are."""
+
+    def change(made: SmallSet) -> None:
+        _pointing(direction=direction)(made)
+        for row in made.tables["POINTING"]:
+            row.update(other)
+
+    return change
+
+
+def _turned_round(table: str) -> Callable[[SmallSet], None]:
+    """Rows of a subtable in the opposite order."""
+
+    def change(made: SmallSet) -> None:
+        last = len(made.tables[table]) - 1
+        made.tables[table].reverse()
+        for where, column in POINTERS[table]:
+            if not where:
+                made.columns[column] = last - made.columns[column]
+            for row in made.tables.get(where, ()):
+                row[column] = last - row[column]
+
+    return change
+
+
+def _reference_in_another_frame(made: SmallSet) -> None:
+    made.frames["FIELD"] = {"REFERENCE_DIR": {"type": "direction", "Ref": "GALACTIC"}}
+    for row in made.tables["FIELD"]:
+        row["REFERENCE_DIR"] = np.array([oracles.galactic(*made.scene.centre)])
+
+
+def _unused_observation(made: SmallSet) -> None:
+    """An observation by another telescope, whose beam points by DELAY_DIR, comes first and has no rows."""
+    made.tables["OBSERVATION"].insert(0, observation_row("LOFAR"))
+    made.columns["OBSERVATION_ID"] += 1
+    for row in made.tables["FIELD"]:
+        row["DELAY_DIR"] = np.array([[1.0, 0.1]])
+
+
+def _spectrum_of_the_other_field(made: SmallSet) -> None:
+    """WEIGHT_SPECTRUM says something in rows that are not selected alone."""
+    _other_field(made)
+    made.cells["WEIGHT_SPECTRUM"] = [np.full(v.shape, float(made.columns["FIELD_ID"][i])) for i, v in enumerate(made.vis)]
+
+
 def _moved_together(made: SmallSet) -> None:
     """All directions of FIELD are the phase centre, which was shifted: POINTING alone tells where the antennas pointed."""
     _pointing()(made)
@@ -451,6 +499,11 @@ LAYOUTS: dict[str, Layout] = {
     "other field without cells": Layout(
         _other_field_without_cells, setup={"windows": _ALIKE, "fields": 2}, select={"field": "target0"},
         fails=("ColumnError", "no value in some rows"), failing=("subtract",)),
+    "unused windows of no frequency": Layout(lambda made: [
+        _unused_description(window_row("none", frequency))(made) for frequency in (np.full(3, np.nan), -1e9 - 1e6 * np.arange(3))]),
+    "unused observation by another telescope": Layout(_unused_observation),
+    **{f"{table} the other way round": Layout(_turned_round(table), setup={"windows": _TWO, "fields": 2})
+       for table in ("DATA_DESCRIPTION", "ANTENNA")},
     "no observation": Layout(lambda made: made.tables["OBSERVATION"].clear()),
     "dishes of no size": Layout(lambda made: [row.update(DISH_DIAMETER=0.0) for row in made.tables["ANTENNA"]]),
     "antennas of one name": Layout(lambda made: [row.update(NAME="") for row in made.tables["ANTENNA"]]),
@@ -468,6 +521,10 @@ LAYOUTS: dict[str, Layout] = {
     "phase centre shifted": Layout(setup={"shift": (4, -6)}),
     "phase centre shifted, POINTING alone knows": Layout(_moved_together, setup={"shift": (4, -6)}),
     "POINTING that agrees": Layout(_pointing()),
+    "POINTING of other antennas": Layout(_pointing_elsewhere((1.0, 1.0), ANTENNA_ID=17)),
+    "POINTING at other times": Layout(_pointing_elsewhere((1.0, 1.0), TIME=0.0, INTERVAL=0.0)),
+    "POINTING beyond the pole": Layout(_pointing_elsewhere((0.7, 90.0))),
+    "REFERENCE_DIR in another frame": Layout(_reference_in_another_frame, setup={"shift": (4, -6)}),
     "POINTING in azimuth and elevation": Layout(_pointing("AZELGEO", (1.0, 0.8))),
     # Windows and correlations
     "windows of two shapes": Layout(setup={"windows": _TWO}),
@@ -493,6 +550,10 @@ LAYOUTS: dict[str, Layout] = {
     "spectrum of weights in later rows": Layout(lambda made: made.spectrum(range(20, made.n))),
     "spectrum of weights 0": Layout(_zero_spectrum, warns="WEIGHT_SPECTRUM is 0"),
     "spectrum of weights empty": Layout(_empty_spectrum),
+    "spectrum of weights of one window": Layout(
+        lambda made: made.spectrum(np.flatnonzero(made.columns["DATA_DESC_ID"] == 1)), setup={"windows": _TWO}),
+    "spectrum of weights of the other field": Layout(
+        _spectrum_of_the_other_field, setup={"windows": _ALIKE, "fields": 2}, select={"field": "target0"}, warns="WEIGHT_SPECTRUM is 0"),
     "SIGMA alone": Layout(_no_weights("WEIGHT", zero=False)),
     "no weights": Layout(_no_weights("WEIGHT", "SIGMA", zero=False), warns="weight"),
     "WEIGHT 0": Layout(_no_weights("WEIGHT", zero=True), warns="WEIGHT is 0"),

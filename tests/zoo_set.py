@@ -36,7 +36,7 @@ _KINDS = {"DATA": (0j, "complex", np.complex64), "FLAG": (False, "boolean", np.b
 _DYSCO = {"dataBitCount": 12, "weightBitCount": 12, "distribution": "TruncatedGaussian", "distributionTruncation": 2.5,
           "normalization": "AF", "studentTNu": 0.0}
 #: Columns of main table and subtables that point into a subtable.
-_POINTERS = {
+POINTERS = {
     "ANTENNA": (("", "ANTENNA1"), ("", "ANTENNA2"), ("FEED", "ANTENNA_ID")), "FIELD": (("", "FIELD_ID"),),
     "DATA_DESCRIPTION": (("", "DATA_DESC_ID"),), "OBSERVATION": (("", "OBSERVATION_ID"),),
     "SPECTRAL_WINDOW": (("DATA_DESCRIPTION", "SPECTRAL_WINDOW_ID"),), "POLARIZATION": (("DATA_DESCRIPTION", "POLARIZATION_ID"),)}
@@ -163,7 +163,7 @@ class SmallSet:
     def insert(self, table: str, at: int, row: dict) -> None:
         """A row of a subtable that nothing points to; ids behind it move on."""
         self.tables[table].insert(at, row)
-        for where, column in _POINTERS.get(table, ()):
+        for where, column in POINTERS.get(table, ()):
             if where:
                 for other in self.tables[where]:
                     other[column] += other[column] >= at

@@ -130,7 +130,7 @@ class _Data:
     @property
     def farthest(self) -> float:
         """Distance from a pointing beyond which no antenna of these sees, rad."""
-        return farthest_view(self.structures)
+        return farthest_view(self.structures, self.selections)
 
 
 @together()

@@ -10,7 +10,7 @@ import numpy as np
 
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import MeasurementSetError, NoDataError, WeightsWarning
-from uvstack.io.ms import paths_of, read_rows, read_structure, scan_rows, weight_remark
+from uvstack.io.ms import of_selection, paths_of, read_rows, read_structure, scan_rows, weight_remark
 from uvstack.io.pointing import warn_of_pointings, with_pointings
 from uvstack.io.primary_beams import warn_of_other_telescope
 from uvstack.io.selection import select
@@ -42,7 +42,8 @@ def open_sets(ms: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], fie
         if not structure.n_rows:
             raise MeasurementSetError(f"{structure.path}: the set has no rows; nothing can be read from it")
         selection = select(structure, field, spw, timerange)
-        remark = weight_remark(structure)
+        structure = of_selection(structure, selection)
+        remark = weight_remark(structure, selection)
         if remark:
             warnings.warn(WeightsWarning(remark), stacklevel=3)
         structures.append(with_pointings(structure, selection, pointing))

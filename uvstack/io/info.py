@@ -188,7 +188,9 @@ def _field_line(f: dict[str, Any]) -> str:
 
 def _description_line(d: dict[str, Any]) -> str:
     text = f"  {d['id']:3d}  spw {d['spw']} ({d['spw_name']})  "
-    if d["n_channels"]:
+    if d["n_channels"] and None in (d["first_channel_ghz"], d["last_channel_ghz"]):
+        text += f"{d['n_channels']} channels without frequencies  "
+    elif d["n_channels"]:
         text += f"{d['n_channels']} channels of {d['channel_width_mhz']:.6g} MHz, {_frequencies(d)} GHz  "
     else:
         text += "no channels  "

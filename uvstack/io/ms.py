@@ -11,6 +11,7 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,7 @@ def read_structure(path: str | Path) -> Structure:
             raise MeasurementSetError(f"{path}: a casacore table, but no measurement set: it has no {', '.join(missing)}")
         n_rows = table.n_rows
         weights, partly = _find_weights(table, columns)
+        telescope = _read_telescope(subtables.get("OBSERVATION"), table)
     names, diameters = _read_antennas(subtables["ANTENNA"])
     return Structure(
         path=path,
@@ -86,7 +88,7 @@ def read_structure(path: str | Path) -> Structure:
         columns=columns,
         fields=_read_fields(subtables["FIELD"]),
         data_descriptions=_read_data_descriptions(subtables),
-        telescope=_read_telescope(subtables.get("OBSERVATION")),
+        telescope=telescope,
         antenna_names=names,
         dish_diameters=diameters,
         weight_columns=weights,
@@ -102,11 +104,24 @@ def _read_antennas(path: str) -> tuple[tuple[str, ...], np.ndarray]:
     return names, diameters
 
 
-def _read_telescope(path: str | None) -> str:
+def _read_telescope(path: str | None, main: Table, of_rows: str = "") -> str:
+    """Telescope of the first observation that has rows; where none has, of the first there is."""
     if path is None:
         return "unknown"
     with open_table(path) as table:
-        return str(table.read_cell("TELESCOPE_NAME", 0)) if table.n_rows else "unknown"
+        names = [str(table.read_cell("TELESCOPE_NAME", row)) for row in range(table.n_rows)]
+    if len(set(names)) > 1 and "OBSERVATION_ID" in main.columns:
+        return next((name for i, name in enumerate(names) if main.any_row(f"OBSERVATION_ID == {i}{of_rows}")), names[0])
+    return names[0] if names else "unknown"
+
+
+def of_selection(structure: Structure, selection: Selection) -> Structure:
+    """The structure whose weight columns and telescope are those of the selected rows; what other rows hold does not matter."""
+    of_rows = _in_words(selection)
+    with open_table(structure.path) as table:
+        weights, partly = _find_weights(table, structure.columns, of_rows)
+        telescope = _read_telescope(structure.subtables.get("OBSERVATION"), table, of_rows)
+    return replace(structure, weight_columns=weights, partly_empty=partly, telescope=telescope)
 
 
 def _read_fields(path: str) -> tuple[Field, ...]:
@@ -121,6 +136,8 @@ def _read_fields(path: str) -> tuple[Field, ...]:
             defect = ""
             if "EPHEMERIS_ID" in table.columns and int(table.read_cell("EPHEMERIS_ID", row)) >= 0:
                 defect = "follows an ephemeris; only fixed phase centres can be used: fix it with CASA's phaseshift or fixvis"
+            elif not np.isfinite(direction).all() or abs(direction[0, 1]) > np.pi / 2 + 1e-6:
+                defect = f"has a phase centre that is no direction, {direction[0, 0]:g}, {direction[0, 1]:g} rad: set it with CASA's fixvis"
             elif np.any(direction[1:]):
                 defect = (f"has a phase centre that is a polynomial in time of order {direction.shape[0] - 1}; only order 0 is supported: "
                           "fix it with CASA's fixvis or split the field")
@@ -171,14 +188,14 @@ def _read_window(table: Table, row: int) -> SpectralWindow:
                           np.abs(np.asarray(width, np.float64)).reshape(-1))
 
 
-def _find_weights(table: Table, columns: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _find_weights(table: Table, columns: tuple[str, ...], of_rows: str = "") -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Weight columns that hold a positive number somewhere, and those of them in which some rows have no value.
 
     All rows are looked at where need be: a column whose first rows weigh nothing is not taken for an empty one.
     """
     there = [name for name in _WEIGHTS if name in columns]
-    filled = [name for name in there if table.any_row(f"isdefined({name}) && any({name} > 0 && isfinite({name}))")]
-    return tuple(filled), tuple(name for name in filled if table.any_row(f"not isdefined({name})"))
+    filled = [name for name in there if table.any_row(f"isdefined({name}){of_rows} && any({name} > 0 && isfinite({name}))")]
+    return tuple(filled), tuple(name for name in filled if table.any_row(f"not isdefined({name}){of_rows}"))
 
 
 def parse_column(expression: str, structure: Structure, selection: Selection | None = None, unfinished: bool = False,
@@ -227,7 +244,7 @@ def _in_words(selection: Selection | None) -> str:
     if selection is None or not selection.field_ids or not selection.data_description_ids:
         return ""
     sets = (("FIELD_ID", selection.field_ids), ("DATA_DESC_ID", selection.data_description_ids))
-    return "".join(f" && {name} in [{','.join(str(i) for i in sorted(ids))}]" for name, ids in sets)
+    return " && ANTENNA1 != ANTENNA2" + "".join(f" && {name} in [{','.join(str(i) for i in sorted(ids))}]" for name, ids in sets)
 
 
 def pairs_with_rows(structure: Structure, selection: Selection) -> frozenset[tuple[int, int]]:
@@ -256,8 +273,8 @@ def pairs_with_rows(structure: Structure, selection: Selection) -> frozenset[tup
     return frozenset(divmod(int(pair), n_descriptions) for pair in np.flatnonzero(there))
 
 
-def weight_remark(structure: Structure) -> str:
-    """What is to be said of the weights of a set before they are used; empty where all is as it should be.
+def weight_remark(structure: Structure, selection: Selection | None = None) -> str:
+    """What is to be said of the weights of a set, `of_selection`, before they are used; empty where all is as it should be.
 
     Raises
     ------
@@ -276,7 +293,8 @@ def weight_remark(structure: Structure) -> str:
     taken = structure.weight_columns[0]
     with open_table(structure.path) as table:
         # Cells that were never filled say nothing; zeros do.
-        before = [name for name in empty if _WEIGHTS.index(name) < _WEIGHTS.index(taken) and table.any_row(f"isdefined({name})")]
+        said = [name for name in empty if table.any_row(f"isdefined({name}){_in_words(selection)}")]
+        before = [name for name in said if _WEIGHTS.index(name) < _WEIGHTS.index(taken)]
     if not before:
         return ""
     verb = "is" if len(before) == 1 else "are"

@@ -118,7 +118,7 @@ def _from_fields(structure: Structure, wanted: Sequence[Field]) -> dict[int, Fie
         for field in wanted:
             for column in (name for name in order if name in table.columns):
                 direction, frame = read_direction(table, column, field.id)
-                if direction is None or not np.isfinite(direction[0]).all() or not direction[0].any():
+                if direction is None or not _is_direction(direction[:1])[0]:
                     continue
                 there = _in_frame(direction[:1], frame, field.frame)
                 if there is not None:
@@ -140,10 +140,10 @@ def _from_table(structure: Structure, selection: Selection, wanted: Sequence[Fie
             parse_frame(frame)
         except CoordinateError:
             return {}  # azimuth and elevation turn with the sky
-        times, of_field, length = _times_of_fields(structure, selection)
+        times, of_field, length, antennas = _times_of_fields(structure, selection)
         sums = {field.id: np.zeros(3) for field in wanted}
         units: dict[int, list[np.ndarray]] = {field.id: [] for field in wanted}
-        for direction, index in _rows_at(table, times, length):
+        for direction, index in _rows_at(table, times, length, antennas):
             for field_id in np.unique(of_field[index]):
                 some = direction[of_field[index] == field_id]
                 vectors = _unit(some[:, 0], some[:, 1]).T
@@ -163,19 +163,22 @@ def _from_table(structure: Structure, selection: Selection, wanted: Sequence[Fie
     return found
 
 
-def _times_of_fields(structure: Structure, selection: Selection) -> tuple[np.ndarray, np.ndarray, float]:
-    """Times of the selected rows (rising, MJD s), the field of each, and how long an integration lasts, s."""
+def _times_of_fields(structure: Structure, selection: Selection) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
+    """Times of the selected rows (rising, MJD s), the field of each, how long an integration lasts (s), and the antennas of the rows."""
     pairs: list[np.ndarray] = []
+    antennas = np.zeros(0, np.int64)
     length = 0.0
-    for rows in selected_rows(structure, selection, ("TIME", "FIELD_ID", *(n for n in ("INTERVAL",) if n in structure.columns))):
+    wanted = ("TIME", "FIELD_ID", "ANTENNA1", "ANTENNA2", *(n for n in ("INTERVAL",) if n in structure.columns))
+    for rows in selected_rows(structure, selection, wanted):
+        antennas = np.unique(np.concatenate([antennas, rows["ANTENNA1"], rows["ANTENNA2"]]))
         pairs.append(np.unique(np.stack([rows["TIME"], rows["FIELD_ID"].astype(np.float64)]), axis=1))
         length = max(length, float(rows["INTERVAL"].max(initial=0.0)) if "INTERVAL" in rows else 0.0)
     times, fields = np.unique(np.concatenate(pairs, axis=1), axis=1)
-    return times, fields.astype(np.int64), length
+    return times, fields.astype(np.int64), length, antennas
 
 
-def _rows_at(table: Table, times: np.ndarray, length: float):
-    """Directions (row, 2) of rows of POINTING that fall on integrations, and the number of the nearest time."""
+def _rows_at(table: Table, times: np.ndarray, length: float, antennas: np.ndarray):
+    """Directions (row, 2) of rows of POINTING that fall on integrations and are of these antennas, and the number of the nearest time."""
     partly = table.any_row("not isdefined(DIRECTION)")
     for start in range(0, table.n_rows, _ROWS):
         n = min(_ROWS, table.n_rows - start)
@@ -184,7 +187,11 @@ def _rows_at(table: Table, times: np.ndarray, length: float):
         after = np.clip(np.searchsorted(times, time), 1, max(times.size - 1, 1))
         nearest = np.where(np.abs(times[after - 1] - time) <= np.abs(times[np.minimum(after, times.size - 1)] - time), after - 1,
                            np.minimum(after, times.size - 1))
-        here = np.flatnonzero(np.abs(times[nearest] - time) <= 0.5 * np.maximum(interval, length) + 1e-3)
+        at = np.abs(times[nearest] - time) <= 0.5 * np.maximum(interval, length) + 1e-3
+        if "ANTENNA_ID" in table.columns:
+            antenna = table.read("ANTENNA_ID", start, n)
+            at &= (antenna < 0) | np.isin(antenna, antennas)
+        here = np.flatnonzero(at)
         if partly and here.size:
             here = here[table.defined("DIRECTION", start + here)]
         order = table.read("NUM_POLY", start, n)[here] if "NUM_POLY" in table.columns else np.zeros(here.size)
@@ -195,8 +202,14 @@ def _rows_at(table: Table, times: np.ndarray, length: float):
             if value.shape[1] > 1:
                 since = time[rows] - table.read_rows("TIME_ORIGIN", start + rows)
                 direction = (value * since[:, None, None] ** np.arange(value.shape[1])[None, :, None]).sum(axis=1)
-            good = np.isfinite(direction).all(axis=1) & direction.any(axis=1)
+            good = _is_direction(direction)
             yield direction[good], nearest[rows[good]]
+
+
+def _is_direction(direction: np.ndarray) -> np.ndarray:
+    """Which (n, 2) are directions in rad that someone filled in: not (0, 0), not NaN, no latitude beyond a pole."""
+    with np.errstate(invalid="ignore"):
+        return direction.any(axis=1) & (abs(direction[:, 0]) < 4 * np.pi) & (abs(direction[:, 1]) <= np.pi / 2)
 
 
 def _in_frame(direction: np.ndarray, given: str, wanted: str) -> tuple[np.ndarray, np.ndarray] | None:

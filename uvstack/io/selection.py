@@ -62,7 +62,9 @@ def _check_defects(structure: Structure, selection: Selection) -> None:
         if field.defect and field.id in selection.field_ids:
             raise MeasurementSetError(f"{structure.path}: field {field.id} ({field.name}) {field.defect}")
     for d in structure.used(selection):
-        lacks = "no channel frequencies" if not d.spw.frequency.size else "no correlations" if not d.correlations else ""
+        frequency = d.spw.frequency
+        lacks = ("no channel frequencies" if not frequency.size else "channels without a positive frequency" if not (frequency > 0).all()
+                 or not np.isfinite(frequency).all() else "no correlations" if not d.correlations else "")
         if lacks:
             raise MeasurementSetError(f"{structure.path}: data description {d.id} has rows and {lacks} (spectral window {d.spw.id}); "
                                       "leave that window out with spw, or make the set again")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -176,7 +176,7 @@ def subsets_of(sources: Positions, group_by: str | None, facet_size: float | Non
 
 def find_pointings(job: StackJob) -> tuple[StackJob, np.ndarray, dict]:
     """The job with only the pointings that see positions, which positions are seen, and what is known of the pointings."""
-    check_distances(job.positions, job.primary_beam, _pointings(job), farthest_view(job.structures))
+    check_distances(job.positions, job.primary_beam, _pointings(job), farthest_view(job.structures, job.selections))
     n = len(job.positions)
     seen = np.zeros(n, np.bool_)
     fields: dict[tuple[int, int], tuple[str, str, int]] = {}
@@ -210,9 +210,10 @@ def _nothing_inside(job: StackJob) -> str:
     pointings = _pointings(job)
     distance, name = _distances(job.positions.coord, pointings)
     nearest = int(np.argmin(distance))
+    hours = _if_hours(job.positions, pointings, farthest_view(job.structures, job.selections))
     return (f"{job.positions.source}: none of its {len(job.positions)} positions lies inside a primary beam "
             f"({job.primary_beam.describe()}, cut-off {job.pb_cutoff:g}); the nearest is {np.rad2deg(distance[nearest]):.3g}° from field "
-            f"{name[nearest]}: are frame and unit of the list right?{_if_hours(job.positions, pointings, farthest_view(job.structures))}")
+            f"{name[nearest]}: are frame and unit of the list right?{hours}")
 
 
 def _pointings(job: StackJob) -> list[Field]:
@@ -230,17 +231,16 @@ def _distances(coord: SkyCoord, pointings: Sequence[Field]) -> tuple[np.ndarray,
     return distance, name
 
 
-def farthest_view(structures: Iterable[Structure]) -> float:
+def farthest_view(structures: Sequence[Structure], selections: Sequence[Selection]) -> float:
     """Distance from a pointing beyond which no antenna of these sees, rad: 10 λ/D of the smallest at the lowest frequency.
 
     10° where their size is not known; never more than the horizon.
     """
-    structures = tuple(structures)
     diameters = np.concatenate([s.dish_diameters for s in structures])
     known = diameters[diameters > 0]
     if not known.size:
         return _FARTHEST
-    lowest = min(float(d.spw.frequency.min()) for s in structures for d in s.data_descriptions)
+    lowest = min(float(d.spw.frequency.min()) for s, chosen in zip(structures, selections, strict=True) for d in s.used(chosen))
     return min(_BLIND * SPEED_OF_LIGHT / lowest / float(known.min()), np.pi / 2)
 
 

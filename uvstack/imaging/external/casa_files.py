@@ -87,7 +87,7 @@ def casa_images(request: ExternalRequest, folder: Path) -> ExternalImages:
     (folder / "request.json").write_text(json.dumps({
         "dirty": dirty, "clean": clean, "terms": request.terms, "mask": request.mask is not None}), encoding="utf-8")
     # A copy, for the folder that a program lies in comes first where Python looks for modules: ours have names that CASA imports too.
-    program = Path(shutil.copy(Path(__file__).with_name("external_casa_program.py"), folder))
+    program = Path(shutil.copy(Path(__file__).with_name("casa_program.py"), folder))
     status, output = run_program([sys.executable, program.name, "request.json"], folder, _environment(folder, request.threads))
     if status == CANNOT_START:
         raise cannot_start(_telling(output))
