@@ -123,6 +123,9 @@ def epoch_images(sky: Path, out: Path, centre: tuple[float, float], beams: tuple
     """Images of the sources of SKY (a truth, or any catalogue of components), one epoch for each --beam."""
     from simulate import epochs, read_components
 
+    for beam in beams:
+        if len(beam) != 3:
+            raise click.UsageError(f"--beam has {len(beam)} values; wanted major,minor,angle, e.g. 2.9arcsec,2.2arcsec,30deg")
     own: list[dict[str, Any]] = [{"beam": beam} for beam in beams]
     for name, values in (("noise", noise), ("flux_scale", flux_scale), ("offset", offset)):
         if len(values) not in (0, 1, len(own)):
