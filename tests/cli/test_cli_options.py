@@ -29,7 +29,7 @@ from uvstack.monte_carlo.task import montecarlo
 LEAST = {
     "stack": "survey.ms p.csv --no-ms --stamp 8 --report OUT",
     "compare": "survey.ms p.csv --stamp 8 --size 64 --cell 4arcsec --report OUT",
-    "montecarlo": "survey.ms p.csv --realisations 2 --radius 5arcmin --out OUT",
+    "montecarlo": "survey.ms p.csv --realisations 2 --radius 5arcmin --report OUT",
     "image": "survey.ms --size 32 --cell 4arcsec --iterations 0 --out OUT",
     "image-stack": "image.fits p.csv --stamp 8 --fit point --report OUT",
     "fit": "survey.ms --no-report",

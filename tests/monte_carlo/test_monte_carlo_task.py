@@ -355,7 +355,7 @@ def test_inputs_stay_as_they_were(noisy, fingerprint):
 def test_the_command_end_to_end(noisy, dirty, tmp_path):
     listed(flux_mjy=np.full(12, 50.0)).write(tmp_path / "targets.csv")
     arguments = ["montecarlo", str(noisy), str(tmp_path / "targets.csv"), "--realisations", "20", "--fake-flux", "match", "--bins", "4",
-                 "--fit", "gaussian", "--image", str(dirty), "--seed", "1", "--primary-beam", BEAM, "--out", str(tmp_path / "mc")]
+                 "--fit", "gaussian", "--image", str(dirty), "--seed", "1", "--primary-beam", BEAM, "--report", str(tmp_path / "mc")]
     done = CliRunner().invoke(group, arguments)
     assert done.exit_code == 0, done.output
     assert "noise" in done.output
@@ -371,7 +371,7 @@ def test_the_command_end_to_end(noisy, dirty, tmp_path):
     again = CliRunner().invoke(group, arguments)
     assert isinstance(again.exception, OutputError)
     assert CliRunner().invoke(group, [*arguments, "--overwrite"]).exit_code == 0
-    assert isinstance(CliRunner().invoke(group, [*arguments[:3], "--out", str(tmp_path / "no" / "mc")]).exception, OutputError)
+    assert isinstance(CliRunner().invoke(group, [*arguments[:3], "--report", str(tmp_path / "no" / "mc")]).exception, OutputError)
 
 
 def test_a_full_disk_is_one_line(noisy, tmp_path, monkeypatch):

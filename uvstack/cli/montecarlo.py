@@ -24,7 +24,7 @@ class NumberOrMatch(click.ParamType):
 
 @click.command(name="montecarlo", cls=SetsAndPositions,
                short_help="Noise and bias of a stack from random positions and fake sources.", epilog=example(
-    "uvstack montecarlo survey.ms positions.csv --primary-beam vla --realisations 1000 --out mc"))
+    "uvstack montecarlo survey.ms positions.csv --primary-beam vla --realisations 1000 --report mc"))
 @click.argument("ms", nargs=-1, required=True)
 @click.argument("positions")
 @click.option("--realisations", default=100, help="Lists of random positions, each as long as the list.")
@@ -59,11 +59,12 @@ class NumberOrMatch(click.ParamType):
 @data_options
 @click.option("--seed", type=int, help="The same seed gives the same lists.")
 @list_options
-@click.option("--out", type=click.Path(path_type=Path),
+@click.option("--report", type=click.Path(path_type=Path),
               help="Folder for JSON, realisations (ECSV), pictures and a page; default after the list.")
-@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@click.option("--no-report", is_flag=True, help="Print the result alone.")
+@click.option("--overwrite", is_flag=True, help="Replace a report that exists.")
 @run_options
-def command(ms, positions, columns, out, overwrite, **options) -> None:
+def command(ms, positions, columns, report, no_report, overwrite, **options) -> None:
     """Noise and bias of the stack of MS... at the positions of a list.
 
     Stacks many lists of random positions, with or without fake sources added, and sets the stack of the list itself against
@@ -76,11 +77,14 @@ def command(ms, positions, columns, out, overwrite, **options) -> None:
 
     if options["size"] is not None and len(options["size"]) != 2:
         raise click.UsageError("--size wants width,height, e.g. --size 30arcmin,20arcmin")
-    folder = out or Path(f"{Path(positions).stem}-montecarlo")
+    if report is not None and no_report:
+        raise click.UsageError("--report and --no-report contradict each other: give one")
+    folder = None if no_report else report or Path(f"{Path(positions).stem}-montecarlo")
     with together():
-        check_report(folder, overwrite, REPORT)
+        if folder is not None:
+            check_report(folder, overwrite, REPORT)
         with progress_bar("Monte Carlo") as progress:
             result = montecarlo(list(ms), positions, columns=names, progress=progress,
                                 **{name: value for name, value in options.items() if value is not None})
-        page = write_montecarlo_report(result, folder)
-    click.echo(f"{print_summary(result)}\nreport       {page}")
+        page = None if folder is None else write_montecarlo_report(result, folder)
+    click.echo(print_summary(result) + ("" if page is None else f"\nreport       {page}"))

@@ -229,4 +229,7 @@ def write_figure(path: str | Path, figure: Any) -> None:
 
 def command_line() -> str:
     """The command that runs, as it would be typed: for provenance."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv and sys.argv[0] else "python"
+    if not (sys.argv and sys.argv[0]):
+        return "python"
+    name = Path(sys.argv[0]).name
+    return shlex.join([*(["python", "-m", "uvstack"] if name == "__main__.py" else [name]), *sys.argv[1:]])
