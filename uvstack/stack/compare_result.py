@@ -16,8 +16,8 @@ from uvstack.stack.image_stack import off_centre_rms
 from uvstack.stack.result import StackResult
 
 
-@dataclass(frozen=True, eq=False)
-class Method:
+@dataclass(frozen=True, eq=False, repr=False)
+class Method(Shown):
     """One way of stacking the list.
 
     Attributes

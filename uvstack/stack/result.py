@@ -19,8 +19,8 @@ from uvstack.stack.sums import COUNT, W_Q, StackSums, W, fine_bin_edges, mean_an
 _DEVIANT = 3.0
 
 
-@dataclass(frozen=True)
-class Stamp:
+@dataclass(frozen=True, repr=False)
+class Stamp(Shown):
     """Image of a stack around the phase centre.
 
     Attributes
