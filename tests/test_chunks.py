@@ -1,12 +1,16 @@
 """Threads, processes and a cluster give the same numbers to the last bit, also when a worker dies."""
 
+import operator
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from distributed import Client
 
 import uvstack
 from factories import ARCMIN, at, make_ms, offset, read
@@ -16,6 +20,10 @@ from uvstack.stacking import task
 
 # dask.distributed leaves sockets to be collected when its processes end.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore:.*port.*:UserWarning")
+
+
+def total_plus(job, chunk):
+    return job.sum() + chunk
 
 
 def add_and_die_once(job, chunk):
@@ -59,6 +67,31 @@ def test_a_worker_that_dies_changes_nothing(tmp_path):
                        lambda i, r, seen=seen: seen.append((i, r)), client)
         assert mark.exists()
         assert seen == [(i, 10 + i) for i in range(12)]
+
+
+def test_a_large_job_goes_to_the_workers_without_a_word():
+    seen = []
+    with cluster(workers=1) as client:
+        map_chunks(total_plus, np.ones(11 * 2**17), [0, 1], lambda i, r: seen.append(r), client)  # dask warns from 10 MiB on
+    assert seen == [11 * 2**17, 11 * 2**17 + 1]
+
+
+def test_a_scheduler_that_is_lost_is_one_line(tmp_path):
+    """Killed while a chunk is under way; nothing comes back then."""
+    file = tmp_path / "scheduler.json"
+    place = ["--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file)]
+    begun = [subprocess.Popen([sys.executable, "-m", "dask", *words, *place], stderr=subprocess.DEVNULL, cwd=tmp_path)
+             for words in (["scheduler", "--port", "0"], ["worker", "--nthreads", "1", "--no-nanny"])]
+    try:
+        with Client(scheduler_file=str(file), timeout="30s") as client:
+            address = client.scheduler.address
+            with pytest.raises(SchedulerError, match=f"the dask scheduler at {address} was lost") as caught:
+                map_chunks(operator.add, 1, [1, 2, 3], lambda i, r: begun[0].kill() if i == 0 else None, client)
+        assert "\n" not in str(caught.value)
+    finally:
+        for process in begun:
+            process.kill()
+            process.wait()
 
 
 def test_processes_and_a_scheduler_give_the_same_set(tmp_path, monkeypatch):

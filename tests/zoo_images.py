@@ -374,6 +374,7 @@ SPECIMENS: dict[str, Specimen] = {
     "no CRVAL": Specimen(cards={"CRVAL{RA}": None}, errors={"*": "CRVAL1 is missing"}),
     "no CRPIX": Specimen(cards={"CRPIX{DEC}": None}, errors={"*": "CRPIX2 is missing"}),
     "no CDELT": Specimen(cards={"CDELT{RA}": None}, errors={"*": "CDELT1 is missing"}),
+    "longitude that is no angle": Specimen(cards={"CRVAL{RA}": 1e30}, errors={"*": "longitude of 1e"}),
     "NaN for CRVAL": Specimen(cards={"CRVAL{DEC}": "NaN"}, errors={"*": "CRVAL2 is 'NaN'"}),
     "CDELT 0": Specimen(cards={"CDELT{DEC}": 0.0}, errors={"*": "coordinates cannot be read|no size"}),
     "no coordinates": Specimen(cards={"CTYPE{RA}": None, "CTYPE{DEC}": None}, errors={"*": "no celestial coordinates"}),

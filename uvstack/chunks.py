@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -93,7 +94,7 @@ def map_chunks(function: Callable, job: Any, chunks: Sequence[Any], consume: Cal
     SelectionError
         If threads is not 1 or more.
     SchedulerError
-        If workers keep dying on a chunk.
+        If workers keep dying on a chunk, or the scheduler is lost.
     """
     n_threads = thread_count(threads)
     if client is None:
@@ -127,13 +128,18 @@ def _map_threads(function, job, chunks, consume, n_threads):
 
 
 def _map_cluster(function, job, chunks, consume, client):
+    from concurrent.futures import CancelledError
+
     from distributed import as_completed
     from distributed.scheduler import KilledWorker
 
     n_workers = max(len(client.nthreads()), 1)
     in_order = _InOrder(consume, _FAR_AHEAD * n_workers)
     # A task, not scattered data: dask makes it again where the worker that held it died.
-    shared = client.submit(_same, job, pure=False)
+    with warnings.catch_warnings():
+        # The job of an image holds a model and a psf: as large as it has to be, and sent once.
+        warnings.filterwarnings("ignore", message="Sending large graph")
+        shared = client.submit(_same, job, pure=False)
     index_of: dict[Any, int] = {}
     begun = 0
 
@@ -152,7 +158,10 @@ def _map_cluster(function, job, chunks, consume, client):
             in_order.put(index_of.pop(future), future.result())
             pool.update(submit())
     except KilledWorker as error:
-        raise SchedulerError(f"workers died {_RETRIES} times on the same chunk; it may not fit their memory: {error}") from error
+        raise SchedulerError(f"workers died again and again on the same chunk; it may not fit their memory: {error}") from error
+    except CancelledError as error:
+        raise SchedulerError(f"the dask scheduler at {client.scheduler.address} was lost before the work was done; start it and its "
+                             "workers again, then the same command") from error
 
 
 def _same(job):

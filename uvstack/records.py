@@ -241,11 +241,15 @@ class Provenance:
 class Shown:
     """A result that shows itself: at a prompt in some lines of `str(result)`, in a notebook in all of them.
 
-    A subclass gives `__str__`: a name and what it is on each line. A dataclass keeps this with `repr=False`.
+    A subclass gives `__str__`: a name and what it is on each line; else these are its fields, of arrays their shape. A dataclass
+    keeps this with `repr=False`.
     """
 
     #: Lines at a prompt.
     _MOST_LINES = 12
+
+    def __str__(self) -> str:
+        return "\n".join(f"{name:12s} {_brief(value)}" for name, value in vars(self).items())
 
     def __repr__(self) -> str:
         lines = str(self).splitlines()
@@ -255,6 +259,14 @@ class Shown:
 
     def _repr_html_(self) -> str:
         return f"<div><b>{type(self).__name__}</b><pre>{html.escape(str(self))}</pre></div>"
+
+
+def _brief(value: Any) -> str:
+    """A value on a line."""
+    if isinstance(value, np.ndarray):
+        return f"{' × '.join(str(n) for n in value.shape)} {value.dtype}"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 def plain(value: Any) -> Any:

@@ -20,9 +20,9 @@ from factories import ARCMIN, CENTRE, RR, Spw, make_ms, offset
 from places import ROOT
 from simulate.task import observe
 from uvstack.cli.main import Angle, Baseline, Commands, Quantity, group
-from uvstack.errors import UvstackError
+from uvstack.errors import OutputError, UvstackError
 from uvstack.imaging.task import image
-from uvstack.io.output import write_json
+from uvstack.io.output import check_report, write_json
 from uvstack.monte_carlo.task import montecarlo
 
 #: The least that each command is called with; files are those of the fixture.
@@ -245,3 +245,21 @@ def test_a_set_alone_lacks_positions(command):
 def test_python_functions_refuse_the_same(inputs, call, message):
     with pytest.raises(UvstackError, match=message):
         call(inputs / "survey.ms", inputs / "p.csv")
+
+
+@pytest.mark.parametrize("out", [".", "..", "/", "", "/proc/x.fits"])
+@pytest.mark.parametrize("command", ["stack survey.ms p.csv", "compare survey.ms p.csv --size 64 --cell 4arcsec",
+                                     "image-stack image.fits p.csv", "image survey.ms --size 32 --cell 4arcsec --iterations 0"])
+def test_a_place_that_cannot_be_an_output_is_one_line(inputs, tmp_path, monkeypatch, command, out):
+    """A name that is none, or a folder in which nothing can be made."""
+    before = sorted(inputs.iterdir())
+    report = ["--report", str(tmp_path / "r")] if command.startswith("compare") else []
+    done = ending(inputs, monkeypatch, "", *command.split(), *report, "--out", out)
+    assert done.exit_code == 1
+    assert isinstance(done.exception, UvstackError | SystemExit), done.exception
+    assert sorted(inputs.iterdir()) == before
+
+
+def test_a_report_has_a_name():
+    with pytest.raises(OutputError):
+        check_report(Path("/"), True, ("x",))

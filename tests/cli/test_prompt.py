@@ -62,6 +62,15 @@ def test_every_result_shows_itself_in_a_few_lines(results):
     assert f"{flux:.3g}"[:4] in repr(results["StackResult"])
 
 
+def test_what_hangs_on_a_result_shows_itself_in_a_few_lines(results):
+    stamp = results["StackResult"].image(size=64)
+    assert "64 × 64 float64" in repr(stamp)
+    assert f"{stamp.cell!r}" in repr(stamp)
+    for part in (stamp, results["CompareResult"].uv, results["MonteCarloResult"].samples[0], results["SubtractResult"].amplitudes):
+        assert len(repr(part).splitlines()) <= 14
+        assert "array(" not in repr(part)
+
+
 @pytest.mark.parametrize("module", ["simulate", "experiment"])
 @pytest.mark.parametrize("path", ["-m", "PYTHONPATH"])
 def test_a_module_of_the_user_with_the_name_of_ours_does_not_run(tmp_path, module, path):

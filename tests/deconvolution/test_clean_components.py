@@ -11,6 +11,7 @@ from uvstack.errors import ComponentError
 from uvstack.imaging.task import image
 from uvstack.io.catalogues import read_catalogue, read_components
 from uvstack.sky.components import components, components_from_table, concatenate
+from uvstack.subtraction.model_files import read_sky_model
 from uvstack.subtraction.task import subtract
 from uvstack.uv.predict import predict
 
@@ -94,3 +95,13 @@ def test_what_cannot_be_meant(tmp_path):
     assert "cell_arcsec" not in read_catalogue(tmp_path / "bare.ecsv").meta
     with pytest.raises(ComponentError, match="does not say the pixels"):
         subtract(path, tmp_path / "bare.ecsv")
+
+
+@pytest.mark.parametrize(("name", "meant"), [("size", "fwhm_major"), ("Maj", "fwhm_major"), ("alpha", "spectral_index")])
+def test_a_size_or_spectrum_by_another_name_is_not_lost(tmp_path, name, meant):
+    path = tmp_path / "list.csv"
+    path.write_text(f"ra,dec,flux,{name}\n10,20,1,0\n10,21,1,7.9\n")
+    with pytest.raises(ComponentError, match=f"{name}.*is not known; call it '{meant}'"):
+        read_sky_model(path)
+    path.write_text(f"ra,dec,flux,{name}\n10,20,1,0\n10,21,1,0\n")
+    assert read_sky_model(path).components.flux.sum() == 2.0

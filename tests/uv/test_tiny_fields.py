@@ -88,6 +88,20 @@ def test_a_set_with_cells_of_microarcseconds(tmp_path):
     assert np.abs(read(path, "RESIDUAL_DATA") - (read(path, "DATA") - seen[:, :, None])).max() < 1e-6 + 2 * rounding
 
 
+def test_a_model_of_microarcseconds_keeps_its_place_in_a_file(tmp_path):
+    """What CLEAN writes is what subtraction reads, as image and as list: of a point source on a pixel nothing is left."""
+    cell = 2e-12
+    ra, dec = oracles.direction(5 * cell, -3 * cell, *CENTRE)
+    path = make_ms(tmp_path / "vlbi.ms", n_ant=9)
+    edit(path, "UVW", lambda uvw: uvw * 1e6)
+    uvw, frequency = read(path, "UVW"), read(path, "CHAN_FREQ", "SPECTRAL_WINDOW")[0]
+    edit(path, "DATA", lambda _: np.repeat(oracles.predict(uvw, frequency, [(ra, dec, 1.0)], *CENTRE)[:, :, None], 2, axis=2))
+    made = image(path, size=64, cell=cell, threshold=2e-5, out=tmp_path / "x")
+    for name in ("model", "components"):
+        subtract(path, made.files[name], into=name.upper())
+        assert np.abs(read(path, name.upper())).max() < 1e-4
+
+
 def test_what_is_not_finite_is_an_error():
     grid, uvw, vis, weight, sky = field(1e-3)
     with pytest.raises(NumericalError, match=r"dirty image: \d+ of 1360 values are not finite, the first at \(0, 0\)"):

@@ -59,7 +59,7 @@ def command(image, positions, columns, shape, fit_radius, out, report, overwrite
 
     if fit_radius is not None and shape is None:
         raise click.UsageError("--fit-radius says what --fit takes; give --fit too, or leave it out")
-    folder = report or (out.with_name(f"{out.stem}-report") if out is not None else Path(f"{Path(positions).stem}-image-stack-report"))
+    folder = report or (out.parent / f"{out.stem}-report" if out is not None else Path(f"{Path(positions).stem}-image-stack-report"))
     if shape is not None:
         from uvstack.image_stacking.psf_fit import check_shape
 

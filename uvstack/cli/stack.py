@@ -60,7 +60,7 @@ def command(ms, positions, out, no_ms, report, bins, stamp, stamp_cell, columns,
     from uvstack.stacking.report import print_summary
     from uvstack.stacking.task import REPORT, write_report
 
-    folder = report or (out.with_name(f"{out.stem}-report") if out is not None else Path(f"{Path(positions).stem}-stack-report"))
+    folder = report or (out.parent / f"{out.stem}-report" if out is not None else Path(f"{Path(positions).stem}-stack-report"))
     if fit_model is not None:
         shape(fit_model)  # an unknown one is told before the work
     lines, additions = [], []

@@ -41,6 +41,8 @@ def spectral_frame(structure: Structure, windows: Sequence[int]) -> str:
 
 def product_paths(out: str | Path | None, terms: int, has_beam: bool) -> dict[str, Path]:
     """Product → path."""
+    if out is not None and Path(out).name in ("", ".."):
+        raise OutputError(f"{str(out)!r} is no begin of names; wanted is one such as survey or folder/survey")
     if out is None:
         return {}
     names = ["psf"]

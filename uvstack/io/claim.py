@@ -30,6 +30,8 @@ from typing import Any
 from uvstack.errors import OutputError, UvstackError
 from uvstack.io.unfinished_column import is_finished
 
+#: How often a folder is made that others remove.
+_TRIES = 1000
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -47,6 +49,8 @@ class Claim:
     """
 
     def __init__(self, path: Path):
+        if not path.name:
+            raise OutputError(f"{path} is no name for an output; choose a name in a folder")
         self.path = path
         self.folder = path.with_name(f"{path.name}.partial")
         self.new, self.old = self.folder / "new" / path.name, self.folder / "old" / path.name
@@ -68,12 +72,14 @@ class Claim:
         """Descriptor of the lock, held."""
         if os.path.lexists(self.folder) and not (self.folder / "lock").is_file() and not _is_empty(self.folder):
             raise OutputError(f"{self.folder} is in the way and no remains of a run: move it, or choose another name for the output")
+        tries = 0
         while True:
+            tries += 1
             try:
                 self.folder.mkdir(exist_ok=True)
                 descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-            except FileNotFoundError:  # removed in between by the run that had it
-                if self.path.parent.is_dir():
+            except FileNotFoundError:  # removed in between by the run that had it, or a file system that makes no folders
+                if tries < _TRIES and self.path.parent.is_dir():
                     continue
                 raise
             try:

@@ -31,7 +31,7 @@ def write_stamp(path: str | Path, brightness: np.ndarray, cell: float, ra: float
         More header cards.
     """
     wcs = sin_wcs(ra, dec, (brightness.shape[0], brightness.shape[1]), cell)
-    header = wcs.to_header()
+    header = _sky_cards(wcs)
     header["BUNIT"] = "Jy/beam"
     for name, value in cards.items():
         header[name] = value
@@ -108,7 +108,7 @@ def write_image(
         raise ImageError(f"an image of {pixels.shape[0]} Stokes parameters with the codes {list(stokes)}; wanted is one each, "
                          "evenly spaced")
     plane = not four_axes and pixels.shape[:2] == (1, 1)
-    header = wcs.celestial.to_header()
+    header = _sky_cards(wcs.celestial)
     header["RADESYS"], header["EQUINOX"] = wcs.celestial.wcs.radesys, wcs.celestial.wcs.equinox
     if not plane:
         _add_axes(header, pixels[0], frequency, width)
@@ -132,6 +132,14 @@ def write_image(
     header.update(cards or {})
     with written_whole(path) as partial:
         fits.HDUList([fits.PrimaryHDU((pixels[0, 0] if plane else pixels).astype(np.float32), header), *extensions]).writeto(partial)
+
+
+def _sky_cards(wcs: WCS) -> fits.Header:
+    """Header of celestial coordinates. wcslib writes 14 digits, which are 0.02 µas of a right ascension; here stand all."""
+    header = wcs.to_header()
+    for axis, value in enumerate(wcs.wcs.crval, 1):
+        header[f"CRVAL{axis}"] = float(value)
+    return header
 
 
 def _add_axes(header: fits.Header, planes: NDArray, frequency: float | NDArray | None, width: float | None) -> None:

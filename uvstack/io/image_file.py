@@ -317,6 +317,10 @@ def _parse_wcs(header: fits.Header, path: str | Path) -> tuple[WCS, WCS]:
     if sky.naxis != 2:
         raise ImageError(f"{path}: the image has no celestial coordinates but the axes {', '.join(map(repr, wcs.wcs.ctype))}; wanted are "
                          "RA---SIN and DEC--SIN or such")
+    longitude = float(sky.wcs.crval[0])
+    if abs(longitude) > 720.0:
+        raise ImageError(f"{path}: its middle is at a longitude of {longitude:g} degrees (CRVAL, CUNIT); wanted is 0 to 360: correct the "
+                         "header")
     if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-30:
         raise ImageError(f"{path}: its pixels have no size: the matrix of CDELT, PC or CD is {matrix.ravel()} degrees; correct the header")
     return wcs, sky

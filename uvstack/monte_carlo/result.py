@@ -25,8 +25,8 @@ _PERCENTILES = (2.5, 16, 50, 84, 97.5)
 FIELD = 0.05
 
 
-@dataclass(frozen=True)
-class Sample:
+@dataclass(frozen=True, repr=False)
+class Sample(Shown):
     """Fluxes of the random lists by one method.
 
     Attributes
@@ -120,8 +120,8 @@ class Sample:
                 "percentiles_jy": {f"{p:g}": value for p, value in zip(_PERCENTILES, found, strict=True)}}
 
 
-@dataclass(frozen=True)
-class BinnedFluxes:
+@dataclass(frozen=True, repr=False)
+class BinnedFluxes(Shown):
     """Stacks in bins of uv distance; NaN where a bin is empty.
 
     Attributes

@@ -8,13 +8,13 @@ import numpy as np
 
 from uvstack.checks import MOST_STAMP_PIXELS, finite_number, whole_number
 from uvstack.errors import NoDataError, SelectionError
-from uvstack.records import Field, Partition, UVRange
+from uvstack.records import Field, Partition, Shown, UVRange
 from uvstack.uv.dirty import combine_hands, dirty_image
 from uvstack.uv.weights import inside_uv_range, parallel_hands
 
 
-@dataclass(frozen=True)
-class Stamp:
+@dataclass(frozen=True, repr=False)
+class Stamp(Shown):
     """Image of a stack around the phase centre.
 
     Attributes

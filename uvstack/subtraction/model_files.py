@@ -19,6 +19,11 @@ from uvstack.sky.frequency import parse_frequency
 from uvstack.subtraction.sky_model import ComponentSky, ImageSky, SkyModel
 
 _CATALOGUES = (".ecsv", ".csv")
+#: Column → names that others give it.
+_OTHER_NAMES = {
+    "fwhm_major": ("size", "fwhm", "maj", "major", "majoraxis", "major_axis", "maj_axis", "bmaj", "dc_maj", "sigma", "radius", "diameter"),
+    "fwhm_minor": ("min", "minor", "minoraxis", "minor_axis", "min_axis", "bmin", "dc_min"),
+    "spectral_index": ("alpha", "si", "spix", "spidx", "index", "specindex", "spec_index", "spindex")}
 _IMAGES = (".fits", ".fit", ".fits.gz", ".fz")
 
 
@@ -107,9 +112,13 @@ def _components(path: Path, nu0: float | None) -> Components:
 
 
 def _check_columns(path: Path, table: QTable) -> None:
-    """Refuse columns that nearly have a known name: a spectrum or a size would be lost without a word."""
+    """Refuse columns that nearly have a known name, or mean what one does: a spectrum or a size would be lost without a word."""
     known = components([], [], []).to_table().colnames
     names = list(table.colnames)
+    for name in (name for name in names if name not in known):
+        meant = next((one for one, others in _OTHER_NAMES.items() if name.lower() in others and one not in names), None)
+        if meant is not None and table[name].dtype.kind in "iuf" and np.nan_to_num(np.ma.filled(np.ma.asarray(table[name]), 0)).any():
+            raise ComponentError(f"{path}: the column {name!r} is not known; call it {meant!r} if it is that, or remove it")
     for name in (name for name in names if name not in known):
         close = [one for one in difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.75) if one not in names]
         if close:

@@ -20,8 +20,8 @@ N_BINS = 40
 COUNT, BEFORE, AFTER, BEFORE_2, AFTER_2, MODEL = range(6)
 
 
-@dataclass
-class Amplitudes:
+@dataclass(repr=False)
+class Amplitudes(Shown):
     """Sums over unflagged parallel hands in bins of uv distance.
 
     Attributes
