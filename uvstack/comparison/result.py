@@ -11,7 +11,7 @@ from astropy.table import QTable
 
 from uvstack.image_stacking.result import ImageStackResult
 from uvstack.pixels.noise import off_centre_rms
-from uvstack.records import Provenance, plain
+from uvstack.records import Provenance, Shown, plain
 from uvstack.report.files import Saved
 from uvstack.stacking.result import StackResult
 

@@ -10,7 +10,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from uvstack.records import Provenance, UVRange, plain
+from uvstack.records import Provenance, Shown, UVRange, plain
 from uvstack.report.files import Saved
 from uvstack.stacking.result import StackResult
 
