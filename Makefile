@@ -55,7 +55,8 @@ lint: install ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-docs: install ## documentation as pages, in site/
+docs: install ## documentation as pages, in site/; runs the notebook of a first stack
+	JUPYTER_PLATFORM_DIRS=1 $(BIN)/python -m nbconvert --log-level ERROR --execute --to markdown docs/first_stack.ipynb
 	$(BIN)/mkdocs build --strict --quiet
 
 dist: install ## wheel and source distribution, in dist/
@@ -67,7 +68,7 @@ lock: ## pin all of setup.cfg again; pins that still fit stay. Anew: make lock L
 		--output-file requirements.lock setup.cfg
 
 clean: ## remove what was built and the caches, not .venv
-	rm -rf build dist site demo bench *.egg-info .pytest_cache .ruff_cache .mypy_cache casa-*.log
+	rm -rf build dist site demo bench docs/first_stack.md docs/first_stack_files *.egg-info .pytest_cache .ruff_cache .mypy_cache casa-*.log
 	find uvstack simulate peel tests scripts -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # A failed or interrupted installation leaves no stamp, so the next run takes it up again.
