@@ -18,6 +18,7 @@ _NOISE = 10e-3
 _N_TIMES = 360
 _N_CHANNELS = 8
 _FIELD = np.deg2rad(12 / 60)
+_CENTRE = np.deg2rad([150.0, 2.2])
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,8 @@ def make_demo_field(folder: str | Path, seed: int = 1, progress: Callable[[int, 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
-    ra, dec = np.deg2rad([150.0, 2.2])
-    radius, angle = _FIELD * np.sqrt(rng.random(_N_SOURCES)), rng.uniform(0, 2 * np.pi, _N_SOURCES)
-    source_dec = dec + radius * np.cos(angle)
-    source_ra = ra + radius * np.sin(angle) / np.cos(source_dec)
+    ra, dec = _CENTRE
+    source_ra, source_dec = draw_places(_N_SOURCES, rng)
     made = observe(
         array="vla.a", pointings=(float(ra), float(dec)), primary_beam="vla", noise=_NOISE, out=folder / "demo.ms", overwrite=overwrite,
         sky=components(source_ra, source_dec, np.full(_N_SOURCES, _FLUX), target=True),
@@ -54,3 +53,11 @@ def make_demo_field(folder: str | Path, seed: int = 1, progress: Callable[[int, 
     assert made.targets is not None
     n_visibilities = _N_TIMES * 351 * _N_CHANNELS * 2
     return DemoField(made.ms, made.targets, _FLUX, _NOISE / np.sqrt(n_visibilities), _N_SOURCES)
+
+
+def draw_places(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Right ascensions and declinations, rad, of n places evenly over the disc in which the sources lie."""
+    ra, dec = _CENTRE
+    radius, angle = _FIELD * np.sqrt(rng.random(n)), rng.uniform(0, 2 * np.pi, n)
+    place_dec = dec + radius * np.cos(angle)
+    return ra + radius * np.sin(angle) / np.cos(place_dec), place_dec

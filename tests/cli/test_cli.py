@@ -1,6 +1,7 @@
 """The command line as a stranger uses it: each option once, each error in one line."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -165,3 +166,8 @@ def test_demo_finds_what_it_hid(tmp_path):
     assert abs(found["flux_jy"] - 2.5e-6) < 4 * found["flux_error_jy"]
     assert found["snr"] > 5
     assert "true flux    2.5 µJy" in output
+    page = (tmp_path / "demo/report/index.html").read_text()
+    assert "Before stacking: the map" in page
+    empty, error = map(float, re.search(r"stack of empty positions</th><td>(-?[\d.]+) ± ([\d.]+) µJy", page).groups())
+    assert abs(empty) < 4 * error
+    assert error == pytest.approx(found["flux_error_jy"] * 1e6, rel=0.2)

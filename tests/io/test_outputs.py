@@ -351,7 +351,7 @@ def test_the_demo_replaces_nothing_without_being_told_to(tmp_path, monkeypatch):
     def small(folder, seed, progress, *, overwrite):
         made.append(seed)
         done = observe(array="vla.sparse", frequency=1.4e9, width=1e6, integration=30.0, duration=60.0, out=folder / "demo.ms",
-                       sky=components([2.6], [0.6], [1.0], target=True), overwrite=overwrite, noise=0.1)
+                       sky=components(np.deg2rad([150.01]), np.deg2rad([2.2]), [1.0], target=True), overwrite=overwrite, noise=0.1)
         return DemoField(done.ms, done.targets, 1.0, 1.0, 1)
 
     monkeypatch.setattr("simulate.demo.make_demo_field", small)

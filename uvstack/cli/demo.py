@@ -16,6 +16,7 @@ from uvstack.cli.main import example, progress_bar
 def command(out: Path, seed: int, overwrite: bool) -> None:
     """Simulate a small VLA-like set, stack sources hidden far below its noise, and show how well it went."""
     from simulate.demo import make_demo_field
+    from simulate.demo_page import before_stacking, empty_positions
     from uvstack import stack
     from uvstack.io.output import check_output, check_report, together
     from uvstack.stacking.report import print_summary
@@ -29,7 +30,9 @@ def command(out: Path, seed: int, overwrite: bool) -> None:
         with progress_bar("stacking") as progress:
             result = stack(demo.ms, demo.positions, primary_beam="vla", weights="primary-beam", out=stacked,
                            bootstrap=500, seed=seed, overwrite=overwrite, progress=progress)
-        page = write_report(result, report, truth=demo.flux)
+        with progress_bar("stacking empty positions") as progress:
+            additions = [before_stacking(demo), empty_positions(demo, result, seed, progress)]
+        page = write_report(result, report, truth=demo.flux, additions=additions)
     click.echo(f"simulated    {demo.ms}: {demo.n_positions} sources of {demo.flux * 1e6:g} µJy, each {demo.flux / demo.image_noise:.2f} σ "
                f"of the map ({demo.image_noise * 1e6:.1f} µJy)")
     click.echo(f"true flux    {demo.flux * 1e6:.4g} µJy")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jinja2
+
+from uvstack.records import Provenance
 
 #: What every page begins with; it takes `title`.
 _HEAD = """<!doctype html>
@@ -45,6 +47,35 @@ class Addition:
     title: str
     rows: Sequence[tuple[str, str]] = ()
     figures: Sequence[Any] = ()
+
+
+#: Units of options that are numbers, where they have one.
+_UNITS = {"facet_size": "rad", "stamp_cell": "rad", "bootstrap": "lists", "stamp_size": "pixels", "pb_cutoff": "of the peak"}
+
+
+def provenance_rows(provenance: Provenance | None) -> list[tuple[str, str]]:
+    """Name and text of what a result came from: nothing is nested, and numbers have their unit."""
+    if provenance is None:
+        return []
+    rows = [("made by", f"uvstack {provenance.version}"), ("command", provenance.command), ("date", f"{provenance.date} (UTC)")]
+    for key, value in provenance.inputs.items():
+        if isinstance(value, Mapping):
+            rows += [(f"--{name.replace('_', '-')}", _text_of(name, one)) for name, one in value.items() if name != "seed"]
+        else:
+            rows.append(("measurement set" if key == "ms" else key.replace("_", " "), _text_of(key, value)))
+    if provenance.seed is not None:
+        rows.append(("seed", str(provenance.seed)))
+    return rows
+
+
+def _text_of(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, int | float):
+        return f"{value:.6g} {_UNITS.get(name, '')}".rstrip()
+    return str(value)
 
 
 def page(body: str) -> jinja2.Template:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy import units as u
 
-from uvstack.report.figure import draw_stamp, new_figure
+from uvstack.report.figure import draw_stamp, mark_beam_and_rms, new_figure
 from uvstack.report.numbers import flux_unit, with_error
-from uvstack.report.page import Addition, page, png
+from uvstack.report.page import Addition, page, png, provenance_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +61,7 @@ def render_page(result: StackResult, stamp: Stamp, bins: int, truth: float | Non
         Further sections.
     """
     name, size = flux_unit(result.flux)
-    pictures = {"uv profile": profile_figure(result, bins), "stamp and dirty beam": stamp_figure(stamp)}
+    pictures = {"uv profile": profile_figure(result, bins, truth=truth), "stamp and dirty beam": stamp_figure(stamp)}
     if result.bootstrap is not None:
         pictures["bootstrap"] = bootstrap_figure(result)
     body = importlib.resources.files("uvstack.stacking").joinpath("report.html").read_text(encoding="utf-8")
@@ -69,6 +69,7 @@ def render_page(result: StackResult, stamp: Stamp, bins: int, truth: float | Non
         title=result.name, result=result, flux=with_error(result.flux, result.flux_error, size), unit=name,
         size=size, truth=truth, peak=stamp.peak, fields=_rows(result), suggestion=result.suggest_uvmin(),
         pictures={title: png(figure) for title, figure in pictures.items()},
+        provenance=provenance_rows(result.provenance),
         additions=[(a.title, a.rows, [png(figure) for figure in a.figures]) for a in additions])
 
 
@@ -79,10 +80,15 @@ def _rows(result: StackResult) -> list[dict]:
         for row in result.per_field if np.isfinite(row["flux"].value)]
 
 
-def profile_figure(result: StackResult, bins: int | np.ndarray = 20, unit: str = "m") -> Figure:
-    """Figure of the uv profile, in the style of Lindroos et al. (2015), Figure 4."""
+def profile_figure(result: StackResult, bins: int | np.ndarray = 20, unit: str = "m", truth: float | None = None) -> Figure:
+    """Figure of the uv profile, in the style of Lindroos et al. (2015), Figure 4; a true flux (Jy) is a line of its own."""
     figure = new_figure((7, 4.5))
-    draw_profile(figure.add_subplot(), result, bins, unit)
+    axes = figure.add_subplot()
+    draw_profile(axes, result, bins, unit)
+    if truth is not None:
+        name, size = flux_unit(result.flux)
+        axes.axhline(truth / size, color="k", ls="-.", lw=1.4, label=f"true flux {truth / size:.4g} {name}")
+        axes.legend(frameon=False, fontsize="small", ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure
 
 
@@ -91,6 +97,7 @@ def stamp_figure(stamp: Stamp) -> Figure:
     figure = new_figure((9, 4))
     left, right = figure.subplots(1, 2)
     draw_stamp(left, stamp.brightness, stamp.cell, "stack")
+    mark_beam_and_rms(left, stamp.brightness, stamp.psf, stamp.cell)
     draw_stamp(right, stamp.psf, stamp.cell, "dirty beam", in_jansky=False)
     return figure
 

@@ -438,7 +438,7 @@ def write_report(result: StackResult, folder: str | Path, *, bins: int = 20, sta
     stamp = result.image(stamp_size, stamp_cell)
     with report_folder(folder, REPORT) as made:
         result.save(made / "result.json")
-        write_figure(made / "uv_profile.png", profile_figure(result, bins))
+        write_figure(made / "uv_profile.png", profile_figure(result, bins, truth=truth))
         write_figure(made / "stamp.png", stamp_figure(stamp))
         if result.bootstrap is not None:
             write_figure(made / "bootstrap.png", bootstrap_figure(result))
