@@ -156,7 +156,6 @@ def uvw(_: int) -> None:
         print("\n(u,v,w): casatools is not installed")
         return
     from casatools import measures
-
     from test_tracks import _casa_uvw
 
     tool = measures()
