@@ -44,7 +44,7 @@ def before_stacking(demo: DemoField) -> Addition:
         ("noise of the map", f"{rms * 1e6:.2g} µJy/beam; beam {made.beam.fwhm_major / ARCSEC:.2g}″ × {made.beam.fwhm_minor / ARCSEC:.2g}″"),
         ("flux of each source", f"{demo.flux * 1e6:g} µJy, {demo.flux / rms:.2f} of the noise: none is to be seen"),
         ("brightest at a position", f"{at_positions.max():.1f} σ; brightest of the whole map {dirty.max() / rms:.1f} σ"),
-    ], [_map_figure(dirty * 1e6, rms * 1e6, l / ARCSEC, m / ARCSEC)])
+    ], [_map_figure(dirty * 1e6, rms * 1e6, l / ARCSEC, m / ARCSEC)], first=True)
 
 
 def _map_figure(dirty: np.ndarray, rms: float, l: np.ndarray, m: np.ndarray) -> Figure:

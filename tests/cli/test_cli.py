@@ -167,7 +167,9 @@ def test_demo_finds_what_it_hid(tmp_path):
     assert found["snr"] > 5
     assert "true flux    2.5 µJy" in output
     page = (tmp_path / "demo/report/index.html").read_text()
-    assert "Before stacking: the map" in page
+    sections = re.findall("<h2>(.*?)</h2>", page)
+    assert sections[:2] == ["Before stacking: the map", "uv profile"]
+    assert sections.count("The same number of empty positions") == 1
     empty, error = map(float, re.search(r"stack of empty positions</th><td>(-?[\d.]+) ± ([\d.]+) µJy", page).groups())
     assert abs(empty) < 4 * error
     assert error == pytest.approx(found["flux_error_jy"] * 1e6, rel=0.2)

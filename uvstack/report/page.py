@@ -42,11 +42,14 @@ class Addition:
         Of its table.
     figures : sequence
         Of matplotlib.
+    first : bool
+        Before the pictures of the stack, not after them.
     """
 
     title: str
     rows: Sequence[tuple[str, str]] = ()
     figures: Sequence[Any] = ()
+    first: bool = False
 
 
 #: Units of options that are numbers, where they have one.

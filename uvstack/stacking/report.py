@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def print_summary(result: StackResult) -> str:
     """Flux, errors and advice in a few lines."""
     name, size = flux_unit(result.flux)
-    errors = f"{result.flux_error / size:.3g} {name} from the scatter, {result.flux_error_expected / size:.3g} {name} from equation 7"
+    errors = f"{result.flux_error / size:.3g} {name} from the scatter, {result.flux_error_expected / size:.3g} {name} expected from the noise (equation 7)"
     lines = [
         f"flux         {with_error(result.flux, result.flux_error, size)} {name}   (SNR {result.snr:.1f})",
         f"error        {errors}"]
@@ -70,7 +70,11 @@ def render_page(result: StackResult, stamp: Stamp, bins: int, truth: float | Non
         size=size, truth=truth, peak=stamp.peak, fields=_rows(result), suggestion=result.suggest_uvmin(),
         pictures={title: png(figure) for title, figure in pictures.items()},
         provenance=provenance_rows(result.provenance),
-        additions=[(a.title, a.rows, [png(figure) for figure in a.figures]) for a in additions])
+        first=_sections(a for a in additions if a.first), additions=_sections(a for a in additions if not a.first))
+
+
+def _sections(additions: Iterable[Addition]) -> list[tuple[str, Sequence[tuple[str, str]], list[str]]]:
+    return [(a.title, a.rows, [png(figure) for figure in a.figures]) for a in additions]
 
 
 def _rows(result: StackResult) -> list[dict]:
