@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 def print_summary(result: StackResult) -> str:
     """Flux, errors and advice in a few lines."""
     name, size = flux_unit(result.flux)
-    errors = f"{result.flux_error / size:.3g} {name} from the scatter, {result.flux_error_expected / size:.3g} {name} expected from the noise (equation 7)"
+    errors = (f"{result.flux_error / size:.3g} {name} from the scatter, {result.flux_error_expected / size:.3g} {name} expected from "
+              "the noise (equation 7)")
     lines = [
         f"flux         {with_error(result.flux, result.flux_error, size)} {name}   (SNR {result.snr:.1f})",
         f"error        {errors}"]
