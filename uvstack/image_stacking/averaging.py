@@ -31,6 +31,7 @@ import numpy as np
 from uvstack.checks import MOST_STAMP_PIXELS, finite_number, thread_count, whole_number
 from uvstack.errors import NoDataError, PositionsError, SelectionError
 from uvstack.image_stacking import kernels
+from uvstack.sky.position_weights import product_of
 
 METHODS = ("mean", "median", "clipped-mean")
 ALIGNMENTS = ("nearest", "subpixel")
@@ -120,14 +121,8 @@ class Weighting:
         with np.errstate(divide="ignore", invalid="ignore"):
             noise = np.full(x.size, np.nan) if self.noise_of is None else self.noise_of(x, y)
             noise = np.where(noise > 0, noise / power if self.flat_noise else noise, np.nan)
-            weight = np.ones(x.size)
-            for term in self.terms:
-                if term == "list":
-                    weight = weight * np.asarray(listed)
-                elif term == "primary-beam":
-                    weight = weight * power**2
-                elif term == "local-noise":
-                    weight = weight / noise**2
+            weight = product_of(self.terms, x.size, {
+                "list": lambda: np.asarray(listed), "primary-beam": lambda: power**2, "local-noise": lambda: 1.0 / noise**2})
             scale = 1 / power if self.flat_image else np.ones(x.size)
         inside = self._inside(power)
         return PositionValues(np.where(inside & np.isfinite(weight), weight, 0.0), np.where(inside, scale, 0.0), noise, power, inside)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,15 +62,19 @@ def position_weight(weights: PositionWeights, listed: np.ndarray | None, beam: n
     beam_squares : ndarray (pos,)
         Σ A_k² over the pointings that see the position.
     """
-    weight = np.ones(beam.size)
-    for term in weights.terms:
-        if term == "list":
-            weight = weight * np.asarray(listed)
-        elif term == "primary-beam":
-            weight = weight * beam**2
-        elif term == "local-noise":
-            share = beam**2 / beam_squares if weights.noise_beam_corrected else beam**2
-            weight = weight * share / np.asarray(weights.noise) ** 2
+    def local_noise() -> np.ndarray:
+        return (beam**2 / beam_squares if weights.noise_beam_corrected else beam**2) / np.asarray(weights.noise) ** 2
+
+    return product_of(weights.terms, beam.size, {
+        "list": lambda: np.asarray(listed), "primary-beam": lambda: beam**2, "local-noise": local_noise})
+
+
+def product_of(terms: Sequence[str], n: int, factors: Mapping[str, Callable[[], np.ndarray]]) -> np.ndarray:
+    """Product of what each term stands for, (n,); "equal" is 1. Factors are computed where they are asked for."""
+    weight = np.ones(n)
+    for term in terms:
+        if term != "equal":
+            weight = weight * factors[term]()
     return weight
 
 
