@@ -19,8 +19,8 @@ import numpy as np
 
 from simulate.experiment.maps import PB_CUTOFF
 from simulate.experiment.settings import ALMA, CUT, UV_CUT
-from uvstack.io.ms import parse_column, read_block, read_structure, scan_rows
-from uvstack.io.selection import select
+from uvstack.io.dataset import chunks_of, open_sets
+from uvstack.io.ms import parse_column, read_block
 from uvstack.records import Partition
 from uvstack.sky.coordinates import direction_cosines
 from uvstack.sky.primary_beam import primary_beam
@@ -87,13 +87,13 @@ class NullSums:
 def null_sums(ms: str | Path, column: str, beam: str, ra: np.ndarray, dec: np.ndarray, first: np.ndarray, weight: np.ndarray | None,
               number: int) -> NullSums:
     """Sums at random positions, in lists that begin at `first` (list + 1,); weight W_k (pos,), None for the square of the primary beam."""
-    structure, edges = read_structure(ms), uv_edges(number)
+    structures, selections = open_sets(ms)
+    (structure,), (selection,), edges = structures, selections, uv_edges(number)
     n_lists, n_bins = first.size - 1, edges.size - 1
     sums = NullSums(np.zeros((n_lists, n_bins, 2)), np.zeros((n_lists, n_bins)), np.zeros(ra.size), np.zeros(ra.size))
-    selection, response = select(structure, None, None, None), primary_beam(beam)
-    rows = {d.id: max(_VISIBILITIES // (d.shape[0] * d.shape[1]), 1) for d in structure.data_descriptions}
-    for block in scan_rows(structure, selection, rows):
-        for part in read_block(structure, selection, block, parse_column(column, structure)):
+    names, response = parse_column(column, structure, selection), primary_beam(beam)
+    for _, block in chunks_of(structures, selections, _VISIBILITIES):
+        for part in read_block(structure, selection, block, names):
             lmn = np.stack(direction_cosines(ra, dec, part.field.ra, part.field.dec))
             spw = part.data_description.spw
             central = np.nan_to_num(response(lmn[0], lmn[1], np.array([spw.central_frequency]))[:, 0])

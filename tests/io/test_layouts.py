@@ -6,7 +6,7 @@ from casacore.tables import makearrcoldesc, makescacoldesc, maketabdesc, table
 
 import oracles
 import uvstack
-from factories import ARCMIN, ARCSEC, CENTRE, Spw, at, edit, make_ms, offset, read
+from factories import ARCMIN, ARCSEC, CENTRE, FIRST_TIME, Spw, at, edit, make_ms, offset, read
 from uvstack.errors import (
     ColumnError,
     InvalidVisibilityWarning,
@@ -191,6 +191,16 @@ def test_weights_that_are_zero_everywhere_are_told(tmp_path):
     path = make_ms(tmp_path / "c.ms", weights={})
     with pytest.warns(WeightsWarning, match="no column of weights"):
         uvstack.stack(path, at(SOURCE))
+
+
+def test_the_weights_of_a_set_without_selected_rows_do_not_matter(tmp_path):
+    """Of two nights one is selected; the other has weights of 0 alone."""
+    paths = [make_ms(tmp_path / "a.ms", sources=[(*SOURCE, 1e-3)]),
+             make_ms(tmp_path / "b.ms", first_time=FIRST_TIME + 86400.0, weights={"WEIGHT": 0.0, "SIGMA": 0.0})]
+    result = uvstack.stack(paths, at(SOURCE), timerange="<2020/01/01/23:00:00")
+    assert result.flux == pytest.approx(1e-3, rel=1e-5)
+    with pytest.raises(NoDataError, match="b.ms: WEIGHT and SIGMA are 0 or empty in every row"):
+        uvstack.stack(paths, at(SOURCE))
 
 
 def test_a_data_column_that_some_selected_rows_lack_is_refused(tmp_path, tables):

@@ -156,8 +156,3 @@ class ImageStackResult(Saved):
         from uvstack.image_stacking.report import stack_figure
 
         return stack_figure(self)
-
-
-def _number(value: float) -> float | None:
-    """NaN is none in JSON."""
-    return value if np.isfinite(value) else None

@@ -42,11 +42,12 @@ def open_sets(ms: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], fie
         if not structure.n_rows:
             raise MeasurementSetError(f"{structure.path}: the set has no rows; nothing can be read from it")
         selection = select(structure, field, spw, timerange)
-        structure = of_selection(structure, selection)
-        remark = weight_remark(structure, selection)
-        if remark:
-            warnings.warn(WeightsWarning(remark), stacklevel=3)
-        structures.append(with_pointings(structure, selection, pointing))
+        if selection.pairs:
+            structure = with_pointings(of_selection(structure, selection), selection, pointing)
+            remark = weight_remark(structure, selection)
+            if remark:
+                warnings.warn(WeightsWarning(remark), stacklevel=3)
+        structures.append(structure)
         selections.append(selection)
     if not any(selection.pairs for selection in selections):
         raise NoDataError(f"the selection leaves no cross-correlation of {', '.join(s.path for s in structures)}; look at the data with "

@@ -293,8 +293,8 @@ def weight_remark(structure: Structure, selection: Selection | None = None) -> s
     taken = structure.weight_columns[0]
     with open_table(structure.path) as table:
         # Cells that were never filled say nothing; zeros do.
-        said = [name for name in empty if table.any_row(f"isdefined({name}){_in_words(selection)}")]
-        before = [name for name in said if _WEIGHTS.index(name) < _WEIGHTS.index(taken)]
+        before = [name for name in empty if _WEIGHTS.index(name) < _WEIGHTS.index(taken)
+                  and table.any_row(f"isdefined({name}){_in_words(selection)}")]
     if not before:
         return ""
     verb = "is" if len(before) == 1 else "are"

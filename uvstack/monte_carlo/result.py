@@ -339,8 +339,3 @@ class MonteCarloResult(Saved):
         from uvstack.monte_carlo.report import histogram_figure
 
         return histogram_figure(self)
-
-
-def _number(value: float | None) -> float | None:
-    """NaN is none in JSON."""
-    return float(value) if value is not None and np.isfinite(value) else None
