@@ -266,7 +266,7 @@ COMMANDS = {
     "compare": (("compare", "a.ms", "p.csv", "--out", "o.ms", "--fit", "point", "--size", 160, "--cell", "4arcsec"),
                 "uvstack.comparison.task.render_page", {"o.ms", "p-compare-report"}),
     "montecarlo": (("montecarlo", "a.ms", "p.csv", "--realisations", 3, "--radius", "5arcmin", "--seed", 1),
-                   "uvstack.monte_carlo.task.render_page", {"p-montecarlo"}),
+                   "uvstack.monte_carlo.task.render_page", {"p-montecarlo-report"}),
     "fit": (("fit", "a.ms", "--model", "point", "--write", "residual"), "uvstack.fitting.task.render_page", {"a-fit-report"}),
     "subtract": (("subtract", "a.ms", "--model", "m.csv"), "uvstack.subtraction.task.amplitude_figure", {"a-subtract-report"})}
 

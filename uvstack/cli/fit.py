@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from uvstack.cli.main import Baseline, Frequency, example, progress_bar
-from uvstack.cli.options import data_options, run_options
+from uvstack.cli.options import data_options, report_options, run_options
 
 
 class Bounds(click.ParamType):
@@ -102,18 +100,15 @@ class Gain(click.ParamType):
 @click.option("--most-passes", default=100, help="Passes after which a fit gives up.")
 @click.option("--memory", type=click.FloatRange(min=0, min_open=True), default=1.0,
               help="GB of visibilities that may be kept between passes.")
-@click.option("--report", type=click.Path(path_type=Path), help="Folder for JSON, tables, pictures and a page; default named after MS.")
-@click.option("--no-report", is_flag=True, help="Print the result alone.")
+@report_options("JSON, tables, pictures and a page", "ms")
 @click.option("--overwrite", is_flag=True, help="Replace a report that exists.")
 @click.option("--overwrite-column", is_flag=True, help="Replace the column that --write names if it exists, even DATA.")
 @run_options
-def command(ms, report, no_report, overwrite, memory, var, bounds, **options) -> None:
+def command(ms, report, overwrite, memory, var, bounds, **options) -> None:
     """Fit a model to the visibilities of MS... .
 
     Prints the parameters with their errors, and writes them with a picture of data and model to a report.
     """
-    if no_report and report is not None:
-        raise click.UsageError("--no-report and --report contradict each other: give one")
     import uvstack
     from uvstack.fitting.options import COLUMNS
     from uvstack.fitting.report import print_summary, range_text
@@ -124,21 +119,20 @@ def command(ms, report, no_report, overwrite, memory, var, bounds, **options) ->
         options[name] = list(options[name]) or None
     for name in ("amp_gains", "phase_gains"):
         options[name] = dict(options[name]) or None
-    folder = report or Path(f"{Path(str(ms[0]).rstrip('/')).stem}-fit-report")
     options |= {"var": list(var) or None, "bounds": bounds, "model": list(options["model"])}
     with together():
-        if not no_report:
-            check_report(folder, overwrite, REPORT)
+        if report is not None:
+            check_report(report, overwrite, REPORT)
         with progress_bar("fitting") as progress:
             result = uvstack.fit(list(ms), progress=progress, memory=memory * 1e9,
                                  **{name: value for name, value in options.items() if value is not None})
-        if not no_report:
-            write_report(result, folder)
+        if report is not None:
+            write_report(result, report)
     if isinstance(result, list):
         click.echo("\n\n".join(f"{range_text(one)}\n{print_summary(one)}" for one in result))
     else:
         click.echo(print_summary(result))
     if options["write"]:
         click.echo(f"written        {options['write']} to column {options['into'] or COLUMNS[options['write']]} of {', '.join(ms)}")
-    if not no_report:
-        click.echo(f"report         {folder / 'index.html'}")
+    if report is not None:
+        click.echo(f"report         {report / 'index.html'}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from uvstack.cli.main import Angle, Baseline, Quantity, SetsAndPositions, example, progress_bar
-from uvstack.cli.options import data_options, list_options, run_options
+from uvstack.cli.options import data_options, list_options, report_options, run_options
 from uvstack.cli.stack import mapping
 
 
@@ -59,12 +59,10 @@ class NumberOrMatch(click.ParamType):
 @data_options
 @click.option("--seed", type=int, help="The same seed gives the same lists.")
 @list_options
-@click.option("--report", type=click.Path(path_type=Path),
-              help="Folder for JSON, realisations (ECSV), pictures and a page; default after the list.")
-@click.option("--no-report", is_flag=True, help="Print the result alone.")
+@report_options("JSON, realisations (ECSV), pictures and a page", "positions")
 @click.option("--overwrite", is_flag=True, help="Replace a report that exists.")
 @run_options
-def command(ms, positions, columns, report, no_report, overwrite, **options) -> None:
+def command(ms, positions, columns, report, overwrite, **options) -> None:
     """Noise and bias of the stack of MS... at the positions of a list.
 
     Stacks many lists of random positions, with or without fake sources added, and sets the stack of the list itself against
@@ -77,14 +75,11 @@ def command(ms, positions, columns, report, no_report, overwrite, **options) -> 
 
     if options["size"] is not None and len(options["size"]) != 2:
         raise click.UsageError("--size wants width,height, e.g. --size 30arcmin,20arcmin")
-    if report is not None and no_report:
-        raise click.UsageError("--report and --no-report contradict each other: give one")
-    folder = None if no_report else report or Path(f"{Path(positions).stem}-montecarlo")
     with together():
-        if folder is not None:
-            check_report(folder, overwrite, REPORT)
+        if report is not None:
+            check_report(report, overwrite, REPORT)
         with progress_bar("Monte Carlo") as progress:
             result = montecarlo(list(ms), positions, columns=names, progress=progress,
                                 **{name: value for name, value in options.items() if value is not None})
-        page = None if folder is None else write_montecarlo_report(result, folder)
+        page = None if report is None else write_montecarlo_report(result, report)
     click.echo(print_summary(result) + ("" if page is None else f"\nreport       {page}"))

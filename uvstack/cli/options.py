@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,6 +19,38 @@ def _group(*options: Callable) -> Callable:
         return command
 
     return decorate
+
+
+def report_options(holds: str, *after: str) -> Callable:
+    """`--report FOLDER` and `--no-report`, on a command that gets the folder, or None, as `report`.
+
+    `holds` says what is in it. Its default name is after the first of `after` (out, positions, ms) that is given.
+    """
+    names = ", or after ".join({"out": "--out", "positions": "the list", "ms": "MS"}[name] for name in after)
+
+    def decorate(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def command(*, report: Path | None, no_report: bool, **options: Any) -> Any:
+            if no_report and report is not None:
+                raise click.UsageError("--no-report and --report contradict each other: give one")
+            folder = None if no_report else report or _report_folder(options, after)
+            return function(report=folder, **options)
+
+        return _group(
+            click.option("--report", type=click.Path(path_type=Path), metavar="FOLDER",
+                         help=f"Folder for {holds}; default named after {names}."),
+            click.option("--no-report", is_flag=True, help="Print the result alone."))(command)
+
+    return decorate
+
+
+def _report_folder(options: dict[str, Any], after: tuple[str, ...]) -> Path:
+    """Folder named after an output, beside it, or after an input, here."""
+    name = next(name for name in after if options.get(name))
+    if name == "out":
+        return options["out"].parent / f"{options['out'].stem}-report"
+    given = options[name][0] if isinstance(options[name], tuple) else options[name]
+    return Path(f"{Path(str(given).rstrip('/')).stem}-{click.get_current_context().command.name}-report")
 
 
 #: Which data of a measurement set.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 from rich.markup import escape
 
 from uvstack.cli.main import Frequency, console, example, progress_bar
-from uvstack.cli.options import data_options, run_options
+from uvstack.cli.options import data_options, report_options, run_options
 
 
 @click.command(name="subtract", epilog=example("uvstack subtract survey.ms --model survey-model.fits --into RESIDUAL"))
@@ -26,32 +25,28 @@ from uvstack.cli.options import data_options, run_options
 @click.option("--in-place", is_flag=True, help="Change the data column itself; wants --backup.")
 @click.option("--backup", help="Column that keeps the data as they were: DATA_BACKUP.")
 @click.option("--overwrite", is_flag=True, help="Replace a column, and a report, that exist.")
-@click.option("--report", type=click.Path(path_type=Path), help="Folder for JSON, uv profile and picture; default named after MS.")
-@click.option("--no-report", is_flag=True, help="Print the result alone.")
+@report_options("JSON, uv profile and picture", "ms")
 @run_options
-def command(ms, report, no_report, overwrite, **options) -> None:
+def command(ms, report, overwrite, **options) -> None:
     """Subtract a model of the sky from the visibilities of MS.
 
     Writes the rest to a column of its own (--into), or the model to MODEL_DATA (--predict-only). A run that is killed leaves
     a column that is marked as unfinished; the same command goes on with it.
     """
-    if no_report and report is not None:
-        raise click.UsageError("--no-report and --report contradict each other: give one")
     import uvstack
     from uvstack.io.output import check_report, together
     from uvstack.subtraction.result import print_summary
     from uvstack.subtraction.task import REPORT, unfinished, write_report
 
-    folder = report or Path(f"{Path(str(ms).rstrip('/')).stem}-subtract-report")
     given = {name: value for name, value in options.items() if value is not None}
     try:
         with together():
-            if not no_report:
-                check_report(folder, overwrite, REPORT)
+            if report is not None:
+                check_report(report, overwrite, REPORT)
             with progress_bar("predicting" if options["predict_only"] else "subtracting") as progress:
                 result = uvstack.subtract(ms, overwrite=overwrite, progress=progress, **given)
-            if not no_report:
-                write_report(result, folder)
+            if report is not None:
+                write_report(result, report)
     except KeyboardInterrupt:
         default = "MODEL_DATA" if options["predict_only"] else "RESIDUAL_DATA"
         left = unfinished(ms, options["column"] if options["in_place"] else options["into"] or default)
@@ -60,5 +55,5 @@ def command(ms, report, no_report, overwrite, **options) -> None:
         console.print("[red]interrupted[/]:", escape(left))
         sys.exit(130)
     click.echo(print_summary(result))
-    if not no_report:
-        click.echo(f"report       {folder}")
+    if report is not None:
+        click.echo(f"report       {report}")
