@@ -30,18 +30,21 @@ if TYPE_CHECKING:
     from uvstack.imaging.task import image
     from uvstack.monte_carlo.result import MonteCarloResult
     from uvstack.monte_carlo.task import montecarlo
+    from uvstack.records import Datasets
     from uvstack.stacking.result import StackResult
     from uvstack.stacking.task import stack
     from uvstack.subtraction.result import SubtractResult
     from uvstack.subtraction.task import subtract
 
 __all__ = [
-    "CompareResult", "FitResult", "ImageCube", "ImageResult", "ImageStackResult", "MonteCarloResult", "StackResult", "SubtractResult",
+    "CompareResult", "Datasets", "FitResult", "ImageCube", "ImageResult", "ImageStackResult", "MonteCarloResult",
+    "StackResult", "SubtractResult",
     "__version__", "compare", "fit", "fit_visibilities", "image", "image_stack", "montecarlo", "stack", "subtract", "uvmultifit"]
 
 #: Public name → the module that has it.
 _HOME = {
     "compare": "uvstack.comparison.task", "CompareResult": "uvstack.comparison.result",
+    "Datasets": "uvstack.records",
     "fit": "uvstack.fitting.task", "FitResult": "uvstack.fitting.result",
     "fit_visibilities": "uvstack.fitting.solve.visibilities", "uvmultifit": "uvstack.fitting.multifit.call",
     "image": "uvstack.imaging.task", "ImageResult": "uvstack.imaging.result", "ImageCube": "uvstack.imaging.result",

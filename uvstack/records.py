@@ -5,11 +5,44 @@ from __future__ import annotations
 import html
 import itertools
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Datasets:
+    """A measurement set as lazy arrays: goes wherever the path of a set does, and is read chunk by chunk, never written.
+
+    A list of such datasets alone does as well, where they know the store that they come from.
+
+    Attributes
+    ----------
+    main : dataset, or sequence of these
+        Of the main table as dask-ms gives it (`xds_from_ms`, `xds_from_zarr` …), or visibilities of MSv4 (a `DataTree`, or its
+        `Dataset`).
+    subtables : path or mapping, optional
+        What the rows of a main table point into: a measurement set, a store that dask-ms has written, or a name (FIELD …) → its
+        datasets. Default: the store that `main` comes from. Of MSv4, which brings them along in a tree, antenna_xds and
+        field_and_source_xds where `main` are single datasets.
+    frame : str, optional
+        Of the directions in FIELD, such as "J2000" or "ICRS": dask-ms does not keep it. Default that of the measurement set,
+        or J2000.
+    name : str, optional
+        What messages call the data.
+    """
+
+    main: Any
+    subtables: Any = None
+    frame: str | None = None
+    name: str = ""
+
+
+#: What stands for measurement sets: a path, a glob, datasets, or several of these.
+MeasurementSets = str | os.PathLike[str] | Datasets | Sequence[Any]
 
 
 @dataclass(frozen=True)
@@ -99,9 +132,11 @@ class Structure:
     weight_columns : tuple of str
         Those of WEIGHT_SPECTRUM, WEIGHT and SIGMA that say something: a row takes its weights from the first in which it has a value.
     subtables : dict
-        Name → path.
+        Name → path, or table made of datasets.
     partly_empty : tuple of str
         Weight columns in which some rows have no value.
+    datasets : uvstack.io.lazy_table.LazyTable, optional
+        The main table, where it is made of `Datasets` and `path` is only what they are called; nothing can be written to it.
     """
 
     path: str
@@ -113,8 +148,14 @@ class Structure:
     antenna_names: tuple[str, ...]
     dish_diameters: np.ndarray
     weight_columns: tuple[str, ...] = ()
-    subtables: dict[str, str] = field(default_factory=dict)
+    subtables: dict[str, Any] = field(default_factory=dict)
     partly_empty: tuple[str, ...] = ()
+    datasets: Any = None
+
+    @property
+    def main(self) -> Any:
+        """The main table as `uvstack.io.casa.open_table` takes it."""
+        return self.path if self.datasets is None else self.datasets
 
     @property
     def weight_source(self) -> str:

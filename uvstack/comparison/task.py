@@ -61,7 +61,7 @@ from uvstack.io.selection import parse_uv_range
 from uvstack.io.tables import read_positions
 from uvstack.pixels.grid import good_size
 from uvstack.pixels.psf import fit_beam
-from uvstack.records import Provenance, Selection, Structure, plain
+from uvstack.records import MeasurementSets, Provenance, Selection, Structure, plain
 from uvstack.report.page import Addition
 from uvstack.sky.beam import Beam
 from uvstack.sky.coordinates import centre_of, direction_cosines, to_frame
@@ -135,7 +135,7 @@ class _Data:
 
 @together()
 def compare(
-    ms: str | Path | Sequence[str | Path],
+    ms: MeasurementSets,
     positions: str | Path | SkyCoord | Positions | Any,
     *,
     image: str | Path | None = None,
@@ -299,7 +299,7 @@ def _filter_text(low_filter: str | None, uvmin: str | float | None) -> str | Non
     return f"{uvmin}m" if isinstance(uvmin, int | float) else str(uvmin)
 
 
-def _read_data(ms: str | Path | Sequence[str | Path], selection: dict[str, Any], primary_beam: str | PrimaryBeam,
+def _read_data(ms: MeasurementSets, selection: dict[str, Any], primary_beam: str | PrimaryBeam,
                shared: dict[str, Any]) -> _Data:
     """The sets, and where their selected fields have phase centre and pointing (field, 2), J2000, rad."""
     selection = {k: v for k, v in selection.items() if v is not None}

@@ -46,7 +46,7 @@ from uvstack.fitting.result import FitResult
 from uvstack.fitting.solve.visibilities import check_start
 from uvstack.fitting.stokes import parse_stokes, wanted_correlations
 from uvstack.io.dataset import chunks_of, open_sets, warn_of_beam
-from uvstack.io.ms import parse_column, paths_of, read_block, read_rows
+from uvstack.io.ms import parse_column, read_block, read_rows
 from uvstack.io.output import (
     command_line,
     finish_with_outputs,
@@ -61,8 +61,8 @@ from uvstack.io.pointing import pointings_text
 from uvstack.io.primary_beams import read_primary_beam
 from uvstack.io.selection import parse_distance, parse_uv_range
 from uvstack.io.stacked_ms import append_history
-from uvstack.io.write_columns import check_column, column_writer, is_remains
-from uvstack.records import Provenance, Structure, plain
+from uvstack.io.write_columns import check_column, check_writable, column_writer, is_remains
+from uvstack.records import MeasurementSets, Provenance, Structure, plain
 from uvstack.sky.frequency import parse_frequency
 from uvstack.sky.primary_beam import PrimaryBeam
 
@@ -74,7 +74,7 @@ REPORT = ("index.html", "result.json", "parameters.ecsv", "uv_profile.ecsv", "fi
 
 @together()
 def fit(
-    ms: str | Path | Sequence[str | Path],
+    ms: MeasurementSets,
     *,
     model: str | Sequence[str] = "gaussian",
     circular: bool = True,
@@ -127,7 +127,7 @@ def fit(
 
     Parameters
     ----------
-    ms : path, glob or sequence of these
+    ms : path, glob, `uvstack.Datasets` or sequence of these
         Measurement sets; several are fitted together. Nothing in them is changed unless `write` is given.
     model : str or sequence of str
         Shape of each component: see `uvstack.fitting.model.shapes`.
@@ -233,13 +233,14 @@ def fit(
     request.check()
     thread_count(threads)
     finite_number("memory", memory, 0, unit="bytes")
-    data = _Data(_job(paths_of(ms), request), memory, threads, progress)
+    data = _Data(_job(ms, request), memory, threads, progress)
     variables, made = _model(request, data.job)
     data.job = replace(data.job, fixed_model=_fixed_model(request, data.job.structures, made.nu0))
     if made.depends_on_time or timewidth > 1:
         data.job = replace(data.job, reference_time=data.first_time())
     if write is not None:
         for structure, read in zip(data.job.structures, data.job.columns, strict=True):
+            check_writable(structure, f"column {request.target}")
             request.check_target(structure, read, is_remains(structure, request.target))
             check_column(structure, request.target, overwrite_column, read)
     with cluster(workers, scheduler) as client:
@@ -253,9 +254,9 @@ def fit(
     return replace(result, provenance=provenance, stokes=data.job.stokes, band=_band(data.job))
 
 
-def _job(paths: list[str], request: Request) -> FitJob:
+def _job(ms: MeasurementSets, request: Request) -> FitJob:
     """Everything that is checked and known before data are read."""
-    structures, selections = open_sets(paths, request.field, request.spw, request.timerange, request.pointing)
+    structures, selections = open_sets(ms, request.field, request.spw, request.timerange, request.pointing)
     selections = tuple(with_stokes(*one, request.stokes) for one in zip(structures, selections, strict=True))
     if not any(selection.data_description_ids for selection in selections):
         raise SelectionError(f"stokes={request.stokes} wants {wanted_correlations(parse_stokes(request.stokes))}, and no selected spectral "

@@ -63,7 +63,7 @@ from uvstack.io.pointing import pointings_text
 from uvstack.io.primary_beams import read_primary_beam
 from uvstack.io.selection import parse_uv_range
 from uvstack.pixels.grid import Grid, centred_grid, good_size
-from uvstack.records import Provenance, SpectralWindow, Structure
+from uvstack.records import MeasurementSets, Provenance, SpectralWindow, Structure
 from uvstack.sky.coordinates import centre_of, check_centre, direction_cosines, parse_direction, sight
 from uvstack.sky.frequency import parse_frequency
 from uvstack.sky.primary_beam import PrimaryBeam
@@ -74,17 +74,17 @@ _DEFAULT_SIGMA = 4.0
 
 
 @overload
-def image(ms: str | Path | Sequence[str | Path], *, stokes: Literal["I", "Q", "U", "V", "RR", "LL", "XX", "YY"] = "I",
+def image(ms: MeasurementSets, *, stokes: Literal["I", "Q", "U", "V", "RR", "LL", "XX", "YY"] = "I",
           channels_out: Literal[1] = 1, **options: Any) -> ImageResult: ...
 @overload
-def image(ms: str | Path | Sequence[str | Path], *, stokes: str, channels_out: int = 1, **options: Any) -> ImageResult | ImageCube: ...
+def image(ms: MeasurementSets, *, stokes: str, channels_out: int = 1, **options: Any) -> ImageResult | ImageCube: ...
 @overload
-def image(ms: str | Path | Sequence[str | Path], *, channels_out: int, **options: Any) -> ImageResult | ImageCube: ...
+def image(ms: MeasurementSets, *, channels_out: int, **options: Any) -> ImageResult | ImageCube: ...
 
 
 @together()  # type: ignore[misc]  # overloads with all options spelt out would be three times this signature
 def image(
-    ms: str | Path | Sequence[str | Path],
+    ms: MeasurementSets,
     *,
     size: int | tuple[int, int],
     cell: float,
@@ -127,7 +127,7 @@ def image(
 
     Parameters
     ----------
-    ms : path, glob or sequence of these
+    ms : path, glob, `uvstack.Datasets` or sequence of these
         Opened for reading only; several are imaged as one.
     size : int or (int, int)
         Pixels, (m, l); rounded up to sizes whose transforms are fast.

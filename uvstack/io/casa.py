@@ -25,6 +25,7 @@ import numpy as np
 
 from uvstack.errors import MeasurementSetError, MissingDependencyError, OutputError, UvstackError
 from uvstack.io.casa_import import casatools
+from uvstack.records import Selection
 
 #: What the value of a keyword that links a subtable begins with.
 _LINK = "Table: "
@@ -52,16 +53,18 @@ def backend() -> str:
         "neither python-casacore nor casatools is installed; pip install 'uvstack[casacore]', or run inside CASA")
 
 
-def open_table(path: str | Path, readonly: bool = True) -> Table:
+def open_table(path: str | Path | Table, readonly: bool = True) -> Table:
     """Open table, for reading unless told otherwise; a context manager that closes it.
 
     Parameters
     ----------
-    path : str or Path
-        A table or subtable, e.g. `survey.ms/FIELD`.
+    path : str, Path or Table
+        A table or subtable, e.g. `survey.ms/FIELD`; a table made of datasets is always open.
     readonly : bool
         A table opened for reading is not even locked, so its files stay untouched.
     """
+    if isinstance(path, Table):
+        return path
     with LOCK:
         try:
             return _table_class().open(str(path), readonly)
@@ -254,9 +257,26 @@ class Table(ABC):
     def parts(self) -> list[str]:
         """Paths of the tables that hold the rows: those that a multi-MS is made of, else its own."""
 
+    def any_row(self, column: str, test: str | int, selection: Selection | None = None) -> bool:
+        """Whether the cell of any row meets a test; stops at the first.
+
+        Parameters
+        ----------
+        column : str
+        test : {"defined", "undefined", "positive"} or int
+            There is a value, there is none, one of its values is finite and above 0; or the value is this number.
+        selection : Selection, optional
+            Rows that count, whatever their time; default all.
+        """
+        of_rows = _in_words(selection)
+        return self._any_row({
+            "defined": f"isdefined({column}){of_rows}", "undefined": f"not isdefined({column}){of_rows}",
+            "positive": f"isdefined({column}){of_rows} && any({column} > 0 && isfinite({column}))",
+        }.get(str(test), f"{column} == {test}{of_rows}"))
+
     @abstractmethod
-    def any_row(self, condition: str) -> bool:
-        """Whether any row meets a condition of TaQL, such as "not isdefined(WEIGHT)"; stops at the first."""
+    def _any_row(self, condition: str) -> bool:
+        """Whether any row meets a condition of TaQL."""
 
     @locked
     def defined(self, column: str, rows: np.ndarray) -> np.ndarray:
@@ -309,7 +329,7 @@ class CasacoreTable(Table):
         return list(self._table.partnames())
 
     @locked
-    def any_row(self, condition: str) -> bool:
+    def _any_row(self, condition: str) -> bool:
         return self._table.query(condition, limit=1).nrows() > 0
 
     @locked
@@ -365,7 +385,7 @@ class CasatoolsTable(Table):
         return sorted(str(part) for part in Path(self._path, "SUBMSS").glob("*") if part.is_dir()) or [self._path]
 
     @locked
-    def any_row(self, condition: str) -> bool:
+    def _any_row(self, condition: str) -> bool:
         quote = "'" if "'" not in self._path else '"'
         found = self._table.taql(f"select from {quote}{self._path}{quote} where {condition} limit 1")
         try:
@@ -386,6 +406,14 @@ class CasatoolsTable(Table):
     def copy_to(self, path: str | Path, with_rows: bool = True) -> None:
         copied = self._table.copy(str(path), deep=True, valuecopy=True, norows=not with_rows, returnobject=True)
         copied.close()
+
+
+def _in_words(selection: Selection | None) -> str:
+    """Further conditions of TaQL for the selected rows."""
+    if selection is None or not selection.field_ids or not selection.data_description_ids:
+        return ""
+    sets = (("FIELD_ID", selection.field_ids), ("DATA_DESC_ID", selection.data_description_ids))
+    return " && ANTENNA1 != ANTENNA2" + "".join(f" && {name} in [{','.join(str(i) for i in sorted(ids))}]" for name, ids in sets)
 
 
 def _axes_reversed(column: dict) -> dict:

@@ -2,30 +2,97 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import MeasurementSetError, NoDataError, WeightsWarning
-from uvstack.io.ms import of_selection, paths_of, read_rows, read_structure, scan_rows, weight_remark
+from uvstack.io.dask_ms import dask_ms_structure, is_store, read_store
+from uvstack.io.ms import of_selection, read_rows, read_structure, scan_rows, weight_remark
+from uvstack.io.msv4 import is_msv4, msv4_structure, visibilities_in
 from uvstack.io.pointing import warn_of_pointings, with_pointings
 from uvstack.io.primary_beams import warn_of_other_telescope
 from uvstack.io.selection import select
-from uvstack.records import RowBlock, Selection, Structure
+from uvstack.records import Datasets, MeasurementSets, RowBlock, Selection, Structure
 from uvstack.sky.primary_beam import PrimaryBeam
 
 
-def open_sets(ms: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], field: str | int | None = None,
-              spw: str | int | None = None, timerange: str | None = None, pointing: str = "auto",
+def sources_of(ms: MeasurementSets) -> list[str | Datasets]:
+    """What each set is read from: globs are expanded, and datasets given by themselves are one set.
+
+    Raises
+    ------
+    MeasurementSetError
+        There is none, a glob matches none, or paths and datasets by themselves are mixed.
+    """
+    items: list[Any] = [ms] if isinstance(ms, str | os.PathLike | Datasets) or _is_dataset(ms) else list(ms)
+    if any(_is_dataset(item) for item in items):
+        if not all(_is_dataset(item) for item in items):
+            raise MeasurementSetError("datasets beside paths of sets; put those that make one set together: uvstack.Datasets([…])")
+        return [Datasets(items)]
+    sources: list[str | Datasets] = []
+    for item in items:
+        if isinstance(item, Datasets):
+            sources.append(item)
+            continue
+        text = os.fspath(item)
+        found = sorted(glob.glob(text)) if glob.has_magic(text) and not Path(text).exists() else [text]
+        if not found:
+            raise MeasurementSetError(f"{text}: no measurement set matches")
+        sources += found
+    if not sources:
+        raise MeasurementSetError("no measurement set is given")
+    return sources
+
+
+def _is_dataset(item: Any) -> bool:
+    """Whether this is a dataset of xarray or dask-ms, or a tree of these."""
+    return hasattr(item, "data_vars")
+
+
+def structure_of_source(source: str | os.PathLike[str] | Datasets) -> Structure:
+    """Structure of a set on the disk, of a store that dask-ms wrote, or of datasets.
+
+    Raises
+    ------
+    MeasurementSetError
+        It cannot be read, or is none of these.
+    """
+    if not isinstance(source, Datasets):
+        if not is_store(str(source)):
+            return read_structure(os.fspath(source))
+        source = read_store(str(source))
+    main = [source.main] if _is_dataset(source.main) else list(source.main)
+    if not main:
+        raise MeasurementSetError(f"{source.name or 'datasets'}: there are none")
+    strange = [one for one in main if not _is_dataset(one)]
+    if strange:
+        raise MeasurementSetError(f"{source.name or 'datasets'}: a {type(strange[0]).__name__} among "
+                                  "them; wanted are datasets of xarray or dask-ms")
+    trees = any(hasattr(one, "subtree") or is_msv4(one) for one in main)
+    if not trees:
+        return dask_ms_structure(source, main)
+    nodes = visibilities_in(main)
+    if not nodes:
+        raise MeasurementSetError(f"{source.name or 'datasets'}: no visibilities in the tree (time, "
+                                  "baseline_id, frequency, polarization)")
+    return msv4_structure(source, nodes)
+
+
+def open_sets(ms: MeasurementSets, field: str | int | None = None, spw: str | int | None = None, timerange: str | None = None,
+              pointing: str = "auto",
               ) -> tuple[tuple[Structure, ...], tuple[Selection, ...]]:
     """Structures of sets, whose selected fields say where the antennas point, and what is selected of each.
 
     Parameters
     ----------
-    ms : path, glob or sequence of these
+    ms : path, glob, datasets or sequence of these
     field, spw, timerange
         As `uvstack.io.selection.select` takes them.
     pointing : {"auto", "phase", "reference", "table"}
@@ -37,8 +104,8 @@ def open_sets(ms: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], fie
         One of its subclasses: nothing there, a selection that cannot be, no row selected in any set, no weight that is not 0.
     """
     structures, selections = [], []
-    for path in paths_of(ms):
-        structure = read_structure(path)
+    for source in sources_of(ms):
+        structure = structure_of_source(source)
         if not structure.n_rows:
             raise MeasurementSetError(f"{structure.path}: the set has no rows; nothing can be read from it")
         selection = select(structure, field, spw, timerange)

@@ -13,20 +13,21 @@ from astropy.time import Time
 from uvstack.constants import CORRELATIONS, SPEED_OF_LIGHT
 from uvstack.errors import MeasurementSetError, NoDataError
 from uvstack.io.casa import open_table
-from uvstack.io.ms import read_structure, weight_remark
+from uvstack.io.dataset import structure_of_source
+from uvstack.io.ms import weight_remark
 from uvstack.io.pointing import distance_of, with_pointings
-from uvstack.records import DataDescription, Field, Selection, Structure, frequency_text, has_baseline
+from uvstack.records import DataDescription, Datasets, Field, Selection, Structure, frequency_text, has_baseline
 
 #: Values that are looked at together when flags are counted.
 _CELLS_PER_BLOCK = 20_000_000
 
 
-def describe(path: str | Path) -> dict[str, Any]:
+def describe(path: str | Path | Datasets) -> dict[str, Any]:
     """Fields, windows, columns, flags, times and uv range of a measurement set, as numbers and texts.
 
     One pass over (u, v, w), flags and times, in blocks of rows. What has no rows is listed with 0 rows.
     """
-    structure = read_structure(path)
+    structure = structure_of_source(path)
     counts = _scan(structure)
     pairs = frozenset(counts.pop("rows_per_pair"))
     used = Selection(frozenset(f for f, _ in pairs), frozenset(d for _, d in pairs), (), pairs)
@@ -74,12 +75,12 @@ def _remark(structure: Structure) -> str:
 
 def _time_scale(structure: Structure) -> str:
     """Scale in which the set counts its times: UTC, or TAI as some writers have it."""
-    with open_table(structure.path) as table:
+    with open_table(structure.main) as table:
         return str(table.keywords("TIME").get("MEASINFO", {}).get("Ref", "UTC"))
 
 
 def _data_columns(structure: Structure) -> list[str]:
-    with open_table(structure.path) as table:
+    with open_table(structure.main) as table:
         description = table.description()
     return [c for c in structure.columns if description[c]["valueType"] in ("complex", "dcomplex")]
 
@@ -91,7 +92,7 @@ def _scan(structure: Structure) -> dict[str, Any]:
     shortest, longest, first, last = np.inf, 0.0, np.inf, -np.inf
     widest = max([d.shape[0] * d.shape[1] for d in structure.data_descriptions] + [1])
     step = max(_CELLS_PER_BLOCK // widest, 1)
-    with open_table(structure.path) as table:
+    with open_table(structure.main) as table:
         for start in range(0, structure.n_rows, step):
             n = min(step, structure.n_rows - start)
             field, description, one, other = (table.read(c, start, n) for c in ("FIELD_ID", "DATA_DESC_ID", "ANTENNA1", "ANTENNA2"))
@@ -131,7 +132,7 @@ def _flags(structure: Structure, table, start: int, n: int):
     row_flag = table.read("FLAG_ROW", start, n) if "FLAG_ROW" in structure.columns else np.zeros(n, np.bool_)
     description = table.read("DATA_DESC_ID", start, n)
     present, filled = np.unique(description), np.ones(n, np.bool_)
-    if table.any_row("not isdefined(FLAG)"):
+    if table.any_row("FLAG", "undefined"):
         filled = table.defined("FLAG", np.arange(start, start + n))
     if present.size == 1 and filled.all():
         yield table.read("FLAG", start, n) | row_flag[:, None, None]

@@ -7,10 +7,8 @@ frequency axis. Opened for reading only, without a lock.
 
 from __future__ import annotations
 
-import glob
-import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,26 +36,6 @@ _REQUIRED = ("ANTENNA1", "ANTENNA2", "DATA_DESC_ID", "FIELD_ID", "TIME", "UVW")
 _REQUIRED_SUBTABLES = ("ANTENNA", "FIELD", "SPECTRAL_WINDOW", "POLARIZATION", "DATA_DESCRIPTION")
 
 
-def paths_of(ms: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[str]:
-    """Paths of all sets, globs expanded.
-
-    Raises
-    ------
-    MeasurementSetError
-        There is none, or a glob matches none.
-    """
-    paths: list[str] = []
-    for item in [ms] if isinstance(ms, str | os.PathLike) else ms:
-        text = os.fspath(item)
-        found = sorted(glob.glob(text)) if glob.has_magic(text) and not Path(text).exists() else [text]
-        if not found:
-            raise MeasurementSetError(f"{text}: no measurement set matches")
-        paths += found
-    if not paths:
-        raise MeasurementSetError("no measurement set is given")
-    return paths
-
-
 def read_structure(path: str | Path) -> Structure:
     """Structure of a measurement set. Rows of subtables that no visibility uses are not judged: `uvstack.io.selection.select` does.
 
@@ -72,12 +50,27 @@ def read_structure(path: str | Path) -> Structure:
     if not (Path(path) / "table.dat").is_file():
         raise MeasurementSetError(f"{path}: not a measurement set (a folder with a file table.dat was wanted)")
     with open_table(path) as table:
+        subtables = {name: linked for name, value in table.keywords().items() if (linked := linked_path(value)) is not None}
+    return structure_of(path, path, subtables)
+
+
+def structure_of(path: str, main: str | Table, subtables: Mapping[str, str | Table]) -> Structure:
+    """Structure of a main table and the subtables that it points into, each a path or a table that is open.
+
+    Raises
+    ------
+    MeasurementSetError
+        If a table or a column is missing.
+    """
+    with open_table(main) as table:
         columns = tuple(table.columns)
         missing = [name for name in _REQUIRED if name not in columns]
-        subtables = {name: linked for name, value in table.keywords().items() if (linked := linked_path(value)) is not None}
         missing += [name for name in _REQUIRED_SUBTABLES if name not in subtables]
         if missing:
-            raise MeasurementSetError(f"{path}: a casacore table, but no measurement set: it has no {', '.join(missing)}")
+            lazy = isinstance(main, Table)
+            raise MeasurementSetError(
+                f"{path}: {'datasets' if lazy else 'a casacore table'}, but no measurement set: it has no "
+                f"{', '.join(missing)}" + ("; give subtables with uvstack.Datasets(…, subtables=…)" if lazy else ""))
         n_rows = table.n_rows
         weights, partly = _find_weights(table, columns)
         telescope = _read_telescope(subtables.get("OBSERVATION"), table)
@@ -92,39 +85,39 @@ def read_structure(path: str | Path) -> Structure:
         antenna_names=names,
         dish_diameters=diameters,
         weight_columns=weights,
-        subtables=subtables,
+        subtables=dict(subtables),
         partly_empty=partly,
+        datasets=main if isinstance(main, Table) else None,
     )
 
 
-def _read_antennas(path: str) -> tuple[tuple[str, ...], np.ndarray]:
+def _read_antennas(path: str | Table) -> tuple[tuple[str, ...], np.ndarray]:
     with open_table(path) as table:
         names = tuple(str(table.read_cell("NAME", row)) for row in range(table.n_rows))
         diameters = np.array([float(table.read_cell("DISH_DIAMETER", row)) for row in range(table.n_rows)])
     return names, diameters
 
 
-def _read_telescope(path: str | None, main: Table, of_rows: str = "") -> str:
+def _read_telescope(path: str | Table | None, main: Table, selection: Selection | None = None) -> str:
     """Telescope of the first observation that has rows; where none has, of the first there is."""
     if path is None:
         return "unknown"
     with open_table(path) as table:
         names = [str(table.read_cell("TELESCOPE_NAME", row)) for row in range(table.n_rows)]
     if len(set(names)) > 1 and "OBSERVATION_ID" in main.columns:
-        return next((name for i, name in enumerate(names) if main.any_row(f"OBSERVATION_ID == {i}{of_rows}")), names[0])
+        return next((name for i, name in enumerate(names) if main.any_row("OBSERVATION_ID", i, selection)), names[0])
     return names[0] if names else "unknown"
 
 
 def of_selection(structure: Structure, selection: Selection) -> Structure:
     """The structure whose weight columns and telescope are those of the selected rows; what other rows hold does not matter."""
-    of_rows = _in_words(selection)
-    with open_table(structure.path) as table:
-        weights, partly = _find_weights(table, structure.columns, of_rows)
-        telescope = _read_telescope(structure.subtables.get("OBSERVATION"), table, of_rows)
+    with open_table(structure.main) as table:
+        weights, partly = _find_weights(table, structure.columns, selection)
+        telescope = _read_telescope(structure.subtables.get("OBSERVATION"), table, selection)
     return replace(structure, weight_columns=weights, partly_empty=partly, telescope=telescope)
 
 
-def _read_fields(path: str) -> tuple[Field, ...]:
+def _read_fields(path: str | Table) -> tuple[Field, ...]:
     with open_table(path) as table:
         fields = []
         for row in range(table.n_rows):
@@ -163,7 +156,7 @@ def _frame_of_row(table, info: dict, row: int) -> str:
     return str(codes.get(int(value), f"number {value}"))
 
 
-def _read_data_descriptions(subtables: dict[str, str]) -> tuple[DataDescription, ...]:
+def _read_data_descriptions(subtables: Mapping[str, str | Table]) -> tuple[DataDescription, ...]:
     """All rows of DATA_DESCRIPTION; those that point nowhere have no channels or no correlations."""
     with open_table(subtables["SPECTRAL_WINDOW"]) as table:
         windows = [_read_window(table, row) for row in range(table.n_rows)]
@@ -188,14 +181,14 @@ def _read_window(table: Table, row: int) -> SpectralWindow:
                           np.abs(np.asarray(width, np.float64)).reshape(-1))
 
 
-def _find_weights(table: Table, columns: tuple[str, ...], of_rows: str = "") -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _find_weights(table: Table, columns: tuple[str, ...], selection: Selection | None = None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Weight columns that hold a positive number somewhere, and those of them in which some rows have no value.
 
     All rows are looked at where need be: a column whose first rows weigh nothing is not taken for an empty one.
     """
     there = [name for name in _WEIGHTS if name in columns]
-    filled = [name for name in there if table.any_row(f"isdefined({name}){of_rows} && any({name} > 0 && isfinite({name}))")]
-    return tuple(filled), tuple(name for name in filled if table.any_row(f"not isdefined({name}){of_rows}"))
+    filled = [name for name in there if table.any_row(name, "positive", selection)]
+    return tuple(filled), tuple(name for name in filled if table.any_row(name, "undefined", selection))
 
 
 def parse_column(expression: str, structure: Structure, selection: Selection | None = None, unfinished: bool = False,
@@ -222,29 +215,21 @@ def parse_column(expression: str, structure: Structure, selection: Selection | N
     names = [name for name in match.groups() if name]
     if not structure.n_rows:
         raise MeasurementSetError(f"{structure.path}: the set has no rows; nothing can be read from it")
-    with open_table(structure.path) as table:
+    with open_table(structure.main) as table:
         description = table.description()
         kinds = [name for name in structure.columns if description[name]["valueType"] in ("complex", "dcomplex")]
         for name in names:
-            if name not in kinds or not table.any_row(f"isdefined({name})"):
-                available = [other for other in kinds if table.any_row(f"isdefined({other})")]
+            if name not in kinds or not table.any_row(name, "defined"):
+                available = [other for other in kinds if table.any_row(other, "defined")]
                 state = "holds no visibilities" if name in structure.columns else "does not exist"
                 raise ColumnError(f"{structure.path}: column {name} {state}; there are: {', '.join(available) or 'none'}")
-            if not unfinished and read_mark(structure.path, name) is not None:
+            if not unfinished and (Path(structure.path) / "table.dat").is_file() and read_mark(structure.path, name) is not None:
                 raise ColumnError(f"{structure.path}: column {name} is unfinished, since a run was stopped while writing it; "
                                   "run that again to finish it")
-            if not unfinished and table.any_row(f"not isdefined({name}){_in_words(selection)}"):
+            if not unfinished and table.any_row(name, "undefined", selection):
                 raise ColumnError(f"{structure.path}: column {name} has no value in some of the rows that are selected; choose another "
                                   "column, or the fields and windows that have it")
     return names[0], (names[1] if len(names) > 1 else None)
-
-
-def _in_words(selection: Selection | None) -> str:
-    """Further conditions of TaQL for the selected rows."""
-    if selection is None or not selection.field_ids or not selection.data_description_ids:
-        return ""
-    sets = (("FIELD_ID", selection.field_ids), ("DATA_DESC_ID", selection.data_description_ids))
-    return " && ANTENNA1 != ANTENNA2" + "".join(f" && {name} in [{','.join(str(i) for i in sorted(ids))}]" for name, ids in sets)
 
 
 def pairs_with_rows(structure: Structure, selection: Selection) -> frozenset[tuple[int, int]]:
@@ -257,9 +242,9 @@ def pairs_with_rows(structure: Structure, selection: Selection) -> frozenset[tup
     """
     n_fields, n_descriptions = len(structure.fields), len(structure.data_descriptions)
     there = np.zeros(max(n_fields * n_descriptions, 1), np.bool_)
-    with open_table(structure.path) as table:
+    with open_table(structure.main) as table:
         for name in ("UVW", "FLAG"):
-            if name in structure.columns and table.any_row(f"not isdefined({name}){_in_words(selection)}"):
+            if name in structure.columns and table.any_row(name, "undefined", selection):
                 raise MeasurementSetError(f"{structure.path}: column {name} has no value in some of the rows that are selected; it is "
                                           "damaged or half-written")
         for start in range(0, structure.n_rows, _SCAN_ROWS):
@@ -291,10 +276,10 @@ def weight_remark(structure: Structure, selection: Selection | None = None) -> s
         raise NoDataError(f"{structure.path}: {' and '.join(there)} {'is' if len(there) == 1 else 'are'} 0 or empty in every row, so no "
                           "visibility has a weight; fill WEIGHT, for instance with CASA's initweights")
     taken = structure.weight_columns[0]
-    with open_table(structure.path) as table:
+    with open_table(structure.main) as table:
         # Cells that were never filled say nothing; zeros do.
         before = [name for name in empty if _WEIGHTS.index(name) < _WEIGHTS.index(taken)
-                  and table.any_row(f"isdefined({name}){_in_words(selection)}")]
+                  and table.any_row(name, "defined", selection)]
     if not before:
         return ""
     verb = "is" if len(before) == 1 else "are"
@@ -303,7 +288,7 @@ def weight_remark(structure: Structure, selection: Selection | None = None) -> s
 
 def selected_rows(structure: Structure, selection: Selection, columns: tuple[str, ...]) -> Iterator[dict[str, np.ndarray]]:
     """Scalar columns of the selected rows, block by block, each (row,)."""
-    with open_table(structure.path) as table:
+    with open_table(structure.main) as table:
         for start in range(0, structure.n_rows, _SCAN_ROWS):
             n = min(_SCAN_ROWS, structure.n_rows - start)
             ids = _read_ids(table, selection, start, n)
@@ -325,7 +310,7 @@ def scan_rows(structure: Structure, selection: Selection, rows_per_block: dict[i
         First row of the output that the first block fills.
     """
     blocks = []
-    with open_table(structure.path) as table:
+    with open_table(structure.main) as table:
         for start in range(0, structure.n_rows, _SCAN_ROWS):
             n = min(_SCAN_ROWS, structure.n_rows - start)
             ids = _read_ids(table, selection, start, n)
@@ -374,7 +359,7 @@ def read_block(structure: Structure, selection: Selection, block: RowBlock, colu
         Leave visibilities without a (u, v, w) as they are, where they are not to be used but written again; else they become NaN.
     """
     n = block.stop - block.start
-    with open_table(structure.path) as table:
+    with open_table(structure.main) as table:
         ids = _read_ids(table, selection, block.start, n)
         chosen = is_selected(ids, selection)
         n_descriptions = len(structure.data_descriptions)
@@ -396,7 +381,9 @@ def _read_partition(structure, table, rows, field, description, antennas, column
     if vis.shape[1:] != expected or flag.shape != vis.shape:
         raise MeasurementSetError(
             f"{structure.path}: data description {description} announces {expected} channels and correlations, "
-            f"but {column[0]} holds {vis.shape[1:]} and FLAG {flag.shape[1:]}")
+            f"but {column[0]} holds {vis.shape[1:]} and FLAG {flag.shape[1:]}"
+            + ("; cut the datasets of SPECTRAL_WINDOW and POLARIZATION alike (subtables={…})"
+               if structure.datasets is not None else ""))
     weight = _read_weight(structure, table, rows, vis.shape)
     uvw = _read(table, "UVW", rows)
     # A visibility of no known baseline is as bad as one of no known value, and is counted with those.
@@ -454,5 +441,5 @@ def _weights_of(structure: Structure, table: Table, name: str, rows: np.ndarray,
 
 def read_rows(structure: Structure, column: str, rows: np.ndarray) -> np.ndarray:
     """Values of any column at sorted row numbers, (row, …)."""
-    with open_table(structure.path) as table:
+    with open_table(structure.main) as table:
         return _read(table, column, rows)

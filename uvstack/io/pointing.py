@@ -179,7 +179,7 @@ def _times_of_fields(structure: Structure, selection: Selection) -> tuple[np.nda
 
 def _rows_at(table: Table, times: np.ndarray, length: float, antennas: np.ndarray):
     """Directions (row, 2) of rows of POINTING that fall on integrations and are of these antennas, and the number of the nearest time."""
-    partly = table.any_row("not isdefined(DIRECTION)")
+    partly = table.any_row("DIRECTION", "undefined")
     for start in range(0, table.n_rows, _ROWS):
         n = min(_ROWS, table.n_rows - start)
         time = table.read("TIME", start, n)

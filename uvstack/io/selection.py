@@ -101,7 +101,7 @@ def _range(text: str) -> range | None:
 def _parse_times(structure: Structure, text: str | None) -> tuple[tuple[float, float], ...]:
     if text is None or not text.strip():
         return ()
-    with open_table(structure.path) as table:
+    with open_table(structure.main) as table:
         first = float(table.read_cell("TIME", 0)) if table.n_rows else 0.0
         in_tai = str(table.keywords("TIME").get("MEASINFO", {}).get("Ref", "UTC")).upper() == "TAI"
     # A set that counts in TAI is ahead of UTC by whole seconds, the leap seconds of its day.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from uvstack.io.casa import open_table, subtable_path
+from uvstack.io.casa import Table, open_table, subtable_path
 from uvstack.io.ms_columns import SUBTABLES, create_main_table, create_subtable
 from uvstack.records import Field, Provenance, Structure
 
@@ -81,10 +81,13 @@ class StackedMS:
     def _join_subtables(self, structures: tuple[Structure, ...]) -> list[dict[str, int]]:
         offsets = []
         for i, structure in enumerate(structures):
-            offset: dict[str, int] = {}
+            offset = dict.fromkeys(_JOINED, 0)
             for name in _JOINED:
                 source = structure.subtables.get(name)
-                offset[name] = _copy_subtable(source, self.path, name) if i == 0 else _append_subtable(source, self.path, name, offset)
+                if i == 0:
+                    _copy_subtable(source, self.path, name)
+                if i > 0 or isinstance(source, Table):
+                    offset[name] = _append_subtable(source, self.path, name, offset)
             offsets.append(offset)
         _copy_subtable(structures[0].subtables.get("HISTORY"), self.path, "HISTORY")
         self._make_legal(structures[0].telescope)
@@ -114,17 +117,16 @@ class StackedMS:
                 table.write_cell(column, 0, value)
 
 
-def _copy_subtable(source: str | None, target: str, name: str) -> int:
-    """Copy a subtable whole, or make an empty one where the input has none; the offset of its ids is 0."""
-    if source is not None:
+def _copy_subtable(source: str | Table | None, target: str, name: str) -> None:
+    """Copy a subtable whole, or make an empty one where the input has none or has it in datasets."""
+    if isinstance(source, str):
         with open_table(source) as table:
             table.copy_to(f"{target}/{name}")
     else:
         create_subtable(target, name).close()
-    return 0
 
 
-def _append_subtable(source: str | None, target: str, name: str, offset: dict[str, int]) -> int:
+def _append_subtable(source: str | Table | None, target: str, name: str, offset: dict[str, int]) -> int:
     """Append the rows of a subtable unless equal ones are there already; return where they begin."""
     if source is None:
         return 0

@@ -46,6 +46,13 @@ def check_column(structure: Structure, column: str, overwrite: bool, source: Ite
         raise OutputError(f"{structure.path}: column {column} exists; choose another or pass --overwrite (overwrite=True)")
 
 
+def check_writable(structure: Structure, what: str) -> None:
+    """Raise OutputError where a set is made of datasets, which are only read."""
+    if structure.datasets is not None:
+        raise OutputError(f"{structure.path}: {what} would be written into datasets, which are only read; write them to a measurement set "
+                          "first, for instance with daskms.xds_to_table")
+
+
 def is_remains(structure: Structure, column: str) -> bool:
     """Whether a column is what a run left that was killed while it wrote it by `column_writer`."""
     mark = read_mark(structure.path, column)
@@ -56,7 +63,7 @@ def check_filled(structure: Structure, columns: Iterable[str | None]) -> None:
     """Raise ColumnError where a column that fills all rows of another one lacks values: to read an empty cell may end the process."""
     with open_table(structure.path) as table:
         for column in columns:
-            if column in structure.columns and table.any_row(f"not isdefined({column})"):
+            if column in structure.columns and table.any_row(column, "undefined"):
                 raise ColumnError(f"{structure.path}: column {column} has no value in some rows, and a new column holds all of them; "
                                   "split the fields and windows that have values into a set of their own")
 

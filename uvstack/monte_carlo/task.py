@@ -47,7 +47,7 @@ from uvstack.monte_carlo.sums import (
     gather,
     sum_lists,
 )
-from uvstack.records import Provenance, RowBlock, UVRange, plain
+from uvstack.records import MeasurementSets, Provenance, RowBlock, UVRange, plain
 from uvstack.report.numbers import flux_unit
 from uvstack.sky.coordinates import direction_cosines, to_frame
 from uvstack.sky.position_weights import PositionWeights, check_weights, parse_weights
@@ -72,7 +72,7 @@ _EXACT_FAKES = 3
 
 
 def montecarlo(
-    ms: str | Path | Sequence[str | Path],
+    ms: MeasurementSets,
     positions: str | Path | SkyCoord | Positions | Any,
     *,
     realisations: int = 100,

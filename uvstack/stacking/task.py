@@ -44,7 +44,7 @@ from uvstack.io.selection import parse_uv_range
 from uvstack.io.stacked_ms import StackedMS, append_history
 from uvstack.io.tables import read_positions
 from uvstack.pixels.noise import interpolated, noise_around
-from uvstack.records import Provenance, Structure, plain
+from uvstack.records import MeasurementSets, Provenance, Structure, plain
 from uvstack.report.page import Addition
 from uvstack.sky.beam import Beam
 from uvstack.sky.position_weights import PositionWeights, check_weights, parse_weights
@@ -74,7 +74,7 @@ REPORT = ("index.html", "result.json", "result.ecsv", "uv_profile.png", "stamp.p
 
 @together()
 def stack(
-    ms: str | Path | Sequence[str | Path],
+    ms: MeasurementSets,
     positions: str | Path | SkyCoord | Positions | Any,
     *,
     column: str = "DATA",
@@ -110,7 +110,7 @@ def stack(
 
     Parameters
     ----------
-    ms : path, glob or sequence of these
+    ms : path, glob, `uvstack.Datasets` or sequence of these
         Measurement sets; several are stacked as one. Opened for reading only.
     positions : path, SkyCoord, table or Positions
         See `uvstack.io.tables.read_positions`.

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import datetime
 import difflib
-import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,18 +32,19 @@ from uvstack.errors import (
     ColumnError,
     ImageError,
     InvalidVisibilityWarning,
+    MeasurementSetError,
     OutputError,
     UvstackWarning,
 )
-from uvstack.io.dataset import open_sets, warn_of_beam
+from uvstack.io.dataset import open_sets, sources_of, warn_of_beam
 from uvstack.io.image_file import is_casa_image
 from uvstack.io.ms import parse_column
 from uvstack.io.output import command_line, report_folder, together, write_figure, write_json, write_table
 from uvstack.io.pointing import pointings_text
 from uvstack.io.primary_beams import read_primary_beam
 from uvstack.io.unfinished_column import read_mark
-from uvstack.io.write_columns import check_filled
-from uvstack.records import Provenance
+from uvstack.io.write_columns import check_filled, check_writable
+from uvstack.records import Datasets, Provenance
 from uvstack.sky.components import Components
 from uvstack.sky.coordinates import centre_of
 from uvstack.sky.primary_beam import PrimaryBeam
@@ -63,7 +63,7 @@ REPORT = ("result.json", "uv_profile.ecsv", "amplitudes.png")
 
 @together()
 def subtract(
-    ms: str | Path,
+    ms: str | Path | Datasets,
     model: str | Path | Components | SkyModel,
     *,
     into: str | None = None,
@@ -129,7 +129,12 @@ def subtract(
     """
     options = {name: str(value) for name, value in locals().items() if value is not None and name not in ("ms", "model", "progress")}
     thread_count(threads)
-    (structure,), (selection,) = open_sets([os.fspath(ms)], field, spw, timerange, pointing)
+    sources = sources_of(ms)
+    if len(sources) != 1:
+        raise MeasurementSetError(f"subtract takes one measurement set, and {len(sources)} are given: "
+                                  f"{', '.join(map(str, sources[:3]))}; subtract from each by itself")
+    (structure,), (selection,) = open_sets(sources, field, spw, timerange, pointing)
+    check_writable(structure, "a model or residual")
     job = _make_job(structure, model, into, column, model_tt1, nu0, primary_beam, selection, predict_only, in_place, backup)
     warn_of_beam((structure,), (selection,), primary_beam, job.primary_beam)
     _check_marks(job)

@@ -162,6 +162,8 @@ class ExternalRequest:
                 f"{len(self.centres)} fields that point to different directions: {imager} makes no mosaics with our primary beams; use our "
                 "own imager, or one --field")
         for structure in self.structures:
+            if structure.datasets is not None:
+                raise ImageError(f"{structure.path}: made of datasets, and {imager} reads measurement sets alone; use our own imager")
             if structure.weight_source not in ("WEIGHT", "WEIGHT_SPECTRUM"):
                 raise ImageError(f"{structure.path}: its weights are in {structure.weight_source}, and {imager} reads WEIGHT; fill that, "
                                  "or use our own imager")
