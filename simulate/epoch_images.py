@@ -42,7 +42,7 @@ from uvstack.io.output import check_output, together, write_json, write_table, w
 from uvstack.io.primary_beams import read_primary_beam
 from uvstack.pixels.geometry import ImageGeometry
 from uvstack.records import Provenance
-from uvstack.sky.beam import Beam
+from uvstack.sky.beam import FWHM_OF_SIGMA, Beam, covariances
 from uvstack.sky.components import Components
 from uvstack.sky.coordinates import direction_cosines
 from uvstack.sky.primary_beam import PrimaryBeam
@@ -52,8 +52,6 @@ if TYPE_CHECKING:
 
 #: A component is drawn where it exceeds exp(−_LIMIT/2) = 1e-6 of its peak.
 _LIMIT = 2.0 * np.log(1e6)
-#: Standard deviations in a FWHM.
-_PER_FWHM = 1.0 / np.sqrt(8.0 * np.log(2.0))
 #: Coarser, and pixels no longer sum to the flux.
 _PIXELS_PER_BEAM = 2.0
 #: A disc thinner than this many standard deviations of the beam is drawn with this half width: off by 1e-7.
@@ -407,14 +405,14 @@ def _axes(position_angle: NDArray) -> NDArray[np.float64]:
 
 
 def _covariance(major: NDArray, minor: NDArray, position_angle: NDArray, cell: float) -> NDArray[np.float64]:
-    """Covariance (pos, 2, 2) of Gaussians of that FWHM, in pixels x and y."""
-    axes = _axes(position_angle)
-    return np.einsum("pik,pk,pjk->pij", axes, (np.stack([major, minor], axis=1) * (_PER_FWHM / cell)) ** 2, axes)
+    """Covariance (…, 2, 2) of Gaussians of that FWHM, in pixels x and y."""
+    to_the_west = np.array([[1.0, -1.0], [-1.0, 1.0]])
+    return covariances(major, minor, position_angle) * to_the_west / (FWHM_OF_SIGMA * cell) ** 2
 
 
 def _beam_covariance(beam: Beam, cell: float) -> NDArray[np.float64]:
-    major, minor, angle = (np.array([value]) for value in beam)
-    return _covariance(major, minor, angle, cell)[0]
+    major, minor, angle = (np.array(value) for value in beam)
+    return _covariance(major, minor, angle, cell)
 
 
 def correlated_noise(shape: tuple[int, int], beam: Beam, cell: float, rng: np.random.Generator) -> NDArray[np.float64]:

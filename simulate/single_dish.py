@@ -39,7 +39,7 @@ from uvstack.io.fits import write_image
 from uvstack.io.output import check_output, together, write_json, write_table
 from uvstack.pixels.geometry import ImageGeometry
 from uvstack.records import Provenance
-from uvstack.sky.beam import Beam
+from uvstack.sky.beam import FOUR_LN2, Beam
 from uvstack.sky.components import Components
 
 #: FWHM of a dish's beam in λ/D: Frayer (2017).
@@ -247,7 +247,7 @@ def _of_image(model: ImageModel, nu: NDArray, shape: tuple[int, int], beams: tup
         fwhm = beam.fwhm_major / model.geometry.cell_m
         # 2.5 FWHM out a Gaussian is 3e-8 of its peak.
         half = int(np.ceil(2.5 * fwhm))
-        profile = np.exp(-4.0 * np.log(2.0) * (np.arange(-half, half + 1) / fwhm) ** 2)
+        profile = np.exp(-FOUR_LN2 * (np.arange(-half, half + 1) / fwhm) ** 2)
         once = fftconvolve(cube[k], profile[None, :], mode="full", axes=1)[:, half : half + shape[1]]
         cube[k] = fftconvolve(once, profile[:, None], mode="full", axes=0)[half : half + shape[0]]
     return cube

@@ -337,10 +337,7 @@ def _stacked_psf(plane: ImagePlane, path: str | Path | None, x: np.ndarray, y: n
 def gaussian_beam(beam: Beam, cell: float, size: int) -> np.ndarray:
     """Image (size, size) of a Gaussian beam of peak 1 at (size // 2, size // 2); its integral is not 0 as a dirty beam's is."""
     offset = (np.arange(size) - size // 2) * cell
-    north, east = offset[:, None], -offset[None, :]
-    cos, sin = np.cos(beam.position_angle), np.sin(beam.position_angle)
-    along, across = north * cos + east * sin, east * cos - north * sin
-    return np.exp(-4 * np.log(2) * ((along / beam.fwhm_major) ** 2 + (across / beam.fwhm_minor) ** 2))
+    return beam.profile(-offset[None, :], offset[:, None])
 
 
 def write_stack(result: ImageStackResult, path: str | Path, which: str = "stamp") -> None:

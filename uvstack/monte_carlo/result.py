@@ -12,13 +12,12 @@ from astropy.table import QTable
 
 from uvstack.records import Provenance, Shown, UVRange, plain
 from uvstack.report.files import Saved
+from uvstack.sky.beam import TRANSFORM_SCALE
 from uvstack.stacking.result import StackResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: exp(−(this θ q)²) is the transform of a Gaussian of FWHM θ at q wavelengths.
-_GAUSSIAN = np.pi / (2.0 * np.sqrt(np.log(2.0)))
 _PERCENTILES = (2.5, 16, 50, 84, 97.5)
 #: Least error of a mean over lists, in parts of their scatter, where residuals are inferred from it: very many lists know the mean
 #: of this noise map over the region, which is sqrt(positions/beams) of that for a single list and no sign of residuals.
@@ -153,8 +152,8 @@ class BinnedFluxes(Shown):
         if good.sum() < 2:
             return np.full(self.fluxes.shape[1] - 1, np.nan)
         q, weight, fluxes = self.distance[good], scatter[good] ** -2, self.fluxes[good, 1:]
-        grid = np.append(0.0, np.geomspace(0.02 / q.max(), 2.0 / q.min(), 1000) / _GAUSSIAN)
-        envelope = np.exp(-(_GAUSSIAN * np.outer(grid, q)) ** 2)
+        grid = np.append(0.0, np.geomspace(0.02 / q.max(), 2.0 / q.min(), 1000) / TRANSFORM_SCALE)
+        envelope = np.exp(-(TRANSFORM_SCALE * np.outer(grid, q)) ** 2)
         product = envelope @ (weight[:, None] * fluxes)
         gain = product * np.abs(product) / (envelope**2 @ weight)[:, None]
         best = gain.argmax(axis=0)

@@ -27,6 +27,7 @@ from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.monte_carlo import images as monte_carlo
 from uvstack.monte_carlo.images import list_sums
 from uvstack.records import Partition, UVRange
+from uvstack.sky.beam import TRANSFORM_SCALE
 from uvstack.sky.components import Components
 from uvstack.sky.coordinates import to_frame
 from uvstack.stacking.plan import StackJob, pointing_plan, seen_from
@@ -41,8 +42,6 @@ from uvstack.uv.weights import apply_flags, inside_uv_range, parallel_hands
 _LISTS_AT_ONCE = 8
 #: What a uv bin may be wrong by, in parts of the noise of that bin.
 _BIN_TOLERANCE = 2e-2
-#: exp(−(this θ q)²) is the transform of a Gaussian of FWHM θ at q wavelengths.
-_GAUSSIAN = np.pi / (2.0 * np.sqrt(np.log(2.0)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -377,5 +376,5 @@ def _own_response(fakes: Fakes, gathered: Gathered, plan: PointingPlan, flux: np
     distance = np.sqrt(np.maximum(edges[:-1], kernels.UV_BIN_LOW) * edges[1:])
     sizes, which = np.unique(fakes.fwhm[plan.position], return_inverse=True)
     # (size, range): Σ w E over the bins of uv distance.
-    seen = np.exp(-(_GAUSSIAN * np.outer(sizes, distance)) ** 2) @ gathered.histogram.T
+    seen = np.exp(-(TRANSFORM_SCALE * np.outer(sizes, distance)) ** 2) @ gathered.histogram.T
     return np.stack([list_sums(flux * seen[which, i], plan.first) for i in range(seen.shape[1])])
