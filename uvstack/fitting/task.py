@@ -44,7 +44,6 @@ from uvstack.fitting.options import (
 from uvstack.fitting.report import fit_figure, parameter_table, render_page, spectrum_figure
 from uvstack.fitting.result import FitResult
 from uvstack.fitting.solve.visibilities import check_start
-from uvstack.fitting.stokes import parse_stokes, wanted_correlations
 from uvstack.io.dataset import chunks_of, open_sets, warn_of_beam
 from uvstack.io.ms import parse_column, paths_of, read_block, read_rows
 from uvstack.io.output import (
@@ -65,6 +64,7 @@ from uvstack.io.write_columns import check_column, column_writer, is_remains
 from uvstack.records import Provenance, Structure, plain
 from uvstack.sky.frequency import parse_frequency
 from uvstack.sky.primary_beam import PrimaryBeam
+from uvstack.uv.stokes import parse_fit_stokes, wanted_correlations
 
 #: Visibilities (row × chan × corr) that a chunk holds: about 100 MB with all that belongs to them.
 VISIBILITIES_PER_CHUNK = 2_000_000
@@ -149,7 +149,7 @@ def fit(
     column : str
         Data column, or a difference such as "DATA-MODEL_DATA".
     stokes : str
-        I, Q, U, V, PI or a correlation. I wants both parallel hands, PI takes what there is: see `uvstack.fitting.stokes`.
+        I, Q, U, V, PI or a correlation. I wants both parallel hands, PI takes what there is: see `uvstack.uv.stokes`.
     uvmin, uvmax : str or float, optional
         Limits of uv distance, e.g. "5km", "20klambda"; numbers are metres.
     field, spw, timerange : str, optional
@@ -258,7 +258,8 @@ def _job(paths: list[str], request: Request) -> FitJob:
     structures, selections = open_sets(paths, request.field, request.spw, request.timerange, request.pointing)
     selections = tuple(with_stokes(*one, request.stokes) for one in zip(structures, selections, strict=True))
     if not any(selection.data_description_ids for selection in selections):
-        raise SelectionError(f"stokes={request.stokes} wants {wanted_correlations(parse_stokes(request.stokes))}, and no selected spectral "
+        wanted = wanted_correlations(parse_fit_stokes(request.stokes))
+        raise SelectionError(f"stokes={request.stokes} wants {wanted}, and no selected spectral "
                              f"window of {', '.join(s.path for s in structures)} has them; `uvstack info` lists the correlations")
     directions, pointings, reference = directions_of(structures, selections, request.phase_centre)
     fixed_column = request.fixed_column(structures)
@@ -273,7 +274,7 @@ def _job(paths: list[str], request: Request) -> FitJob:
     return FitJob(
         structures, selections, tuple(parse_column(request.column, *one) for one in sets),
         None if fixed_column is None else tuple(parse_column(fixed_column, *one)[0] for one in sets),
-        directions, pointings, reference, antenna_numbers(structures)[0], parse_stokes(request.stokes),
+        directions, pointings, reference, antenna_numbers(structures)[0], parse_fit_stokes(request.stokes),
         parse_uv_range(request.uvmin, request.uvmax), request.chanwidth, request.timewidth, taper, request.weight_power,
         request.bandwidth_smearing, request.time_smearing, beam)
 

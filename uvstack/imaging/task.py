@@ -67,7 +67,7 @@ from uvstack.records import Provenance, SpectralWindow, Structure
 from uvstack.sky.coordinates import centre_of, check_centre, direction_cosines, parse_direction, sight
 from uvstack.sky.frequency import parse_frequency
 from uvstack.sky.primary_beam import PrimaryBeam
-from uvstack.uv.stokes import Hands, hands_of, parse_stokes
+from uvstack.uv.stokes import Combination, combination_of, parse_image_stokes
 
 #: Without any threshold CLEAN ends at this many times the noise.
 _DEFAULT_SIGMA = 4.0
@@ -205,7 +205,7 @@ def image(
         raise SelectionError(f"pb_cutoff is {pb_cutoff}; wanted a number from 0 to 1")
     reference_frequency = None if reference_frequency is None else parse_frequency(reference_frequency, "reference_frequency")
     phase_centre = None if phase_centre is None else parse_direction(phase_centre)
-    asked = parse_stokes(stokes)
+    asked = parse_image_stokes(stokes)
     beam = None if primary_beam is None else read_primary_beam(primary_beam)
     structures, selections = open_sets(ms, field, spw, timerange, pointing)
     warn_of_beam(structures, selections, primary_beam, beam)
@@ -307,12 +307,13 @@ def _is_mosaic(centres, pointings, cell: float, beam: PrimaryBeam | None) -> boo
     return True
 
 
-def _hands(name: str, structures: tuple[Structure, ...], windows: dict[tuple[int, int], SpectralWindow]) -> dict[tuple[int, int], Hands]:
+def _hands(name: str, structures: tuple[Structure, ...],
+           windows: dict[tuple[int, int], SpectralWindow]) -> dict[tuple[int, int], Combination]:
     """(set, data description) → how correlations are combined, of those that can give this Stokes parameter or correlation."""
     found, lacking = {}, []
     for i, structure in enumerate(structures):
         for d in (d for d in structure.data_descriptions if (i, d.id) in windows):
-            hands = hands_of(name, d.correlations)
+            hands = combination_of("PI" if name == "I" else name, d.correlations)
             there = ", ".join(CORRELATIONS.get(c, str(c)) for c in d.correlations)
             if hands is None:
                 lacking.append(f"{structure.path} has {there} in spectral window {d.spw.id}")

@@ -36,7 +36,8 @@ from uvstack.stacking.uv_stack import PointingPlan
 from uvstack.uv import kernels
 from uvstack.uv.phase import phase_factor
 from uvstack.uv.predict import predict
-from uvstack.uv.weights import apply_flags, inside_uv_range, parallel_hands
+from uvstack.uv.stokes import parallel_hands
+from uvstack.uv.weights import apply_flags, inside_uv_range
 
 #: Lists whose factors are held at once.
 _LISTS_AT_ONCE = 8

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from uvstack._version import __version__
-from uvstack.constants import PARALLEL_HANDS
 from uvstack.errors import MeasurementSetError, OutputError
 from uvstack.io.casa import LOCK, Table, open_table
 from uvstack.io.ms import is_selected
@@ -33,6 +32,7 @@ from uvstack.sky.primary_beam import PrimaryBeam
 from uvstack.subtraction.result import Amplitudes
 from uvstack.subtraction.sky_model import ImageSky, Part, SkyModel
 from uvstack.uv.predict import to_correlations
+from uvstack.uv.stokes import parallel_hands
 
 logger = logging.getLogger(__name__)
 
@@ -279,7 +279,7 @@ class Target:
                 model[here] = np.where(known, to_correlations(stokes[i][:, first:last], rows.description.correlations), 0)
             else:
                 model[here] = given[here]
-            hands = np.flatnonzero([c in PARALLEL_HANDS for c in rows.description.correlations])
+            hands = np.flatnonzero(parallel_hands(rows.description.correlations))
             before, change, bad = (array[here][..., hands] for array in (data, model, flag))
             self.amplitudes.add(rows.part.uvw[first:last], before, before - change, change, ~bad)
         return model if job.predict_only else (data - model).astype(kind)
