@@ -18,7 +18,6 @@ the beam in its radius. Memory is that of six float64 images.
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -34,14 +33,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from simulate.kernels import add_smoothed
 from simulate.pointings import Pointings, single
-from uvstack._version import __version__
 from uvstack.checks import MOST_IMAGE_PIXELS, check_seed
 from uvstack.errors import ComponentError, ImageError
 from uvstack.io.fits import sin_wcs, write_image
 from uvstack.io.output import check_output, together, write_json, write_table, written_whole
 from uvstack.io.primary_beams import read_primary_beam
+from uvstack.io.provenance import provenance_of
 from uvstack.pixels.geometry import ImageGeometry
-from uvstack.records import Provenance
 from uvstack.sky.beam import FWHM_OF_SIGMA, Beam, covariances
 from uvstack.sky.components import Components
 from uvstack.sky.coordinates import direction_cosines
@@ -280,13 +278,11 @@ def _write_all(folder: Path, sky: Components, made: Sequence[EpochImage], names:
     for name, epoch in zip(names, made, strict=True):
         epoch.write(folder / f"{name}.fits", four_axes=four_axes)
     epochs_figure(made, names).savefig(folder / "epochs.png", dpi=110)
-    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    inputs = {"components": len(sky), "epochs": {
+    asked = {"components": len(sky), "epochs": {
         name: {key: _in_words(value) for key, value in one.items()}
         | {"left_out": epoch.n_outside, "median_rms_jy_per_beam": float(np.nanmedian(epoch.rms))}
         for name, one, epoch in zip(names, settings, made, strict=True)}}
-    record = Provenance(__version__, "simulate.epochs", inputs, seed, now)
-    write_json(folder / "provenance.json", dataclasses.asdict(record))
+    write_json(folder / "provenance.json", dataclasses.asdict(provenance_of(asked, seed=seed)))
 
 
 def _in_words(value: Any) -> Any:

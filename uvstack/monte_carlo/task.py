@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import difflib
 import logging
 import warnings
@@ -14,7 +13,6 @@ from typing import Any
 import numpy as np
 from astropy.coordinates import SkyCoord
 
-from uvstack._version import __version__
 from uvstack.checks import MOST_BINS, MOST_RESAMPLINGS, check_seed, finite_number, thread_count, whole_number
 from uvstack.chunks import cluster, map_chunks
 from uvstack.errors import (
@@ -27,9 +25,10 @@ from uvstack.errors import (
 )
 from uvstack.io.dataset import chunks_of, default_cell, open_sets, warn_of_beam
 from uvstack.io.ms import parse_column, read_block, read_rows, scan_rows
-from uvstack.io.output import command_line, report_folder, write_figure, write_table, write_text
+from uvstack.io.output import report_folder, write_figure, write_table, write_text
 from uvstack.io.pointing import pointings_text
 from uvstack.io.primary_beams import read_primary_beam
+from uvstack.io.provenance import provenance_of
 from uvstack.io.selection import parse_uv_range
 from uvstack.io.tables import read_positions
 from uvstack.monte_carlo.cross_talk import CrossTalk
@@ -47,7 +46,7 @@ from uvstack.monte_carlo.sums import (
     gather,
     sum_lists,
 )
-from uvstack.records import Provenance, RowBlock, UVRange, plain
+from uvstack.records import RowBlock, UVRange
 from uvstack.report.numbers import flux_unit
 from uvstack.sky.coordinates import direction_cosines, to_frame
 from uvstack.sky.position_weights import PositionWeights, check_weights, parse_weights
@@ -170,7 +169,7 @@ def montecarlo(
     --------
     >>> result = uvstack.montecarlo("survey.ms", "positions.csv", primary_beam="vla", realisations=1000, seed=1)
     """
-    options = {k: v for k, v in locals().items() if v is not None and k not in ("ms", "positions", "progress")}
+    asked = dict(locals())
     uv_range, terms = parse_uv_range(uvmin, uvmax), parse_weights(weights)
     realisations = _check_numbers(realisations, pb_cutoff, bins, fake_response, image_kind)
     check_seed(seed)
@@ -213,11 +212,9 @@ def montecarlo(
     # What matches the stacked flux is known only now; all is linear in it.
     scale = _matched(fake_flux, targets, sums)
     samples = _samples(job, sums, scale, left_out), *([] if pixels is None else pixels.samples(job, sums.position_weight, scale))
-    provenance = Provenance(
-        __version__, command_line(), {"ms": [s.path for s in structures], "positions": targets.source,
-                                      "options": {k: plain(v) for k, v in options.items()}, "primary_beam": beam.describe(),
-                                  "pointing": pointings_text(structures, selections)},
-        seed, datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
+    provenance = provenance_of(
+        asked, ms=[s.path for s in structures], positions=targets.source, seed=seed,
+        primary_beam=beam.describe(), pointing=pointings_text(structures, selections))
     with np.errstate(invalid="ignore", divide="ignore"):
         binned = None if job.edges is None else BinnedFluxes(
             job.edges, ((sums.numerator + scale * sums.fake(job.n_exact_fakes)) / sums.denominator)[1:],

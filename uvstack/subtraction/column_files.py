@@ -13,7 +13,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -291,7 +291,8 @@ class Target:
             f"{job.backup or '-'.join(name for name in job.source if name)} minus {job.model_name} written to {job.target}")
 
         def end() -> None:
-            append_history(self._path, Provenance(provenance.version, f"{provenance.command} ({what}; settings {self._settings[:12]})"))
+            append_history(self._path, replace(
+                provenance, command=f"{provenance.command} ({what}; settings {self._settings[:12]})"))
             set_mark(self._path, job.target, None)
 
         finish_with_outputs(self._path, job.target, end)

@@ -115,8 +115,7 @@ class SubtractResult(Shown):
             "model_flux_jy": plain(self.model_flux), "n_rows": self.n_rows, "n_subtracted": self.n_subtracted,
             "rows_without_uvw": self.n_without_uvw, "resumed_from_row": self.resumed_from,
             "rms_before_jy": plain(before), "rms_after_jy": plain(after),
-            "provenance": {"version": self.provenance.version, "command": self.provenance.command, "inputs": self.provenance.inputs,
-                           "date": self.provenance.date}}
+            "provenance": vars(self.provenance)}
 
 
 def print_summary(result: SubtractResult) -> str:
