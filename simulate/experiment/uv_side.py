@@ -27,6 +27,7 @@ from uvstack.sky.primary_beam import primary_beam
 from uvstack.stacking.result import StackResult
 from uvstack.stacking.sums import mean_and_error
 from uvstack.uv.phase import phase_factor, position_sums
+from uvstack.uv.profile import bin_of
 from uvstack.uv.stokes import mean_of_hands, parallel_hands
 from uvstack.uv.weights import apply_flags
 
@@ -117,7 +118,7 @@ def _add(sums: NullSums, part: Partition, lmn: np.ndarray, weight: np.ndarray, p
     rows = (part.uvw, part.antenna1, part.antenna2, part.time, frequency, lmn, coefficient)
     norm = np.add.reduceat(np.append(weight, 0.0), begins[:-1]) * (np.diff(begins) > 0)
     distance = np.hypot(part.uvw[:, 0], part.uvw[:, 1])
-    bins = np.clip(np.searchsorted(edges, distance, side="right") - 1, 0, edges.size - 2)
+    bins = bin_of(edges, distance)
     row_weight = vis_weight.sum(axis=1, dtype=np.float64)
     by_bin = np.bincount(bins, row_weight, edges.size - 1)
     for i, factor in enumerate(phase_factor(*rows, begins)):

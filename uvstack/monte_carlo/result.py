@@ -14,6 +14,7 @@ from uvstack.records import Provenance, Shown, UVRange, plain
 from uvstack.report.files import Saved
 from uvstack.sky.beam import TRANSFORM_SCALE
 from uvstack.stacking.result import StackResult
+from uvstack.uv.profile import profile_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -266,7 +267,8 @@ class MonteCarloResult(Saved):
         -------
         QTable
             uv_min, uv_max (m), re: mean of the random stacks, scatter: their standard deviation, re_error: that of the mean,
-            real: the real stack, blank: the mean without fake sources (Jy); empty bins are NaN.
+            real: the real stack, blank: the mean without fake sources (Jy),
+            count: lists; empty bins are NaN.
 
         Raises
         ------
@@ -277,11 +279,11 @@ class MonteCarloResult(Saved):
             raise ValueError("the Monte Carlo was made without uv bins; give bins= (--bins)")
         random = self.bins.fluxes[:, 1:]
         scatter = random.std(axis=1, ddof=1) if random.shape[1] > 1 else np.full(random.shape[0], np.nan)
-        return QTable({
-            "uv_min": self.bins.edges[:-1] * u.m, "uv_max": self.bins.edges[1:] * u.m, "re": random.mean(axis=1) * u.Jy,
-            "scatter": scatter * u.Jy, "re_error": scatter / np.sqrt(random.shape[1]) * u.Jy, "real": self.bins.fluxes[:, 0] * u.Jy,
-            "blank": self.bins.blanks[:, 1:].mean(axis=1) * u.Jy,
-            "count": np.where(np.isfinite(random).all(axis=1), random.shape[1], 0)})
+        columns = {"re": random.mean(axis=1), "scatter": scatter,
+                   "re_error": scatter / np.sqrt(random.shape[1]),
+                   "real": self.bins.fluxes[:, 0], "blank": self.bins.blanks[:, 1:].mean(axis=1)}
+        count = np.where(np.isfinite(random).all(axis=1), random.shape[1], 0)
+        return profile_table(self.bins.edges[:-1], self.bins.edges[1:], "m", columns, count)
 
     @property
     def field_error(self) -> float:

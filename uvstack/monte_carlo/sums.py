@@ -31,11 +31,11 @@ from uvstack.sky.beam import TRANSFORM_SCALE
 from uvstack.sky.components import Components
 from uvstack.sky.coordinates import to_frame
 from uvstack.stacking.plan import StackJob, pointing_plan, seen_from
-from uvstack.stacking.sums import fine_bin_edges
 from uvstack.stacking.uv_stack import PointingPlan
 from uvstack.uv import kernels
 from uvstack.uv.phase import phase_factor
 from uvstack.uv.predict import predict
+from uvstack.uv.profile import fine_bin_edges, fine_bin_of
 from uvstack.uv.stokes import parallel_hands
 from uvstack.uv.weights import apply_flags, inside_uv_range
 
@@ -244,8 +244,7 @@ def _histogram(partition: Partition, weight: np.ndarray) -> np.ndarray:
     """Σ w in the fine bins of uv distance in wavelengths."""
     distance = np.hypot(partition.uvw[:, 0], partition.uvw[:, 1])[:, None] * partition.data_description.spw.frequency / SPEED_OF_LIGHT
     used = weight > 0
-    which = np.log(np.maximum(distance[used], kernels.UV_BIN_LOW) / kernels.UV_BIN_LOW) / kernels.UV_BIN_LOG_WIDTH
-    return np.bincount(np.clip(which.astype(np.int64), 0, kernels.N_UV_BINS - 1), weight[used], kernels.N_UV_BINS)
+    return np.bincount(fine_bin_of(distance[used]), weight[used], kernels.N_UV_BINS)
 
 
 def _sum_directly(job: MonteCarloJob, partition: Partition, out: Gathered, usable: np.ndarray, weight: np.ndarray | None) -> None:

@@ -29,7 +29,7 @@ from uvstack.io.write_columns import check_column
 from uvstack.records import DataDescription, Provenance, Selection, Structure, has_baseline
 from uvstack.sky.coordinates import centre_of
 from uvstack.sky.primary_beam import PrimaryBeam
-from uvstack.subtraction.result import Amplitudes
+from uvstack.subtraction.result import add_amplitudes, amplitude_sums
 from uvstack.subtraction.sky_model import ImageSky, Part, SkyModel
 from uvstack.uv.predict import to_correlations
 from uvstack.uv.stokes import parallel_hands
@@ -142,7 +142,7 @@ class Target:
         self._made: list[str] = []
         self._marked = False
         self.rows = self.resumed_from = self.n_selected = self.n_without_uvw = 0
-        self.amplitudes = Amplitudes(0.0)
+        self.amplitudes = amplitude_sums(0.0)
 
     def __enter__(self) -> Target:
         mark = read_mark(self._path, self._job.target)
@@ -152,10 +152,11 @@ class Target:
         if mark is not None and same:
             self.rows = self.resumed_from = int(mark["rows"])
             self.n_selected, self.n_without_uvw = int(mark["selected"]), int(mark["without_uvw"])
-            self.amplitudes = Amplitudes(float(mark["longest"]), np.array(mark["sums"], np.float64))
+            self.amplitudes = amplitude_sums(float(mark["longest"]))
+            self.amplitudes.sums[:] = mark["sums"]
             logger.info("column %s: going on from row %d", self._job.target, self.rows)
         else:
-            self.amplitudes = Amplitudes(_longest_baseline(self._job.structure))
+            self.amplitudes = amplitude_sums(_longest_baseline(self._job.structure))
         try:
             self._begin(mark)
             self._keep_backup()
@@ -198,7 +199,8 @@ class Target:
 
     def _mark(self) -> dict[str, Any]:
         return {"task": "subtract", "version": __version__, "settings": self._settings, "rows": self.rows, "backup": self._job.backup,
-                "selected": self.n_selected, "without_uvw": self.n_without_uvw, "longest": self.amplitudes.longest,
+                "selected": self.n_selected, "without_uvw": self.n_without_uvw,
+                "longest": float(self.amplitudes.edges[-1]),
                 "sums": self.amplitudes.sums.tolist()}
 
     def _begin(self, mark: dict[str, Any] | None) -> None:
@@ -281,7 +283,8 @@ class Target:
                 model[here] = given[here]
             hands = np.flatnonzero(parallel_hands(rows.description.correlations))
             before, change, bad = (array[here][..., hands] for array in (data, model, flag))
-            self.amplitudes.add(rows.part.uvw[first:last], before, before - change, change, ~bad)
+            add_amplitudes(self.amplitudes, rows.part.uvw[first:last], before, before - change, change,
+                           ~bad)
         return model if job.predict_only else (data - model).astype(kind)
 
     def finish(self, provenance: Provenance) -> None:
