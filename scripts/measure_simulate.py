@@ -47,7 +47,8 @@ from simulate.pointings import hexagonal_mosaic  # noqa: E402
 from simulate.task import Simulation, observe  # noqa: E402
 from simulate.tracks import baseline_uvw, elevation_of, uvw_of_times  # noqa: E402
 from uvstack.sky.components import Components, components  # noqa: E402
-from uvstack.uv.dirty import combine_hands, dirty_image  # noqa: E402
+from uvstack.uv.dirty import dirty_image  # noqa: E402
+from uvstack.uv.stokes import mean_of_hands  # noqa: E402
 
 CENTRE = (2.6, 0.56)
 FREQUENCY = 1.4e9 + 10e6 * np.arange(4)
@@ -106,7 +107,7 @@ def own_dirty(ms: Path, size: int, cell: float, frequency: np.ndarray) -> np.nda
     """Naturally weighted dirty image by `uvstack`, Jy/beam."""
     vis = read(ms, "DATA")
     weight = np.broadcast_to(read(ms, "WEIGHT")[:, None, :], vis.shape)
-    vis, weight = combine_hands(vis, weight, np.arange(2))
+    vis, weight = mean_of_hands(vis, weight, np.arange(2))
     return dirty_image(read(ms, "UVW"), frequency, vis, weight, size, cell) / weight.sum()
 
 

@@ -35,7 +35,8 @@ from simulate.noise import Noise
 from simulate.plot import draw_uv_coverage
 from uvstack.sky.components import Components
 from uvstack.sky.coordinates import direction_cosines
-from uvstack.uv.dirty import combine_hands, dirty_image
+from uvstack.uv.dirty import dirty_image
+from uvstack.uv.stokes import mean_of_hands
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -129,7 +130,7 @@ def images_of(job: Job, imagers: Sequence[Imager], psf: Imager | None = None) ->
     for start in range(0, job.times.size, per_block):
         rows = observe_block(job, (start, min(start + per_block, job.times.size)))
         weight = np.broadcast_to(rows["WEIGHT"][:, None], rows["DATA"].shape)
-        vis, weight = combine_hands(rows["DATA"], weight, parallel)
+        vis, weight = mean_of_hands(rows["DATA"], weight, parallel)
         for field in np.unique(rows["FIELD_ID"]):
             here = rows["FIELD_ID"] == field
             for imager in imagers:

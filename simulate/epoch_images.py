@@ -18,7 +18,6 @@ the beam in its radius. Memory is that of six float64 images.
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -34,15 +33,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from simulate.kernels import add_smoothed
 from simulate.pointings import Pointings, single
-from uvstack._version import __version__
 from uvstack.checks import MOST_IMAGE_PIXELS, check_seed
 from uvstack.errors import ComponentError, ImageError
 from uvstack.io.fits import sin_wcs, write_image
 from uvstack.io.output import check_output, together, write_json, write_table, written_whole
 from uvstack.io.primary_beams import read_primary_beam
+from uvstack.io.provenance import provenance_of
 from uvstack.pixels.geometry import ImageGeometry
-from uvstack.records import Provenance
-from uvstack.sky.beam import Beam
+from uvstack.sky.beam import FWHM_OF_SIGMA, Beam, covariances
 from uvstack.sky.components import Components
 from uvstack.sky.coordinates import direction_cosines
 from uvstack.sky.primary_beam import PrimaryBeam
@@ -52,8 +50,6 @@ if TYPE_CHECKING:
 
 #: A component is drawn where it exceeds exp(−_LIMIT/2) = 1e-6 of its peak.
 _LIMIT = 2.0 * np.log(1e6)
-#: Standard deviations in a FWHM.
-_PER_FWHM = 1.0 / np.sqrt(8.0 * np.log(2.0))
 #: Coarser, and pixels no longer sum to the flux.
 _PIXELS_PER_BEAM = 2.0
 #: A disc thinner than this many standard deviations of the beam is drawn with this half width: off by 1e-7.
@@ -282,13 +278,11 @@ def _write_all(folder: Path, sky: Components, made: Sequence[EpochImage], names:
     for name, epoch in zip(names, made, strict=True):
         epoch.write(folder / f"{name}.fits", four_axes=four_axes)
     epochs_figure(made, names).savefig(folder / "epochs.png", dpi=110)
-    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    inputs = {"components": len(sky), "epochs": {
+    asked = {"components": len(sky), "epochs": {
         name: {key: _in_words(value) for key, value in one.items()}
         | {"left_out": epoch.n_outside, "median_rms_jy_per_beam": float(np.nanmedian(epoch.rms))}
         for name, one, epoch in zip(names, settings, made, strict=True)}}
-    record = Provenance(__version__, "simulate.epochs", inputs, seed, now)
-    write_json(folder / "provenance.json", dataclasses.asdict(record))
+    write_json(folder / "provenance.json", dataclasses.asdict(provenance_of(asked, seed=seed)))
 
 
 def _in_words(value: Any) -> Any:
@@ -407,14 +401,14 @@ def _axes(position_angle: NDArray) -> NDArray[np.float64]:
 
 
 def _covariance(major: NDArray, minor: NDArray, position_angle: NDArray, cell: float) -> NDArray[np.float64]:
-    """Covariance (pos, 2, 2) of Gaussians of that FWHM, in pixels x and y."""
-    axes = _axes(position_angle)
-    return np.einsum("pik,pk,pjk->pij", axes, (np.stack([major, minor], axis=1) * (_PER_FWHM / cell)) ** 2, axes)
+    """Covariance (…, 2, 2) of Gaussians of that FWHM, in pixels x and y."""
+    to_the_west = np.array([[1.0, -1.0], [-1.0, 1.0]])
+    return covariances(major, minor, position_angle) * to_the_west / (FWHM_OF_SIGMA * cell) ** 2
 
 
 def _beam_covariance(beam: Beam, cell: float) -> NDArray[np.float64]:
-    major, minor, angle = (np.array([value]) for value in beam)
-    return _covariance(major, minor, angle, cell)[0]
+    major, minor, angle = (np.array(value) for value in beam)
+    return _covariance(major, minor, angle, cell)
 
 
 def correlated_noise(shape: tuple[int, int], beam: Beam, cell: float, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -19,7 +19,6 @@ Cost: that of one image of `simulate.epoch_images` a channel; for a sky given as
 from __future__ import annotations
 
 import dataclasses
-import datetime
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,14 +31,13 @@ from numpy.typing import ArrayLike, NDArray
 from simulate.epoch_images import checked_beam, correlated_noise, image_grid, require, restored_image, wcs_of
 from simulate.image_model import ImageModel, read_image_model
 from simulate.noise import BOLTZMANN, JANSKY
-from uvstack._version import __version__
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import ImageError
 from uvstack.io.fits import write_image
 from uvstack.io.output import check_output, together, write_json, write_table
+from uvstack.io.provenance import provenance_of
 from uvstack.pixels.geometry import ImageGeometry
-from uvstack.records import Provenance
-from uvstack.sky.beam import Beam
+from uvstack.sky.beam import FOUR_LN2, Beam
 from uvstack.sky.components import Components
 
 #: FWHM of a dish's beam in λ/D: Frayer (2017).
@@ -109,12 +107,10 @@ class SingleDishCube:
         for output in outputs:
             check_output(output, overwrite, 4 * self.brightness.size)
         write_image(cube, self.brightness, self.wcs, unit=self.unit, beams=self.beams, frequency=self.frequency, date=date)
-        inputs = {"frequency_hz": self.frequency.tolist(), "fwhm_arcsec": [np.rad2deg(b.fwhm_major) * 3600 for b in self.beams],
+        settings = {"frequency_hz": self.frequency.tolist(), "fwhm_arcsec": [np.rad2deg(b.fwhm_major) * 3600 for b in self.beams],
                   "rms": self.rms.tolist(), "unit": self.unit, "components": None if self.truth is None else len(self.truth),
                   "left_out": self.n_outside}
-        now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-        made = Provenance(__version__, "simulate.single_dish", inputs, None, now)
-        write_json(record, dataclasses.asdict(made))
+        write_json(record, dataclasses.asdict(provenance_of(settings)))
         if self.truth is not None:
             write_table(truth, self.truth)
         return outputs
@@ -247,7 +243,7 @@ def _of_image(model: ImageModel, nu: NDArray, shape: tuple[int, int], beams: tup
         fwhm = beam.fwhm_major / model.geometry.cell_m
         # 2.5 FWHM out a Gaussian is 3e-8 of its peak.
         half = int(np.ceil(2.5 * fwhm))
-        profile = np.exp(-4.0 * np.log(2.0) * (np.arange(-half, half + 1) / fwhm) ** 2)
+        profile = np.exp(-FOUR_LN2 * (np.arange(-half, half + 1) / fwhm) ** 2)
         once = fftconvolve(cube[k], profile[None, :], mode="full", axes=1)[:, half : half + shape[1]]
         cube[k] = fftconvolve(once, profile[:, None], mode="full", axes=0)[half : half + shape[0]]
     return cube

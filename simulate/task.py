@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -27,12 +26,12 @@ from simulate.image_model import ImageModel
 from simulate.job import Corruption, Job, make_job
 from simulate.plot import plot_observation
 from simulate.pointings import Pointings
-from uvstack._version import __version__
 from uvstack.chunks import cluster, map_chunks
 from uvstack.constants import CORRELATIONS
 from uvstack.io.new_ms import Observation, create_measurement_set
 from uvstack.io.output import check_output, json_text, together, written_whole
-from uvstack.records import DataDescription, Field, Provenance, SpectralWindow
+from uvstack.io.provenance import provenance_of
+from uvstack.records import DataDescription, Field, SpectralWindow
 from uvstack.sky.components import Components
 from uvstack.sky.primary_beam import PrimaryBeam
 
@@ -164,7 +163,7 @@ def _n_bytes(job: Job) -> int:
     return n_rows * (job.frequency.size * len(job.correlations) * (9 + 8 * job.with_model) + 200)
 
 
-def _inputs(job: Job) -> dict[str, Any]:
+def _settings(job: Job) -> dict[str, Any]:
     corruptions = [{"kind": type(one).__name__} | vars(one) for one in job.corruptions]
     return {"array": job.array.name, "n_antennas": len(job.array.antenna_names), "pointings": len(job.pointings),
             "components": len(job.sky), "targets": int(job.sky.target.sum()), "images": [image.name for image in job.images],
@@ -181,8 +180,7 @@ def _write_truth(job: Job, made: Simulation, opened: Callable[[Path], Path]) -> 
         chosen = job.sky.subset(job.sky.target)
         rows = zip(np.rad2deg(chosen.ra), np.rad2deg(chosen.dec), chosen.flux, strict=True)
         opened(made.targets).write_text("ra,dec,flux\n" + "".join(f"{ra:.10f},{dec:.10f},{flux:.6e}\n" for ra, dec, flux in rows))
-    now = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-    provenance = Provenance(__version__, "simulate.observe", _inputs(job), job.seed, now)
+    provenance = provenance_of(_settings(job), seed=job.seed)
     opened(made.provenance).write_text(json_text(dataclasses.asdict(provenance)))
     for path, one, tracks in zip(made.corruptions, job.corruptions, job.tracks, strict=True):
         save_truth(opened(path), one, tracks, job.array.antenna_names)

@@ -269,3 +269,33 @@ def galactic(ra, dec):
     y = np.cos(dec) * np.sin(ra - pole_ra)
     x = np.sin(dec) * np.cos(pole_dec) - np.cos(dec) * np.sin(pole_dec) * np.cos(ra - pole_ra)
     return node - np.arctan2(y, x), np.arcsin(sin_b)
+
+
+def least_common_area(beams, steps=121):
+    """Least product of FWHM of an ellipse above all of (major, minor, angle), by search: every angle, every major axis, ever finer.
+
+    In the frame of an ellipse of axes a and b a matrix s lies below it where a² > s11 and b² ≥ s22 + s12²/(a² − s11).
+    """
+    longest = max(b[0] for b in beams)
+    angles, majors = (0.0, np.pi), (longest, 1.5 * longest)
+    best = (np.inf, 0.0, 0.0)
+    for _ in range(8):
+        for pa in np.linspace(*angles, steps):
+            a = np.linspace(*majors, steps)
+            square = np.zeros(steps)
+            for major, minor, angle in beams:
+                turn = angle - pa
+                s11 = (major * np.cos(turn)) ** 2 + (minor * np.sin(turn)) ** 2
+                s22 = (major * np.sin(turn)) ** 2 + (minor * np.cos(turn)) ** 2
+                s12 = (major**2 - minor**2) * np.sin(turn) * np.cos(turn)
+                room = a**2 - s11
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    rest = np.where(np.abs(s12) < 1e-12 * major**2, 0.0, np.where(room > 0, s12**2 / room, np.inf))
+                square = np.maximum(square, np.where(room < -1e-12 * major**2, np.inf, s22 + rest))
+            area = a * np.sqrt(square)
+            i = int(np.argmin(area))
+            best = min(best, (float(area[i]), pa, float(a[i])))
+        _, pa, a = best
+        width = (angles[1] - angles[0]) / 8, (majors[1] - majors[0]) / 8
+        angles, majors = (pa - width[0], pa + width[0]), (max(longest, a - width[1]), a + width[1])
+    return best[0]

@@ -19,6 +19,7 @@ from simulate.experiment.settings import ARCSEC
 from simulate.experiment.uv_side import uv_cut, uv_edges
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.io.output import written_whole
+from uvstack.sky.beam import Beam
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -160,8 +161,7 @@ def mean_profile(profiles: Sequence[Sequence[float | None]]) -> tuple[np.ndarray
 
 def _gaussian(flux: float, fwhm: float) -> Callable[[np.ndarray], np.ndarray]:
     """Visibility (Jy) of a circular Gaussian against uv distance (m) in the middle of the band."""
-    scale = (np.pi * fwhm * _FREQUENCY / SPEED_OF_LIGHT) ** 2 / (4 * np.log(2))
-    return lambda q: flux * np.exp(-scale * q**2)
+    return lambda q: flux * Beam(fwhm, fwhm).taper(q * _FREQUENCY / SPEED_OF_LIGHT, 0.0)
 
 
 def _profile(some: list[dict[str, Any]], number: int) -> Figure:

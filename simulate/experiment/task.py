@@ -27,7 +27,8 @@ from simulate.experiment.settings import TYPES, Settings
 from uvstack.checks import thread_count, whole_number
 from uvstack.chunks import cluster, map_chunks
 from uvstack.errors import OutputError, SelectionError, UvstackWarning
-from uvstack.io.output import claimed, command_line, json_text, together, write_json, write_table, write_text
+from uvstack.io.output import claimed, json_text, together, write_json, write_table, write_text
+from uvstack.io.provenance import provenance_of
 
 #: Realisations of each type: 30 to 100 are wanted for a scatter, and each is a file.
 _MOST_REALISATIONS = 100_000
@@ -177,8 +178,7 @@ def _write(folder: Path, table: QTable, found: list[dict[str, Any]], settings: S
     files = {"table": folder / "table.ecsv", "markdown": folder / "table.md", "provenance": folder / "provenance.json"}
     write_table(files["table"], table)
     write_text(files["markdown"], markdown(table))
-    record = {"command": command_line(), "settings": asdict(settings), "versions": versions()}
-    write_json(files["provenance"], record)
+    write_json(files["provenance"], vars(provenance_of(asdict(settings), seed=settings.seed, versions=versions())))
     if figures:
         from simulate.experiment.figures import write_figures
 

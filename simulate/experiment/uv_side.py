@@ -26,9 +26,10 @@ from uvstack.sky.coordinates import direction_cosines
 from uvstack.sky.primary_beam import primary_beam
 from uvstack.stacking.result import StackResult
 from uvstack.stacking.sums import mean_and_error
-from uvstack.uv.dirty import combine_hands
 from uvstack.uv.phase import phase_factor, position_sums
-from uvstack.uv.weights import apply_flags, parallel_hands
+from uvstack.uv.profile import bin_of
+from uvstack.uv.stokes import mean_of_hands, parallel_hands
+from uvstack.uv.weights import apply_flags
 
 #: Visibilities (row × chan × corr) of a block.
 _VISIBILITIES = 1_000_000
@@ -109,15 +110,15 @@ def _add(sums: NullSums, part: Partition, lmn: np.ndarray, weight: np.ndarray, p
          edges: np.ndarray, cut: float) -> None:
     """Add a partition, at the positions `which` (rising)."""
     apply_flags(part.vis, part.flag, part.flag_row, part.weight)
-    hands = parallel_hands(part.data_description.correlations)
-    vis, vis_weight = combine_hands(part.vis, part.weight, hands)
+    hands = np.flatnonzero(parallel_hands(part.data_description.correlations))
+    vis, vis_weight = mean_of_hands(part.vis, part.weight, hands)
     value, frequency = (vis * vis_weight).astype(np.complex64), part.data_description.spw.frequency
     coefficient = (weight[:, None] / power).T
     begins = np.searchsorted(which, first)
     rows = (part.uvw, part.antenna1, part.antenna2, part.time, frequency, lmn, coefficient)
     norm = np.add.reduceat(np.append(weight, 0.0), begins[:-1]) * (np.diff(begins) > 0)
     distance = np.hypot(part.uvw[:, 0], part.uvw[:, 1])
-    bins = np.clip(np.searchsorted(edges, distance, side="right") - 1, 0, edges.size - 2)
+    bins = bin_of(edges, distance)
     row_weight = vis_weight.sum(axis=1, dtype=np.float64)
     by_bin = np.bincount(bins, row_weight, edges.size - 1)
     for i, factor in enumerate(phase_factor(*rows, begins)):

@@ -13,7 +13,7 @@ from astropy.table import QTable
 from astropy.wcs import WCS
 from click.testing import CliRunner
 
-from factories import ARCSEC, CENTRE, LL, LR, RL, RR, XX, XY, YX, YY, Spw, edit, make_ms, offset, read
+from factories import ARCSEC, CENTRE, LL, LR, RL, RR, Spw, edit, make_ms, offset, read
 from simulate.task import observe
 from uvstack.cli.main import group
 from uvstack.errors import ImageError, NoDataError, SelectionError, UvstackWarning
@@ -26,7 +26,6 @@ from uvstack.io.image_file import read_cube
 from uvstack.pixels.grid import centred_grid
 from uvstack.records import SpectralWindow
 from uvstack.sky.components import components
-from uvstack.uv.stokes import hands_of, parse_stokes
 
 CELL = 2.5 * ARCSEC
 SIZE = 96
@@ -93,52 +92,6 @@ def test_wsclean_makes_the_same_planes(tmp_path):
                 for i, j in pixels(result.grid):
                     # Both clean to 2e-4 Jy, of which most stands in the residual that is added.
                     assert theirs[0].data[0, 0, i, j] == pytest.approx(result.cube("image")[stokes, channel, i, j], abs=5e-5)
-
-
-def test_hands_and_their_weights():
-    rng = np.random.default_rng(1)
-    n = 40_000
-    sigma = np.array([1.0, 2.0, 0.5, 3.0])
-    i, q, v_u, v_v = 1.0, 0.2, -0.3, 0.4
-    for codes, vis in (((RR, RL, LR, LL), [i + v_v, q + 1j * v_u, q - 1j * v_u, i - v_v]),
-                       ((XX, XY, YX, YY), [i + q, v_u + 1j * v_v, v_u - 1j * v_v, i - q])):
-        noise = sigma * (rng.normal(size=(n, 1, 4)) + 1j * rng.normal(size=(n, 1, 4)))
-        data, weight = np.array(vis) + noise, np.broadcast_to(sigma**-2, (n, 1, 4)).astype(np.float32).copy()
-        for name, truth in (("Q", q), ("U", v_u), ("V", v_v)):
-            found, w = hands_of(name, codes)(data, weight)
-            # n numbers with the noise that the weight says, which is so known to 1/√(2 n).
-            error = 1 / np.sqrt(w[0, 0])
-            assert found.mean() == pytest.approx(truth, abs=5 * error / np.sqrt(n))
-            assert found.real.std() == pytest.approx(error, rel=4 / np.sqrt(2 * n))
-            flagged = weight.copy()
-            flagged[:10, 0, np.flatnonzero(hands_of(name, codes).factor)[0]] = 0
-            found, w = hands_of(name, codes)(data, flagged)
-            assert not w[:10].any()
-            assert not found[:10].any()
-            assert (w[10:] > 0).all()
-        # I is the mean of what is there.
-        flagged = weight.copy()
-        flagged[:10, 0, 0] = 0
-        found, w = hands_of("I", codes)(data, flagged)
-        np.testing.assert_allclose(found[:10, 0], data[:10, 0, 3], rtol=1e-6)
-        assert w[:10, 0] == pytest.approx(1 / 9, rel=1e-6)
-    assert hands_of("Q", (XX, YY)) is not None
-    assert hands_of("U", (XX, YY)) is None
-    assert hands_of("RR", (XX, YY)) is None
-
-
-@pytest.mark.parametrize(("text", "names"), [
-    ("i", "I"), ("IQUV", "I Q U V"), ("V,I", "I V"), ("RRLL", "RR LL"), ("XX YY", "XX YY"), ("QU", "Q U")])
-def test_lists_of_stokes(text, names):
-    assert parse_stokes(text) == tuple(names.split())
-
-
-@pytest.mark.parametrize(("text", "message"), [
-    ("IQW", "did you mean 'IQUV'"), ("RL", "RL = Q .* image Q and U instead"), ("XX,YX", "image U and V"), ("IQV", "evenly"),
-    ("II", "did you mean 'I'"), ("", "is not known")])
-def test_stokes_that_cannot_be(text, message):
-    with pytest.raises(SelectionError, match=message):
-        parse_stokes(text)
 
 
 def test_correlations_that_are_not_there(tmp_path):

@@ -6,6 +6,7 @@ Budget of a flux, relative to the noise: 1e-4, see test_monte_carlo.py; the exac
 import contextlib
 import json
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from astropy.table import QTable, Table
 from click.testing import CliRunner
 
 import uvstack
-from factories import ARCMIN, ARCSEC, CENTRE, Spw, at, make_ms, offset
+from factories import ARCMIN, ARCSEC, CENTRE, Spw, at, edit, make_ms, offset, read
 from uvstack.cli.main import group
 from uvstack.errors import (
     DroppedPositionsWarning,
@@ -222,6 +223,18 @@ def test_bins_hold_the_stack_of_their_baselines(noisy):
     assert result.suggest_uvmin() is None
     assert result.uv.response is None
     assert montecarlo(noisy, listed(), realisations=4, seed=11, bins=[0, 1e3, 1e6]).bins.edges.tolist() == [0, 1e3, 1e6]
+
+
+def test_bins_begin_and_end_with_baselines_that_are_used(noisy, tmp_path):
+    ms = tmp_path / "a.ms"
+    shutil.copytree(noisy, ms)
+    distance = np.hypot(*read(ms, "UVW")[:, :2].T)
+    longest, shortest = (distance >= np.sort(distance)[-5]), (distance <= np.sort(distance)[4])
+    edit(ms, "FLAG", lambda flag: flag | longest[:, None, None])
+    edit(ms, "FLAG_ROW", lambda flag: flag | shortest)
+    edges = montecarlo(ms, listed(), realisations=2, seed=11, bins=4).bins.edges
+    used = distance[~longest & ~shortest]
+    assert edges[[0, -1]] == pytest.approx([used.min(), used.max()], rel=1e-9)
 
 
 def test_sizes_of_fake_sources_come_back(noisy):

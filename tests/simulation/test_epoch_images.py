@@ -266,7 +266,7 @@ def test_epochs_write_a_folder_and_the_same_seed_the_same_bytes(tmp_path):
     np.testing.assert_array_equal(alone.brightness, made[0].brightness)
     record = json.loads((tmp_path / "a" / "provenance.json").read_text())
     assert record["seed"] == 3
-    assert record["inputs"]["epochs"]["two"]["flux_scale"] == 1.05
+    assert record["inputs"]["options"]["epochs"]["two"]["flux_scale"] == 1.05
     assert (tmp_path / "a" / "epochs.png").read_bytes()[:4] == b"\x89PNG"
 
 

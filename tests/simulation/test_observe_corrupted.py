@@ -118,7 +118,7 @@ def test_all_corruptions_at_once_and_whatever_the_blocks(tmp_path, monkeypatch):
     for column in ("DATA", "MODEL_DATA", "FLAG", "FLAG_ROW", "WEIGHT"):
         assert np.array_equal(read(first.ms, column), read(second.ms, column))
     record = json.loads(first.provenance.read_text())
-    assert [one["kind"] for one in record["inputs"]["corruptions"]] == [type(one).__name__ for one in everything]
+    assert [one["kind"] for one in record["inputs"]["options"]["corruptions"]] == [type(one).__name__ for one in everything]
     assert len(first.corruptions) == len(everything)
 
 

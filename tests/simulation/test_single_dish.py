@@ -129,7 +129,7 @@ def test_files(tmp_path):
     np.testing.assert_allclose(cube.beams, made.beams, rtol=1e-7)  # CASA's table is of float32
     assert cube.unit == "Jy/beam"
     assert fits.getheader(outputs[0])["CASAMBM"] is True
-    assert json.loads(outputs[1].read_text())["inputs"]["rms"] == [0.1, 0.2, 0.3]
+    assert json.loads(outputs[1].read_text())["inputs"]["options"]["rms"] == [0.1, 0.2, 0.3]
     assert Table.read(outputs[2])["on_image"].tolist() == [True, False]
     with pytest.raises(OutputError, match="exists"):
         made.write(tmp_path / "sd.fits")

@@ -18,7 +18,6 @@ held in memory several times over.
 
 from __future__ import annotations
 
-import datetime
 import logging
 import math
 import tempfile
@@ -48,7 +47,6 @@ from uvstack.io.fits import sin_wcs, write_image
 from uvstack.io.image_file import read_cube
 from uvstack.io.output import (
     check_output,
-    command_line,
     report_folder,
     together,
     write_figure,
@@ -57,11 +55,12 @@ from uvstack.io.output import (
 )
 from uvstack.io.pointing import pointings_text
 from uvstack.io.primary_beams import read_primary_beam
+from uvstack.io.provenance import provenance_of
 from uvstack.io.selection import parse_uv_range
 from uvstack.io.tables import read_positions
 from uvstack.pixels.grid import good_size
 from uvstack.pixels.psf import fit_beam
-from uvstack.records import MeasurementSets, Provenance, Selection, Structure, plain
+from uvstack.records import MeasurementSets, Selection, Structure
 from uvstack.report.page import Addition
 from uvstack.sky.beam import Beam
 from uvstack.sky.coordinates import centre_of, direction_cosines, to_frame
@@ -233,7 +232,7 @@ def compare(
     --------
     >>> result = uvstack.compare("survey.ms", "positions.csv", column="RESIDUAL", primary_beam="vla", uvmin="5km")
     """
-    options = {k: v for k, v in locals().items() if v is not None and k not in ("ms", "positions", "progress")}
+    asked = dict(locals())
     limits, low_filter = parse_uv_range(uvmin, uvmax), _filter_text(low_filter, uvmin)
     averages = [Averaging(method).method for method in methods]
     weights = weights or ("equal" if isinstance(read_primary_beam(primary_beam), Constant) else "primary-beam")
@@ -241,7 +240,7 @@ def compare(
     check_weights(terms, not isinstance(read_primary_beam(primary_beam), Constant))
     if stamp is not None:
         check_stamp(stamp)
-    _check_image_options(options)
+    _check_image_options({name for name in asked if asked[name] is not None})
     run = {k: v for k, v in (("workers", workers), ("scheduler", scheduler), ("threads", threads)) if v is not None}
     data = _read_data(ms, {"column": column, "field": field, "spw": spw, "timerange": timerange, "pointing": pointing}, primary_beam, run)
     inputs = (*data.paths, *(str(p) for p in (image, psf, positions) if isinstance(p, str | Path)))
@@ -263,11 +262,9 @@ def compare(
         found, chosen, dropped = _uv_stacks(data, sources, chosen, dropped, in_uv, uvmin, out, picture)
         found += _image_stacks(picture, sources.subset(chosen), averages, low_filter, {**in_image, "stamp": picture.stamp})
     _tell_dropped(dropped, len(sources))
-    provenance = Provenance(
-        __version__, command_line(), {"ms": list(data.paths), "positions": sources.source, "primary_beam": data.primary_beam.describe(),
-                                      "pointing": pointings_text(data.structures, data.selections),
-                                      "options": {k: plain(v) for k, v in options.items()}},
-        None, datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
+    provenance = provenance_of(
+        asked, ms=data.paths, positions=sources.source, primary_beam=data.primary_beam.describe(),
+        pointing=pointings_text(data.structures, data.selections))
     settings = {"weights": weights, "uv_range": str(limits), "filter": low_filter, "stamp": picture.stamp, "column": column,
                 "primary_beam": data.primary_beam.describe(), "pb_cutoff": pb_cutoff}
     return CompareResult(
@@ -281,7 +278,7 @@ def compare(
 # ------------------------------------------------------------------------------------------------- what is asked for
 
 
-def _check_image_options(options: dict[str, Any]) -> None:
+def _check_image_options(options: set[str]) -> None:
     if "image" in options:
         made = [name for name in ("size", "cell", "image_out") if name in options]
         if made:

@@ -10,7 +10,7 @@ import numpy as np
 
 from uvstack.errors import FitError
 from uvstack.fitting.data.inspection import (
-    N_SUMS,
+    VALUES,
     Look,
     UVProfile,
     View,
@@ -36,6 +36,7 @@ from uvstack.fitting.solve.search import parts_of
 from uvstack.fitting.solve.solver import Passes
 from uvstack.fitting.solve.start import Starts, gathered, starts_in_bins, starts_in_data, thinned
 from uvstack.fitting.solve.visibilities import check_start, fit_bins, fit_passes, from_best, limits_of, looked_elsewhere
+from uvstack.uv.profile import UVSums
 
 #: Visibilities below which "auto" does not bin: there is nothing to win.
 _FEW = 2048
@@ -197,12 +198,12 @@ def _looked_at(request: Request, result: FitResult, data: Chunks, survey: Survey
     else:
         edges = profile_edges(*survey.reach)
         view = View(result.model, result.parameters, edges, blocks)
-        total = Look(np.zeros((edges.size - 1, N_SUMS)), {})
+        total = Look(UVSums.empty(edges, VALUES), {})
         data.run(look, view, lambda _, found: total.add(found))
         if total.spread is not None:
             result = covariance_with_spread(result, total, request.scale_errors)
         if blocks is not None:
             rng = np.random.default_rng(request.seed)
             result = replace(result, bootstrap=resampled(result, total.blocks, request.bootstrap, rng))
-        profile = UVProfile(edges, total.profile)
+        profile = UVProfile(total.profile)
     return replace(result, profile=replace(profile, scale=result.reduced_chi_squared if request.scale_errors else 1.0))

@@ -12,10 +12,10 @@ from astropy.coordinates import SkyCoord
 
 from uvstack.checks import MOST_RESAMPLINGS, check_resamplings, check_seed, finite_number, whole_number
 from uvstack.errors import CoordinateError, FitError, OutputError, SelectionError
-from uvstack.fitting.stokes import estimator, parse_stokes
 from uvstack.records import Selection, Structure
 from uvstack.sky.coordinates import check_centre, in_frame, parse_direction, sight
 from uvstack.sky.primary_beam import PrimaryBeam
+from uvstack.uv.stokes import combination_of, parse_fit_stokes
 
 #: What can be written to a column, and its default.
 COLUMNS = {"model": "MODEL_DATA", "residual": "RESIDUAL_DATA", "calibrated": "CALIBRATED_DATA"}
@@ -184,8 +184,8 @@ def check_phase_centre(structures: Sequence[Structure], selections: Sequence[Sel
 
 def with_stokes(structure: Structure, selection: Selection, stokes: str) -> Selection:
     """The selection without spectral windows whose correlations do not give this Stokes parameter."""
-    name = parse_stokes(stokes)
-    able = frozenset(d.id for d in structure.used(selection) if estimator(name, d.correlations) is not None)
+    name = parse_fit_stokes(stokes)
+    able = frozenset(d.id for d in structure.used(selection) if combination_of(name, d.correlations) is not None)
     return replace(selection, data_description_ids=able, field_ids=frozenset(f for f, d in selection.visits if d in able))
 
 

@@ -181,7 +181,8 @@ def _misfit(result: FitResult) -> list[str]:
     if result.profile is None:
         return []
     table = result.profile.table()
-    pulls = np.stack([np.abs((table[part] - table[f"model_{part}"]) / table["error"]).value for part in ("re", "im")])
+    pulls = np.stack([np.abs((table[part] - table[f"model_{part}"]) / table[f"{part}_error"]).value
+                      for part in ("re", "im")])
     pulls = np.where((table["count"] > 0)[None, :] & np.isfinite(pulls), pulls, 0.0)
     part, i = np.unravel_index(np.argmax(pulls), pulls.shape)
     if pulls[part, i] < _MISFIT:
@@ -320,7 +321,7 @@ def draw_profile(upper: Axes, lower: Axes, result: FitResult) -> None:
     x = np.asarray(table["uv_distance"]) / 1e3
     ends = np.asarray(table["uv_min"]) / 1e3, np.asarray(table["uv_max"]) / 1e3
     width = np.maximum(np.stack([x - ends[0], ends[1] - x]), 0.0)
-    columns = ("re", "im", "model_re", "model_im", "error")
+    columns = ("re", "im", "model_re", "model_im", "re_error")
     re, im, model_re, model_im, error = (table[column].to_value(u.Jy) / size for column in columns)
     upper.axhline(0, color="0.6", lw=0.6)
     upper.errorbar(x, im, error, fmt="o", ms=3, color="0.7", lw=0.8, label="imaginary")

@@ -9,7 +9,6 @@ fitted first, so that few passes go over everything.
 from __future__ import annotations
 
 import copy
-import datetime
 import functools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +21,6 @@ from astropy.coordinates import Angle, SkyCoord
 from astropy.time import Time
 from astropy.units import Quantity
 
-from uvstack._version import __version__
 from uvstack.checks import finite_number, thread_count
 from uvstack.chunks import cluster, map_chunks
 from uvstack.errors import InvalidVisibilityWarning, NoDataError, SelectionError
@@ -44,11 +42,9 @@ from uvstack.fitting.options import (
 from uvstack.fitting.report import fit_figure, parameter_table, render_page, spectrum_figure
 from uvstack.fitting.result import FitResult
 from uvstack.fitting.solve.visibilities import check_start
-from uvstack.fitting.stokes import parse_stokes, wanted_correlations
 from uvstack.io.dataset import chunks_of, open_sets, warn_of_beam
 from uvstack.io.ms import parse_column, read_block, read_rows
 from uvstack.io.output import (
-    command_line,
     finish_with_outputs,
     report_folder,
     together,
@@ -59,12 +55,14 @@ from uvstack.io.output import (
 )
 from uvstack.io.pointing import pointings_text
 from uvstack.io.primary_beams import read_primary_beam
+from uvstack.io.provenance import provenance_of
 from uvstack.io.selection import parse_distance, parse_uv_range
 from uvstack.io.stacked_ms import append_history
 from uvstack.io.write_columns import check_column, check_writable, column_writer, is_remains
-from uvstack.records import MeasurementSets, Provenance, Structure, plain
+from uvstack.records import MeasurementSets, Provenance, Structure
 from uvstack.sky.frequency import parse_frequency
 from uvstack.sky.primary_beam import PrimaryBeam
+from uvstack.uv.stokes import parse_fit_stokes, wanted_correlations
 
 #: Visibilities (row × chan × corr) that a chunk holds: about 100 MB with all that belongs to them.
 VISIBILITIES_PER_CHUNK = 2_000_000
@@ -149,7 +147,7 @@ def fit(
     column : str
         Data column, or a difference such as "DATA-MODEL_DATA".
     stokes : str
-        I, Q, U, V, PI or a correlation. I wants both parallel hands, PI takes what there is: see `uvstack.fitting.stokes`.
+        I, Q, U, V, PI or a correlation. I wants both parallel hands, PI takes what there is: see `uvstack.uv.stokes`.
     uvmin, uvmax : str or float, optional
         Limits of uv distance, e.g. "5km", "20klambda"; numbers are metres.
     field, spw, timerange : str, optional
@@ -228,8 +226,8 @@ def fit(
     >>> result = uvstack.fit("stacked.ms", model="gaussian", uvmin="5km")
     """
     nu0 = None if nu0 is None else parse_frequency(nu0, "nu0", lowest=0.0)
-    options = {k: v for k, v in locals().items() if v is not None and k not in ("ms", "progress")}
-    request = Request(**{name: options[name] for name in Request.names() if name in options})
+    asked = dict(locals())
+    request = Request(**{name: asked[name] for name in Request.names()})
     request.check()
     thread_count(threads)
     finite_number("memory", memory, 0, unit="bytes")
@@ -245,12 +243,12 @@ def fit(
             check_column(structure, request.target, overwrite_column, read)
     with cluster(workers, scheduler) as client:
         data.client = client
-        provenance = _provenance(data.job, options)
+        provenance = _provenance(data.job, asked)
         if per_channel:
             return [replace(one, provenance=provenance) for one in _fit_channels(request, variables, made, data)]
         result = estimate(request, variables, made, data, data.survey())
     if write is not None:
-        write_to_column(data.job, data.chunks, result, request, threads)
+        write_to_column(data.job, data.chunks, result, request, provenance, threads)
     return replace(result, provenance=provenance, stokes=data.job.stokes, band=_band(data.job))
 
 
@@ -259,7 +257,8 @@ def _job(ms: MeasurementSets, request: Request) -> FitJob:
     structures, selections = open_sets(ms, request.field, request.spw, request.timerange, request.pointing)
     selections = tuple(with_stokes(*one, request.stokes) for one in zip(structures, selections, strict=True))
     if not any(selection.data_description_ids for selection in selections):
-        raise SelectionError(f"stokes={request.stokes} wants {wanted_correlations(parse_stokes(request.stokes))}, and no selected spectral "
+        wanted = wanted_correlations(parse_fit_stokes(request.stokes))
+        raise SelectionError(f"stokes={request.stokes} wants {wanted}, and no selected spectral "
                              f"window of {', '.join(s.path for s in structures)} has them; `uvstack info` lists the correlations")
     directions, pointings, reference = directions_of(structures, selections, request.phase_centre)
     fixed_column = request.fixed_column(structures)
@@ -274,7 +273,7 @@ def _job(ms: MeasurementSets, request: Request) -> FitJob:
     return FitJob(
         structures, selections, tuple(parse_column(request.column, *one) for one in sets),
         None if fixed_column is None else tuple(parse_column(fixed_column, *one)[0] for one in sets),
-        directions, pointings, reference, antenna_numbers(structures)[0], parse_stokes(request.stokes),
+        directions, pointings, reference, antenna_numbers(structures)[0], parse_fit_stokes(request.stokes),
         parse_uv_range(request.uvmin, request.uvmax), request.chanwidth, request.timewidth, taper, request.weight_power,
         request.bandwidth_smearing, request.time_smearing, beam)
 
@@ -330,16 +329,14 @@ def _fixed_model(request: Request, structures: Sequence[Structure], nu0: float) 
     return fixed_components(shapes, numbers, nu0) if shapes else None
 
 
-def _provenance(job: FitJob, options: dict[str, Any]) -> Provenance:
-    inputs: dict[str, Any] = {"ms": [s.path for s in job.structures], "options": {k: plain(v) for k, v in options.items()},
-              "phase_centre": _readable(job), "phase_centre_rad": list(job.reference)}
+def _provenance(job: FitJob, asked: dict[str, Any]) -> Provenance:
+    more: dict[str, Any] = {"phase_centre": _readable(job), "phase_centre_rad": list(job.reference)}
     if job.reference_time:
-        inputs |= {"reference_time": Time(job.reference_time / 86400.0, format="mjd", scale="utc").isot + " UTC",
+        more |= {"reference_time": Time(job.reference_time / 86400.0, format="mjd", scale="utc").isot + " UTC",
                    "reference_time_mjd_s": job.reference_time}
     if job.primary_beam is not None:
-        inputs |= {"primary_beam": job.primary_beam.describe(), "pointing": pointings_text(job.structures, job.selections)}
-    return Provenance(__version__, command_line(), inputs, options.get("seed"),
-                      datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
+        more |= {"primary_beam": job.primary_beam.describe(), "pointing": pointings_text(job.structures, job.selections)}
+    return provenance_of(asked, ms=[s.path for s in job.structures], seed=asked["seed"], **more)
 
 
 def _readable(job: FitJob) -> str:
@@ -516,7 +513,8 @@ def _pieces_of(job: FitJob, chunk: tuple[int, Any]) -> list[Piece]:
     return read_pieces(job, chunk)[0]
 
 
-def write_to_column(job: FitJob, chunks: list[tuple[int, Any]], result: FitResult, request: Request, threads: int | None = None) -> None:
+def write_to_column(job: FitJob, chunks: list[tuple[int, Any]], result: FitResult, request: Request,
+                    provenance: Provenance, threads: int | None = None) -> None:
     """Write model, residual or calibrated data of all selected rows to a column of each set, in full resolution.
 
     Threads of this process read and write, whatever made the fit: casacore's tables stand no second process that writes.
@@ -532,7 +530,7 @@ def write_to_column(job: FitJob, chunks: list[tuple[int, Any]], result: FitResul
                     write(rows, values)
 
             map_chunks(_written_chunk, (job, result.model, result.parameters, request.write), some, consume, None, threads)
-        said = Provenance(__version__, f"{command_line()} ({request.write} written to {request.target})")
+        said = replace(provenance, command=f"{provenance.command} ({request.write} written to {request.target})")
         finish_with_outputs(structure.path, request.target, functools.partial(append_history, structure.path, said))
 
 

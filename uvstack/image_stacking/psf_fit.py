@@ -31,10 +31,11 @@ from scipy.special import ndtr, ndtri
 from uvstack.checks import finite_number
 from uvstack.errors import FitError
 from uvstack.records import plain
+from uvstack.sky.beam import FOUR_LN2
 
 SHAPES = ("circular", "elliptical", "point")
 #: FWHM² = 8 ln 2 σ².
-_FWHM2 = 8.0 * np.log(2.0)
+_FWHM2 = 2.0 * FOUR_LN2
 #: Moments this many of their errors above zero count as resolved; else an upper limit of 95 % is given.
 _RESOLVED = 2.0
 _LIMIT = 0.95

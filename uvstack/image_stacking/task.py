@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import logging
 import warnings
 from collections.abc import Callable, Sequence
@@ -35,11 +34,12 @@ from uvstack.image_stacking.report import histogram_figure, render_page, stack_f
 from uvstack.image_stacking.result import ImageStackResult
 from uvstack.io.fits import sin_wcs, write_image
 from uvstack.io.image_file import read_image
-from uvstack.io.output import check_output, command_line, report_folder, together, write_figure, write_text
+from uvstack.io.output import check_output, report_folder, together, write_figure, write_text
 from uvstack.io.primary_beams import read_primary_beam, warn_of_other_telescope
+from uvstack.io.provenance import provenance_of
 from uvstack.io.tables import read_positions
 from uvstack.pixels.noise import interpolated, noise_around, off_centre_rms
-from uvstack.records import Provenance, plain
+from uvstack.records import Provenance
 from uvstack.report.page import Addition
 from uvstack.sky.beam import Beam
 from uvstack.sky.coordinates import direction_cosines, to_frame
@@ -159,7 +159,7 @@ def image_stack(
     --------
     >>> result = uvstack.image_stack("survey-pbcor.fits", "positions.csv", weights="local-noise", out="stack.fits")
     """
-    options = {k: v for k, v in locals().items() if v is not None and k not in ("image", "positions")}
+    asked = dict(locals())
     how = Averaging(method, alignment, stamp, clip, threads)
     terms = parse_weights(weights)
     check_seed(seed)
@@ -183,10 +183,9 @@ def image_stack(
     noise_of = _noise(plane, noise_image, noise_kind or image_kind, "local-noise" in terms, str(image), how.n_threads)
     weighting = Weighting(terms, noise_of, power_of, image_kind == "flat", (noise_kind or image_kind).endswith("flat"),
                           pb_cutoff if attenuated else 0.0)
-    provenance = Provenance(
-        __version__, command_line(), {"image": str(image), "positions": sources.source, "primary_beam": pb_image or response.describe(),
-                                  "options": {k: plain(v) for k, v in options.items()}},
-        seed, datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
+    provenance = provenance_of(
+        asked, positions=sources.source, seed=seed, image=str(image),
+        primary_beam=response.describe() if pb_image is None else str(pb_image))
     settings = {"method": method, "weights": weights, "alignment": alignment, "stamp": stamp, "filter": low_filter,
                 "clip": clip if method == "clipped-mean" else None, "image": str(image), "image_kind": image_kind,
                 "noise_image": noise_image and str(noise_image), "noise_kind": noise_kind or image_kind}
@@ -337,10 +336,7 @@ def _stacked_psf(plane: ImagePlane, path: str | Path | None, x: np.ndarray, y: n
 def gaussian_beam(beam: Beam, cell: float, size: int) -> np.ndarray:
     """Image (size, size) of a Gaussian beam of peak 1 at (size // 2, size // 2); its integral is not 0 as a dirty beam's is."""
     offset = (np.arange(size) - size // 2) * cell
-    north, east = offset[:, None], -offset[None, :]
-    cos, sin = np.cos(beam.position_angle), np.sin(beam.position_angle)
-    along, across = north * cos + east * sin, east * cos - north * sin
-    return np.exp(-4 * np.log(2) * ((along / beam.fwhm_major) ** 2 + (across / beam.fwhm_minor) ** 2))
+    return beam.profile(-offset[None, :], offset[:, None])
 
 
 def write_stack(result: ImageStackResult, path: str | Path, which: str = "stamp") -> None:

@@ -28,7 +28,7 @@ from uvstack.records import DataDescription, RowBlock, Selection, Structure, UVR
 from uvstack.sky.coordinates import rotation_between
 from uvstack.sky.primary_beam import PrimaryBeam
 from uvstack.uv.point_model import is_cheaper, point_visibilities
-from uvstack.uv.stokes import Hands
+from uvstack.uv.stokes import Combination
 from uvstack.uv.taylor import taylor_images, taylor_psfs, taylor_visibilities
 from uvstack.uv.weights import apply_flags, inside_uv_range
 
@@ -59,7 +59,7 @@ class Job:
     selections: tuple[Selection, ...]
     columns: tuple[tuple[str, str | None], ...]
     uv_range: UVRange
-    hands: dict[tuple[int, int], Hands]
+    hands: dict[tuple[int, int], Combination]
     bands: dict[tuple[int, int], tuple[NDArray[np.intp], ...]]
     centres: dict[tuple[int, int], tuple[float, float, float]]
     pointings: dict[tuple[int, int], tuple[float, float]]

@@ -28,7 +28,6 @@ for what is given back. Making planes (`uvstack.imaging.plane`) and writing them
 
 from __future__ import annotations
 
-import datetime
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -40,7 +39,6 @@ from astropy.coordinates import SkyCoord
 from astropy.units import Quantity
 from numpy.typing import NDArray
 
-from uvstack._version import __version__
 from uvstack.checks import thread_count
 from uvstack.chunks import cluster
 from uvstack.constants import CORRELATIONS
@@ -58,16 +56,17 @@ from uvstack.imaging.result import IMAGES, ImageCube, ImageResult
 from uvstack.imaging.weighting import Weighting
 from uvstack.io.dataset import open_sets, warn_of_beam
 from uvstack.io.ms import parse_column
-from uvstack.io.output import command_line, scratch_beside, together
+from uvstack.io.output import scratch_beside, together
 from uvstack.io.pointing import pointings_text
 from uvstack.io.primary_beams import read_primary_beam
+from uvstack.io.provenance import provenance_of
 from uvstack.io.selection import parse_uv_range
 from uvstack.pixels.grid import Grid, centred_grid, good_size
-from uvstack.records import MeasurementSets, Provenance, SpectralWindow, Structure
+from uvstack.records import MeasurementSets, SpectralWindow, Structure
 from uvstack.sky.coordinates import centre_of, check_centre, direction_cosines, parse_direction, sight
 from uvstack.sky.frequency import parse_frequency
 from uvstack.sky.primary_beam import PrimaryBeam
-from uvstack.uv.stokes import Hands, hands_of, parse_stokes
+from uvstack.uv.stokes import Combination, combination_of, parse_image_stokes
 
 #: Without any threshold CLEAN ends at this many times the noise.
 _DEFAULT_SIGMA = 4.0
@@ -197,7 +196,7 @@ def image(
     --------
     >>> result = uvstack.image("survey.ms", size=1280, cell=0.25 * np.pi / 648000, robust=0.5, auto_mask=True, out="survey")
     """
-    options = {k: _plain(v) for k, v in locals().items() if v is not None and k not in ("ms", "progress")}
+    asked_for = dict(locals())
     settings = _clean_settings(deconvolver, iterations, threshold, threshold_sigma, gain, cycle_factor, most_cycles, terms, scales,
                                auto_mask)
     weights = Weighting.asked(weighting, robust, uvtaper)
@@ -205,7 +204,7 @@ def image(
         raise SelectionError(f"pb_cutoff is {pb_cutoff}; wanted a number from 0 to 1")
     reference_frequency = None if reference_frequency is None else parse_frequency(reference_frequency, "reference_frequency")
     phase_centre = None if phase_centre is None else parse_direction(phase_centre)
-    asked = parse_stokes(stokes)
+    asked = parse_image_stokes(stokes)
     beam = None if primary_beam is None else read_primary_beam(primary_beam)
     structures, selections = open_sets(ms, field, spw, timerange, pointing)
     warn_of_beam(structures, selections, primary_beam, beam)
@@ -229,10 +228,10 @@ def image(
                    [*(s.path for s in structures), *([str(mask)] if isinstance(mask, str | Path) else [])])
     job = Job(structures, selections, tuple(parse_column(column, *one) for one in zip(structures, selections, strict=True)),
               parse_uv_range(uvmin, uvmax), {}, {}, centres, pointings, grid, terms)
-    provenance = Provenance(__version__, command_line(), {
-        "ms": [s.path for s in structures], "options": options, "primary_beam": None if beam is None else beam.describe(),
-        "pointing": None if beam is None else pointings_text(structures, selections)}, None,
-        datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
+    provenance = provenance_of(
+        asked_for, ms=[s.path for s in structures],
+        primary_beam=None if beam is None else beam.describe(),
+        pointing=None if beam is None else pointings_text(structures, selections))
     external = None
     if imager != "uvstack":
         _check_one_plane(imager, asked, len(axis.frequency), workers, scheduler)
@@ -307,12 +306,13 @@ def _is_mosaic(centres, pointings, cell: float, beam: PrimaryBeam | None) -> boo
     return True
 
 
-def _hands(name: str, structures: tuple[Structure, ...], windows: dict[tuple[int, int], SpectralWindow]) -> dict[tuple[int, int], Hands]:
+def _hands(name: str, structures: tuple[Structure, ...],
+           windows: dict[tuple[int, int], SpectralWindow]) -> dict[tuple[int, int], Combination]:
     """(set, data description) → how correlations are combined, of those that can give this Stokes parameter or correlation."""
     found, lacking = {}, []
     for i, structure in enumerate(structures):
         for d in (d for d in structure.data_descriptions if (i, d.id) in windows):
-            hands = hands_of(name, d.correlations)
+            hands = combination_of("PI" if name == "I" else name, d.correlations)
             there = ", ".join(CORRELATIONS.get(c, str(c)) for c in d.correlations)
             if hands is None:
                 lacking.append(f"{structure.path} has {there} in spectral window {d.spw.id}")
@@ -389,11 +389,3 @@ def _made(job: Job, name: str, make: Callable[[Job, str], ImageResult], is_cube:
         return plane
     small: dict[str, Any] = {kind: None if getattr(plane, kind) is None else getattr(plane, kind).astype(np.float32) for kind in IMAGES}
     return replace(plane, **small)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return f"array {value.shape}"
-    if isinstance(value, tuple | list):
-        return [_plain(v) for v in value]
-    return value if isinstance(value, bool | int | float | str) else str(value)

@@ -20,7 +20,6 @@ its default is one each), with (u, v) that of each field's own phase centre.
 from __future__ import annotations
 
 import difflib
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +28,7 @@ from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import ImageError
 from uvstack.imaging import weighting_kernels
 from uvstack.pixels.grid import Grid
+from uvstack.sky.beam import TRANSFORM_SCALE, Beam
 
 KINDS = ("natural", "uniform", "briggs")
 
@@ -176,14 +176,11 @@ def _scale(grid: Grid) -> tuple[float, float]:
 
 
 def _taper_form(uvtaper) -> tuple[float, float, float]:
-    """Coefficients of u², u v and v²: a Gaussian of FWHM θ on the sky has the transform exp(−π² θ² q² / (4 ln 2))."""
+    """Coefficients of u², u v and v² in the exponent of `Beam.taper`."""
     parts = np.atleast_1d(np.asarray(uvtaper, np.float64))
     major, minor, angle = (parts[0], parts[0], 0.0) if parts.size == 1 else parts
-    unit = math.pi**2 / (4 * math.log(2))
-    a, b = unit * major**2, unit * minor**2
-    sin, cos = math.sin(angle), math.cos(angle)
-    # The major axis points to (east, north) = (sin, cos).
-    return float(a * sin**2 + b * cos**2), float(2 * (a - b) * sin * cos), float(a * cos**2 + b * sin**2)
+    (ee, en), (_, nn) = TRANSFORM_SCALE**2 * Beam(major, minor, angle).covariance()
+    return float(ee), float(2 * en), float(nn)
 
 
 def _checked(uvw, frequency, weight) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

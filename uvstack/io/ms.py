@@ -439,6 +439,23 @@ def _weights_of(structure: Structure, table: Table, name: str, rows: np.ndarray,
     return np.broadcast_to(values[:, None, :], shape).copy()
 
 
+def read_unflagged_uvw(structure: Structure, selection: Selection, block: RowBlock) -> np.ndarray:
+    """(u, v, w) in m, (row, 3), of a block's selected rows with an unflagged visibility."""
+    with open_table(structure.path) as table:
+        ids = _read_ids(table, selection, block.start, block.stop - block.start)
+        chosen = is_selected(ids, selection)
+        found = [np.empty((0, 3))]
+        for description in np.unique(ids["DATA_DESC_ID"][chosen]):
+            rows = block.start + np.flatnonzero(chosen & (ids["DATA_DESC_ID"] == description))
+            if "FLAG" in structure.columns:
+                rows = rows[~_read(table, "FLAG", rows).all(axis=(1, 2))]
+            if "FLAG_ROW" in structure.columns and rows.size:
+                rows = rows[~_read(table, "FLAG_ROW", rows)]
+            if rows.size:
+                found.append(_read(table, "UVW", rows))
+    return np.concatenate(found)
+
+
 def read_rows(structure: Structure, column: str, rows: np.ndarray) -> np.ndarray:
     """Values of any column at sorted row numbers, (row, …)."""
     with open_table(structure.main) as table:

@@ -10,9 +10,7 @@ import contextlib
 import contextvars
 import json
 import os
-import shlex
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -225,11 +223,3 @@ def write_figure(path: str | Path, figure: Any) -> None:
     """Write a matplotlib figure; the ending of the path sets the format."""
     with written_whole(path) as partial:
         figure.savefig(partial, format=Path(path).suffix.lstrip(".") or "png", dpi=130)
-
-
-def command_line() -> str:
-    """The command that runs, as it would be typed: for provenance."""
-    if not (sys.argv and sys.argv[0]):
-        return "python"
-    name = Path(sys.argv[0]).name
-    return shlex.join([*(["python", "-m", "uvstack"] if name == "__main__.py" else [name]), *sys.argv[1:]])

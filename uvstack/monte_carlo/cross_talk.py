@@ -25,7 +25,7 @@ from uvstack.records import Partition
 from uvstack.stacking.plan import pointing_plan
 from uvstack.stacking.uv_stack import PointingPlan
 from uvstack.uv.phase import position_sums as direct_position_sums
-from uvstack.uv.weights import parallel_hands
+from uvstack.uv.stokes import parallel_hands
 
 #: Separations of each ring, rings at most, and separations of the rest.
 _PER_RING, _RINGS, _FAR = 16, 9, 112

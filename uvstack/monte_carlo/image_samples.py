@@ -124,5 +124,5 @@ def _smoothed(psf: np.ndarray, fwhm: float) -> np.ndarray:
     if not fwhm > 0:
         return psf
     m, l = (np.fft.fftfreq(n) for n in psf.shape)
-    envelope = np.exp(-(np.pi * fwhm) ** 2 / (4 * np.log(2)) * (m[:, None] ** 2 + l[None, :] ** 2))
+    envelope = Beam(fwhm, fwhm).taper(l[None, :], m[:, None])
     return np.fft.ifft2(np.fft.fft2(psf) * envelope).real

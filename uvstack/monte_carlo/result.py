@@ -12,13 +12,13 @@ from astropy.table import QTable
 
 from uvstack.records import Provenance, Shown, UVRange, plain
 from uvstack.report.files import Saved
+from uvstack.sky.beam import TRANSFORM_SCALE
 from uvstack.stacking.result import StackResult
+from uvstack.uv.profile import profile_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: exp(−(this θ q)²) is the transform of a Gaussian of FWHM θ at q wavelengths.
-_GAUSSIAN = np.pi / (2.0 * np.sqrt(np.log(2.0)))
 _PERCENTILES = (2.5, 16, 50, 84, 97.5)
 #: Least error of a mean over lists, in parts of their scatter, where residuals are inferred from it: very many lists know the mean
 #: of this noise map over the region, which is sqrt(positions/beams) of that for a single list and no sign of residuals.
@@ -153,8 +153,8 @@ class BinnedFluxes(Shown):
         if good.sum() < 2:
             return np.full(self.fluxes.shape[1] - 1, np.nan)
         q, weight, fluxes = self.distance[good], scatter[good] ** -2, self.fluxes[good, 1:]
-        grid = np.append(0.0, np.geomspace(0.02 / q.max(), 2.0 / q.min(), 1000) / _GAUSSIAN)
-        envelope = np.exp(-(_GAUSSIAN * np.outer(grid, q)) ** 2)
+        grid = np.append(0.0, np.geomspace(0.02 / q.max(), 2.0 / q.min(), 1000) / TRANSFORM_SCALE)
+        envelope = np.exp(-(TRANSFORM_SCALE * np.outer(grid, q)) ** 2)
         product = envelope @ (weight[:, None] * fluxes)
         gain = product * np.abs(product) / (envelope**2 @ weight)[:, None]
         best = gain.argmax(axis=0)
@@ -267,7 +267,8 @@ class MonteCarloResult(Saved):
         -------
         QTable
             uv_min, uv_max (m), re: mean of the random stacks, scatter: their standard deviation, re_error: that of the mean,
-            real: the real stack, blank: the mean without fake sources (Jy); empty bins are NaN.
+            real: the real stack, blank: the mean without fake sources (Jy),
+            count: lists; empty bins are NaN.
 
         Raises
         ------
@@ -278,11 +279,11 @@ class MonteCarloResult(Saved):
             raise ValueError("the Monte Carlo was made without uv bins; give bins= (--bins)")
         random = self.bins.fluxes[:, 1:]
         scatter = random.std(axis=1, ddof=1) if random.shape[1] > 1 else np.full(random.shape[0], np.nan)
-        return QTable({
-            "uv_min": self.bins.edges[:-1] * u.m, "uv_max": self.bins.edges[1:] * u.m, "re": random.mean(axis=1) * u.Jy,
-            "scatter": scatter * u.Jy, "re_error": scatter / np.sqrt(random.shape[1]) * u.Jy, "real": self.bins.fluxes[:, 0] * u.Jy,
-            "blank": self.bins.blanks[:, 1:].mean(axis=1) * u.Jy,
-            "count": np.where(np.isfinite(random).all(axis=1), random.shape[1], 0)})
+        columns = {"re": random.mean(axis=1), "scatter": scatter,
+                   "re_error": scatter / np.sqrt(random.shape[1]),
+                   "real": self.bins.fluxes[:, 0], "blank": self.bins.blanks[:, 1:].mean(axis=1)}
+        count = np.where(np.isfinite(random).all(axis=1), random.shape[1], 0)
+        return profile_table(self.bins.edges[:-1], self.bins.edges[1:], "m", columns, count)
 
     @property
     def field_error(self) -> float:

@@ -27,22 +27,22 @@ from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.monte_carlo import images as monte_carlo
 from uvstack.monte_carlo.images import list_sums
 from uvstack.records import Partition, UVRange
+from uvstack.sky.beam import TRANSFORM_SCALE
 from uvstack.sky.components import Components
 from uvstack.sky.coordinates import to_frame
 from uvstack.stacking.plan import StackJob, pointing_plan, seen_from
-from uvstack.stacking.sums import fine_bin_edges
 from uvstack.stacking.uv_stack import PointingPlan
 from uvstack.uv import kernels
 from uvstack.uv.phase import phase_factor
 from uvstack.uv.predict import predict
-from uvstack.uv.weights import apply_flags, inside_uv_range, parallel_hands
+from uvstack.uv.profile import fine_bin_edges, fine_bin_of
+from uvstack.uv.stokes import parallel_hands
+from uvstack.uv.weights import apply_flags, inside_uv_range
 
 #: Lists whose factors are held at once.
 _LISTS_AT_ONCE = 8
 #: What a uv bin may be wrong by, in parts of the noise of that bin.
 _BIN_TOLERANCE = 2e-2
-#: exp(−(this θ q)²) is the transform of a Gaussian of FWHM θ at q wavelengths.
-_GAUSSIAN = np.pi / (2.0 * np.sqrt(np.log(2.0)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,8 +244,7 @@ def _histogram(partition: Partition, weight: np.ndarray) -> np.ndarray:
     """Σ w in the fine bins of uv distance in wavelengths."""
     distance = np.hypot(partition.uvw[:, 0], partition.uvw[:, 1])[:, None] * partition.data_description.spw.frequency / SPEED_OF_LIGHT
     used = weight > 0
-    which = np.log(np.maximum(distance[used], kernels.UV_BIN_LOW) / kernels.UV_BIN_LOW) / kernels.UV_BIN_LOG_WIDTH
-    return np.bincount(np.clip(which.astype(np.int64), 0, kernels.N_UV_BINS - 1), weight[used], kernels.N_UV_BINS)
+    return np.bincount(fine_bin_of(distance[used]), weight[used], kernels.N_UV_BINS)
 
 
 def _sum_directly(job: MonteCarloJob, partition: Partition, out: Gathered, usable: np.ndarray, weight: np.ndarray | None) -> None:
@@ -377,5 +376,5 @@ def _own_response(fakes: Fakes, gathered: Gathered, plan: PointingPlan, flux: np
     distance = np.sqrt(np.maximum(edges[:-1], kernels.UV_BIN_LOW) * edges[1:])
     sizes, which = np.unique(fakes.fwhm[plan.position], return_inverse=True)
     # (size, range): Σ w E over the bins of uv distance.
-    seen = np.exp(-(_GAUSSIAN * np.outer(sizes, distance)) ** 2) @ gathered.histogram.T
+    seen = np.exp(-(TRANSFORM_SCALE * np.outer(sizes, distance)) ** 2) @ gathered.histogram.T
     return np.stack([list_sums(flux * seen[which, i], plan.first) for i in range(seen.shape[1])])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import difflib
 import logging
 import warnings
@@ -14,7 +13,6 @@ from typing import Any
 import numpy as np
 from astropy.coordinates import SkyCoord
 
-from uvstack._version import __version__
 from uvstack.checks import MOST_BINS, MOST_RESAMPLINGS, check_seed, finite_number, thread_count, whole_number
 from uvstack.chunks import cluster, map_chunks
 from uvstack.errors import (
@@ -26,10 +24,11 @@ from uvstack.errors import (
     SelectionError,
 )
 from uvstack.io.dataset import chunks_of, default_cell, open_sets, warn_of_beam
-from uvstack.io.ms import parse_column, read_block, read_rows, scan_rows
-from uvstack.io.output import command_line, report_folder, write_figure, write_table, write_text
+from uvstack.io.ms import parse_column, read_block, read_unflagged_uvw, scan_rows
+from uvstack.io.output import report_folder, write_figure, write_table, write_text
 from uvstack.io.pointing import pointings_text
 from uvstack.io.primary_beams import read_primary_beam
+from uvstack.io.provenance import provenance_of
 from uvstack.io.selection import parse_uv_range
 from uvstack.io.tables import read_positions
 from uvstack.monte_carlo.cross_talk import CrossTalk
@@ -47,13 +46,14 @@ from uvstack.monte_carlo.sums import (
     gather,
     sum_lists,
 )
-from uvstack.records import MeasurementSets, Provenance, RowBlock, UVRange, plain
+from uvstack.records import MeasurementSets, RowBlock, UVRange
 from uvstack.report.numbers import flux_unit
 from uvstack.sky.coordinates import direction_cosines, to_frame
 from uvstack.sky.position_weights import PositionWeights, check_weights, parse_weights
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant, PrimaryBeam
 from uvstack.stacking.plan import StackJob, find_pointings
+from uvstack.uv.profile import uv_edges
 from uvstack.uv.weights import apply_flags
 
 logger = logging.getLogger(__name__)
@@ -170,7 +170,7 @@ def montecarlo(
     --------
     >>> result = uvstack.montecarlo("survey.ms", "positions.csv", primary_beam="vla", realisations=1000, seed=1)
     """
-    options = {k: v for k, v in locals().items() if v is not None and k not in ("ms", "positions", "progress")}
+    asked = dict(locals())
     uv_range, terms = parse_uv_range(uvmin, uvmax), parse_weights(weights)
     realisations = _check_numbers(realisations, pb_cutoff, bins, fake_response, image_kind)
     check_seed(seed)
@@ -213,11 +213,9 @@ def montecarlo(
     # What matches the stacked flux is known only now; all is linear in it.
     scale = _matched(fake_flux, targets, sums)
     samples = _samples(job, sums, scale, left_out), *([] if pixels is None else pixels.samples(job, sums.position_weight, scale))
-    provenance = Provenance(
-        __version__, command_line(), {"ms": [s.path for s in structures], "positions": targets.source,
-                                      "options": {k: plain(v) for k, v in options.items()}, "primary_beam": beam.describe(),
-                                  "pointing": pointings_text(structures, selections)},
-        seed, datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
+    provenance = provenance_of(
+        asked, ms=[s.path for s in structures], positions=targets.source, seed=seed,
+        primary_beam=beam.describe(), pointing=pointings_text(structures, selections))
     with np.errstate(invalid="ignore", divide="ignore"):
         binned = None if job.edges is None else BinnedFluxes(
             job.edges, ((sums.numerator + scale * sums.fake(job.n_exact_fakes)) / sums.denominator)[1:],
@@ -235,11 +233,8 @@ def montecarlo(
 def _check_numbers(realisations: int, pb_cutoff: float, bins: int | Sequence[float], fake_response: str, image_kind: str) -> int:
     realisations = whole_number("realisations", realisations, 2, MOST_RESAMPLINGS)
     finite_number("pb_cutoff", pb_cutoff, 0, 1)
-    edges: np.ndarray = np.asarray(bins, float)
-    if edges.ndim == 0:
-        whole_number("bins", bins, 0, MOST_BINS)
-    if edges.ndim and (edges.size < 2 or not (np.isfinite(edges).all() and (np.diff(edges) > 0).all() and edges[0] >= 0)):
-        raise SelectionError("the edges of the uv bins must be finite and rise from 0 m or more")
+    if np.ndim(bins) or whole_number("bins", bins, 0, MOST_BINS):
+        uv_edges(bins, 0.0, 1.0)
     for name, value, words in (("fake_response", fake_response, RESPONSES), ("image_kind", image_kind, ("corrected", "flat"))):
         if value not in words:
             close = difflib.get_close_matches(str(value), words, n=1, cutoff=0.4)
@@ -319,22 +314,22 @@ def _fake_text(fakes: Fakes | None, scale: float, flux: float | str | None) -> s
 
 
 def _edges(bins: int | Sequence[float], job: StackJob) -> np.ndarray | None:
-    """Edges of the uv bins in m: as given, or equal ones from the shortest to the longest baseline."""
+    """Edges of the uv bins in m: as given, or equal ones over the baselines that are used."""
     if np.ndim(bins):
-        return np.asarray(bins, float)
+        return uv_edges(bins, 0.0, np.inf)
     if not bins:
         return None
     low, high = np.inf, 0.0
     for structure, selection in zip(job.structures, job.selections, strict=True):
         for block in scan_rows(structure, selection, {d.id: 1_000_000 for d in structure.used(selection)}):
-            uvw = read_rows(structure, "UVW", np.arange(block.start, block.stop))
+            uvw = read_unflagged_uvw(structure, selection, block)
             distance = np.hypot(uvw[:, 0], uvw[:, 1])
             distance = distance[np.isfinite(distance) & (distance > 0)]
             low, high = min(low, float(distance.min(initial=np.inf))), max(high, float(distance.max(initial=0.0)))
     if not high > low:
         raise NoDataError("there is no baseline to make uv bins of; look at the data with `uvstack info`")
     # The last edge is the first number beyond the longest baseline.
-    return np.append(np.linspace(low, high, int(np.asarray(bins)) + 1)[:-1], np.nextafter(high, np.inf) * (1 + 1e-12))
+    return np.append(uv_edges(bins, low, high)[:-1], np.nextafter(high, np.inf) * (1 + 1e-12))
 
 
 def _check_fit(fit: str | None, edges: np.ndarray | None, uv_range: UVRange) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from uvstack.sky.beam import FOUR_LN2, Beam, cell_sizes
+from uvstack.sky.beam import Beam, cell_sizes
 
 #: The Gaussian is followed to this many FWHM, where it is 1e-12.
 _KERNEL_REACH = 3.16
@@ -14,13 +14,10 @@ _KERNEL_REACH = 3.16
 def gaussian_kernel(beam: Beam | tuple[float, float, float], cell: float | tuple[float, float]) -> NDArray[np.float64]:
     """The Gaussian of peak 1 sampled on pixels, (m, l) of odd sides, l decreasing along the last axis, down to 1e-12."""
     cell_m, cell_l = cell_sizes(cell)
-    major, minor, angle = beam
-    half = [int(np.ceil(_KERNEL_REACH * major / size)) for size in (cell_m, cell_l)]
+    half = [int(np.ceil(_KERNEL_REACH * beam[0] / size)) for size in (cell_m, cell_l)]
     north = np.arange(-half[0], half[0] + 1)[:, None] * cell_m
     east = -np.arange(-half[1], half[1] + 1)[None, :] * cell_l
-    along = north * np.cos(angle) + east * np.sin(angle)
-    across = east * np.cos(angle) - north * np.sin(angle)
-    return np.exp(-FOUR_LN2 * ((along / major) ** 2 + (across / minor) ** 2))
+    return Beam(*beam).profile(east, north)
 
 
 def convolve_beam(image: NDArray, beam: Beam | tuple[float, float, float], cell: float | tuple[float, float],

@@ -64,7 +64,7 @@ def provenance_rows(provenance: Provenance | None) -> list[tuple[str, str]]:
     for key, value in provenance.inputs.items():
         if isinstance(value, Mapping):
             rows += [(f"--{name.replace('_', '-')}", _text_of(name, one)) for name, one in value.items() if name != "seed"]
-        else:
+        elif value not in (None, []):
             rows.append(("measurement set" if key == "ms" else key.replace("_", " "), _text_of(key, value)))
     if provenance.seed is not None:
         rows.append(("seed", str(provenance.seed)))

@@ -34,6 +34,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from uvstack.constants import ARCMIN, SPEED_OF_LIGHT
 from uvstack.errors import PrimaryBeamError
+from uvstack.sky.beam import FOUR_LN2
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -145,7 +146,7 @@ class Gaussian(_RadialBeam):
         return f"gaussian: FWHM {_angle_text(self.fwhm)} at {frequency_text(self.reference_frequency)}, scaled as 1/ν"
 
     def _profile(self, theta: NDArray, frequency: NDArray) -> NDArray:
-        return np.exp(-4.0 * math.log(2.0) * (theta * frequency / (self.fwhm * self.reference_frequency)) ** 2)
+        return np.exp(-FOUR_LN2 * (theta * frequency / (self.fwhm * self.reference_frequency)) ** 2)
 
 
 @dataclass(frozen=True, repr=False)

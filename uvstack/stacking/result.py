@@ -9,12 +9,11 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from uvstack.checks import MOST_BINS, whole_number
-from uvstack.errors import SelectionError
 from uvstack.records import Provenance, UVRange, plain
 from uvstack.report.files import Saved
 from uvstack.stacking.stamp import Stamp, check_stamp, cut_stamp
-from uvstack.stacking.sums import COUNT, W_Q, StackSums, W, fine_bin_edges, mean_and_error
+from uvstack.stacking.sums import COUNT, W_Q, StackSums, W, mean_and_error
+from uvstack.uv.profile import fine_bin_edges, merged, profile_table, uv_edges
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -126,21 +125,15 @@ class StackResult(Saved):
         if unit not in ("m", "lambda"):
             raise ValueError(f'unit is {unit!r}; wanted "m" or "lambda"')
         fine = self.sums.metres if unit == "m" else self.sums.wavelengths
-        fine_edges = fine_bin_edges()
-        edges = _bin_edges(bins, fine, fine_edges)
-        cut = np.clip(np.searchsorted(np.sqrt(fine_edges[1:-1] * fine_edges[2:]), edges) + 1, 0, fine.shape[0])
-        cut[np.asarray(edges) <= fine_edges[1] / 2] = 0
-        cumulative = np.vstack([np.zeros(fine.shape[1]), np.cumsum(fine, axis=0)])
-        sums = np.diff(cumulative[cut], axis=0)
+        filled = np.flatnonzero(fine[:, COUNT])
+        ends = fine_bin_edges()[[filled[0], filled[-1] + 1]] if filled.size else (0.0, 1.0)
+        sums, edges = merged(fine, uv_edges(bins, *ends))
         re, im, re_error, im_error = mean_and_error(sums)
         with np.errstate(invalid="ignore", divide="ignore"):
             # The fine bins keep Σ w q in metres or wavelengths as they are.
             distance = sums[:, W_Q] / sums[:, W]
-        length = u.m if unit == "m" else u.dimensionless_unscaled
-        return QTable({
-            "uv_min": fine_edges[cut[:-1]] * length, "uv_max": fine_edges[cut[1:]] * length, "uv_distance": distance * length,
-            "re": re * u.Jy, "im": im * u.Jy, "re_error": re_error * u.Jy, "im_error": im_error * u.Jy,
-            "count": sums[:, COUNT].astype(np.int64)})
+        columns = {"re": re, "im": im, "re_error": re_error, "im_error": im_error}
+        return profile_table(edges[:-1], edges[1:], unit, columns, sums[:, COUNT], distance)
 
     def suggest_uvmin(self, bins: int = 30) -> float | None:
         """Uv distance in metres below which bins deviate from the mean of the longer ones, or None.
@@ -212,16 +205,3 @@ class StackResult(Saved):
         profile = self.uv_profile()
         profile.meta = {"name": self.name, "flux_jy": self.flux, "flux_error_jy": self.flux_error}
         return profile
-
-
-def _bin_edges(bins, fine: np.ndarray, fine_edges: np.ndarray) -> np.ndarray:
-    if np.ndim(bins) == 0:
-        bins = whole_number("bins", bins, 1, MOST_BINS)
-        filled = np.flatnonzero(fine[:, COUNT])
-        if not filled.size:
-            return np.array([0.0, 1.0])
-        return np.linspace(fine_edges[filled[0]], fine_edges[filled[-1] + 1], int(bins) + 1)
-    edges = np.asarray(bins, dtype=float)
-    if edges.ndim != 1 or edges.size < 2 or not np.isfinite(edges).all() or not np.all(np.diff(edges) > 0) or edges[0] < 0:
-        raise SelectionError("bins must be a number or rising edges of 0 or more")
-    return edges

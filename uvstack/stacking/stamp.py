@@ -9,8 +9,9 @@ import numpy as np
 from uvstack.checks import MOST_STAMP_PIXELS, finite_number, whole_number
 from uvstack.errors import NoDataError, SelectionError
 from uvstack.records import Field, Partition, Shown, UVRange
-from uvstack.uv.dirty import combine_hands, dirty_image
-from uvstack.uv.weights import inside_uv_range, parallel_hands
+from uvstack.uv.dirty import dirty_image
+from uvstack.uv.stokes import mean_of_hands, parallel_hands
+from uvstack.uv.weights import inside_uv_range
 
 
 @dataclass(frozen=True, repr=False)
@@ -73,7 +74,7 @@ def stamp_images(partition: Partition, uvw: np.ndarray, vis: np.ndarray, weight:
                  cell: float) -> np.ndarray:
     """Σ w V and Σ w of the parallel hands within the uv limits as images, (2, m, l)."""
     frequency = partition.data_description.spw.frequency
-    vis, weight = combine_hands(vis, weight, parallel_hands(partition.data_description.correlations))
+    vis, weight = mean_of_hands(vis, weight, np.flatnonzero(parallel_hands(partition.data_description.correlations)))
     weight = np.where(inside_uv_range(uvw, frequency, uv_range), weight, np.float32(0))
     return np.stack([dirty_image(uvw, frequency, v, weight, size, cell) for v in (vis, np.ones_like(vis))])
 

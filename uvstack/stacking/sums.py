@@ -68,13 +68,6 @@ def mean_and_error(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return re, im, np.sqrt(np.maximum(re_variance, 0.0)), np.sqrt(np.maximum(im_variance, 0.0))
 
 
-def fine_bin_edges() -> np.ndarray:
-    """Edges of the fine bins of uv distance, (N_UV_BINS + 1,), metres or wavelengths; the first is 0."""
-    edges = kernels.UV_BIN_LOW * np.exp(np.arange(kernels.N_UV_BINS + 1) * kernels.UV_BIN_LOG_WIDTH)
-    edges[0] = 0.0
-    return edges
-
-
 def bootstrap_fluxes(by_position: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """Fluxes of n lists drawn with replacement, (n,), from the sums of each position (2, pos).
 

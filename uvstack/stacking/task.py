@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import datetime
 import logging
 import warnings
 from collections.abc import Callable, Sequence
@@ -31,7 +30,6 @@ from uvstack.io.ms import parse_column, read_block, read_rows
 from uvstack.io.ms_columns import PASSED_ON
 from uvstack.io.output import (
     check_output,
-    command_line,
     report_folder,
     together,
     write_figure,
@@ -40,11 +38,12 @@ from uvstack.io.output import (
 )
 from uvstack.io.pointing import pointings_text
 from uvstack.io.primary_beams import read_primary_beam
+from uvstack.io.provenance import provenance_of
 from uvstack.io.selection import parse_uv_range
 from uvstack.io.stacked_ms import StackedMS, append_history
 from uvstack.io.tables import read_positions
 from uvstack.pixels.noise import interpolated, noise_around
-from uvstack.records import MeasurementSets, Provenance, Structure, plain
+from uvstack.records import MeasurementSets, Structure
 from uvstack.report.page import Addition
 from uvstack.sky.beam import Beam
 from uvstack.sky.position_weights import PositionWeights, check_weights, parse_weights
@@ -175,7 +174,7 @@ def stack(
     --------
     >>> result = uvstack.stack("survey.ms", "positions.csv", primary_beam="vla", uvmin="5km", out="stacked.ms")
     """
-    options = {k: v for k, v in locals().items() if v is not None and k not in ("ms", "positions", "progress")}
+    asked = dict(locals())
     uv_range = parse_uv_range(uvmin, uvmax)
     terms = parse_weights(weights)
     _check_numbers(pb_cutoff, bootstrap, facet_size)
@@ -213,11 +212,9 @@ def stack(
     cell = stamp_cell or default_cell(structures, selections)
     if out is None:
         job = replace(job, stamp=(stamp_size, cell))
-    provenance = Provenance(
-        __version__, command_line(), {"ms": [s.path for s in structures], "positions": sources.source,
-                                  "options": {k: plain(v) for k, v in options.items()}, "primary_beam": beam.describe(),
-                                  "pointing": pointings_text(structures, selections)},
-        seed, datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
+    provenance = provenance_of(
+        asked, ms=[s.path for s in structures], positions=sources.source, seed=seed,
+        primary_beam=beam.describe(), pointing=pointings_text(structures, selections))
     with cluster(workers, scheduler) as client, contextlib.ExitStack() as files:
         names = ["stack", *(f"{group_by} = {g}" for g in groups)]
         outputs = _open_outputs(files, job, chunks, out, overwrite, ["", *groups], fields)

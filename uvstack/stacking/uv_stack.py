@@ -23,8 +23,9 @@ from uvstack.records import Partition, UVRange
 from uvstack.stacking.sums import StackSums
 from uvstack.uv import kernels
 from uvstack.uv.phase import phase_factor, position_sums
+from uvstack.uv.stokes import parallel_hands
 from uvstack.uv.transform import all_finite
-from uvstack.uv.weights import apply_flags, parallel_hands
+from uvstack.uv.weights import apply_flags
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,12 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from uvstack._version import __version__
-from uvstack.constants import PARALLEL_HANDS
 from uvstack.errors import MeasurementSetError, OutputError
 from uvstack.io.casa import LOCK, Table, open_table
 from uvstack.io.ms import is_selected
@@ -30,9 +29,10 @@ from uvstack.io.write_columns import check_column
 from uvstack.records import DataDescription, Provenance, Selection, Structure, has_baseline
 from uvstack.sky.coordinates import centre_of
 from uvstack.sky.primary_beam import PrimaryBeam
-from uvstack.subtraction.result import Amplitudes
+from uvstack.subtraction.result import add_amplitudes, amplitude_sums
 from uvstack.subtraction.sky_model import ImageSky, Part, SkyModel
 from uvstack.uv.predict import to_correlations
+from uvstack.uv.stokes import parallel_hands
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ class Target:
         self._made: list[str] = []
         self._marked = False
         self.rows = self.resumed_from = self.n_selected = self.n_without_uvw = 0
-        self.amplitudes = Amplitudes(0.0)
+        self.amplitudes = amplitude_sums(0.0)
 
     def __enter__(self) -> Target:
         mark = read_mark(self._path, self._job.target)
@@ -152,10 +152,11 @@ class Target:
         if mark is not None and same:
             self.rows = self.resumed_from = int(mark["rows"])
             self.n_selected, self.n_without_uvw = int(mark["selected"]), int(mark["without_uvw"])
-            self.amplitudes = Amplitudes(float(mark["longest"]), np.array(mark["sums"], np.float64))
+            self.amplitudes = amplitude_sums(float(mark["longest"]))
+            self.amplitudes.sums[:] = mark["sums"]
             logger.info("column %s: going on from row %d", self._job.target, self.rows)
         else:
-            self.amplitudes = Amplitudes(_longest_baseline(self._job.structure))
+            self.amplitudes = amplitude_sums(_longest_baseline(self._job.structure))
         try:
             self._begin(mark)
             self._keep_backup()
@@ -198,7 +199,8 @@ class Target:
 
     def _mark(self) -> dict[str, Any]:
         return {"task": "subtract", "version": __version__, "settings": self._settings, "rows": self.rows, "backup": self._job.backup,
-                "selected": self.n_selected, "without_uvw": self.n_without_uvw, "longest": self.amplitudes.longest,
+                "selected": self.n_selected, "without_uvw": self.n_without_uvw,
+                "longest": float(self.amplitudes.edges[-1]),
                 "sums": self.amplitudes.sums.tolist()}
 
     def _begin(self, mark: dict[str, Any] | None) -> None:
@@ -279,9 +281,10 @@ class Target:
                 model[here] = np.where(known, to_correlations(stokes[i][:, first:last], rows.description.correlations), 0)
             else:
                 model[here] = given[here]
-            hands = np.flatnonzero([c in PARALLEL_HANDS for c in rows.description.correlations])
+            hands = np.flatnonzero(parallel_hands(rows.description.correlations))
             before, change, bad = (array[here][..., hands] for array in (data, model, flag))
-            self.amplitudes.add(rows.part.uvw[first:last], before, before - change, change, ~bad)
+            add_amplitudes(self.amplitudes, rows.part.uvw[first:last], before, before - change, change,
+                           ~bad)
         return model if job.predict_only else (data - model).astype(kind)
 
     def finish(self, provenance: Provenance) -> None:
@@ -291,7 +294,8 @@ class Target:
             f"{job.backup or '-'.join(name for name in job.source if name)} minus {job.model_name} written to {job.target}")
 
         def end() -> None:
-            append_history(self._path, Provenance(provenance.version, f"{provenance.command} ({what}; settings {self._settings[:12]})"))
+            append_history(self._path, replace(
+                provenance, command=f"{provenance.command} ({what}; settings {self._settings[:12]})"))
             set_mark(self._path, job.target, None)
 
         finish_with_outputs(self._path, job.target, end)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,40 +11,31 @@ from astropy import units as u
 from astropy.table import QTable
 
 from uvstack.records import Provenance, Shown, plain
+from uvstack.uv.profile import COUNT, UVSums, uv_edges
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-N_BINS = 40
-#: Lines of the sums in a bin: count, Σ|V| before, Σ|V| after, Σ|V|² before, Σ|V|² after, Σ|model|.
-COUNT, BEFORE, AFTER, BEFORE_2, AFTER_2, MODEL = range(6)
+_N_BINS = 40
+#: What is summed: amplitudes, and their squares.
+_SHOWN, _SQUARES = ("before", "after", "model"), ("before_squared", "after_squared")
 
 
-@dataclass(repr=False)
-class Amplitudes(Shown):
-    """Sums over unflagged parallel hands in bins of uv distance.
+def amplitude_sums(longest: float) -> UVSums:
+    """Sums of nothing, over unflagged parallel hands in bins up to the longest baseline (m)."""
+    return UVSums.empty(uv_edges(_N_BINS, 0.0, longest or 1.0), _SHOWN + _SQUARES)
 
-    Attributes
-    ----------
-    longest : float
-        Upper end of the last bin, m.
-    sums : ndarray (6, bin) float64
-        In the order of the names above.
-    """
 
-    longest: float
-    sums: np.ndarray = field(default_factory=lambda: np.zeros((6, N_BINS)))
-
-    def add(self, uvw: np.ndarray, before: np.ndarray, after: np.ndarray, model: np.ndarray, usable: np.ndarray) -> None:
-        """Add visibilities (row, chan, corr) where `usable` (row, chan, corr) bool."""
-        distance = np.hypot(uvw[:, 0], uvw[:, 1])
-        known = np.isfinite(distance)
-        bins = np.minimum(np.where(known, distance, 0.0) / (self.longest or 1.0) * N_BINS, N_BINS - 1).astype(int)
-        good = usable & np.isfinite(before) & np.isfinite(after) & known[:, None, None]
-        amplitudes = [np.where(good, np.abs(vis), 0.0) for vis in (before, after, model)]
-        rows = [good, *amplitudes[:2], amplitudes[0] ** 2, amplitudes[1] ** 2, amplitudes[2]]
-        for line, values in zip(self.sums, rows, strict=True):
-            line += np.bincount(bins, values.sum(axis=(1, 2), dtype=np.float64), N_BINS)
+def add_amplitudes(sums: UVSums, uvw: np.ndarray, before: np.ndarray, after: np.ndarray,
+                   model: np.ndarray, usable: np.ndarray) -> None:
+    """Add visibilities where `usable` bool, all (row, chan, corr); each counts as one."""
+    distance = np.hypot(uvw[:, 0], uvw[:, 1])
+    known = np.isfinite(distance)
+    good = usable & np.isfinite(before) & np.isfinite(after) & known[:, None, None]
+    amplitudes = [np.where(good, np.abs(vis), 0.0) for vis in (before, after, model)]
+    values = (good, *amplitudes, amplitudes[0] ** 2, amplitudes[1] ** 2)
+    count, *products = (value.sum(axis=(1, 2), dtype=np.float64) for value in values)
+    sums.add(np.where(known, distance, 0.0), count, count, products)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -66,7 +57,8 @@ class SubtractResult(Shown):
         Rows of the set, and those that the model was taken from or written for.
     resumed_from : int
         Row at which a run that was killed had stopped; 0 where this one did all.
-    amplitudes : Amplitudes
+    amplitudes : UVSums
+        Of |V| before, after, and of the model, Jy, and the squares of the first two; weights are 1.
     n_without_uvw : int
         Selected rows whose (u, v, w) are not finite: they keep their data.
     provenance : Provenance
@@ -81,28 +73,28 @@ class SubtractResult(Shown):
     n_rows: int
     n_subtracted: int
     resumed_from: int
-    amplitudes: Amplitudes
+    amplitudes: UVSums
     n_without_uvw: int
     provenance: Provenance
 
     @property
     def rms(self) -> tuple[float, float]:
         """Root mean square of |V| over the unflagged parallel hands before and after, Jy; NaN where there are none."""
-        sums = self.amplitudes.sums.sum(axis=1)
-        if not sums[COUNT]:
+        count = self.amplitudes.sums[:, COUNT].sum()
+        if not count:
             return float("nan"), float("nan")
-        return float(np.sqrt(sums[BEFORE_2] / sums[COUNT])), float(np.sqrt(sums[AFTER_2] / sums[COUNT]))
+        before, after = (float(np.sqrt(self.amplitudes.total(name) / count)) for name in _SQUARES)
+        return before, after
 
     def profile(self) -> QTable:
-        """Mean amplitudes in bins of uv distance that hold visibilities."""
-        sums, width = self.amplitudes.sums, self.amplitudes.longest / N_BINS
-        some = np.flatnonzero(sums[COUNT])
-        table = QTable()
-        table["uv_min"], table["uv_max"] = some * width * u.m, (some + 1) * width * u.m
-        table["count"] = sums[COUNT, some].astype(np.int64)
-        for name, line in (("before", BEFORE), ("after", AFTER), ("model", MODEL)):
-            table[name] = sums[line, some] / sums[COUNT, some] * u.Jy
-        return table
+        """Mean amplitudes in bins of uv distance that hold visibilities.
+
+        Returns
+        -------
+        QTable
+            uv_min, uv_max, uv_distance (mean, m), before, after, model (Jy), count.
+        """
+        return self.amplitudes.table("m", _SHOWN)
 
     def __str__(self) -> str:
         return print_summary(self)
@@ -115,8 +107,7 @@ class SubtractResult(Shown):
             "model_flux_jy": plain(self.model_flux), "n_rows": self.n_rows, "n_subtracted": self.n_subtracted,
             "rows_without_uvw": self.n_without_uvw, "resumed_from_row": self.resumed_from,
             "rms_before_jy": plain(before), "rms_after_jy": plain(after),
-            "provenance": {"version": self.provenance.version, "command": self.provenance.command, "inputs": self.provenance.inputs,
-                           "date": self.provenance.date}}
+            "provenance": vars(self.provenance)}
 
 
 def print_summary(result: SubtractResult) -> str:

@@ -14,7 +14,6 @@ once; the prediction is that of `uvstack.subtraction.sky_model`, in single preci
 
 from __future__ import annotations
 
-import datetime
 import difflib
 import warnings
 from collections.abc import Callable
@@ -24,7 +23,6 @@ from pathlib import Path
 import numpy as np
 from astropy.units import Quantity
 
-from uvstack._version import __version__
 from uvstack.checks import thread_count
 from uvstack.chunks import cluster, map_chunks
 from uvstack.constants import SPEED_OF_LIGHT
@@ -39,12 +37,13 @@ from uvstack.errors import (
 from uvstack.io.dataset import open_sets, sources_of, warn_of_beam
 from uvstack.io.image_file import is_casa_image
 from uvstack.io.ms import parse_column
-from uvstack.io.output import command_line, report_folder, together, write_figure, write_json, write_table
+from uvstack.io.output import report_folder, together, write_figure, write_json, write_table
 from uvstack.io.pointing import pointings_text
 from uvstack.io.primary_beams import read_primary_beam
+from uvstack.io.provenance import provenance_of
 from uvstack.io.unfinished_column import read_mark
 from uvstack.io.write_columns import check_filled, check_writable
-from uvstack.records import Datasets, Provenance
+from uvstack.records import Datasets
 from uvstack.sky.components import Components
 from uvstack.sky.coordinates import centre_of
 from uvstack.sky.primary_beam import PrimaryBeam
@@ -127,7 +126,7 @@ def subtract(
     --------
     >>> result = uvstack.subtract("survey.ms", "survey-model.fits", into="RESIDUAL")
     """
-    options = {name: str(value) for name, value in locals().items() if value is not None and name not in ("ms", "model", "progress")}
+    asked = dict(locals())
     thread_count(threads)
     sources = sources_of(ms)
     if len(sources) != 1:
@@ -139,11 +138,11 @@ def subtract(
     warn_of_beam((structure,), (selection,), primary_beam, job.primary_beam)
     _check_marks(job)
     _check_model(job)
-    inputs = {"ms": structure.path, "model": job.model_name, "options": options}
-    if job.primary_beam is not None:
-        inputs |= {"primary_beam": job.primary_beam.describe(), "pointing": pointings_text((structure,), (selection,))}
-    provenance = Provenance(
-        __version__, command_line(), inputs, None, datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"))
+    beam = job.primary_beam
+    provenance = provenance_of(
+        asked, ms=[structure.path], model=job.model_name,
+        primary_beam=None if beam is None else beam.describe(),
+        pointing=None if beam is None else pointings_text((structure,), (selection,)))
     with cluster(workers, scheduler) as client, Target(job, overwrite) as target:
         blocks = Blocks(job, target.rows, structure.n_rows, rows_per_block(job))
 

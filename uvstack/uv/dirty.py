@@ -46,12 +46,3 @@ def dirty_image(uvw: np.ndarray, frequency: np.ndarray, vis: np.ndarray, weight:
         pixsize_x=cell, pixsize_y=cell, epsilon=1e-5, do_wgridding=True, nthreads=threads, divide_by_n=False,
         flip_u=False, flip_v=True, flip_w=False, double_precision_accumulation=True)
     return image.T.astype(np.float64)
-
-
-def combine_hands(vis: np.ndarray, weight: np.ndarray, parallel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted mean of the parallel hands and its weight, both (row, chan), from (row, chan, corr)."""
-    weight = weight[..., parallel]
-    total = weight.sum(axis=-1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(total > 0, (vis[..., parallel] * weight).sum(axis=-1) / total, 0)
-    return mean.astype(np.complex64), total

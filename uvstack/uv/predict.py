@@ -29,6 +29,7 @@ import numpy as np
 from uvstack.constants import CORRELATIONS, SPEED_OF_LIGHT
 from uvstack.errors import ComponentError, ImageError
 from uvstack.pixels.geometry import ImageGeometry
+from uvstack.sky.beam import TRANSFORM_SCALE
 from uvstack.sky.components import Components
 from uvstack.sky.coordinates import direction_cosines, local_axes, rotation_between
 from uvstack.sky.primary_beam import PrimaryBeam
@@ -40,8 +41,6 @@ from uvstack.uv.transform import all_finite, dirty2vis
 _SAME_SHAPE = 16
 #: One E may serve all if it is wrong by less than this.
 _SAME_ENVELOPE = 1e-6
-#: exp(−t) with t = (this θ q)² is the transform of a Gaussian of FWHM θ at q wavelengths.
-_GAUSSIAN = np.pi / (2.0 * np.sqrt(np.log(2.0)))
 #: Pixels from which a scale of CLEAN is taken as smooth.
 _SMOOTH_SCALE = 16.0
 #: Each correlation as a combination of I, Q, U and V.
@@ -211,7 +210,7 @@ def _add_alone(uvw, frequency, components, lmn, apparent, axes, alone, rows, vis
             predict_kernels.add_discs(rows, uvw, chosen, along, frequency, flux, vis)
         else:
             width = np.maximum(components.fwhm_minor[which], 1e-30)
-            limit = predict_kernels.LARGEST_EXPONENT / (_GAUSSIAN * width) ** 2
+            limit = predict_kernels.LARGEST_EXPONENT / (TRANSFORM_SCALE * width) ** 2
             predict_kernels.add_gaussians(rows, uvw, chosen, along.astype(np.float32), limit, frequency, flux, vis)
 
 
@@ -240,7 +239,7 @@ def _axes(components: Components, ra0: float, dec0: float) -> np.ndarray:
     """Vectors (6, pos) that (u, v, w) in wavelengths is projected on, major axis first, in the scale of E's argument."""
     east, north = local_axes(components.ra, components.dec, ra0, dec0)
     is_scale = components.shape == "clean-scale"
-    scale = np.select([components.shape == "disc", is_scale], [np.pi, 2.0 * np.pi], _GAUSSIAN)
+    scale = np.select([components.shape == "disc", is_scale], [np.pi, 2.0 * np.pi], TRANSFORM_SCALE)
     angle = np.where(is_scale, 0.0, components.position_angle)  # along the pixels
     sin, cos = np.sin(angle), np.cos(angle)
     return np.concatenate([scale * components.fwhm_major * (sin * east + cos * north),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from uvstack.constants import PARALLEL_HANDS, SPEED_OF_LIGHT
+from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.records import UVRange
 from uvstack.uv import kernels
 
@@ -34,11 +34,6 @@ def row_weight(weight: np.ndarray, norm: float) -> np.ndarray:
     mean = np.empty((weight.shape[0], weight.shape[2]), np.float32)
     kernels.mean_over_channels(weight, norm, mean)
     return mean
-
-
-def parallel_hands(correlations: tuple[int, ...]) -> np.ndarray:
-    """Which correlations are parallel hands (or Stokes I), (corr,) bool."""
-    return np.array([c in PARALLEL_HANDS for c in correlations], np.bool_)
 
 
 def inside_uv_range(uvw: np.ndarray, frequency: np.ndarray, uv_range: UVRange) -> np.ndarray:

@@ -16,7 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from astropy import units as u
 from astropy.table import QTable
 
 from uvstack.constants import SPEED_OF_LIGHT
@@ -27,12 +26,14 @@ from uvstack.fitting.model.model import DEC, RA, Model, numbers_at
 from uvstack.fitting.model.normal import NormalEquations, model_visibilities, normal_equations
 from uvstack.fitting.result import FitResult
 from uvstack.fitting.solve.solver import covariance_of
+from uvstack.uv.profile import UVSums, uv_edges
 
 #: Bins of the uv profile.
 _BINS = 30
 #: Blocks of the bootstrap: at most, and at least.
 _MOST_BLOCKS, _FEWEST_BLOCKS = 100, 5
-_W, _W_Q, _RE, _IM, _MODEL_RE, _MODEL_IM, _COUNT, N_SUMS = range(8)
+#: Values of the uv profile.
+VALUES = ("re", "im", "model_re", "model_im")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,28 +42,25 @@ class UVProfile:
 
     Attributes
     ----------
-    edges : ndarray (bin + 1,)
-        Wavelengths.
-    sums : ndarray (bin, 7)
-        Σ w, Σ w q, Σ w Re V, Σ w Im V, Σ w Re M, Σ w Im M, and the number of visibilities.
+    sums : UVSums
+        Of `VALUES`; edges are wavelengths.
     scale : float
         Variance over 1/w: the reduced χ² where errors are scaled.
     """
 
-    edges: np.ndarray
-    sums: np.ndarray
+    sums: UVSums
     scale: float = 1.0
 
     def table(self) -> QTable:
-        """Table of bins that hold data: uv_min, uv_max, uv_distance (λ), re, im, model_re, model_im, error (Jy), count."""
-        some = self.sums[:, _COUNT] > 0
-        sums = self.sums[some]
-        weight = sums[:, _W]
-        columns = {"uv_min": self.edges[:-1][some], "uv_max": self.edges[1:][some], "uv_distance": sums[:, _W_Q] / weight}
-        for name, i in (("re", _RE), ("im", _IM), ("model_re", _MODEL_RE), ("model_im", _MODEL_IM)):
-            columns[name] = sums[:, i] / weight * u.Jy
-        columns["error"] = np.sqrt(self.scale / weight) * u.Jy
-        return QTable(columns | {"count": sums[:, _COUNT].astype(np.int64)})
+        """Table of bins that hold data.
+
+        Returns
+        -------
+        QTable
+            uv_min, uv_max, uv_distance (weighted mean) in wavelengths, re, im, model_re, model_im,
+            re_error, im_error (Jy), count.
+        """
+        return self.sums.table("lambda", scale=self.scale)
 
 
 @dataclass(eq=False)
@@ -71,7 +69,7 @@ class Look:
 
     Attributes
     ----------
-    profile : ndarray (bin, 7)
+    profile : UVSums
     blocks : dict of int to NormalEquations
         By number of the block of time.
     spread : NormalEquations or None
@@ -80,7 +78,7 @@ class Look:
         Σ W/w over visibilities in use.
     """
 
-    profile: np.ndarray
+    profile: UVSums
     blocks: dict[int, NormalEquations]
     spread: NormalEquations | None = None
     share: float = 0.0
@@ -89,10 +87,18 @@ class Look:
         """Add the sums of another chunk."""
         self.profile += other.profile
         for i, normal in other.blocks.items():
-            self.blocks[i] = self.blocks[i] + normal if i in self.blocks else normal
+            self.add_block(i, normal)
         if other.spread is not None:
-            self.spread = other.spread if self.spread is None else self.spread + other.spread
-        self.share += other.share
+            self.add_spread(other.spread, other.share)
+
+    def add_block(self, number: int, normal: NormalEquations) -> None:
+        """Add to a block of time."""
+        self.blocks[number] = self.blocks[number] + normal if number in self.blocks else normal
+
+    def add_spread(self, spread: NormalEquations, share: float) -> None:
+        """Add those with weights W²/w, and Σ W/w."""
+        self.spread = spread if self.spread is None else self.spread + spread
+        self.share += share
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,22 +123,23 @@ class View:
 
 def look(view: View, pieces: list[Piece]) -> Look:
     """Sums over the pieces of a chunk."""
-    found = Look(np.zeros((view.edges.size - 1, N_SUMS)), {})
+    found = Look(UVSums.empty(view.edges, VALUES), {})
     for piece in pieces:
         data = piece.data
-        found.profile += _profile(view, data)
+        _add_profile(found.profile, view, data)
         if view.block_starts is not None and data.time is not None:
             number = np.maximum(np.searchsorted(view.block_starts, data.time, side="right") - 1, 0)
             for i in np.unique(number):
-                found.add(Look(np.zeros_like(found.profile), {int(i): normal_equations(data.rows(number == i), view.model, view.p)}))
+                rows = data.rows(number == i)
+                found.add_block(int(i), normal_equations(rows, view.model, view.p))
         if piece.trust is not None:
             spread = normal_equations(replace(data, weight=data.weight * piece.trust), view.model, view.p)
-            found.add(Look(np.zeros_like(found.profile), {}, spread, float(piece.trust[data.weight > 0].sum(dtype=np.float64))))
+            found.add_spread(spread, float(piece.trust[data.weight > 0].sum(dtype=np.float64)))
     return found
 
 
-def _profile(view: View, data: FitData) -> np.ndarray:
-    """Sums (bin, 7) of one piece."""
+def _add_profile(sums: UVSums, view: View, data: FitData) -> None:
+    """Add one piece to the uv profile."""
     vis, model = data.vis, model_visibilities(data, view.model, view.p)
     numbers = numbers_at(view.model, view.p, data.frequency, np.zeros(1)).values[0, 0]
     l, m = numbers[RA], numbers[DEC]
@@ -144,17 +151,15 @@ def _profile(view: View, data: FitData) -> np.ndarray:
         vis, model = vis * factor, model * factor
     q = (np.hypot(data.uvw[:, 0], data.uvw[:, 1])[:, None] * per_metre).ravel()
     used = (data.weight > 0).ravel()
-    index = np.clip(np.searchsorted(view.edges, q[used], side="right") - 1, 0, view.edges.size - 2)
     weight = data.weight.ravel()[used].astype(np.float64)
     vis, model = vis.ravel()[used], model.ravel()[used]
-    values = (1.0, q[used], vis.real, vis.imag, model.real, model.imag)
-    sums = [np.bincount(index, weight * value, view.edges.size - 1) for value in values]
-    return np.stack([*sums, np.bincount(index, minlength=view.edges.size - 1)], axis=1)
+    products = [weight * value for value in (vis.real, vis.imag, model.real, model.imag)]
+    sums.add(q[used], np.ones(weight.size), weight, products)
 
 
 def profile_edges(low: float, high: float) -> np.ndarray:
     """Edges (bin + 1,) of the uv profile between two uv distances, wavelengths."""
-    return np.linspace(low, high, _BINS + 1)
+    return uv_edges(_BINS, low, high)
 
 
 def block_starts(times: np.ndarray) -> np.ndarray:

@@ -19,10 +19,10 @@ from uvstack.fitting.data.averaging import Rows, average
 from uvstack.fitting.model.data import Attenuation, FitData
 from uvstack.fitting.model.model import Model, gains_at
 from uvstack.fitting.model.normal import model_visibilities
-from uvstack.fitting.stokes import correlations_of, estimator
 from uvstack.records import Partition, Selection, Structure, UVRange, has_baseline
 from uvstack.sky.coordinates import direction_cosines, rotation_between
 from uvstack.sky.primary_beam import PrimaryBeam
+from uvstack.uv.stokes import combination_of, correlations_of
 from uvstack.uv.weights import apply_flags, inside_uv_range
 
 #: Turn of the Earth, rad/s of UTC.
@@ -139,7 +139,7 @@ def prepare(job: FitJob, set_index: int, partition: Partition, fixed: np.ndarray
     interval : ndarray (row,)
         s.
     """
-    made = estimator(job.stokes, partition.data_description.correlations)
+    made = combination_of(job.stokes, partition.data_description.correlations)
     if made is None:
         return [], 0
     not_finite = _clean(partition, fixed)
@@ -270,7 +270,7 @@ def written(job: FitJob, set_index: int, partition: Partition, fixed: np.ndarray
 
     Parameters as in `prepare`; what is "model", "residual" or "calibrated".
     """
-    made = estimator(job.stokes, partition.data_description.correlations)
+    made = combination_of(job.stokes, partition.data_description.correlations)
     assert made is not None
     good = has_baseline(partition.uvw)
     uvw = np.where(good[:, None], partition.uvw, 0.0)
@@ -288,7 +288,7 @@ def written(job: FitJob, set_index: int, partition: Partition, fixed: np.ndarray
     if here != job.reference:
         found *= phasor(uvw, spw.frequency, here, job.reference).conj()
     found[~good] = 0
-    values, _ = correlations_of(job.stokes, found, partition.data_description.correlations)
+    values = correlations_of(job.stokes, found, partition.data_description.correlations)
     return values if what == "model" else partition.vis - values
 
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from uvstack.constants import SPEED_OF_LIGHT
-from uvstack.fitting.data.inspection import N_SUMS, UVProfile, profile_edges
+from uvstack.fitting.data.inspection import VALUES, UVProfile, profile_edges
 from uvstack.fitting.data.preparation import Piece
 from uvstack.fitting.model.data import FitData
 from uvstack.fitting.model.model import Model
 from uvstack.fitting.model.normal import model_visibilities
 from uvstack.fitting.solve.binned import Bins, bins_of, can_bin
+from uvstack.uv.profile import UVSums
 
 #: Fine bins, 1.2 per cent wide, from 1 to 1e10 wavelengths; the first and last hold what lies beyond.
 _PER_DECADE, _N_FINE = 200, 2002
@@ -94,9 +95,11 @@ class Survey:
         places = FitData(uvw, np.array([model.nu0]), np.zeros((q.size, 1), np.complex64), np.zeros((q.size, 1), np.float32))
         found = model_visibilities(places, model, p)[:, 0]
         edges = profile_edges(*self.reach)
-        index = np.clip(np.searchsorted(edges, q, side="right") - 1, 0, edges.size - 2)
-        columns = [*sums[:, :_COUNT].T, sums[:, _W] * found.real, sums[:, _W] * found.imag, sums[:, _COUNT]]
-        return UVProfile(edges, np.stack([np.bincount(index, column, edges.size - 1) for column in columns], axis=1)[:, :N_SUMS])
+        total = UVSums.empty(edges, VALUES)
+        weight = sums[:, _W]
+        products = [sums[:, _W_RE], sums[:, _W_IM], weight * found.real, weight * found.imag]
+        total.add(q, sums[:, _COUNT], weight, products)
+        return UVProfile(total)
 
 
 def survey_pieces(pieces: list[Piece], not_finite: int, share: float, keep: bool, number: int) -> Survey:

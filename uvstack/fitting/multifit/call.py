@@ -40,6 +40,7 @@ from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import FitError, OutputError, SelectionError, UvstackWarning
 from uvstack.fitting.model.model import Model, make_model
 from uvstack.fitting.result import FitResult
+from uvstack.sky.beam import FWHM_OF_SIGMA
 from uvstack.sky.primary_beam import Gaussian
 
 _COLUMNS = {"data": "DATA", "corrected": "CORRECTED_DATA", "model": "MODEL_DATA"}
@@ -47,7 +48,7 @@ _COLUMNS = {"data": "DATA", "corrected": "CORRECTED_DATA", "model": "MODEL_DATA"
 _WRITTEN = {"model": ("model", "MODEL_DATA"), "residuals": ("residual", "CORRECTED_DATA"), "calibrated": ("calibrated", "CORRECTED_DATA")}
 _METHODS = ("levenberg", "simplex")
 #: HWHM of a Gaussian over its standard deviation.
-_HWHM = np.sqrt(2.0 * np.log(2.0))
+_HWHM = 0.5 * FWHM_OF_SIGMA
 #: Weights to this power are 1 in float32, and stay 0 where they are 0.
 _UNIFORM = 1e-12
 #: Iterations a parameter, UVMultiFit's default.

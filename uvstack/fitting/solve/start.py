@@ -26,9 +26,10 @@ from uvstack.fitting.model.normal import normal_equations
 from uvstack.fitting.solve.binned import Bins, pseudo_data
 from uvstack.fitting.solve.cells import Layout, as_one_channel, cell_sums, is_few, means_of
 from uvstack.fitting.solve.search import Part, Search, Start, parts_of
+from uvstack.sky.beam import FOUR_LN2
 
 #: −ln V falls as (π θ q)² times this.
-_SLOPE = 1.0 / (4.0 * math.log(2.0))
+_SLOPE = 1.0 / FOUR_LN2
 #: Pixels of a map on a side, of a far one, and of a quick look.
 _PIXELS, _FAR_PIXELS, _QUICK_PIXELS = 256, 2048, 128
 #: Fall of χ² in units of the scatter from which on a source is clear.
