@@ -7,7 +7,7 @@ import sys
 import click
 from rich.markup import escape
 
-from uvstack.cli.main import Frequency, console, example, progress_bar
+from uvstack.cli.main import Frequency, console, example, progress_bar, show
 from uvstack.cli.options import data_options, report_options, run_options
 
 
@@ -25,7 +25,7 @@ from uvstack.cli.options import data_options, report_options, run_options
 @click.option("--in-place", is_flag=True, help="Change the data column itself; wants --backup.")
 @click.option("--backup", help="Column that keeps the data as they were: DATA_BACKUP.")
 @click.option("--overwrite", is_flag=True, help="Replace a column, and a report, that exist.")
-@report_options("JSON, uv profile and picture", "ms")
+@report_options("JSON, uv profile, picture and a page", "ms")
 @run_options
 def command(ms, report, overwrite, **options) -> None:
     """Subtract a model of the sky from the visibilities of MS.
@@ -35,18 +35,18 @@ def command(ms, report, overwrite, **options) -> None:
     """
     import uvstack
     from uvstack.io.output import check_report, together
-    from uvstack.subtraction.result import print_summary
-    from uvstack.subtraction.task import REPORT, unfinished, write_report
+    from uvstack.report.files import files_of_report
+    from uvstack.subtraction.task import unfinished
 
     given = {name: value for name, value in options.items() if value is not None}
     try:
         with together():
             if report is not None:
-                check_report(report, overwrite, REPORT)
+                check_report(report, overwrite, files_of_report(uvstack.SubtractResult))
             with progress_bar("predicting" if options["predict_only"] else "subtracting") as progress:
                 result = uvstack.subtract(ms, overwrite=overwrite, progress=progress, **given)
             if report is not None:
-                write_report(result, report)
+                result.report(report)
     except KeyboardInterrupt:
         default = "MODEL_DATA" if options["predict_only"] else "RESIDUAL_DATA"
         left = unfinished(ms, options["column"] if options["in_place"] else options["into"] or default)
@@ -54,6 +54,4 @@ def command(ms, report, overwrite, **options) -> None:
             raise
         console.print("[red]interrupted[/]:", escape(left))
         sys.exit(130)
-    click.echo(print_summary(result))
-    if report is not None:
-        click.echo(f"report       {report}")
+    show(result, report)
