@@ -14,7 +14,8 @@ from uvstack.cli.options import data_options, report_options, run_options
 @click.command(name="subtract", epilog=example("uvstack subtract survey.ms --model survey-model.fits --into RESIDUAL"))
 @click.argument("ms")
 @click.option("--model", required=True,
-              help="FITS image or cube in Jy/pixel, catalogue of components (ECSV, CSV, FITS table), or a column such as MODEL_DATA.")
+              help="FITS image or cube in Jy/pixel, catalogue of sources or components (ECSV, CSV, FITS "
+                   "table, VOTable), or a column such as MODEL_DATA.")
 @click.option("--model-tt1", help="Second Taylor term beside an image.")
 @click.option("--nu0", type=Frequency(), help="Reference frequency of Taylor terms or of a catalogue: 1.4GHz; default what the file says.")
 @click.option("--into", help="Column to write; default RESIDUAL_DATA, or MODEL_DATA with --predict-only.")
