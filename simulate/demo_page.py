@@ -14,7 +14,7 @@ from uvstack.constants import ARCSEC
 from uvstack.io.tables import read_positions
 from uvstack.report.figure import draw_stamp, mark_beam_and_rms, new_figure
 from uvstack.report.numbers import with_error
-from uvstack.report.page import Addition
+from uvstack.report.page import Section
 from uvstack.sky.coordinates import direction_cosines, to_frame
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _PIXELS, _CELL = 800, 0.3 * ARCSEC
 _EMPTY = 8 * ARCSEC
 
 
-def before_stacking(demo: DemoField) -> Addition:
+def before_stacking(demo: DemoField) -> Section:
     """The middle of the map, with the positions of the list marked."""
     made = image(demo.ms, size=_PIXELS, cell=_CELL, weighting="natural", iterations=0)
     dirty = made.dirty[0]
@@ -38,13 +38,13 @@ def before_stacking(demo: DemoField) -> Addition:
     column, row = (np.rint(_PIXELS / 2 + np.array([-l, m]) / _CELL)).astype(int)
     rms = float(dirty.std())
     at_positions = dirty[row, column] / rms
-    return Addition("Before stacking: the map", [
+    return Section("Before stacking: the map", [
         ("shown", f"the middle of the field, {2 * half / ARCSEC / 60:.0f}′ across; {l.size} of {demo.n_positions} positions lie in it, "
                   "each in a circle"),
         ("noise of the map", f"{rms * 1e6:.2g} µJy/beam; beam {made.beam.fwhm_major / ARCSEC:.2g}″ × {made.beam.fwhm_minor / ARCSEC:.2g}″"),
         ("flux of each source", f"{demo.flux * 1e6:g} µJy, {demo.flux / rms:.2f} of the noise: none is to be seen"),
         ("brightest at a position", f"{at_positions.max():.1f} σ; brightest of the whole map {dirty.max() / rms:.1f} σ"),
-    ], [_map_figure(dirty * 1e6, rms * 1e6, l / ARCSEC, m / ARCSEC)], first=True)
+    ], {"before_stacking": _map_figure(dirty * 1e6, rms * 1e6, l / ARCSEC, m / ARCSEC)})
 
 
 def _map_figure(dirty: np.ndarray, rms: float, l: np.ndarray, m: np.ndarray) -> Figure:
@@ -63,18 +63,18 @@ def _map_figure(dirty: np.ndarray, rms: float, l: np.ndarray, m: np.ndarray) -> 
 
 
 def empty_positions(demo: DemoField, result: StackResult, seed: int,
-                    progress: Callable[[int, int], None] | None = None) -> Addition:
+                    progress: Callable[[int, int], None] | None = None) -> Section:
     """A stack of as many places without a source, beside that of the sources, in the same colours."""
     ra, dec = draw_places(4 * demo.n_positions, np.random.default_rng([seed, 1]))
     places = SkyCoord(ra, dec, unit="rad", frame="fk5")
     _, distance, _ = places.match_to_catalog_sky(read_positions(demo.positions).coord.fk5)
     places = places[distance.rad > _EMPTY][:demo.n_positions]
     empty = stack(demo.ms, places, primary_beam="vla", weights="primary-beam", progress=progress)
-    return Addition("The same number of empty positions", [
+    return Section("The same number of empty positions", [
         ("stack of the sources", f"{with_error(result.flux, result.flux_error, 1e-6)} µJy: {result.snr:.1f} σ"),
         ("stack of empty positions", f"{with_error(empty.flux, empty.flux_error, 1e-6)} µJy: {empty.flux / empty.flux_error:+.1f} σ, "
                                      f"{len(places)} positions at least {_EMPTY / ARCSEC:.0f}″ from every source"),
-    ], [_beside(result, empty)])
+    ], {"empty_positions": _beside(result, empty)})
 
 
 def _beside(result: StackResult, empty: StackResult) -> Figure:

@@ -36,7 +36,8 @@ from uvstack.errors import ComponentError, SurveyError
 from uvstack.io.catalogues import read_catalogue
 from uvstack.io.primary_beams import read_primary_beam
 from uvstack.io.tables import read_positions
-from uvstack.sky.components import Components, components, components_from_table, concatenate
+from uvstack.sky.catalogue import components_of
+from uvstack.sky.components import Components, components, concatenate
 from uvstack.sky.coordinates import to_frame
 from uvstack.sky.primary_beam import PrimaryBeam
 
@@ -439,7 +440,7 @@ def _catalogue(table: Table, folder: Path) -> Components:
         rows["name"] = [f"{table['name']}{i + 1}" for i in range(len(rows))]
     if table["target"] is not None:
         rows["target"] = np.full(len(rows), table["target"])
-    return components_from_table(rows)
+    return components_of(rows)
 
 
 def _index(table: Table, key: str, sky: Sequence[Table]) -> int:

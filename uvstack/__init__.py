@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from uvstack.comparison.result import CompareResult
     from uvstack.comparison.task import compare
     from uvstack.fitting.multifit.call import uvmultifit
-    from uvstack.fitting.result import FitResult
+    from uvstack.fitting.result import FitResult, FitSpectrum
     from uvstack.fitting.solve.visibilities import fit_visibilities
     from uvstack.fitting.task import fit
     from uvstack.image_stacking.result import ImageStackResult
@@ -37,15 +37,16 @@ if TYPE_CHECKING:
     from uvstack.subtraction.task import subtract
 
 __all__ = [
-    "CompareResult", "Datasets", "FitResult", "ImageCube", "ImageResult", "ImageStackResult", "MonteCarloResult",
-    "StackResult", "SubtractResult",
-    "__version__", "compare", "fit", "fit_visibilities", "image", "image_stack", "montecarlo", "stack", "subtract", "uvmultifit"]
+    "CompareResult", "Datasets", "FitResult", "FitSpectrum", "ImageCube", "ImageResult",
+    "ImageStackResult", "MonteCarloResult", "StackResult", "SubtractResult", "__version__",
+    "compare", "fit", "fit_visibilities", "image", "image_stack", "montecarlo", "stack", "subtract",
+    "uvmultifit"]
 
 #: Public name → the module that has it.
 _HOME = {
     "compare": "uvstack.comparison.task", "CompareResult": "uvstack.comparison.result",
     "Datasets": "uvstack.records",
-    "fit": "uvstack.fitting.task", "FitResult": "uvstack.fitting.result",
+    "fit": "uvstack.fitting.task", "FitResult": "uvstack.fitting.result", "FitSpectrum": "uvstack.fitting.result",
     "fit_visibilities": "uvstack.fitting.solve.visibilities", "uvmultifit": "uvstack.fitting.multifit.call",
     "image": "uvstack.imaging.task", "ImageResult": "uvstack.imaging.result", "ImageCube": "uvstack.imaging.result",
     "image_stack": "uvstack.image_stacking.task", "ImageStackResult": "uvstack.image_stacking.result",

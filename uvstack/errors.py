@@ -66,6 +66,10 @@ class PointingWarning(UvstackWarning):
     """The antennas do not point where the phase centre is, or not always to one place."""
 
 
+class CatalogueWarning(UvstackWarning):
+    """Rows of a catalogue are flagged, not finite or negative; it says whether they were used."""
+
+
 class DroppedPositionsWarning(UvstackWarning):
     """Positions lie outside every primary beam and were left out."""
 

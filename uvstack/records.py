@@ -321,3 +321,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if isinstance(value, int | str | None) else str(value)
+
+
+def dropped_by_reason(dropped: Mapping[str, np.ndarray]) -> dict[str, list[int]]:
+    """Numbers (from 0) of the positions that were left out, for JSON: a reason, without blanks, and its list; none without positions."""
+    return {reason.replace(" ", "_"): which.tolist() for reason, which in dropped.items() if which.size}

@@ -51,7 +51,7 @@ def test_stack_writes_set_numbers_pictures_and_page(survey, tmp_path):
     # Printed to the second digit of the error.
     printed = float(output.split("flux")[1].split("±")[0])
     assert printed * (1 if " Jy" in output else 1e-3) == pytest.approx(found["flux_jy"], abs=0.1 * found["flux_error_jy"])
-    assert len(QTable.read(report / "result.ecsv")) == 20
+    assert len(QTable.read(report / "uv_profile.ecsv")) == 8
     stamp = fits.getdata(report / "stamp.fits")
     assert stamp.shape == (32, 32)
     header = fits.getheader(report / "stamp.fits")

@@ -19,7 +19,7 @@ from uvstack.cli.main import group
 from uvstack.imaging.result import cube_figure
 from uvstack.records import Shown, frequency_text
 from uvstack.sky.components import components
-from uvstack.subtraction.result import amplitude_figure
+from uvstack.subtraction.report import amplitude_figure
 
 SOURCES = [(*offset(1 * ARCMIN, 2 * ARCMIN), 1.0), (*offset(-2 * ARCMIN, 1 * ARCMIN), 0.5)]
 
@@ -34,7 +34,8 @@ def results(tmp_path_factory):
     made = uvstack.image(ms, **image, out=folder / "x")
     found = [
         made, uvstack.image(ms, **image, channels_out=2),
-        uvstack.stack(ms, positions), uvstack.fit(ms, model="delta"), uvstack.subtract(ms, components(*np.array(SOURCES).T)),
+        uvstack.stack(ms, positions), uvstack.fit(ms, model="delta"), uvstack.fit(ms, model="delta", per_channel=True),
+        uvstack.subtract(ms, components(*np.array(SOURCES).T)),
         uvstack.image_stack(made.files["image"], positions, stamp=16), uvstack.compare(ms, positions, **image, stamp=16),
         uvstack.montecarlo(ms, positions, realisations=5, seed=1)]
     return {type(result).__name__: result for result in found}

@@ -240,11 +240,11 @@ def test_the_command_writes_table_numbers_pictures_and_page(survey, tmp_path):
     assert code == 0
     report = tmp_path / "r"
     assert {f.name for f in report.iterdir()} == {
-        "result.json", "result.ecsv", "uv_profile.ecsv", "stamps.png", "profiles.png", "index.html", "fit.json", "psf_fit.json",
+        "result.json", "methods.ecsv", "uv_profile.ecsv", "stamps.png", "profiles.png", "index.html", "fit.json", "fit.png", "psf_fit.json",
         "image-dirty.fits", "image-psf.fits"}
     assert (tmp_path / "s.ms").is_dir()
     found = json.loads((report / "result.json").read_text())
-    table = QTable.read(report / "result.ecsv")
+    table = QTable.read(report / "methods.ecsv")
     assert [row["method"] for row in found["methods"]] == list(table["method"])
     assert len(table) == 2 + 8
     assert table["flux"].value == pytest.approx([row["flux_jy"] for row in found["methods"]])
@@ -269,7 +269,7 @@ def test_an_image_of_ones_own_gives_the_same_stacks(survey, tmp_path):
     assert run("compare", *given, "--image", tmp_path / "a" / "image-dirty.fits", "--psf", tmp_path / "a" / "image-psf.fits",
                "--timerange", "2019/12/31~2020/01/02", "--frame", "J2000", "--unit", "deg", "--beam", "15arcsec,15arcsec",
                "--fit", "point", "--report", tmp_path / "b")[0] == 0
-    one, two = (QTable.read(tmp_path / name / "result.ecsv") for name in "ab")
+    one, two = (QTable.read(tmp_path / name / "methods.ecsv") for name in "ab")
     assert one["flux"].value == pytest.approx(two["flux"].value, rel=1e-9)
     assert one["peak_response"] == pytest.approx(two["peak_response"], rel=1e-9)
     assert not list((tmp_path / "b").glob("*.fits"))
@@ -292,7 +292,7 @@ def test_the_primary_beam_and_a_flat_image_of_ones_own(survey, tmp_path):
                   "--image-kind", "flat", "--pb-image", tmp_path / "i-pb.fits", "--pb-cutoff", 0.2, "--weights", "primary-beam",
                   "--noise-image", made["image"], "--noise-kind", "flat", "--report", tmp_path / "r", "--overwrite")
     assert code == 0
-    assert QTable.read(tmp_path / "r" / "result.ecsv")["flux"].value == pytest.approx(one, rel=1e-3)
+    assert QTable.read(tmp_path / "r" / "methods.ecsv")["flux"].value == pytest.approx(one, rel=1e-3)
 
 
 @pytest.mark.parametrize(("options", "error", "text"), [

@@ -259,16 +259,16 @@ def run(*args):
 
 #: Command line, where it is stopped (what is called last before), and what it makes.
 COMMANDS = {
-    "stack": (("stack", "a.ms", "p.csv", "--out", "o.ms", "--group-by", "kind", "--fit", "point"), "uvstack.stacking.task.render_page",
+    "stack": (("stack", "a.ms", "p.csv", "--out", "o.ms", "--group-by", "kind", "--fit", "point"), "uvstack.report.files.render_page",
               {"o.ms", "o-x.ms", "o-report"}),
     "image": (("image", "a.ms", "--size", 32, "--cell", "4arcsec", "--out", "i", "--iterations", 0),
               "uvstack.imaging.product_files.image_figure", {"i.png"}),
     "compare": (("compare", "a.ms", "p.csv", "--out", "o.ms", "--fit", "point", "--size", 160, "--cell", "4arcsec"),
-                "uvstack.comparison.task.render_page", {"o.ms", "p-compare-report"}),
+                "uvstack.report.files.render_page", {"o.ms", "p-compare-report"}),
     "montecarlo": (("montecarlo", "a.ms", "p.csv", "--realisations", 3, "--radius", "5arcmin", "--seed", 1),
-                   "uvstack.monte_carlo.task.render_page", {"p-montecarlo-report"}),
-    "fit": (("fit", "a.ms", "--model", "point", "--write", "residual"), "uvstack.fitting.task.render_page", {"a-fit-report"}),
-    "subtract": (("subtract", "a.ms", "--model", "m.csv"), "uvstack.subtraction.task.amplitude_figure", {"a-subtract-report"})}
+                   "uvstack.report.files.render_page", {"p-montecarlo-report"}),
+    "fit": (("fit", "a.ms", "--model", "point", "--write", "residual"), "uvstack.report.files.render_page", {"a-fit-report"}),
+    "subtract": (("subtract", "a.ms", "--model", "m.csv"), "uvstack.report.files.render_page", {"a-subtract-report"})}
 
 
 @pytest.fixture

@@ -374,7 +374,7 @@ def test_the_command_end_to_end(noisy, dirty, tmp_path):
     assert "noise" in done.output
     assert "sub-pixel" in done.output
     summary = json.loads((tmp_path / "mc" / "result.json").read_text())
-    table = QTable.read(tmp_path / "mc" / "result.ecsv")
+    table = QTable.read(tmp_path / "mc" / "realisations.ecsv")
     assert summary["noise_jy"] == pytest.approx(np.std((table["uv_flux"] - table["uv_truth"]).value, ddof=1))
     assert summary["provenance"]["seed"] == 1
     assert summary["samples"][0]["mean_truth_jy"] == pytest.approx(0.05)

@@ -54,12 +54,14 @@ from uvstack.errors import (
 from uvstack.io.casa import open_table
 from uvstack.io.output import check_report
 from uvstack.io.unfinished_column import read_mark
+from uvstack.report.files import files_of_report
 from uvstack.sky.components import components
 from uvstack.sky.coordinates import parse_frame, to_frame
 from uvstack.sky.primary_beam import Gaussian
 from uvstack.subtraction import column_files as subtract_column_task
 from uvstack.subtraction import sky_model
-from uvstack.subtraction.task import REPORT, unfinished, write_report
+from uvstack.subtraction.result import SubtractResult
+from uvstack.subtraction.task import unfinished
 
 #: What must be left of the brightest source: float32 phasors and sums of the prediction are 1e-6 of the sum of fluxes.
 LEFT = 1e-5
@@ -367,15 +369,15 @@ def test_processes_write_the_same_bytes_and_report(ms, tmp_path, monkeypatch):
     assert np.array_equal(read(ms, "A"), read(ms, "B"))
     assert seen == [(i + 1, len(seen)) for i in range(len(seen))]
     assert len(seen) == 3
-    check_report(tmp_path / "r", False, REPORT)
-    write_report(result, tmp_path / "r")
+    check_report(tmp_path / "r", False, files_of_report(SubtractResult))
+    result.report(tmp_path / "r")
     table = QTable.read(tmp_path / "r" / "uv_profile.ecsv")
     distance = np.hypot(*read(ms, "UVW")[:, :2].T)
     here = (distance >= table["uv_min"][3].value) & (distance < table["uv_max"][3].value)
     assert table["before"][3].value == pytest.approx(np.abs(read(ms, "DATA")[here]).mean(), rel=1e-5)
     assert table["after"][3].value == pytest.approx(np.abs(read(ms, "A")[here]).mean(), rel=1e-5)
     with pytest.raises(OutputError, match="exists"):
-        check_report(tmp_path / "r", False, REPORT)
+        check_report(tmp_path / "r", False, files_of_report(SubtractResult))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +11,8 @@ import click
 
 from uvstack.checks import MOST_BINS
 from uvstack.cli.image import Size
-from uvstack.cli.main import Angle, Baseline, Quantity, SetsAndPositions, example, progress_bar
-from uvstack.cli.options import data_options, list_options, run_options
+from uvstack.cli.main import Angle, Baseline, Quantity, SetsAndPositions, example, progress_bar, show
+from uvstack.cli.options import data_options, list_options, report_options, run_options
 from uvstack.cli.stack import fitted, mapping
 
 #: What --fit takes: shape of the uv fit, shape of the psf fit.
@@ -46,8 +48,7 @@ _SHAPES = {"gaussian": ("gaussian", "circular"), "point": ("delta", "point")}
               help="Fit this to the stacked visibilities and, with the psf, to the stamps.")
 @list_options
 @click.option("--out", type=click.Path(path_type=Path), help="Stacked measurement set; default none is kept.")
-@click.option("--report", type=click.Path(path_type=Path),
-              help="Folder for JSON, table, pictures, images and a page; default after the list.")
+@report_options("JSON, tables, pictures, images and a page", "positions")
 @click.option("--bins", type=click.IntRange(1, MOST_BINS), default=20, help="Bins of the uv profile.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @run_options
@@ -59,50 +60,50 @@ def command(ms, positions, methods, shape, columns, out, report, bins, overwrite
     """
     names = mapping(columns)
     import uvstack
-    from uvstack.comparison.report import print_summary
-    from uvstack.comparison.task import REPORT, write_compare_report
     from uvstack.io.output import check_report, report_folder, together
+    from uvstack.report.files import files_of_report, write_report
 
-    folder = report or Path(f"{Path(positions).stem}-compare-report")
+    if shape is not None and report is None and out is None:
+        raise click.UsageError("--fit wants the stacked measurement set; give --out, or leave out --no-report")
     given = {name: value for name, value in options.items() if value is not None}
-    lines, additions = [], []
-    with together():
-        check_report(folder, overwrite, REPORT)
-        with report_folder(folder, REPORT) as made:
-            # The fit wants the stacked set, whether it is kept or not; then it goes with the folder that `made` lies in.
-            stacked = out if out is not None or shape is None else made.parent / "stack.ms"
-            with progress_bar("comparing") as progress:
-                result = uvstack.compare(list(ms), positions, methods=[m.strip() for m in methods.split(",")], columns=names, out=stacked,
-                                         image_out=made / "image" if options["image"] is None else None, overwrite=overwrite,
-                                         progress=progress, **given)
-            if shape is not None:
-                lines, addition = fitted(stacked, _SHAPES[shape][0], made, options)
-                more, of_stamps = _fitted_to_stamps(result, _SHAPES[shape][1], made)
-                lines, additions = lines + more, [addition, *of_stamps]
-            kept = {name: str(path).replace(str(made), str(folder)) for name, path in result.files.items()
-                    if name != "ms" or out is not None}
-            write_compare_report(replace(result, files=kept), made, bins=bins, additions=additions)
-    click.echo("\n".join([print_summary(result), *lines, f"report       {folder / 'index.html'}"]))
+    names_of_files, additions = files_of_report(uvstack.CompareResult), []
+    with together(), contextlib.ExitStack() as folders:
+        made: Path | None = None
+        if report is not None:
+            check_report(report, overwrite, names_of_files)
+            made = folders.enter_context(report_folder(report, names_of_files))
+        # The fit wants the stacked set, whether it is kept or not; then it goes with the folder that `made` lies in.
+        stacked = made.parent / "stack.ms" if out is None and shape is not None and made is not None else out
+        with progress_bar("comparing") as progress:
+            result = uvstack.compare(list(ms), positions, methods=[m.strip() for m in methods.split(",")], columns=names, out=stacked,
+                                     image_out=made / "image" if made is not None and options["image"] is None else None,
+                                     overwrite=overwrite, progress=progress, **given)
+        if shape is not None:
+            additions = [fitted(stacked, _SHAPES[shape][0], options), *_fitted_to_stamps(result, _SHAPES[shape][1])]
+        result = replace(result, files={name: str(path).replace(str(made), str(report)) for name, path in result.files.items()
+                                        if name != "ms" or out is not None})
+        if made is not None:
+            write_report(result, [*result.sections(bins=bins), *additions], made)
+    show(result, report, additions)
 
 
-def _fitted_to_stamps(result, shape: str, folder: Path) -> tuple[list, list]:
-    """Fit a shape to the mean image-stacks below the pixel, without and with the filter: lines to print, and sections of the report."""
+def _fitted_to_stamps(result, shape: str) -> list:
+    """Sections of a shape that is fitted to the mean image-stacks below the pixel, without and with the filter."""
     from uvstack.image_stacking.psf_fit import describe, fit_psf
     from uvstack.io.output import write_json
     from uvstack.report.numbers import flux_unit
-    from uvstack.report.page import Addition
+    from uvstack.report.page import Section
 
-    lines, additions, summaries = [], [], []
+    sections, summaries = [], []
     for method in result.methods:
         if method.is_uv or (method.alignment, method.average) != ("subpixel", "mean"):
             continue
+        title = f"psf fit of {method.name}"
         if method.psf is None:
-            lines.append(f"psf fit      {method.name}: not made, wants the dirty beam (--psf)")
+            sections.append(Section(title, text=[("warning", "not made: it wants the dirty beam (--psf)")]))
             continue
         found = fit_psf(method.stamp, method.psf, result.cell, shape=shape)
-        rows = describe(found, *flux_unit(found.flux))
-        lines += [f"psf fit of {method.name}", *(f"  {name:<12} {text}" for name, text in rows)]
+        sections.append(Section(title, describe(found, *flux_unit(found.flux))))
         summaries.append({"method": method.name} | found.summary())
-        additions.append(Addition(f"psf fit of {method.name}", rows))
-    write_json(folder / "psf_fit.json", summaries)
-    return lines, additions
+    files = {"psf_fit.json": functools.partial(write_json, value=summaries)}
+    return [*sections[:-1], replace(sections[-1], files=files)]

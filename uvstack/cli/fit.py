@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from uvstack.cli.main import Baseline, Frequency, example, progress_bar
+from uvstack.cli.main import Baseline, Frequency, example, progress_bar, show
 from uvstack.cli.options import data_options, report_options, run_options
 
 
@@ -111,9 +111,8 @@ def command(ms, report, overwrite, memory, var, bounds, **options) -> None:
     """
     import uvstack
     from uvstack.fitting.options import COLUMNS
-    from uvstack.fitting.report import print_summary, range_text
-    from uvstack.fitting.task import REPORT, write_report
     from uvstack.io.output import check_report, together
+    from uvstack.report.files import files_of_report
 
     for name in ("fixed", "fixedvar", "proper_motion"):
         options[name] = list(options[name]) or None
@@ -122,17 +121,12 @@ def command(ms, report, overwrite, memory, var, bounds, **options) -> None:
     options |= {"var": list(var) or None, "bounds": bounds, "model": list(options["model"])}
     with together():
         if report is not None:
-            check_report(report, overwrite, REPORT)
+            check_report(report, overwrite, files_of_report(uvstack.FitResult))
         with progress_bar("fitting") as progress:
             result = uvstack.fit(list(ms), progress=progress, memory=memory * 1e9,
                                  **{name: value for name, value in options.items() if value is not None})
         if report is not None:
-            write_report(result, report)
-    if isinstance(result, list):
-        click.echo("\n\n".join(f"{range_text(one)}\n{print_summary(one)}" for one in result))
-    else:
-        click.echo(print_summary(result))
+            result.report(report)
+    show(result, report)
     if options["write"]:
-        click.echo(f"written        {options['write']} to column {options['into'] or COLUMNS[options['write']]} of {', '.join(ms)}")
-    if report is not None:
-        click.echo(f"report         {report / 'index.html'}")
+        click.echo(f"written      {options['write']} to column {options['into'] or COLUMNS[options['write']]} of {', '.join(ms)}")

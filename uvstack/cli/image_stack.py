@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from uvstack.cli.main import Baseline, Frequency, Quantity, example
-from uvstack.cli.options import list_options
+from uvstack.cli.main import Baseline, Frequency, Quantity, example, show
+from uvstack.cli.options import list_options, report_options
 from uvstack.cli.stack import mapping
 
 
@@ -42,8 +42,7 @@ from uvstack.cli.stack import mapping
 @click.option("--frequency", type=Frequency(), help="Where the header has none.")
 @list_options
 @click.option("--out", type=click.Path(path_type=Path), help="FITS file of the stack.")
-@click.option("--report", type=click.Path(path_type=Path),
-              help="Folder for JSON, FITS, pictures and a page; default named after --out, or after the list.")
+@report_options("JSON, FITS, pictures and a page", "out", "positions")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option("--threads", type=int, help="Default all processors.")
 def command(image, positions, columns, shape, fit_radius, out, report, overwrite, **options) -> None:
@@ -53,43 +52,40 @@ def command(image, positions, columns, shape, fit_radius, out, report, overwrite
     """
     names = mapping(columns)
     import uvstack
-    from uvstack.image_stacking.report import print_summary
-    from uvstack.image_stacking.task import REPORT, write_image_report
-    from uvstack.io.output import check_report, report_folder, together
+    from uvstack.io.output import check_report, together
+    from uvstack.report.files import files_of_report, write_report
 
     if fit_radius is not None and shape is None:
         raise click.UsageError("--fit-radius says what --fit takes; give --fit too, or leave it out")
-    folder = report or (out.parent / f"{out.stem}-report" if out is not None else Path(f"{Path(positions).stem}-image-stack-report"))
     if shape is not None:
         from uvstack.image_stacking.psf_fit import check_shape
 
         check_shape(shape)  # an unknown one is told before the work
-    lines, additions = [], []
+    additions = []
     with together():
-        check_report(folder, overwrite, REPORT)
+        if report is not None:
+            check_report(report, overwrite, files_of_report(uvstack.ImageStackResult))
         result = uvstack.image_stack(image, positions, out=out, columns=names, overwrite=overwrite,
                                      **{name: value for name, value in options.items() if value is not None})
-        with report_folder(folder, REPORT) as made:
-            if shape is not None:
-                lines, addition = _fitted(result, shape, fit_radius, made)
-                additions.append(addition)
-            write_image_report(result, made, additions)
-    click.echo("\n".join([print_summary(result), *lines, f"report       {folder / 'index.html'}"]))
+        if shape is not None:
+            additions.append(_fitted(result, shape, fit_radius))
+        if report is not None:
+            write_report(result, [*result.sections(), *additions], report)
+    show(result, report, additions)
 
 
-def _fitted(result, shape: str, radius: float | None, folder: Path):
-    """Fit a shape to the stack and write the result to a folder: lines to print, and a section of the report."""
+def _fitted(result, shape: str, radius: float | None):
+    """Section of a shape that is fitted to the stack."""
+    import functools
+
     from uvstack.errors import ImageError
     from uvstack.image_stacking.psf_fit import describe, fit_psf
     from uvstack.io.output import write_json
     from uvstack.report.numbers import flux_unit
-    from uvstack.report.page import Addition
+    from uvstack.report.page import Section
 
     if result.psf is None:
         raise ImageError("--fit wants the dirty beam: give --psf (a Gaussian of the header does only without --filter)")
     fitted = fit_psf(result.stamp, result.psf, result.cell, shape=shape, radius=radius)
-    rows = describe(fitted, *flux_unit(fitted.flux))
-    write_json(folder / "psf_fit.json", fitted.summary())
-    lines = [f"psf fit of a {shape} Gaussian" if shape != "point" else "psf fit of a point",
-             *(f"  {name:<12} {text}" for name, text in rows)]
-    return lines, Addition(f"Fit of a {shape} source convolved with the psf", rows)
+    return Section(f"psf fit of a {shape}" + (" Gaussian" if shape != "point" else ""), describe(fitted, *flux_unit(fitted.flux)),
+                   files={"psf_fit.json": functools.partial(write_json, value=fitted.summary())})

@@ -261,6 +261,14 @@ def _show_warning(message, category, filename, lineno, file=None, line=None) -> 
         logging.getLogger("py.warnings").info("%s", message)
 
 
+def show(result, report: Path | None, additions=()) -> None:
+    """Print what is read of a result and of sections that were added to it, and where the report is (None: there is none)."""
+    lines = [str(result)]
+    for section in additions:
+        lines += [section.title, *(f"  {line}" for line in str(section).splitlines())]
+    click.echo("\n".join([*lines, *([] if report is None else [f"{'report':<12} {report / 'index.html'}"])]))
+
+
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on standard error while it is a terminal; yields a function of (done, in all). Elsewhere nothing, not even a line's end."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from uvstack.cli.main import Angle, Baseline, Quantity, SetsAndPositions, example, progress_bar
+from uvstack.cli.main import Angle, Baseline, Quantity, SetsAndPositions, example, progress_bar, show
 from uvstack.cli.options import data_options, list_options, report_options, run_options
 from uvstack.cli.stack import mapping
 
@@ -70,16 +70,18 @@ def command(ms, positions, columns, report, overwrite, **options) -> None:
     """
     names = mapping(columns)
     from uvstack.io.output import check_report, together
-    from uvstack.monte_carlo.report import print_summary
-    from uvstack.monte_carlo.task import REPORT, montecarlo, write_montecarlo_report
+    from uvstack.monte_carlo.result import MonteCarloResult
+    from uvstack.monte_carlo.task import montecarlo
+    from uvstack.report.files import files_of_report
 
     if options["size"] is not None and len(options["size"]) != 2:
         raise click.UsageError("--size wants width,height, e.g. --size 30arcmin,20arcmin")
     with together():
         if report is not None:
-            check_report(report, overwrite, REPORT)
+            check_report(report, overwrite, files_of_report(MonteCarloResult))
         with progress_bar("Monte Carlo") as progress:
             result = montecarlo(list(ms), positions, columns=names, progress=progress,
                                 **{name: value for name, value in options.items() if value is not None})
-        page = None if report is None else write_montecarlo_report(result, report)
-    click.echo(print_summary(result) + ("" if page is None else f"\nreport       {page}"))
+        if report is not None:
+            result.report(report)
+    show(result, report)

@@ -48,7 +48,7 @@ def _report_folder(options: dict[str, Any], after: tuple[str, ...]) -> Path:
     """Folder named after an output, beside it, or after an input, here."""
     name = next(name for name in after if options.get(name))
     if name == "out":
-        return options["out"].parent / f"{options['out'].stem}-report"
+        return Path(f"{str(options['out']).removesuffix('.ms').removesuffix('.fits')}-report")
     given = options[name][0] if isinstance(options[name], tuple) else options[name]
     return Path(f"{Path(str(given).rstrip('/')).stem}-{click.get_current_context().command.name}-report")
 

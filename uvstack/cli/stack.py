@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from uvstack.checks import MOST_BINS
-from uvstack.cli.main import Angle, Baseline, SetsAndPositions, example, progress_bar
-from uvstack.cli.options import data_options, list_options, run_options
+from uvstack.cli.main import Angle, Baseline, SetsAndPositions, example, progress_bar, show
+from uvstack.cli.options import data_options, list_options, report_options, run_options
 
 
 @click.command(name="stack", cls=SetsAndPositions,
@@ -28,8 +29,7 @@ from uvstack.cli.options import data_options, list_options, run_options
 @click.option("--out", type=click.Path(path_type=Path), help="Stacked measurement set.")
 @click.option("--no-ms", is_flag=True, help="Numbers, profile and stamp alone.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
-@click.option("--report", type=click.Path(path_type=Path),
-              help="Folder for JSON, uv profile, pictures and a page; default named after --out, or after the list.")
+@report_options("JSON, uv profile, stamp, pictures and a page", "out", "positions")
 @click.option("--bins", type=click.IntRange(1, MOST_BINS), default=20, help="Bins of the uv profile.")
 @click.option("--stamp", default=64, help="Pixels across the stamp.")
 @click.option("--stamp-cell", type=Angle(), help="Pixel of the stamp, e.g. 0.3arcsec; default a fifth of the resolution.")
@@ -56,46 +56,39 @@ def command(ms, positions, out, no_ms, report, bins, stamp, stamp_cell, columns,
     names = mapping(columns)
     import uvstack
     from uvstack.fitting.model.shapes import shape
-    from uvstack.io.output import check_report, report_folder, together
-    from uvstack.stacking.report import print_summary
-    from uvstack.stacking.task import REPORT, write_report
+    from uvstack.io.output import check_report, together
+    from uvstack.report.files import files_of_report, write_report
 
-    folder = report or (out.parent / f"{out.stem}-report" if out is not None else Path(f"{Path(positions).stem}-stack-report"))
     if fit_model is not None:
         shape(fit_model)  # an unknown one is told before the work
-    lines, additions = [], []
+    additions = []
     with together():
-        check_report(folder, overwrite, REPORT)
+        if report is not None:
+            check_report(report, overwrite, files_of_report(uvstack.StackResult))
         with progress_bar("stacking") as progress:
             result = uvstack.stack(list(ms), positions, out=out, columns=names, progress=progress, overwrite=overwrite,
                                    stamp_size=stamp, stamp_cell=stamp_cell,
                                    **{name: value for name, value in options.items() if value is not None})
-        with report_folder(folder, REPORT) as made:
-            if fit_model is not None:
-                lines, addition = fitted(out, fit_model, made, options)
-                additions.append(addition)
-            write_report(result, made, bins=bins, stamp_size=stamp, stamp_cell=stamp_cell, additions=additions)
-    click.echo("\n".join([print_summary(result), *lines, f"report       {folder / 'index.html'}"]))
+        if fit_model is not None:
+            additions.append(fitted(out, fit_model, options))
+        if report is not None:
+            write_report(result, [*result.sections(bins=bins, stamp_size=stamp, stamp_cell=stamp_cell), *additions], report)
+    show(result, report, additions)
 
 
-def fitted(stacked: Path, model: str, folder: Path, options: dict):
-    """Fit a shape to a stacked set and write the result to a folder: lines to print, and a section of the report."""
+def fitted(stacked: Path, model: str, options: dict):
+    """Section of a shape that is fitted to a stacked set."""
+    import functools
+
     import uvstack
-    from uvstack.fitting import report
-    from uvstack.fitting.report import fit_figure
     from uvstack.io.output import write_json
-    from uvstack.report.page import Addition
 
     # The parallel hands as the stack itself takes them; its weights are only relative, so errors come from the scatter.
     given = {name: options[name] for name in ("uvmin", "uvmax", "threads", "workers", "scheduler") if options[name] is not None}
     found = uvstack.fit(stacked, model=model, stokes="PI", **given)
-    assert not isinstance(found, list)
-    title = f"fit of a {found.model.shapes[0].name}"
-    write_json(folder / "fit.json", found.summary())
-    rows = [(name, f"{text} {unit}") for name, text, unit in report.parameter_rows(found)]
-    rows += [("reduced χ²", f"{found.reduced_chi_squared:.4g}"), *(("warning", text) for text in report.warnings_of(found))]
-    lines = [title, *(f"  {line}" for line in report.print_summary(found).splitlines())]
-    return lines, Addition(title.capitalize(), rows, [fit_figure(found)])
+    assert isinstance(found, uvstack.FitResult)
+    return replace(found.overview(), figures={"fit": found.figure()},
+                   files={"fit.json": functools.partial(write_json, value=found.summary())})
 
 
 def mapping(text: str | None) -> dict[str, str] | None:

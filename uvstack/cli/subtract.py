@@ -7,14 +7,15 @@ import sys
 import click
 from rich.markup import escape
 
-from uvstack.cli.main import Frequency, console, example, progress_bar
+from uvstack.cli.main import Frequency, console, example, progress_bar, show
 from uvstack.cli.options import data_options, report_options, run_options
 
 
 @click.command(name="subtract", epilog=example("uvstack subtract survey.ms --model survey-model.fits --into RESIDUAL"))
 @click.argument("ms")
 @click.option("--model", required=True,
-              help="FITS image or cube in Jy/pixel, catalogue of components (ECSV, CSV, FITS table), or a column such as MODEL_DATA.")
+              help="FITS image or cube in Jy/pixel, catalogue of sources or components (ECSV, CSV, FITS "
+                   "table, VOTable), or a column such as MODEL_DATA.")
 @click.option("--model-tt1", help="Second Taylor term beside an image.")
 @click.option("--nu0", type=Frequency(), help="Reference frequency of Taylor terms or of a catalogue: 1.4GHz; default what the file says.")
 @click.option("--into", help="Column to write; default RESIDUAL_DATA, or MODEL_DATA with --predict-only.")
@@ -25,7 +26,7 @@ from uvstack.cli.options import data_options, report_options, run_options
 @click.option("--in-place", is_flag=True, help="Change the data column itself; wants --backup.")
 @click.option("--backup", help="Column that keeps the data as they were: DATA_BACKUP.")
 @click.option("--overwrite", is_flag=True, help="Replace a column, and a report, that exist.")
-@report_options("JSON, uv profile and picture", "ms")
+@report_options("JSON, uv profile, picture and a page", "ms")
 @run_options
 def command(ms, report, overwrite, **options) -> None:
     """Subtract a model of the sky from the visibilities of MS.
@@ -35,18 +36,18 @@ def command(ms, report, overwrite, **options) -> None:
     """
     import uvstack
     from uvstack.io.output import check_report, together
-    from uvstack.subtraction.result import print_summary
-    from uvstack.subtraction.task import REPORT, unfinished, write_report
+    from uvstack.report.files import files_of_report
+    from uvstack.subtraction.task import unfinished
 
     given = {name: value for name, value in options.items() if value is not None}
     try:
         with together():
             if report is not None:
-                check_report(report, overwrite, REPORT)
+                check_report(report, overwrite, files_of_report(uvstack.SubtractResult))
             with progress_bar("predicting" if options["predict_only"] else "subtracting") as progress:
                 result = uvstack.subtract(ms, overwrite=overwrite, progress=progress, **given)
             if report is not None:
-                write_report(result, report)
+                result.report(report)
     except KeyboardInterrupt:
         default = "MODEL_DATA" if options["predict_only"] else "RESIDUAL_DATA"
         left = unfinished(ms, options["column"] if options["in_place"] else options["into"] or default)
@@ -54,6 +55,4 @@ def command(ms, report, overwrite, **options) -> None:
             raise
         console.print("[red]interrupted[/]:", escape(left))
         sys.exit(130)
-    click.echo(print_summary(result))
-    if report is not None:
-        click.echo(f"report       {report}")
+    show(result, report)

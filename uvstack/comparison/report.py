@@ -1,20 +1,18 @@
-"""What a person reads of a comparison: a table for the terminal, stamps and profiles, a page like those of the stacks."""
+"""What a person reads of a comparison."""
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from markupsafe import Markup
 
 from uvstack.constants import ARCSEC
-from uvstack.image_stacking.report import PAGE, centre_masked
+from uvstack.image_stacking.report import centre_masked
 from uvstack.image_stacking.result import ImageStackResult
+from uvstack.report.figure import new_figure
 from uvstack.report.numbers import flux_unit, with_error
-from uvstack.report.page import Addition, page, png
+from uvstack.report.page import Section
 from uvstack.stacking.report import draw_profile
 from uvstack.stacking.result import StackResult
 
@@ -48,28 +46,37 @@ def _text(value: float | None, how: str) -> str:
     return "" if value is None or not np.isfinite(value) else format(value, how)
 
 
-def print_summary(result: CompareResult) -> str:
-    """Table of the methods, and what else is worth knowing, in lines."""
+def overview(result: CompareResult) -> Section:
+    """Table of the methods, positions, image, and advice on short baselines."""
     unit, size = flux_unit(result.flux)
-    rows = [("method", *_HEADER), *table_rows(result, unit, size)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(text.ljust(width) if i == 0 else text.rjust(width) for i, (text, width) in enumerate(zip(row, widths, strict=True)))
-             for row in rows]
-    return "\n".join([f"fluxes in {unit}", *lines, *(f"{name:<12} {text}" for name, text in _notes(result))])
-
-
-def _notes(result: CompareResult) -> list[tuple[str, str]]:
-    """Positions, image, and advice on short baselines."""
     left_out = "".join(f", {which.size} {reason}" for reason, which in result.dropped.items())
     major, minor, angle = result.beam
-    rows = [("positions", f"{result.n_positions} of {result.n_positions_given} in every stack{left_out}"),
-            ("image", f"{result.image['image']}, {' × '.join(str(n) for n in reversed(result.image['pixels']))} pixels of "
-                      f"{result.cell / ARCSEC:.3g}″, beam {major / ARCSEC:.3g}″ × {minor / ARCSEC:.3g}″ at {np.rad2deg(angle):.3g}°")]
+    rows = [
+        ("fluxes", f"in {unit}", _ERRORS),
+        ("positions", f"{result.n_positions} of {result.n_positions_given} in every stack{left_out}"),
+        ("image", f"{result.image['image']}, {' × '.join(str(n) for n in reversed(result.image['pixels']))} pixels of "
+                  f"{result.cell / ARCSEC:.3g}″, beam {major / ARCSEC:.3g}″ × {minor / ARCSEC:.3g}″ at {np.rad2deg(angle):.3g}°")]
     suggestion, limits = _uv(result.uv_all).suggest_uvmin(), _uv(result.uv).uv_range
+    text = []
     if suggestion is not None and suggestion > (limits.minimum if limits.unit == "m" else 0):
-        rows.append(("advice", f"baselines below {suggestion / 1e3:.3g} km deviate from the longer ones, as residuals of bright sources "
+        text.append(("advice", f"baselines below {suggestion / 1e3:.3g} km deviate from the longer ones, as residuals of bright sources "
                                f"and resolved sources do: look at the profile, consider --uvmin {suggestion / 1e3:.2g}km"))
-    return rows
+    flux = f"{with_error(result.flux, result.uv.flux_error, size)} {unit}"
+    return Section(result.name, rows, text=text, grid=[("method", *_HEADER), *table_rows(result, unit, size)],
+                   lead=("flux", flux, f"{result.uv.name}, SNR {result.snr:.1f}"))
+
+
+def sections(result: CompareResult, bins: int) -> list[Section]:
+    """Overview, stamps, profiles and settings."""
+    how = [(key.replace("_", " "), str(value)) for group in (result.settings, result.image) for key, value in group.items()
+           if value is not None]
+    tables = result.tables(bins)
+    return [
+        replace(overview(result), tables={"methods": tables.pop("methods")}),
+        Section("Stamps", [("colours", "one scale in the first row, one in those without centres"),
+                           ("contours", "−3, 3 and 5 times the noise of the uv-stack's stamp")], {"stamps": stamps_figure(result)}),
+        Section("Profiles", figures={"profiles": profile_figure(result, bins)}, tables=tables),
+        Section("How", how)]
 
 
 def _uv(method: Method) -> StackResult:
@@ -99,13 +106,11 @@ def stamps_figure(result: CompareResult) -> Figure:
     After Lindroos et al. (2015), Figures 3 and 10. Stamps in a row share one scale of colours, and so do both rows without centres.
     Contours are at −3, 3 and 5 times the noise of the uv-stack's stamp.
     """
-    from matplotlib.figure import Figure
-
     filtered = any(m.baselines != "all" and not m.is_uv for m in result.methods)
     methods = [_shown(result, False), _shown(result, False), *([_shown(result, True)] if filtered else [])]
     images = [[None if m is None else (m.stamp if i == 0 else _masked(result, m)) for m in row] for i, row in enumerate(methods)]
     unit, size = flux_unit(float(np.nanmax(np.abs(result.uv_all.stamp))))
-    figure = Figure(figsize=(11.4, 3.7 * len(methods) + 0.3), layout="constrained")
+    figure = new_figure((11.4, 3.7 * len(methods) + 0.3))
     axes = figure.subplots(len(methods), 3, squeeze=False, sharex=True, sharey=True)
     levels = np.array([-3, 3, 5]) * result.uv_all.stamp_rms / size
     for rows in (slice(0, 1), slice(1, len(methods))):
@@ -148,9 +153,7 @@ def _draw(axis: Axes, image: np.ndarray, cell: float, limits: tuple[float, float
 
 def profile_figure(result: CompareResult, bins: int = 20) -> Figure:
     """Profile of the uv-stack in uv distance, and of the stamps in radius."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11.4, 4.3), layout="constrained")
+    figure = new_figure((11.4, 4.3))
     left, right = figure.subplots(1, 2)
     draw_profile(left, _uv(result.uv), bins, "m")
     unit, size = flux_unit(result.flux)
@@ -180,33 +183,3 @@ def radial_mean(image: np.ndarray, cell: float) -> tuple[np.ndarray, np.ndarray]
     with np.errstate(invalid="ignore"):
         radius, mean = (np.bincount(ring[used], v[used]) / count for v in (np.hypot(m[:, None], l[None, :]), image))
     return radius * cell, mean
-
-
-# ------------------------------------------------------------------------------------------------------ page
-
-
-def render_page(result: CompareResult, pictures: Mapping[str, bytes], additions: Sequence[Addition] = ()) -> str:
-    """The report as one HTML page without links to anything outside itself; the pictures are "stamps" and "profiles", as PNG."""
-    unit, size = flux_unit(result.flux)
-    # The page of image-stacks has rows of a name and a text; cells that are joined as markup (and escaped) make a wider table.
-    between = Markup("</td><td>")
-    table = [("method", between.join(f"{text} ({unit})" if text not in ("SNR", "point keeps") else text for text in _HEADER)),
-             *((name, between.join(cell.replace(" ", "\N{NO-BREAK SPACE}") for cell in cells))
-               for name, *cells in table_rows(result, unit, size))]
-    how = [(key.replace("_", " "), str(value)) for group in (result.settings, result.image) for key, value in group.items()
-           if value is not None]
-    sections: list[tuple[str, Sequence[tuple[str, str]], Sequence[Any]]] = [
-        ("", table, []),
-        ("", [*_notes(result), ("errors", _ERRORS)], []),
-        ("Stamps", [("colours", "one scale in the first row, one in those without centres"),
-                    ("contours", "−3, 3 and 5 times the noise of the uv-stack's stamp")], [pictures["stamps"]]),
-        ("Profiles", [], [pictures["profiles"]]),
-        *((a.title, a.rows, a.figures) for a in additions),
-        ("How", how, [])]
-    return page(PAGE).render(title=result.name, result=result, flux=with_error(result.flux, result.uv.flux_error, size), unit=unit,
-                             sections=[(title, rows, [_embedded(figure) for figure in figures]) for title, rows, figures in sections])
-
-
-def _embedded(picture: Any) -> str:
-    """A figure of matplotlib, or a PNG as bytes, as the page takes it."""
-    return base64.b64encode(picture).decode() if isinstance(picture, bytes) else png(picture)

@@ -11,12 +11,15 @@ from astropy.table import QTable
 
 from uvstack.image_stacking.result import ImageStackResult
 from uvstack.pixels.noise import off_centre_rms
-from uvstack.records import Provenance, Shown, plain
+from uvstack.records import Provenance, Shown, dropped_by_reason, plain
 from uvstack.report.files import Saved
+from uvstack.report.numbers import rows_of
 from uvstack.stacking.result import StackResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from uvstack.report.page import Section
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -127,6 +130,10 @@ class CompareResult(Saved):
     provenance : Provenance or None
     """
 
+    #: The last ones are the image that was made, and fits that the command line adds.
+    REPORT = ("methods.ecsv", "uv_profile.ecsv", "stamps.png", "profiles.png",
+              "image-dirty.fits", "image-psf.fits", "image-pb.fits", "fit.json", "fit.png", "psf_fit.json")
+
     name: str
     methods: tuple[Method, ...]
     cell: float
@@ -194,33 +201,37 @@ class CompareResult(Saved):
             table[name] = table[name] * u.Jy
         return table
 
-    def __str__(self) -> str:
-        from uvstack.comparison.report import print_summary
+    def overview(self) -> Section:
+        """Table of the methods, positions, image, and advice on short baselines."""
+        from uvstack.comparison.report import overview
 
-        return print_summary(self)
+        return overview(self)
+
+    def sections(self, *, bins: int = 20) -> list[Section]:
+        """What the page of `report` shows, with a uv profile of so many bins."""
+        from uvstack.comparison.report import sections
+
+        return sections(self, bins)
 
     def summary(self) -> dict[str, Any]:
         """Everything but the stamps and sums, as numbers and texts that JSON can hold."""
-        table = self.table()
-        rows = [{name + ("_jy" if hasattr(row[name], "unit") else ""): plain(getattr(row[name], "value", row[name]))
-                 for name in table.colnames} for row in table]
         beam = dict(zip(("fwhm_major_rad", "fwhm_minor_rad", "position_angle_rad"), self.beam, strict=True))
         uv = self.uv_all.stack
         assert isinstance(uv, StackResult)
         result: dict[str, Any] = {
             "name": self.name, "n_positions": self.n_positions, "n_positions_given": self.n_positions_given,
-            "dropped_positions": {reason.replace(" ", "_"): which.tolist() for reason, which in self.dropped.items()},
-            "methods": rows, "cell_rad": self.cell, "beam": beam, "image": self.image, "settings": self.settings,
+            "dropped_positions": dropped_by_reason(self.dropped), "methods": rows_of(self.table()),
+            "cell_rad": self.cell, "beam": beam, "image": self.image, "settings": self.settings,
             "suggested_uvmin_m": uv.suggest_uvmin(), "n_visibilities": self.uv.stack.n_visibilities, "files": self.files}  # type: ignore[union-attr]
-        if self.provenance is not None:
-            result["provenance"] = vars(self.provenance)
-        return result
+        return plain(result | {"provenance": None if self.provenance is None else vars(self.provenance)})
 
-    def table_beside(self) -> QTable:
-        """`table`, with the name."""
+    def tables(self, bins: int = 20) -> dict[str, QTable]:
+        """`table`, and the uv profile of all baselines."""
         table = self.table()
         table.meta = {"name": self.name, "n_positions": self.n_positions}
-        return table
+        uv = self.uv_all.stack
+        assert isinstance(uv, StackResult)
+        return {"methods": table, "uv_profile": uv.uv_profile(bins)}
 
     def figure(self) -> Figure:
         """Picture of the stamps in the style of Lindroos et al. (2015), Figures 3 and 10."""

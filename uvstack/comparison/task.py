@@ -32,7 +32,6 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 
 from uvstack._version import __version__
-from uvstack.comparison.report import profile_figure, render_page, stamps_figure
 from uvstack.comparison.result import CompareResult, Method
 from uvstack.constants import ARCSEC, SPEED_OF_LIGHT
 from uvstack.errors import DistantPositionsWarning, DroppedPositionsWarning, ImageError, PositionsError, SelectionError
@@ -47,11 +46,7 @@ from uvstack.io.fits import sin_wcs, write_image
 from uvstack.io.image_file import read_cube
 from uvstack.io.output import (
     check_output,
-    report_folder,
     together,
-    write_figure,
-    write_table,
-    write_text,
 )
 from uvstack.io.pointing import pointings_text
 from uvstack.io.primary_beams import read_primary_beam
@@ -61,7 +56,6 @@ from uvstack.io.tables import read_positions
 from uvstack.pixels.grid import good_size
 from uvstack.pixels.psf import fit_beam
 from uvstack.records import MeasurementSets, Selection, Structure
-from uvstack.report.page import Addition
 from uvstack.sky.beam import Beam
 from uvstack.sky.coordinates import centre_of, direction_cosines, to_frame
 from uvstack.sky.position_weights import check_weights, parse_weights
@@ -74,9 +68,6 @@ from uvstack.stacking.task import stack
 
 logger = logging.getLogger(__name__)
 
-#: Files of a report; the last ones are the image that was made and fits, which the command line adds.
-REPORT = ("index.html", "result.json", "result.ecsv", "uv_profile.ecsv", "stamps.png", "profiles.png",
-          "image-dirty.fits", "image-psf.fits", "image-pb.fits", "fit.json", "psf_fit.json")
 #: Pixels on a side beyond which an image is made only if asked for.
 _LARGEST_IMAGE = 8192
 #: Stamps without and, at most, with a filter; the latter is the paper's.
@@ -470,9 +461,11 @@ def _uv_stacks(data: _Data, sources: Positions, chosen: np.ndarray, dropped: dic
     results = [first]
     if uvmin is not None:
         results.insert(0, _quietly(stack, list(data.paths), sources.subset(chosen), **options))
-    if first.dropped.size:
-        lost = chosen[first.dropped]
-        chosen, dropped = np.setdiff1d(chosen, lost), {**dropped, "outside the primary beam of every pointing": lost}
+    for reason, which in first.dropped.items():
+        if which.size:
+            # The image may have left out others for the same reason.
+            dropped = {**dropped, reason: np.union1d(dropped.get(reason, which[:0]), chosen[which])}
+    chosen = np.delete(chosen, np.concatenate(list(first.dropped.values())))
     found = []
     for result in results:
         made = result.image(options["stamp_size"], options["stamp_cell"])
@@ -503,32 +496,3 @@ def _tell_dropped(dropped: dict[str, np.ndarray], n: int) -> None:
         reasons = ", ".join(f"{which.size} {reason}" for reason, which in dropped.items())
         warnings.warn(DroppedPositionsWarning(
             f"{sum(which.size for which in dropped.values())} of {n} positions were left out of both stacks: {reasons}"), stacklevel=4)
-
-
-# ------------------------------------------------------------------------------------------------------ the report
-
-
-def write_compare_report(result: CompareResult, folder: str | Path, *, bins: int = 20, additions: Sequence[Addition] = ()) -> Path:
-    """Write result.json, result.ecsv, uv_profile.ecsv, stamps.png, profiles.png and index.html to a folder; path of the page.
-
-    Parameters
-    ----------
-    result : CompareResult
-    folder : str or Path
-        Made where it does not exist; files of these names in it are replaced, others stay.
-    bins : int
-        Of the uv profile.
-    additions : sequence of Addition
-        Further sections of the page.
-    """
-    uv = result.uv_all.stack
-    assert isinstance(uv, StackResult)
-    with report_folder(folder, REPORT) as made:
-        result.save(made / "result.json")
-        write_table(made / "uv_profile.ecsv", uv.uv_profile(bins))
-        # Drawn once: half of the time of a small set is that of the pictures.
-        write_figure(made / "stamps.png", stamps_figure(result))
-        write_figure(made / "profiles.png", profile_figure(result, bins))
-        pictures = {name: (made / f"{name}.png").read_bytes() for name in ("stamps", "profiles")}
-        write_text(made / "index.html", render_page(result, pictures, additions))
-    return Path(folder) / "index.html"

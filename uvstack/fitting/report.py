@@ -1,12 +1,10 @@
-"""What a person reads of a fit: a few lines for the terminal, a table, pictures, a page with them."""
+"""What a person reads of a fit, or of those of channels."""
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import jinja2
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable
@@ -14,7 +12,7 @@ from astropy.table import QTable
 from uvstack.errors import FitError
 from uvstack.records import plain
 from uvstack.report.numbers import flux_unit
-from uvstack.report.page import png
+from uvstack.report.page import Section
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 
 #: Correlations from which on they are told.
 _STRONG = 0.5
-_COLUMN = 15
 #: Residuals of the uv profile from which on a model is wrong: some 60 bins reach 3.5 σ by noise.
 _MISFIT = 6.0
 _ERROR = "standard deviation; 0 if held, NaN if not determined; of an unresolved size the distance to its 68 % limit"
@@ -75,8 +72,7 @@ def _scale(result: FitResult, i: int, value: float) -> tuple[str, float]:
 
 def setting(result: FitResult) -> list[tuple[str, str]]:
     """What was fitted to what: the model with nu0, and Stokes parameter, frequencies and uv range of the data."""
-    shapes = " + ".join(shape.name for shape in result.model.shapes)
-    told = [("model", f"{shapes}, nu0 {result.frequency / 1e9:.6g} GHz")]
+    told = [("model", f"{_shapes(result)}, nu0 {result.frequency / 1e9:.6g} GHz")]
     data = [f"Stokes {result.stokes}"] if result.stokes in _STOKES else [result.stokes] if result.stokes else []
     if result.band is not None:
         data.append(" to ".join(f"{nu / 1e9:.6g}" for nu in result.band) + " GHz")
@@ -152,21 +148,53 @@ def bootstrap_texts(result: FitResult) -> list[str]:
     return found
 
 
-def print_summary(result: FitResult) -> str:
+def overview(result: FitResult) -> Section:
     """What was fitted, parameters with errors, goodness of fit, how it ended."""
-    lines = [(name, f"{text} {unit}".rstrip()) for name, text, unit in parameter_rows(result)]
-    lines += [*setting(result), ("χ²", goodness(result)), ("visibilities", f"{result.n_visibilities} ({_COUNTED})")]
+    rows: list[tuple[str, ...]] = [(name, f"{text} {unit}".rstrip()) for name, text, unit in parameter_rows(result)]
+    rows += [*setting(result), ("χ²", goodness(result)), ("visibilities", f"{result.n_visibilities} ({_COUNTED})")]
     if result.bootstrap_errors is not None and result.bootstrap is not None:
         errors = ", ".join(bootstrap_texts(result))
-        lines.append(("bootstrap", f"errors {errors} from {len(result.bootstrap)} resamplings of blocks of time"))
+        rows.append(("bootstrap", f"errors {errors} from {len(result.bootstrap)} resamplings of blocks of time"))
     if result.samples is not None:
-        lines.append(("posterior", ", ".join(f"{name} {text}" for name, text in posterior_texts(result))))
+        rows.append(("posterior", ", ".join(f"{name} {text}" for name, text in posterior_texts(result)), "median and 68 %"))
     correlations = correlation_texts(result)
     if correlations:
-        lines.append(("correlation", ", ".join(correlations)))
-    lines += [("stopped", ending(result)), *(("warning", text) for text in warnings_of(result))]
-    width = max([_COLUMN, *(len(name) + 2 for name, _ in lines)])
-    return "\n".join(f"{name:<{width}}{text}" for name, text in lines)
+        rows.append(("correlation", ", ".join(correlations)))
+    return Section(f"Fit of {_shapes(result)}", [*rows, ("stopped", ending(result))],
+                   text=[("warning", text) for text in warnings_of(result)])
+
+
+def sections(result: FitResult) -> list[Section]:
+    """Overview, picture and model."""
+    figures = {} if result.profile is None else {"fit": fit_figure(result)}
+    return [overview(result), Section("Data and model", figures=figures, tables=result.tables()), _model(result)]
+
+
+def overview_of_channels(results: Sequence[FitResult]) -> Section:
+    """A line for each fit, and the warnings of all."""
+    names = [label(results[0], i) for i in range(len(results[0].names))]
+    grid = [("frequency", *names, "reduced χ²")]
+    for result in results:
+        cells = (f"{text} {unit}".rstrip() for _, text, unit in parameter_rows(result))
+        grid.append((range_text(result), *cells, f"{result.reduced_chi_squared:.3f}"))
+    return Section(f"Fits of {_shapes(results[0])}, channel by channel", setting(results[0])[:1], grid=grid,
+                   text=[("warning", f"{range_text(result)}: {text}") for result in results for text in warnings_of(result)])
+
+
+def sections_of_channels(results: Sequence[FitResult]) -> list[Section]:
+    """Overview, spectrum and model."""
+    return [overview_of_channels(results),
+            Section("Spectrum", figures={"spectrum": spectrum_figure(results)}, tables={"parameters": parameter_table(results)}),
+            _model(results[0])]
+
+
+def _model(result: FitResult) -> Section:
+    return Section("Model", [("variables", "   ".join(variables.text for variables in result.model.variables)),
+                             ("reference frequency", f"{result.frequency / 1e9:.6g} GHz")])
+
+
+def _shapes(result: FitResult) -> str:
+    return " + ".join(shape.name for shape in result.model.shapes)
 
 
 def warnings_of(result: FitResult) -> list[str]:
@@ -211,16 +239,16 @@ def summary(result: FitResult) -> dict[str, Any]:
         "n_starts": result.n_starts, "next_chi_squared": plain(result.next_chi_squared), "elsewhere": result.elsewhere,
         "binning_error": plain(result.binning_error), "degenerate": result.degenerate}
     if result.bootstrap is not None and result.bootstrap_errors is not None:
-        percentiles = np.percentile(result.bootstrap, [16, 50, 84], axis=0)
-        out["bootstrap"] = {"n": len(result.bootstrap), "errors": [plain(e) for e in result.bootstrap_errors],
-                            "percentiles_16_50_84": [[plain(x) for x in row] for row in percentiles]}
+        out["bootstrap"] = _percentiles(result.bootstrap) | {"errors": result.bootstrap_errors}
     if result.samples is not None:
-        percentiles = np.percentile(result.samples, [2.5, 16, 50, 84, 95, 97.5], axis=0)
-        out["posterior"] = {"n": len(result.samples),
-                            "percentiles_2.5_16_50_84_95_97.5": [[plain(x) for x in row] for row in percentiles]}
-    if result.provenance is not None:
-        out["provenance"] = plain(vars(result.provenance))
-    return out
+        out["posterior"] = _percentiles(result.samples)
+    return plain(out | {"provenance": None if result.provenance is None else vars(result.provenance)})
+
+
+def _percentiles(values: np.ndarray) -> dict[str, Any]:
+    """Of parameters (n, par), in the units in which they are fitted: a list of all of them for each percentile."""
+    percent = (2.5, 16, 50, 84, 95, 97.5)
+    return {"n": len(values), "percentiles": percent, "at_percentiles": np.percentile(values, percent, axis=0)}
 
 
 def parameter_table(results: Sequence[FitResult]) -> QTable:
@@ -241,23 +269,6 @@ def parameter_table(results: Sequence[FitResult]) -> QTable:
             table[name + suffix].info.unit = results[0].units[i] or None
             table[name + suffix].info.description = meaning
     return table
-
-
-def render_page(results: Sequence[FitResult]) -> str:
-    """The report as one HTML page without links to anything outside itself."""
-    result = results[0]
-    pictures = {"data and model": fit_figure(result)} if len(results) == 1 else {"spectrum": spectrum_figure(results)}
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
-        importlib.resources.files("uvstack.fitting").joinpath("report.html").read_text(encoding="utf-8"))
-    rows = [(range_text(one) if len(results) > 1 else "", parameter_rows(one), one.reduced_chi_squared) for one in results]
-    return template.render(
-        setting=setting(result), goodness=goodness(result), ending=ending(result), counted=_COUNTED,
-        result=result, rows=rows, posterior=[] if result.samples is None else posterior_texts(result),
-        bootstrap=[] if result.bootstrap is None else bootstrap_texts(result), correlations=correlation_texts(result),
-        n_results=len(results), warnings=warnings_of(result),
-        shapes=" + ".join(shape.name for shape in result.model.shapes),
-        expressions=[variables.text for variables in result.model.variables],
-        pictures={title: png(figure) for title, figure in pictures.items()})
 
 
 def range_text(result: FitResult) -> str:

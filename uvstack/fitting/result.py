@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from uvstack.fitting.data.inspection import UVProfile
+    from uvstack.report.page import Section
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -72,6 +73,8 @@ class FitResult(Saved):
         What the reduced χ² is taken over where weights are tapered or powers, and no inverse variances.
     provenance : Provenance or None
     """
+
+    REPORT = ("parameters.ecsv", "uv_profile.ecsv", "fit.png", "spectrum.png")
 
     parameters: np.ndarray
     errors: np.ndarray
@@ -173,20 +176,29 @@ class FitResult(Saved):
 
         return fit_figure(self)
 
-    def table_beside(self) -> Table | None:
-        """The uv profile, where there is one."""
-        return None if self.profile is None else self.profile.table()
+    def overview(self) -> Section:
+        """What was fitted, parameters with errors, goodness of fit, how it ended."""
+        from uvstack.fitting.report import overview
+
+        return overview(self)
+
+    def sections(self) -> list[Section]:
+        """What the page of `report` shows."""
+        from uvstack.fitting.report import sections
+
+        return sections(self)
+
+    def tables(self) -> dict[str, Table]:
+        """The parameters, and the uv profile where there is one."""
+        from uvstack.fitting.report import parameter_table
+
+        return {"parameters": parameter_table([self])} | ({} if self.profile is None else {"uv_profile": self.profile.table()})
 
     def __repr__(self) -> str:
         from uvstack.fitting.report import parameter_rows
 
         found = ", ".join(f"{name} {text} {unit}".rstrip() for name, text, unit in parameter_rows(self))
         return f"<FitResult: {found}; reduced χ² {self.reduced_chi_squared:.3f}{'' if self.converged else '; not converged'}>"
-
-    def __str__(self) -> str:
-        from uvstack.fitting.report import print_summary
-
-        return print_summary(self)
 
     def _number(self, which: int) -> tuple[float, float]:
         """A number of the first component in the user's unit, and its error by the chain rule."""
@@ -196,3 +208,42 @@ class FitResult(Saved):
         used = slope != 0
         covariance = np.where(np.outer(used, used), self.covariance, 0.0)
         return float(numbers.values[0, 0, which, 0] / unit), float(np.sqrt(slope @ covariance @ slope))
+
+
+class FitSpectrum(Saved, list[FitResult]):
+    """Fits of channels, a list of them."""
+
+    REPORT = FitResult.REPORT
+
+    @property
+    def provenance(self) -> Provenance | None:  # type: ignore[override]
+        """That of all fits."""
+        return self[0].provenance if self else None
+
+    def summary(self) -> list[dict[str, Any]]:
+        """That of each fit."""
+        return [one.summary() for one in self]
+
+    def overview(self) -> Section:
+        """A line for each fit."""
+        from uvstack.fitting.report import overview_of_channels
+
+        return overview_of_channels(self)
+
+    def sections(self) -> list[Section]:
+        """What the page of `report` shows."""
+        from uvstack.fitting.report import sections_of_channels
+
+        return sections_of_channels(self)
+
+    def tables(self) -> dict[str, Table]:
+        """The parameters, a row for each fit."""
+        from uvstack.fitting.report import parameter_table
+
+        return {"parameters": parameter_table(self)}
+
+    def figure(self) -> Figure:
+        """Picture of the parameters against frequency."""
+        from uvstack.fitting.report import spectrum_figure
+
+        return spectrum_figure(self)

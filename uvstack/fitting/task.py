@@ -13,7 +13,6 @@ import functools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,20 +38,11 @@ from uvstack.fitting.options import (
     gains_by_number,
     with_stokes,
 )
-from uvstack.fitting.report import fit_figure, parameter_table, render_page, spectrum_figure
-from uvstack.fitting.result import FitResult
+from uvstack.fitting.result import FitResult, FitSpectrum
 from uvstack.fitting.solve.visibilities import check_start
 from uvstack.io.dataset import chunks_of, open_sets, warn_of_beam
 from uvstack.io.ms import parse_column, read_block, read_rows
-from uvstack.io.output import (
-    finish_with_outputs,
-    report_folder,
-    together,
-    write_figure,
-    write_json,
-    write_table,
-    write_text,
-)
+from uvstack.io.output import finish_with_outputs, together
 from uvstack.io.pointing import pointings_text
 from uvstack.io.primary_beams import read_primary_beam
 from uvstack.io.provenance import provenance_of
@@ -66,8 +56,6 @@ from uvstack.uv.stokes import parse_fit_stokes, wanted_correlations
 
 #: Visibilities (row × chan × corr) that a chunk holds: about 100 MB with all that belongs to them.
 VISIBILITIES_PER_CHUNK = 2_000_000
-#: Files of a report.
-REPORT = ("index.html", "result.json", "parameters.ecsv", "uv_profile.ecsv", "fit.png", "spectrum.png")
 
 
 @together()
@@ -120,7 +108,7 @@ def fit(
     scheduler: str | None = None,
     threads: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> FitResult | list[FitResult]:
+) -> FitResult | FitSpectrum:
     """Result of fitting a model to the visibilities of measurement sets.
 
     Parameters
@@ -214,7 +202,7 @@ def fit(
 
     Returns
     -------
-    FitResult, or a list of them, one for each channel in order of frequency
+    FitResult, or FitSpectrum, a list of one for each channel in order of frequency
 
     Raises
     ------
@@ -245,7 +233,7 @@ def fit(
         data.client = client
         provenance = _provenance(data.job, asked)
         if per_channel:
-            return [replace(one, provenance=provenance) for one in _fit_channels(request, variables, made, data)]
+            return FitSpectrum(replace(one, provenance=provenance) for one in _fit_channels(request, variables, made, data))
         result = estimate(request, variables, made, data, data.survey())
     if write is not None:
         write_to_column(data.job, data.chunks, result, request, provenance, threads)
@@ -546,27 +534,3 @@ def _written_chunk(shared: tuple[FitJob, Model, np.ndarray, str], chunk: tuple[i
         interval = interval_of(job, structure, partition.rows)
         found.append((partition.rows, written(job, set_index, partition, fixed, interval, model, p, what)))
     return found
-
-
-def write_report(result: FitResult | Sequence[FitResult], folder: str | Path) -> Path:
-    """Write result.json, parameters.ecsv, uv_profile.ecsv, pictures and index.html to a folder; path of the page.
-
-    Parameters
-    ----------
-    result : FitResult or sequence of FitResult
-        One fit, or those of channels.
-    folder : str or Path
-        Made where it does not exist; files of these names in it are replaced, others stay.
-    """
-    results = [result] if isinstance(result, FitResult) else list(result)
-    with report_folder(folder, REPORT) as made:
-        write_json(made / "result.json", result.summary() if isinstance(result, FitResult) else [one.summary() for one in results])
-        write_table(made / "parameters.ecsv", parameter_table(results))
-        if isinstance(result, FitResult):
-            if result.profile is not None:
-                write_table(made / "uv_profile.ecsv", result.profile.table())
-            write_figure(made / "fit.png", fit_figure(result))
-        else:
-            write_figure(made / "spectrum.png", spectrum_figure(results))
-        write_text(made / "index.html", render_page(results))
-    return Path(folder) / "index.html"

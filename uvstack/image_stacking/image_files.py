@@ -1,4 +1,4 @@
-"""Images that are stacked, and what belongs to them: the plane, its beam and unit, the psf, the filter of short baselines."""
+"""Images that are stacked, and what belongs to them: the plane, its beam and unit, the psf, the filter of short baselines; the stack."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from uvstack._version import __version__
 from uvstack.checks import finite_number
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import ImageError, SelectionError, UvstackWarning
 from uvstack.image_stacking.averaging import LowFilter
+from uvstack.io.fits import sin_wcs, write_image
 from uvstack.io.image_file import SkyCube, check_beam, read_cube
 from uvstack.io.selection import parse_distance
 from uvstack.sky.beam import Beam
 from uvstack.sky.projection import pixel_steps
+
+if TYPE_CHECKING:
+    from uvstack.image_stacking.result import ImageStackResult
 
 #: How far pixels may be from square, turned, or of another size than those of the psf.
 _SAME_CELL = 2e-3
@@ -106,3 +112,17 @@ def read_psf(path: str | Path, cell: float) -> np.ndarray:
     if half < 8:
         raise ImageError(f"{path}: the peak of the psf lies at pixel ({col}, {row}), at the edge; wanted is one around its peak")
     return psf[row - half:row + half, col - half:col + half] / peak
+
+
+def write_stack(result: ImageStackResult, path: str | Path, which: str = "stamp") -> None:
+    """Write the stamp or the psf of a result as FITS with WCS, beam and how it was made."""
+    data = result.stamp if which == "stamp" else result.psf
+    assert data is not None
+    cards: dict[str, Any] = {"OBJECT": result.name[:60].encode("ascii", "replace").decode(), "ORIGIN": f"uvstack {__version__}",
+                             "NSTACK": result.n_positions, "METHOD": result.settings["method"], "WEIGHTS": result.settings["weights"],
+                             "ALIGN": result.settings["alignment"]}
+    if which == "stamp":
+        cards |= {"FLUX": (result.flux, "[Jy] at the centre"), "FLUXERR": (result.flux_error, "[Jy] off-centre rms")}
+    beam = None if result.beam is None else Beam(*result.beam)
+    shape = (data.shape[0], data.shape[1])
+    write_image(path, data, sin_wcs(result.ra, result.dec, shape, result.cell), beams=beam, four_axes=False, cards=cards)

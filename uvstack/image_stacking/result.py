@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from uvstack.records import Provenance, plain
+from uvstack.records import Provenance, dropped_by_reason, plain
 from uvstack.report.files import Saved
+from uvstack.report.numbers import distribution
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from uvstack.report.page import Section
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,6 +59,9 @@ class ImageStackResult(Saved):
         Where the stamp was written.
     provenance : Provenance or None
     """
+
+    #: The last is of a fit that the command line adds.
+    REPORT = ("stamp.fits", "psf.fits", "stamp.png", "fluxes.png", "psf_fit.json")
 
     name: str
     flux: float
@@ -126,10 +132,17 @@ class ImageStackResult(Saved):
         """Standard deviation of the bootstrap, Jy: noise and the variance of the sources together."""
         return None if self.bootstrap is None else float(np.std(self.bootstrap, ddof=1))
 
-    def __str__(self) -> str:
-        from uvstack.image_stacking.report import print_summary
+    def overview(self) -> Section:
+        """Flux, errors and counts."""
+        from uvstack.image_stacking.report import overview
 
-        return print_summary(self)
+        return overview(self)
+
+    def sections(self) -> list[Section]:
+        """What the page of `report` shows."""
+        from uvstack.image_stacking.report import sections
+
+        return sections(self)
 
     def summary(self) -> dict[str, Any]:
         """Everything but the arrays of pixels and positions, as numbers and texts that JSON can hold."""
@@ -139,17 +152,13 @@ class ImageStackResult(Saved):
             "flux_error_expected_jy": plain(self.flux_error_expected), "snr": plain(self.snr), "peak_response": self.peak_response,
             "flux_corrected_jy": self.flux_corrected, "n_positions": self.n_positions,
             "n_positions_given": self.n_positions_given,
-            "dropped_positions": {reason.replace(" ", "_"): which.tolist() for reason, which in self.dropped.items()},
+            "dropped_positions": dropped_by_reason(self.dropped),
             "n_partial_stamps": self.n_partial, "cell_rad": self.cell, "beam": beam, "psf": self.psf_source or None,
             "settings": self.settings, "fits": self.fits}
-        for name, fluxes, mean in (("random_positions", self.random, self.random_bias), ("bootstrap", self.bootstrap, None)):
+        for name, fluxes in (("random_positions", self.random), ("bootstrap", self.bootstrap)):
             if fluxes is not None:
-                error = self.random_error if name == "random_positions" else self.bootstrap_error
-                result[name] = {"n": int(fluxes.size), "error_jy": error, "mean_jy": mean if mean is not None else float(fluxes.mean()),
-                                "percentiles_16_50_84_jy": np.nanpercentile(fluxes, [16, 50, 84]).tolist()}
-        if self.provenance is not None:
-            result["provenance"] = vars(self.provenance)
-        return result
+                result[name] = distribution(fluxes, "_jy")
+        return plain(result | {"provenance": None if self.provenance is None else vars(self.provenance)})
 
     def figure(self) -> Figure:
         """Picture of the stack and its dirty beam."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.units import Quantity
 
-from uvstack._version import __version__
 from uvstack.checks import check_resamplings, check_seed, finite_number
 from uvstack.errors import DroppedPositionsWarning, ImageError, PositionsError, SelectionError
 from uvstack.image_stacking.averaging import (
@@ -29,18 +28,15 @@ from uvstack.image_stacking.averaging import (
     stacked_psf,
     values_at,
 )
-from uvstack.image_stacking.image_files import ImagePlane, in_jansky, parse_filter, read_plane, read_psf
-from uvstack.image_stacking.report import histogram_figure, render_page, stack_figure
+from uvstack.image_stacking.image_files import ImagePlane, in_jansky, parse_filter, read_plane, read_psf, write_stack
 from uvstack.image_stacking.result import ImageStackResult
-from uvstack.io.fits import sin_wcs, write_image
 from uvstack.io.image_file import read_image
-from uvstack.io.output import check_output, report_folder, together, write_figure, write_text
+from uvstack.io.output import check_output, together
 from uvstack.io.primary_beams import read_primary_beam, warn_of_other_telescope
 from uvstack.io.provenance import provenance_of
 from uvstack.io.tables import read_positions
 from uvstack.pixels.noise import interpolated, noise_around, off_centre_rms
 from uvstack.records import Provenance
-from uvstack.report.page import Addition
 from uvstack.sky.beam import Beam
 from uvstack.sky.coordinates import direction_cosines, to_frame
 from uvstack.sky.frequency import parse_frequency
@@ -50,8 +46,6 @@ from uvstack.sky.primary_beam import Constant, PrimaryBeam
 
 logger = logging.getLogger(__name__)
 
-#: Files of a report; the last is of a fit that the command line adds.
-REPORT = ("index.html", "result.json", "stamp.fits", "psf.fits", "stamp.png", "fluxes.png", "psf_fit.json")
 NOISE_KINDS = ("corrected", "flat", "rms-corrected", "rms-flat")
 #: Beam areas in the square that the local noise is taken from (section 3.2 of the paper).
 _NOISE_BEAMS = 300
@@ -337,31 +331,3 @@ def gaussian_beam(beam: Beam, cell: float, size: int) -> np.ndarray:
     """Image (size, size) of a Gaussian beam of peak 1 at (size // 2, size // 2); its integral is not 0 as a dirty beam's is."""
     offset = (np.arange(size) - size // 2) * cell
     return beam.profile(-offset[None, :], offset[:, None])
-
-
-def write_stack(result: ImageStackResult, path: str | Path, which: str = "stamp") -> None:
-    """Write the stamp or the psf of a result as FITS with WCS, beam and how it was made."""
-    data = result.stamp if which == "stamp" else result.psf
-    assert data is not None
-    cards: dict[str, Any] = {"OBJECT": result.name[:60].encode("ascii", "replace").decode(), "ORIGIN": f"uvstack {__version__}",
-                             "NSTACK": result.n_positions, "METHOD": result.settings["method"], "WEIGHTS": result.settings["weights"],
-                             "ALIGN": result.settings["alignment"]}
-    if which == "stamp":
-        cards |= {"FLUX": (result.flux, "[Jy] at the centre"), "FLUXERR": (result.flux_error, "[Jy] off-centre rms")}
-    beam = None if result.beam is None else Beam(*result.beam)
-    shape = (data.shape[0], data.shape[1])
-    write_image(path, data, sin_wcs(result.ra, result.dec, shape, result.cell), beams=beam, four_axes=False, cards=cards)
-
-
-def write_image_report(result: ImageStackResult, folder: str | Path, additions: Sequence[Addition] = ()) -> Path:
-    """Write result.json, stamp and psf (FITS), pictures and index.html to a folder, made where missing; path of the page."""
-    with report_folder(folder, REPORT) as made:
-        result.save(made / "result.json")
-        write_stack(result, made / "stamp.fits")
-        if result.psf is not None:
-            write_stack(result, made / "psf.fits", "psf")
-        write_figure(made / "stamp.png", stack_figure(result))
-        if result.random is not None or result.bootstrap is not None:
-            write_figure(made / "fluxes.png", histogram_figure(result))
-        write_text(made / "index.html", render_page(result, additions))
-    return Path(folder) / "index.html"

@@ -31,6 +31,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
 from uvstack.errors import CoordinateError, MissingDependencyError, PositionsError
+from uvstack.sky.catalogue import is_measured, positions_of
 from uvstack.sky.columns import find_direction_columns, is_angle_unit, unit_from_text
 from uvstack.sky.coordinates import FRAME_NAMES, angle_from_text, parse_frame, to_frame
 from uvstack.sky.positions import Positions, positions_from_coord, positions_from_table
@@ -103,17 +104,45 @@ def read_positions(
             raise PositionsError(f"columns and frame are for files and tables; {type(source).__name__} has its own")
         return source if isinstance(source, Positions) else positions_from_coord(source)
     if isinstance(source, Table):
-        return positions_from_table(source, columns, frame=frame, unit=unit)
+        return _positions(source, columns, frame, unit, "table")
     if not isinstance(source, str | Path):
         raise PositionsError(
             f"positions were given as {type(source).__name__}; a path, SkyCoord, astropy Table or Positions is needed"
         )
     path = Path(source)
+    if _file_kind(path) != "text":
+        table = read_table(path)
+    else:
+        lines = _text_of(path)
+        if (found := _table_of_text(path, lines, columns or {})) is None:
+            return _read_plain(path, _data_of(lines), frame, unit)
+        table = found
+    return _positions(table, columns, frame, unit, str(path))
+
+
+def _positions(table: Table, columns: Mapping[str, str] | None, frame: str | None, unit: str, source: str) -> Positions:
+    if columns is None and is_measured(table):
+        return positions_of(table, frame=frame, unit=unit, source=source)
+    return positions_from_table(table, columns, frame=frame, unit=unit, source=source)
+
+
+def read_table(path: str | Path) -> Table:
+    """Table of a file of any kind but a plain list, as it stands there.
+
+    Raises
+    ------
+    PositionsError
+        The file is missing, empty or unreadable, or its first line names no columns.
+    """
+    path = Path(path)
     kind = _file_kind(path)
-    if kind == "text":
-        return _read_text(path, columns, frame, unit)
-    table = _TABLE_READERS[kind](path)
-    return positions_from_table(table, columns, frame=frame, unit=unit, source=str(path))
+    if kind != "text":
+        return _TABLE_READERS[kind](path)
+    table = _table_of_text(path, _text_of(path), {})
+    if table is None:
+        raise PositionsError(f"{path}: the first line names no columns; wanted are names such as "
+                             "ra,dec,flux above the values")
+    return table
 
 
 def _file_kind(path: Path) -> str:
@@ -178,10 +207,10 @@ class _Line:
         return next(iter(self.text.replace(",", " ").split()), "")
 
 
-def _read_text(path: Path, columns: Mapping[str, str] | None, frame: str | None, unit: str) -> Positions:
-    lines = _text_of(path)
+def _table_of_text(path: Path, lines: list[str], columns: Mapping[str, str]) -> Table | None:
+    """Table of a text, None of a plain list."""
     if formats := _standard_formats(lines):
-        return positions_from_table(_read_standard(path, lines, formats), columns, frame=frame, unit=unit, source=str(path))
+        return _read_standard(path, lines, formats)
     # Tabs at the ends are empty cells.
     stripped = [_Line(number, line.strip(" ")) for number, line in enumerate(lines, 1)]
     data = [line for line in stripped if line.text.strip() and not line.text.lstrip().startswith("#")]
@@ -189,11 +218,14 @@ def _read_text(path: Path, columns: Mapping[str, str] | None, frame: str | None,
         raise PositionsError(f"{path}: the file holds only remarks; at least one position is needed")
     names = _header_in_remark(lines, data[0])
     if names is None and not _is_header(data[0], columns):
-        return _read_plain(
-            path, [_Line(line.number, line.text.partition("#")[0].strip()) for line in data], frame, unit
-        )
-    table = _read_delimited(path, data, names, columns or {})
-    return positions_from_table(table, columns, frame=frame, unit=unit, source=str(path))
+        return None
+    return _read_delimited(path, data, names, columns)
+
+
+def _data_of(lines: list[str]) -> list[_Line]:
+    """Lines of a plain list without what stands behind #."""
+    stripped = [_Line(number, line.partition("#")[0].strip()) for number, line in enumerate(lines, 1)]
+    return [line for line in stripped if line.text]
 
 
 def _header_in_remark(lines: list[str], first: _Line) -> list[str] | None:
@@ -451,6 +483,9 @@ def _read_votable(path: Path) -> Table:
         table.meta["RADESYS"] = used[0].system.removeprefix("eq_").upper()
         if used[0].equinox:
             table.meta["EQUINOX"] = used[0].equinox
+    # The frame is said by the system alone.
+    frames = ("frame", "radesys", "radecsys", "equinox")
+    table.meta |= {one.name: one.value for one in votable.params if one.name.lower() not in frames}
     return table
 
 

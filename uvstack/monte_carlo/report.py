@@ -1,15 +1,16 @@
-"""What a person reads of a Monte Carlo: a few lines for the terminal, pictures, a page like that of a stack."""
+"""What a person reads of a Monte Carlo."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
 
 from uvstack.constants import ARCSEC
+from uvstack.report.figure import new_figure
 from uvstack.report.numbers import flux_unit, with_error
-from uvstack.report.page import page, png
+from uvstack.report.page import Section
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,41 +20,14 @@ if TYPE_CHECKING:
 
 #: A bias of fewer standard errors is called none.
 _SIGNIFICANT = 3.0
-_PAGE = """<h1>Noise and bias of a stack: {{ result.name }}</h1>
-<p class="flux">{{ flux }} {{ unit }}
-<small>({{ "%.1f"|format(result.significance) }} σ above the {{ offset }} {{ unit }} of random positions)</small></p>
-{% for text in advice %}<p class="advice">{{ text }}</p>
-{% endfor %}<table class="number">{% for name, text in lines %}<tr><th>{{ name }}</th><td>{{ text }}</td></tr>
-{% endfor %}</table>
-{% if samples|length > 1 %}<h2>Methods on the same positions</h2>
-<table class="number"><tr><th>method</th><th>stack ({{ unit }})</th><th>bias</th><th>offset</th><th>kept of the flux</th><th>noise</th>
-<th>significance</th></tr>
-{% for row in samples %}<tr>{% for text in row %}<td>{{ text }}</td>{% endfor %}</tr>
-{% endfor %}</table>{% endif %}
-{% for title, picture in pictures.items() %}<h2>{{ title }}</h2>
-<img alt="{{ title }}" src="data:image/png;base64,{{ picture }}">
-{% endfor %}
-{% if result.provenance %}<h2>Provenance</h2>
-<table><tr><th>version</th><td>{{ result.provenance.version }}</td></tr>
-<tr><th>command</th><td><code>{{ result.provenance.command }}</code></td></tr>
-<tr><th>seed</th><td>{{ result.provenance.seed }}</td></tr>
-<tr><th>date</th><td>{{ result.provenance.date }}</td></tr>
-{% for key, value in result.provenance.inputs.items() %}<tr><th>{{ key }}</th><td>{{ value }}</td></tr>
-{% endfor %}</table>{% endif %}
-</body>
-</html>
-"""
-_TITLES = {"histogram": "Stacks of the random lists", "uv_profile": "Random stacks against uv distance",
-           "scatter": "Image-stack against uv-stack", "sizes": "Fitted sizes"}
-
 
 def _unit(result: MonteCarloResult) -> tuple[str, float]:
     """Unit that suits the larger of flux and noise."""
     return flux_unit(max(abs(result.flux), result.noise if np.isfinite(result.noise) else 0.0))
 
 
-def rows_of(result: MonteCarloResult) -> list[tuple[str, str]]:
-    """Name and text of every number worth reading."""
+def overview(result: MonteCarloResult) -> Section:
+    """Flux, noise, bias and advice."""
     name, size = _unit(result)
     sample = result.uv
     low, high = np.nanpercentile(sample.errors, [16, 84]) / size
@@ -78,7 +52,35 @@ def rows_of(result: MonteCarloResult) -> list[tuple[str, str]]:
     if result.sizes is not None and np.isfinite(result.sizes).any():
         sizes = result.sizes[np.isfinite(result.sizes)] / ARCSEC
         rows.append(("fitted size", f"{sizes.mean():.3g}″ ± {sizes.std():.2g}″ (scatter of {sizes.size} fits)"))
-    return rows
+    flux = f"{with_error(result.flux, result.noise, size)} {name}"
+    return Section(f"Noise and bias of a stack: {result.name}", rows, text=[("advice", text) for text in advice_of(result)],
+                   lead=("flux", flux, f"{result.significance:.1f} σ above random positions"))
+
+
+def sections(result: MonteCarloResult) -> list[Section]:
+    """Overview, methods on the same positions, histograms, profile, scatter and sizes."""
+    tables = result.tables()
+    found = [overview(result)]
+    if len(result.samples) > 1:
+        found.append(Section("Methods on the same positions", grid=_methods(result)))
+    found.append(Section("Stacks of the random lists", figures={"histogram": histogram_figure(result)},
+                         tables={"realisations": tables["realisations"]}))
+    if result.bins is not None:
+        found.append(Section("Random stacks against uv distance", figures={"uv_profile": profile_figure(result)},
+                             tables={"uv_profile": tables["uv_profile"]}))
+    if result.images:
+        found.append(Section("Image-stack against uv-stack", figures={"scatter": scatter_figure(result)}))
+    if result.sizes is not None and np.isfinite(result.sizes).any():
+        found.append(Section("Fitted sizes", figures={"sizes": sizes_figure(result)}))
+    return found
+
+
+def _methods(result: MonteCarloResult) -> list[tuple[str, ...]]:
+    name, size = _unit(result)
+    return [("method", f"stack ({name})", "bias", "offset", "kept of the flux", "noise", "significance"), *(
+        (s.name, f"{s.flux / size:.4g}", with_error(s.bias, s.bias_error, size), with_error(s.offset, s.offset_error, size),
+         "" if s.response is None else f"{s.response:.4f}", with_error(s.noise, s.noise_error, size), f"{s.significance:.1f}")
+        for s in result.samples)]
 
 
 def _count(sample: Sample) -> str:
@@ -109,22 +111,11 @@ def advice_of(result: MonteCarloResult) -> list[str]:
     return found
 
 
-def print_summary(result: MonteCarloResult) -> str:
-    """Flux, noise, bias and advice in a few lines."""
-    name, size = _unit(result)
-    flux = f"{with_error(result.flux, result.noise, size)} {name}   ({result.significance:.1f} σ above random positions)"
-    lines = [("flux", flux), *rows_of(result), *(("advice", text) for text in advice_of(result))]
-    width = max(12, *(len(title) for title, _ in lines))
-    return "\n".join(f"{title:<{width}} {text}" for title, text in lines)
-
-
 def histogram_figure(result: MonteCarloResult) -> Figure:
     """Figure of the errors of the random stacks with their Gaussian, in the style of Lindroos et al. (2015), Figure 5."""
-    from matplotlib.figure import Figure
-
     # Panels side by side are shown as wide as one: smaller ones keep their letters readable.
     width, height = (5.2, 4.0) if len(result.samples) == 1 else (3.6, 3.4)
-    figure = Figure(figsize=(width * len(result.samples), height), layout="constrained")
+    figure = new_figure((width * len(result.samples), height))
     panels = figure.subplots(1, len(result.samples), squeeze=False, sharey=True, sharex=True)[0]
     name, size = _unit(result)
     for axes, sample in zip(panels, result.samples, strict=True):
@@ -153,12 +144,10 @@ def _draw_histogram(axes: Axes, sample: Sample, name: str, size: float) -> None:
 
 def profile_figure(result: MonteCarloResult) -> Figure:
     """Figure of the random stacks in uv bins, in the style of Lindroos et al. (2015), Figure 6."""
-    from matplotlib.figure import Figure
-
     table = result.uv_profile()
     table = table[np.isfinite(table["re"].value)]
     name, size = flux_unit(float(np.nanmax(np.abs(table["re"].to_value(u.Jy)), initial=1e-9)))
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = new_figure((7, 4.5))
     axes = figure.add_subplot()
     low, high = table["uv_min"].to_value(u.km), table["uv_max"].to_value(u.km)
     x = (low + high) / 2
@@ -178,10 +167,8 @@ def profile_figure(result: MonteCarloResult) -> Figure:
 
 def scatter_figure(result: MonteCarloResult) -> Figure:
     """Figure of image-stacks against uv-stacks of the same positions."""
-    from matplotlib.figure import Figure
-
     name, size = _unit(result)
-    figure = Figure(figsize=(4.6 * len(result.images), 4.4), layout="constrained")
+    figure = new_figure((4.6 * len(result.images), 4.4))
     x = result.uv.fluxes / size
     for axes, image in zip(figure.subplots(1, len(result.images), squeeze=False)[0], result.images, strict=True):
         y = image.fluxes / size
@@ -197,38 +184,12 @@ def scatter_figure(result: MonteCarloResult) -> Figure:
 
 def sizes_figure(result: MonteCarloResult) -> Figure:
     """Figure of the fitted sizes, in the style of Lindroos et al. (2015), Figure 9."""
-    from matplotlib.figure import Figure
-
     assert result.sizes is not None
     sizes = result.sizes[np.isfinite(result.sizes)] / ARCSEC
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    figure = new_figure((6, 4))
     axes = figure.add_subplot()
     axes.hist(sizes, bins="auto", color="0.8", edgecolor="0.5")
     axes.axvline(sizes.mean(), color="C3", label=f"{sizes.mean():.3g}″ ± {sizes.std():.2g}″")
     axes.set(xlabel="FWHM (arcsec)", ylabel="random stacks")
     axes.legend(frameon=False)
     return figure
-
-
-def figures(result: MonteCarloResult) -> dict[str, Figure]:
-    """All figures that belong to a result, by name."""
-    drawn = {"histogram": histogram_figure(result)}
-    if result.bins is not None:
-        drawn["uv_profile"] = profile_figure(result)
-    if result.images:
-        drawn["scatter"] = scatter_figure(result)
-    if result.sizes is not None and np.isfinite(result.sizes).any():
-        drawn["sizes"] = sizes_figure(result)
-    return drawn
-
-
-def render_page(result: MonteCarloResult, drawn: dict[str, Any]) -> str:
-    """The report as one HTML page without links to anything outside itself."""
-    name, size = _unit(result)
-    samples = [(s.name, f"{s.flux / size:.4g}", with_error(s.bias, s.bias_error, size), with_error(s.offset, s.offset_error, size),
-                "" if s.response is None else f"{s.response:.4f}", with_error(s.noise, s.noise_error, size),
-                f"{s.significance:.1f}") for s in result.samples]
-    return page(_PAGE).render(
-        title=f"Monte Carlo of {result.name}", result=result, flux=with_error(result.flux, result.noise, size), unit=name,
-        offset=with_error(result.uv.offset, result.uv.offset_error, size), lines=rows_of(result), advice=advice_of(result), samples=samples,
-        pictures={_TITLES[key]: png(figure) for key, figure in drawn.items()})

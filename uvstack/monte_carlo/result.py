@@ -12,6 +12,7 @@ from astropy.table import QTable
 
 from uvstack.records import Provenance, Shown, UVRange, plain
 from uvstack.report.files import Saved
+from uvstack.report.numbers import distribution, rows_of
 from uvstack.sky.beam import TRANSFORM_SCALE
 from uvstack.stacking.result import StackResult
 from uvstack.uv.profile import profile_table
@@ -19,7 +20,8 @@ from uvstack.uv.profile import profile_table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_PERCENTILES = (2.5, 16, 50, 84, 97.5)
+    from uvstack.report.page import Section
+
 #: Least error of a mean over lists, in parts of their scatter, where residuals are inferred from it: very many lists know the mean
 #: of this noise map over the region, which is sqrt(positions/beams) of that for a single list and no sign of residuals.
 FIELD = 0.05
@@ -112,12 +114,11 @@ class Sample(Shown):
         """Numbers that JSON can hold."""
         names = ("bias", "bias_error", "noise", "noise_error", "offset", "offset_error")
         values = {f"{name}_jy": plain(getattr(self, name)) for name in names}
-        found = np.nanpercentile(self.errors, _PERCENTILES).tolist() if self.n else [None] * len(_PERCENTILES)
         return {"name": self.name, "flux_jy": plain(self.flux), "n": self.n, **values,
                 "mean_flux_jy": plain(float(np.nanmean(self.fluxes))) if self.n else None,
                 "mean_truth_jy": plain(float(np.nanmean(self.truths))) if self.n else None,
                 "response": self.response, "significance": plain(self.significance), "share_above": plain(self.share_above),
-                "percentiles_jy": {f"{p:g}": value for p, value in zip(_PERCENTILES, found, strict=True)}}
+                "errors": distribution(self.errors, "_jy")}
 
 
 @dataclass(frozen=True, repr=False)
@@ -207,6 +208,8 @@ class MonteCarloResult(Saved):
     settings : dict
     provenance : Provenance or None
     """
+
+    REPORT = ("realisations.ecsv", "uv_profile.ecsv", "histogram.png", "uv_profile.png", "scatter.png", "sizes.png")
 
     name: str
     uv: Sample
@@ -303,10 +306,17 @@ class MonteCarloResult(Saved):
         profile["re_error"] = np.maximum(profile["re_error"], FIELD * profile["scatter"])
         return StackResult.suggest_uvmin(cast(StackResult, SimpleNamespace(uv_profile=lambda bins: profile)))
 
-    def __str__(self) -> str:
-        from uvstack.monte_carlo.report import print_summary
+    def overview(self) -> Section:
+        """Flux, noise, bias and advice."""
+        from uvstack.monte_carlo.report import overview
 
-        return print_summary(self)
+        return overview(self)
+
+    def sections(self) -> list[Section]:
+        """What the page of `report` shows."""
+        from uvstack.monte_carlo.report import sections
+
+        return sections(self)
 
     def summary(self) -> dict[str, Any]:
         """Everything but the positions, as numbers and texts that JSON can hold."""
@@ -318,22 +328,16 @@ class MonteCarloResult(Saved):
             "fake_sources": self.fake or None, "cross_talk_left_out_jy": self.cross_talk, "suggested_uvmin_m": self.suggest_uvmin(),
             "samples": [sample.summary() for sample in self.samples], "settings": self.settings}
         if self.bins is not None:
-            profile = self.uv_profile()
-            result["uv_profile"] = {name: [plain(float(v)) for v in profile[name].value] for name in
-                                    ("uv_min", "uv_max", "re", "scatter", "re_error", "real", "blank")}
+            result["uv_profile"] = rows_of(self.uv_profile())
         if self.sizes is not None:
-            good = self.sizes[np.isfinite(self.sizes)]
-            result["sizes_rad"] = {"n": int(good.size), "mean": plain(float(good.mean())) if good.size else None,
-                                   "std": plain(float(good.std(ddof=1))) if good.size > 1 else None}
-        if self.provenance is not None:
-            result["provenance"] = vars(self.provenance)
-        return result
+            result["sizes"] = distribution(self.sizes, "_rad")
+        return plain(result | {"provenance": None if self.provenance is None else vars(self.provenance)})
 
-    def table_beside(self) -> QTable:
-        """The realisations."""
+    def tables(self) -> dict[str, QTable]:
+        """The realisations, and the uv profile where there are bins."""
         table = self.table()
         table.meta = {"name": self.name, "seed": None if self.provenance is None else self.provenance.seed}
-        return table
+        return {"realisations": table} | ({} if self.bins is None else {"uv_profile": self.uv_profile()})
 
     def figure(self) -> Figure:
         """Picture of the histogram with its Gaussian, in the style of Lindroos et al. (2015), Figure 5."""

@@ -25,7 +25,6 @@ from uvstack.errors import (
 )
 from uvstack.io.dataset import chunks_of, default_cell, open_sets, warn_of_beam
 from uvstack.io.ms import parse_column, read_block, read_unflagged_uvw, scan_rows
-from uvstack.io.output import report_folder, write_figure, write_table, write_text
 from uvstack.io.pointing import pointings_text
 from uvstack.io.primary_beams import read_primary_beam
 from uvstack.io.provenance import provenance_of
@@ -35,7 +34,6 @@ from uvstack.monte_carlo.cross_talk import CrossTalk
 from uvstack.monte_carlo.image_samples import ImageSamples
 from uvstack.monte_carlo.places_files import Places
 from uvstack.monte_carlo.random_positions import middle_of
-from uvstack.monte_carlo.report import figures, render_page
 from uvstack.monte_carlo.result import BinnedFluxes, MonteCarloResult, Sample
 from uvstack.monte_carlo.sums import (
     Fakes,
@@ -59,8 +57,7 @@ from uvstack.uv.weights import apply_flags
 logger = logging.getLogger(__name__)
 
 RESPONSES = ("exact", "own")
-#: Files of a report.
-REPORT = ("index.html", "result.json", "result.ecsv", "histogram.png", "uv_profile.png", "scatter.png", "sizes.png", "uv_profile.ecsv")
+
 #: Visibilities (row × chan × corr) of a chunk, and of one that a worker of a cluster sums by itself.
 _PER_CHUNK, _PER_WORKERS_CHUNK = 2_000_000, 16_000_000
 #: Bytes of combined visibilities, with their (u, v, w), that are kept until they are gridded; three times that while gridding.
@@ -447,16 +444,3 @@ def _samples(job: MonteCarloJob, sums: ListSums, scale: float, left_out: float |
         blanks = sums.numerator[0] / sums.denominator[0]
     return Sample("uv-stack", float(fluxes[0]), fluxes[1:], truths[1:], blanks[1:],
                   abs(scale) * left_out / np.sqrt(job.n_exact_fakes - 1) if left_out else 0.0)
-
-
-def write_montecarlo_report(result: MonteCarloResult, folder: str | Path) -> Path:
-    """Write result.json, realisations (ECSV), pictures and index.html to a folder, made where missing; path of the page."""
-    drawn = figures(result)
-    with report_folder(folder, REPORT) as made:
-        result.save(made / "result.json")
-        for name, figure in drawn.items():
-            write_figure(made / f"{name}.png", figure)
-        if result.bins is not None:
-            write_table(made / "uv_profile.ecsv", result.uv_profile())
-        write_text(made / "index.html", render_page(result, drawn))
-    return Path(folder) / "index.html"

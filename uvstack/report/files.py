@@ -1,15 +1,18 @@
-"""How any result is saved and shown: a summary as JSON, its main table as ECSV beside it, a picture.
+"""How any result is saved and shown: a summary as JSON, tables as ECSV named after what they hold, pictures, one page.
 
-The only file of this room that writes. A result says what there is by `summary`, `table_beside` and `figure`.
+The only file of this room that writes. A result says what there is by `summary`, `tables`, `figure` and `sections`.
 """
 
 from __future__ import annotations
 
+import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from uvstack.io.output import together, write_figure, write_json, write_table
-from uvstack.records import Shown
+from uvstack.io.output import report_folder, together, write_figure, write_json, write_table, write_text
+from uvstack.records import Provenance, Shown
+from uvstack.report.page import Section, provenance_section, render_page
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -17,28 +20,85 @@ if TYPE_CHECKING:
 
 
 class Saved(Shown):
-    """A result that can be saved and drawn; a subclass gives `summary` and, where it has them, `table_beside` and `figure`."""
+    """A result that can be saved, drawn and shown; a subclass gives `summary`, `overview`, and what it has of the rest."""
 
-    def summary(self) -> dict[str, Any]:
+    #: Files that a report of it may hold besides index.html and result.json.
+    REPORT: ClassVar[tuple[str, ...]] = ()
+    provenance: Provenance | None
+
+    def summary(self) -> dict[str, Any] | list[dict[str, Any]]:
         """Numbers and texts that JSON can hold."""
         raise NotImplementedError
 
-    def table_beside(self) -> Table | None:
-        """The table that is saved beside the summary."""
-        return None
+    def overview(self) -> Section:
+        """What is read first, and at a terminal alone."""
+        raise NotImplementedError
+
+    def sections(self, *args: Any, **options: Any) -> list[Section]:
+        """What its page shows above the provenance, the overview first."""
+        return [self.overview()]
+
+    def tables(self, *args: Any, **options: Any) -> dict[str, Table]:
+        """Tables that are saved beside the summary, by name."""
+        return {}
 
     def figure(self, *args: Any, **options: Any) -> Figure:
         """The picture that `plot` writes."""
         raise NotImplementedError
 
+    def __str__(self) -> str:
+        return str(self.overview())
+
     def save(self, path: str | Path) -> None:
-        """Write `summary` as JSON and, beside it (same name, ending .ecsv), the table where there is one."""
-        table = self.table_beside()
+        """Write `summary` as JSON and each of `tables` beside it: NAME.json and NAME-uv_profile.ecsv, for instance."""
+        path = Path(path)
         with together():
             write_json(path, self.summary())
-            if table is not None:
-                write_table(Path(path).with_suffix(".ecsv"), table)
+            for name, table in self.tables().items():
+                write_table(path.with_name(f"{path.stem}-{name}.ecsv"), table)
 
     def plot(self, path: str | Path, *args: Any, **options: Any) -> None:
         """Write the picture, drawn with these options of `figure`; the ending of the path sets the format."""
         write_figure(path, self.figure(*args, **options))
+
+    def report(self, folder: str | Path, **options: Any) -> Path:
+        """Write result.json, tables, pictures and index.html to a folder; path of the page.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Made where it does not exist; files of these names in it are replaced, others stay.
+        **options
+            Of `sections`.
+        """
+        return write_report(self, self.sections(**options), folder)
+
+
+def files_of_report(kind: type[Saved]) -> tuple[str, ...]:
+    """Names of all files that a report of this kind of result may hold."""
+    return ("index.html", "result.json", *kind.REPORT)
+
+
+def write_report(result: Saved, sections: Sequence[Section], folder: str | Path) -> Path:
+    """Write the summary of a result, all that its sections hold, and their page with the provenance; path of the page."""
+    sections = [*sections, provenance_section(result.provenance)]
+    with report_folder(folder, files_of_report(type(result))) as made:
+        write_json(made / "result.json", result.summary())
+        pictures: list[dict[str, bytes]] = []
+        for section in sections:
+            pictures.append({name: _png(figure) for name, figure in section.figures.items()})
+            for name, picture in pictures[-1].items():
+                (made / f"{name}.png").write_bytes(picture)
+            for name, table in section.tables.items():
+                write_table(made / f"{name}.ecsv", table)
+            for name, write in section.files.items():
+                write(made / name)
+        write_text(made / "index.html", render_page(sections, pictures))
+    return Path(folder) / "index.html"
+
+
+def _png(figure: Figure) -> bytes:
+    """Drawn once: most of the time of a small report is that of its pictures."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130)
+    return buffer.getvalue()

@@ -22,6 +22,7 @@ import logging
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from astropy import units as u
@@ -387,7 +388,7 @@ def _table_directions(
     if name is not None:
         return _mixin_directions(table, name, frame, source)
     lon_name, lat_name, name_frame = _direction_names(table, columns, source)
-    frame_name = frame or name_frame or _header_frame(table, source)
+    frame_name = frame or name_frame or header_frame(table.meta, source)
     astropy_frame = parse_frame(frame_name)
     if lon_name == PARTS[0]:
         (lon, lat), lon_unit, lat_unit = angles_of_parts(table, source), "hours", "degrees"
@@ -436,9 +437,15 @@ def _direction_names(table: Table, columns: dict[str, str], source: str) -> tupl
     )
 
 
-def _header_frame(table: Table, source: str) -> str:
-    """Frame of the table's header, J2000 if it says none."""
-    meta = {str(key).upper(): value for key, value in table.meta.items()}
+def header_frame(header: Mapping[str, Any], source: str) -> str:
+    """Frame of a table's header, one of `FRAME_NAMES`; J2000 if it says none.
+
+    Raises
+    ------
+    PositionsError
+        The frame is unknown, or its equinox is another than the one it is known with.
+    """
+    meta = {str(key).upper(): value for key, value in header.items()}
     names = (meta.get(key) for key in ("FRAME", "RADESYS", "RADECSYS"))
     name = next((value.strip().upper() for value in names if isinstance(value, str) and value.strip()), None)
     equinox = str(meta.get("EQUINOX", "")).strip().upper().lstrip("JB")

@@ -1,9 +1,7 @@
-"""What a person reads of a stack: a few lines for the terminal, a page with pictures."""
+"""What a person reads of a stack."""
 
 from __future__ import annotations
 
-import importlib.resources
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +9,8 @@ from astropy import units as u
 
 from uvstack.report.figure import draw_stamp, mark_beam_and_rms, new_figure
 from uvstack.report.numbers import flux_unit, with_error
-from uvstack.report.page import Addition, page, png, provenance_rows
+from uvstack.report.page import Section
+from uvstack.stacking.stamp_files import stamp_writers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,69 +19,64 @@ if TYPE_CHECKING:
     from uvstack.stacking.result import StackResult
     from uvstack.stacking.stamp import Stamp
 
+_EQUATION_7 = ("Lindroos et al. (2015), equation 7: what the noise of the data before stacking leaves in the mean, were every position "
+               "independent of the others. A scatter well above it says that the data hold more than noise, residuals of bright sources "
+               "for instance.")
 
-def print_summary(result: StackResult) -> str:
-    """Flux, errors and advice in a few lines."""
+
+def overview(result: StackResult, truth: float | None = None) -> Section:
+    """Flux, errors, counts and advice."""
     name, size = flux_unit(result.flux)
-    errors = (f"{result.flux_error / size:.3g} {name} from the scatter, {result.flux_error_expected / size:.3g} {name} expected from "
-              "the noise (equation 7)")
-    lines = [
-        f"flux         {with_error(result.flux, result.flux_error, size)} {name}   (SNR {result.snr:.1f})",
-        f"error        {errors}"]
+    rows: list[tuple[str, ...]] = []
+    if truth is not None:
+        rows.append(("true flux", f"{truth / size:.4g} {name}: the stack is {(result.flux - truth) / result.flux_error:+.1f} σ away"))
+    rows.append((
+        "error", f"{result.flux_error / size:.3g} {name} from the scatter, {result.flux_error_expected / size:.3g} {name} expected from "
+        "the noise (equation 7)", _EQUATION_7))
     if result.bootstrap is not None and result.bootstrap_error is not None:
-        lines.append(f"bootstrap    ± {result.bootstrap_error / size:.3g} {name} with the variance of the sources, "
-                     f"{result.bootstrap.size} lists")
-    lines.append(f"positions    {result.n_positions} of {result.n_positions_given}, in {len(result.fields)} pointing(s)")
-    lines.append(f"visibilities {result.n_visibilities} in uv range {result.uv_range}")
-    suggestion = result.suggest_uvmin()
-    if suggestion is not None and suggestion > (result.uv_range.minimum if result.uv_range.unit == "m" else 0):
-        lines.append(f"advice       baselines below {suggestion / 1e3:.3g} km deviate from the longer ones: look at the profile, "
-                     f"consider --uvmin {suggestion / 1e3:.2g}km")
+        rows.append(("bootstrap", f"± {result.bootstrap_error / size:.3g} {name} with the variance of the sources, "
+                                  f"{result.bootstrap.size} lists"))
+    left_out = "".join(f", {which.size} {reason}" for reason, which in result.dropped.items() if which.size)
+    rows += [("positions", f"{result.n_positions} of {result.n_positions_given}, in {len(result.fields)} pointing(s){left_out}"),
+             ("visibilities", f"{result.n_visibilities} in uv range {result.uv_range}")]
+    if result.n_not_finite:
+        rows.append(("not finite", f"{result.n_not_finite} visibilities are NaN or infinite and not flagged; taken as flagged"))
     for label, group in result.groups.items():
         group_name, group_size = flux_unit(group.flux)
-        lines.append(f"  {label}: {with_error(group.flux, group.flux_error, group_size)} {group_name}, "
-                     f"{group.n_positions} positions")
+        rows.append((f"  {label}", f"{with_error(group.flux, group.flux_error, group_size)} {group_name}, {group.n_positions} positions"))
     if result.ms is not None:
-        lines.append(f"stacked set  {result.ms}")
-    return "\n".join(lines)
+        rows.append(("stacked set", result.ms))
+    suggestion = result.suggest_uvmin()
+    text = []
+    if suggestion is not None and suggestion > (result.uv_range.minimum if result.uv_range.unit == "m" else 0):
+        text.append(("advice", f"baselines below {suggestion / 1e3:.3g} km deviate by more than 3 σ from the longer ones, as residuals of "
+                               "bright sources do, and resolved sources too: look at the profile, consider "
+                               f"--uvmin {suggestion / 1e3:.2g}km; no cut was made because of this advice"))
+    return Section(result.name, rows, text=text,
+                   lead=("flux", f"{with_error(result.flux, result.flux_error, size)} {name}", f"SNR {result.snr:.1f}"))
 
 
-def render_page(result: StackResult, stamp: Stamp, bins: int, truth: float | None = None, additions: Sequence[Addition] = ()) -> str:
-    """The report as one HTML page without links to anything outside itself.
-
-    Parameters
-    ----------
-    result : StackResult
-    stamp : Stamp
-    bins : int
-        Of the uv profile.
-    truth : float, optional
-        True flux, Jy, where it is known.
-    additions : sequence of Addition
-        Further sections.
-    """
+def sections(result: StackResult, bins: int, stamp_size: int, stamp_cell: float | None, truth: float | None) -> list[Section]:
+    """Overview, profile, stamp, bootstrap and pointings."""
+    stamp = result.image(stamp_size, stamp_cell)
     name, size = flux_unit(result.flux)
-    pictures = {"uv profile": profile_figure(result, bins, truth=truth), "stamp and dirty beam": stamp_figure(stamp)}
+    found = [
+        overview(result, truth),
+        Section("uv profile", figures={"uv_profile": profile_figure(result, bins, truth=truth)}, tables=result.tables(bins)),
+        Section("Stamp and dirty beam", [("phase centre", f"{stamp.peak / size:.4g} {name}/beam: the flux of a point source")],
+                {"stamp": stamp_figure(stamp)}, files=stamp_writers(stamp, result.name))]
     if result.bootstrap is not None:
-        pictures["bootstrap"] = bootstrap_figure(result)
-    body = importlib.resources.files("uvstack.stacking").joinpath("report.html").read_text(encoding="utf-8")
-    return page(body).render(
-        title=result.name, result=result, flux=with_error(result.flux, result.flux_error, size), unit=name,
-        size=size, truth=truth, peak=stamp.peak, fields=_rows(result), suggestion=result.suggest_uvmin(),
-        pictures={title: png(figure) for title, figure in pictures.items()},
-        provenance=provenance_rows(result.provenance),
-        first=_sections(a for a in additions if a.first), additions=_sections(a for a in additions if not a.first))
+        found.append(Section("Bootstrap", figures={"bootstrap": bootstrap_figure(result)}))
+    return [*found, Section("Pointings", grid=_pointings(result, name, size))]
 
 
-def _sections(additions: Iterable[Addition]) -> list[tuple[str, Sequence[tuple[str, str]], list[str]]]:
-    return [(a.title, a.rows, [png(figure) for figure in a.figures]) for a in additions]
-
-
-def _rows(result: StackResult) -> list[dict]:
-    return [
-        {"ms": row["ms"], "field": row["field"], "n_positions": int(row["n_positions"]), "flux": row["flux"].to_value(u.Jy),
-         "error": row["flux_error"].to_value(u.Jy), "expected": row["flux_error_expected"].to_value(u.Jy)}
-        for row in result.per_field if np.isfinite(row["flux"].value)]
+def _pointings(result: StackResult, name: str, size: float) -> list[tuple[str, ...]]:
+    """Flux of each pointing with its errors, below a head."""
+    head = ("set", "field", "positions", f"flux ({name})", "error from the scatter", "error expected from the noise")
+    return [head, *(
+        (row["ms"], row["field"], str(row["n_positions"]), f"{row['flux'].to_value(u.Jy) / size:.4g}",
+         f"{row['flux_error'].to_value(u.Jy) / size:.2g}", f"{row['flux_error_expected'].to_value(u.Jy) / size:.2g}")
+        for row in result.per_field if np.isfinite(row["flux"].value))]
 
 
 def profile_figure(result: StackResult, bins: int | np.ndarray = 20, unit: str = "m", truth: float | None = None) -> Figure:

@@ -9,14 +9,17 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from uvstack.records import Provenance, UVRange, plain
+from uvstack.records import Provenance, UVRange, dropped_by_reason, plain
 from uvstack.report.files import Saved
+from uvstack.report.numbers import distribution, rows_of
 from uvstack.stacking.stamp import Stamp, check_stamp, cut_stamp
 from uvstack.stacking.sums import COUNT, W_Q, StackSums, W, mean_and_error
 from uvstack.uv.profile import fine_bin_edges, merged, profile_table, uv_edges
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from uvstack.report.page import Section
 
 #: How many standard deviations a short-baseline bin must lie from the mean of the longer ones to be called deviant.
 _DEVIANT = 3.0
@@ -39,8 +42,8 @@ class StackResult(Saved):
     n_positions : int
         Positions that entered, in at least one pointing.
     n_positions_given : int
-    dropped : ndarray of int
-        Numbers (from 0) of the positions outside every beam.
+    dropped : dict
+        Reason → numbers (from 0) of the positions left out for it.
     uv_range : UVRange
     sums : StackSums
     fields : dict
@@ -58,13 +61,17 @@ class StackResult(Saved):
     provenance : Provenance
     """
 
+    #: The last ones are of a fit that the command line adds, and of the demo.
+    REPORT = ("uv_profile.ecsv", "uv_profile.png", "stamp.png", "stamp.fits", "psf.fits", "bootstrap.png", "fit.json", "fit.png",
+              "before_stacking.png", "empty_positions.png")
+
     name: str
     flux: float
     flux_error: float
     flux_error_expected: float
     n_positions: int
     n_positions_given: int
-    dropped: np.ndarray
+    dropped: dict[str, np.ndarray]
     uv_range: UVRange
     sums: StackSums
     fields: dict
@@ -175,33 +182,47 @@ class StackResult(Saved):
 
         return profile_figure(self, bins, unit)
 
-    def __str__(self) -> str:
-        from uvstack.stacking.report import print_summary
+    def overview(self) -> Section:
+        """Flux, errors, counts and advice."""
+        from uvstack.stacking.report import overview
 
-        return print_summary(self)
+        return overview(self)
+
+    def sections(self, *, bins: int = 20, stamp_size: int = 64, stamp_cell: float | None = None,
+                 truth: float | None = None) -> list[Section]:
+        """What the page of `report` shows.
+
+        Parameters
+        ----------
+        bins : int
+            Of the uv profile.
+        stamp_size : int
+            Pixels across the stamp.
+        stamp_cell : float, optional
+            Its pixel, rad.
+        truth : float, optional
+            True flux, Jy, where it is known.
+        """
+        from uvstack.stacking.report import sections
+
+        return sections(self, bins, stamp_size, stamp_cell, truth)
 
     def summary(self) -> dict[str, Any]:
         """Everything but the sums, as numbers and texts that JSON can hold."""
         result: dict[str, Any] = {
             "name": self.name, "flux_jy": self.flux, "flux_error_jy": self.flux_error,
             "flux_error_expected_jy": self.flux_error_expected, "snr": self.snr, "n_positions": self.n_positions,
-            "n_positions_given": self.n_positions_given, "dropped_positions": self.dropped.tolist(),
+            "n_positions_given": self.n_positions_given, "dropped_positions": dropped_by_reason(self.dropped),
             "uv_range": str(self.uv_range), "n_visibilities": self.n_visibilities, "n_not_finite": self.n_not_finite,
             "suggested_uvmin_m": self.suggest_uvmin(), "ms": self.ms}
         if self.bootstrap is not None:
-            result["bootstrap"] = {
-                "n": int(self.bootstrap.size), "error_jy": self.bootstrap_error, "mean_jy": float(self.bootstrap.mean()),
-                "percentiles_16_50_84_jy": np.percentile(self.bootstrap, [16, 50, 84]).tolist()}
-        fields = self.per_field
-        result["per_field"] = [
-            {name: (row[name].value if hasattr(row[name], "unit") else row[name]) for name in fields.colnames} for row in fields]
+            result["bootstrap"] = distribution(self.bootstrap, "_jy")
+        result["per_field"] = rows_of(self.per_field)
         result["groups"] = {name: group.summary() for name, group in self.groups.items()}
-        if self.provenance is not None:
-            result["provenance"] = vars(self.provenance)
-        return plain(result)
+        return plain(result | {"provenance": vars(self.provenance) if self.provenance is not None else None})
 
-    def table_beside(self) -> QTable:
+    def tables(self, bins: int = 20) -> dict[str, QTable]:
         """The uv profile."""
-        profile = self.uv_profile()
+        profile = self.uv_profile(bins)
         profile.meta = {"name": self.name, "flux_jy": self.flux, "flux_error_jy": self.flux_error}
-        return profile
+        return {"uv_profile": profile}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from astropy.coordinates import SkyCoord
 
-from uvstack._version import __version__
 from uvstack.checks import check_resamplings, check_seed, finite_number, thread_count
 from uvstack.chunks import cluster, map_chunks
 from uvstack.constants import ARCMIN
@@ -24,18 +23,10 @@ from uvstack.errors import (
     SelectionError,
 )
 from uvstack.io.dataset import chunks_of, default_cell, open_sets, warn_of_beam
-from uvstack.io.fits import write_stamp
 from uvstack.io.image_file import read_image
 from uvstack.io.ms import parse_column, read_block, read_rows
 from uvstack.io.ms_columns import PASSED_ON
-from uvstack.io.output import (
-    check_output,
-    report_folder,
-    together,
-    write_figure,
-    write_text,
-    written_whole,
-)
+from uvstack.io.output import check_output, together, written_whole
 from uvstack.io.pointing import pointings_text
 from uvstack.io.primary_beams import read_primary_beam
 from uvstack.io.provenance import provenance_of
@@ -44,13 +35,11 @@ from uvstack.io.stacked_ms import StackedMS, append_history
 from uvstack.io.tables import read_positions
 from uvstack.pixels.noise import interpolated, noise_around
 from uvstack.records import MeasurementSets, Structure
-from uvstack.report.page import Addition
 from uvstack.sky.beam import Beam
 from uvstack.sky.position_weights import PositionWeights, check_weights, parse_weights
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant, PrimaryBeam
 from uvstack.stacking.plan import StackJob, find_pointings, pointing_plan, subsets_of
-from uvstack.stacking.report import bootstrap_figure, profile_figure, render_page, stamp_figure
 from uvstack.stacking.result import StackResult
 from uvstack.stacking.stamp import check_stamp, normalised, stamp_images
 from uvstack.stacking.sums import StackSums, W, bootstrap_fluxes, mean_and_error
@@ -67,8 +56,6 @@ _SMALLEST_WEIGHT = 1e-25
 _SMALLEST_FACET = np.pi / 180 / 3600e3
 #: Positions from which chunks grow, so that the transforms of the form on a grid pay; up to 700 MB a chunk.
 _MANY_POSITIONS, _LARGER = 5_000, 6
-#: Files of a report; the last is of a fit that the command line adds.
-REPORT = ("index.html", "result.json", "result.ecsv", "uv_profile.png", "stamp.png", "bootstrap.png", "stamp.fits", "psf.fits", "fit.json")
 
 
 @together()
@@ -408,39 +395,11 @@ def _result(name, job: StackJob, totals: _Totals, i: int, members, fields, prove
         stamp = normalised(totals.stamps[i], job.stamp[1], pointing)
     return StackResult(
         name=name, flux=float(re), flux_error=float(error), flux_error_expected=float(expected), n_positions=int(members.sum()),
-        n_positions_given=int(given.sum()), dropped=np.flatnonzero(given & ~members), uv_range=job.uv_range, sums=sums,
+        n_positions_given=int(given.sum()), dropped=_dropped(job, given & ~members), uv_range=job.uv_range, sums=sums,
         fields=fields, n_not_finite=totals.n_not_finite, bootstrap=fluxes, ms=path, stamp=stamp, provenance=provenance)
 
 
-def write_report(result: StackResult, folder: str | Path, *, bins: int = 20, stamp_size: int = 64,
-                 stamp_cell: float | None = None, truth: float | None = None, additions: Sequence[Addition] = ()) -> Path:
-    """Write result.json, the uv profile (ECSV, PNG), the stamp (FITS, PNG) and index.html to a folder; path of the page.
-
-    Parameters
-    ----------
-    result : StackResult
-    folder : str or Path
-        Made where it does not exist; files of these names in it are replaced, others stay.
-    bins : int
-        Of the uv profile.
-    stamp_size : int
-        Pixels across the stamp.
-    stamp_cell : float, optional
-        Its pixel, rad.
-    truth : float, optional
-        True flux, Jy, to be shown beside the result.
-    additions : sequence of Addition
-        Further sections of the page.
-    """
-    stamp = result.image(stamp_size, stamp_cell)
-    with report_folder(folder, REPORT) as made:
-        result.save(made / "result.json")
-        write_figure(made / "uv_profile.png", profile_figure(result, bins, truth=truth))
-        write_figure(made / "stamp.png", stamp_figure(stamp))
-        if result.bootstrap is not None:
-            write_figure(made / "bootstrap.png", bootstrap_figure(result))
-        for name, image in (("stamp", stamp.brightness), ("psf", stamp.psf)):
-            cards = {"OBJECT": result.name, "ORIGIN": f"uvstack {__version__}"}
-            write_stamp(made / f"{name}.fits", image, stamp.cell, stamp.ra, stamp.dec, cards)
-        write_text(made / "index.html", render_page(result, stamp, bins, truth, additions))
-    return Path(folder) / "index.html"
+def _dropped(job: StackJob, lost: np.ndarray) -> dict[str, np.ndarray]:
+    """Numbers of the positions that are left out, (pos,) bool, by reason."""
+    in_beam = np.any([power > 0 for power in job.beam_squares.values()], axis=0)
+    return {"outside the primary beam of every pointing": np.flatnonzero(lost & ~in_beam), "without weight": np.flatnonzero(lost & in_beam)}

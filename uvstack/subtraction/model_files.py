@@ -14,11 +14,12 @@ from uvstack.errors import ComponentError, ImageError
 from uvstack.io.catalogues import read_catalogue
 from uvstack.io.image_file import holds_image, read_model_image
 from uvstack.pixels.geometry import ImageGeometry, image_geometry
-from uvstack.sky.components import Components, components, components_from_table
+from uvstack.sky.catalogue import COLUMNS, MODEL_COLUMNS, components_of, is_measured
+from uvstack.sky.components import Components
 from uvstack.sky.frequency import parse_frequency
 from uvstack.subtraction.sky_model import ComponentSky, ImageSky, SkyModel
 
-_CATALOGUES = (".ecsv", ".csv")
+_CATALOGUES = (".ecsv", ".csv", ".xml", ".vot", ".votable")
 #: Column → names that others give it.
 _OTHER_NAMES = {
     "fwhm_major": ("size", "fwhm", "maj", "major", "majoraxis", "major_axis", "maj_axis", "bmaj", "dc_maj", "sigma", "radius", "diameter"),
@@ -28,7 +29,7 @@ _IMAGES = (".fits", ".fit", ".fits.gz", ".fz")
 
 
 def read_sky_model(path: str | Path, tt1: str | Path | None = None, nu0: float | str | Quantity | None = None) -> SkyModel:
-    """Model in a file: an image or cube (FITS, Jy/pixel) or a catalogue (ECSV, CSV, FITS table).
+    """Model in a file: an image or cube (FITS, Jy/pixel) or a catalogue (ECSV, CSV, VOTable, FITS table).
 
     Parameters
     ----------
@@ -56,7 +57,7 @@ def read_sky_model(path: str | Path, tt1: str | Path | None = None, nu0: float |
             raise ImageError(f"{path} is a catalogue; a second Taylor term belongs to an image")
         return ComponentSky(_components(path, nu0))
     if not is_fits:
-        raise ImageError(f"{path}: is of no kind that is known; wanted a FITS image, or a catalogue as ECSV, CSV or FITS table")
+        raise ImageError(f"{path}: is of no kind that is known; wanted a FITS image, or a catalogue as ECSV, CSV, VOTable or FITS table")
     return _image(path, tt1, nu0)
 
 
@@ -92,17 +93,18 @@ def _planes(path: str | Path) -> tuple[np.ndarray, ImageGeometry, np.ndarray | N
 def _components(path: Path, nu0: float | None) -> Components:
     table = read_catalogue(path)
     _check_columns(path, table)
-    table.meta.update({name.lower(): value for name, value in table.meta.items()})  # FITS has its keywords in capitals
     given = table.meta.get("reference_frequency")
     if given is not None and nu0 is not None and not np.isclose(float(given), nu0, rtol=1e-9):
         raise ComponentError(f"{path}: says that its reference frequency is {float(given) / 1e9:.9g} GHz, --nu0 {nu0 / 1e9:.9g} GHz; "
                              "leave --nu0 out")
     table.meta["reference_frequency"] = nu0 if given is None else float(given)
+    if is_measured(table):
+        return components_of(table, source=str(path))
     try:
         # Those of a deconvolution may be negative, which a sky is not: taken as a sky, and then turned round.
         sign = np.where(np.asarray(table["flux"], float) < 0, -1.0, 1.0)
         table["flux"] = table["flux"] * sign
-        found = components_from_table(table)
+        found = components_of(table)
     except ComponentError as error:
         raise ComponentError(f"{path}: {error}") from error
     if (found.shape == "clean-scale").any() and not found.cell:
@@ -113,14 +115,15 @@ def _components(path: Path, nu0: float | None) -> Components:
 
 def _check_columns(path: Path, table: QTable) -> None:
     """Refuse columns that nearly have a known name, or mean what one does: a spectrum or a size would be lost without a word."""
-    known = components([], [], []).to_table().colnames
     names = list(table.colnames)
-    for name in (name for name in names if name not in known):
+    unknown = [name for name in names if name not in COLUMNS]
+    for name in unknown:
         meant = next((one for one, others in _OTHER_NAMES.items() if name.lower() in others and one not in names), None)
         if meant is not None and table[name].dtype.kind in "iuf" and np.nan_to_num(np.ma.filled(np.ma.asarray(table[name]), 0)).any():
             raise ComponentError(f"{path}: the column {name!r} is not known; call it {meant!r} if it is that, or remove it")
-    for name in (name for name in names if name not in known):
-        close = [one for one in difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.75) if one not in names]
+    for name in unknown:
+        close = [one for one in difflib.get_close_matches(name.lower(), MODEL_COLUMNS, n=1, cutoff=0.75)
+                 if one not in names]
         if close:
             raise ComponentError(f"{path}: the column {name!r} is not known; did you mean {close[0]!r}? Rename or remove it")
     missing = [name for name in ("ra", "dec", "flux") if name not in names]

@@ -1,20 +1,21 @@
-"""What a subtraction leaves to look at: amplitudes against uv distance before and after it, as numbers and as a picture."""
+"""What a subtraction leaves to look at: amplitudes against uv distance before and after it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy import units as u
 from astropy.table import QTable
 
-from uvstack.records import Provenance, Shown, plain
+from uvstack.records import Provenance, plain
+from uvstack.report.files import Saved
 from uvstack.uv.profile import COUNT, UVSums, uv_edges
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from uvstack.report.page import Section
 
 _N_BINS = 40
 #: What is summed: amplitudes, and their squares.
@@ -39,7 +40,7 @@ def add_amplitudes(sums: UVSums, uvw: np.ndarray, before: np.ndarray, after: np.
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SubtractResult(Shown):
+class SubtractResult(Saved):
     """What `subtract` did.
 
     Attributes
@@ -53,6 +54,8 @@ class SubtractResult(Shown):
     model : str
     model_flux : float
         Sum of the model at its reference frequency, Jy; NaN for a column.
+    n_components : int or None
+        Components, or pixels of an image, that are not 0; None for a column.
     n_rows, n_subtracted : int
         Rows of the set, and those that the model was taken from or written for.
     resumed_from : int
@@ -61,8 +64,12 @@ class SubtractResult(Shown):
         Of |V| before, after, and of the model, Jy, and the squares of the first two; weights are 1.
     n_without_uvw : int
         Selected rows whose (u, v, w) are not finite: they keep their data.
+    weights : str
+        Column of the weights, which stay as they were, or "none".
     provenance : Provenance
     """
+
+    REPORT = ("uv_profile.ecsv", "amplitudes.png")
 
     ms: str
     column: str
@@ -70,11 +77,13 @@ class SubtractResult(Shown):
     what: str
     model: str
     model_flux: float
+    n_components: int | None
     n_rows: int
     n_subtracted: int
     resumed_from: int
     amplitudes: UVSums
     n_without_uvw: int
+    weights: str
     provenance: Provenance
 
     @property
@@ -96,48 +105,33 @@ class SubtractResult(Shown):
         """
         return self.amplitudes.table("m", _SHOWN)
 
-    def __str__(self) -> str:
-        return print_summary(self)
-
     def summary(self) -> dict[str, Any]:
         """All of it but the profile, for JSON."""
         before, after = self.rms
-        return {
+        return plain({
             "ms": self.ms, "column": self.column, "backup": self.backup, "what": self.what, "model": self.model,
-            "model_flux_jy": plain(self.model_flux), "n_rows": self.n_rows, "n_subtracted": self.n_subtracted,
-            "rows_without_uvw": self.n_without_uvw, "resumed_from_row": self.resumed_from,
-            "rms_before_jy": plain(before), "rms_after_jy": plain(after),
-            "provenance": vars(self.provenance)}
+            "model_flux_jy": self.model_flux, "n_components": self.n_components, "n_rows": self.n_rows, "n_subtracted": self.n_subtracted,
+            "n_rows_without_uvw": self.n_without_uvw, "resumed_from_row": self.resumed_from, "weights": self.weights,
+            "rms_before_jy": before, "rms_after_jy": after, "provenance": vars(self.provenance)})
 
+    def overview(self) -> Section:
+        """What was subtracted from what, and what is left."""
+        from uvstack.subtraction.report import overview
 
-def print_summary(result: SubtractResult) -> str:
-    """A few lines for the terminal."""
-    before, after = result.rms
-    lines = [f"model        {result.model}" + (f", {result.model_flux:.6g} Jy" if np.isfinite(result.model_flux) else ""),
-             f"written      {result.what} to column {result.column} of {result.ms}",
-             f"rows         {result.n_subtracted} of {result.n_rows}"
-             + (f", gone on from row {result.resumed_from}" if result.resumed_from else "")]
-    if np.isfinite(before):
-        lines.append(f"rms of |V|   {before:.6g} Jy, without the model {after:.6g} Jy")
-    if result.backup is not None:
-        lines.append(f"backup       the data as they were are kept in column {result.backup}")
-    return "\n".join(lines)
+        return overview(self)
 
+    def sections(self) -> list[Section]:
+        """What the page of `report` shows."""
+        from uvstack.subtraction.report import sections
 
-def amplitude_figure(result: SubtractResult) -> Figure:
-    """Figure of mean amplitudes against uv distance: before, after, model."""
-    from matplotlib.figure import Figure
+        return sections(self)
 
-    table = result.profile()
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot()
-    x = 0.5 * (table["uv_min"] + table["uv_max"]).to_value(u.km)
-    for name, colour, style in (("before", "C0", "o-"), ("model", "C3", "-"), ("after", "C2", "s-")):
-        axes.plot(x, table[name].to_value(u.Jy), style, color=colour, ms=3.5, lw=1.2, label=name)
-    if len(x) and all((table[name] > 0).all() for name in ("before", "after")):
-        axes.set_yscale("log")
-    axes.set(xlabel="$\\sqrt{u^2+v^2}$ (km)", ylabel="mean amplitude (Jy)")
-    axes.set_title(f"{Path(result.model).name} and {result.column}", fontsize="medium", wrap=True)
-    axes.legend(frameon=False, ncols=3)
-    axes.grid(alpha=0.3, lw=0.5)
-    return figure
+    def tables(self) -> dict[str, QTable]:
+        """Mean amplitudes in bins of uv distance."""
+        return {"uv_profile": self.profile()}
+
+    def figure(self) -> Figure:
+        """Picture of the mean amplitudes against uv distance before and after."""
+        from uvstack.subtraction.report import amplitude_figure
+
+        return amplitude_figure(self)

@@ -76,6 +76,11 @@ class ComponentSky:
         """Sum of Stokes I at the reference frequency, Jy."""
         return float(self.components.flux.sum())
 
+    @property
+    def n_components(self) -> int:
+        """Components that are not 0."""
+        return int(self.components.shines.sum())
+
     def fingerprint(self) -> str:
         """The same for the same components alone."""
         one = self.components
@@ -133,6 +138,11 @@ class ImageSky:
     def flux(self) -> float:
         """Sum of the first plane, Jy."""
         return float(self.planes[0].sum())
+
+    @property
+    def n_components(self) -> int:
+        """Pixels that are not 0 in all planes."""
+        return int(np.count_nonzero(self.planes.any(axis=0)))
 
     def fingerprint(self) -> str:
         """The same for the same image alone."""

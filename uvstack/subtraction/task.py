@@ -37,7 +37,7 @@ from uvstack.errors import (
 from uvstack.io.dataset import open_sets, sources_of, warn_of_beam
 from uvstack.io.image_file import is_casa_image
 from uvstack.io.ms import parse_column
-from uvstack.io.output import report_folder, together, write_figure, write_json, write_table
+from uvstack.io.output import together
 from uvstack.io.pointing import pointings_text
 from uvstack.io.primary_beams import read_primary_beam
 from uvstack.io.provenance import provenance_of
@@ -49,15 +49,13 @@ from uvstack.sky.coordinates import centre_of
 from uvstack.sky.primary_beam import PrimaryBeam
 from uvstack.subtraction.column_files import Blocks, Job, Target, rows_per_block
 from uvstack.subtraction.model_files import read_sky_model
-from uvstack.subtraction.result import SubtractResult, amplitude_figure
+from uvstack.subtraction.result import SubtractResult
 from uvstack.subtraction.sky_model import ComponentSky, ImageSky, Part, SkyModel
 
 #: Power below which a model counts as outside a primary beam.
 _OUTSIDE = 1e-3
 #: A frequency of the model further from the data than this fraction is told.
 _OTHER_FREQUENCY = 0.2
-#: Files of a report.
-REPORT = ("result.json", "uv_profile.ecsv", "amplitudes.png")
 
 
 @together()
@@ -160,8 +158,9 @@ def subtract(
         warnings.warn(InvalidVisibilityWarning(
             f"{target.n_without_uvw} selected rows have no (u, v, w); the model was not taken from them"), stacklevel=3)
     return SubtractResult(structure.path, job.target, job.backup, "model" if predict_only else "residual", job.model_name,
-                          float("nan") if job.model is None else job.model.flux, structure.n_rows, target.n_selected, target.resumed_from,
-                          target.amplitudes, target.n_without_uvw, provenance)
+                          float("nan") if job.model is None else job.model.flux, None if job.model is None else job.model.n_components,
+                          structure.n_rows, target.n_selected, target.resumed_from, target.amplitudes, target.n_without_uvw,
+                          structure.weight_source, provenance)
 
 
 def _make_job(structure, model, into, column, model_tt1, nu0, primary_beam, selection, predict_only, in_place, backup) -> Job:
@@ -288,12 +287,3 @@ def unfinished(ms: str | Path, column: str) -> str | None:
         return None
     return (f"column {column} of {path} is unfinished, with {mark.get('rows', 0)} rows written, and marked so; the same command goes on"
             + (f"; the data as they were are in column {mark['backup']}" if mark.get("backup") else ""))
-
-
-def write_report(result: SubtractResult, folder: str | Path) -> Path:
-    """Write result.json, uv_profile.ecsv and amplitudes.png to a folder, made where missing; path of the JSON file."""
-    with report_folder(folder, REPORT) as made:
-        write_table(made / "uv_profile.ecsv", result.profile())
-        write_figure(made / "amplitudes.png", amplitude_figure(result))
-        write_json(made / "result.json", result.summary())
-    return Path(folder) / "result.json"

@@ -1,0 +1,30 @@
+"""Numba kernel of the correlation of an image's noise."""
+
+import math
+
+import numpy as np
+from numba import njit
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def sum_of_products(image, label, step, total, count):
+    """Add products of pixels outside islands with those at each lag, and their numbers, to (r + 1, 2 r + 1): lags down, and to both sides.
+
+    Pixels are taken at every `step` along both axes, in rows that are shifted against each other; NaN is left out.
+    """
+    n_y, n_x = image.shape
+    r = total.shape[0] - 1
+    row = 0
+    for y in range(0, n_y - r, step):
+        first = r + (row * (step // 2 + 1)) % step
+        row += 1
+        for x in range(first, n_x - r, step):
+            here = image[y, x]
+            if label[y, x] != 0 or not math.isfinite(here):
+                continue
+            for j in range(r + 1):
+                for i in range(2 * r + 1):
+                    there = image[y + j, x + i - r]
+                    if label[y + j, x + i - r] == 0 and math.isfinite(there):
+                        total[j, i] += np.float64(here) * there
+                        count[j, i] += 1
