@@ -25,11 +25,12 @@ TOP = {
     "records": {"constants", "errors"},
     "checks": {"errors"},
     "chunks": {"checks", "errors"},
+    "options": {"checks"},
     "__init__": {"_version", "checks", "constants", "errors", "records", *FAMILIES, *STUDIES},
     "__main__": {"cli"},
 }
 #: What of `uvstack` the files of each folder may import besides their own folder.
-BELOW = {"_version", "checks", "constants", "errors", "records"}
+BELOW = {"_version", "checks", "constants", "errors", "options", "records"}
 ROOMS = BELOW | {"sky", "pixels", "uv", "report", "deconvolution"}
 FOLDERS = {
     "sky": BELOW,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from uvstack.errors import SelectionError
@@ -59,6 +61,21 @@ def finite_number(name: str, value: Any, least: float = -math.inf, most: float =
             limits = f" above {least:g}" if above else f" of {least:g} or more" if least > -math.inf else ""
         raise SelectionError(f"{name} is {value!r}; wanted a finite number{limits}{unit and f' {unit}'}")
     return number
+
+
+def one_of(name: str, value: Any, wanted: Sequence[str]) -> str:
+    """A word that is one of those wanted.
+
+    Raises
+    ------
+    SelectionError
+        If it is none of them; with the nearest.
+    """
+    if value not in wanted:
+        close = difflib.get_close_matches(str(value), wanted, n=1, cutoff=0.3)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise SelectionError(f"{name} is {value!r}; wanted one of {', '.join(wanted)}{hint}")
+    return value
 
 
 def thread_count(threads: int | None) -> int:

@@ -227,7 +227,7 @@ def test_the_filter_takes_metres_pixels_and_its_loss_is_known(survey):
 BAD = [
     ({"weights": "local-nois"}, SelectionError, "did you mean local-noise"),
     ({"weights": "list"}, PositionsError, "wants a column of weights"),
-    ({"method": "mode"}, SelectionError, "method='mode' is unknown"),
+    ({"method": "mode"}, SelectionError, "method is 'mode'; wanted one of mean, median, clipped-mean"),
     ({"low_filter": "5parsec"}, SelectionError, "5parsec"),
     ({"low_filter": "0pixels"}, SelectionError, "at least 1 pixel"),
     ({"noise_kind": "rms-flat"}, SelectionError, "noise_image"),

@@ -26,8 +26,11 @@ from uvstack.sky.catalogue import (
 from uvstack.sky.components import components
 
 BLUR = Beam(6 * ARCSEC, 4 * ARCSEC, 0.5)
-PLACES = [offset(200 * ARCSEC, -300 * ARCSEC), offset(-400 * ARCSEC, 100 * ARCSEC),
-          offset(20 * ARCSEC, 10 * ARCSEC)]
+PLACES = [
+    offset(200 * ARCSEC, -300 * ARCSEC),
+    offset(-400 * ARCSEC, 100 * ARCSEC),
+    offset(20 * ARCSEC, 10 * ARCSEC),
+]
 FLUXES = np.array([1.0, 0.4, 0.2])
 #: The sources themselves; the second is a point.
 SIZES = [Beam(9 * ARCSEC, 4 * ARCSEC, 0.6), Beam(0.0, 0.0), Beam(5 * ARCSEC, 5 * ARCSEC)]
@@ -108,8 +111,16 @@ def test_every_column_says_its_unit_and_its_meaning():
 
 
 def test_other_units_are_converted_and_nothing_is_modified():
-    given = QTable({"ra": [10.0] * u.hourangle, "dec": [-1800.0] * u.arcsec, "flux": [3.0] * u.mJy,
-                    "ra_error": [50.0] * u.mas, "peak": [2.0] * u.uJy / u.beam, "flags": [0]})
+    given = QTable(
+        {
+            "ra": [10.0] * u.hourangle,
+            "dec": [-1800.0] * u.arcsec,
+            "flux": [3.0] * u.mJy,
+            "ra_error": [50.0] * u.mas,
+            "peak": [2.0] * u.uJy / u.beam,
+            "flags": [0],
+        }
+    )
     table = normalised(given)
     assert table["ra"].value == pytest.approx([150])
     assert table["dec"].value == pytest.approx([-0.5])
@@ -122,19 +133,27 @@ def test_other_units_are_converted_and_nothing_is_modified():
     assert table.meta["frame"] == "J2000"
 
 
-@pytest.mark.parametrize(("column", "values", "message"), [
-    ("ra", [1.0, 2.0, 3.0], "column 'ra' has no unit; give it one that converts to deg"),
-    ("flux", [1.0, 2.0, 3.0] * u.m, "column 'flux' is in m; wanted is a unit that converts to Jy"),
-    ("peak", [1.0, 2.0, 3.0] * u.Jy, "column 'peak' is in Jy; wanted is a unit"),
-    ("spectral_index", [1.0, 2.0, 3.0] * u.Jy, "is in Jy; it is a plain number"),
-    ("flux_error", [1.0, -2.0, 3.0] * u.Jy, "row 2 has flux_error -2; it must not be negative"),
-    ("dec", [1.0, 2.0, 93.0] * u.deg, "row 3 has a dec of 93 deg"),
-    ("n_pixels", [1.0, 2.5, 3.0], "column n_pixels: wanted whole numbers"),
-    ("target", ["yes", "no", "no"], "wanted are true and false"),
-    ("significance", ["9", "ten", "1"], "wanted numbers"),
-    ("island", MaskedColumn([1, 2, 3], mask=[False, True, False]), "has empty cells"),
-    ("reference_frequency", [1.4, 1.4, 1.5] * u.GHz, "given at 2 frequencies"),
-    ("reference_frequency", [1.4, 1.4, 1.4] * u.m, "cannot be read; wanted are Hz")])
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("ra", [1.0, 2.0, 3.0], "column 'ra' has no unit; give it one that converts to deg"),
+        (
+            "flux",
+            [1.0, 2.0, 3.0] * u.m,
+            "column 'flux' is in m; wanted is a unit that converts to Jy",
+        ),
+        ("peak", [1.0, 2.0, 3.0] * u.Jy, "column 'peak' is in Jy; wanted is a unit"),
+        ("spectral_index", [1.0, 2.0, 3.0] * u.Jy, "is in Jy; it is a plain number"),
+        ("flux_error", [1.0, -2.0, 3.0] * u.Jy, "row 2 has flux_error -2; it must not be negative"),
+        ("dec", [1.0, 2.0, 93.0] * u.deg, "row 3 has a dec of 93 deg"),
+        ("n_pixels", [1.0, 2.5, 3.0], "column n_pixels: wanted whole numbers"),
+        ("target", ["yes", "no", "no"], "wanted are true and false"),
+        ("significance", ["9", "ten", "1"], "wanted numbers"),
+        ("island", MaskedColumn([1, 2, 3], mask=[False, True, False]), "has empty cells"),
+        ("reference_frequency", [1.4, 1.4, 1.5] * u.GHz, "given at 2 frequencies"),
+        ("reference_frequency", [1.4, 1.4, 1.4] * u.m, "cannot be read; wanted are Hz"),
+    ],
+)
 def test_what_is_no_catalogue(column, values, message):
     with pytest.raises(ComponentError, match=message) as caught:
         normalised(measured(**{column: values}), "list.fits")
@@ -157,18 +176,25 @@ def test_a_constant_frequency_stands_in_the_header():
 def test_the_sky_has_the_sizes_without_the_beam():
     sky = components_of(measured())
     assert list(sky.shape) == ["gaussian", "point", "gaussian"]
-    assert np.transpose([sky.fwhm_major, sky.fwhm_minor, sky.position_angle]) == pytest.approx(np.array(SIZES))
+    assert np.transpose([sky.fwhm_major, sky.fwhm_minor, sky.position_angle]) == pytest.approx(
+        np.array(SIZES)
+    )
     assert np.transpose([sky.ra, sky.dec]) == pytest.approx(np.array(PLACES), abs=1e-14)
     assert sky.flux.tolist() == FLUXES.tolist()
     assert sky.flux_at([2.8e9])[:, 0] == pytest.approx(FLUXES * 2**ALPHA)
     assert list(sky.names) == ["A1", "B", "C"]
     # Of a point no angle and no minor axis is asked; an index that is not known is flat.
-    nan = measured(deconvolved_minor=[4, np.nan, 5] * u.arcsec, deconvolved_angle=[30, np.nan, np.nan] * u.deg,
-                   spectral_index=[np.nan, 0.0, 0.3])
+    nan = measured(
+        deconvolved_minor=[4, np.nan, 5] * u.arcsec,
+        deconvolved_angle=[30, np.nan, np.nan] * u.deg,
+        spectral_index=[np.nan, 0.0, 0.3],
+    )
     assert components_of(nan).fwhm_minor == pytest.approx(np.array([4, 0, 5]) * ARCSEC)
     assert components_of(nan).spectral_index[0] == 0
     nan["deconvolved_minor"][0] = np.nan
-    with pytest.raises(ComponentError, match="row 1 has a deconvolved_major and no deconvolved_minor"):
+    with pytest.raises(
+        ComponentError, match="row 1 has a deconvolved_major and no deconvolved_minor"
+    ):
         components_of(nan)
     # A fit of a Gaussian that the beam explains is a point.
     assert components_of(measured(shape=["gaussian"] * 3)).shape[1] == "point"
@@ -202,18 +228,27 @@ def test_observed_sizes_are_not_taken_for_true_ones():
 
 def test_rows_that_cannot_be_used_are_told():
     table = measured(flags=["", "edge", ""])
-    with pytest.warns(CatalogueWarning, match=r"list: left out are, of 3 rows, 1 flagged \(row 2\)"):
+    with pytest.warns(
+        CatalogueWarning, match=r"list: left out are, of 3 rows, 1 flagged \(row 2\)"
+    ):
         assert list(components_of(table, source="list").names) == ["A1", "C"]
     assert len(components_of(table, flagged=True)) == 3
     table = measured(flux=[1.0, -0.4, np.nan] * u.Jy)
-    with pytest.warns(CatalogueWarning, match=r"1 not finite \(row 3\), 1 negative in flux \(row 2\)"):
+    with pytest.warns(
+        CatalogueWarning, match=r"1 not finite \(row 3\), 1 negative in flux \(row 2\)"
+    ):
         assert len(components_of(table)) == 1
     table["flux"] = -1.0 * u.Jy
-    with pytest.raises(ComponentError, match="none of 3 rows can be used: 3 negative in flux"), pytest.warns(CatalogueWarning):
+    with (
+        pytest.raises(ComponentError, match="none of 3 rows can be used: 3 negative in flux"),
+        pytest.warns(CatalogueWarning),
+    ):
         components_of(table)
 
 
-@pytest.mark.parametrize("flags", [[0, 4, 0], ["", "4", ""], MaskedColumn(["a", "b", "c"], mask=[True, False, True])])
+@pytest.mark.parametrize(
+    "flags", [[0, 4, 0], ["", "4", ""], MaskedColumn(["a", "b", "c"], mask=[True, False, True])]
+)
 def test_places_leave_out_what_is_flagged_and_tell_of_negative_ones(flags):
     table = measured(flags=flags, flux=[1.0, 0.4, -0.2] * u.Jy)
     with pytest.warns(CatalogueWarning) as told:
@@ -239,24 +274,51 @@ def test_weights_where_they_are_asked_for():
 
 
 def test_components_are_a_catalogue_and_come_back(tmp_path):
-    sky = components([0.1, 0.2, 0.3], [0.1, 0.2, 0.3], [1.0, 2.0, 3.0], reference_frequency=2e9, shape=["point", "disc", "gaussian"],
-                     fwhm_major=np.array([0, 9, 4]) * ARCSEC, fwhm_minor=np.array([0, 3, 4]) * ARCSEC, position_angle=[0.0, 2.0, 0.7],
-                     spectral_index=[-0.7, 0, 0.1], curvature=0.1, q=0.1, target=[True, False, True], names=["a", "b", "c"])
+    sky = components(
+        [0.1, 0.2, 0.3],
+        [0.1, 0.2, 0.3],
+        [1.0, 2.0, 3.0],
+        reference_frequency=2e9,
+        shape=["point", "disc", "gaussian"],
+        fwhm_major=np.array([0, 9, 4]) * ARCSEC,
+        fwhm_minor=np.array([0, 3, 4]) * ARCSEC,
+        position_angle=[0.0, 2.0, 0.7],
+        spectral_index=[-0.7, 0, 0.1],
+        curvature=0.1,
+        q=0.1,
+        target=[True, False, True],
+        names=["a", "b", "c"],
+    )
     table = catalogue_of(sky)
     assert is_measured(table)
     assert not is_measured(sky.to_table())
     write_catalogue(tmp_path / "a.fits", table)
-    for again in (components_of(table), read_components(tmp_path / "a.fits"), components_of(sky.to_table())):
+    for again in (
+        components_of(table),
+        read_components(tmp_path / "a.fits"),
+        components_of(sky.to_table()),
+    ):
         for name in ("names", "shape", "target"):
             assert list(getattr(again, name)) == list(getattr(sky, name))
-        for name in ("ra", "dec", "flux", "fwhm_major", "fwhm_minor", "position_angle", "spectral_index", "curvature", "q"):
+        for name in (
+            "ra",
+            "dec",
+            "flux",
+            "fwhm_major",
+            "fwhm_minor",
+            "position_angle",
+            "spectral_index",
+            "curvature",
+            "q",
+        ):
             assert getattr(again, name) == pytest.approx(getattr(sky, name), rel=1e-14)
 
 
 def test_a_plain_csv_is_in_the_units_of_the_columns(tmp_path):
     (tmp_path / "a.csv").write_text(
         "ra,dec,flux,flux_error,deconvolved_major,ra_error,flags\n"
-        "10,20,0.5,0.01,0,0.2,\n11,20,0.5,0.01,,0.1,bad\n")
+        "10,20,0.5,0.01,0,0.2,\n11,20,0.5,0.01,,0.1,bad\n"
+    )
     table = read_catalogue(tmp_path / "a.csv")
     assert (table["ra_error"] == [0.2, 0.1] * u.arcsec).all()
     assert np.isnan(table["deconvolved_major"][1])
@@ -273,11 +335,26 @@ def test_a_plain_csv_is_in_the_units_of_the_columns(tmp_path):
 def test_a_catalogue_is_subtracted_and_leaves_nothing(tmp_path, ending):
     """Points and Gaussians with spectra, seen with a beam; a flagged one that is not there."""
     ms = make_ms(tmp_path / "a.ms", n_times=1, scale=0.5)
-    sky = [{"ra": ra, "dec": dec, "flux": flux, "at": 1.4e9, "alpha": alpha, "shape": "gaussian" if size.fwhm_major else "point",
-            "major": size.fwhm_major, "minor": size.fwhm_minor, "angle": size.position_angle}
-           for (ra, dec), flux, alpha, size in zip(PLACES, FLUXES, ALPHA, SIZES, strict=True)]
+    sky = [
+        {
+            "ra": ra,
+            "dec": dec,
+            "flux": flux,
+            "at": 1.4e9,
+            "alpha": alpha,
+            "shape": "gaussian" if size.fwhm_major else "point",
+            "major": size.fwhm_major,
+            "minor": size.fwhm_minor,
+            "angle": size.position_angle,
+        }
+        for (ra, dec), flux, alpha, size in zip(PLACES, FLUXES, ALPHA, SIZES, strict=True)
+    ]
     uvw = read(ms, "UVW")
-    edit(ms, "DATA", lambda vis: vis + predict_components(uvw, Spw().frequency, sky, *CENTRE)[:, :, None])
+    edit(
+        ms,
+        "DATA",
+        lambda vis: vis + predict_components(uvw, Spw().frequency, sky, *CENTRE)[:, :, None],
+    )
     table = Table(measured())
     table.add_row(table[0])
     table["flags"] = ["", "", "", "artefact"]
@@ -294,7 +371,12 @@ def test_a_stack_at_a_catalogue_is_a_stack_at_its_places(tmp_path):
     table = measured()
     results = []
     write_catalogue(tmp_path / "a.csv", table)
-    for given in (SkyCoord(*np.array(PLACES).T, unit="rad", frame="fk5"), tmp_path / "a.csv", table, positions_of(table)):
+    for given in (
+        SkyCoord(*np.array(PLACES).T, unit="rad", frame="fk5"),
+        tmp_path / "a.csv",
+        table,
+        positions_of(table),
+    ):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             results.append(uvstack.stack(ms, given, weights="equal"))

@@ -15,10 +15,11 @@ from uvstack.cli.stack import mapping
     "uvstack image-stack survey-pbcor.fits positions.csv --weights local-noise --out stack.fits"))
 @click.argument("image", type=click.Path(path_type=Path))
 @click.argument("positions")
-@click.option("--method", default="mean", help="mean, median or clipped-mean.")
+@click.option("--method", type=click.Choice(["mean", "median", "clipped-mean"]), default="mean")
 @click.option("--weights", default="equal", help="equal, list, primary-beam, local-noise, or a product: list*primary-beam.")
 @click.option("--stamp", default=64, help="Pixels across a stamp.")
-@click.option("--alignment", default="subpixel", help="subpixel, or nearest: the nearest pixel, which smears.")
+@click.option("--alignment", type=click.Choice(["subpixel", "nearest"]), default="subpixel",
+              help="nearest: the nearest pixel, which smears.")
 @click.option("--clip", default=3.0, help="Standard deviations at which clipped-mean clips.")
 @click.option("--psf", type=click.Path(path_type=Path), help="FITS image of the dirty beam; else the Gaussian of the header.")
 @click.option("--filter", "low_filter", type=Baseline(pixels=True),

@@ -26,10 +26,11 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from astropy.coordinates import SkyCoord
+from typing_extensions import Unpack
 
 from uvstack._version import __version__
 from uvstack.comparison.result import CompareResult, Method
@@ -53,12 +54,13 @@ from uvstack.io.primary_beams import read_primary_beam
 from uvstack.io.provenance import provenance_of
 from uvstack.io.selection import parse_uv_range
 from uvstack.io.tables import read_positions
+from uvstack.options import DataOptions, ListOptions, RunOptions, UVRangeOptions, options_of, takes
 from uvstack.pixels.grid import good_size
 from uvstack.pixels.psf import fit_beam
 from uvstack.records import MeasurementSets, Selection, Structure
 from uvstack.sky.beam import Beam
 from uvstack.sky.coordinates import centre_of, direction_cosines, to_frame
-from uvstack.sky.position_weights import check_weights, parse_weights
+from uvstack.sky.position_weights import NoiseKind, check_weights, parse_weights
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant, PrimaryBeam
 from uvstack.stacking.plan import farthest_view
@@ -123,7 +125,12 @@ class _Data:
         return farthest_view(self.structures, self.selections)
 
 
+class SharedOptions(UVRangeOptions, DataOptions, ListOptions, RunOptions, total=False):
+    """The options that it shares with other functions."""
+
+
 @together()
+@takes
 def compare(
     ms: MeasurementSets,
     positions: str | Path | SkyCoord | Positions | Any,
@@ -135,35 +142,24 @@ def compare(
     weighting: str = "natural",
     robust: float | None = None,
     methods: Sequence[str] = ("mean", "median"),
-    uvmin: str | float | None = None,
-    uvmax: str | float | None = None,
     low_filter: str | None = None,
     stamp: int | None = None,
     weights: str | None = None,
     primary_beam: str | PrimaryBeam = "constant",
     pb_cutoff: float = 0.1,
-    image_kind: str | None = None,
+    image_kind: Literal["corrected", "flat"] | None = None,
     pb_image: str | Path | None = None,
     noise_image: str | Path | None = None,
-    noise_kind: str | None = None,
+    noise_kind: NoiseKind | None = None,
     beam: tuple[float, ...] | None = None,
-    column: str = "DATA",
-    field: str | int | None = None,
-    spw: str | int | None = None,
-    timerange: str | None = None,
-    pointing: str = "auto",
-    columns: dict[str, str] | None = None,
-    frame: str | None = None,
-    unit: str = "auto",
     out: str | Path | None = None,
     image_out: str | Path | None = None,
     overwrite: bool = False,
-    workers: int | None = None,
-    scheduler: str | None = None,
-    threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    **options: Unpack[SharedOptions],
 ) -> CompareResult:
     """Stacks of the visibilities and of their image at the same positions.
+
+    The image has all baselines up to uvmax; the list is uv-stacked with and without uvmin.
 
     Parameters
     ----------
@@ -179,8 +175,6 @@ def compare(
         Of that image, as for `image`. Natural weights are those of the uv-stack.
     methods : sequence of {"mean", "median", "clipped-mean"}
         How stamps are averaged.
-    uvmin, uvmax : str or float, optional
-        As for `stack`. The image has all baselines up to uvmax; the list is uv-stacked with and without uvmin.
     low_filter : str, optional
         Low spatial frequencies taken out of the image-stack: "5km", "20klambda", "3pixels"; default uvmin.
     stamp : int, optional
@@ -197,18 +191,12 @@ def compare(
         As for `stack`; default the image itself.
     beam : tuple of float, optional
         FWHM of both axes and position angle, rad, where a given image says none.
-    column, field, spw, timerange, pointing
-        As for `stack`.
-    columns, frame, unit
-        How to read the list: see `read_positions`.
     out : path, optional
         Stacked measurement set.
     image_out : path, optional
         Begin of the names under which the image made here is kept, with its psf and response: `image_out`-dirty.fits …
     overwrite : bool
         Whether these may exist.
-    workers, scheduler, threads, progress
-        As for `stack`; progress counts the chunks of each pass.
 
     Returns
     -------
@@ -223,8 +211,8 @@ def compare(
     --------
     >>> result = uvstack.compare("survey.ms", "positions.csv", column="RESIDUAL", primary_beam="vla", uvmin="5km")
     """
-    asked = dict(locals())
-    limits, low_filter = parse_uv_range(uvmin, uvmax), _filter_text(low_filter, uvmin)
+    asked = {**locals(), **options}
+    limits, low_filter = parse_uv_range(options["uvmin"], options["uvmax"]), _filter_text(low_filter, options["uvmin"])
     averages = [Averaging(method).method for method in methods]
     weights = weights or ("equal" if isinstance(read_primary_beam(primary_beam), Constant) else "primary-beam")
     terms = parse_weights(weights)
@@ -232,31 +220,33 @@ def compare(
     if stamp is not None:
         check_stamp(stamp)
     _check_image_options({name for name in asked if asked[name] is not None})
-    run = {k: v for k, v in (("workers", workers), ("scheduler", scheduler), ("threads", threads)) if v is not None}
-    data = _read_data(ms, {"column": column, "field": field, "spw": spw, "timerange": timerange, "pointing": pointing}, primary_beam, run)
+    run = {name: asked[name] for name in ("workers", "scheduler", "threads")}
+    data = _read_data(ms, {name: asked[name] for name in options_of(DataOptions)}, primary_beam, run)
     inputs = (*data.paths, *(str(p) for p in (image, psf, positions) if isinstance(p, str | Path)))
     for name in ([] if out is None else [out]) + ([] if image_out is None else [f"{image_out}-{p}.fits" for p in ("dirty", "psf", "pb")]):
         check_output(name, overwrite, inputs=inputs)
-    sources = read_positions(positions, columns=columns, frame=frame, unit=unit)
+    sources = read_positions(positions, columns=options["columns"], frame=options["frame"], unit=options["unit"])
     with ExitStack() as scratch:
         if image is not None:
             picture = _given_picture(Path(image), psf, data, beam, image_kind, pb_image, (stamp, low_filter))
         else:
             start = str(image_out) if image_out is not None else f"{scratch.enter_context(tempfile.TemporaryDirectory())}/image"
-            picture = _made_picture(data, sources, start, size, cell, weighting, robust, uvmax, pb_cutoff, (stamp, low_filter), progress)
+            picture = _made_picture(data, sources, start, size, cell, weighting, robust, options["uvmax"], pb_cutoff,
+                                    (stamp, low_filter), options["progress"])
         how = {"weights": weights, "pb_cutoff": pb_cutoff}
         noise = _noise_options(terms, picture, noise_image, noise_kind)
-        in_image: dict[str, Any] = {**how, **picture.options, **noise, "threads": threads}
+        in_image: dict[str, Any] = {**how, **picture.options, **noise, "threads": options["threads"]}
         chosen, dropped = _usable(picture, sources, in_image)
-        in_uv: dict[str, Any] = {**how, **noise, **data.selection, **data.shared, "primary_beam": data.primary_beam, "progress": progress,
-                                 "uvmax": uvmax, "overwrite": overwrite, "stamp_size": picture.stamp, "stamp_cell": picture.cell}
-        found, chosen, dropped = _uv_stacks(data, sources, chosen, dropped, in_uv, uvmin, out, picture)
+        in_uv: dict[str, Any] = {**how, **noise, **data.selection, **data.shared, "primary_beam": data.primary_beam,
+                                 "progress": options["progress"], "uvmax": options["uvmax"],
+                                 "overwrite": overwrite, "stamp_size": picture.stamp, "stamp_cell": picture.cell}
+        found, chosen, dropped = _uv_stacks(data, sources, chosen, dropped, in_uv, options["uvmin"], out, picture)
         found += _image_stacks(picture, sources.subset(chosen), averages, low_filter, {**in_image, "stamp": picture.stamp})
     _tell_dropped(dropped, len(sources))
     provenance = provenance_of(
         asked, ms=data.paths, positions=sources.source, primary_beam=data.primary_beam.describe(),
         pointing=pointings_text(data.structures, data.selections))
-    settings = {"weights": weights, "uv_range": str(limits), "filter": low_filter, "stamp": picture.stamp, "column": column,
+    settings = {"weights": weights, "uv_range": str(limits), "filter": low_filter, "stamp": picture.stamp, "column": options["column"],
                 "primary_beam": data.primary_beam.describe(), "pb_cutoff": pb_cutoff}
     return CompareResult(
         name=f"{Path(data.paths[0]).name} and others" if len(data.paths) > 1 else Path(data.paths[0]).name, methods=tuple(found),
@@ -495,4 +485,4 @@ def _tell_dropped(dropped: dict[str, np.ndarray], n: int) -> None:
     if dropped:
         reasons = ", ".join(f"{which.size} {reason}" for reason, which in dropped.items())
         warnings.warn(DroppedPositionsWarning(
-            f"{sum(which.size for which in dropped.values())} of {n} positions were left out of both stacks: {reasons}"), stacklevel=4)
+            f"{sum(which.size for which in dropped.values())} of {n} positions were left out of both stacks: {reasons}"), stacklevel=5)

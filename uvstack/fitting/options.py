@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from astropy.coordinates import SkyCoord
 
-from uvstack.checks import MOST_RESAMPLINGS, check_resamplings, check_seed, finite_number, whole_number
+from uvstack.checks import MOST_RESAMPLINGS, check_resamplings, check_seed, finite_number, one_of, whole_number
 from uvstack.errors import CoordinateError, FitError, OutputError, SelectionError
 from uvstack.records import Selection, Structure
 from uvstack.sky.coordinates import check_centre, in_frame, parse_direction, sight
@@ -88,9 +88,9 @@ class Request:
             raise SelectionError(f"bayes is {self.bayes}; wanted 0, or at least 100 steps and no uvtaper nor weight_power")
         finite_number("tolerance", self.tolerance, 0, 1, above=True)
         finite_number("weight_power", self.weight_power, 0, 4, above=True)
-        _one_of("method", self.method, METHODS)
+        one_of("method", self.method, METHODS)
         if self.write is not None:
-            _one_of("write", self.write, tuple(COLUMNS))
+            one_of("write", self.write, tuple(COLUMNS))
             if self.per_channel:
                 raise SelectionError("write and per_channel cannot be combined: the channels have no common model")
         elif self.into is not None:
@@ -133,12 +133,6 @@ class Request:
         if numbers and not shapes:
             raise FitError("fixedvar without shapes; give them in fixed, e.g. fixed='delta', fixedvar='1.0,0,0.5'")
         return shapes, numbers
-
-
-def _one_of(name: str, value: str, wanted: Sequence[str]) -> None:
-    if value not in wanted:
-        close = difflib.get_close_matches(str(value), wanted, n=1, cutoff=0.3)
-        raise SelectionError(f"{name} is {value!r}; wanted one of {', '.join(wanted)}" + (f"; did you mean {close[0]}?" if close else ""))
 
 
 def _several(value: str | Sequence[str] | None) -> list[str]:

@@ -13,12 +13,13 @@ import functools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from astropy.coordinates import Angle, SkyCoord
 from astropy.time import Time
 from astropy.units import Quantity
+from typing_extensions import Unpack
 
 from uvstack.checks import finite_number, thread_count
 from uvstack.chunks import cluster, map_chunks
@@ -49,6 +50,7 @@ from uvstack.io.provenance import provenance_of
 from uvstack.io.selection import parse_distance, parse_uv_range
 from uvstack.io.stacked_ms import append_history
 from uvstack.io.write_columns import check_column, check_writable, column_writer, is_remains
+from uvstack.options import DataOptions, RunOptions, UVRangeOptions, takes
 from uvstack.records import MeasurementSets, Provenance, Structure
 from uvstack.sky.frequency import parse_frequency
 from uvstack.sky.primary_beam import PrimaryBeam
@@ -58,7 +60,12 @@ from uvstack.uv.stokes import parse_fit_stokes, wanted_correlations
 VISIBILITIES_PER_CHUNK = 2_000_000
 
 
+class SharedOptions(UVRangeOptions, DataOptions, RunOptions, total=False):
+    """The options that it shares with other functions."""
+
+
 @together()
+@takes
 def fit(
     ms: MeasurementSets,
     *,
@@ -69,14 +76,7 @@ def fit(
     bounds: Sequence[Sequence[float | None] | None] | None = None,
     offset: bool = False,
     nu0: float | str | Quantity | None = None,
-    column: str = "DATA",
     stokes: str = "I",
-    uvmin: str | float | None = None,
-    uvmax: str | float | None = None,
-    field: str | int | None = None,
-    spw: str | int | None = None,
-    timerange: str | None = None,
-    pointing: str = "auto",
     chanwidth: int = 1,
     timewidth: int = 1,
     per_channel: bool = False,
@@ -97,17 +97,14 @@ def fit(
     bootstrap: int = 0,
     bayes: int = 0,
     seed: int | None = None,
-    write: str | None = None,
+    write: Literal["model", "residual", "calibrated"] | None = None,
     into: str | None = None,
     overwrite_column: bool = False,
-    method: str = "auto",
+    method: Literal["auto", "exact", "binned"] = "auto",
     tolerance: float = 1e-3,
     most_passes: int = 100,
     memory: float = 1e9,
-    workers: int | None = None,
-    scheduler: str | None = None,
-    threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    **options: Unpack[SharedOptions],
 ) -> FitResult | FitSpectrum:
     """Result of fitting a model to the visibilities of measurement sets.
 
@@ -132,16 +129,8 @@ def fit(
     nu0 : float, str or Quantity, optional
         Frequency (a number is in Hz, "1.4GHz") of expressions, and at which flux and size are told; default the first channel, per
         channel that channel.
-    column : str
-        Data column, or a difference such as "DATA-MODEL_DATA".
     stokes : str
         I, Q, U, V, PI or a correlation. I wants both parallel hands, PI takes what there is: see `uvstack.uv.stokes`.
-    uvmin, uvmax : str or float, optional
-        Limits of uv distance, e.g. "5km", "20klambda"; numbers are metres.
-    field, spw, timerange : str, optional
-        As in CASA.
-    pointing : {"auto", "phase", "reference", "table"}
-        What the primary beam is centred on, as for `uvstack.stack`.
     chanwidth, timewidth : int
         Channels and integrations that are averaged before the fit: see `uvstack.fitting.data.averaging`.
     per_channel : bool
@@ -193,12 +182,6 @@ def fit(
     most_passes : int
     memory : float
         Bytes of visibilities that may be kept between passes.
-    workers, scheduler : optional
-        Local processes, or the address of a dask scheduler; default local threads.
-    threads : int, optional
-        Local threads; default all processors.
-    progress : callable, optional
-        Called with the number of chunks done and in all, in each pass over the sets.
 
     Returns
     -------
@@ -214,12 +197,12 @@ def fit(
     >>> result = uvstack.fit("stacked.ms", model="gaussian", uvmin="5km")
     """
     nu0 = None if nu0 is None else parse_frequency(nu0, "nu0", lowest=0.0)
-    asked = dict(locals())
+    asked = {**locals(), **options}
     request = Request(**{name: asked[name] for name in Request.names()})
     request.check()
-    thread_count(threads)
+    thread_count(options["threads"])
     finite_number("memory", memory, 0, unit="bytes")
-    data = _Data(_job(ms, request), memory, threads, progress)
+    data = _Data(_job(ms, request), memory, options["threads"], options["progress"])
     variables, made = _model(request, data.job)
     data.job = replace(data.job, fixed_model=_fixed_model(request, data.job.structures, made.nu0))
     if made.depends_on_time or timewidth > 1:
@@ -229,14 +212,14 @@ def fit(
             check_writable(structure, f"column {request.target}")
             request.check_target(structure, read, is_remains(structure, request.target))
             check_column(structure, request.target, overwrite_column, read)
-    with cluster(workers, scheduler) as client:
+    with cluster(options["workers"], options["scheduler"]) as client:
         data.client = client
         provenance = _provenance(data.job, asked)
         if per_channel:
             return FitSpectrum(replace(one, provenance=provenance) for one in _fit_channels(request, variables, made, data))
         result = estimate(request, variables, made, data, data.survey())
     if write is not None:
-        write_to_column(data.job, data.chunks, result, request, provenance, threads)
+        write_to_column(data.job, data.chunks, result, request, provenance, options["threads"])
     return replace(result, provenance=provenance, stokes=data.job.stokes, band=_band(data.job))
 
 
@@ -425,7 +408,7 @@ class _Data:
 def _check_any(survey: Survey, job: FitJob) -> None:
     if survey.n_not_finite:
         warnings.warn(InvalidVisibilityWarning(
-            f"{survey.n_not_finite} {InvalidVisibilityWarning.what}"), stacklevel=6)
+            f"{survey.n_not_finite} {InvalidVisibilityWarning.what}"), stacklevel=7)
     if not survey.n_visibilities:
         where = "" if str(job.uv_range) == "all" else f" within the uv range {job.uv_range}"
         raise NoDataError(f"no unflagged visibility of Stokes {job.stokes} has a weight{where}; look at the data with `uvstack info`")

@@ -6,11 +6,12 @@ import logging
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.units import Quantity
+from typing_extensions import Unpack
 
 from uvstack.checks import check_resamplings, check_seed, finite_number
 from uvstack.errors import DroppedPositionsWarning, ImageError, PositionsError, SelectionError
@@ -35,31 +36,32 @@ from uvstack.io.output import check_output, together
 from uvstack.io.primary_beams import read_primary_beam, warn_of_other_telescope
 from uvstack.io.provenance import provenance_of
 from uvstack.io.tables import read_positions
+from uvstack.options import ListOptions, takes
 from uvstack.pixels.noise import interpolated, noise_around, off_centre_rms
 from uvstack.records import Provenance
 from uvstack.sky.beam import Beam
 from uvstack.sky.coordinates import direction_cosines, to_frame
 from uvstack.sky.frequency import parse_frequency
-from uvstack.sky.position_weights import check_weights, parse_weights
+from uvstack.sky.position_weights import NoiseKind, check_weights, parse_weights
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant, PrimaryBeam
 
 logger = logging.getLogger(__name__)
 
-NOISE_KINDS = ("corrected", "flat", "rms-corrected", "rms-flat")
 #: Beam areas in the square that the local noise is taken from (section 3.2 of the paper).
 _NOISE_BEAMS = 300
 
 
 @together()
+@takes
 def image_stack(
     image: str | Path,
     positions: str | Path | SkyCoord | Positions | Any,
     *,
-    method: str = "mean",
+    method: Literal["mean", "median", "clipped-mean"] = "mean",
     weights: str = "equal",
     stamp: int = 64,
-    alignment: str = "subpixel",
+    alignment: Literal["subpixel", "nearest"] = "subpixel",
     clip: float = 3.0,
     psf: str | Path | None = None,
     low_filter: str | None = None,
@@ -67,21 +69,19 @@ def image_stack(
     pointings: str | Path | SkyCoord | Positions | Any = None,
     pb_image: str | Path | None = None,
     pb_cutoff: float = 0.1,
-    image_kind: str = "corrected",
+    image_kind: Literal["corrected", "flat"] = "corrected",
     noise_image: str | Path | None = None,
-    noise_kind: str | None = None,
+    noise_kind: NoiseKind | None = None,
     random: int = 0,
     bootstrap: int = 0,
     seed: int | None = None,
     beam: tuple[float, ...] | None = None,
     channel: int | None = None,
     frequency: float | str | Quantity | None = None,
-    columns: dict[str, str] | None = None,
-    frame: str | None = None,
-    unit: str = "auto",
     out: str | Path | None = None,
     overwrite: bool = False,
     threads: int | None = None,
+    **options: Unpack[ListOptions],
 ) -> ImageStackResult:
     """Stack of the stamps of an image at many positions (Lindroos et al. 2015, section 3.2).
 
@@ -131,8 +131,6 @@ def image_stack(
         Of a cube, from 0.
     frequency : float, str or Quantity, optional
         A number is in Hz, "1.4GHz"; where the header has none.
-    columns, frame, unit
-        How to read the list: see `read_positions`.
     out : path, optional
         FITS file of the stack.
     overwrite : bool
@@ -153,11 +151,11 @@ def image_stack(
     --------
     >>> result = uvstack.image_stack("survey-pbcor.fits", "positions.csv", weights="local-noise", out="stack.fits")
     """
-    asked = dict(locals())
+    asked = {**locals(), **options}
     how = Averaging(method, alignment, stamp, clip, threads)
     terms = parse_weights(weights)
     check_seed(seed)
-    _check_numbers(image_kind, noise_kind, pb_cutoff, random, bootstrap)
+    _check_numbers(pb_cutoff, random, bootstrap)
     if out is not None:
         files = (image, positions, psf, noise_image, pb_image, pointings)
         check_output(out, overwrite, inputs=tuple(str(path) for path in files if isinstance(path, str | Path)))
@@ -166,7 +164,7 @@ def image_stack(
         raise SelectionError(f"stamps of {stamp} pixels of {image}, which has {plane.data.shape[1]} × {plane.data.shape[0]}; give a stamp "
                              "that is smaller than the image")
     low = None if low_filter is None else parse_filter(low_filter, plane.frequency)
-    sources = read_positions(positions, columns=columns, frame=frame, unit=unit)
+    sources = read_positions(positions, columns=options["columns"], frame=options["frame"], unit=options["unit"])
     if "list" in terms and sources.weight is None:
         raise PositionsError(f"{sources.source}: weights={weights!r} wants a column of weights, and the list has none")
     response = read_primary_beam(primary_beam)
@@ -189,11 +187,7 @@ def image_stack(
     return result
 
 
-def _check_numbers(image_kind: str, noise_kind: str | None, pb_cutoff: float, random: int, bootstrap: int) -> None:
-    if image_kind not in ("corrected", "flat"):
-        raise SelectionError(f"image_kind is {image_kind!r}; wanted corrected or flat")
-    if noise_kind is not None and noise_kind not in NOISE_KINDS:
-        raise SelectionError(f"noise_kind is {noise_kind!r}; wanted one of {', '.join(NOISE_KINDS)}")
+def _check_numbers(pb_cutoff: float, random: int, bootstrap: int) -> None:
     finite_number("pb_cutoff", pb_cutoff, 0, 1)
     for name, number in (("random", random), ("bootstrap", bootstrap)):
         check_resamplings(name, number)

@@ -38,6 +38,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.units import Quantity
 from numpy.typing import NDArray
+from typing_extensions import Unpack
 
 from uvstack.checks import thread_count
 from uvstack.chunks import cluster
@@ -61,6 +62,7 @@ from uvstack.io.pointing import pointings_text
 from uvstack.io.primary_beams import read_primary_beam
 from uvstack.io.provenance import provenance_of
 from uvstack.io.selection import parse_uv_range
+from uvstack.options import DataOptions, RunOptions, UVRangeOptions, takes
 from uvstack.pixels.grid import Grid, centred_grid, good_size
 from uvstack.records import MeasurementSets, SpectralWindow, Structure
 from uvstack.sky.coordinates import centre_of, check_centre, direction_cosines, parse_direction, sight
@@ -70,6 +72,10 @@ from uvstack.uv.stokes import Combination, combination_of, parse_image_stokes
 
 #: Without any threshold CLEAN ends at this many times the noise.
 _DEFAULT_SIGMA = 4.0
+
+
+class SharedOptions(UVRangeOptions, DataOptions, RunOptions, total=False):
+    """The options that it shares with other functions."""
 
 
 @overload
@@ -82,6 +88,7 @@ def image(ms: MeasurementSets, *, channels_out: int, **options: Any) -> ImageRes
 
 
 @together()  # type: ignore[misc]  # overloads with all options spelt out would be three times this signature
+@takes
 def image(
     ms: MeasurementSets,
     *,
@@ -104,23 +111,13 @@ def image(
     auto_mask: bool = False,
     stokes: str = "I",
     channels_out: int = 1,
-    column: str = "DATA",
-    field: str | int | None = None,
-    spw: str | int | None = None,
-    timerange: str | None = None,
-    pointing: str = "auto",
-    uvmin: str | float | None = None,
-    uvmax: str | float | None = None,
     phase_centre: str | tuple[float, float] | SkyCoord | None = None,
     primary_beam: str | PrimaryBeam | None = None,
     pb_cutoff: float = 0.2,
     reference_frequency: float | str | Quantity | None = None,
     overwrite: bool = False,
-    workers: int | None = None,
-    scheduler: str | None = None,
-    threads: int | None = None,
     imager: str = "uvstack",
-    progress: Callable[[int, int], None] | None = None,
+    **options: Unpack[SharedOptions],
 ) -> ImageResult | ImageCube:
     """Dirty, deconvolved and restored images of measurement sets by multi-frequency synthesis.
 
@@ -159,14 +156,6 @@ def image(
     channels_out : int
         Planes of a cube: equal steps of frequency from end to end of the channels selected, each imaged by itself. 1 images
         all channels as one.
-    column : str
-        Data column, or a difference such as "DATA-MODEL_DATA".
-    field, spw, timerange : optional
-        As in CASA.
-    pointing : {"auto", "phase", "reference", "table"}
-        What the primary beam is centred on, as for `uvstack.stack`.
-    uvmin, uvmax : optional
-        As for `uvstack.stack`.
     phase_centre : str, (float, float) or SkyCoord, optional
         Middle of the image: "J2000 10h12m13s -30d00m01s", or RA and Dec in rad, J2000; default that of the only field, or the middle of
         all.
@@ -177,8 +166,6 @@ def image(
     reference_frequency : float, str or Quantity, optional
         A number is in Hz, "1.4GHz"; default the mean of the channels by their weights.
     overwrite : bool
-    workers, scheduler, threads, progress
-        As for `uvstack.stack`; progress counts the chunks of each pass.
     imager : {"uvstack", "wsclean", "casa"}
         Our own, or another that is installed: it makes the dirty image, psf, model, residual and restored image of one plane of
         one pointing, see `uvstack.imaging.external.task`.
@@ -196,7 +183,7 @@ def image(
     --------
     >>> result = uvstack.image("survey.ms", size=1280, cell=0.25 * np.pi / 648000, robust=0.5, auto_mask=True, out="survey")
     """
-    asked_for = dict(locals())
+    asked_for = {**locals(), **options}
     settings = _clean_settings(deconvolver, iterations, threshold, threshold_sigma, gain, cycle_factor, most_cycles, terms, scales,
                                auto_mask)
     weights = Weighting.asked(weighting, robust, uvtaper)
@@ -206,7 +193,7 @@ def image(
     phase_centre = None if phase_centre is None else parse_direction(phase_centre)
     asked = parse_image_stokes(stokes)
     beam = None if primary_beam is None else read_primary_beam(primary_beam)
-    structures, selections = open_sets(ms, field, spw, timerange, pointing)
+    structures, selections = open_sets(ms, options["field"], options["spw"], options["timerange"], options["pointing"])
     warn_of_beam(structures, selections, primary_beam, beam)
     windows = {(i, d.id): d.spw for i, s in enumerate(structures) for d in s.used(selections[i])}
     axis = plane_axis(windows.values(), channels_out)
@@ -221,28 +208,28 @@ def image(
                      sight(np.concatenate([s.dish_diameters for s in structures]), min(float(w.frequency.min()) for w in windows.values())))
     grid = _grid(size, cell, phase_centre, centres)
     is_mosaic = _is_mosaic(centres, pointings, cell, beam)
-    threads = thread_count(threads)
+    threads = thread_count(options["threads"])
     allowed = read_mask(mask, grid)
     names = product_paths(out, terms, beam is not None)
     check_products(names, overwrite, grid.shape[0] * grid.shape[1] * len(asked) * len(axis.frequency),
                    [*(s.path for s in structures), *([str(mask)] if isinstance(mask, str | Path) else [])])
-    job = Job(structures, selections, tuple(parse_column(column, *one) for one in zip(structures, selections, strict=True)),
-              parse_uv_range(uvmin, uvmax), {}, {}, centres, pointings, grid, terms)
+    job = Job(structures, selections, tuple(parse_column(options["column"], *one) for one in zip(structures, selections, strict=True)),
+              parse_uv_range(options["uvmin"], options["uvmax"]), {}, {}, centres, pointings, grid, terms)
     provenance = provenance_of(
         asked_for, ms=[s.path for s in structures],
         primary_beam=None if beam is None else beam.describe(),
         pointing=None if beam is None else pointings_text(structures, selections))
     external = None
     if imager != "uvstack":
-        _check_one_plane(imager, asked, len(axis.frequency), workers, scheduler)
+        _check_one_plane(imager, asked, len(axis.frequency), options["workers"], options["scheduler"])
         external = ExternalRequest(structures, selections, job.columns, centres, grid, weights, settings, job.uv_range, terms, allowed,
                                    asked[0], reference_frequency, threads)
         check_external(imager, external)
     request = Request(settings, weights, allowed, beam, is_mosaic, pb_cutoff, reference_frequency, threads, provenance, imager, external,
                       None if out is None or external is None else scratch_beside(names["json"]))
     jobs = {name: _jobs(replace(job, hands=hands[name]), windows, axis, is_mosaic) for name in asked}
-    with cluster(workers, scheduler) as client:
-        result = _planes(jobs, axis, lambda one, name: image_plane(one, request, name, client, progress))
+    with cluster(options["workers"], options["scheduler"]) as client:
+        result = _planes(jobs, axis, lambda one, name: image_plane(one, request, name, client, options["progress"]))
     return result if out is None else write_products(result, names)
 
 
@@ -282,7 +269,7 @@ def _grid(size, cell: float, phase_centre, centres) -> Grid:
     shape = tuple(good_size(int(n)) for n in asked)
     if shape != asked:
         warnings.warn(UvstackWarning(f"an image of {asked[1]} × {asked[0]} pixels is slow to transform; it is made with "
-                                     f"{shape[1]} × {shape[0]}"), stacklevel=4)
+                                     f"{shape[1]} × {shape[0]}"), stacklevel=5)
     if phase_centre is None:
         ra, dec = np.array([c[:2] for c in centres.values()]).T
         x, y, z = (np.cos(dec) * np.cos(ra)).mean(), (np.cos(dec) * np.sin(ra)).mean(), np.sin(dec).mean()
@@ -323,7 +310,7 @@ def _hands(name: str, structures: tuple[Structure, ...],
                              f"{lacking[0] if lacking else 'none is selected'}")
     if lacking:
         warnings.warn(UvstackWarning(f"stokes: {name} is made without {len(lacking)} of {len(lacking) + len(found)} spectral windows that "
-                                     f"lack correlations for it: {lacking[0]}"), stacklevel=4)
+                                     f"lack correlations for it: {lacking[0]}"), stacklevel=5)
     return found
 
 
@@ -362,13 +349,13 @@ def _planes(jobs: dict[str, list[Job | None]], axis: PlaneAxis, make: Callable[[
     bad = sum(plane.n_not_finite for plane in made if plane.stokes == made[0].stokes)
     if bad:
         warnings.warn(InvalidVisibilityWarning(
-            f"{bad} {InvalidVisibilityWarning.what}"), stacklevel=4)
+            f"{bad} {InvalidVisibilityWarning.what}"), stacklevel=5)
     if not is_cube:
         return made[0]
     if len(made) < len(planes):
         empty = [f"{name} at {axis.frequency[n] / 1e9:.6g} GHz" for (name, n), plane in sorted(planes.items()) if plane is None]
         warnings.warn(UvstackWarning(f"{len(empty)} of {len(planes)} planes have no data and are blank: {', '.join(empty[:5])}"
-                                     f"{' …' if len(empty) > 5 else ''}"), stacklevel=4)
+                                     f"{' …' if len(empty) > 5 else ''}"), stacklevel=5)
     ordered = tuple(planes[name, number] for name in jobs for number in range(len(axis.frequency)))
     frequency = axis.frequency if len(axis.frequency) > 1 else np.array([made[0].reference_frequency])
     return ImageCube(made[0].grid, tuple(jobs), frequency, axis.width, ordered, made[0].provenance)

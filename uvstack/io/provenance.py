@@ -15,7 +15,7 @@ from uvstack._version import __version__
 from uvstack.records import Provenance, plain
 
 #: Arguments that are no options: what they name stands among the inputs, or is of no account for the result.
-_NO_OPTIONS = ("ms", "positions", "progress")
+_NO_OPTIONS = ("ms", "positions", "progress", "options")
 #: Numbers of a list that are written out.
 _MOST_NUMBERS = 64
 #: Letters of an object beyond which its kind is told alone.

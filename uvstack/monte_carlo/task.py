@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from astropy.coordinates import SkyCoord
+from typing_extensions import Unpack
 
 from uvstack.checks import MOST_BINS, MOST_RESAMPLINGS, check_seed, finite_number, thread_count, whole_number
 from uvstack.chunks import cluster, map_chunks
@@ -25,6 +25,7 @@ from uvstack.errors import (
 )
 from uvstack.io.dataset import chunks_of, default_cell, open_sets, warn_of_beam
 from uvstack.io.ms import parse_column, read_block, read_unflagged_uvw, scan_rows
+from uvstack.io.output import together
 from uvstack.io.pointing import pointings_text
 from uvstack.io.primary_beams import read_primary_beam
 from uvstack.io.provenance import provenance_of
@@ -44,19 +45,18 @@ from uvstack.monte_carlo.sums import (
     gather,
     sum_lists,
 )
+from uvstack.options import DataOptions, ListOptions, RunOptions, UVRangeOptions, takes
 from uvstack.records import MeasurementSets, RowBlock, UVRange
 from uvstack.report.numbers import flux_unit
 from uvstack.sky.coordinates import direction_cosines, to_frame
-from uvstack.sky.position_weights import PositionWeights, check_weights, parse_weights
+from uvstack.sky.position_weights import PositionWeights, WeightOptions, check_weights, parse_weights
 from uvstack.sky.positions import Positions
-from uvstack.sky.primary_beam import Constant, PrimaryBeam
+from uvstack.sky.primary_beam import Constant
 from uvstack.stacking.plan import StackJob, find_pointings
 from uvstack.uv.profile import uv_edges
 from uvstack.uv.weights import apply_flags
 
 logger = logging.getLogger(__name__)
-
-RESPONSES = ("exact", "own")
 
 #: Visibilities (row × chan × corr) of a chunk, and of one that a worker of a cluster sums by itself.
 _PER_CHUNK, _PER_WORKERS_CHUNK = 2_000_000, 16_000_000
@@ -68,26 +68,20 @@ _DIRECT_COST, _IMAGE_COST, _PIXEL_COST = 0.2, 400.0, 200.0
 _EXACT_FAKES = 3
 
 
+class SharedOptions(WeightOptions, RunOptions, ListOptions, UVRangeOptions, DataOptions, total=False):
+    """The options that it shares with other functions."""
+
+
+@together()
+@takes
 def montecarlo(
     ms: MeasurementSets,
     positions: str | Path | SkyCoord | Positions | Any,
     *,
     realisations: int = 100,
-    column: str = "DATA",
-    primary_beam: str | PrimaryBeam = "constant",
-    weights: str = "equal",
-    uvmin: str | float | None = None,
-    uvmax: str | float | None = None,
-    field: str | int | None = None,
-    spw: str | int | None = None,
-    timerange: str | None = None,
-    pointing: str = "auto",
-    pb_cutoff: float = 0.1,
-    noise_image: str | Path | None = None,
-    noise_kind: str = "corrected",
     fake_flux: float | str | None = None,
     fake_size: float | str | None = None,
-    fake_response: str = "exact",
+    fake_response: Literal["exact", "own"] = "exact",
     jitter: float | None = None,
     radius: float | None = None,
     size: tuple[float, float] | None = None,
@@ -96,24 +90,18 @@ def montecarlo(
     mask: str | Path | None = None,
     exact: bool | None = None,
     bins: int | Sequence[float] = 0,
-    fit: str | None = None,
+    fit: Literal["gaussian"] | None = None,
     image: str | Path | None = None,
-    image_kind: str = "corrected",
+    image_kind: Literal["corrected", "flat"] = "corrected",
     psf: str | Path | None = None,
     seed: int | None = None,
-    columns: dict[str, str] | None = None,
-    frame: str | None = None,
-    unit: str = "auto",
-    workers: int | None = None,
-    scheduler: str | None = None,
-    threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    **options: Unpack[SharedOptions],
 ) -> MonteCarloResult:
     """Noise and bias of a stack, from stacks at random positions and of fake sources (Lindroos et al. 2015, section 3.5.2).
 
     Parameters
     ----------
-    ms, positions, column, primary_beam, weights, uvmin, uvmax, field, spw, timerange, pointing, pb_cutoff, noise_image, noise_kind
+    ms, positions
         As in `stack`; best of data from which bright sources were subtracted.
     realisations : int
         Lists of random positions, each as long as the list of targets; weights of the list are shuffled.
@@ -151,8 +139,6 @@ def montecarlo(
         Its dirty beam, for the response to fake sources; default the Gaussian of its header.
     seed : int, optional
         The same seed gives the same lists; default one from the system, kept in the provenance.
-    columns, frame, unit, workers, scheduler, threads, progress
-        As in `stack`.
 
     Returns
     -------
@@ -167,30 +153,29 @@ def montecarlo(
     --------
     >>> result = uvstack.montecarlo("survey.ms", "positions.csv", primary_beam="vla", realisations=1000, seed=1)
     """
-    asked = dict(locals())
-    uv_range, terms = parse_uv_range(uvmin, uvmax), parse_weights(weights)
-    realisations = _check_numbers(realisations, pb_cutoff, bins, fake_response, image_kind)
+    asked = {**locals(), **options}
+    uv_range, terms = parse_uv_range(options["uvmin"], options["uvmax"]), parse_weights(options["weights"])
+    realisations = _check_numbers(realisations, options["pb_cutoff"], bins)
     check_seed(seed)
-    thread_count(threads)
-    if fit not in (None, "gaussian"):
-        raise SelectionError(f"fit is {fit!r}; wanted gaussian")
+    thread_count(options["threads"])
     if fit is not None and not np.any(bins):
         raise SelectionError("a size is fitted to bins of uv distance; give bins as well (--bins 20)")
-    structures, selections = open_sets(ms, field, spw, timerange, pointing)
-    targets = read_positions(positions, columns=columns, frame=frame, unit=unit)
+    structures, selections = open_sets(ms, options["field"], options["spw"], options["timerange"], options["pointing"])
+    targets = read_positions(positions, columns=options["columns"], frame=options["frame"], unit=options["unit"])
     if "list" in terms and targets.weight is None:
-        raise PositionsError(f"{targets.source}: weights={weights!r} wants a column of weights, and the list has none")
-    beam = read_primary_beam(primary_beam)
+        raise PositionsError(f"{targets.source}: weights={options['weights']!r} wants a column of weights, "
+                             "and the list has none")
+    beam = read_primary_beam(options["primary_beam"])
     check_weights(terms, not isinstance(beam, Constant))
-    warn_of_beam(structures, selections, primary_beam, beam)
+    warn_of_beam(structures, selections, options["primary_beam"], beam)
     if seed is None:
         seed = int(np.random.SeedSequence().generate_state(1)[0])
     rng_places, rng_order, rng_pairs = np.random.default_rng(seed).spawn(3)
-    places = Places.read("local-noise" in terms, noise_image, noise_kind, avoid, avoid_radius, mask, targets.source)
+    places = Places.read("local-noise" in terms, options["noise_image"], options["noise_kind"], avoid, avoid_radius, mask, targets.source)
     first = StackJob(
         structures=structures, selections=selections,
-        columns=tuple(parse_column(column, *one) for one in zip(structures, selections, strict=True)),
-        positions=targets, primary_beam=beam, pb_cutoff=pb_cutoff,
+        columns=tuple(parse_column(options["column"], *one) for one in zip(structures, selections, strict=True)),
+        positions=targets, primary_beam=beam, pb_cutoff=options["pb_cutoff"],
         weights=PositionWeights(terms, places.noise_at(targets.coord), places.noise_corrected), subset=np.zeros(len(targets), np.int64),
         products=[[0]], uv_range=uv_range)
     _, seen, _ = find_pointings(first)
@@ -206,7 +191,7 @@ def montecarlo(
     _check_fit(fit, edges, uv_range)
     job = MonteCarloJob(stack_job, exact, edges, fakes,
                         0 if fakes is None else n_lists if fake_response == "exact" else min(1 + _EXACT_FAKES, n_lists))
-    sums, left_out = _run(job, rng_pairs, workers, scheduler, threads, progress)
+    sums, left_out = _run(job, rng_pairs, options["workers"], options["scheduler"], options["threads"], options["progress"])
     # What matches the stacked flux is known only now; all is linear in it.
     scale = _matched(fake_flux, targets, sums)
     samples = _samples(job, sums, scale, left_out), *([] if pixels is None else pixels.samples(job, sums.position_weight, scale))
@@ -223,19 +208,16 @@ def montecarlo(
         mode=places.describe(), method="exact" if exact else "images", fake=_fake_text(fakes, scale, fake_flux),
         cross_talk=None if left_out is None else left_out * scale, bins=binned, ra=ra, dec=dec,
         sizes=None if fit is None or binned is None else binned.sizes(uv_range),
-        settings={"realisations": realisations, "weights": weights, "column": column, "image": None if image is None else str(image),
-                  "fake_response": fake_response if fakes is not None else None, "pb_cutoff": pb_cutoff}, provenance=provenance)
+        settings={"realisations": realisations, "weights": options["weights"], "column": options["column"],
+                  "image": None if image is None else str(image),
+                  "fake_response": fake_response if fakes is not None else None, "pb_cutoff": options["pb_cutoff"]}, provenance=provenance)
 
 
-def _check_numbers(realisations: int, pb_cutoff: float, bins: int | Sequence[float], fake_response: str, image_kind: str) -> int:
+def _check_numbers(realisations: int, pb_cutoff: float, bins: int | Sequence[float]) -> int:
     realisations = whole_number("realisations", realisations, 2, MOST_RESAMPLINGS)
     finite_number("pb_cutoff", pb_cutoff, 0, 1)
     if np.ndim(bins) or whole_number("bins", bins, 0, MOST_BINS):
         uv_edges(bins, 0.0, 1.0)
-    for name, value, words in (("fake_response", fake_response, RESPONSES), ("image_kind", image_kind, ("corrected", "flat"))):
-        if value not in words:
-            close = difflib.get_close_matches(str(value), words, n=1, cutoff=0.4)
-            raise SelectionError(f"{name} is {value!r}; wanted {' or '.join(words)}" + (f"; did you mean {close[0]}?" if close else ""))
     return realisations
 
 
@@ -373,7 +355,7 @@ def _run(job: MonteCarloJob, rng: np.random.Generator, workers: int | None, sche
                           "range of the data")
     if sums.n_not_finite:
         warnings.warn(InvalidVisibilityWarning(
-            f"{sums.n_not_finite} {InvalidVisibilityWarning.what}"), stacklevel=3)
+            f"{sums.n_not_finite} {InvalidVisibilityWarning.what}"), stacklevel=5)
     return sums, left_out
 
 

@@ -1,4 +1,4 @@
-"""A catalogue: sources as they were measured, with units and errors, in a table that every command reads.
+"""A catalogue: sources as they were measured, with units and errors, in a table for all commands.
 
 `sky.components.Components` is a model of the sky; a catalogue is a measurement, of which a model
 is made by `components_of` and a list of places by `positions_of`. A catalogue is an astropy QTable
@@ -69,7 +69,7 @@ COLUMNS: dict[str, Column] = {
     "island": Column("Number of the island of pixels", kind="count", ucd="meta.id.parent"),
     "ra": Column("Right ascension in the frame of the header", u.deg, ucd="pos.eq.ra;meta.main"),
     "dec": Column("Declination in the frame of the header", u.deg, ucd="pos.eq.dec;meta.main"),
-    "ra_error": Column("Standard deviation towards the east, an angle on the sky (cos dec is in it)",
+    "ra_error": Column("Standard deviation to the east, an angle on the sky (with cos dec)",
                        u.arcsec, ucd="stat.error;pos.eq.ra", error=True),
     "dec_error": Column("Standard deviation towards the north", u.arcsec,
                         ucd="stat.error;pos.eq.dec", error=True),
@@ -168,8 +168,9 @@ def normalised(table: Table, source: str = "catalogue") -> QTable:
         found.meta.pop(key, None)
     found.meta["frame"] = {"FK5": "J2000", "FK4": "B1950"}.get(frame, frame)
     _set_reference(found, table, source)
-    bad = np.abs(found["dec"].to_value(u.deg)) > 90 * (1 + 1e-12) if "dec" in found.colnames else None
-    if bad is not None and bad.any():
+    dec = found["dec"].value if "dec" in found.colnames else np.zeros(len(found))
+    bad = np.abs(dec) > 90 * (1 + 1e-12)
+    if bad.any():
         raise ComponentError(f"{source}: {_rows(bad)} has a dec of {found['dec'][bad][0]:.6g}; it "
                              "must lie within ±90 deg")
     return found
@@ -295,8 +296,8 @@ def _as_components(table: QTable, flagged: bool, source: str) -> QTable:
     """Rows of a measurement that can be used, under the names of components."""
     names = set(table.colnames)
     if "flux" not in names:
-        raise ComponentError(f"{source}: the catalogue has no flux, the integrated one in Jy; it has "
-                             f"{', '.join(table.colnames)}")
+        raise ComponentError(f"{source}: the catalogue has no flux, the integrated one in Jy; it "
+                             f"has {', '.join(table.colnames)}")
     if "deconvolved_major" not in names and "fwhm_major" in names and (
             np.nan_to_num(table["fwhm_major"].value) > 0).any():
         raise ComponentError(
@@ -321,7 +322,7 @@ def _as_components(table: QTable, flagged: bool, source: str) -> QTable:
 
 
 def _complete(table: QTable, source: str) -> None:
-    """Minor axes and angles of points and round sources, which need none; shapes of what is seen."""
+    """Minor axes and angles of points and round sources, which need none; shapes."""
     major = table["fwhm_major"].value
     minor = table["fwhm_minor"].value if "fwhm_minor" in table.colnames else major
     angle = table["position_angle"].value if "position_angle" in table.colnames else 0.0 * major

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 from astropy.coordinates import SkyCoord
+from typing_extensions import Unpack
 
 from uvstack.checks import check_resamplings, check_seed, finite_number, thread_count
 from uvstack.chunks import cluster, map_chunks
-from uvstack.constants import ARCMIN
 from uvstack.errors import (
     InvalidVisibilityWarning,
     NoDataError,
@@ -33,12 +33,14 @@ from uvstack.io.provenance import provenance_of
 from uvstack.io.selection import parse_uv_range
 from uvstack.io.stacked_ms import StackedMS, append_history
 from uvstack.io.tables import read_positions
+from uvstack.options import takes
 from uvstack.pixels.noise import interpolated, noise_around
 from uvstack.records import MeasurementSets, Structure
 from uvstack.sky.beam import Beam
 from uvstack.sky.position_weights import PositionWeights, check_weights, parse_weights
 from uvstack.sky.positions import Positions
-from uvstack.sky.primary_beam import Constant, PrimaryBeam
+from uvstack.sky.primary_beam import Constant
+from uvstack.stacking.options import StackOptions
 from uvstack.stacking.plan import StackJob, find_pointings, pointing_plan, subsets_of
 from uvstack.stacking.result import StackResult
 from uvstack.stacking.stamp import check_stamp, normalised, stamp_images
@@ -59,39 +61,9 @@ _MANY_POSITIONS, _LARGER = 5_000, 6
 
 
 @together()
-def stack(
-    ms: MeasurementSets,
-    positions: str | Path | SkyCoord | Positions | Any,
-    *,
-    column: str = "DATA",
-    primary_beam: str | PrimaryBeam = "constant",
-    weights: str = "equal",
-    uvmin: str | float | None = None,
-    uvmax: str | float | None = None,
-    field: str | int | None = None,
-    spw: str | int | None = None,
-    timerange: str | None = None,
-    pointing: str = "auto",
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    pb_cutoff: float = 0.1,
-    noise_image: str | Path | None = None,
-    noise_kind: str = "corrected",
-    bootstrap: int = 0,
-    seed: int | None = None,
-    group_by: str | None = None,
-    reproject: bool = False,
-    facet_size: float = 5 * ARCMIN,
-    stamp_size: int = 64,
-    stamp_cell: float | None = None,
-    columns: dict[str, str] | None = None,
-    frame: str | None = None,
-    unit: str = "auto",
-    workers: int | None = None,
-    scheduler: str | None = None,
-    threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> StackResult:
+@takes
+def stack(ms: MeasurementSets, positions: str | Path | SkyCoord | Positions | Any,
+          **options: Unpack[StackOptions]) -> StackResult:
     """Stack of the visibilities at many positions (Lindroos et al. 2015, section 3.3).
 
     Parameters
@@ -100,53 +72,6 @@ def stack(
         Measurement sets; several are stacked as one. Opened for reading only.
     positions : path, SkyCoord, table or Positions
         See `uvstack.io.tables.read_positions`.
-    column : str
-        Data column, or a difference such as "DATA-MODEL_DATA".
-    primary_beam : str or PrimaryBeam
-        Preset ("vla", "alma", "meerkat" …), text ("gaussian:30arcmin@1.4GHz"), file or object. Power, unit peak.
-    weights : str
-        "equal", "list", "primary-beam", "local-noise", or a product such as "list*primary-beam".
-    uvmin, uvmax : str or float, optional
-        Limits of uv distance for the flux, e.g. "5km", "20klambda"; numbers are metres. No data are deleted.
-    field, spw, timerange : str, optional
-        As in CASA.
-    pointing : {"auto", "phase", "reference", "table"}
-        What the primary beam is centred on: the phase centre, REFERENCE_DIR (or DELAY_DIR) of FIELD, or the table POINTING; "auto"
-        takes the first of these, from the last, that is there.
-    out : path, optional
-        Stacked measurement set; without it only numbers, profile and stamp are made.
-    overwrite : bool
-        Whether `out` may exist.
-    pb_cutoff : float
-        Power below which a position is left out of a pointing, 0 … 1.
-    noise_image : path, optional
-        FITS image for weights "local-noise".
-    noise_kind : {"corrected", "flat", "rms-corrected", "rms-flat"}
-        Whether that image is corrected for the primary beam, and whether it is a sky from which the noise is measured
-        or already a map of the noise.
-    bootstrap : int
-        Number of times the list is resampled.
-    seed : int, optional
-        Of the resampling.
-    group_by : str, optional
-        Column of the list; each of its values is also stacked by itself, in the same pass.
-    reproject : bool
-        Turn (u, v, w) to the tangent plane of facets of the sky, for resolved sources far from the phase centre. An
-        output set then holds every row once for each facet.
-    facet_size : float
-        Side of a facet, rad.
-    stamp_size : int
-        Pixels across the stamp made without `out`, even.
-    stamp_cell : float, optional
-        Its pixel, rad; default a fifth of the resolution.
-    columns, frame, unit
-        How to read the list: see `read_positions`.
-    workers, scheduler : optional
-        Local processes, or the address of a dask scheduler; default local threads.
-    threads : int, optional
-        Local threads; default all processors.
-    progress : callable, optional
-        Called with the number of chunks done and in all.
 
     Returns
     -------
@@ -161,61 +86,63 @@ def stack(
     --------
     >>> result = uvstack.stack("survey.ms", "positions.csv", primary_beam="vla", uvmin="5km", out="stacked.ms")
     """
-    asked = dict(locals())
-    uv_range = parse_uv_range(uvmin, uvmax)
-    terms = parse_weights(weights)
-    _check_numbers(pb_cutoff, bootstrap, facet_size)
-    check_seed(seed)
-    check_stamp(stamp_size, stamp_cell)
-    thread_count(threads)
-    if group_by is not None and reproject:
+    uv_range = parse_uv_range(options["uvmin"], options["uvmax"])
+    terms = parse_weights(options["weights"])
+    _check_numbers(options["pb_cutoff"], options["bootstrap"], options["facet_size"])
+    check_seed(options["seed"])
+    check_stamp(options["stamp_size"], options["stamp_cell"])
+    thread_count(options["threads"])
+    if options["group_by"] is not None and options["reproject"]:
         raise SelectionError("group_by and reproject cannot be combined: stack each group's list by itself with reproject")
-    structures, selections = open_sets(ms, field, spw, timerange, pointing)
+    structures, selections = open_sets(ms, options["field"], options["spw"], options["timerange"], options["pointing"])
+    out = options["out"]
     if out is not None:
         # Before the slow part; the size, and the names of groups, are checked once they are known.
-        files_read = [str(path) for path in (positions, noise_image) if isinstance(path, str | Path)]
-        check_output(out, overwrite, inputs=(*(s.path for s in structures), *files_read))
-    sources = read_positions(positions, columns=columns, frame=frame, unit=unit)
+        files_read = [str(path) for path in (positions, options["noise_image"]) if isinstance(path, str | Path)]
+        check_output(out, options["overwrite"], inputs=(*(s.path for s in structures), *files_read))
+    sources = read_positions(positions, columns=options["columns"], frame=options["frame"], unit=options["unit"])
     if "list" in terms and sources.weight is None:
-        raise PositionsError(f"{sources.source}: weights={weights!r} wants a column of weights, and the list has none")
+        raise PositionsError(f"{sources.source}: weights={options['weights']!r} wants a column of weights, "
+                             "and the list has none")
     if sources.weight is not None and "list" in terms and sources.weight.max() < _SMALLEST_WEIGHT:
         raise PositionsError(f"{sources.source}: the largest weight is {sources.weight.max():.3g}, too small for the float32 weights of a "
                              "measurement set; multiply all by one number, only their ratios matter")
-    beam = read_primary_beam(primary_beam)
+    beam = read_primary_beam(options["primary_beam"])
     check_weights(terms, not isinstance(beam, Constant))
-    warn_of_beam(structures, selections, primary_beam, beam)
-    noise, corrected = _read_noise(terms, noise_image, noise_kind, sources)
-    subset, groups, facets = subsets_of(sources, group_by, facet_size if reproject else None)
+    warn_of_beam(structures, selections, options["primary_beam"], beam)
+    noise, corrected = _read_noise(terms, options["noise_image"], options["noise_kind"], sources)
+    subset, groups, facets = subsets_of(
+        sources, options["group_by"], options["facet_size"] if options["reproject"] else None)
     n_subsets = len(facets) if facets is not None else len(groups) or 1
     products = [list(range(n_subsets))] + [[i] for i in range(len(groups))]
     job = StackJob(
         structures=structures, selections=selections,
-        columns=tuple(parse_column(column, *one) for one in zip(structures, selections, strict=True)),
-        positions=sources, primary_beam=beam, pb_cutoff=pb_cutoff,
+        columns=tuple(parse_column(options["column"], *one) for one in zip(structures, selections, strict=True)),
+        positions=sources, primary_beam=beam, pb_cutoff=options["pb_cutoff"],
         weights=PositionWeights(terms, noise, corrected), subset=subset, products=products, uv_range=uv_range, facets=facets,
-        bootstrap=bool(bootstrap), rows=True, weight_spectrum=any(s.weight_source == "WEIGHT_SPECTRUM" for s in structures))
+        bootstrap=bool(options["bootstrap"]), rows=True, weight_spectrum=any(s.weight_source == "WEIGHT_SPECTRUM" for s in structures))
     job, seen, fields = find_pointings(job)
     chunks = chunks_of(job.structures, job.selections, visibilities_per_chunk(len(job.positions)), max(job.n_subsets, 1) - 1)
-    cell = stamp_cell or default_cell(structures, selections)
+    cell = options["stamp_cell"] or default_cell(structures, selections)
     if out is None:
-        job = replace(job, stamp=(stamp_size, cell))
+        job = replace(job, stamp=(options["stamp_size"], cell))
     provenance = provenance_of(
-        asked, ms=[s.path for s in structures], positions=sources.source, seed=seed,
+        options, ms=[s.path for s in structures], positions=sources.source, seed=options["seed"],
         primary_beam=beam.describe(), pointing=pointings_text(structures, selections))
-    with cluster(workers, scheduler) as client, contextlib.ExitStack() as files:
-        names = ["stack", *(f"{group_by} = {g}" for g in groups)]
-        outputs = _open_outputs(files, job, chunks, out, overwrite, ["", *groups], fields)
-        totals = _Totals(job, outputs, len(chunks), progress)
-        map_chunks(stack_chunk, job, chunks, totals.add, client, threads)
+    with cluster(options["workers"], options["scheduler"]) as client, contextlib.ExitStack() as files:
+        names = ["stack", *(f"{options['group_by']} = {g}" for g in groups)]
+        outputs = _open_outputs(files, job, chunks, out, options["overwrite"], ["", *groups], fields)
+        totals = _Totals(job, outputs, len(chunks), options["progress"])
+        map_chunks(stack_chunk, job, chunks, totals.add, client, options["threads"])
         _check_any_data(totals.sums[0], uv_range)
         for output in outputs:
             output.close()
             append_history(output.path, provenance)
     if totals.n_not_finite:
         warnings.warn(InvalidVisibilityWarning(
-            f"{totals.n_not_finite} {InvalidVisibilityWarning.what}"), stacklevel=3)
+            f"{totals.n_not_finite} {InvalidVisibilityWarning.what}"), stacklevel=4)
     results = [
-        _result(name, job, totals, i, _members(job, i, seen), fields, provenance, bootstrap, seed,
+        _result(name, job, totals, i, _members(job, i, seen), fields, provenance, options["bootstrap"], options["seed"],
                 None if out is None else str(_output_path(out, suffix)))
         for i, (name, suffix) in enumerate(zip(names, ["", *groups], strict=True))]
     return replace(results[0], groups=dict(zip(groups, results[1:], strict=True)))
@@ -231,11 +158,8 @@ def _read_noise(terms, noise_image, noise_kind, sources: Positions) -> tuple[np.
     """σ_k of each position, NaN where the image does not reach, and whether it holds 1/A already."""
     if "local-noise" not in terms:
         return None, True
-    kinds = ("corrected", "flat", "rms-corrected", "rms-flat")
     if noise_image is None:
         raise SelectionError("weights with local-noise want noise_image (--noise-image): a FITS image of the field")
-    if noise_kind not in kinds:
-        raise SelectionError(f"noise_kind is {noise_kind!r}; wanted one of {', '.join(kinds)}")
     image = read_image(noise_image)
     x, y = image.pixels_of(sources.coord)
     if noise_kind.startswith("rms"):

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from astropy.units import Quantity
+from typing_extensions import Unpack
 
 from uvstack.checks import thread_count
 from uvstack.chunks import cluster, map_chunks
@@ -43,6 +43,7 @@ from uvstack.io.primary_beams import read_primary_beam
 from uvstack.io.provenance import provenance_of
 from uvstack.io.unfinished_column import read_mark
 from uvstack.io.write_columns import check_filled, check_writable
+from uvstack.options import DataOptions, RunOptions, takes
 from uvstack.records import Datasets
 from uvstack.sky.components import Components
 from uvstack.sky.coordinates import centre_of
@@ -58,42 +59,37 @@ _OUTSIDE = 1e-3
 _OTHER_FREQUENCY = 0.2
 
 
+class SharedOptions(DataOptions, RunOptions, total=False):
+    """The options that it shares with other functions."""
+
+
 @together()
+@takes
 def subtract(
     ms: str | Path | Datasets,
     model: str | Path | Components | SkyModel,
     *,
     into: str | None = None,
-    column: str = "DATA",
     model_tt1: str | Path | None = None,
     nu0: float | str | Quantity | None = None,
     primary_beam: str | PrimaryBeam | None = None,
-    field: str | int | None = None,
-    spw: str | int | None = None,
-    timerange: str | None = None,
-    pointing: str = "auto",
     predict_only: bool = False,
     in_place: bool = False,
     backup: str | None = None,
     overwrite: bool = False,
-    workers: int | None = None,
-    scheduler: str | None = None,
-    threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    **options: Unpack[SharedOptions],
 ) -> SubtractResult:
     """What was done to take a model of the sky from the data of a measurement set.
 
     Parameters
     ----------
     ms : path
-        Gets a new column, and a line in its HISTORY.
+        Gets a new column, and a line in its HISTORY. Rows that are not selected keep their data.
     model : path, column name, Components, ComponentSky or ImageSky
         FITS image or cube in Jy/pixel; catalogue (ECSV, CSV or FITS table, as `Components.to_table` writes it; fluxes may
         be negative); or a column such as MODEL_DATA. Stokes I goes into the parallel hands.
     into : str, optional
         Column to write; default RESIDUAL_DATA, or MODEL_DATA with `predict_only`.
-    column : str
-        Data column, or a difference such as "DATA-MODEL_DATA".
     model_tt1 : path, optional
         Second Taylor term beside an image.
     nu0 : float, str or Quantity, optional
@@ -101,10 +97,6 @@ def subtract(
         frequency axis.
     primary_beam : str or PrimaryBeam, optional
         The model is the sky, and every field sees it through this beam; default: the model is apparent, the same for all.
-    field, spw, timerange : str, optional
-        As in CASA; other rows keep their data.
-    pointing : {"auto", "phase", "reference", "table"}
-        As for `uvstack.stack`.
     predict_only : bool
         Write the model itself.
     in_place : bool
@@ -112,8 +104,6 @@ def subtract(
     backup : str, optional
     overwrite : bool
         Whether the column may exist. It is replaced as a whole.
-    workers, scheduler, threads, progress
-        As in `uvstack.stack`; progress counts blocks.
 
     Raises
     ------
@@ -124,15 +114,15 @@ def subtract(
     --------
     >>> result = uvstack.subtract("survey.ms", "survey-model.fits", into="RESIDUAL")
     """
-    asked = dict(locals())
-    thread_count(threads)
+    asked = {**locals(), **options}
+    thread_count(options["threads"])
     sources = sources_of(ms)
     if len(sources) != 1:
         raise MeasurementSetError(f"subtract takes one measurement set, and {len(sources)} are given: "
                                   f"{', '.join(map(str, sources[:3]))}; subtract from each by itself")
-    (structure,), (selection,) = open_sets(sources, field, spw, timerange, pointing)
+    (structure,), (selection,) = open_sets(sources, options["field"], options["spw"], options["timerange"], options["pointing"])
     check_writable(structure, "a model or residual")
-    job = _make_job(structure, model, into, column, model_tt1, nu0, primary_beam, selection, predict_only, in_place, backup)
+    job = _make_job(structure, model, into, options["column"], model_tt1, nu0, primary_beam, selection, predict_only, in_place, backup)
     warn_of_beam((structure,), (selection,), primary_beam, job.primary_beam)
     _check_marks(job)
     _check_model(job)
@@ -141,22 +131,22 @@ def subtract(
         asked, ms=[structure.path], model=job.model_name,
         primary_beam=None if beam is None else beam.describe(),
         pointing=None if beam is None else pointings_text((structure,), (selection,)))
-    with cluster(workers, scheduler) as client, Target(job, overwrite) as target:
+    with cluster(options["workers"], options["scheduler"]) as client, Target(job, overwrite) as target:
         blocks = Blocks(job, target.rows, structure.n_rows, rows_per_block(job))
 
         def consume(index: int, stokes: list[np.ndarray]) -> None:
             target.write(*blocks.taken(index), stokes)
-            if progress is not None:
-                progress(index + 1, len(blocks))
+            if options["progress"] is not None:
+                options["progress"](index + 1, len(blocks))
 
         # An image is degridded by all processors together: one of its grids at a time is memory enough.
         alone = client is None and isinstance(job.model, ImageSky)
-        shared = _Prediction(job.model, job.primary_beam, thread_count(threads) if alone else 1)
-        map_chunks(predict_parts, shared, blocks, consume, client, 1 if alone else threads)
+        shared = _Prediction(job.model, job.primary_beam, thread_count(options["threads"]) if alone else 1)
+        map_chunks(predict_parts, shared, blocks, consume, client, 1 if alone else options["threads"])
         target.finish(provenance)
     if target.n_without_uvw:
         warnings.warn(InvalidVisibilityWarning(
-            f"{target.n_without_uvw} selected rows have no (u, v, w); the model was not taken from them"), stacklevel=3)
+            f"{target.n_without_uvw} selected rows have no (u, v, w); the model was not taken from them"), stacklevel=4)
     return SubtractResult(structure.path, job.target, job.backup, "model" if predict_only else "residual", job.model_name,
                           float("nan") if job.model is None else job.model.flux, None if job.model is None else job.model.n_components,
                           structure.n_rows, target.n_selected, target.resumed_from, target.amplitudes, target.n_without_uvw,
@@ -235,7 +225,7 @@ def _check_model(job: Job) -> None:
         given = job.model.nu0 or (float(job.model.frequency[0]) if job.model.frequency is not None and len(job.model.planes) == 1 else None)
         if given is not None and not lowest * (1 - _OTHER_FREQUENCY) <= given <= highest * (1 + _OTHER_FREQUENCY):
             warnings.warn(UvstackWarning(f"{job.model_name} holds for {given / 1e9:.6g} GHz, the data for {lowest / 1e9:.6g} to "
-                                         f"{highest / 1e9:.6g} GHz; is it the model of these data?"), stacklevel=4)
+                                         f"{highest / 1e9:.6g} GHz; is it the model of these data?"), stacklevel=5)
     centres = [centre_of(job.structure.fields[i].frame, *job.structure.fields[i].beam_centre)[:2] for i in sorted(job.selection.field_ids)]
     dishes = job.structure.dish_diameters[job.structure.dish_diameters > 0]
     null = 1.22 * SPEED_OF_LIGHT / lowest / dishes.min() if dishes.size else np.pi
@@ -243,7 +233,7 @@ def _check_model(job: Job) -> None:
     for centre in centres:
         l, m, n = job.model.seen_from(*centre)
         if n.size == 0:
-            warnings.warn(UvstackWarning(f"{job.model_name} is 0 everywhere; nothing is subtracted"), stacklevel=4)
+            warnings.warn(UvstackWarning(f"{job.model_name} is 0 everywhere; nothing is subtracted"), stacklevel=5)
             return
         if job.primary_beam is None and isinstance(job.model, ComponentSky) and (n <= 0).any():
             job.model.stokes([_nowhere(lowest, centre)])  # says which component it is
@@ -256,7 +246,7 @@ def _check_model(job: Job) -> None:
             seen = bool(job.primary_beam(l[front], m[front], np.array([lowest])).max() > _OUTSIDE)
     if not seen:
         warnings.warn(UvstackWarning(f"{job.model_name}: everything in it lies outside the primary beam of every field; is it the model of "
-                                     "these data?"), stacklevel=4)
+                                     "these data?"), stacklevel=5)
 
 
 def _nowhere(frequency: float, centre: tuple[float, float]) -> Part:
