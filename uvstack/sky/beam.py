@@ -1,17 +1,14 @@
 """The Gaussian ellipse: a dirty or restoring beam, the kernel between two, the size of a source.
 
 FWHM a and b along its axes, and the position angle of the major one from north through east: on the
-sky
-`exp(−4 ln2 (x²/a² + y²/b²))`, of the uv plane `exp(−π²/(4 ln2) (a² u² + b² v²))` times its
+sky `exp(−4 ln2 (x²/a² + y²/b²))`, of the uv plane `exp(−π²/(4 ln2) (a² u² + b² v²))` times its
 integral, with u along the major axis.
 
 All that two ellipses do with each other is written with their *covariance* in (east, north) = (l,
-m), whose eigenvalues are the
-squares of the FWHM (8 ln 2 times those of σ). Gaussians that are convolved add theirs (Wild 1970,
-Aust. J. Phys. 23, 113); P can be
-convolved to C where C − P has no negative eigenvalue, and C has the area √det C. A common beam is
-so the matrix of least
-determinant above several others: exact, from at most three of them (`common_beam`).
+m), whose eigenvalues are the squares of the FWHM (8 ln 2 times those of σ). Gaussians that are
+convolved add theirs (Wild 1970, Aust. J. Phys. 23, 113); P can be convolved to C where C − P has no
+negative eigenvalue, and C has the area √det C. A common beam is so the matrix of least determinant
+above several others: exact, from at most three of them (`common_beam`).
 """
 
 from __future__ import annotations
@@ -152,8 +149,7 @@ def axes_of_covariances(
     """FWHM of the axes and position angle in [0, π) of matrices (…, 2, 2): `covariances` back.
 
     A negative eigenvalue, and one below 1e-15 of the greatest entry, gives an axis of 0; a round or
-    vanishing ellipse has the angle 0;
-    of NaN comes NaN.
+    vanishing ellipse has the angle 0; of NaN comes NaN.
     """
     c = np.asarray(covariance, np.float64)
     ee, en, nn = c[..., 0, 0], 0.5 * (c[..., 0, 1] + c[..., 1, 0]), c[..., 1, 1]
@@ -219,8 +215,8 @@ def deconvolve(
     -------
     fwhm_major, fwhm_minor, position_angle : ndarray
         An axis whose square would be negative, or less than 1e-12 of what it is the difference of,
-        is 0: the source is not
-        resolved along it. Where both are, the angle is 0 too. NaN where an input is.
+        is 0: the source is not resolved along it. Where both are, the angle is 0 too. NaN where an
+        input is.
     """
     seen, blur = covariances(fwhm_major, fwhm_minor, position_angle), covariances(*beam)
     rounding = _ROUNDING * np.sqrt(
@@ -257,16 +253,13 @@ def common_beam(beams: Iterable[Beam | tuple[float, float, float]]) -> Beam:
     Notes
     -----
     Sought is the matrix C of least determinant with C − Cᵢ ≥ 0 for all i. It is unique, and held by
-    at most three of them (John
-    1948). One: it contains the others. Two, P and Q: in the frame where P + Q is 1 they have the
-    same eigenvectors, and C takes the greater
-    eigenvalue of each. Three: det (C − Cᵢ) = 0 for each, of which the differences are linear in C,
-    so that a quadratic equation
-    is left. The three are found as the simplex method does: what is worst off joins those that hold
-    C, the best of the
-    subsets with it is the next C, and the area grows until nothing sticks out. Cost: about as many
-    solutions of four
-    ellipses as there are corners, with one look at all beams each: 50 ms for 10 000 beams.
+    at most three of them (John 1948). One: it contains the others. Two, P and Q: in the frame where
+    P + Q is 1 they have the same eigenvectors, and C takes the greater eigenvalue of each. Three:
+    det (C − Cᵢ) = 0 for each, of which the differences are linear in C, so that a quadratic
+    equation is left. The three are found as the simplex method does: what is worst off joins those
+    that hold C, the best of the subsets with it is the next C, and the area grows until nothing
+    sticks out. Cost: about as many solutions of four ellipses as there are corners, with one look
+    at all beams each: 50 ms for 10 000 beams.
     """
     rows = np.array(sorted({tuple(float(v) for v in beam) for beam in beams}), np.float64)
     if rows.size == 0:
