@@ -4,9 +4,12 @@ import pickle
 
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 
+import oracles
 import uvstack
 from factories import ARCSEC, CENTRE, LL, RR, Spw, at, edit, make_ms, offset, read
+from uvstack import errors
 from uvstack.errors import (
     ImageError,
     InvalidVisibilityWarning,
@@ -17,6 +20,7 @@ from uvstack.errors import (
 from uvstack.io.dataset import open_sets
 from uvstack.io.info import describe
 from uvstack.io.ms import read_block, scan_rows
+from zoo import inhabit
 
 dask = pytest.importorskip("dask")
 da = pytest.importorskip("dask.array")
@@ -29,12 +33,28 @@ SUBTABLES = ("ANTENNA", "DATA_DESCRIPTION", "FEED", "FIELD", "OBSERVATION", "POL
              "SPECTRAL_WINDOW")
 
 
-@pytest.fixture
-def one(tmp_path):
+def make_one(folder):
     """A field, a window, noise, and weights and flags that differ from row to row."""
-    path = make_ms(tmp_path / "one.ms", sources=[(*SOURCE, 1.0)], noise=0.1,
-                   data_columns=("DATA", "MODEL_DATA"))
-    return varied(path)
+    return varied(make_ms(folder / "one.ms", sources=[(*SOURCE, 1.0)], noise=0.1,
+                          data_columns=("DATA", "MODEL_DATA")))
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """The set of `make_one`, which nobody changes."""
+    return make_one(tmp_path_factory.mktemp("one"))
+
+
+@pytest.fixture(scope="module")
+def store(one, tmp_path_factory):
+    """Its copy in Zarr."""
+    return to_zarr(one, tmp_path_factory.mktemp("store") / "copy.zarr", row=17)
+
+
+@pytest.fixture
+def lazy(store):
+    """The datasets of the copy."""
+    return zarr_files.xds_from_zarr(store)
 
 
 @pytest.fixture
@@ -56,36 +76,39 @@ def varied(path):
 
 
 def to_zarr(ms, out, **chunks):
-    """A copy of a set as dask-ms writes it, and its path."""
-    writes = [zarr_files.xds_to_zarr(daskms.xds_from_ms(str(ms), chunks=chunks or None), str(out))
-              if chunks else zarr_files.xds_to_zarr(daskms.xds_from_ms(str(ms)), str(out))]
+    """Path of a copy of a set as dask-ms writes it."""
+    main = daskms.xds_from_ms(str(ms), chunks=chunks or {"row": 10_000})
+    writes = [zarr_files.xds_to_zarr(main, str(out))]
     for name in SUBTABLES:
-        rows = daskms.xds_from_table(f"{ms}::{name}", group_cols="__row__")
+        groups = {"group_cols": "__row__"} if name in ("POLARIZATION", "SPECTRAL_WINDOW") else {}
+        rows = daskms.xds_from_table(f"{ms}::{name}", **groups)
         writes.append(zarr_files.xds_to_zarr(rows, f"{out}::{name}"))
     dask.compute(writes)
     return str(out)
 
 
-def sources_like(ms, tmp_path):
+def subtables_of(store):
+    return {name: zarr_files.xds_from_zarr(f"{store}::{name}") for name in SUBTABLES}
+
+
+def sources_like(ms, store):
     """The set in all kinds that dask-ms makes of it."""
-    store = to_zarr(ms, tmp_path / "copy.zarr", row=17)
     lazy = zarr_files.xds_from_zarr(store)
-    subtables = {name: zarr_files.xds_from_zarr(f"{store}::{name}") for name in SUBTABLES}
     return {
         "of the set": daskms.xds_from_ms(str(ms), chunks={"row": 10, "chan": 2}),
         "without groups": daskms.xds_from_ms(str(ms), group_cols=["DATA_DESC_ID"]),
         "zarr": lazy,
         "path of zarr": store,
         "subtables of the set": uvstack.Datasets(lazy, ms),
-        "subtables given": uvstack.Datasets(lazy, subtables, frame="J2000"),
+        "subtables given": uvstack.Datasets(lazy, subtables_of(store), frame="J2000"),
         "in memory": uvstack.Datasets([one.compute() for one in lazy], store)}
 
 
-def test_a_stack_of_datasets_is_that_of_the_set(one, tmp_path):
+def test_a_stack_of_datasets_is_that_of_the_set(one, store):
     alone = uvstack.stack(one, at(SOURCE), column="DATA-MODEL_DATA")
     assert alone.flux == pytest.approx(0.75, abs=0.03)
     wanted = uvstack.stack(one, at(SOURCE, EMPTY), column="DATA-MODEL_DATA", bootstrap=20, seed=1)
-    for kind, given in sources_like(one, tmp_path).items():
+    for kind, given in sources_like(one, store).items():
         found = uvstack.stack(given, at(SOURCE, EMPTY), column="DATA-MODEL_DATA", bootstrap=20,
                               seed=1)
         assert (found.flux, found.flux_error) == (wanted.flux, wanted.flux_error), kind
@@ -94,7 +117,8 @@ def test_a_stack_of_datasets_is_that_of_the_set(one, tmp_path):
 
 
 def test_fields_windows_and_shapes_are_told_apart(several, tmp_path):
-    kinds = sources_like(several, tmp_path)
+    made = sources_like(several, to_zarr(several, tmp_path / "copy.zarr"))
+    kinds = {kind: made[kind] for kind in ("of the set", "without groups", "zarr")}
     for select in ({}, {"field": "field1", "spw": "spw1", "uvmin": "1km",
                         "timerange": "12:00:05~12:00:25"}):
         wanted = uvstack.stack(several, at(SOURCE), **select)
@@ -104,8 +128,7 @@ def test_fields_windows_and_shapes_are_told_apart(several, tmp_path):
             assert found.flux_error == pytest.approx(wanted.flux_error, rel=1e-12), (kind, select)
 
 
-def test_every_task_takes_datasets(one, tmp_path):
-    lazy = zarr_files.xds_from_zarr(to_zarr(one, tmp_path / "copy.zarr"))
+def test_every_task_takes_datasets(one, lazy):
     image = {"size": 32, "cell": 2 * ARCSEC, "threshold": 0.01}
     assert uvstack.fit(lazy, model="delta").parameters == uvstack.fit(one, model="delta").parameters
     np.testing.assert_array_equal(uvstack.image(lazy, **image).dirty,
@@ -135,8 +158,8 @@ def test_a_stacked_set_of_datasets_is_that_of_the_set(several, tmp_path):
                                       read(tmp_path / "of_set.ms", column, table))
 
 
-def test_rows_that_were_selected_before(one, tmp_path):
-    (lazy,) = zarr_files.xds_from_zarr(to_zarr(one, tmp_path / "copy.zarr"))
+def test_rows_that_were_selected_before(one, lazy):
+    (lazy,) = lazy
     wanted = uvstack.stack(one, at(SOURCE), timerange="12:00:15~12:00:25")
     late = (lazy.TIME[0] + 15 < lazy.TIME) & (lazy.TIME[0] + 25 > lazy.TIME)
     for selected in (lazy.isel(row=np.flatnonzero(late)), lazy.where(late.compute(), drop=True)):
@@ -147,7 +170,8 @@ def test_rows_that_were_selected_before(one, tmp_path):
         uvstack.stack([lazy.isel(chan=[1, 2])], at(SOURCE))
 
 
-def test_values_that_are_none(one, tmp_path):
+def test_values_that_are_none(tmp_path):
+    one = make_one(tmp_path)
     edit(one, "DATA", lambda v: np.where(np.arange(v.shape[0])[:, None, None] % 7 == 2, np.nan, v))
     edit(one, "UVW", lambda v: np.where(np.arange(len(v))[:, None] % 11 == 3, np.nan, v))
     store = to_zarr(one, tmp_path / "copy.zarr")
@@ -184,10 +208,9 @@ def test_only_the_chunks_that_rows_touch_are_computed(one):
     assert len(computed) == 2
 
 
-def test_datasets_travel_to_other_processes(one, tmp_path):
+def test_datasets_travel_to_other_processes(one, lazy):
     import cloudpickle
 
-    lazy = zarr_files.xds_from_zarr(to_zarr(one, tmp_path / "copy.zarr"))
     (structure,), (selection,) = open_sets(lazy)
     (block,) = scan_rows(structure, selection, {0: 10**6})
     there, chosen = pickle.loads(cloudpickle.dumps((structure, selection)))
@@ -198,8 +221,7 @@ def test_datasets_travel_to_other_processes(one, tmp_path):
     np.testing.assert_array_equal(moved.weight, here.weight)
 
 
-def test_what_datasets_cannot(one, tmp_path):
-    lazy = zarr_files.xds_from_zarr(to_zarr(one, tmp_path / "copy.zarr"))
+def test_what_datasets_cannot(one, lazy, store, tmp_path):
     with pytest.raises(OutputError, match="only read; write them to a measurement set"):
         uvstack.subtract(lazy, "MODEL_DATA")
     with pytest.raises(OutputError, match="only read; write them to a measurement set"):
@@ -209,7 +231,7 @@ def test_what_datasets_cannot(one, tmp_path):
     with pytest.raises(MeasurementSetError, match=r"subtables=\"survey.ms\""):
         uvstack.stack([lazy[0].compute()], at(SOURCE))
     with pytest.raises(MeasurementSetError, match="it has no .*SPECTRAL_WINDOW"):
-        uvstack.stack(uvstack.Datasets(lazy, {"FIELD": zarr_files.xds_from_zarr(f"{tmp_path}/copy.zarr::FIELD")}), at(SOURCE))
+        uvstack.stack(uvstack.Datasets(lazy, {"FIELD": zarr_files.xds_from_zarr(f"{store}::FIELD")}), at(SOURCE))
     with pytest.raises(MeasurementSetError, match="put those that make one set together"):
         uvstack.stack([one, *lazy], at(SOURCE))
     with pytest.raises(MeasurementSetError, match="there are none"):
@@ -260,10 +282,9 @@ def test_frames_that_dask_ms_does_not_keep(tmp_path):
     with pytest.raises(MeasurementSetError, match="says its frame; leave frame out"):
         uvstack.stack(uvstack.Datasets(lazy, path, frame="B1950"), where)
     fields = zarr_files.xds_from_zarr(f"{store}::FIELD")
-    fields = [f.assign(PhaseDir_Ref=(("row",), da.full(f.sizes["row"], 21, chunks=1))) for f in fields]
-    others = {name: zarr_files.xds_from_zarr(f"{store}::{name}") for name in SUBTABLES}
+    fields = [f.assign(PhaseDir_Ref=(("row",), da.full(f.sizes["row"], 21, chunks=f.sizes["row"]))) for f in fields]
     with pytest.raises(MeasurementSetError, match="frames by number"):
-        uvstack.stack(uvstack.Datasets(lazy, others | {"FIELD": fields}), where)
+        uvstack.stack(uvstack.Datasets(lazy, subtables_of(store) | {"FIELD": fields}), where)
 
 
 def test_weights_follow_the_rules_of_sets(tmp_path):
@@ -278,3 +299,49 @@ def test_weights_follow_the_rules_of_sets(tmp_path):
     bare = [one.drop_vars(["WEIGHT_SPECTRUM", "WEIGHT", "SIGMA"]) for one in lazy]
     with pytest.warns(WeightsWarning, match="no column of weights"):
         uvstack.stack(bare, at(SOURCE))
+
+
+#: Layouts of the zoo in which datasets might go another way than the set.
+RARE = ("unused rows first", "DATA_DESCRIPTION the other way round", "ANTENNA the other way round", "frame ICRS",
+        "frame of each row", "REFERENCE_DIR in another frame", "POINTING that agrees", "windows of two shapes",
+        "shuffled", "autocorrelations", "several observations", "SIGMA alone", "weights 0",
+        "spectrum of weights of one window", "field with an ephemeris")
+
+
+@pytest.mark.parametrize("name", RARE)
+def test_layouts_of_the_zoo(name, tmp_path):
+    who = inhabit(name, tmp_path)
+    targets = SkyCoord(*np.array(who.scene.targets).T, unit="rad", frame="fk5")
+    options = {"primary_beam": who.scene.beam, **who.layout.select}
+    if who.layout.fails is not None:
+        with pytest.raises(getattr(errors, who.layout.fails[0]), match=who.layout.fails[1]):
+            uvstack.stack(daskms.xds_from_ms(who.path), targets, **options)
+        return
+    truth = oracles.rows_stacked(who.rows, who.scene.targets, who.scene.power)
+    found = uvstack.stack(daskms.xds_from_ms(who.path), targets, **options).flux
+    assert found == pytest.approx(truth, abs=1e-4 * who.layout.slack)
+    assert found == pytest.approx(uvstack.stack(who.path, targets, **options).flux, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["spectrum of weights in some rows", "spectrum of weights in later rows"])
+def test_cells_that_dask_ms_cannot_read(name, tmp_path):
+    """It would end the process, or leave the column out and give other weights."""
+    who = inhabit(name, tmp_path)
+    with pytest.raises(MeasurementSetError, match="WEIGHT_SPECTRUM has values in some rows .* give that path itself"):
+        uvstack.stack(daskms.xds_from_ms(who.path), at(SOURCE))
+
+
+def test_parquet(one, tmp_path):
+    pytest.importorskip("pyarrow", reason="pyarrow, by which dask-ms reads Parquet, is not installed")
+    from daskms.experimental.arrow import xds_from_parquet, xds_to_parquet
+
+    store = str(tmp_path / "copy.parquet")
+    writes = [xds_to_parquet(daskms.xds_from_ms(str(one)), store)]
+    for name in SUBTABLES:
+        if name != "FEED":  # its strings do not go into Parquet
+            writes.append(xds_to_parquet(daskms.xds_from_table(f"{one}::{name}"), f"{store}::{name}"))
+    dask.compute(writes)
+    wanted = uvstack.stack(one, at(SOURCE)).flux
+    assert uvstack.stack(store, at(SOURCE)).flux == wanted
+    assert uvstack.stack(uvstack.Datasets(xds_from_parquet(store), one), at(SOURCE)).flux == wanted
+    assert uvstack.stack(xds_from_parquet(store), at(SOURCE)).flux == wanted

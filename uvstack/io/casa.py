@@ -17,7 +17,7 @@ import os
 import platform
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -257,7 +257,10 @@ class Table(ABC):
     def parts(self) -> list[str]:
         """Paths of the tables that hold the rows: those that a multi-MS is made of, else its own."""
 
-    def any_row(self, column: str, test: str | int, selection: Selection | None = None) -> bool:
+    def any_row(
+        self, column: str, test: str | int, selection: Selection | None = None,
+        where: Mapping[str, int] | None = None,
+    ) -> bool:  # fmt: skip
         """Whether the cell of any row meets a test; stops at the first.
 
         Parameters
@@ -267,8 +270,11 @@ class Table(ABC):
             There is a value, there is none, one of its values is finite and above 0; or the value is this number.
         selection : Selection, optional
             Rows that count, whatever their time; default all.
+        where : mapping, optional
+            Column → the number that it holds in the rows that count.
         """
-        of_rows = _in_words(selection)
+        equal = "".join(f" && {name} == {value}" for name, value in (where or {}).items())
+        of_rows = _in_words(selection) + equal
         return self._any_row({
             "defined": f"isdefined({column}){of_rows}", "undefined": f"not isdefined({column}){of_rows}",
             "positive": f"isdefined({column}){of_rows} && any({column} > 0 && isfinite({column}))",

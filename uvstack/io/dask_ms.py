@@ -19,7 +19,7 @@ import numpy as np
 from uvstack.errors import MeasurementSetError, MissingDependencyError
 from uvstack.io.casa import Table, linked_path, open_table
 from uvstack.io.lazy_table import ArrayPart, LazyTable
-from uvstack.io.ms import structure_of
+from uvstack.io.ms import WEIGHTS, structure_of
 from uvstack.io.ms_columns import SUBTABLES
 from uvstack.records import Datasets, Structure
 from uvstack.sky.coordinates import parse_frame
@@ -58,7 +58,10 @@ def dask_ms_structure(given: Datasets, main: Sequence[Any]) -> Structure:
     MeasurementSetError
         No subtables are given and none are found, or columns are missing.
     """
-    source = _origin(main) if given.subtables is None else given.subtables
+    origins = [_origin(dataset) for dataset in main]
+    source = given.subtables
+    if source is None:
+        source = origins[0] if len(set(origins)) == 1 else None
     if source is None:
         raise MeasurementSetError(
             "datasets of a main table do not say what fields and frequencies their rows have, and "
@@ -89,7 +92,8 @@ def dask_ms_structure(given: Datasets, main: Sequence[Any]) -> Structure:
         }
         if given.frame is None:
             _check_frame(name, subtables.get("FIELD"))
-    return structure_of(name, _table(name, main, keywords), subtables)
+    parts = [_part(name, one, origin) for one, origin in zip(main, origins, strict=True)]
+    return structure_of(name, LazyTable(name, parts, keywords), subtables)
 
 
 def _of_store(path: str | Path) -> dict[str, list[Any]]:
@@ -130,12 +134,12 @@ def _check_frame(name: str, field: str | Table | None) -> None:
     )
 
 
-def _table(name: str, datasets: Any, keywords: Mapping[str, dict] | None = None) -> LazyTable:
+def _table(name: str, datasets: Any, keywords: Mapping[str, dict] | None) -> LazyTable:
     several = datasets if isinstance(datasets, Sequence) else [datasets]
     return LazyTable(name, [_part(name, dataset) for dataset in several], keywords)
 
 
-def _part(name: str, dataset: Any) -> ArrayPart:
+def _part(name: str, dataset: Any, origin: str | None = None) -> ArrayPart:
     columns = {}
     for column, variable in dataset.data_vars.items():
         if not variable.dims or variable.dims[0] != "row":
@@ -158,12 +162,16 @@ def _part(name: str, dataset: Any) -> ArrayPart:
             )
         data = variable.data if getattr(variable, "chunks", None) else variable
         columns[str(column)] = data if hasattr(data, "__getitem__") else data.data
-    constants = {
-        key: value
+    return ArrayPart(columns, _constants(dataset), _half_filled(origin, dataset))
+
+
+def _constants(dataset: Any) -> dict[str, int]:
+    """What a dataset was grouped by."""
+    return {
+        str(key): int(value)
         for key, value in dataset.attrs.items()
-        if isinstance(value, int | float | np.number)
+        if isinstance(value, int | np.integer) and not isinstance(value, bool)
     }
-    return ArrayPart(columns, constants)
 
 
 def _from_store(url: str) -> list[Any]:
@@ -181,14 +189,31 @@ def _from_store(url: str) -> list[Any]:
         ) from error
 
 
-def _origin(datasets: Sequence[Any]) -> str | None:
-    """Path of the set or store that all datasets come from; None where that is not one."""
-    found = set()
-    for dataset in datasets:
-        data = next((dataset[name].data for name in _LOOKED_AT if name in dataset.data_vars), None)
-        graph: Mapping[Any, Any] = getattr(data, "__dask_graph__", dict)()
-        found.add(next((path for task in graph.values() for path in _paths_in(task)), None))
-    return found.pop() if len(found) == 1 else None
+def _origin(dataset: Any) -> str | None:
+    """Path of the set or store that a dataset comes from; None where that is not one."""
+    data = next((dataset[name].data for name in _LOOKED_AT if name in dataset.data_vars), None)
+    graph: Mapping[Any, Any] = getattr(data, "__dask_graph__", dict)()
+    return next((path for task in graph.values() for path in _paths_in(task)), None)
+
+
+def _half_filled(origin: str | None, dataset: Any) -> dict[str, str]:
+    """Columns that have values in some rows of a set only, where to read an empty one ends the process."""
+    if origin is None or not (Path(origin) / "table.dat").is_file():
+        return {}
+    with open_table(origin) as table:
+        names = {str(n) for n, v in dataset.data_vars.items() if len(v.dims) > 1}
+        names = {n for n in names | {*WEIGHTS} if n in table.columns and table.any_row(n, "undefined")}
+        where = {n: int(v) for n, v in _constants(dataset).items() if n in table.columns}
+        there = [
+            n
+            for n in sorted(names)
+            if table.any_row(n, "undefined", where=where) and table.any_row(n, "defined", where=where)
+        ]
+    why = f"has values in some rows of {origin} only, which dask-ms cannot read; give that path itself"
+    lost = [name for name in there if name not in dataset.data_vars]
+    if lost:
+        raise MeasurementSetError(f"{origin}: {lost[0]} {why}")
+    return dict.fromkeys(there, why)
 
 
 def _paths_in(task: Any) -> Iterator[str]:

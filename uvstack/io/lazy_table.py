@@ -46,6 +46,8 @@ class Part(ABC):
     n: int
     #: Column → kind of its values.
     kinds: Mapping[str, np.dtype]
+    #: Column that must not be read → why.
+    unreadable: Mapping[str, str] = {}
 
     @abstractmethod
     def read(self, column: str, rows: slice | np.ndarray) -> np.ndarray:
@@ -61,9 +63,17 @@ class ArrayPart(Part):
         Name → array of numpy or dask, or variable of xarray.
     constants : mapping
         Name → value that all rows have.
+    unreadable : mapping
+        Column that must not be read → why.
     """
 
-    def __init__(self, columns: Mapping[str, Any], constants: Mapping[str, Any] | None = None):
+    def __init__(
+        self,
+        columns: Mapping[str, Any],
+        constants: Mapping[str, Any] | None = None,
+        unreadable: Mapping[str, str] | None = None,
+    ):
+        self.unreadable = dict(unreadable or {})
         self._columns = dict(columns)
         self._constants = {
             name: np.asarray(value)
@@ -198,6 +208,8 @@ class LazyTable(Table):
     def _read(self, part: Part, column: str, rows: slice | np.ndarray) -> np.ndarray:
         if column not in part.kinds:
             raise MeasurementSetError(f"{self._path}: some of the datasets have no {column}")
+        if column in part.unreadable:
+            raise MeasurementSetError(f"{self._path}: {column} {part.unreadable[column]}")
         try:
             with LOCK:
                 values = part.read(column, rows)
@@ -235,13 +247,18 @@ class LazyTable(Table):
         has = np.array([column in part.kinds for part in self._held], np.bool_)
         return has[np.searchsorted(self._bounds, rows, side="right") - 1]
 
-    def any_row(self, column: str, test: str | int, selection: Selection | None = None) -> bool:
+    def any_row(
+        self, column: str, test: str | int, selection: Selection | None = None,
+        where: Mapping[str, int] | None = None,
+    ) -> bool:  # fmt: skip
         for part, low in self._touched(0, self.n_rows):
             if (column in part.kinds) == (test == "undefined"):
                 continue
             for start in range(low, low + part.n, _ROWS):
                 n = min(_ROWS, low + part.n - start)
                 chosen = self._chosen(start, n, selection)
+                for name, value in (where or {}).items():
+                    chosen = chosen & (self.read(name, start, n) == value)
                 if not chosen.any():
                     continue
                 if test in ("defined", "undefined"):

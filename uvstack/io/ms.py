@@ -31,7 +31,7 @@ from uvstack.records import (
 #: Rows of the scalar columns that are looked at together when rows are counted.
 _SCAN_ROWS = 1_000_000
 #: Columns that may hold weights, the best first.
-_WEIGHTS = ("WEIGHT_SPECTRUM", "WEIGHT", "SIGMA")
+WEIGHTS = ("WEIGHT_SPECTRUM", "WEIGHT", "SIGMA")
 _REQUIRED = ("ANTENNA1", "ANTENNA2", "DATA_DESC_ID", "FIELD_ID", "TIME", "UVW")
 _REQUIRED_SUBTABLES = ("ANTENNA", "FIELD", "SPECTRAL_WINDOW", "POLARIZATION", "DATA_DESCRIPTION")
 
@@ -186,7 +186,7 @@ def _find_weights(table: Table, columns: tuple[str, ...], selection: Selection |
 
     All rows are looked at where need be: a column whose first rows weigh nothing is not taken for an empty one.
     """
-    there = [name for name in _WEIGHTS if name in columns]
+    there = [name for name in WEIGHTS if name in columns]
     filled = [name for name in there if table.any_row(name, "positive", selection)]
     return tuple(filled), tuple(name for name in filled if table.any_row(name, "undefined", selection))
 
@@ -266,7 +266,7 @@ def weight_remark(structure: Structure, selection: Selection | None = None) -> s
     NoDataError
         Weight columns are there, and none has a weight above 0 in any row.
     """
-    there = [name for name in _WEIGHTS if name in structure.columns]
+    there = [name for name in WEIGHTS if name in structure.columns]
     if not there:
         return f"{structure.path}: has no column of weights; every visibility counts alike"
     empty = [name for name in there if name not in structure.weight_columns]
@@ -278,7 +278,7 @@ def weight_remark(structure: Structure, selection: Selection | None = None) -> s
     taken = structure.weight_columns[0]
     with open_table(structure.main) as table:
         # Cells that were never filled say nothing; zeros do.
-        before = [name for name in empty if _WEIGHTS.index(name) < _WEIGHTS.index(taken)
+        before = [name for name in empty if WEIGHTS.index(name) < WEIGHTS.index(taken)
                   and table.any_row(name, "defined", selection)]
     if not before:
         return ""
