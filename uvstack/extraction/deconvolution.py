@@ -110,8 +110,9 @@ def deconvolve_sizes(
     weights = np.stack([0.5 * inverse[:, 0, 0], inverse[:, 0, 1], 0.5 * inverse[:, 1, 1]], -1)
     with np.errstate(divide="ignore", invalid="ignore"):
         significance = growth / _error(weights, noise)
-    known = np.isfinite(seen).all(axis=(1, 2))
-    known[known] = (seen[known, 0, 0] > 0) & (np.linalg.det(seen[known]) > 0)
+    finite = np.asarray(np.isfinite(seen).all(axis=(1, 2)))
+    determinant = np.linalg.det(np.where(finite[:, None, None], seen, 0.0))
+    known = finite & (seen[:, 0, 0] > 0) & (determinant > 0)
     # Without a spread the shape was not measured: it was fixed.
     found = known & np.isfinite(noise).all(axis=(1, 2)) & (np.trace(noise, axis1=1, axis2=2) > 0)
     axes = (np.where(known, column, np.nan) for column in (major, minor, angle))
