@@ -304,7 +304,7 @@ def covariance_and_bias(numbers, free, x, y, value, lower_noise, correlation, co
     if not _inverse(normal, q, lower, inverse):
         return False
     # The transposed of H, (pix, q).
-    back = columns[:, :q] @ inverse
+    back = np.ascontiguousarray(columns[:, :q]) @ inverse
     if lower_noise.size:
         _backward(lower_noise, back)
     moved = np.empty((n, q))

@@ -54,7 +54,8 @@ def expected_flux(
 
     Notes
     -----
-    Gauss-Legendre of 16 nodes in panels of ln S, logarithms until the last step; 4 to 6 µs a source.
+    Gauss-Legendre of 16 nodes in panels of ln S, logarithms until the last step; 4 to 6 µs a
+    source.
     """
     q = finite_number("q", q)
     lowest = finite_number("lowest_flux", lowest_flux, 0.0, above=True)
