@@ -223,7 +223,7 @@ def fit(
     return replace(result, provenance=provenance, stokes=data.job.stokes, band=_band(data.job))
 
 
-def fit_stacked(ms: str | Path, model: str, options: Mapping[str, Any]) -> FitResult:
+def fit_stacked(ms: MeasurementSets, model: str, options: Mapping[str, Any]) -> FitResult:
     """Fit of one shape to a stacked set, within the uv range and on the machine of the stack's options."""
     given = {name: options[name] for name in ("uvmin", "uvmax", "workers", "scheduler", "threads")}
     # The parallel hands as the stack itself takes them; its weights are only relative, so errors come from the scatter.

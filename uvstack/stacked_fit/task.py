@@ -29,7 +29,7 @@ def stack(ms: MeasurementSets, positions: str | Path | SkyCoord | Positions | An
 
     Parameters
     ----------
-    ms : path, glob or sequence of these
+    ms : path, glob, `uvstack.Datasets` or sequence of these
         Measurement sets; several are stacked as one. Opened for reading only.
     positions : path, SkyCoord, table or Positions
         See `uvstack.io.tables.read_positions`.
