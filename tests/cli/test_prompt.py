@@ -16,7 +16,7 @@ from click.testing import CliRunner
 import uvstack
 from factories import ARCMIN, ARCSEC, at, make_ms, offset
 from uvstack.cli.main import group
-from uvstack.imaging.result import cube_figure
+from uvstack.imaging.report import cube_figure
 from uvstack.records import Shown, frequency_text
 from uvstack.sky.components import components
 from uvstack.subtraction.report import amplitude_figure

@@ -26,8 +26,8 @@ from uvstack.imaging import mosaic
 from uvstack.imaging import passes_files as passes_task
 from uvstack.imaging import product_files as products_task
 from uvstack.imaging.mosaic import LEVEL, beam_patch, beam_terms
+from uvstack.imaging.report import _thinned, image_figure
 from uvstack.imaging.restore import pixel_directions
-from uvstack.imaging.result import _thinned, image_figure
 from uvstack.imaging.task import image
 from uvstack.io.primary_beams import read_primary_beam
 from uvstack.pixels.grid import centred_grid
@@ -316,7 +316,7 @@ def test_command_line_writes_products_that_agree(survey, tmp_path):
     assert "threshold reached" in answer.output
     record = json.loads((tmp_path / "s.json").read_text())
     header = fits.getheader(f"{out}-image.fits")
-    assert header["BMAJ"] * 3600 == pytest.approx(record["beam"]["fwhm_major_arcsec"], rel=1e-6)
+    assert np.deg2rad(header["BMAJ"]) == pytest.approx(record["beam"]["fwhm_major_rad"], rel=1e-6)
     assert (header["BUNIT"], fits.getheader(f"{out}-model.fits")["BUNIT"]) == ("Jy/beam", "Jy/pixel")
     assert fits.getdata(f"{out}-model.fits").sum() == pytest.approx(record["model_flux_jy"], rel=1e-5)
     with pytest.raises(OutputError, match="exists"):

@@ -390,7 +390,7 @@ def _made_picture(data: _Data, sources: Positions, start: str, size, cell: float
 
 
 def _described(what: str, shape: tuple[int, ...], cell: float, frequency: float, more: dict[str, Any]) -> dict[str, Any]:
-    return {"image": what, "pixels": [int(n) for n in shape], "cell_arcsec": cell / ARCSEC, "frequency_hz": frequency, **more}
+    return {"image": what, "pixels": [int(n) for n in shape], "cell_rad": cell, "frequency_hz": frequency, **more}
 
 
 def _cell_for(data: _Data, uvmax) -> float:
