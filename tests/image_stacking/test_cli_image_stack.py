@@ -86,7 +86,7 @@ def test_the_command_writes_stamp_numbers_pictures_and_page(survey, tmp_path):
     assert found["provenance"]["seed"] == 3
     assert found["peak_response"] == pytest.approx(1.0, abs=1e-4)
     fit = json.loads((report / "psf_fit.json").read_text())
-    assert fit["flux"] == pytest.approx(FLUX, abs=5 * fit["flux_error"])
+    assert fit["flux_jy"] == pytest.approx(FLUX, abs=5 * fit["flux_error_jy"])
     with fits.open(tmp_path / "s.fits") as hdus:
         header, data = hdus[0].header, hdus[0].data
     assert data.shape == (32, 32)

@@ -234,7 +234,7 @@ def test_an_extended_source_by_scales(tmp_path):
     # What is under the threshold over the 30 beams or so of the source: 1.5 σ in each beam at most.
     assert result.model[0].sum() == pytest.approx(1.0, abs=30 * 1.5 * result.noise)
     points = image(ms, size=SIZE, cell=CELL, threshold_sigma=3)
-    assert np.count_nonzero(result.tables["components"]["flux"]) < 0.5 * np.count_nonzero(points.tables["components"]["flux"])
+    assert np.count_nonzero(result.lists["components"]["flux"]) < 0.5 * np.count_nonzero(points.lists["components"]["flux"])
 
 
 def test_a_taper_convolves_the_psf(survey):
@@ -388,7 +388,7 @@ def test_a_killed_run_leaves_no_product_under_its_name(survey, tmp_path, monkeyp
     names["image"].write_text("old")
     child = os.fork()
     if child == 0:
-        products_task._table = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        products_task.json_text = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         products_task.write_products(result, names)
         os._exit(0)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
