@@ -32,7 +32,8 @@ class Size(click.ParamType):
 @click.option("--cell", "--scale", required=True, type=Angle(), help="Pixel, e.g. 0.5arcsec.")
 @click.option("--weighting", default="briggs", help="natural, uniform or briggs.")
 @click.option("--robust", type=float, help="Of Briggs, from -2 (uniform) to 2 (natural); default 0.")
-@click.option("--uvtaper", type=Angle(), help="FWHM of a Gaussian on the sky that the weights are tapered for.")
+@click.option("--taper", "--uvtaper", "uvtaper", type=Angle(),
+              help="FWHM of a Gaussian on the sky that the weights are tapered for.")
 @click.option("--deconvolver",
               help="hogbom, clark, multiscale or mtmfs. Default: mtmfs with --terms, multiscale with --scales, else clark.")
 @click.option("--iterations", "--niter", default=100_000, help="Components at most; 0 makes the dirty image alone.")
