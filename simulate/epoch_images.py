@@ -279,10 +279,15 @@ def _write_all(folder: Path, sky: Components, made: Sequence[EpochImage], names:
         epoch.write(folder / f"{name}.fits", four_axes=four_axes)
     epochs_figure(made, names).savefig(folder / "epochs.png", dpi=110)
     asked = {"components": len(sky), "epochs": {
-        name: {key: _in_words(value) for key, value in one.items()}
+        name: {key + _UNITS.get(key, ""): _in_words(value) for key, value in one.items()}
         | {"left_out": epoch.n_outside, "median_rms_jy_per_beam": float(np.nanmedian(epoch.rms))}
         for name, one, epoch in zip(names, settings, made, strict=True)}}
     write_json(folder / "provenance.json", dataclasses.asdict(provenance_of(asked, seed=seed)))
+
+
+#: At the end of the keys of settings in JSON.
+_UNITS = {"cell": "_rad", "centre": "_rad", "offset": "_rad", "beam": "_rad", "frequency": "_hz",
+          "width": "_hz", "noise": "_jy_per_beam"}
 
 
 def _in_words(value: Any) -> Any:

@@ -107,7 +107,7 @@ class SingleDishCube:
         for output in outputs:
             check_output(output, overwrite, 4 * self.brightness.size)
         write_image(cube, self.brightness, self.wcs, unit=self.unit, beams=self.beams, frequency=self.frequency, date=date)
-        settings = {"frequency_hz": self.frequency.tolist(), "fwhm_arcsec": [np.rad2deg(b.fwhm_major) * 3600 for b in self.beams],
+        settings = {"frequency_hz": self.frequency.tolist(), "fwhm_rad": [b.fwhm_major for b in self.beams],
                   "rms": self.rms.tolist(), "unit": self.unit, "components": None if self.truth is None else len(self.truth),
                   "left_out": self.n_outside}
         write_json(record, dataclasses.asdict(provenance_of(settings)))

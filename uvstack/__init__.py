@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from uvstack.monte_carlo.result import MonteCarloResult
     from uvstack.monte_carlo.task import montecarlo
     from uvstack.records import Datasets
+    from uvstack.stacked_fit.task import stack
     from uvstack.stacking.result import StackResult
-    from uvstack.stacking.task import stack
     from uvstack.subtraction.result import SubtractResult
     from uvstack.subtraction.task import subtract
 
@@ -51,7 +51,7 @@ _HOME = {
     "image": "uvstack.imaging.task", "ImageResult": "uvstack.imaging.result", "ImageCube": "uvstack.imaging.result",
     "image_stack": "uvstack.image_stacking.task", "ImageStackResult": "uvstack.image_stacking.result",
     "montecarlo": "uvstack.monte_carlo.task", "MonteCarloResult": "uvstack.monte_carlo.result",
-    "stack": "uvstack.stacking.task", "StackResult": "uvstack.stacking.result",
+    "stack": "uvstack.stacked_fit.task", "StackResult": "uvstack.stacking.result",
     "subtract": "uvstack.subtraction.task", "SubtractResult": "uvstack.subtraction.result"}
 
 

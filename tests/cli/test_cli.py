@@ -151,7 +151,7 @@ def test_info_tells_what_is_there(survey, tmp_path):
     distance = np.hypot(uvw[:, 0], uvw[:, 1])
     assert found["longest_baseline_m"] == pytest.approx(distance.max())
     assert found["shortest_baseline_m"] == pytest.approx(distance[distance > 0].min())
-    assert found["resolution_arcsec"] == pytest.approx(np.rad2deg(299_792_458.0 / 1.42e9 / distance.max()) * 3600)
+    assert found["resolution_rad"] == pytest.approx(299_792_458.0 / 1.42e9 / distance.max())
     assert found["data_descriptions"][0]["correlations"] == ["RR", "LL"]
     code, text = run("info", ms)
     assert code == 0

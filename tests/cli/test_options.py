@@ -1,12 +1,14 @@
 """What public functions take: said once, shown, filled in, and told where it is none."""
 
 import inspect
+from pathlib import Path
 from typing import Annotated, Literal
 
 import click
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
+from click.testing import CliRunner
 from typing_extensions import TypedDict, Unpack
 
 import uvstack
@@ -120,3 +122,30 @@ def test_a_warning_names_the_line_that_called(tmp_path, call):
     with pytest.warns(InvalidVisibilityWarning) as told:
         call(ms)
     assert [one.filename for one in told] == [__file__]
+
+
+def test_fits_of_commands_are_fits_of_functions(tmp_path, monkeypatch):
+    """`fit=` gives what `uvstack.fit` gives of the stacked set, and the report of Python the files of the command's."""
+    monkeypatch.chdir(tmp_path)
+    make_ms("a.ms", n_ant=7, n_times=3, sources=[(*CENTRE, 1.0)], noise=0.05)
+    ra, dec = np.rad2deg(CENTRE)
+    Path("p.csv").write_text(f"ra,dec\n{ra:.9f},{dec:.9f}\n")
+    result = uvstack.stack("a.ms", "p.csv", out="s.ms", stamp_size=8, fit="delta")
+    alone = uvstack.fit("s.ms", model="delta", stokes="PI")
+    assert result.fit.parameters == pytest.approx(alone.parameters, rel=1e-12)
+    assert result.fit.parameters[0] == pytest.approx(1.0, abs=0.05)
+    assert result.summary()["fit"]["n_visibilities"] == alone.n_visibilities
+    result.report("python", stamp_size=8)
+    args = ["stack", "a.ms", "p.csv", "--out", "t.ms", "--stamp", "8", "--fit", "delta", "--report", "command"]
+    ended = CliRunner().invoke(group, args)
+    assert ended.exit_code == 0, ended.output
+    assert str(result.fit.overview().title) in ended.output
+    assert {one.name for one in Path("python").iterdir()} == {one.name for one in Path("command").iterdir()}
+    assert Path("python/fit.json").is_file()
+    with pytest.raises(SelectionError, match=r"wants the stacked measurement set; give out \(--out\)"):
+        uvstack.stack("a.ms", "p.csv", fit="delta")
+    both = uvstack.compare("a.ms", "p.csv", size=64, cell=5e-6, stamp=16, fit="point", out="c.ms")
+    assert both.fit.parameters == pytest.approx(alone.parameters, rel=1e-12)
+    fitted = [method for method in both.methods if method.fit is not None]
+    assert [method.alignment for method in fitted] == ["subpixel"]
+    assert fitted[0].fit.flux == pytest.approx(1.0, abs=0.1)

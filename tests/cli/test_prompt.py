@@ -1,7 +1,9 @@
 """At a prompt: names complete, results show themselves in a few lines, the user's own modules stand in nobody's way."""
 
 import ast
+import html
 import inspect
+import json
 import shlex
 import subprocess
 import sys
@@ -16,8 +18,9 @@ from click.testing import CliRunner
 import uvstack
 from factories import ARCMIN, ARCSEC, at, make_ms, offset
 from uvstack.cli.main import group
-from uvstack.imaging.result import cube_figure
-from uvstack.records import Shown, frequency_text
+from uvstack.imaging.report import cube_figure
+from uvstack.records import Shown, frequency_text, plain
+from uvstack.report.files import Saved
 from uvstack.sky.components import components
 from uvstack.subtraction.report import amplitude_figure
 
@@ -48,7 +51,6 @@ def test_names_complete_and_are_public():
 
 
 def test_every_result_shows_itself_in_a_few_lines(results):
-    assert set(results) == {name for name in uvstack.__all__ if name[0].isupper()}
     for name, result in results.items():
         assert isinstance(result, Shown)
         lines = repr(result).splitlines()
@@ -61,6 +63,31 @@ def test_every_result_shows_itself_in_a_few_lines(results):
         assert "&lt;" not in page
     flux = results["StackResult"].flux
     assert f"{flux:.3g}"[:4] in repr(results["StackResult"])
+
+
+def test_every_result_is_saved_drawn_and_reported(results, tmp_path):
+    public = [getattr(uvstack, name) for name in uvstack.__all__]
+    assert set(results) == {kind.__name__ for kind in public if isinstance(kind, type) and issubclass(kind, Saved)}
+    for name, result in results.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        result.save(folder / "x.json")
+        result.plot(folder / "x.png")
+        assert {path.name for path in folder.iterdir()} == {
+            "x.json", "x.png", *(f"x-{table}.ecsv" for table in result.tables())}
+        assert json.loads((folder / "x.json").read_text()) == plain(result.summary())
+        # The terminal has the first section of the page, and each file is told where it belongs.
+        assert str(result) == str(result.sections()[0])
+        index = result.report(folder / "report")
+        page = html.unescape(index.read_text())
+        assert "http" not in page
+        written = {path.name for path in index.parent.iterdir()} - {"index.html", "result.json"}
+        assert written == {file for section in result.sections() for file in section.names}
+        assert written <= set(result.REPORT)
+        assert all(f"<code>{file}</code>" in page for file in written)
+        assert all(row[1] in page for row in result.overview().rows)
+        assert page.count("<h1>") == 1
+        assert "<h2>Provenance</h2>" in page
 
 
 def test_what_hangs_on_a_result_shows_itself_in_a_few_lines(results):

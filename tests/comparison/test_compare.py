@@ -278,7 +278,7 @@ def test_an_image_of_ones_own_gives_the_same_stacks(survey, tmp_path):
     fit, psf_fit = (json.loads((tmp_path / "b" / name).read_text()) for name in ("fit.json", "psf_fit.json"))
     assert fit
     assert psf_fit[0]["method"] == "image-stack, sub-pixel"
-    assert psf_fit[0]["flux"] == pytest.approx(0.2, abs=5 * psf_fit[0]["flux_error"])
+    assert psf_fit[0]["flux_jy"] == pytest.approx(0.2, abs=5 * psf_fit[0]["flux_error_jy"])
 
 
 def test_the_primary_beam_and_a_flat_image_of_ones_own(survey, tmp_path):

@@ -164,3 +164,13 @@ def test_peaks_without_bias_and_shapes_that_do_not_fit():
         condon_errors([1.0, 2.0], ([1.0, 2.0, 3.0], 1.0, 0.0), 1.0, (1.0, 1.0, 0.0))
     empty = condon_errors([], ([], [], []), 1.0, (5.0, 4.0, 0.0))
     assert empty.flux.shape == (0,)
+
+
+def test_what_is_no_fit_has_no_errors():
+    peak = [0.0, np.inf, np.nan, 10.0, 10.0, 10.0, 1.0]
+    major, rms = [5.0, 5.0, 5.0, 0.0, np.nan, 5.0, 5.0], [1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 1.0]
+    got = condon_errors(peak, (major, 4.0, 0.2), rms, (5.0, 4.0, 0.2))
+    for error in (got.peak, got.flux, got.along_minor, got.fwhm_major, got.angle):
+        # At 1 σ the unbiased flux is 0; its error is that of the peak.
+        assert list(np.isfinite(error)) == [False] * 6 + [True]
+    assert got.flux[6] == pytest.approx(got.peak[6])

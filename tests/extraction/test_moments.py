@@ -376,3 +376,12 @@ def test_errors_are_those_of_the_equations():
     start, pixel = lists(image > 2)
     round_one = measure_moments(image, None, start, pixel, 2.0, BEAM)
     assert moment_errors(round_one, 2.0, 0.4, BEAM).angle[0] == UNKNOWN_ANGLE
+
+
+@pytest.mark.parametrize("pixels", [[0], [0, 1, 4, 5]])
+def test_islands_of_zeros_have_a_status_and_no_errors(pixels):
+    got = measure_moments(np.zeros((4, 4)), None, [0, len(pixels)], pixels, 0.5, BEAM)
+    assert got.status[0] == MomentStatus.NOT_POSITIVE | MomentStatus.BEAM_SHAPE
+    assert np.isnan(moment_errors(got, 0.5, 1.0, BEAM).flux[0])
+    bright = measure_moments(np.ones((4, 4)), None, [0, len(pixels)], pixels, 0.5, BEAM)
+    assert np.isnan(moment_errors(bright, 0.5, 0.0, BEAM).peak[0])

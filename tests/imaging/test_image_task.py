@@ -26,8 +26,8 @@ from uvstack.imaging import mosaic
 from uvstack.imaging import passes_files as passes_task
 from uvstack.imaging import product_files as products_task
 from uvstack.imaging.mosaic import LEVEL, beam_patch, beam_terms
+from uvstack.imaging.report import _thinned, image_figure
 from uvstack.imaging.restore import pixel_directions
-from uvstack.imaging.result import _thinned, image_figure
 from uvstack.imaging.task import image
 from uvstack.io.primary_beams import read_primary_beam
 from uvstack.pixels.grid import centred_grid
@@ -234,7 +234,7 @@ def test_an_extended_source_by_scales(tmp_path):
     # What is under the threshold over the 30 beams or so of the source: 1.5 σ in each beam at most.
     assert result.model[0].sum() == pytest.approx(1.0, abs=30 * 1.5 * result.noise)
     points = image(ms, size=SIZE, cell=CELL, threshold_sigma=3)
-    assert np.count_nonzero(result.tables["components"]["flux"]) < 0.5 * np.count_nonzero(points.tables["components"]["flux"])
+    assert np.count_nonzero(result.lists["components"]["flux"]) < 0.5 * np.count_nonzero(points.lists["components"]["flux"])
 
 
 def test_a_taper_convolves_the_psf(survey):
@@ -316,7 +316,7 @@ def test_command_line_writes_products_that_agree(survey, tmp_path):
     assert "threshold reached" in answer.output
     record = json.loads((tmp_path / "s.json").read_text())
     header = fits.getheader(f"{out}-image.fits")
-    assert header["BMAJ"] * 3600 == pytest.approx(record["beam"]["fwhm_major_arcsec"], rel=1e-6)
+    assert np.deg2rad(header["BMAJ"]) == pytest.approx(record["beam"]["fwhm_major_rad"], rel=1e-6)
     assert (header["BUNIT"], fits.getheader(f"{out}-model.fits")["BUNIT"]) == ("Jy/beam", "Jy/pixel")
     assert fits.getdata(f"{out}-model.fits").sum() == pytest.approx(record["model_flux_jy"], rel=1e-5)
     with pytest.raises(OutputError, match="exists"):
@@ -388,7 +388,7 @@ def test_a_killed_run_leaves_no_product_under_its_name(survey, tmp_path, monkeyp
     names["image"].write_text("old")
     child = os.fork()
     if child == 0:
-        products_task._table = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        products_task.json_text = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         products_task.write_products(result, names)
         os._exit(0)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL

@@ -272,7 +272,7 @@ def test_the_beam_stays_where_reference_dir_is(tmp_path):
     for column in ("REFERENCE_DIR", "DELAY_DIR"):
         edit(path, column, lambda d: d.__setitem__((0, 0), POINTING), "FIELD")
     check_beam_at_pointing(path, sources, tmp_path)
-    assert describe(path)["fields"][0]["pointing_offset_arcmin"] == pytest.approx(np.hypot(5, 3), rel=1e-3)
+    assert describe(path)["fields"][0]["pointing_offset_rad"] == pytest.approx(np.deg2rad(np.hypot(5, 3) / 60), rel=1e-3)
     assert "points 5.83′ away by REFERENCE_DIR" in format_description(describe(path))
     # As CASA's tclean has it: the beam at the phase centre.
     positions = at(*[s[:2] for s in sources])

@@ -262,7 +262,7 @@ COMMANDS = {
     "stack": (("stack", "a.ms", "p.csv", "--out", "o.ms", "--group-by", "kind", "--fit", "point"), "uvstack.report.files.render_page",
               {"o.ms", "o-x.ms", "o-report"}),
     "image": (("image", "a.ms", "--size", 32, "--cell", "4arcsec", "--out", "i", "--iterations", 0),
-              "uvstack.imaging.product_files.image_figure", {"i.png"}),
+              "uvstack.report.files.render_page", {"i-image.fits", "i-report"}),
     "compare": (("compare", "a.ms", "p.csv", "--out", "o.ms", "--fit", "point", "--size", 160, "--cell", "4arcsec"),
                 "uvstack.report.files.render_page", {"o.ms", "p-compare-report"}),
     "montecarlo": (("montecarlo", "a.ms", "p.csv", "--realisations", 3, "--radius", "5arcmin", "--seed", 1),

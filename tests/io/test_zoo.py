@@ -75,7 +75,7 @@ def _flux_of_the_set_of(visit: Visit, paths):
     uvstack.stack(paths, visit.targets, out=out, **visit.beam, **visit.select)
     (found,) = describe(out)["fields"]
     _open_in_casa(out)
-    return uvstack.stack(out, SkyCoord(found["longitude_deg"], found["latitude_deg"], unit="deg", frame=FRAMES[found["frame"]])).flux
+    return uvstack.stack(out, SkyCoord(found["longitude_rad"], found["latitude_rad"], unit="rad", frame=FRAMES[found["frame"]])).flux
 
 
 FRAMES = {"J2000": "fk5", "ICRS": "icrs", "GALACTIC": "galactic", "B1950_VLA": SkyCoord(0, 0, unit="deg", frame="fk4", obstime="B1979.9")}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +12,6 @@ from uvstack.checks import MOST_BINS
 from uvstack.cli.image import Size
 from uvstack.cli.main import Angle, Baseline, Quantity, SetsAndPositions, example, progress_bar, show
 from uvstack.cli.options import data_options, list_options, report_options, run_options
-from uvstack.cli.stack import fitted, mapping
-
-#: What --fit takes: shape of the uv fit, shape of the psf fit.
-_SHAPES = {"gaussian": ("gaussian", "circular"), "point": ("delta", "point")}
 
 
 @click.command(name="compare", cls=SetsAndPositions,
@@ -44,7 +39,7 @@ _SHAPES = {"gaussian": ("gaussian", "circular"), "point": ("delta", "point")}
 @click.option("--noise-kind", type=click.Choice(["corrected", "flat", "rms-corrected", "rms-flat"]), help="Of --noise-image.")
 @click.option("--beam", type=Quantity("rad", "3.2arcsec,1.6arcsec,30deg", several=True), help="Where the header of --image has none.")
 @data_options
-@click.option("--fit", "shape", type=click.Choice(list(_SHAPES)),
+@click.option("--fit", type=click.Choice(["gaussian", "point"]),
               help="Fit this to the stacked visibilities and, with the psf, to the stamps.")
 @list_options
 @click.option("--out", type=click.Path(path_type=Path), help="Stacked measurement set; default none is kept.")
@@ -52,58 +47,33 @@ _SHAPES = {"gaussian": ("gaussian", "circular"), "point": ("delta", "point")}
 @click.option("--bins", type=click.IntRange(1, MOST_BINS), default=20, help="Bins of the uv profile.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @run_options
-def command(ms, positions, methods, shape, columns, out, report, bins, overwrite, **options) -> None:
+def command(ms, positions, methods, out, report, bins, overwrite, **options) -> None:
     """Stack the visibilities of MS... and their image at the positions of a list, side by side.
 
     MS is taken as it is: subtract bright sources before (`uvstack subtract`). Nothing is deconvolved. Prints a table of all methods, and
     writes it with stamps, profiles and a page to --report.
     """
-    names = mapping(columns)
     import uvstack
     from uvstack.io.output import check_report, report_folder, together
-    from uvstack.report.files import files_of_report, write_report
+    from uvstack.report.files import files_of_report
 
-    if shape is not None and report is None and out is None:
+    if options["fit"] is not None and report is None and out is None:
         raise click.UsageError("--fit wants the stacked measurement set; give --out, or leave out --no-report")
     given = {name: value for name, value in options.items() if value is not None}
-    names_of_files, additions = files_of_report(uvstack.CompareResult), []
+    names_of_files = files_of_report(uvstack.CompareResult)
     with together(), contextlib.ExitStack() as folders:
         made: Path | None = None
         if report is not None:
             check_report(report, overwrite, names_of_files)
             made = folders.enter_context(report_folder(report, names_of_files))
         # The fit wants the stacked set, whether it is kept or not; then it goes with the folder that `made` lies in.
-        stacked = made.parent / "stack.ms" if out is None and shape is not None and made is not None else out
+        stacked = made.parent / "stack.ms" if out is None and options["fit"] is not None and made is not None else out
         with progress_bar("comparing") as progress:
-            result = uvstack.compare(list(ms), positions, methods=[m.strip() for m in methods.split(",")], columns=names, out=stacked,
+            result = uvstack.compare(list(ms), positions, methods=[m.strip() for m in methods.split(",")], out=stacked,
                                      image_out=made / "image" if made is not None and options["image"] is None else None,
                                      overwrite=overwrite, progress=progress, **given)
-        if shape is not None:
-            additions = [fitted(stacked, _SHAPES[shape][0], options), *_fitted_to_stamps(result, _SHAPES[shape][1])]
         result = replace(result, files={name: str(path).replace(str(made), str(report)) for name, path in result.files.items()
                                         if name != "ms" or out is not None})
         if made is not None:
-            write_report(result, [*result.sections(bins=bins), *additions], made)
-    show(result, report, additions)
-
-
-def _fitted_to_stamps(result, shape: str) -> list:
-    """Sections of a shape that is fitted to the mean image-stacks below the pixel, without and with the filter."""
-    from uvstack.image_stacking.psf_fit import describe, fit_psf
-    from uvstack.io.output import write_json
-    from uvstack.report.numbers import flux_unit
-    from uvstack.report.page import Section
-
-    sections, summaries = [], []
-    for method in result.methods:
-        if method.is_uv or (method.alignment, method.average) != ("subpixel", "mean"):
-            continue
-        title = f"psf fit of {method.name}"
-        if method.psf is None:
-            sections.append(Section(title, text=[("warning", "not made: it wants the dirty beam (--psf)")]))
-            continue
-        found = fit_psf(method.stamp, method.psf, result.cell, shape=shape)
-        sections.append(Section(title, describe(found, *flux_unit(found.flux))))
-        summaries.append({"method": method.name} | found.summary())
-    files = {"psf_fit.json": functools.partial(write_json, value=summaries)}
-    return [*sections[:-1], replace(sections[-1], files=files)]
+            result.report(made, bins=bins)
+    show(result, report)

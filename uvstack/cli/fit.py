@@ -68,7 +68,7 @@ class Gain(click.ParamType):
 @click.option("--var", multiple=True, help='Variables of each component: "p[0],p[1],p[2]*(nu/nu0)**p[3],p[4],1,0".')
 @click.option("--p-ini", type=Numbers(), help="Starting values of p[0], p[1] …: 0,0,1,-0.7,0.2; default from the data.")
 @click.option("--bounds", type=Bounds(), help="Limits of the parameters: 0:2,:,-1:1.")
-@click.option("--nu0", type=Frequency(), help="Reference frequency: 1.4GHz, or a number in Hz; default the first channel.")
+@click.option("--nu0", type=Frequency(), help="Reference frequency: 1.4GHz; default the first channel.")
 @click.option("--stokes", default="I", help="I, Q, U, V, PI (I of what hands there are) or a correlation.")
 @click.option("--uvmin", type=Baseline(), help="Shortest baseline: 300m, 5km, 20klambda.")
 @click.option("--uvmax", type=Baseline(), help="Longest baseline.")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from uvstack.cli.main import Angle, Baseline, Frequency, Quantity, example, progress_bar
-from uvstack.cli.options import data_options, run_options
+from uvstack.cli.main import Angle, Baseline, Frequency, Quantity, example, progress_bar, show
+from uvstack.cli.options import data_options, report_options, run_options
 
 
 class Size(click.ParamType):
@@ -32,7 +32,8 @@ class Size(click.ParamType):
 @click.option("--cell", "--scale", required=True, type=Angle(), help="Pixel, e.g. 0.5arcsec.")
 @click.option("--weighting", default="briggs", help="natural, uniform or briggs.")
 @click.option("--robust", type=float, help="Of Briggs, from -2 (uniform) to 2 (natural); default 0.")
-@click.option("--uvtaper", type=Angle(), help="FWHM of a Gaussian on the sky that the weights are tapered for.")
+@click.option("--taper", "--uvtaper", "uvtaper", type=Angle(),
+              help="FWHM of a Gaussian on the sky that the weights are tapered for.")
 @click.option("--deconvolver",
               help="hogbom, clark, multiscale or mtmfs. Default: mtmfs with --terms, multiscale with --scales, else clark.")
 @click.option("--iterations", "--niter", default=100_000, help="Components at most; 0 makes the dirty image alone.")
@@ -58,20 +59,27 @@ class Size(click.ParamType):
 @click.option("--reference-frequency", type=Frequency(), help="Of Taylor terms; default the mean of the channels by weight.")
 @click.option("--imager", default="uvstack",
               help="uvstack, or wsclean or casa where installed: they make one plane of one pointing, with products as ours.")
-@click.option("--overwrite", is_flag=True, help="Replace products that exist.")
+@report_options("JSON, pictures and a page", "out")
+@click.option("--overwrite", is_flag=True, help="Replace products, and a report, that exist.")
 @run_options
-def command(ms, **options) -> None:
+def command(ms, report, overwrite, **options) -> None:
     """Image the visibilities of MS... and deconvolve.
 
     Writes the dirty image, psf, model (Jy/pixel), residual and restored image, corrected for the primary beam where one is given,
-    with a list of components, a picture and a record of the run. Of several Stokes parameters or --channels-out these are cubes
+    with a list of components, a record of the run and a report. Of several Stokes parameters or --channels-out these are cubes
     with a beam for each plane.
     """
-    from uvstack.imaging.result import print_summary
-    from uvstack.imaging.task import image
+    import uvstack
+    from uvstack.io.output import check_report, together
+    from uvstack.report.files import files_of_report
 
     given = {name: value for name, value in options.items() if value is not None}
-    with progress_bar("imaging") as progress:
-        result = image(list(ms), progress=progress, **given)
-    click.echo(print_summary(result))
+    with together():
+        if report is not None:
+            check_report(report, overwrite, files_of_report(uvstack.ImageResult))
+        with progress_bar("imaging") as progress:
+            result = uvstack.image(list(ms), progress=progress, overwrite=overwrite, **given)
+        if report is not None:
+            result.report(report)
+    show(result, report)
     click.echo(f"{'products':<12} {result.files['image']} and {len(result.files) - 1} more, listed in {result.files['json']}")

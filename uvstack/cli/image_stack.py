@@ -8,7 +8,6 @@ import click
 
 from uvstack.cli.main import Baseline, Frequency, Quantity, example, show
 from uvstack.cli.options import list_options, report_options
-from uvstack.cli.stack import mapping
 
 
 @click.command(name="image-stack", epilog=example(
@@ -36,7 +35,8 @@ from uvstack.cli.stack import mapping
 @click.option("--random", default=0, help="Stack this many lists of random positions too, for the noise.")
 @click.option("--bootstrap", default=0, help="Resample the positions this often: an error with the variance of the sources.")
 @click.option("--seed", type=int, help="Seed of both.")
-@click.option("--fit", "shape", help="Fit the psf convolved with a point, circular or elliptical Gaussian: flux and size.")
+@click.option("--fit", type=click.Choice(["point", "circular", "elliptical"]),
+              help="Fit the psf convolved with a point, circular or elliptical Gaussian: flux and size.")
 @click.option("--fit-radius", type=click.FloatRange(min=1), help="Pixels of the circle that is fitted; default the whole stamp.")
 @click.option("--beam", type=Quantity("rad", "3.2arcsec,1.6arcsec,30deg", several=True), help="Where the header has none.")
 @click.option("--channel", type=int, help="Of a cube, from 0.")
@@ -46,47 +46,20 @@ from uvstack.cli.stack import mapping
 @report_options("JSON, FITS, pictures and a page", "out", "positions")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option("--threads", type=int, help="Default all processors.")
-def command(image, positions, columns, shape, fit_radius, out, report, overwrite, **options) -> None:
+def command(image, positions, report, overwrite, **options) -> None:
     """Stack stamps of IMAGE, a FITS image in Jy/beam, at the positions of a list.
 
     Prints the flux of the average source with its errors, and writes the stack (--out) and a report.
     """
-    names = mapping(columns)
     import uvstack
     from uvstack.io.output import check_report, together
-    from uvstack.report.files import files_of_report, write_report
+    from uvstack.report.files import files_of_report
 
-    if fit_radius is not None and shape is None:
-        raise click.UsageError("--fit-radius says what --fit takes; give --fit too, or leave it out")
-    if shape is not None:
-        from uvstack.image_stacking.psf_fit import check_shape
-
-        check_shape(shape)  # an unknown one is told before the work
-    additions = []
     with together():
         if report is not None:
             check_report(report, overwrite, files_of_report(uvstack.ImageStackResult))
-        result = uvstack.image_stack(image, positions, out=out, columns=names, overwrite=overwrite,
+        result = uvstack.image_stack(image, positions, overwrite=overwrite,
                                      **{name: value for name, value in options.items() if value is not None})
-        if shape is not None:
-            additions.append(_fitted(result, shape, fit_radius))
         if report is not None:
-            write_report(result, [*result.sections(), *additions], report)
-    show(result, report, additions)
-
-
-def _fitted(result, shape: str, radius: float | None):
-    """Section of a shape that is fitted to the stack."""
-    import functools
-
-    from uvstack.errors import ImageError
-    from uvstack.image_stacking.psf_fit import describe, fit_psf
-    from uvstack.io.output import write_json
-    from uvstack.report.numbers import flux_unit
-    from uvstack.report.page import Section
-
-    if result.psf is None:
-        raise ImageError("--fit wants the dirty beam: give --psf (a Gaussian of the header does only without --filter)")
-    fitted = fit_psf(result.stamp, result.psf, result.cell, shape=shape, radius=radius)
-    return Section(f"psf fit of a {shape}" + (" Gaussian" if shape != "point" else ""), describe(fitted, *flux_unit(fitted.flux)),
-                   files={"psf_fit.json": functools.partial(write_json, value=fitted.summary())})
+            result.report(report)
+    show(result, report)

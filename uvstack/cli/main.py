@@ -262,9 +262,9 @@ def _show_warning(message, category, filename, lineno, file=None, line=None) -> 
 
 
 def show(result, report: Path | None, additions=()) -> None:
-    """Print what is read of a result and of sections that were added to it, and where the report is (None: there is none)."""
+    """Print what is read of a result, of fits to it and of sections that were added, and where the report is (None: there is none)."""
     lines = [str(result)]
-    for section in additions:
+    for section in [*result.fit_sections(), *additions]:
         lines += [section.title, *(f"  {line}" for line in str(section).splitlines())]
     click.echo("\n".join([*lines, *([] if report is None else [f"{'report':<12} {report / 'index.html'}"])]))
 

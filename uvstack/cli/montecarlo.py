@@ -8,7 +8,6 @@ import click
 
 from uvstack.cli.main import Angle, Baseline, Quantity, SetsAndPositions, example, progress_bar, show
 from uvstack.cli.options import data_options, list_options, report_options, run_options
-from uvstack.cli.stack import mapping
 
 
 class NumberOrMatch(click.ParamType):
@@ -62,13 +61,12 @@ class NumberOrMatch(click.ParamType):
 @report_options("JSON, realisations (ECSV), pictures and a page", "positions")
 @click.option("--overwrite", is_flag=True, help="Replace a report that exists.")
 @run_options
-def command(ms, positions, columns, report, overwrite, **options) -> None:
+def command(ms, positions, report, overwrite, **options) -> None:
     """Noise and bias of the stack of MS... at the positions of a list.
 
     Stacks many lists of random positions, with or without fake sources added, and sets the stack of the list itself against
     their distribution. Best on data from which bright sources were subtracted. Costs a few stacks, however many lists.
     """
-    names = mapping(columns)
     from uvstack.io.output import check_report, together
     from uvstack.monte_carlo.result import MonteCarloResult
     from uvstack.monte_carlo.task import montecarlo
@@ -80,7 +78,7 @@ def command(ms, positions, columns, report, overwrite, **options) -> None:
         if report is not None:
             check_report(report, overwrite, files_of_report(MonteCarloResult))
         with progress_bar("Monte Carlo") as progress:
-            result = montecarlo(list(ms), positions, columns=names, progress=progress,
+            result = montecarlo(list(ms), positions, progress=progress,
                                 **{name: value for name, value in options.items() if value is not None})
         if report is not None:
             result.report(report)

@@ -53,6 +53,21 @@ def _report_folder(options: dict[str, Any], after: tuple[str, ...]) -> Path:
     return Path(f"{Path(str(given).rstrip('/')).stem}-{click.get_current_context().command.name}-report")
 
 
+class Columns(click.ParamType):
+    """Columns of a list by name, such as ra=RA_X,dec=DEC_X."""
+
+    name = "columns"
+
+    def convert(self, value, param, ctx):
+        """Dict of what and column."""
+        if not isinstance(value, str):
+            return value
+        pairs = [part.split("=", 1) for part in value.split(",")]
+        if any(len(pair) != 2 or not all(pair) for pair in pairs):
+            self.fail(f"{value!r} cannot be read; wanted e.g. ra=RA_X,dec=DEC_X", param, ctx)
+        return {key.strip(): column.strip() for key, column in pairs}
+
+
 #: Which data of a measurement set.
 data_options = _group(
     click.option("--column", default="DATA", help="Data column, or a difference such as DATA-MODEL_DATA."),
@@ -64,7 +79,7 @@ data_options = _group(
 
 #: How a list of positions is read.
 list_options = _group(
-    click.option("--columns", help="Columns of the list by name: ra=RA_X,dec=DEC_X,weight=W."),
+    click.option("--columns", type=Columns(), help="Columns of the list by name: ra=RA_X,dec=DEC_X,weight=W."),
     click.option("--frame", help="Frame of the list where it does not say: J2000, ICRS, B1950, GALACTIC …"),
     click.option("--unit", type=click.Choice(["auto", "deg", "rad"]), default="auto", help="Unit of plain numbers in the list."))
 

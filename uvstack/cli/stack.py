@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -39,9 +38,9 @@ from uvstack.cli.options import data_options, list_options, report_options, run_
 @click.option("--reproject", is_flag=True, help="Turn (u,v,w) to each facet's tangent plane, for resolved sources in wide fields.")
 @click.option("--facet-size", type=Angle(), default="5arcmin", help="Side of a facet for --reproject.")
 @list_options
-@click.option("--fit", "fit_model", help="Fit this shape to the stacked set within the same uv limits: gaussian, disc …: flux and size.")
+@click.option("--fit", help="Fit this shape to the stacked set within the same uv limits: gaussian, disc …: flux and size.")
 @run_options
-def command(ms, positions, out, no_ms, report, bins, stamp, stamp_cell, columns, overwrite, fit_model, **options) -> None:
+def command(ms, positions, out, no_ms, report, bins, stamp, stamp_cell, overwrite, **options) -> None:
     """Stack the visibilities of MS... at the positions of a list.
 
     Prints the flux of the average source with its errors, and writes the stacked measurement set (--out), the uv profile,
@@ -51,50 +50,19 @@ def command(ms, positions, out, no_ms, report, bins, stamp, stamp_cell, columns,
         raise click.UsageError("--no-ms and --out contradict each other: give one")
     if not no_ms and out is None:
         raise click.UsageError("say where the stacked measurement set goes with --out, or --no-ms for numbers alone")
-    if fit_model is not None and no_ms:
+    if options["fit"] is not None and no_ms:
         raise click.UsageError("--fit wants the stacked measurement set; give --out instead of --no-ms")
-    names = mapping(columns)
     import uvstack
-    from uvstack.fitting.model.shapes import shape
     from uvstack.io.output import check_report, together
-    from uvstack.report.files import files_of_report, write_report
+    from uvstack.report.files import files_of_report
 
-    if fit_model is not None:
-        shape(fit_model)  # an unknown one is told before the work
-    additions = []
     with together():
         if report is not None:
             check_report(report, overwrite, files_of_report(uvstack.StackResult))
         with progress_bar("stacking") as progress:
-            result = uvstack.stack(list(ms), positions, out=out, columns=names, progress=progress, overwrite=overwrite,
+            result = uvstack.stack(list(ms), positions, out=out, progress=progress, overwrite=overwrite,
                                    stamp_size=stamp, stamp_cell=stamp_cell,
                                    **{name: value for name, value in options.items() if value is not None})
-        if fit_model is not None:
-            additions.append(fitted(out, fit_model, options))
         if report is not None:
-            write_report(result, [*result.sections(bins=bins, stamp_size=stamp, stamp_cell=stamp_cell), *additions], report)
-    show(result, report, additions)
-
-
-def fitted(stacked: Path, model: str, options: dict):
-    """Section of a shape that is fitted to a stacked set."""
-    import functools
-
-    import uvstack
-    from uvstack.io.output import write_json
-
-    # The parallel hands as the stack itself takes them; its weights are only relative, so errors come from the scatter.
-    given = {name: options[name] for name in ("uvmin", "uvmax", "threads", "workers", "scheduler") if options[name] is not None}
-    found = uvstack.fit(stacked, model=model, stokes="PI", **given)
-    assert isinstance(found, uvstack.FitResult)
-    return replace(found.overview(), figures={"fit": found.figure()},
-                   files={"fit.json": functools.partial(write_json, value=found.summary())})
-
-
-def mapping(text: str | None) -> dict[str, str] | None:
-    if not text:
-        return None
-    pairs = [part.split("=", 1) for part in text.split(",")]
-    if any(len(pair) != 2 or not all(pair) for pair in pairs):
-        raise click.UsageError(f"--columns {text!r} cannot be read; wanted e.g. ra=RA_X,dec=DEC_X")
-    return {key.strip(): value.strip() for key, value in pairs}
+            result.report(report, bins=bins, stamp_size=stamp, stamp_cell=stamp_cell)
+    show(result, report)

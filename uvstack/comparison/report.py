@@ -12,7 +12,7 @@ from uvstack.image_stacking.report import centre_masked
 from uvstack.image_stacking.result import ImageStackResult
 from uvstack.report.figure import new_figure
 from uvstack.report.numbers import flux_unit, with_error
-from uvstack.report.page import Section
+from uvstack.report.page import Section, setting_rows
 from uvstack.stacking.report import draw_profile
 from uvstack.stacking.result import StackResult
 
@@ -68,15 +68,13 @@ def overview(result: CompareResult) -> Section:
 
 def sections(result: CompareResult, bins: int) -> list[Section]:
     """Overview, stamps, profiles and settings."""
-    how = [(key.replace("_", " "), str(value)) for group in (result.settings, result.image) for key, value in group.items()
-           if value is not None]
     tables = result.tables(bins)
     return [
         replace(overview(result), tables={"methods": tables.pop("methods")}),
         Section("Stamps", [("colours", "one scale in the first row, one in those without centres"),
                            ("contours", "−3, 3 and 5 times the noise of the uv-stack's stamp")], {"stamps": stamps_figure(result)}),
         Section("Profiles", figures={"profiles": profile_figure(result, bins)}, tables=tables),
-        Section("How", how)]
+        Section("How", [*setting_rows(result.settings), *setting_rows(result.image)])]
 
 
 def _uv(method: Method) -> StackResult:

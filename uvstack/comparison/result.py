@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
+from uvstack.fitting.result import FitResult
+from uvstack.image_stacking.psf_fit import PsfFit, describe
 from uvstack.image_stacking.result import ImageStackResult
 from uvstack.pixels.noise import off_centre_rms
 from uvstack.records import Provenance, Shown, dropped_by_reason, plain
-from uvstack.report.files import Saved
-from uvstack.report.numbers import rows_of
+from uvstack.report.files import Saved, json_file
+from uvstack.report.numbers import flux_unit, rows_of
+from uvstack.report.page import Section
 from uvstack.stacking.result import StackResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from uvstack.report.page import Section
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -42,6 +43,8 @@ class Method(Shown):
         Response to a point source of 1 Jy; None where it is not known.
     beam_pixels : float
         Radius of the central circle that is left out of the noise of the stamp, pixels.
+    fit : PsfFit or None
+        To the stamp, where it was asked for.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Method(Shown):
     stamp: np.ndarray
     psf: np.ndarray | None
     beam_pixels: float
+    fit: PsfFit | None = None
 
     @property
     def is_uv(self) -> bool:
@@ -127,10 +131,12 @@ class CompareResult(Saved):
         Of both methods.
     files : dict
         Product → path: the image, its psf and response where they were kept, the stacked measurement set.
+    fit : FitResult or None
+        To the stacked set, where it was asked for; fits to the stamps stand with their methods.
     provenance : Provenance or None
     """
 
-    #: The last ones are the image that was made, and fits that the command line adds.
+    #: The last ones are the image that was made, and fits.
     REPORT = ("methods.ecsv", "uv_profile.ecsv", "stamps.png", "profiles.png",
               "image-dirty.fits", "image-psf.fits", "image-pb.fits", "fit.json", "fit.png", "psf_fit.json")
 
@@ -144,6 +150,7 @@ class CompareResult(Saved):
     image: dict[str, Any]
     settings: dict[str, Any]
     files: dict[str, str] = field(default_factory=dict)
+    fit: FitResult | None = None
     provenance: Provenance | None = None
 
     @property
@@ -213,6 +220,19 @@ class CompareResult(Saved):
 
         return sections(self, bins)
 
+    def fit_sections(self) -> list[Section]:
+        """What was fitted to the stacked set and to the stamps."""
+        if self.fit is None:
+            return []
+        found = [self.fit.as_section()]
+        for method in self.methods:
+            if method.fit is not None:
+                found.append(Section(f"psf fit of {method.name}", describe(method.fit, *flux_unit(method.fit.flux))))
+        fits = [{"method": method.name} | method.fit.summary() for method in self.methods if method.fit is not None]
+        if not fits:
+            return [*found, Section("psf fit", text=[("warning", "not made: it wants the dirty beam (--psf)")])]
+        return [*found[:-1], replace(found[-1], files={"psf_fit.json": json_file(fits)})]
+
     def summary(self) -> dict[str, Any]:
         """Everything but the stamps and sums, as numbers and texts that JSON can hold."""
         beam = dict(zip(("fwhm_major_rad", "fwhm_minor_rad", "position_angle_rad"), self.beam, strict=True))
@@ -223,6 +243,8 @@ class CompareResult(Saved):
             "dropped_positions": dropped_by_reason(self.dropped), "methods": rows_of(self.table()),
             "cell_rad": self.cell, "beam": beam, "image": self.image, "settings": self.settings,
             "suggested_uvmin_m": uv.suggest_uvmin(), "n_visibilities": self.uv.stack.n_visibilities, "files": self.files}  # type: ignore[union-attr]
+        if self.fit is not None:
+            result["fit"] = self.fit.summary()
         return plain(result | {"provenance": None if self.provenance is None else vars(self.provenance)})
 
     def tables(self, bins: int = 20) -> dict[str, QTable]:

@@ -24,7 +24,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,8 +36,10 @@ from uvstack._version import __version__
 from uvstack.comparison.result import CompareResult, Method
 from uvstack.constants import ARCSEC, SPEED_OF_LIGHT
 from uvstack.errors import DistantPositionsWarning, DroppedPositionsWarning, ImageError, PositionsError, SelectionError
+from uvstack.fitting.task import fit_stacked
 from uvstack.image_stacking.averaging import HALF_WIDTH, Averaging
 from uvstack.image_stacking.image_files import parse_filter, read_psf
+from uvstack.image_stacking.psf_fit import fit_psf
 from uvstack.image_stacking.result import ImageStackResult
 from uvstack.image_stacking.task import image_stack
 from uvstack.imaging.result import ImageResult
@@ -76,6 +78,8 @@ _LARGEST_IMAGE = 8192
 _STAMP, _LARGE_STAMP = 64, 256
 #: How far outside the band of the data the frequency of a given image may lie.
 _BAND_MARGIN = 0.01
+#: What `fit` takes: shape of the uv fit, shape of the psf fit.
+_SHAPES = {"gaussian": ("gaussian", "circular"), "point": ("delta", "point")}
 _ALIGNMENTS = {"nearest": "nearest pixel", "subpixel": "sub-pixel"}
 
 
@@ -152,6 +156,7 @@ def compare(
     noise_image: str | Path | None = None,
     noise_kind: NoiseKind | None = None,
     beam: tuple[float, ...] | None = None,
+    fit: Literal["gaussian", "point"] | None = None,
     out: str | Path | None = None,
     image_out: str | Path | None = None,
     overwrite: bool = False,
@@ -191,6 +196,8 @@ def compare(
         As for `stack`; default the image itself.
     beam : tuple of float, optional
         FWHM of both axes and position angle, rad, where a given image says none.
+    fit : {"gaussian", "point"}, optional
+        Fit this to the stacked set, `out`, and with the psf to the mean stamps below the pixel.
     out : path, optional
         Stacked measurement set.
     image_out : path, optional
@@ -219,6 +226,8 @@ def compare(
     check_weights(terms, not isinstance(read_primary_beam(primary_beam), Constant))
     if stamp is not None:
         check_stamp(stamp)
+    if fit is not None and out is None:
+        raise SelectionError("a fit wants the stacked measurement set; give out (--out) too")
     _check_image_options({name for name in asked if asked[name] is not None})
     run = {name: asked[name] for name in ("workers", "scheduler", "threads")}
     data = _read_data(ms, {name: asked[name] for name in options_of(DataOptions)}, primary_beam, run)
@@ -243,6 +252,10 @@ def compare(
         found, chosen, dropped = _uv_stacks(data, sources, chosen, dropped, in_uv, options["uvmin"], out, picture)
         found += _image_stacks(picture, sources.subset(chosen), averages, low_filter, {**in_image, "stamp": picture.stamp})
     _tell_dropped(dropped, len(sources))
+    of_set = None
+    if fit is not None and out is not None:
+        of_set = fit_stacked(out, _SHAPES[fit][0], options)
+        found = [_with_fit(method, picture.cell, _SHAPES[fit][1]) for method in found]
     provenance = provenance_of(
         asked, ms=data.paths, positions=sources.source, primary_beam=data.primary_beam.describe(),
         pointing=pointings_text(data.structures, data.selections))
@@ -253,7 +266,14 @@ def compare(
         cell=picture.cell, beam=(*picture.beam,), n_positions=chosen.size, n_positions_given=len(sources), dropped=dropped,
         image=picture.settings, settings=settings,
         files={**(picture.files if image is not None or image_out is not None else {}), **({} if out is None else {"ms": str(out)})},
-        provenance=provenance)
+        fit=of_set, provenance=provenance)
+
+
+def _with_fit(method: Method, cell: float, shape: str) -> Method:
+    """With a fit to its stamp, if that is a mean of stamps aligned below the pixel and its psf is known."""
+    if method.is_uv or method.psf is None or (method.alignment, method.average) != ("subpixel", "mean"):
+        return method
+    return replace(method, fit=fit_psf(method.stamp, method.psf, cell, shape=shape))
 
 
 # ------------------------------------------------------------------------------------------------- what is asked for
@@ -370,7 +390,7 @@ def _made_picture(data: _Data, sources: Positions, start: str, size, cell: float
 
 
 def _described(what: str, shape: tuple[int, ...], cell: float, frequency: float, more: dict[str, Any]) -> dict[str, Any]:
-    return {"image": what, "pixels": [int(n) for n in shape], "cell_arcsec": cell / ARCSEC, "frequency_hz": frequency, **more}
+    return {"image": what, "pixels": [int(n) for n in shape], "cell_rad": cell, "frequency_hz": frequency, **more}
 
 
 def _cell_for(data: _Data, uvmax) -> float:

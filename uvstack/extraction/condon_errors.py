@@ -39,6 +39,8 @@ Axes = tuple[ArrayLike, ArrayLike, ArrayLike]
 class CondonErrors:
     """Standard deviations of fitted parameters; arrays of the shape of the peaks.
 
+    NaN where a peak is 0 or not finite, an axis or the rms not above 0.
+
     Attributes
     ----------
     peak, flux : ndarray
@@ -81,7 +83,9 @@ def condon_errors(
     """
     values = [np.asarray(v, np.float64) for v in (peak, *axes, rms, *beam)]
     noise = [np.asarray(v, np.float64) for v in (beam if noise_beam is None else noise_beam)]
-    peak, major, minor, angle, rms, *_ = _same_shape(*values, *noise)
+    peak, major, minor, angle, rms, *rest = _same_shape(*values, *noise)
+    good = np.isfinite(peak) & (peak != 0) & (major > 0) & (minor > 0) & (rms > 0)
+    peak, major, minor, rms = (np.where(good, v, np.nan) for v in (peak, major, minor, rms))
     along, across, area = _noise_widths(angle, noise)
     # Independent pixels: the noise's beam has the area that makes 2.95 2.94.
     area = np.where(area > 0, area, 2.0 * math.log(2.0) / math.pi)
@@ -92,13 +96,14 @@ def condon_errors(
     for_minor = np.sqrt(2.0 / (base * of_major**0.5 * of_minor**2.5))
     with np.errstate(divide="ignore"):
         turn = math.sqrt(2.0) * for_minor * major * minor / np.abs(major**2 - minor**2)
-    flux = flux_of_fit(peak, axes, rms, beam)
-    peak_part = for_peak * peak / unbiased_peak(peak, rms)
+    flux = flux_of_fit(peak, (major, minor, angle), rms, beam)
+    # σ(C)/C_c of the flux, which is C_c times areas.
+    peak_part = for_peak * peak * major * minor / (rest[0] * rest[1])
     size_part = area / (major * minor) * (for_major**2 + for_minor**2)
     to_sigma = 1.0 / math.sqrt(2.0 * FOUR_LN2)
     return CondonErrors(
         peak=for_peak * np.abs(peak),
-        flux=np.abs(flux) * np.sqrt(peak_part**2 + size_part),
+        flux=np.sqrt(peak_part**2 + flux**2 * size_part),
         along_major=for_major * major * to_sigma,
         along_minor=for_minor * minor * to_sigma,
         fwhm_major=for_major * major,

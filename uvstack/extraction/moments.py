@@ -212,7 +212,7 @@ def moment_errors(
     errors : MomentErrors
         An error of the angle is at most that of an unknown one, π/√12. Where the shape is the
         beam's its errors are NaN and the flux has the peak's. The error of a lone pixel is the
-        rms times its factor: no moments were taken. All are NaN for a level of 0 or below.
+        rms times its factor: no moments were taken. All are NaN for a level or rms of 0 or below.
 
     Notes
     -----
@@ -226,6 +226,7 @@ def moment_errors(
     shape_is_beam = (status & MomentStatus.BEAM_SHAPE) != 0
     levels = np.where(levels > 0, levels, np.nan)
     peak, major, minor = np.abs(moments.peak), moments.fwhm_major, moments.fwhm_minor
+    peak, sigma = np.where(peak > 0, peak, np.nan), np.where(sigma > 0, sigma, np.nan)
     over = np.maximum(np.log(np.maximum(peak, 1e-300) / levels), 1e-12)
     areas = np.sqrt(_determinant(_beams(noise_beam, n))) / (major * minor)
     # 2/ρ² of equation 2.81: (C − T)/(ln C − ln T) is C (1 − e^−u)/u.

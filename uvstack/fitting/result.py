@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from uvstack.fitting.model.model import ARCSEC, FLUX, MAJOR, Model, numbers_at
 from uvstack.fitting.model.variables import kinds_of, unit_of
 from uvstack.records import Provenance
-from uvstack.report.files import Saved
+from uvstack.report.files import Saved, json_file
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -175,6 +175,11 @@ class FitResult(Saved):
         from uvstack.fitting.report import fit_figure
 
         return fit_figure(self)
+
+    def as_section(self) -> Section:
+        """Of the page of what it was fitted to, with fit.png and fit.json."""
+        return replace(self.overview(), figures={"fit": self.figure()},
+                       files={"fit.json": json_file(self.summary())})
 
     def overview(self) -> Section:
         """What was fitted, parameters with errors, goodness of fit, how it ended."""

@@ -223,6 +223,15 @@ def fit(
     return replace(result, provenance=provenance, stokes=data.job.stokes, band=_band(data.job))
 
 
+def fit_stacked(ms: MeasurementSets, model: str, options: Mapping[str, Any]) -> FitResult:
+    """Fit of one shape to a stacked set, within the uv range and on the machine of the stack's options."""
+    given = {name: options[name] for name in ("uvmin", "uvmax", "workers", "scheduler", "threads")}
+    # The parallel hands as the stack itself takes them; its weights are only relative, so errors come from the scatter.
+    found = fit(ms, model=model, stokes="PI", **given)
+    assert isinstance(found, FitResult)
+    return found
+
+
 def _job(ms: MeasurementSets, request: Request) -> FitJob:
     """Everything that is checked and known before data are read."""
     structures, selections = open_sets(ms, request.field, request.spw, request.timerange, request.pointing)

@@ -41,6 +41,14 @@ _RESOLVED = 2.0
 _LIMIT = 0.95
 
 
+#: What keys of JSON end with, and of which numbers.
+_UNITS = {
+    "_jy": ("flux", "flux_error", "point_flux", "point_flux_error"), "_jy_per_beam": ("constant", "constant_error", "noise"),
+    "_rad": ("fwhm_major", "fwhm_minor", "position_angle", "fwhm_major_error", "fwhm_minor_error", "position_angle_error",
+             "fwhm_major_limit", "l", "m", "l_error", "m_error"),
+    "_rad2": ("moments",), "_rad4": ("moments_covariance",)}
+
+
 @dataclass(frozen=True)
 class PsfFit:
     """A fit of flux and size.
@@ -105,7 +113,8 @@ class PsfFit:
 
     def summary(self) -> dict[str, Any]:
         """All but the images, as JSON can hold it: Jy and rad."""
-        return plain({name: value for name, value in vars(self).items() if name not in ("model", "residual")})
+        return plain({name + next((end for end, names in _UNITS.items() if name in names), ""): value
+                      for name, value in vars(self).items() if name not in ("model", "residual")})
 
 
 def fit_psf(stamp: np.ndarray, psf: np.ndarray, cell: float, *, shape: str = "circular", fit_constant: bool = True,

@@ -12,7 +12,7 @@ from uvstack.constants import ARCSEC
 from uvstack.image_stacking.image_files import write_stack
 from uvstack.report.figure import draw_stamp, new_figure
 from uvstack.report.numbers import flux_unit, with_error
-from uvstack.report.page import Section
+from uvstack.report.page import Section, setting_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,8 +53,7 @@ def sections(result: ImageStackResult) -> list[Section]:
     found = [overview(result), Section("Stamp", figures={"stamp": stack_figure(result)}, files=writers)]
     if result.random is not None or result.bootstrap is not None:
         found.append(Section("Random positions and resampling", figures={"fluxes": histogram_figure(result)}))
-    how = [(key.replace("_", " "), str(value)) for key, value in result.settings.items() if value is not None]
-    return [*found, Section("How", [*how, ("beam", beam)])]
+    return [*found, Section("How", [*setting_rows(result.settings), ("beam", beam)])]
 
 
 def stack_figure(result: ImageStackResult) -> Figure:

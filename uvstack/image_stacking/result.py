@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from uvstack.image_stacking.psf_fit import PsfFit, describe
 from uvstack.records import Provenance, dropped_by_reason, plain
-from uvstack.report.files import Saved
-from uvstack.report.numbers import distribution
+from uvstack.report.files import Saved, json_file
+from uvstack.report.numbers import distribution, flux_unit
+from uvstack.report.page import Section
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from uvstack.report.page import Section
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,10 +57,12 @@ class ImageStackResult(Saved):
         Method, weights, alignment, filter …, as texts and numbers.
     fits : str or None
         Where the stamp was written.
+    fit : PsfFit or None
+        Of a source convolved with the psf to the stamp, where it was asked for.
     provenance : Provenance or None
     """
 
-    #: The last is of a fit that the command line adds.
+    #: The last is of a fit.
     REPORT = ("stamp.fits", "psf.fits", "stamp.png", "fluxes.png", "psf_fit.json")
 
     name: str
@@ -83,6 +85,7 @@ class ImageStackResult(Saved):
     bootstrap: np.ndarray | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     fits: str | None = None
+    fit: PsfFit | None = None
     provenance: Provenance | None = None
 
     @property
@@ -144,6 +147,14 @@ class ImageStackResult(Saved):
 
         return sections(self)
 
+    def fit_sections(self) -> list[Section]:
+        """What was fitted to the stamp."""
+        if self.fit is None:
+            return []
+        kind = "point" if self.fit.shape == "point" else f"{self.fit.shape} Gaussian"
+        return [Section(f"psf fit of a {kind}", describe(self.fit, *flux_unit(self.fit.flux)),
+                        files={"psf_fit.json": json_file(self.fit.summary())})]
+
     def summary(self) -> dict[str, Any]:
         """Everything but the arrays of pixels and positions, as numbers and texts that JSON can hold."""
         beam = None if self.beam is None else dict(zip(("fwhm_major_rad", "fwhm_minor_rad", "position_angle_rad"), self.beam, strict=True))
@@ -158,6 +169,8 @@ class ImageStackResult(Saved):
         for name, fluxes in (("random_positions", self.random), ("bootstrap", self.bootstrap)):
             if fluxes is not None:
                 result[name] = distribution(fluxes, "_jy")
+        if self.fit is not None:
+            result["fit"] = self.fit.summary()
         return plain(result | {"provenance": None if self.provenance is None else vars(self.provenance)})
 
     def figure(self) -> Figure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +31,7 @@ from uvstack.image_stacking.averaging import (
     values_at,
 )
 from uvstack.image_stacking.image_files import ImagePlane, in_jansky, parse_filter, read_plane, read_psf, write_stack
+from uvstack.image_stacking.psf_fit import fit_psf
 from uvstack.image_stacking.result import ImageStackResult
 from uvstack.io.image_file import read_image
 from uvstack.io.output import check_output, together
@@ -75,6 +77,8 @@ def image_stack(
     random: int = 0,
     bootstrap: int = 0,
     seed: int | None = None,
+    fit: Literal["point", "circular", "elliptical"] | None = None,
+    fit_radius: float | None = None,
     beam: tuple[float, ...] | None = None,
     channel: int | None = None,
     frequency: float | str | Quantity | None = None,
@@ -125,6 +129,10 @@ def image_stack(
         Number of times the list is resampled.
     seed : int, optional
         Of both.
+    fit : {"point", "circular", "elliptical"}, optional
+        Fit the psf, convolved with a point or a Gaussian, to the stamp: flux and size.
+    fit_radius : float, optional
+        Pixels of the circle that is fitted; default the whole stamp.
     beam : tuple of float, optional
         FWHM of both axes and position angle, rad, where the header has none.
     channel : int, optional
@@ -152,6 +160,8 @@ def image_stack(
     >>> result = uvstack.image_stack("survey-pbcor.fits", "positions.csv", weights="local-noise", out="stack.fits")
     """
     asked = {**locals(), **options}
+    if fit_radius is not None and fit is None:
+        raise SelectionError("fit_radius says what fit takes (--fit-radius, --fit); give fit too, or leave it out")
     how = Averaging(method, alignment, stamp, clip, threads)
     terms = parse_weights(weights)
     check_seed(seed)
@@ -182,6 +192,11 @@ def image_stack(
                 "clip": clip if method == "clipped-mean" else None, "image": str(image), "image_kind": image_kind,
                 "noise_image": noise_image and str(noise_image), "noise_kind": noise_kind or image_kind}
     result = _stack(plane, sources, weighting, how, low, psf, (random, bootstrap, seed), settings, provenance, out)
+    if fit is not None:
+        if result.psf is None:
+            raise ImageError("a fit wants the dirty beam: give --psf (a Gaussian of the header does only without --filter)")
+        found = fit_psf(result.stamp, result.psf, result.cell, shape=fit, radius=fit_radius)
+        result = replace(result, fit=found)
     if out is not None:
         write_stack(result, out)
     return result

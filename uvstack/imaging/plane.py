@@ -182,8 +182,8 @@ def _result(job: Job, request: Request, survey: Survey, sums: Sums, made: _Made,
         rms=float(np.sqrt(usable @ usable / usable.size)), noise_expected=sums.noise_expected(), n_visibilities=survey.n,
         n_not_finite=survey.n_not_finite, stop_reason=found.stop_reason, n_cycles=found.n_cycles, n_iterations=found.n_iterations,
         history=found.history, model_is="sky" if request.is_mosaic else "apparent", provenance=request.provenance, stokes=stokes,
-        band=survey.edges(job), date=Time(survey.first_time / 86400.0, format="mjd", scale="utc").isot)
-    return replace(result, tables={"components": _components(result, found), "history": found.table()})
+        band=survey.edges(job), mask=found.mask, date=Time(survey.first_time / 86400.0, format="mjd", scale="utc").isot)
+    return replace(result, lists={"components": _components(result, found), "history": found.table()})
 
 
 def _beam_terms(job: Job, sums: Sums, beam: PrimaryBeam) -> NDArray:

@@ -1,4 +1,4 @@
-"""Products of imaging on the disk: FITS images and cubes, lists of components and cycles, a picture, a record of the run.
+"""Products of imaging on the disk: FITS images and cubes, lists of components and cycles, a record of the run.
 
 They come from `ImageResult` and `ImageCube` alone, whoever made their planes. Nothing stands under its final name before all of
 it is written, and what fails or is killed leaves none.
@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from astropy.table import QTable, vstack
+from astropy.table import QTable
 from numpy.typing import NDArray
 
 from uvstack._version import __version__
 from uvstack.errors import OutputError
-from uvstack.imaging.result import ImageCube, ImageResult, cube_figure, image_figure
+from uvstack.imaging.result import ImageCube, ImageResult
 from uvstack.io import fits as fits_files
 from uvstack.io.casa import open_table
 from uvstack.io.output import check_output, json_text, written_whole
@@ -50,7 +50,7 @@ def product_paths(out: str | Path | None, terms: int, has_beam: bool) -> dict[st
         names += [kind, *(f"{kind}-tt{t}" for t in range(1, terms))]
     names += ["pb"] * has_beam + ["alpha", "alpha-error"] * (terms > 1)
     files = {name: f"{out}-{name}.fits" for name in names} | {
-        "components": f"{out}-components.ecsv", "history": f"{out}-history.ecsv", "picture": f"{out}.png", "json": f"{out}.json"}
+        "components": f"{out}-components.ecsv", "history": f"{out}-history.ecsv", "json": f"{out}.json"}
     return {name: Path(path) for name, path in files.items()}
 
 
@@ -76,9 +76,8 @@ def write_products(result: ImageResult | ImageCube, names: dict[str, Path]) -> I
             for name, data in _images(result):
                 _write_fits(result, name, data, partial[name])
             for name in ("components", "history"):
-                _table(result, name).write(partial[name], format="ascii.ecsv")
-            figure = cube_figure(result) if isinstance(result, ImageCube) else image_figure(result)
-            figure.savefig(partial["picture"], format="png", dpi=130)
+                table = result.lists.get(name, QTable()) if isinstance(result, ImageResult) else result.list_of(name)
+                table.write(partial[name], format="ascii.ecsv")
             partial["json"].write_text(json_text(result.summary()), encoding="utf-8")
         except (OSError, OutputError) as error:
             cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
@@ -127,19 +126,3 @@ def _write_fits(result: ImageResult | ImageCube, name: str, data: NDArray, path:
         unit="Jy/pixel" if is_model else "" if is_ratio else "Jy/beam",
         beams=None if is_model else beams, frequency=frequency, width=width, date=min(dates, default=None), cards=cards,
         stokes=[FITS_CODES[s] for s in stokes], spectral_frame=result.spectral_frame)
-
-
-def _table(result: ImageResult | ImageCube, name: str) -> QTable:
-    """List of one kind; those of several planes in one, with columns that say of which."""
-    if isinstance(result, ImageResult):
-        return result.tables.get(name, QTable())
-    parts = []
-    for i, plane in enumerate(result.planes):
-        if plane is None or name not in plane.tables:
-            continue
-        part = plane.tables[name].copy()
-        stokes, channel = divmod(i, len(result.frequency))
-        part.add_column(np.full(len(part), result.stokes[stokes]), name="stokes", index=0)
-        part.add_column(np.full(len(part), channel), name="plane", index=1)
-        parts.append(part)
-    return vstack(parts, metadata_conflicts="silent") if parts else QTable()

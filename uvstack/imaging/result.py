@@ -1,30 +1,34 @@
-"""What imaging gives back: the images with their beam and noise, a few lines for the terminal, a picture."""
+"""What imaging gives back: the images with their beam and noise."""
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.table import QTable
+from astropy.table import QTable, vstack
 from numpy.typing import NDArray
 
-from uvstack.constants import ARCSEC
 from uvstack.deconvolution.major_cycle import Cycle
 from uvstack.pixels.grid import Grid
-from uvstack.records import Provenance, Shown, frequency_text, plain
+from uvstack.records import Provenance, plain
+from uvstack.report.files import Saved
 from uvstack.sky.beam import Beam
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from uvstack.report.page import Section
+
 #: Attributes of `ImageResult` that are images, or None.
 IMAGES = ("dirty", "residual", "image", "model", "psf", "pbcor", "response", "alpha", "alpha_error")
 
+#: Of the numbers of a cycle, at the end of keys in JSON.
+_UNITS = {"flux": "_jy"} | dict.fromkeys(("peak", "peak_anywhere", "rms", "noise", "threshold"), "_jy_per_beam")
+
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ImageResult(Shown):
+class ImageResult(Saved):
     """Images of one plane, all on one grid.
 
     Attributes
@@ -68,9 +72,13 @@ class ImageResult(Shown):
         UTC of the first visibility, ISO 8601.
     spectral_frame : str
         That of the frequencies, as SPECSYS of FITS has it; empty where it is not known.
-    tables : dict
+    lists : dict
         "components", those of the model, and "history", a row for each cycle.
+    mask : ndarray (m, l) bool or None
+        Where components could be in the last cycle.
     """
+
+    REPORT = ("history.ecsv", "image.png", "alpha.png", "convergence.png")
 
     grid: Grid
     dirty: NDArray
@@ -100,10 +108,30 @@ class ImageResult(Shown):
     band: tuple[float, float] = (0.0, 0.0)
     date: str = ""
     spectral_frame: str = ""
-    tables: dict[str, QTable] = field(default_factory=dict)
+    lists: dict[str, QTable] = field(default_factory=dict)
+    mask: NDArray[np.bool_] | None = None
 
-    def __str__(self) -> str:
-        return print_summary(self)
+    def overview(self) -> Section:
+        """Peak, beam, noise, model and how the deconvolution ended."""
+        from uvstack.imaging.report import overview
+
+        return overview(self)
+
+    def sections(self) -> list[Section]:
+        """What the page of `report` shows."""
+        from uvstack.imaging.report import sections
+
+        return sections(self)
+
+    def tables(self) -> dict[str, QTable]:
+        """The major cycles."""
+        return {"history": self.lists["history"]} if "history" in self.lists else {}
+
+    def figure(self) -> Figure:
+        """Picture of restored image, residual and psf."""
+        from uvstack.imaging.report import image_figure
+
+        return image_figure(self)
 
     def summary(self) -> dict[str, Any]:
         """Numbers and provenance as JSON takes them."""
@@ -114,16 +142,17 @@ class ImageResult(Shown):
         return plain({
             "stokes": self.stokes, "reference_frequency_hz": self.reference_frequency, "band_hz": list(self.band),
             "spectral_frame": self.spectral_frame,
-            "beam": {"fwhm_major_arcsec": self.beam.fwhm_major / ARCSEC, "fwhm_minor_arcsec": self.beam.fwhm_minor / ARCSEC,
-                     "position_angle_deg": float(np.rad2deg(self.beam.position_angle))},
+            "beam": {"fwhm_major_rad": self.beam.fwhm_major, "fwhm_minor_rad": self.beam.fwhm_minor,
+                     "position_angle_rad": self.beam.position_angle},
             "noise_jy_per_beam": self.noise, "rms_jy_per_beam": self.rms, "noise_expected_jy_per_beam": self.noise_expected,
             "model_flux_jy": float(self.model[0].sum()), "model_is": self.model_is, "n_visibilities": self.n_visibilities,
             "n_not_finite": self.n_not_finite, "stop_reason": self.stop_reason, "n_cycles": self.n_cycles,
-            "n_iterations": self.n_iterations, "history": [vars(row) for row in self.history]})
+            "n_iterations": self.n_iterations, "history": [
+                {name + _UNITS.get(name, ""): value for name, value in vars(row).items()} for row in self.history]})
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ImageCube(Shown):
+class ImageCube(Saved):
     """Planes of several Stokes parameters or frequencies, all on one grid.
 
     Attributes
@@ -141,6 +170,8 @@ class ImageCube(Shown):
     files : dict
         Product → path, empty where nothing was written.
     """
+
+    REPORT = ImageResult.REPORT
 
     grid: Grid
     stokes: tuple[str, ...]
@@ -175,8 +206,40 @@ class ImageCube(Shown):
         found = [blank if plane is None else _first(getattr(plane, name)) for plane in self.planes]
         return np.stack(found).astype(np.float32).reshape(len(self.stokes), len(self.frequency), *self.grid.shape)
 
-    def __str__(self) -> str:
-        return print_summary(self)
+    def overview(self) -> Section:
+        """A line for each plane."""
+        from uvstack.imaging.report import overview_of_cube
+
+        return overview_of_cube(self)
+
+    def sections(self) -> list[Section]:
+        """What the page of `report` shows."""
+        from uvstack.imaging.report import sections_of_cube
+
+        return sections_of_cube(self)
+
+    def tables(self) -> dict[str, QTable]:
+        """The major cycles of all planes."""
+        return {"history": self.list_of("history")}
+
+    def figure(self) -> Figure:
+        """Picture of restored planes."""
+        from uvstack.imaging.report import cube_figure
+
+        return cube_figure(self)
+
+    def list_of(self, name: str) -> QTable:
+        """Components or cycles of all planes in one list, with columns that say of which."""
+        parts = []
+        for i, plane in enumerate(self.planes):
+            if plane is None or name not in plane.lists:
+                continue
+            part = plane.lists[name].copy()
+            stokes, channel = divmod(i, len(self.frequency))
+            part.add_column(np.full(len(part), self.stokes[stokes]), name="stokes", index=0)
+            part.add_column(np.full(len(part), channel), name="plane", index=1)
+            parts.append(part)
+        return vstack(parts, metadata_conflicts="silent") if parts else QTable()
 
     def summary(self) -> dict[str, Any]:
         """Numbers and provenance as JSON takes them; "planes" is a list in the order of `planes`, null where there are no data."""
@@ -192,135 +255,4 @@ def _first(images: NDArray) -> NDArray:
 
 def _summary_of_grid(grid: Grid) -> dict[str, Any]:
     where = grid.geometry
-    return {"shape": list(grid.shape), "ra_deg": float(np.rad2deg(where.ra)), "dec_deg": float(np.rad2deg(where.dec)),
-            "cell_arcsec": where.cell_m / ARCSEC}
-
-
-def print_summary(result: ImageResult | ImageCube) -> str:
-    """Beam, noise, model and how the deconvolution ended, in a few lines; of a cube a line for each plane."""
-    if isinstance(result, ImageCube):
-        return _print_cube(result)
-    beam = result.beam
-    major, minor = beam.fwhm_major / ARCSEC, beam.fwhm_minor / ARCSEC
-    peak = np.unravel_index(np.nanargmax(result.image[0]), result.image[0].shape)
-    lines = [
-        ("image", f"{result.grid.shape[1]} × {result.grid.shape[0]} pixels of {result.grid.geometry.cell_m / ARCSEC:.4g} arcsec"),
-        ("beam", f"{major:.4g} × {minor:.4g} arcsec at {np.rad2deg(beam.position_angle):.1f}°"),
-        ("frequency", f"{result.reference_frequency / 1e9:.6g} GHz, Stokes {result.stokes}, {result.n_visibilities} visibilities"),
-        ("peak", f"{result.image[0][peak]:.4g} Jy/beam at pixel ({peak[0]}, {peak[1]})"),
-        ("noise", f"{result.noise:.3g} Jy/beam (rms {result.rms:.3g}, expected from the weights {result.noise_expected:.3g})"),
-        ("model", f"{result.model[0].sum():.5g} Jy in {np.count_nonzero(result.model[0])} pixels ({result.model_is})"),
-        ("stopped", f"{result.stop_reason}, after {result.n_cycles} cycles and {result.n_iterations} iterations"),
-        *([("imager", result.provenance.inputs["imager"])] if "imager" in result.provenance.inputs else [])]
-    return "\n".join(f"{name:<12} {text}" for name, text in lines)
-
-
-def _print_cube(cube: ImageCube) -> str:
-    lines = [f"{'image':<12} {cube.grid.shape[1]} × {cube.grid.shape[0]} pixels of {cube.grid.geometry.cell_m / ARCSEC:.4g} arcsec, "
-             f"{len(cube.stokes)} Stokes × {len(cube.frequency)} channels of {cube.width / 1e6:.6g} MHz",
-             f"{'stokes':<6} {'GHz':>11} {'beam (arcsec)':>17} {'peak':>10} {'noise':>9} {'expected':>9} {'model (Jy)':>10}  stopped"]
-    for i, plane in enumerate(cube.planes):
-        stokes, channel = divmod(i, len(cube.frequency))
-        start = f"{cube.stokes[stokes]:<6} {frequency_text(cube.frequency[channel], cube.width):>11}"
-        if plane is None:
-            lines.append(f"{start} no data")
-            continue
-        values = plane.image[0].ravel()
-        peak = values[np.nanargmax(np.abs(values))]
-        beam = f"{plane.beam.fwhm_major / ARCSEC:.3g} × {plane.beam.fwhm_minor / ARCSEC:.3g}"
-        lines.append(f"{start} {beam:>17} {peak:>10.4g} {plane.noise:>9.3g} {plane.noise_expected:>9.3g} {plane.model[0].sum():>10.4g}  "
-                     f"{plane.stop_reason}")
-    return "\n".join(lines)
-
-
-def cube_figure(cube: ImageCube) -> Figure:
-    """Restored planes: a row for each Stokes parameter, up to 6 channels; −4 to 20 times their noise, Q, U, V to 10 both ways."""
-    from matplotlib.figure import Figure
-
-    channels = np.unique(np.linspace(0, len(cube.frequency) - 1, min(len(cube.frequency), 6)).round().astype(int))
-    figure = Figure(figsize=(1.5 + 3.2 * len(channels), 0.6 + 3.1 * len(cube.stokes)), layout="constrained")
-    axes = figure.subplots(len(cube.stokes), len(channels), squeeze=False, sharex=True, sharey=True)
-    edges = _edges(cube.grid)
-    for row, stokes in enumerate(cube.stokes):
-        for axis, channel in zip(axes[row], channels, strict=True):
-            plane = cube.plane(stokes, int(channel))
-            if plane is None:
-                axis.text(0.5, 0.5, "no data", transform=axis.transAxes, ha="center", va="center")
-                axis.set(xlim=edges[:2], ylim=edges[2:], aspect="equal")
-            else:
-                noise = plane.noise if plane.noise > 0 else float(np.nanmax(np.abs(plane.image[0]))) / 100 or 1.0
-                low, high, colours, line = (-10, 10, "RdBu_r", "black") if stokes in ("Q", "U", "V") else (-4, 20, "inferno", "white")
-                axis.imshow(_thinned(plane.image[0], 700), origin="lower", extent=edges, interpolation="nearest", vmin=low * noise,
-                            vmax=high * noise, cmap=colours)
-                _draw_beam(axis, plane.beam, edges, line)
-            axis.set_title(f"{stokes}, {frequency_text(cube.frequency[channel], cube.width)} GHz", fontsize=9)
-    for axis in axes[-1]:
-        axis.set_xlabel("l (arcsec)")
-    for axis in axes[:, 0]:
-        axis.set_ylabel("m (arcsec)")
-    return figure
-
-
-def image_figure(result: ImageResult) -> Figure:
-    """Restored image from −4 to 20 times the noise, residual from −4 to 4, and the middle of the psf, beside each other.
-
-    Large images are thinned to 500 pixels, about those of the picture: each is the value farthest from 0 of a block.
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(13.5, 4.6), layout="constrained")
-    axes = figure.subplots(1, 3)
-    inner = _of_some_beams(result.grid, result.beam)
-    noise = result.noise if result.noise > 0 else float(np.nanmax(np.abs(result.image[0]))) / 100 or 1.0
-    scale, name = (1e6, "µJy") if noise < 1e-4 else (1e3, "mJy")
-    whole = slice(0, result.grid.shape[0]), slice(0, result.grid.shape[1])
-    for axis, title, data, part, limits in (
-            (axes[0], "image", scale * result.image[0], whole, (-4 * scale * noise, 20 * scale * noise)),
-            (axes[1], "residual", scale * result.residual[0], whole, (-4 * scale * noise, 4 * scale * noise)),
-            (axes[2], "psf", result.psf, inner, (-0.1, 0.5))):
-        edges = _edges(result.grid.part(*part))
-        shown = axis.imshow(_thinned(data[part], 500), origin="lower", extent=edges, cmap="inferno" if title != "residual" else "RdBu_r",
-                            vmin=limits[0], vmax=limits[1], interpolation="nearest")
-        axis.set_title(title)
-        axis.set_xlabel("l (arcsec)")
-        figure.colorbar(shown, ax=axis, label="" if title == "psf" else f"{name}/beam", shrink=0.85)
-    axes[0].set_ylabel("m (arcsec)")
-    _draw_beam(axes[0], result.beam, _edges(result.grid))
-    return figure
-
-
-def _thinned(data: NDArray, n: int) -> NDArray:
-    """An image of about n pixels a side: of each block the value farthest from 0, so that no source is left out."""
-    step = max(1, max(data.shape) // n)
-    if step == 1:
-        return data
-    rows, columns = (size // step for size in data.shape)
-    blocks = data[: rows * step, : columns * step].reshape(rows, step, columns, step)
-    # One pixel of all blocks after the other: to reduce along short axes takes four times as long.
-    pixels = [blocks[:, i, :, j] for i in range(step) for j in range(step)]
-    high, low = (functools.reduce(extreme, pixels) for extreme in (np.fmax, np.fmin))
-    return np.where(high >= -low, high, low)
-
-
-def _of_some_beams(grid: Grid, beam: Beam) -> tuple[slice, slice]:
-    """Rows and columns in the middle of an image, 20 beams wide."""
-    half = int(np.ceil(10 * beam.fwhm_major / grid.geometry.cell_m))
-    return tuple(slice(max(0, n // 2 - half), min(n, n // 2 + half + 1)) for n in grid.shape)  # type: ignore[return-value]
-
-
-def _edges(grid: Grid) -> tuple[float, float, float, float]:
-    """Outer edges of the pixels, arcsec: left, right, bottom, top."""
-    where = grid.geometry
-    return tuple(float(x) / ARCSEC for x in (
-        grid.l[0] - where.cell_l / 2, grid.l[-1] + where.cell_l / 2, grid.m[0] - where.cell_m / 2,
-        grid.m[-1] + where.cell_m / 2))  # type: ignore[return-value]
-
-
-def _draw_beam(axis: Any, beam: Beam, edges: tuple[float, float, float, float], colour: str = "white") -> None:
-    from matplotlib.patches import Ellipse
-
-    left, right, bottom, top = edges
-    centre = (left + 0.06 * (right - left), bottom + 0.06 * (top - bottom))
-    # East is to the left: along the axis of data, which falls, an angle from north through east is measured from +m to +l.
-    axis.add_patch(Ellipse(centre, beam.fwhm_minor / ARCSEC, beam.fwhm_major / ARCSEC, angle=-np.rad2deg(beam.position_angle),
-                           facecolor="none", edgecolor=colour))
+    return {"shape": list(grid.shape), "ra_rad": float(where.ra), "dec_rad": float(where.dec), "cell_rad": where.cell_m}

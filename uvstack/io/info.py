@@ -10,7 +10,7 @@ from astropy import units as u
 from astropy.coordinates import Angle
 from astropy.time import Time
 
-from uvstack.constants import CORRELATIONS, SPEED_OF_LIGHT
+from uvstack.constants import ARCMIN, ARCSEC, CORRELATIONS, SPEED_OF_LIGHT
 from uvstack.errors import MeasurementSetError, NoDataError
 from uvstack.io.casa import open_table
 from uvstack.io.dataset import structure_of_source
@@ -34,7 +34,7 @@ def describe(path: str | Path | Datasets) -> dict[str, Any]:
     structure = with_pointings(structure, used)
     highest = max((float(d.spw.frequency.max()) for d in structure.used(used) if d.spw.frequency.size), default=0.0)
     longest = counts["longest_baseline_m"]
-    resolution = float(np.rad2deg(SPEED_OF_LIGHT / highest / longest) * 3600) if highest > 0 and longest > 0 else None
+    resolution = float(SPEED_OF_LIGHT / highest / longest) if highest > 0 and longest > 0 else None
     return {
         "path": structure.path, "telescope": structure.telescope, "n_rows": structure.n_rows,
         "antennas": {
@@ -46,23 +46,23 @@ def describe(path: str | Path | Datasets) -> dict[str, Any]:
         "columns": list(structure.columns), "data_columns": _data_columns(structure), "weights_from": structure.weight_source,
         "weights_remark": _remark(structure), "time_scale": _time_scale(structure),
         **{k: v for k, v in counts.items() if not k.startswith("rows_per") and k != "antennas"},
-        "resolution_arcsec": resolution, "suggested_cell_arcsec": None if resolution is None else resolution / 5}
+        "resolution_rad": resolution, "suggested_cell_rad": None if resolution is None else resolution / 5}
 
 
 def _field(field: Field, n_rows: int) -> dict[str, Any]:
     known = bool(np.isfinite(field.ra))
     return {"id": field.id, "name": field.name, "frame": field.frame,
-            "longitude_deg": float(np.rad2deg(field.ra) % 360) if known else None,
-            "latitude_deg": float(np.rad2deg(field.dec)) if known else None, "n_rows": n_rows, "defect": field.defect,
+            "longitude_rad": float(field.ra % (2 * np.pi)) if known else None,
+            "latitude_rad": float(field.dec) if known else None, "n_rows": n_rows, "defect": field.defect,
             "pointing_from": field.pointing_source if n_rows else None,
-            "pointing_offset_arcmin": float(np.rad2deg(distance_of(field)) * 60) if n_rows and known else None}
+            "pointing_offset_rad": float(distance_of(field)) if n_rows and known else None}
 
 
 def _description(d: DataDescription, n_rows: int) -> dict[str, Any]:
     frequency = d.spw.frequency if d.spw.frequency.size else np.full(1, np.nan)
-    first, last = (float(x / 1e9) if np.isfinite(x) else None for x in frequency[[0, -1]])
-    return {"id": d.id, "spw": d.spw.id, "spw_name": d.spw.name, "n_channels": d.spw.frequency.size, "first_channel_ghz": first,
-            "last_channel_ghz": last, "channel_width_mhz": float(np.median(d.spw.width) / 1e6) if d.spw.width.size else None,
+    first, last = (float(x) if np.isfinite(x) else None for x in frequency[[0, -1]])
+    return {"id": d.id, "spw": d.spw.id, "spw_name": d.spw.name, "n_channels": d.spw.frequency.size, "first_channel_hz": first,
+            "last_channel_hz": last, "channel_width_hz": float(np.median(d.spw.width)) if d.spw.width.size else None,
             "correlations": [CORRELATIONS.get(c, str(c)) for c in d.correlations], "n_rows": n_rows}
 
 
@@ -153,7 +153,7 @@ def format_description(found: dict[str, Any]) -> str:
         return Time(seconds / 86400.0, format="mjd", scale="tai" if scale == "TAI" else "utc").utc.isot[:19]
 
     told = "UTC" if scale in ("UTC", "TAI") else f"by its scale {found['time_scale']}"
-    resolution, cell = found["resolution_arcsec"], found["suggested_cell_arcsec"]
+    resolution, cell = found["resolution_rad"], found["suggested_cell_rad"]
     lines = [
         f"{found['path']}: {found['telescope']}, {found['n_rows']} rows, {found['antennas']['n']} antennas of "
         f"{', '.join(f'{d:g}' for d in found['antennas']['dish_diameters_m'])} m",
@@ -166,7 +166,7 @@ def format_description(found: dict[str, Any]) -> str:
         + (f", {found['rows_without_uvw']} rows without (u, v, w)" if found["rows_without_uvw"] else ""),
         f"uv range     {found['shortest_baseline_m']:.4g} m to {found['longest_baseline_m']:.5g} m"]
     if resolution is not None:
-        lines.append(f"resolution   {resolution:.3g}\"; suggested cell {cell:.2g}\"")
+        lines.append(f"resolution   {resolution / ARCSEC:.3g}\"; suggested cell {cell / ARCSEC:.2g}\"")
     if found["weights_remark"]:
         lines.append(f"weights      {found['weights_remark']}")
     lines += ["fields", *(_field_line(f) for f in found["fields"])]
@@ -175,13 +175,13 @@ def format_description(found: dict[str, Any]) -> str:
 
 def _field_line(f: dict[str, Any]) -> str:
     text = f"  {f['id']:3d}  {f['name']:20s} "
-    if f["longitude_deg"] is not None:
-        lon = Angle(f["longitude_deg"], u.deg).to_string(unit=u.hourangle, sep=":", precision=3, pad=True)
-        lat = Angle(f["latitude_deg"], u.deg).to_string(sep=":", precision=2, pad=True, alwayssign=True)
+    if f["longitude_rad"] is not None:
+        lon = Angle(f["longitude_rad"], u.rad).to_string(unit=u.hourangle, sep=":", precision=3, pad=True)
+        lat = Angle(f["latitude_rad"], u.rad).to_string(sep=":", precision=2, pad=True, alwayssign=True)
         text += f"{lon} {lat} {f['frame']}  "
     text += f"{f['n_rows']} rows" if f["n_rows"] else "unused"
-    if f["n_rows"] and f["pointing_offset_arcmin"]:
-        text += f", points {f['pointing_offset_arcmin']:.3g}′ away by {f['pointing_from']}"
+    if f["n_rows"] and f["pointing_offset_rad"]:
+        text += f", points {f['pointing_offset_rad'] / ARCMIN:.3g}′ away by {f['pointing_from']}"
     elif f["n_rows"] and f["pointing_from"] == "POINTING":
         text += ", points there by POINTING"
     return text + (f", {f['defect']}" if f["defect"] else "")
@@ -189,10 +189,10 @@ def _field_line(f: dict[str, Any]) -> str:
 
 def _description_line(d: dict[str, Any]) -> str:
     text = f"  {d['id']:3d}  spw {d['spw']} ({d['spw_name']})  "
-    if d["n_channels"] and None in (d["first_channel_ghz"], d["last_channel_ghz"]):
+    if d["n_channels"] and None in (d["first_channel_hz"], d["last_channel_hz"]):
         text += f"{d['n_channels']} channels without frequencies  "
     elif d["n_channels"]:
-        text += f"{d['n_channels']} channels of {d['channel_width_mhz']:.6g} MHz, {_frequencies(d)} GHz  "
+        text += f"{d['n_channels']} channels of {d['channel_width_hz'] / 1e6:.6g} MHz, {_frequencies(d)} GHz  "
     else:
         text += "no channels  "
     return text + f"{' '.join(d['correlations'])}  " + (f"{d['n_rows']} rows" if d["n_rows"] else "unused")
@@ -200,4 +200,4 @@ def _description_line(d: dict[str, Any]) -> str:
 
 def _frequencies(d: dict[str, Any]) -> str:
     """First and last channel with so many digits that a tenth of a channel's width shows."""
-    return " to ".join(frequency_text(d[name] * 1e9, d["channel_width_mhz"] * 1e6) for name in ("first_channel_ghz", "last_channel_ghz"))
+    return " to ".join(frequency_text(d[name], d["channel_width_hz"]) for name in ("first_channel_hz", "last_channel_hz"))

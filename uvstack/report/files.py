@@ -5,8 +5,9 @@ The only file of this room that writes. A result says what there is by `summary`
 
 from __future__ import annotations
 
+import functools
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -37,6 +38,10 @@ class Saved(Shown):
     def sections(self, *args: Any, **options: Any) -> list[Section]:
         """What its page shows above the provenance, the overview first."""
         return [self.overview()]
+
+    def fit_sections(self) -> list[Section]:
+        """What was fitted to it, for the terminal and at the end of its page."""
+        return []
 
     def tables(self, *args: Any, **options: Any) -> dict[str, Table]:
         """Tables that are saved beside the summary, by name."""
@@ -71,7 +76,12 @@ class Saved(Shown):
         **options
             Of `sections`.
         """
-        return write_report(self, self.sections(**options), folder)
+        return write_report(self, [*self.sections(**options), *self.fit_sections()], folder)
+
+
+def json_file(value: Any) -> Callable[[Path], None]:
+    """What writes a value to a file of a section."""
+    return functools.partial(write_json, value=value)
 
 
 def files_of_report(kind: type[Saved]) -> tuple[str, ...]:

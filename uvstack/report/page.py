@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
+from uvstack.constants import ARCSEC
 from uvstack.records import Provenance
 
 if TYPE_CHECKING:
@@ -35,8 +36,10 @@ _PAGE = """<!doctype html>
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em; color: #222 }
 h1 { font-size: 1.5em; overflow-wrap: anywhere } h2 { font-size: 1.15em; margin-top: 1.8em }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .6em 0 }
-td, th { padding: .2em 1em .2em 0; text-align: left; vertical-align: top; overflow-wrap: anywhere }
-th { font-weight: 600; overflow-wrap: normal } .grid th, .grid td { white-space: nowrap } .grid tr + tr > * { border-top: 1px solid #eee }
+td, th { padding: .2em 1em .2em 0; text-align: left; vertical-align: top }
+th { font-weight: 600 } .rows td, .grid td:first-child { overflow-wrap: anywhere }
+.grid td + td { white-space: nowrap } .rows th { white-space: nowrap }
+.grid td, .grid th { padding-right: .7em } .grid tr + tr > * { border-top: 1px solid #eee }
 .wide { overflow-x: auto } figure { margin: .6em 0 } img { max-width: 100% } small { color: #666 }
 .lead { font-size: 1.7em; margin: .3em 0 } .lead small { font-size: .6em }
 .text { background: #fff6dd; padding: .5em .8em; border-left: 4px solid #e0a800 }
@@ -51,9 +54,10 @@ code { background: #f3f3f3; padding: 0 .25em }
 {% for kind, text in section.text %}<p class="text"><b>{{ kind|capitalize }}:</b> {{ text }}</p>
 {% endfor %}
 {% if section.grid %}<div class="wide"><table class="grid"><tr>{% for cell in section.grid[0] %}<th>{{ cell }}</th>{% endfor %}</tr>
-{% for row in section.grid[1:] %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
+{% for row in section.grid[1:] %}<tr>{% for cell in row %}
+<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</table></div>{% endif %}
-{% if section.rows %}<table>{% for row in section.rows %}<tr><th>{{ row[0] }}</th><td>{{ row[1] }}
+{% if section.rows %}<table class="rows">{% for row in section.rows %}<tr><th>{{ row[0] }}</th><td>{{ row[1] }}
 {% if row|length > 2 %}<br><small>{{ row[2] }}</small>{% endif %}</td></tr>
 {% endfor %}</table>{% endif %}
 {% for name, picture in pictures[loop.index0].items() %}<figure>
@@ -150,6 +154,23 @@ def provenance_rows(provenance: Provenance | None) -> list[tuple[str, str]]:
             rows.append(("measurement set" if key == "ms" else key.replace("_", " "), _text_of(key, value)))
     if provenance.seed is not None:
         rows.append(("seed", str(provenance.seed)))
+    return rows
+
+
+#: What keys of settings end with: the unit that is shown, and its size in that of the key.
+_SHOWN = {"_jy_per_beam": ("µJy/beam", 1e-6), "_jy": ("µJy", 1e-6), "_rad": ("″", ARCSEC), "_hz": ("GHz", 1e9), "_m": ("m", 1.0),
+          "_s": ("s", 1.0)}
+
+
+def setting_rows(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Name and text of settings, of which None is left out; keys that end with a unit, such as cell_rad, are shown in a better one."""
+    rows = []
+    for key, value in settings.items():
+        end = next((end for end in _SHOWN if key.endswith(end) and isinstance(value, int | float)), "")
+        if end:
+            rows.append((key.removesuffix(end).replace("_", " "), f"{value / _SHOWN[end][1]:.6g} {_SHOWN[end][0]}"))
+        elif value is not None:
+            rows.append((key.replace("_", " "), _text_of(key, value)))
     return rows
 
 

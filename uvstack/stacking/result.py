@@ -58,10 +58,12 @@ class StackResult(Saved):
         The stacked measurement set.
     stamp : Stamp or None
         Made on the way where no set is written.
+    fit : FitResult or None
+        Of a shape to the stacked set, where it was asked for.
     provenance : Provenance
     """
 
-    #: The last ones are of a fit that the command line adds, and of the demo.
+    #: The last ones are of a fit, and of the demo.
     REPORT = ("uv_profile.ecsv", "uv_profile.png", "stamp.png", "stamp.fits", "psf.fits", "bootstrap.png", "fit.json", "fit.png",
               "before_stacking.png", "empty_positions.png")
 
@@ -80,6 +82,7 @@ class StackResult(Saved):
     groups: dict[str, StackResult] = field(default_factory=dict)
     ms: str | None = None
     stamp: Stamp | None = None
+    fit: Any = None
     provenance: Provenance | None = None
 
     @property
@@ -207,6 +210,10 @@ class StackResult(Saved):
 
         return sections(self, bins, stamp_size, stamp_cell, truth)
 
+    def fit_sections(self) -> list[Section]:
+        """What was fitted to the stacked set."""
+        return [] if self.fit is None else [self.fit.as_section()]
+
     def summary(self) -> dict[str, Any]:
         """Everything but the sums, as numbers and texts that JSON can hold."""
         result: dict[str, Any] = {
@@ -219,6 +226,8 @@ class StackResult(Saved):
             result["bootstrap"] = distribution(self.bootstrap, "_jy")
         result["per_field"] = rows_of(self.per_field)
         result["groups"] = {name: group.summary() for name, group in self.groups.items()}
+        if self.fit is not None:
+            result["fit"] = self.fit.summary()
         return plain(result | {"provenance": vars(self.provenance) if self.provenance is not None else None})
 
     def tables(self, bins: int = 20) -> dict[str, QTable]:

@@ -140,7 +140,7 @@ def stack(ms: MeasurementSets, positions: str | Path | SkyCoord | Positions | An
             append_history(output.path, provenance)
     if totals.n_not_finite:
         warnings.warn(InvalidVisibilityWarning(
-            f"{totals.n_not_finite} {InvalidVisibilityWarning.what}"), stacklevel=4)
+            f"{totals.n_not_finite} {InvalidVisibilityWarning.what}"), stacklevel=7)
     results = [
         _result(name, job, totals, i, _members(job, i, seen), fields, provenance, options["bootstrap"], options["seed"],
                 None if out is None else str(_output_path(out, suffix)))

@@ -54,7 +54,7 @@ def sections(result: SubtractResult) -> list[Section]:
     for row in table[chosen]:
         before, after, model = (row[key].to_value(u.Jy) for key in ("before", "after", "model"))
         grid.append((f"{row['uv_min'].to_value(u.km):.3g} to {row['uv_max'].to_value(u.km):.3g}", str(row["count"]),
-                     *(f"{value / size:.4g}" for value in (before, after, model)), f"{after / before:.4g}" if before > 0 else ""))
+                     *(f"{value / size:.4g}" for value in (before, after, model)), f"{after / before:.4f}" if before > 0 else ""))
     return [overview(result), Section(title, [("amplitude", f"in {name}", _AMPLITUDES)], {"amplitudes": amplitude_figure(result)},
                                       result.tables(), grid=grid)]
 
@@ -76,6 +76,7 @@ def amplitude_figure(result: SubtractResult) -> Figure:
         lower.plot(x, (table["after"] / table["before"]).value, "s-", color="C2", ms=3.5, lw=1.2)
     lower.axhline(1, color="0.6", lw=0.8)
     lower.set(xlabel="$\\sqrt{u^2+v^2}$ (km)", ylabel="after / before")
+    lower.ticklabel_format(axis="y", useOffset=False)
     for one in (axes, lower):
         one.grid(alpha=0.3, lw=0.5)
     return figure

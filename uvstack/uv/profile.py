@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 
 from uvstack.checks import MOST_BINS, whole_number
 from uvstack.errors import SelectionError
+from uvstack.records import Shown
 from uvstack.uv import kernels
 
 #: Columns of the sums that come before those of the values.
 COUNT, W, W_Q, N_FIXED = range(4)
 
 
-@dataclass(eq=False)
-class UVSums:
+@dataclass(eq=False, repr=False)
+class UVSums(Shown):
     """Sums of weighted values in bins of uv distance; `+=` joins those of two chunks.
 
     Attributes

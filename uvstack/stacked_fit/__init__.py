@@ -1,0 +1,1 @@
+"""The stack of a list, and a fit to it."""

@@ -1,0 +1,59 @@
+"""`uvstack.stack`: the stack of a list, and on request a fit to the stacked set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from astropy.coordinates import SkyCoord
+from typing_extensions import Unpack
+
+from uvstack.errors import SelectionError
+from uvstack.fitting.model.shapes import shape
+from uvstack.fitting.task import fit_stacked
+from uvstack.io.output import together
+from uvstack.options import takes
+from uvstack.records import MeasurementSets
+from uvstack.sky.positions import Positions
+from uvstack.stacking.options import StackOptions
+from uvstack.stacking.result import StackResult
+from uvstack.stacking.task import stack as stack_alone
+
+
+@together()
+@takes
+def stack(ms: MeasurementSets, positions: str | Path | SkyCoord | Positions | Any, *,
+          fit: str | None = None, **options: Unpack[StackOptions]) -> StackResult:
+    """Stack of the visibilities at many positions (Lindroos et al. 2015, section 3.3).
+
+    Parameters
+    ----------
+    ms : path, glob, `uvstack.Datasets` or sequence of these
+        Measurement sets; several are stacked as one. Opened for reading only.
+    positions : path, SkyCoord, table or Positions
+        See `uvstack.io.tables.read_positions`.
+    fit : str, optional
+        Shape ("gaussian", "disc" …, see `uvstack.fit`) that is fitted to the stacked set, `out`, within
+        the same uv limits: `result.fit`.
+
+    Returns
+    -------
+    StackResult
+
+    Raises
+    ------
+    UvstackError
+        One of its subclasses, in one line: bad input, no data, nothing to stack, output not writable.
+
+    Examples
+    --------
+    >>> result = uvstack.stack("survey.ms", "positions.csv", primary_beam="vla", uvmin="5km", out="stacked.ms")
+    """
+    out = options["out"]
+    if fit is not None:
+        shape(fit)  # an unknown one is told before the work
+        if out is None:
+            raise SelectionError("a fit wants the stacked measurement set; give out (--out) too")
+    result = stack_alone(ms, positions, **options)
+    return result if fit is None or out is None else replace(result, fit=fit_stacked(out, fit, options))
