@@ -15,28 +15,29 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Datasets:
-    """A measurement set as lazy arrays: goes wherever the path of a set does, and is read chunk by chunk, never written.
+    """A measurement set as lazy arrays: goes wherever a path does, is read by chunks, not written.
 
     A list of such datasets alone does as well, where they know the store that they come from.
 
     Attributes
     ----------
     main : dataset, or sequence of these
-        Of the main table as dask-ms gives it (`xds_from_ms`, `xds_from_zarr` …), or visibilities of MSv4 (a `DataTree`, or its
-        `Dataset`).
+        Of the main table as dask-ms gives it (`xds_from_ms`, `xds_from_zarr` …), or visibilities
+        of MSv4 (a `DataTree`, or its `Dataset`).
     subtables : path or mapping, optional
-        What the rows of a main table point into: a measurement set, a store that dask-ms has written, or a name (FIELD …) → its
-        datasets. Default: the store that `main` comes from. Of MSv4, which brings them along in a tree, antenna_xds and
-        field_and_source_xds where `main` are single datasets.
+        What the rows of a main table point into: a measurement set, a store that dask-ms has
+        written, or a name (FIELD …) → its datasets. Default: the store that `main` comes from. Of
+        MSv4, which brings them along in a tree, antenna_xds and field_and_source_base_xds where
+        `main` are single datasets.
     frame : str, optional
-        Of the directions in FIELD, such as "J2000" or "ICRS": dask-ms does not keep it. Default that of the measurement set,
-        or J2000.
+        Of the directions in FIELD, such as "J2000" or "ICRS": dask-ms does not keep it. Default
+        that of the measurement set, or J2000.
     name : str, optional
         What messages call the data.
     """
 
-    main: Any
-    subtables: Any = None
+    main: Any = field(repr=False)
+    subtables: Any = field(default=None, repr=False)
     frame: str | None = None
     name: str = ""
 
@@ -136,7 +137,8 @@ class Structure:
     partly_empty : tuple of str
         Weight columns in which some rows have no value.
     datasets : uvstack.io.lazy_table.LazyTable, optional
-        The main table, where it is made of `Datasets` and `path` is only what they are called; nothing can be written to it.
+        The main table, where it is made of `Datasets` and `path` is only what they are called;
+        nothing can be written to it.
     """
 
     path: str

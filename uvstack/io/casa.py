@@ -267,7 +267,8 @@ class Table(ABC):
         ----------
         column : str
         test : {"defined", "undefined", "positive"} or int
-            There is a value, there is none, one of its values is finite and above 0; or the value is this number.
+            There is a value, there is none, one of its values is finite and above 0; or the value
+            is this number.
         selection : Selection, optional
             Rows that count, whatever their time; default all.
         where : mapping, optional
@@ -276,7 +277,8 @@ class Table(ABC):
         equal = "".join(f" && {name} == {value}" for name, value in (where or {}).items())
         of_rows = _in_words(selection) + equal
         return self._any_row({
-            "defined": f"isdefined({column}){of_rows}", "undefined": f"not isdefined({column}){of_rows}",
+            "defined": f"isdefined({column}){of_rows}",
+            "undefined": f"not isdefined({column}){of_rows}",
             "positive": f"isdefined({column}){of_rows} && any({column} > 0 && isfinite({column}))",
         }.get(str(test), f"{column} == {test}{of_rows}"))
 
@@ -419,7 +421,8 @@ def _in_words(selection: Selection | None) -> str:
     if selection is None or not selection.field_ids or not selection.data_description_ids:
         return ""
     sets = (("FIELD_ID", selection.field_ids), ("DATA_DESC_ID", selection.data_description_ids))
-    return " && ANTENNA1 != ANTENNA2" + "".join(f" && {name} in [{','.join(str(i) for i in sorted(ids))}]" for name, ids in sets)
+    return " && ANTENNA1 != ANTENNA2" + "".join(
+        f" && {name} in [{','.join(str(i) for i in sorted(ids))}]" for name, ids in sets)
 
 
 def _axes_reversed(column: dict) -> dict:

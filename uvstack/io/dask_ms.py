@@ -197,19 +197,20 @@ def _origin(dataset: Any) -> str | None:
 
 
 def _half_filled(origin: str | None, dataset: Any) -> dict[str, str]:
-    """Columns that have values in some rows of a set only, where to read an empty one ends the process."""
+    """Columns with values in some rows of a set only: to read an empty cell ends the process."""
     if origin is None or not (Path(origin) / "table.dat").is_file():
         return {}
     with open_table(origin) as table:
         names = {str(n) for n, v in dataset.data_vars.items() if len(v.dims) > 1}
-        names = {n for n in names | {*WEIGHTS} if n in table.columns and table.any_row(n, "undefined")}
+        names = (names | {*WEIGHTS}) & {*table.columns}
         where = {n: int(v) for n, v in _constants(dataset).items() if n in table.columns}
         there = [
             n
             for n in sorted(names)
-            if table.any_row(n, "undefined", where=where) and table.any_row(n, "defined", where=where)
+            if table.any_row(n, "undefined")
+            and all(table.any_row(n, test, where=where) for test in ("undefined", "defined"))
         ]
-    why = f"has values in some rows of {origin} only, which dask-ms cannot read; give that path itself"
+    why = f"has values in some rows of {origin} only; dask-ms cannot read it: give the path itself"
     lost = [name for name in there if name not in dataset.data_vars]
     if lost:
         raise MeasurementSetError(f"{origin}: {lost[0]} {why}")

@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -31,10 +31,12 @@ def sources_of(ms: MeasurementSets) -> list[str | Datasets]:
     MeasurementSetError
         There is none, a glob matches none, or paths and datasets by themselves are mixed.
     """
-    items: list[Any] = [ms] if isinstance(ms, str | os.PathLike | Datasets) or _is_dataset(ms) else list(ms)
+    is_one = isinstance(ms, str | os.PathLike | Datasets) or _is_dataset(ms)
+    items: list[Any] = [ms] if is_one else list(cast(Sequence[Any], ms))
     if any(_is_dataset(item) for item in items):
         if not all(_is_dataset(item) for item in items):
-            raise MeasurementSetError("datasets beside paths of sets; put those that make one set together: uvstack.Datasets([…])")
+            raise MeasurementSetError("datasets beside paths of sets; put those that make one set "
+                                      "together: uvstack.Datasets([…])")
         return [Datasets(items)]
     sources: list[str | Datasets] = []
     for item in items:
@@ -42,7 +44,8 @@ def sources_of(ms: MeasurementSets) -> list[str | Datasets]:
             sources.append(item)
             continue
         text = os.fspath(item)
-        found = sorted(glob.glob(text)) if glob.has_magic(text) and not Path(text).exists() else [text]
+        is_glob = glob.has_magic(text) and not Path(text).exists()
+        found = sorted(glob.glob(text)) if is_glob else [text]
         if not found:
             raise MeasurementSetError(f"{text}: no measurement set matches")
         sources += found
@@ -73,20 +76,20 @@ def structure_of_source(source: str | os.PathLike[str] | Datasets) -> Structure:
         raise MeasurementSetError(f"{source.name or 'datasets'}: there are none")
     strange = [one for one in main if not _is_dataset(one)]
     if strange:
-        raise MeasurementSetError(f"{source.name or 'datasets'}: a {type(strange[0]).__name__} among "
-                                  "them; wanted are datasets of xarray or dask-ms")
+        raise MeasurementSetError(f"{source.name or 'datasets'}: a {type(strange[0]).__name__} "
+                                  "among them; wanted are datasets of xarray or dask-ms")
     trees = any(hasattr(one, "subtree") or is_msv4(one) for one in main)
     if not trees:
         return dask_ms_structure(source, main)
     nodes = visibilities_in(main)
     if not nodes:
-        raise MeasurementSetError(f"{source.name or 'datasets'}: no visibilities in the tree (time, "
-                                  "baseline_id, frequency, polarization)")
+        raise MeasurementSetError(f"{source.name or 'datasets'}: no visibilities in the tree "
+                                  "(time, baseline_id, frequency, polarization)")
     return msv4_structure(source, nodes)
 
 
-def open_sets(ms: MeasurementSets, field: str | int | None = None, spw: str | int | None = None, timerange: str | None = None,
-              pointing: str = "auto",
+def open_sets(ms: MeasurementSets, field: str | int | None = None, spw: str | int | None = None,
+              timerange: str | None = None, pointing: str = "auto",
               ) -> tuple[tuple[Structure, ...], tuple[Selection, ...]]:
     """Structures of sets, whose selected fields say where the antennas point, and what is selected of each.
 

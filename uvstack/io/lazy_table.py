@@ -3,8 +3,8 @@
 Rows stand in parts, one after another; within a part all cells of a column have one shape, and a
 column that a part lacks has no value in its rows. Only what is asked for is computed, by the thread
 that asks, with all channels: of a dask array the chunks that the rows touch, so that memory is
-bounded by the block and the largest of them. Chunks may come from casacore, which is why the lock on
-it is held meanwhile.
+bounded by the block and the largest of them. Chunks may come from casacore, which is why the lock
+on it is held meanwhile.
 """
 
 from __future__ import annotations
@@ -200,8 +200,8 @@ class LazyTable(Table):
         shapes = sorted({piece.shape[1:] for piece in pieces})
         if len(shapes) > 1:
             raise MeasurementSetError(
-                f"{self._path}: {column} has cells of {' and '.join(map(str, shapes))} in rows of one "
-                "field and data description; select the same channels in all datasets"
+                f"{self._path}: {column} has cells of {' and '.join(map(str, shapes))} in rows of "
+                "one field and data description; select the same channels in all datasets"
             )
         return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
 
@@ -220,12 +220,12 @@ class LazyTable(Table):
         ) as error:  # whatever the store, its codec or a function in the graph raises
             what = " ".join(str(error).split()) or type(error).__name__
             raise MeasurementSetError(
-                f"{self._path}: {column} cannot be computed: {what}; compute it by itself to see more"
+                f"{self._path}: {column} cannot be computed: {what}; compute it by itself"
             ) from error
         return self._as_stored(column, values)
 
     def _as_stored(self, column: str, values: np.ndarray) -> np.ndarray:
-        """Values as a set has them: what was selected with `where` is floats, NaN what was left out."""
+        """Values as a set has them: what `where` selected is floats, NaN what it left out."""
         if column in _FLAGS and values.dtype != np.bool_:
             numbers = values.astype(np.float64)
             return np.isnan(numbers) | (numbers != 0)
@@ -233,8 +233,8 @@ class LazyTable(Table):
             numbers = values.astype(np.float64)
             if not np.isfinite(numbers).all() or (numbers % 1).any():
                 raise MeasurementSetError(
-                    f"{self._path}: {column} has values that are no whole numbers; select rows with "
-                    "isel(row=…), or "
+                    f"{self._path}: {column} has values that are no whole numbers; select rows "
+                    "with isel(row=…), or "
                     "with where(…, drop=True)"
                 )
             return numbers.astype(np.int32)

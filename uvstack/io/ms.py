@@ -50,12 +50,13 @@ def read_structure(path: str | Path) -> Structure:
     if not (Path(path) / "table.dat").is_file():
         raise MeasurementSetError(f"{path}: not a measurement set (a folder with a file table.dat was wanted)")
     with open_table(path) as table:
-        subtables = {name: linked for name, value in table.keywords().items() if (linked := linked_path(value)) is not None}
+        links = ((name, linked_path(value)) for name, value in table.keywords().items())
+        subtables = {name: linked for name, linked in links if linked is not None}
     return structure_of(path, path, subtables)
 
 
 def structure_of(path: str, main: str | Table, subtables: Mapping[str, str | Table]) -> Structure:
-    """Structure of a main table and the subtables that it points into, each a path or a table that is open.
+    """Structure of a main table and its subtables, each a path or a table that is open.
 
     Raises
     ------
@@ -69,8 +70,9 @@ def structure_of(path: str, main: str | Table, subtables: Mapping[str, str | Tab
         if missing:
             lazy = isinstance(main, Table)
             raise MeasurementSetError(
-                f"{path}: {'datasets' if lazy else 'a casacore table'}, but no measurement set: it has no "
-                f"{', '.join(missing)}" + ("; give subtables with uvstack.Datasets(…, subtables=…)" if lazy else ""))
+                f"{path}: {'datasets' if lazy else 'a casacore table'}, but no measurement set: it "
+                f"has no {', '.join(missing)}"
+                + ("; give subtables with uvstack.Datasets(…, subtables=…)" if lazy else ""))
         n_rows = table.n_rows
         weights, partly = _find_weights(table, columns)
         telescope = _read_telescope(subtables.get("OBSERVATION"), table)
@@ -98,14 +100,16 @@ def _read_antennas(path: str | Table) -> tuple[tuple[str, ...], np.ndarray]:
     return names, diameters
 
 
-def _read_telescope(path: str | Table | None, main: Table, selection: Selection | None = None) -> str:
+def _read_telescope(path: str | Table | None, main: Table,
+                    selection: Selection | None = None) -> str:
     """Telescope of the first observation that has rows; where none has, of the first there is."""
     if path is None:
         return "unknown"
     with open_table(path) as table:
         names = [str(table.read_cell("TELESCOPE_NAME", row)) for row in range(table.n_rows)]
     if len(set(names)) > 1 and "OBSERVATION_ID" in main.columns:
-        return next((name for i, name in enumerate(names) if main.any_row("OBSERVATION_ID", i, selection)), names[0])
+        return next((name for i, name in enumerate(names)
+                     if main.any_row("OBSERVATION_ID", i, selection)), names[0])
     return names[0] if names else "unknown"
 
 
@@ -181,14 +185,16 @@ def _read_window(table: Table, row: int) -> SpectralWindow:
                           np.abs(np.asarray(width, np.float64)).reshape(-1))
 
 
-def _find_weights(table: Table, columns: tuple[str, ...], selection: Selection | None = None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _find_weights(table: Table, columns: tuple[str, ...], selection: Selection | None = None,
+                  ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Weight columns that hold a positive number somewhere, and those of them in which some rows have no value.
 
     All rows are looked at where need be: a column whose first rows weigh nothing is not taken for an empty one.
     """
     there = [name for name in WEIGHTS if name in columns]
     filled = [name for name in there if table.any_row(name, "positive", selection)]
-    return tuple(filled), tuple(name for name in filled if table.any_row(name, "undefined", selection))
+    partly = tuple(name for name in filled if table.any_row(name, "undefined", selection))
+    return tuple(filled), partly
 
 
 def parse_column(expression: str, structure: Structure, selection: Selection | None = None, unfinished: bool = False,
@@ -223,7 +229,8 @@ def parse_column(expression: str, structure: Structure, selection: Selection | N
                 available = [other for other in kinds if table.any_row(other, "defined")]
                 state = "holds no visibilities" if name in structure.columns else "does not exist"
                 raise ColumnError(f"{structure.path}: column {name} {state}; there are: {', '.join(available) or 'none'}")
-            if not unfinished and (Path(structure.path) / "table.dat").is_file() and read_mark(structure.path, name) is not None:
+            is_set = (Path(structure.path) / "table.dat").is_file()
+            if not unfinished and is_set and read_mark(structure.path, name) is not None:
                 raise ColumnError(f"{structure.path}: column {name} is unfinished, since a run was stopped while writing it; "
                                   "run that again to finish it")
             if not unfinished and table.any_row(name, "undefined", selection):

@@ -167,8 +167,8 @@ def msv4_structure(given: Datasets, nodes: Sequence[Any]) -> Structure:
     frames = {row.pop("frame") for row in tables["FIELD"].rows}
     if len(frames) > 1:
         raise MeasurementSetError(
-            f"{name}: fields in the frames {', '.join(sorted(frames))}; wanted is one, so give them "
-            "as several sets"
+            f"{name}: fields in the frames {', '.join(sorted(frames))}; wanted is one, so give "
+            "them as several sets"
         )
     keywords = {"PHASE_DIR": {"MEASINFO": {"type": "direction", "Ref": frames.pop()}}}
     subtables = {
@@ -193,7 +193,7 @@ def _cell(value: Any) -> np.ndarray:
 def _read_node(
     where: str, node: Any, given: Datasets, tables: dict[str, _Numbered]
 ) -> tuple[GridPart, str]:
-    """Rows of a dataset with the numbers of antennas, fields and windows; the scale of its times."""
+    """Rows of a dataset with numbers of antennas, fields and windows; the scale of its times."""
     groups = node.attrs.get("data_groups") or {}
     group: Mapping[str, Any] = groups.get("base") or next(iter(groups.values()), {})
     time, scale, shift = _times(where, node["time"])
@@ -261,8 +261,8 @@ def _variable(where: str, array: Any) -> Any:
     variable = array.variable
     if variable.dims[:2] != _AXES[:2] or (variable.ndim == 4 and variable.dims != _AXES):
         raise MeasurementSetError(
-            f"{where}: {array.name} has the axes {', '.join(variable.dims)}; wanted are first time, "
-            "then baseline_id"
+            f"{where}: {array.name} has the axes {', '.join(variable.dims)}; wanted are first "
+            "time, then baseline_id"
         )
     if array.name == "UVW" and array.attrs.get("units", "m") not in ("m", ["m"], ["m", "m", "m"]):
         raise MeasurementSetError(f"{where}: UVW is in {array.attrs['units']}; wanted is m")

@@ -118,7 +118,7 @@ class StackedMS:
 
 
 def _copy_subtable(source: str | Table | None, target: str, name: str) -> None:
-    """Copy a subtable whole, or make an empty one where the input has none or has it in datasets."""
+    """Copy a subtable whole; make an empty one where the input has none, or has it in datasets."""
     if isinstance(source, str):
         with open_table(source) as table:
             table.copy_to(f"{target}/{name}")
@@ -126,7 +126,8 @@ def _copy_subtable(source: str | Table | None, target: str, name: str) -> None:
         create_subtable(target, name).close()
 
 
-def _append_subtable(source: str | Table | None, target: str, name: str, offset: dict[str, int]) -> int:
+def _append_subtable(source: str | Table | None, target: str, name: str,
+                     offset: dict[str, int]) -> int:
     """Append the rows of a subtable unless equal ones are there already; return where they begin."""
     if source is None:
         return 0

@@ -49,8 +49,9 @@ def check_column(structure: Structure, column: str, overwrite: bool, source: Ite
 def check_writable(structure: Structure, what: str) -> None:
     """Raise OutputError where a set is made of datasets, which are only read."""
     if structure.datasets is not None:
-        raise OutputError(f"{structure.path}: {what} would be written into datasets, which are only read; write them to a measurement set "
-                          "first, for instance with daskms.xds_to_table")
+        raise OutputError(f"{structure.path}: {what} would be written into datasets, which are "
+                          "only read; write them to a measurement set first, for instance with "
+                          "daskms.xds_to_table")
 
 
 def is_remains(structure: Structure, column: str) -> bool:

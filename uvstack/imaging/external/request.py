@@ -163,7 +163,8 @@ class ExternalRequest:
                 "own imager, or one --field")
         for structure in self.structures:
             if structure.datasets is not None:
-                raise ImageError(f"{structure.path}: made of datasets, and {imager} reads measurement sets alone; use our own imager")
+                raise ImageError(f"{structure.path}: made of datasets, and {imager} reads "
+                                 "measurement sets alone; use our own imager")
             if structure.weight_source not in ("WEIGHT", "WEIGHT_SPECTRUM"):
                 raise ImageError(f"{structure.path}: its weights are in {structure.weight_source}, and {imager} reads WEIGHT; fill that, "
                                  "or use our own imager")
