@@ -479,7 +479,7 @@ def test_a_result_is_drawn_and_saved(tmp_path):
     found.plot(tmp_path / "fit.png")
     found.save(tmp_path / "fit.json")
     assert json.loads((tmp_path / "fit.json").read_text())["parameters"][1]["value"] == found.parameters[1]
-    assert (QTable.read(tmp_path / "fit.ecsv")["count"] == found.profile.table()["count"]).all()
+    assert (QTable.read(tmp_path / "fit-uv_profile.ecsv")["count"] == found.profile.table()["count"]).all()
     assert repr(found).startswith("<FitResult: flux ")
     assert "\n" not in repr(found)
     assert (tmp_path / "fit.png").read_bytes()[:4] == b"\x89PNG"
