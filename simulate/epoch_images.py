@@ -40,6 +40,7 @@ from uvstack.io.output import check_output, together, write_json, write_table, w
 from uvstack.io.primary_beams import read_primary_beam
 from uvstack.io.provenance import provenance_of
 from uvstack.pixels.geometry import ImageGeometry
+from uvstack.records import Shown
 from uvstack.sky.beam import FWHM_OF_SIGMA, Beam, covariances
 from uvstack.sky.components import Components
 from uvstack.sky.coordinates import direction_cosines
@@ -59,8 +60,8 @@ _ARCSEC = np.pi / 180 / 3600
 NoiseMap = float | NDArray[np.float64] | Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 
 
-@dataclass(frozen=True, eq=False)
-class EpochImage:
+@dataclass(frozen=True, eq=False, repr=False)
+class EpochImage(Shown):
     """One epoch: image, noise and truth.
 
     Attributes

@@ -37,6 +37,7 @@ from uvstack.io.fits import write_image
 from uvstack.io.output import check_output, together, write_json, write_table
 from uvstack.io.provenance import provenance_of
 from uvstack.pixels.geometry import ImageGeometry
+from uvstack.records import Shown
 from uvstack.sky.beam import FOUR_LN2, Beam
 from uvstack.sky.components import Components
 
@@ -45,8 +46,8 @@ BEAM_FACTOR = 1.18
 _UNITS = ("Jy/beam", "K")
 
 
-@dataclass(frozen=True, eq=False)
-class SingleDishCube:
+@dataclass(frozen=True, eq=False, repr=False)
+class SingleDishCube(Shown):
     """A cube of a single dish with its truth.
 
     Attributes

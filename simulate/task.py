@@ -31,7 +31,7 @@ from uvstack.constants import CORRELATIONS
 from uvstack.io.new_ms import Observation, create_measurement_set
 from uvstack.io.output import check_output, json_text, together, written_whole
 from uvstack.io.provenance import provenance_of
-from uvstack.records import DataDescription, Field, SpectralWindow
+from uvstack.records import DataDescription, Field, Shown, SpectralWindow
 from uvstack.sky.components import Components
 from uvstack.sky.primary_beam import PrimaryBeam
 
@@ -39,8 +39,8 @@ from uvstack.sky.primary_beam import PrimaryBeam
 _VISIBILITIES_PER_BLOCK = 2_000_000
 
 
-@dataclass(frozen=True)
-class Simulation:
+@dataclass(frozen=True, repr=False)
+class Simulation(Shown):
     """What `observe` wrote; stands for the path of the set wherever a path is wanted.
 
     Attributes

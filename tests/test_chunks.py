@@ -16,7 +16,7 @@ import uvstack
 from factories import ARCMIN, at, make_ms, offset, read
 from uvstack.chunks import cluster, map_chunks
 from uvstack.errors import MeasurementSetError, SchedulerError, SelectionError
-from uvstack.stacking import task
+from uvstack.sky.components import components
 
 # dask.distributed leaves sockets to be collected when its processes end.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore:.*port.*:UserWarning")
@@ -94,12 +94,11 @@ def test_a_scheduler_that_is_lost_is_one_line(tmp_path):
             process.wait()
 
 
-def test_processes_and_a_scheduler_give_the_same_set(tmp_path, monkeypatch):
+def test_processes_and_a_scheduler_give_the_same_set(tmp_path):
     rng = np.random.default_rng(1)
     positions = at(*(offset(*rng.uniform(-5 * ARCMIN, 5 * ARCMIN, 2)) for _ in range(10)))
     ms = make_ms(tmp_path / "a.ms", sources=[(*offset(ARCMIN, 0), 1.0)], noise=1.0, n_ant=10, n_times=10)
-    monkeypatch.setattr(task, "VISIBILITIES_PER_CHUNK", 700)
-    options = {"bootstrap": 20, "seed": 2}
+    options = {"bootstrap": 20, "seed": 2, "chunk_size": 700}
     threads = uvstack.stack(ms, positions, out=tmp_path / "t.ms", **options)
     processes = uvstack.stack(ms, positions, out=tmp_path / "p.ms", workers=2, **options)
     with cluster(workers=2) as client:
@@ -123,19 +122,17 @@ def test_results_do_not_pile_up_behind_a_slow_chunk(tmp_path, workers):
 
 def test_workers_in_another_folder(tmp_path, monkeypatch):
     ms = make_ms(tmp_path / "a.ms", sources=[(*offset(ARCMIN, 0), 1.0)], n_ant=10, n_times=10)
-    monkeypatch.setattr(task, "VISIBILITIES_PER_CHUNK", 700)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "elsewhere").mkdir()
     with cluster(workers=1) as client:
         client.run(os.chdir, str(tmp_path / "elsewhere"))
-        there = uvstack.stack("a.ms", at(offset(ARCMIN, 0)), scheduler=client.scheduler.address)
+        there = uvstack.stack("a.ms", at(offset(ARCMIN, 0)), scheduler=client.scheduler.address, chunk_size=700)
     assert there.flux == pytest.approx(1.0, abs=1e-5)
     assert there.provenance.inputs["ms"] == [str(ms)]
 
 
-def test_a_worker_that_does_not_see_a_set_is_named(tmp_path, monkeypatch):
+def test_a_worker_that_does_not_see_a_set_is_named(tmp_path):
     ms = make_ms(tmp_path / "a.ms", n_ant=10, n_times=40)
-    monkeypatch.setattr(task, "VISIBILITIES_PER_CHUNK", 700)
 
     def move(done, _):
         if done == 1:
@@ -144,7 +141,8 @@ def test_a_worker_that_does_not_see_a_set_is_named(tmp_path, monkeypatch):
     with cluster(workers=1) as client:
         worker = next(iter(client.scheduler_info()["workers"]))
         with pytest.raises(MeasurementSetError, match=rf"worker {worker}: {ms}: not there.*moved or removed"):
-            uvstack.stack(ms, at(offset(ARCMIN, 0)), scheduler=client.scheduler.address, progress=move)
+            uvstack.stack(ms, at(offset(ARCMIN, 0)), scheduler=client.scheduler.address,
+                          chunk_size=700, progress=move)
 
 
 def test_an_error_in_a_chunk_is_that_error(tmp_path):
@@ -162,3 +160,15 @@ def test_an_error_in_a_chunk_is_that_error(tmp_path):
 def test_bad_clusters(options, message):
     with pytest.raises((SchedulerError, SelectionError), match=message), cluster(**options):
         pass
+
+
+@pytest.mark.parametrize("call", [uvstack.stack, uvstack.montecarlo, uvstack.image, uvstack.fit, uvstack.subtract],
+                         ids=lambda f: f.__name__)
+def test_a_chunk_of_nothing_is_refused(tmp_path, call):
+    ms = make_ms(tmp_path / "a.ms", n_ant=4, n_times=2)
+    positional, options = {
+        "stack": ([at(offset(ARCMIN, 0))], {}), "image": ([], {"size": 16, "cell": 1e-5}), "fit": ([], {}),
+        "montecarlo": ([at(offset(ARCMIN, 0))], {"realisations": 2, "radius": ARCMIN}),
+        "subtract": ([components(0.0, 0.0, 1.0)], {})}[call.__name__]
+    with pytest.raises(SelectionError, match="chunk_size is 0; wanted a whole number of 1 or more"):
+        call(ms, *positional, chunk_size=0, **options)

@@ -6,12 +6,10 @@ import pytest
 
 import uvstack
 from factories import ARCMIN, ARCSEC, CENTRE, at, make_ms, offset
-from uvstack.imaging import passes_files as passes_task
 from uvstack.io import ms as reading
 from uvstack.monte_carlo import task as monte_carlo_task
 from uvstack.monte_carlo.task import montecarlo
 from uvstack.sky.components import components
-from uvstack.stacking import task
 from uvstack.subtraction import column_files as subtract_column_task
 
 POSITIONS = at(offset(ARCMIN, 0), offset(-ARCMIN, 30 * ARCSEC))
@@ -37,32 +35,29 @@ def peak(call):
 
 
 def stacked(ms):
-    uvstack.stack(ms, POSITIONS, threads=1)
+    uvstack.stack(ms, POSITIONS, threads=1, chunk_size=CHUNK)
 
 
 def direct(ms):
-    montecarlo(ms, POSITIONS, realisations=3, exact=True, seed=1, bins=[1, 1e3, 1e5], threads=1)
+    montecarlo(ms, POSITIONS, realisations=3, exact=True, seed=1, bins=[1, 1e3, 1e5], threads=1,
+               chunk_size=CHUNK)
 
 
 def through_images(ms):
-    montecarlo(ms, POSITIONS, realisations=3, exact=False, seed=1, threads=1)
+    montecarlo(ms, POSITIONS, realisations=3, exact=False, seed=1, threads=1, chunk_size=CHUNK)
 
 
 def imaged(ms):
-    uvstack.image(ms, size=64, cell=0.3 * ARCSEC, iterations=0, threads=1)
+    uvstack.image(ms, size=64, cell=0.3 * ARCSEC, iterations=0, threads=1, chunk_size=CHUNK)
 
 
 def subtracted(ms):
-    uvstack.subtract(ms, components(*CENTRE, 1.0), threads=1, overwrite=True)
+    uvstack.subtract(ms, components(*CENTRE, 1.0), threads=1, overwrite=True, chunk_size=CHUNK)
 
 
 @pytest.mark.parametrize("call", [stacked, direct, through_images, imaged, subtracted], ids=lambda f: f.__name__)
 def test_peak_does_not_grow_with_the_rows(sets, monkeypatch, call):
-    monkeypatch.setattr(task, "VISIBILITIES_PER_CHUNK", CHUNK)
-    monkeypatch.setattr(monte_carlo_task, "_PER_CHUNK", CHUNK)
     monkeypatch.setattr(monte_carlo_task, "_KEPT", 500_000)
-    monkeypatch.setattr(passes_task, "VISIBILITIES_PER_CHUNK", CHUNK)
-    monkeypatch.setattr(subtract_column_task, "VISIBILITIES_PER_BLOCK", CHUNK)
     for module in (reading, subtract_column_task):
         monkeypatch.setattr(module, "_SCAN_ROWS", 5000)
     call(sets[0])

@@ -89,6 +89,17 @@ def thread_count(threads: int | None) -> int:
     return (os.cpu_count() or 1) if threads is None else whole_number("threads", threads, 1, MOST_WORKERS)
 
 
+def chunk_size_or(chunk_size: int | None, default: int) -> int:
+    """Visibilities (row × chan × corr) of a chunk: those asked for, or as many as the caller takes.
+
+    Raises
+    ------
+    SelectionError
+        If they are not 1 or more.
+    """
+    return default if chunk_size is None else whole_number("chunk_size", chunk_size, 1)
+
+
 def check_seed(seed: int | None) -> None:
     """Raise SelectionError where a seed is no whole number of 0 or more; None is one of the system's."""
     if seed is not None:

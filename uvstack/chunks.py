@@ -131,6 +131,7 @@ def _map_cluster(function, job, chunks, consume, client):
     from concurrent.futures import CancelledError
 
     from distributed import as_completed
+    from distributed.comm import CommClosedError
     from distributed.scheduler import KilledWorker
 
     n_workers = max(len(client.nthreads()), 1)
@@ -159,7 +160,7 @@ def _map_cluster(function, job, chunks, consume, client):
             pool.update(submit())
     except KilledWorker as error:
         raise SchedulerError(f"workers died again and again on the same chunk; it may not fit their memory: {error}") from error
-    except CancelledError as error:
+    except (CancelledError, CommClosedError) as error:
         raise SchedulerError(f"the dask scheduler at {client.scheduler.address} was lost before the work was done; start it and its "
                              "workers again, then the same command") from error
 

@@ -80,6 +80,9 @@ class RunOptions(TypedDict, total=False):
         Address of a dask scheduler, instead.
     threads : int, optional
         Local threads; default all processors.
+    chunk_size : int, optional
+        Visibilities (row × chan × corr) that each thread or worker works on at once; default as
+        many as are fastest. Fewer take less memory.
     progress : callable, optional
         Called with the number of chunks done and in all, in each pass over the sets.
     """
@@ -87,6 +90,7 @@ class RunOptions(TypedDict, total=False):
     workers: Annotated[int | None, None]
     scheduler: Annotated[str | None, None]
     threads: Annotated[int | None, None]
+    chunk_size: Annotated[int | None, None]
     progress: Annotated[Callable[[int, int], None] | None, None]
 
 

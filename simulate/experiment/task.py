@@ -29,13 +29,14 @@ from uvstack.chunks import cluster, map_chunks
 from uvstack.errors import OutputError, SelectionError, UvstackWarning
 from uvstack.io.output import claimed, json_text, together, write_json, write_table, write_text
 from uvstack.io.provenance import provenance_of
+from uvstack.records import Shown
 
 #: Realisations of each type: 30 to 100 are wanted for a scatter, and each is a file.
 _MOST_REALISATIONS = 100_000
 
 
-@dataclass(frozen=True, eq=False)
-class ExperimentResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class ExperimentResult(Shown):
     """What `run` leaves.
 
     Attributes

@@ -365,10 +365,9 @@ def script(tmp_path, body, tables="casacore"):
         import uvstack
         from factories import CENTRE, at
         from uvstack.stacking import task
-        task.VISIBILITIES_PER_CHUNK = 60
         os.chdir({str(tmp_path)!r})
-        def stack():
-            return uvstack.stack("a.ms", at(CENTRE), out="out.ms", threads=2)
+        def stack(chunk_size=60):
+            return uvstack.stack("a.ms", at(CENTRE), out="out.ms", threads=2, chunk_size=chunk_size)
         """) + textwrap.dedent(body)
     return subprocess.Popen(
         [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -439,13 +438,12 @@ def test_an_interrupted_run_leaves_nothing_and_can_be_repeated(survey, tmp_path,
             raise KeyboardInterrupt
         return stack_chunk(job, chunk)
 
-    monkeypatch.setattr(task, "VISIBILITIES_PER_CHUNK", 200)
     monkeypatch.setattr(task, "stack_chunk", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        uvstack.stack(survey, at(SOURCE), out=tmp_path / "out.ms", threads=threads)
+        uvstack.stack(survey, at(SOURCE), out=tmp_path / "out.ms", threads=threads, chunk_size=200)
     time.sleep(0.2)
     assert list(tmp_path.iterdir()) == []
-    result = uvstack.stack(survey, at(SOURCE), out=tmp_path / "out.ms", threads=threads)
+    result = uvstack.stack(survey, at(SOURCE), out=tmp_path / "out.ms", threads=threads, chunk_size=200)
     assert result.flux == pytest.approx(1.0, rel=FLUX_TOLERANCE)
     assert [p.name for p in tmp_path.iterdir()] == ["out.ms"]
 
@@ -487,10 +485,9 @@ def test_a_disk_that_fills_up_in_mid_run(tmp_path, fingerprint, tables):
         import resource
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        task.VISIBILITIES_PER_CHUNK = 5000
         from uvstack.errors import OutputError
         try:
-            stack()
+            stack(5000)
         except OutputError as error:
             print("refused:", error)
         """, tables)

@@ -61,7 +61,7 @@ def test_defaults_are_filled_in_and_given_values_win():
 
 def test_signature_and_docstring_show_everything():
     parameters = inspect.signature(volume).parameters
-    assert set(parameters) == {"height", "scale", "depth", "width", "kind", "workers", "scheduler", "threads",
+    assert set(parameters) == {"height", "scale", "depth", "width", "kind", "workers", "scheduler", "threads", "chunk_size",
                                "progress"}
     assert parameters["width"].default == 3.0
     assert parameters["width"].annotation is float

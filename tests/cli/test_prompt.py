@@ -17,6 +17,10 @@ from click.testing import CliRunner
 
 import uvstack
 from factories import ARCMIN, ARCSEC, at, make_ms, offset
+from simulate.epoch_images import EpochImage
+from simulate.experiment.task import ExperimentResult
+from simulate.single_dish import SingleDishCube
+from simulate.task import Simulation
 from uvstack.cli.main import group
 from uvstack.imaging.report import cube_figure
 from uvstack.records import Shown, frequency_text, plain
@@ -97,6 +101,14 @@ def test_what_hangs_on_a_result_shows_itself_in_a_few_lines(results):
     for part in (stamp, results["CompareResult"].uv, results["MonteCarloResult"].samples[0], results["SubtractResult"].amplitudes):
         assert len(repr(part).splitlines()) <= 14
         assert "array(" not in repr(part)
+
+
+def test_what_is_simulated_shows_itself_in_a_few_lines():
+    for kind in (EpochImage, ExperimentResult, SingleDishCube, Simulation):
+        assert kind.__repr__ is Shown.__repr__
+    made = Simulation(*(Path(name) for name in "abcd"), (), Path("o.png"))
+    assert repr(made).splitlines()[0] == "<Simulation>"
+    assert "o.png" in made._repr_html_()
 
 
 @pytest.mark.parametrize("module", ["simulate", "experiment"])

@@ -13,7 +13,6 @@ import oracles
 import uvstack
 from factories import ARCSEC, CENTRE, LL, LR, RL, RR, XX, XY, YX, YY, Spw, edit, make_ms, offset, read
 from uvstack.errors import FitError, InvalidVisibilityWarning, NoDataError, UvstackError
-from uvstack.fitting import task
 from uvstack.fitting.data.averaging import Rows, average
 from uvstack.fitting.data.preparation import uvw_rate
 from uvstack.io.ms import read_structure
@@ -344,10 +343,9 @@ def test_channels_one_by_one_in_memory_or_not(tmp_path):
     assert len(averaged) == 2
 
 
-def test_threads_processes_and_memory_change_no_bit(tmp_path, monkeypatch):
-    monkeypatch.setattr(task, "VISIBILITIES_PER_CHUNK", 700)
+def test_threads_processes_and_memory_change_no_bit(tmp_path):
     ms = observed(tmp_path / "a.ms", [source(2.0, 1.0, 1.0, 4.0)], noise=0.1, n_times=6, **TWO_FIELDS)
-    options = {"var": GAUSS, "p_ini": (1, 1, 1, 3), "bootstrap": 10, "seed": 1}
+    options = {"var": GAUSS, "p_ini": (1, 1, 1, 3), "bootstrap": 10, "seed": 1, "chunk_size": 700}
     first = uvstack.fit(ms, **options, threads=1)
     for other in ({"threads": 4}, {"memory": 0}, {"workers": 2, "memory": 0}):
         again = uvstack.fit(ms, **options, **other)
@@ -481,7 +479,7 @@ def test_a_result_is_drawn_and_saved(tmp_path):
     found.plot(tmp_path / "fit.png")
     found.save(tmp_path / "fit.json")
     assert json.loads((tmp_path / "fit.json").read_text())["parameters"][1]["value"] == found.parameters[1]
-    assert (QTable.read(tmp_path / "fit.ecsv")["count"] == found.profile.table()["count"]).all()
+    assert (QTable.read(tmp_path / "fit-uv_profile.ecsv")["count"] == found.profile.table()["count"]).all()
     assert repr(found).startswith("<FitResult: flux ")
     assert "\n" not in repr(found)
     assert (tmp_path / "fit.png").read_bytes()[:4] == b"\x89PNG"

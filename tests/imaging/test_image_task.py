@@ -74,10 +74,8 @@ def test_fluxes_positions_and_noise_are_those_put_in(cleaned):
     assert cleaned.model[0].sum() == pytest.approx(0.17, abs=(3 * 4 + 4 * np.sqrt(3)) * cleaned.noise)
 
 
-def test_sums_are_the_same_in_any_number_of_chunks_and_threads(survey, cleaned, monkeypatch):
-    monkeypatch.setattr(passes_task, "VISIBILITIES_PER_CHUNK", 20_000)
-    monkeypatch.setattr(passes_task, "_MOST_PER_CHUNK", 20_000)
-    one, two = (image(survey, size=SIZE, cell=CELL, threads=n) for n in (1, 2))
+def test_sums_are_the_same_in_any_number_of_chunks_and_threads(survey, cleaned):
+    one, two = (image(survey, size=SIZE, cell=CELL, threads=n, chunk_size=20_000) for n in (1, 2))
     # Two threads of ducc0 add in an order of their own: 1e-7.
     assert np.abs(one.image - two.image).max() < 1e-6 * np.abs(one.image).max()
     # ducc0's accuracy of 1e-5, over 5 chunks.
@@ -262,10 +260,8 @@ def test_several_sets_and_windows_are_one(tmp_path):
     assert image(str(tmp_path / "part*.ms"), size=SIZE, cell=CELL, iterations=50, threads=1).n_visibilities == joint.n_visibilities
 
 
-def test_two_workers_give_the_same_image(survey, monkeypatch):
-    monkeypatch.setattr(passes_task, "VISIBILITIES_PER_CHUNK", 60_000)
-    monkeypatch.setattr(passes_task, "_MOST_PER_CHUNK", 60_000)
-    options = {"size": 64, "cell": CELL, "iterations": 20, "threads": 1}
+def test_two_workers_give_the_same_image(survey):
+    options = {"size": 64, "cell": CELL, "iterations": 20, "threads": 1, "chunk_size": 60_000}
     local = image(survey, **options)
     # What goes over the network is pickled, as between processes, which take four seconds to start.
     with LocalCluster(n_workers=2, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address="127.0.0.1:0") as workers:

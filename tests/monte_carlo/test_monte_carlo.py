@@ -239,7 +239,7 @@ def test_statistics_of_a_sample():
     assert sample.share_above == 0.25
     assert sample.response == pytest.approx((8 - 8) / 6)
     assert sample.offset_error == pytest.approx(np.sqrt(14 / 3) / 2)
-    assert sample.summary()["percentiles_jy"]["50"] == 0.0
+    assert sample.summary()["errors"]["at_percentiles_jy"][2] == 0.0
 
 
 @pytest.mark.parametrize(("shift", "advised"), [(0.0, False), (0.1, False), (0.5, True)])

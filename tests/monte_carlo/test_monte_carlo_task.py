@@ -159,13 +159,13 @@ def test_fake_sources_are_recovered_unbiased_and_their_cross_talk_is_foretold(si
     assert abs(exact.bias) < 0.02
 
 
-def test_cross_talk_within_a_beam_is_foretold(silent, monkeypatch):
+def test_cross_talk_within_a_beam_is_foretold(silent):
     """12 sources in 40″: most of it is from pairs within a beam of 10″, where the psf is the same in every chunk.
 
     1000 stacks know their scatter to 2.3 % were it normal; it is not, so twice that, and 8 % are for 256 separations.
     """
-    monkeypatch.setattr(monte_carlo_task, "_PER_CHUNK", 500)
-    options = {"realisations": 1000, "seed": 5, "fake_flux": 1.0, "size": (40 * ARCSEC, 40 * ARCSEC)}
+    options = {"realisations": 1000, "seed": 5, "fake_flux": 1.0, "chunk_size": 500,
+               "size": (40 * ARCSEC, 40 * ARCSEC)}
     exact, own = (montecarlo(silent, listed(), fake_response=r, **options) for r in ("exact", "own"))
     assert own.cross_talk == pytest.approx(exact.noise, rel=0.15)
 
@@ -198,9 +198,8 @@ def test_what_matches_the_stack_has_its_flux(mosaic):
 def test_a_seed_gives_the_same_whatever_the_chunks_and_threads(mosaic, monkeypatch):
     options = {"realisations": 4, "primary_beam": BEAM, "fake_flux": 1.0, "bins": 2}
     first = montecarlo(mosaic, listed(), seed=9, threads=1, exact=False, **options)
-    monkeypatch.setattr(monte_carlo_task, "_PER_CHUNK", 2500)
     monkeypatch.setattr(monte_carlo_task, "_KEPT", 4000)
-    second = montecarlo(mosaic, listed(), seed=9, threads=2, exact=False, **options)
+    second = montecarlo(mosaic, listed(), seed=9, threads=2, exact=False, chunk_size=2500, **options)
     assert np.array_equal(first.ra, second.ra)
     assert np.abs(first.uv.fluxes - second.uv.fluxes).max() < 2 * TOLERANCE * first.noise
     assert first.bins.distance == pytest.approx(second.bins.distance, rel=1e-6)
@@ -310,8 +309,7 @@ def test_workers_give_the_same(mosaic, monkeypatch, exact):
 
     monkeypatch.setattr(monte_carlo_task, "cluster", lambda *arguments: contextlib.nullcontext("client"))
     monkeypatch.setattr(monte_carlo_task, "map_chunks", send)
-    monkeypatch.setattr(monte_carlo_task, "_PER_WORKERS_CHUNK", 2500)
-    there = montecarlo(mosaic, listed(), workers=2, **options)
+    there = montecarlo(mosaic, listed(), workers=2, chunk_size=2500, **options)
     assert np.abs(here.uv.fluxes - there.uv.fluxes).max() < TOLERANCE * here.noise
 
 

@@ -17,7 +17,6 @@ import oracles
 import uvstack
 from factories import ARCMIN, ARCSEC, CENTRE, LL, LR, RL, RR, XX, XY, YX, YY, Spw, at, edit, make_ms, offset, read
 from uvstack.errors import ColumnError
-from uvstack.stacking import task
 
 FLUX_TOLERANCE = 1e-5
 NEAR, FAR = offset(30 * ARCSEC, -50 * ARCSEC), offset(-140 * ARCSEC, 90 * ARCSEC)
@@ -281,15 +280,15 @@ def test_a_beam_image_is_interpolated(tmp_path):
     assert abs(nearest - 1) > 0.05
 
 
-def test_small_chunks_give_the_same_stack(tmp_path, monkeypatch):
+def test_small_chunks_give_the_same_stack(tmp_path):
     path = make_ms(
         tmp_path / "a.ms", shuffle=True, noise=0.1, fields=[CENTRE, offset(0, 1e-4)], spws=[Spw(n=3), Spw(1.5e9, n=2)],
         sources=[(*NEAR, 1.0), (*FAR, 2.0)])
     edit(path, "SCAN_NUMBER", lambda s: np.arange(s.size, dtype=np.int32))
     whole = uvstack.stack(path, at(NEAR, FAR), out=tmp_path / "whole.ms", bootstrap=5, seed=1)
     calls = []
-    monkeypatch.setattr(task, "VISIBILITIES_PER_CHUNK", 101)
-    pieces = uvstack.stack(path, at(NEAR, FAR), out=tmp_path / "pieces.ms", bootstrap=5, seed=1, progress=lambda i, n: calls.append((i, n)))
+    pieces = uvstack.stack(path, at(NEAR, FAR), out=tmp_path / "pieces.ms", bootstrap=5, seed=1,
+                           chunk_size=101, progress=lambda i, n: calls.append((i, n)))
     assert len(calls) > 10
     assert [i for i, _ in calls] == list(range(1, calls[0][1] + 1))
     # Budget: the factor may come from the antenna form or the direct form, 5e-6 each; the sums run in another order.
@@ -310,17 +309,16 @@ def _cells(path, order):
         return np.concatenate([main.getcell("DATA", int(row)).ravel() for row in order])
 
 
-def test_memory_is_that_of_a_chunk_not_of_the_set(tmp_path, monkeypatch):
+def test_memory_is_that_of_a_chunk_not_of_the_set(tmp_path):
     """Buffers of 15 MB × channels × correlations: here four times the data need no more memory."""
-    monkeypatch.setattr(task, "VISIBILITIES_PER_CHUNK", 20_000)
     peaks = []
     for n_times in (300, 1200):
         path = make_ms(tmp_path / f"{n_times}.ms", sources=[(*NEAR, 1.0)], n_times=n_times, spws=[Spw(n=8)])
         out = tmp_path / f"{n_times}-out.ms"
-        uvstack.stack(path, at(NEAR), out=out, overwrite=True, threads=1)
+        uvstack.stack(path, at(NEAR), out=out, overwrite=True, threads=1, chunk_size=20_000)
         gc.collect()
         tracemalloc.start()
-        uvstack.stack(path, at(NEAR), out=out, overwrite=True, threads=1)
+        uvstack.stack(path, at(NEAR), out=out, overwrite=True, threads=1, chunk_size=20_000)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     # 1200 times hold 3.2 MB of visibilities for each copy of the data, four times a chunk's 0.16 MB twenty times over.

@@ -410,6 +410,6 @@ def test_result_can_be_saved_and_read_back(tmp_path):
     assert found["flux_jy"] == result.flux
     assert found["provenance"]["seed"] == 3
     assert found["provenance"]["inputs"]["ms"] == [str(ms)]
-    assert QTable.read(tmp_path / "r.ecsv")["re"].to_value(u.Jy) == pytest.approx(result.uv_profile()["re"].value, nan_ok=True)
+    assert QTable.read(tmp_path / "r-uv_profile.ecsv")["re"].to_value(u.Jy) == pytest.approx(result.uv_profile()["re"].value, nan_ok=True)
     result.plot(tmp_path / "p.png")
     assert (tmp_path / "p.png").read_bytes()[:4] == b"\x89PNG"

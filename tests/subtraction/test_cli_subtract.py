@@ -69,10 +69,11 @@ def test_predict_only_in_place_and_frequency_in_ghz(survey):
 
 def test_an_interrupt_says_what_is_left_and_the_same_command_goes_on(survey):
     script = """
-import sys, time
+import functools, sys, time
+import uvstack
 from uvstack.subtraction import column_files as subtract_column_task
 from uvstack.cli.main import main
-subtract_column_task.VISIBILITIES_PER_BLOCK = 100
+uvstack.subtract = functools.partial(uvstack.subtract, chunk_size=100)
 write = subtract_column_task.Target.write
 def slow(self, *args):
     write(self, *args)

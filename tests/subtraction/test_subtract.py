@@ -359,13 +359,12 @@ def test_in_place_keeps_a_backup(ms):
     assert np.array_equal(read(ms, "DATA_BACKUP"), before)
 
 
-def test_processes_write_the_same_bytes_and_report(ms, tmp_path, monkeypatch):
-    monkeypatch.setattr(subtract_column_task, "VISIBILITIES_PER_BLOCK", 700)
-    monkeypatch.setattr(subtract_column_task, "_MOST_PER_BLOCK", 700)
+def test_processes_write_the_same_bytes_and_report(ms, tmp_path):
     save_image(tmp_path / "m.fits", pixel_image()[None])
     seen = []
-    result = uvstack.subtract(ms, tmp_path / "m.fits", into="A", workers=1, progress=lambda *n: seen.append(n))
-    uvstack.subtract(ms, tmp_path / "m.fits", into="B", threads=2)
+    result = uvstack.subtract(ms, tmp_path / "m.fits", into="A", workers=1, chunk_size=700,
+                              progress=lambda *n: seen.append(n))
+    uvstack.subtract(ms, tmp_path / "m.fits", into="B", threads=2, chunk_size=700)
     assert np.array_equal(read(ms, "A"), read(ms, "B"))
     assert seen == [(i + 1, len(seen)) for i in range(len(seen))]
     assert len(seen) == 3
@@ -392,14 +391,13 @@ def killed_after(ms, blocks):
         import numpy as np
         import uvstack
         from uvstack.subtraction import sky_model
-        from uvstack.subtraction import column_files as subtract_column_task
         from uvstack.sky.components import components
-        subtract_column_task.VISIBILITIES_PER_BLOCK = 700
         ra, dec, flux = np.array({SOURCES!r}).T
         def progress(done, total):
             if done == {blocks}:
                 os.kill(os.getpid(), signal.SIGKILL)
-        uvstack.subtract({str(ms)!r}, components(ra, dec, flux), progress=progress, threads=1)
+        uvstack.subtract({str(ms)!r}, components(ra, dec, flux), progress=progress, threads=1,
+                         chunk_size=700)
         """)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
@@ -418,9 +416,8 @@ def as_if_killed(ms, monkeypatch, task, blocks, **options):
                 shutil.copytree(ms, copy)
 
     with monkeypatch.context() as patch:
-        patch.setattr(subtract_column_task, "VISIBILITIES_PER_BLOCK", 700)
         patch.setattr(subtract_column_task, "set_mark", set_mark)
-        uvstack.subtract(ms, sky(), threads=1, **options)
+        uvstack.subtract(ms, sky(), threads=1, chunk_size=700, **options)
     assert len(marks) > blocks
     return copy
 
@@ -428,8 +425,7 @@ def as_if_killed(ms, monkeypatch, task, blocks, **options):
 def test_a_killed_run_is_marked_and_goes_on(ms, tmp_path, monkeypatch):
     twin = shutil.copytree(ms, tmp_path / "b.ms")
     # Where a block begins may change the last bit.
-    monkeypatch.setattr(subtract_column_task, "VISIBILITIES_PER_BLOCK", 700)
-    whole = uvstack.subtract(twin, sky())
+    whole = uvstack.subtract(twin, sky(), chunk_size=700)
     killed_after(ms, 2)
     mark = read_mark(str(ms), "RESIDUAL_DATA")
     assert 0 < mark["rows"] < whole.n_rows
@@ -442,7 +438,7 @@ def test_a_killed_run_is_marked_and_goes_on(ms, tmp_path, monkeypatch):
     read_from = []
     plain = subtract_column_task.Blocks._read
     monkeypatch.setattr(subtract_column_task.Blocks, "_read", lambda self, a, b: read_from.append(a) or plain(self, a, b))
-    result = uvstack.subtract(ms, sky())
+    result = uvstack.subtract(ms, sky(), chunk_size=700)
     assert min(read_from) == mark["rows"] == result.resumed_from
     assert np.array_equal(read(ms, "RESIDUAL_DATA"), read(twin, "RESIDUAL_DATA"))
     assert read_mark(str(ms), "RESIDUAL_DATA") is None
@@ -595,10 +591,9 @@ def test_models_far_from_the_fields_are_told(tmp_path):
 
 def test_rows_are_where_they_belong(tmp_path, monkeypatch):
     """A ramp that says its row, channel and correlation, in shuffled blocks of a few rows."""
-    monkeypatch.setattr(subtract_column_task, "VISIBILITIES_PER_BLOCK", 100)
     monkeypatch.setattr(subtract_column_task, "_PER_PIECE", 40)
     ms = make_ramp_ms(tmp_path / "a.ms", fields=FIELDS, spws=SPWS, shuffle=True, n_ant=4)
-    uvstack.subtract(ms, sky(), field="0", spw="1")
+    uvstack.subtract(ms, sky(), field="0", spw="1", chunk_size=100)
     uvw, data = read(ms, "UVW"), read(ms, "DATA")
     here = (read(ms, "FIELD_ID") == 0) & (read(ms, "DATA_DESC_ID") == 1)
     wanted = data.astype(complex)

@@ -21,7 +21,7 @@ from astropy.time import Time
 from astropy.units import Quantity
 from typing_extensions import Unpack
 
-from uvstack.checks import finite_number, thread_count
+from uvstack.checks import chunk_size_or, finite_number, thread_count
 from uvstack.chunks import cluster, map_chunks
 from uvstack.errors import InvalidVisibilityWarning, NoDataError, SelectionError
 from uvstack.fitting.data.preparation import FitJob, Piece, prepare, written
@@ -202,7 +202,8 @@ def fit(
     request.check()
     thread_count(options["threads"])
     finite_number("memory", memory, 0, unit="bytes")
-    data = _Data(_job(ms, request), memory, options["threads"], options["progress"])
+    data = _Data(_job(ms, request), memory, options["threads"], options["progress"],
+                 chunk_size_or(options["chunk_size"], VISIBILITIES_PER_CHUNK))
     variables, made = _model(request, data.job)
     data.job = replace(data.job, fixed_model=_fixed_model(request, data.job.structures, made.nu0))
     if made.depends_on_time or timewidth > 1:
@@ -332,10 +333,11 @@ def _readable(job: FitJob) -> str:
 class _Data:
     """The data as chunks, kept or read in each pass."""
 
-    def __init__(self, job: FitJob, memory: float, threads: int | None, progress: Callable[[int, int], None] | None):
+    def __init__(self, job: FitJob, memory: float, threads: int | None,
+                 progress: Callable[[int, int], None] | None, chunk_size: int):
         self.job, self.memory, self.threads, self.progress = job, memory, threads, progress
         self.client: Any = None
-        self.chunks = chunks_of(job.structures, job.selections, VISIBILITIES_PER_CHUNK)
+        self.chunks = chunks_of(job.structures, job.selections, chunk_size)
         self.kept: list[list[Piece]] | None = None
 
     @property

@@ -34,7 +34,7 @@ from uvstack.uv.weights import apply_flags, inside_uv_range
 
 #: Visibilities (row × chan × corr) of a chunk. A transform costs the same for few visibilities and many, so a large image gets twice
 #: as many as it has pixels, times the pointings, up to the second number.
-VISIBILITIES_PER_CHUNK, _MOST_PER_CHUNK = 4_000_000, 32_000_000
+_PER_CHUNK, _MOST_PER_CHUNK = 4_000_000, 32_000_000
 #: So many are read at once and their correlations combined: 30 bytes each, of which 12 for each combined one are kept.
 _READ_AT_ONCE = 1_000_000
 #: Sizes up to this get a psf twice as large for CLEAN; beyond it costs more than the major cycles that it spares.
@@ -72,6 +72,7 @@ class Job:
     patches: dict[Key, BeamPatch] | None = None
     sky: NDArray | None = None
     threads: int = 1
+    chunk_size: int = _PER_CHUNK
 
     def description(self, key: Key) -> DataDescription:
         """Data description of a pointing and frequency axis."""
@@ -303,8 +304,7 @@ class Passes:
 
     def __init__(self, job: Job, client: Any, threads: int, progress: Callable[[int, int], None] | None) -> None:
         self.job, self._client, self._threads, self._progress = job, client, threads, progress
-        size = min(max(VISIBILITIES_PER_CHUNK, 2 * job.grid.shape[0] * job.grid.shape[1] * len(job.centres)), _MOST_PER_CHUNK)
-        self._chunks = chunks_of(job.structures, job.selections, size)
+        self._chunks = chunks_of(job.structures, job.selections, job.chunk_size)
 
     def _go(self, function: Callable, job: Job, add: Callable[[int, Any], None], threads: int) -> None:
         def consume(index: int, one: Any) -> None:
@@ -350,6 +350,11 @@ class Passes:
             return sums.flat(rest.weighted)
 
         return residual
+
+
+def visibilities_per_chunk(grid: Grid, n_pointings: int) -> int:
+    """Visibilities (row × chan × corr) of a chunk with which an image is made fastest."""
+    return min(max(_PER_CHUNK, 2 * grid.shape[0] * grid.shape[1] * n_pointings), _MOST_PER_CHUNK)
 
 
 def patches_of(job: Job, survey: Survey, beam: PrimaryBeam | None) -> dict[Key, BeamPatch]:

@@ -40,7 +40,7 @@ from astropy.units import Quantity
 from numpy.typing import NDArray
 from typing_extensions import Unpack
 
-from uvstack.checks import thread_count
+from uvstack.checks import chunk_size_or, thread_count
 from uvstack.chunks import cluster
 from uvstack.constants import CORRELATIONS
 from uvstack.deconvolution.major_cycle import CleanSettings
@@ -49,7 +49,7 @@ from uvstack.errors import ImageError, InvalidVisibilityWarning, NoDataError, Se
 from uvstack.imaging.external.request import ExternalRequest
 from uvstack.imaging.external.task import IMAGERS, check_external
 from uvstack.imaging.mask_files import read_mask
-from uvstack.imaging.passes_files import Job
+from uvstack.imaging.passes_files import Job, visibilities_per_chunk
 from uvstack.imaging.plane import Request, image_plane
 from uvstack.imaging.planes import FEWEST_BANDS, WIDEST_BAND, PlaneAxis, plane_axis, plane_channels, split_bands
 from uvstack.imaging.product_files import check_products, product_paths, spectral_frame, write_products
@@ -214,7 +214,8 @@ def image(
     check_products(names, overwrite, grid.shape[0] * grid.shape[1] * len(asked) * len(axis.frequency),
                    [*(s.path for s in structures), *([str(mask)] if isinstance(mask, str | Path) else [])])
     job = Job(structures, selections, tuple(parse_column(options["column"], *one) for one in zip(structures, selections, strict=True)),
-              parse_uv_range(options["uvmin"], options["uvmax"]), {}, {}, centres, pointings, grid, terms)
+              parse_uv_range(options["uvmin"], options["uvmax"]), {}, {}, centres, pointings, grid, terms,
+              chunk_size=chunk_size_or(options["chunk_size"], visibilities_per_chunk(grid, len(centres))))
     provenance = provenance_of(
         asked_for, ms=[s.path for s in structures],
         primary_beam=None if beam is None else beam.describe(),

@@ -13,7 +13,15 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from typing_extensions import Unpack
 
-from uvstack.checks import MOST_BINS, MOST_RESAMPLINGS, check_seed, finite_number, thread_count, whole_number
+from uvstack.checks import (
+    MOST_BINS,
+    MOST_RESAMPLINGS,
+    check_seed,
+    chunk_size_or,
+    finite_number,
+    thread_count,
+    whole_number,
+)
 from uvstack.chunks import cluster, map_chunks
 from uvstack.errors import (
     DistantPositionsWarning,
@@ -191,7 +199,8 @@ def montecarlo(
     _check_fit(fit, edges, uv_range)
     job = MonteCarloJob(stack_job, exact, edges, fakes,
                         0 if fakes is None else n_lists if fake_response == "exact" else min(1 + _EXACT_FAKES, n_lists))
-    sums, left_out = _run(job, rng_pairs, options["workers"], options["scheduler"], options["threads"], options["progress"])
+    sums, left_out = _run(job, rng_pairs, options["workers"], options["scheduler"], options["threads"],
+                          options["progress"], options["chunk_size"])
     # What matches the stacked flux is known only now; all is linear in it.
     scale = _matched(fake_flux, targets, sums)
     samples = _samples(job, sums, scale, left_out), *([] if pixels is None else pixels.samples(job, sums.position_weight, scale))
@@ -335,11 +344,11 @@ def gather_chunk(job: MonteCarloJob, chunk: tuple[int, RowBlock]) -> list[Gather
 
 
 def _run(job: MonteCarloJob, rng: np.random.Generator, workers: int | None, scheduler: str | None, threads: int | None,
-         progress: Callable[[int, int], None] | None) -> tuple[ListSums, float | None]:
+         progress: Callable[[int, int], None] | None, chunk_size: int | None) -> tuple[ListSums, float | None]:
     """Sums of all lists, and the expected rms of the fake sources' cross-talk where it is left out."""
     with cluster(workers, scheduler) as client:
         job = replace(job, in_worker=client is not None)
-        size = _PER_WORKERS_CHUNK if job.in_worker and not job.exact else _PER_CHUNK
+        size = chunk_size_or(chunk_size, _PER_WORKERS_CHUNK if job.in_worker and not job.exact else _PER_CHUNK)
         chunks = chunks_of(job.stack.structures, job.stack.selections, size)
         left_out = None
         if job.fakes is not None and job.n_exact_fakes < job.n_lists:

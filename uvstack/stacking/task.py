@@ -14,7 +14,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from typing_extensions import Unpack
 
-from uvstack.checks import check_resamplings, check_seed, finite_number, thread_count
+from uvstack.checks import check_resamplings, check_seed, chunk_size_or, finite_number, thread_count
 from uvstack.chunks import cluster, map_chunks
 from uvstack.errors import (
     InvalidVisibilityWarning,
@@ -122,7 +122,7 @@ def stack(ms: MeasurementSets, positions: str | Path | SkyCoord | Positions | An
         weights=PositionWeights(terms, noise, corrected), subset=subset, products=products, uv_range=uv_range, facets=facets,
         bootstrap=bool(options["bootstrap"]), rows=True, weight_spectrum=any(s.weight_source == "WEIGHT_SPECTRUM" for s in structures))
     job, seen, fields = find_pointings(job)
-    chunks = chunks_of(job.structures, job.selections, visibilities_per_chunk(len(job.positions)), max(job.n_subsets, 1) - 1)
+    chunks = chunks_of(structures, selections, _per_chunk(job, options["chunk_size"]), max(job.n_subsets, 1) - 1)
     cell = options["stamp_cell"] or default_cell(structures, selections)
     if out is None:
         job = replace(job, stamp=(options["stamp_size"], cell))
@@ -174,9 +174,9 @@ def _read_noise(terms, noise_image, noise_kind, sources: Positions) -> tuple[np.
     return noise, noise_kind.endswith("corrected")
 
 
-def visibilities_per_chunk(n_positions: int) -> int:
-    """Visibilities that a chunk holds for that many positions."""
-    return VISIBILITIES_PER_CHUNK * (_LARGER if n_positions >= _MANY_POSITIONS else 1)
+def _per_chunk(job: StackJob, asked: int | None) -> int:
+    """Visibilities that a chunk holds, those asked for or by the number of positions."""
+    return chunk_size_or(asked, VISIBILITIES_PER_CHUNK * (_LARGER if len(job.positions) >= _MANY_POSITIONS else 1))
 
 
 def stack_chunk(job: StackJob, chunk: tuple[int, Any]) -> dict[str, Any]:

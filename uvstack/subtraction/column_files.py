@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 #: Visibilities (row × chan × corr) of a block: 100 MB with all that belongs to them. An image, whose transform costs the
 #: same for few rows and many, gets as many more as it has pixels, up to the second number.
-VISIBILITIES_PER_BLOCK, _MOST_PER_BLOCK = 2_000_000, 16_000_000
+_PER_CHUNK, _MOST_PER_CHUNK = 2_000_000, 16_000_000
 #: Visibilities that are subtracted and counted together.
 _PER_PIECE = 1_000_000
 #: Rows of (u, v, w) that are looked at together.
@@ -59,11 +59,17 @@ class Job:
     model_name: str
     primary_beam: PrimaryBeam | None
     predict_only: bool
+    chunk_size: int = _PER_CHUNK
 
     @property
     def widest(self) -> int:
         """Most channels times correlations of any row."""
         return max(max((d.shape[0] * d.shape[1] for d in self.structure.data_descriptions), default=1), 1)
+
+    @property
+    def rows_per_block(self) -> int:
+        """Rows of a chunk."""
+        return max(self.chunk_size // self.widest, 1)
 
     def settings(self) -> str:
         """The same text for the same work."""
@@ -227,7 +233,7 @@ class Target:
         mark = read_mark(self._path, backup)
         if mark is None:
             return
-        size = max(VISIBILITIES_PER_BLOCK // self._job.widest, 1)
+        size = self._job.rows_per_block
         for start in range(int(mark["rows"]), self._job.structure.n_rows, size):
             stop = min(start + size, self._job.structure.n_rows)
             with LOCK, open_table(self._path, readonly=False) as writing, open_table(self._path) as table:
@@ -324,8 +330,8 @@ def _longest_baseline(structure: Structure) -> float:
     return longest
 
 
-def rows_per_block(job: Job) -> int:
-    visibilities = VISIBILITIES_PER_BLOCK
-    if isinstance(job.model, ImageSky):
-        visibilities = int(np.clip(job.model.planes[0].size, visibilities, max(visibilities, _MOST_PER_BLOCK)))
-    return max(visibilities // job.widest, 1)
+def visibilities_per_chunk(model: SkyModel | None) -> int:
+    """Visibilities (row × chan × corr) of a chunk with which a model is subtracted fastest."""
+    if not isinstance(model, ImageSky):
+        return _PER_CHUNK
+    return int(np.clip(model.planes[0].size, _PER_CHUNK, _MOST_PER_CHUNK))

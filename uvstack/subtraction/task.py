@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from astropy.units import Quantity
 from typing_extensions import Unpack
 
-from uvstack.checks import thread_count
+from uvstack.checks import chunk_size_or, thread_count
 from uvstack.chunks import cluster, map_chunks
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import (
@@ -48,7 +48,7 @@ from uvstack.records import Datasets
 from uvstack.sky.components import Components
 from uvstack.sky.coordinates import centre_of
 from uvstack.sky.primary_beam import PrimaryBeam
-from uvstack.subtraction.column_files import Blocks, Job, Target, rows_per_block
+from uvstack.subtraction.column_files import Blocks, Job, Target, visibilities_per_chunk
 from uvstack.subtraction.model_files import read_sky_model
 from uvstack.subtraction.result import SubtractResult
 from uvstack.subtraction.sky_model import ComponentSky, ImageSky, Part, SkyModel
@@ -124,6 +124,7 @@ def subtract(
     check_writable(structure, "a model or residual")
     job = _make_job(structure, model, into, options["column"], model_tt1, nu0, primary_beam, selection, predict_only, in_place, backup)
     warn_of_beam((structure,), (selection,), primary_beam, job.primary_beam)
+    job = replace(job, chunk_size=chunk_size_or(options["chunk_size"], visibilities_per_chunk(job.model)))
     _check_marks(job)
     _check_model(job)
     beam = job.primary_beam
@@ -132,7 +133,7 @@ def subtract(
         primary_beam=None if beam is None else beam.describe(),
         pointing=None if beam is None else pointings_text((structure,), (selection,)))
     with cluster(options["workers"], options["scheduler"]) as client, Target(job, overwrite) as target:
-        blocks = Blocks(job, target.rows, structure.n_rows, rows_per_block(job))
+        blocks = Blocks(job, target.rows, structure.n_rows, job.rows_per_block)
 
         def consume(index: int, stokes: list[np.ndarray]) -> None:
             target.write(*blocks.taken(index), stokes)
