@@ -139,13 +139,13 @@ def test_the_measured_correlation_is_that_of_the_beam():
     noise[:5] = np.nan
     label = np.zeros(noise.shape, np.int32)
     noise[300:320, 300:320], label[300:320, 300:320] = 1e4, 1
-    found = measure_correlation(noise, label, BEAM)
+    found = measure_correlation(noise, np.ones_like(noise), label, BEAM)
     expected = beam_correlation(BEAM)
     assert found.shape == expected.shape
     assert np.allclose(found, found[::-1, ::-1], atol=0.02)
     # Some 8000 independent beams.
     assert np.abs(found - expected).max() < 5 / np.sqrt(8000)
-    assert measure_correlation(noise[:60, :60], label[:60, :60], BEAM) is None
+    assert measure_correlation(noise[:60, :60], noise[:60, :60], label[:60, :60], BEAM) is None
 
 
 def test_an_ellipse_turns_with_its_frame():

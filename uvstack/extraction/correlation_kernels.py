@@ -7,10 +7,10 @@ from numba import njit
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def sum_of_products(image, label, step, total, count):
+def sum_of_products(image, rms, label, step, total, count):
     """Add products of pixels outside islands with those at each lag, and their numbers, to (r + 1, 2 r + 1): lags down, and to both sides.
 
-    Pixels are taken at every `step` along both axes, in rows that are shifted against each other; NaN is left out.
+    They are taken over the noise at the first of both. Pixels are taken at every `step` along both axes, in rows that are shifted against each other; NaN is left out.
     """
     n_y, n_x = image.shape
     r = total.shape[0] - 1
@@ -19,7 +19,7 @@ def sum_of_products(image, label, step, total, count):
         first = r + (row * (step // 2 + 1)) % step
         row += 1
         for x in range(first, n_x - r, step):
-            here = image[y, x]
+            here = image[y, x] / (np.float64(rms[y, x]) * rms[y, x])
             if label[y, x] != 0 or not math.isfinite(here):
                 continue
             for j in range(r + 1):

@@ -197,8 +197,16 @@ def _normal(columns, matrix):
 
 
 @njit(**_options)
-def _may_be(numbers, start, reach):
-    """Whether all components are ellipses with a peak of their sign whose centre is within `reach` pixels of where it began."""
+def _may_be(numbers, start, free, reach):
+    """Whether all are ellipses with a peak of their sign whose centre is within `reach` pixels of where it began.
+
+    Where only peaks are free they may have any sign.
+    """
+    linear = True
+    for j in range(free.size):
+        linear &= free[j] % N_NUMBERS == PEAK
+    if linear:
+        return True
     for k in range(numbers.shape[0]):
         p, a, b, c = numbers[k, PEAK], numbers[k, A], numbers[k, B], numbers[k, C]
         far = max(abs(numbers[k, X0] - start[k, X0]), abs(numbers[k, Y0] - start[k, Y0])) > reach
@@ -249,7 +257,7 @@ def fit(numbers, free, x, y, value, lower_noise, reach):
                 flat[free[j]] += step[j, 0]
                 for k in range(q):
                     size += step[j, 0] * normal[j, k] * step[k, 0]
-            if _may_be(trial, start, reach):
+            if _may_be(trial, start, free, reach):
                 new = _residuals(trial, free, x, y, value, lower_noise, model, full, columns)
                 if new <= chi or size < _SMALL_STEP:
                     break

@@ -42,13 +42,17 @@ def reach_of(size: NDArray[np.float64]) -> int:
     return int(min(np.ceil(_REACH * np.sqrt(np.linalg.eigvalsh(size)[1])), _LONGEST))
 
 
-def measure_correlation(image: NDArray, label: NDArray[np.int32], size: NDArray[np.float64]) -> NDArray[np.float64] | None:
+def measure_correlation(
+    image: NDArray, rms: NDArray, label: NDArray[np.int32], size: NDArray[np.float64],
+) -> NDArray[np.float64] | None:
     """Correlation of an image's noise by lags (y, x), (2 r + 1, 2 r + 1), 1 in the middle; None where there are too few pixels.
 
     Parameters
     ----------
     image : ndarray (m, l)
-        In units of its noise; NaN is blank.
+        Without its background; NaN is blank.
+    rms : ndarray (m, l)
+        Its noise.
     label : ndarray (m, l) int32
         0 outside islands, whose pixels do not count.
     size : ndarray (2, 2)
@@ -60,7 +64,7 @@ def measure_correlation(image: NDArray, label: NDArray[np.int32], size: NDArray[
         return None
     step = max(1, int(np.sqrt(image.size / _PLACES)))
     total, count = np.zeros((r + 1, 2 * r + 1)), np.zeros((r + 1, 2 * r + 1), np.int64)
-    sum_of_products(image, label, step, total, count)
+    sum_of_products(image, rms, label, step, total, count)
     n_beams = count[0, r] * min(step**2 / area, 1.0)
     if n_beams < _FEWEST_BEAMS or count.min() == 0 or not total[0, r] > 0:
         return None

@@ -1,0 +1,106 @@
+"""Where pixels lie on the sky: places, local steps, and the beam in the frame of the pixels.
+
+A source has its shape in pixels; on the sky it is what the local steps make of it: the offsets to
+the east and north, at the source, of a step along x and along y. So a position angle is north
+through east at the source, whatever the axes' signs, their turn, and how close the pole is.
+
+The restoring beam of a SIN image is one in (l, m), the plane of its pixels: far from where the
+image touches the sky it is an ellipse drawn out on the sky, and an unresolved source keeps
+flux = peak. Mosaics that were put together on the sky have one beam there instead. The wrong rule
+is 1/n and more off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.coordinates import ICRS, Galactic, SkyCoord
+from numpy.typing import NDArray
+
+from uvstack.sky.beam import Beam
+from uvstack.sky.coordinates import direction_cosines
+from uvstack.sky.projection import pixel_steps
+
+#: Projections whose plane is that of (l, m).
+_PLANE_OF_BASELINES = ("SIN", "NCP")
+
+
+@dataclass(frozen=True)
+class SkyFrame:
+    """The frame of an image's pixels.
+
+    Attributes
+    ----------
+    image : SkyImage or None
+        With `wcs`, `frame` and `directions_of`; None for an image without coordinates.
+    shape : (int, int)
+        Pixels along m and l.
+    beam_frame : {"pixel", "sky"}
+        Where the beam is the same everywhere.
+    """
+
+    image: object | None
+    shape: tuple[int, int]
+    beam_frame: str
+
+    @property
+    def frame_name(self) -> str:
+        """Frame of `directions`: J2000, ICRS or B1950; ICRS for an image in galactic coordinates."""
+        if self.image is None:
+            return "ICRS"
+        name = self.image.frame.name.upper()
+        return {"FK5": "J2000", "FK4": "B1950"}.get(name, "ICRS")
+
+    def directions(self, x: NDArray, y: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Right ascension in [0, 2π) and declination of pixels, rad; NaN where there is no sky."""
+        if self.image is None:
+            return np.full(np.shape(x), np.nan), np.full(np.shape(x), np.nan)
+        lon, lat = self.image.wcs.pixel_to_world_values(x, y)
+        if isinstance(self.image.frame, Galactic):
+            place = SkyCoord(lon, lat, unit="deg", frame=self.image.frame).transform_to(ICRS())
+            lon, lat = place.ra.deg, place.dec.deg
+        return np.deg2rad(lon) % (2.0 * np.pi), np.deg2rad(lat)
+
+    def steps(self, x: NDArray, y: NDArray) -> NDArray[np.float64]:
+        """Offsets to the east and north (rows), rad, of a step along x and y (columns), (n, 2, 2).
+
+        Of an image without coordinates a pixel is one unit, north up and east to the left.
+        """
+        if self.image is None:
+            return np.broadcast_to(np.array([[-1.0, 0.0], [0.0, 1.0]]), (*np.shape(x), 2, 2))
+        ra, dec = self.directions(x, y)
+        columns = []
+        for dx, dy in ((0.5, 0.0), (0.0, 0.5)):
+            ahead = direction_cosines(*self.directions(x + dx, y + dy), ra, dec)
+            behind = direction_cosines(*self.directions(x - dx, y - dy), ra, dec)
+            columns.append(np.stack([ahead[0] - behind[0], ahead[1] - behind[1]], axis=-1))
+        return np.stack(columns, axis=-1)
+
+    def beam_in_pixels(self, beam: Beam) -> NDArray[np.float64]:
+        """Matrix in (x, y) of squares of the FWHM, pixels², (2, 2): in the middle of a mosaic."""
+        if self.image is None:
+            steps = np.array([[-1.0, 0.0], [0.0, 1.0]])
+        elif self.beam_frame == "pixel":
+            steps = pixel_steps(self.image.wcs, self.shape)
+        else:
+            middle = (np.array([(self.shape[1] - 1) / 2.0]), np.array([(self.shape[0] - 1) / 2.0]))
+            steps = self.steps(*middle)[0]
+        return seen_in_pixels(beam.covariance(), steps)
+
+    def beams_at(self, beam: Beam, x: NDArray, y: NDArray) -> NDArray[np.float64]:
+        """The same at each of n places, (n, 2, 2)."""
+        if self.beam_frame == "pixel" or self.image is None:
+            return np.broadcast_to(self.beam_in_pixels(beam), (len(x), 2, 2))
+        return seen_in_pixels(beam.covariance(), self.steps(x, y))
+
+
+def seen_in_pixels(covariance: NDArray, steps: NDArray) -> NDArray[np.float64]:
+    """A matrix in (east, north) in the frame of pixels with such steps."""
+    back = np.linalg.inv(steps)
+    return np.asarray(back @ covariance @ np.swapaxes(back, -1, -2))
+
+
+def beam_frame_of(projection: str) -> str:
+    """What `beam_frame="auto"` means for a projection of FITS: "pixel" for SIN, "sky" for others."""
+    return "pixel" if projection.upper() in _PLANE_OF_BASELINES else "sky"
