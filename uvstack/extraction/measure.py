@@ -1,0 +1,252 @@
+"""Numbers of the sources of islands: fits where they are sound, moments where they are not.
+
+All in the frame of the pixels and in the unit of the image; `uvstack.extraction.rows` makes rows of
+a catalogue of them. One path for both kinds: what is known of a source is its peak, its place, its
+sum over all pixels and the matrix of its squares of the FWHM, with their covariances.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uvstack.extraction import fit_kernels
+from uvstack.extraction.condon_errors import condon_errors, unbiased_peak
+from uvstack.extraction.derived import axes_of, flux_gradient, fluxes_of, peaks_of, positions_of, sizes_of
+from uvstack.extraction.flags import Flag
+from uvstack.extraction.gaussian_fit import GaussianFits, fit_gaussians, groups_of, numbers_of, size_matrix
+from uvstack.extraction.moments import MomentErrors, Moments, MomentStatus
+from uvstack.extraction.options import ExtractionOptions
+from uvstack.sky.beam import FOUR_LN2
+
+#: A fit narrower than this part of the beam's area, or longer than so many of the moments' major
+#: axes and of the beam's, is no source.
+_LEAST_AREA, _LONGEST = 0.1, 4.0
+_ENDS = {fit_kernels.CONVERGED: "converged", fit_kernels.MOST_STEPS: "most steps", fit_kernels.STUCK: "stuck",
+         fit_kernels.TOO_FEW_PIXELS: "too few pixels", fit_kernels.SINGULAR: "singular"}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Sources in the frame of the pixels, arrays of n.
+
+    Attributes
+    ----------
+    peak, peak_error : ndarray (n,)
+        Unit of the image.
+    x, y : ndarray (n,)
+    place : ndarray (n, 2, 2)
+        Covariance of x and y, pixels².
+    total, total_error : ndarray (n,)
+        Sum over all pixels of the Gaussian, unit of the image.
+    size : ndarray (n, 2, 2)
+        Matrix in (x, y) of squares of the FWHM, pixels².
+    spread : ndarray (n, 3, 3)
+        Covariance of its xx, xy, yy.
+    flags : ndarray (n,) int
+        Bits of `Flag`.
+    status : ndarray (n,) str
+        "fit: converged" and the like.
+    group : ndarray (n,) int
+        Fitted together.
+    """
+
+    peak: NDArray[np.float64]
+    peak_error: NDArray[np.float64]
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    place: NDArray[np.float64]
+    total: NDArray[np.float64]
+    total_error: NDArray[np.float64]
+    size: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    flags: NDArray[np.int32]
+    status: NDArray[np.str_]
+    group: NDArray[np.int64]
+
+
+def of_moments(moments: Moments, errors: MomentErrors) -> Measured:
+    """What moments say of islands."""
+    size = np.moveaxis(np.array([[moments.cxx, moments.cxy], [moments.cxy, moments.cyy]]), 2, 0)
+    place = np.zeros((len(size), 2, 2))
+    place[:, 0, 0], place[:, 1, 1] = errors.x**2, errors.y**2
+    area = np.pi / FOUR_LN2 * np.sqrt(np.linalg.det(size))
+    total = moments.peak * area
+    # Angles of moments run from x towards y.
+    spread = _spread(moments.fwhm_major, moments.fwhm_minor, np.pi / 2 - moments.angle, errors.fwhm_major, errors.fwhm_minor,
+                     errors.angle)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        total_error = np.abs(total) * errors.flux / np.abs(moments.flux)
+    return Measured(moments.peak, errors.peak, moments.x, moments.y, place, total, total_error, size, spread,
+                    np.full(len(size), int(Flag.MOMENTS), np.int32), np.full(len(size), "moments", "U24"), np.arange(len(size)))
+
+
+def _spread(major: NDArray, minor: NDArray, angle: NDArray, *errors: NDArray) -> NDArray[np.float64]:
+    """Covariance of xx, xy, yy of ellipses whose axes and angle, from y through x, have independent errors."""
+    sin, cos = np.sin(angle), np.cos(angle)
+    along, across = np.stack([sin, cos], -1), np.stack([cos, -sin], -1)
+
+    def elements(p: NDArray, q: NDArray) -> NDArray:
+        return np.stack([p[:, 0] * q[:, 0], 0.5 * (p[:, 0] * q[:, 1] + p[:, 1] * q[:, 0]), p[:, 1] * q[:, 1]], -1)
+
+    slopes = (2.0 * major[:, None] * elements(along, along), 2.0 * minor[:, None] * elements(across, across),
+              2.0 * (major**2 - minor**2)[:, None] * elements(along, across))
+    total = np.zeros((len(major), 3, 3))
+    for slope, error in zip(slopes, errors, strict=True):
+        total += (np.nan_to_num(error) ** 2)[:, None, None] * slope[:, :, None] * slope[:, None, :]
+    return total
+
+
+def of_fits(fits: GaussianFits, flags: int) -> Measured:
+    """What fits say of sources."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        peak, peak_error = peaks_of(fits)
+        x, y, place = positions_of(fits)
+        total, total_error = fluxes_of(fits)
+        size, spread = sizes_of(fits)
+    status = np.array(["fit: " + _ENDS[int(end)] for end in fits.status], "U24")
+    return Measured(peak, peak_error, x, y, place, total, total_error, size, spread, np.full(len(x), flags, np.int32),
+                    status if status.size else np.zeros(0, "U24"), fits.group)
+
+
+def with_condon_errors(found: Measured, fits: GaussianFits, rms: NDArray, beam: NDArray) -> Measured:
+    """The fits with the errors of Condon (1997), and peaks by equation 2.96, in place of those of the noise's correlation."""
+    none = np.zeros((len(rms), 3, 3))
+    axes, of_beam = axes_of(size_matrix(fits.numbers), none), axes_of(beam[None], none[:1])
+    told = condon_errors(fits.numbers[:, 0], (axes.major, axes.minor, axes.angle), rms,
+                         (of_beam.major[0], of_beam.minor[0], of_beam.angle[0]))
+    peak = unbiased_peak(fits.numbers[:, 0], rms)
+    total = flux_gradient(fits.numbers)[0] * peak / fits.numbers[:, 0]
+    sin, cos = np.sin(axes.angle), np.cos(axes.angle)
+    along, across = np.stack([sin, cos], -1), np.stack([cos, -sin], -1)
+    place = (told.along_major**2)[:, None, None] * along[:, :, None] * along[:, None, :]
+    place += (told.along_minor**2)[:, None, None] * across[:, :, None] * across[:, None, :]
+    beam_area = np.pi / FOUR_LN2 * np.sqrt(np.linalg.det(beam))
+    spread = _spread(axes.major, axes.minor, axes.angle, told.fwhm_major, told.fwhm_minor, told.angle)
+    return replace(found, peak=peak, peak_error=told.peak, x=fits.numbers[:, 1], y=fits.numbers[:, 2], place=place, total=total,
+                   total_error=told.flux * beam_area, size=size_matrix(fits.numbers), spread=spread)
+
+
+def measure_islands(
+    image: NDArray, label: NDArray[np.int32], moments: Moments, errors: MomentErrors, rms: NDArray, beam: NDArray,
+    correlation: NDArray, options: ExtractionOptions,
+) -> Measured:
+    """Sources of islands, one each, by fits that begin at their moments.
+
+    Parameters
+    ----------
+    image : ndarray (m, l)
+        Without its background.
+    label : ndarray (m, l) int32
+        k + 1 in island k.
+    moments, errors : of the islands
+    rms : ndarray (n,)
+    beam : ndarray (2, 2)
+        Matrix in (x, y) of squares of the FWHM, pixels².
+    correlation : ndarray
+        Of the noise, see `uvstack.extraction.noise_correlation`.
+    options : ExtractionOptions
+    """
+    plain = of_moments(moments, errors)
+    if options.method == "moments" or len(plain.x) == 0:
+        return plain
+    free = np.ones((len(plain.x), 6), bool)
+    free[:, 1:3] = options.fixed not in ("position", "both")
+    free[:, 3:] = options.fixed not in ("shape", "both")
+    shape = beam if options.fixed in ("shape", "both") else _start_shape(moments, plain.size, beam)
+    # In crowded islands the barycentre may be off every peak; a fit begins where moments are sound.
+    start = numbers_of(plain.peak, plain.x, plain.y, shape)
+    fits = fit_gaussians(image, label, start, np.arange(1, len(plain.x) + 1), rms, beam, correlation, free=free,
+                         weighting=options.weighting)
+    found = of_fits(fits, int(Flag.FIXED) if options.fixed != "none" else 0)
+    if options.errors == "condon":
+        found = with_condon_errors(found, fits, rms, beam)
+    bad = unphysical(fits, moments, beam)
+    return merged(found, plain, bad)
+
+
+def _start_shape(moments: Moments, size: NDArray, beam: NDArray) -> NDArray[np.float64]:
+    """Moments' shape, the beam's where that is narrower or not sound."""
+    narrow = ~(np.linalg.det(size) > np.linalg.det(beam)) | ((moments.status & MomentStatus.BEAM_SHAPE) != 0)
+    return np.where(narrow[:, None, None], beam, size)
+
+
+def unphysical(fits: GaussianFits, moments: Moments, beam: NDArray) -> NDArray[np.bool_]:
+    """Fits that did not end well, (n,): not converged, or much smaller or longer than what was seen."""
+    bad = fits.status != fit_kernels.CONVERGED
+    size = size_matrix(np.where(bad[:, None], [1.0, 0.0, 0.0, 1.0, 0.0, 1.0], fits.numbers))
+    widest = np.linalg.eigvalsh(beam)[1]
+    longest = _LONGEST**2 * np.maximum(np.nan_to_num(moments.fwhm_major) ** 2, widest)
+    bad |= np.linalg.det(size) < _LEAST_AREA**2 * np.linalg.det(beam)
+    bad |= np.linalg.eigvalsh(size)[:, 1] > longest
+    return bad
+
+
+def merged(first: Measured, second: Measured, where: NDArray[np.bool_]) -> Measured:
+    """The first, with the second where the first is bad; the status keeps the reason."""
+    if not where.any():
+        return first
+    values = {}
+    for one in fields(Measured):
+        a, b = getattr(first, one.name), getattr(second, one.name)
+        mask = where.reshape(-1, *[1] * (a.ndim - 1))
+        values[one.name] = np.where(mask, b, a)
+    values["flags"] = np.where(where, second.flags | int(Flag.NOT_CONVERGED), first.flags)
+    values["status"] = np.where(where, np.char.add("moments, ", first.status), first.status)
+    values["group"] = first.group
+    return Measured(**values)
+
+
+def force(
+    image: NDArray, x: NDArray, y: NDArray, rms: NDArray, beam: NDArray, correlation: NDArray, *, radius: float = 0.0,
+) -> Measured:
+    """Fluxes of the beam's shape at given places, (n,), off the image NaN; close pairs are fitted together.
+
+    With a radius (pixels) places are free within it; where the fit leaves it, or does not converge, the place given counts.
+    """
+    label = np.zeros(image.shape, np.int32)
+    n = len(x)
+    near = np.isfinite(x) & np.isfinite(y) & (x > -0.5) & (y > -0.5) & (x < image.shape[1] - 0.5) & (y < image.shape[0] - 0.5)
+    near[near] &= np.isfinite(image[np.rint(y[near]).astype(int), np.rint(x[near]).astype(int)])
+    near &= np.isfinite(rms)
+    here = np.flatnonzero(near)
+    begin = np.where(rms[here] > 0, rms[here], 1.0)
+    start = numbers_of(begin, x[here], y[here], beam)
+    group = groups_of(x[here], y[here], beam)
+    free = np.zeros((here.size, 6), bool)
+    free[:, 0] = True
+    def fit(begin: NDArray) -> GaussianFits:
+        return fit_gaussians(image, label, begin, np.full(here.size, -1), rms[here], beam, correlation, free=free, group=group)
+
+    fits = fit(start)
+    found = of_fits(fits, int(Flag.FIXED))
+    if radius > 0 and here.size:
+        free[:, 1:3] = True
+        moved = fit(np.where(fits.numbers[:, :1] != 0, fits.numbers, start))
+        off = np.hypot(moved.numbers[:, 1] - x[here], moved.numbers[:, 2] - y[here]) > radius
+        found = merged(of_fits(moved, int(Flag.FIXED)), found, off | (moved.status != fit_kernels.CONVERGED))
+    return _spread_over(found, here, n, x, y, fits.status)
+
+
+def _spread_over(found: Measured, here: NDArray, n: int, x: NDArray, y: NDArray, status: NDArray) -> Measured:
+    """Rows for all places asked for: those without pixels have no numbers."""
+    values = {}
+    for one in fields(Measured):
+        a = getattr(found, one.name)
+        if a.dtype.kind == "f":
+            full = np.full((n, *a.shape[1:]), np.nan)
+        else:
+            full = np.zeros((n, *a.shape[1:]), a.dtype)
+        full[here] = a
+        values[one.name] = full
+    off = np.ones(n, bool)
+    off[here[status <= fit_kernels.MOST_STEPS]] = False
+    for name in ("peak", "peak_error", "total", "total_error"):
+        values[name] = np.where(off, np.nan, values[name])
+    values["flags"] = np.where(off, int(Flag.OFF_IMAGE | Flag.FIXED), values["flags"])
+    values["status"] = np.where(off, "no pixels", values["status"])
+    values["x"], values["y"] = np.where(np.isnan(values["x"]), x, values["x"]), np.where(np.isnan(values["y"]), y, values["y"])
+    values["group"] = np.where(off, -1, values["group"])
+    return Measured(**values)
