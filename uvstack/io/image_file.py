@@ -450,6 +450,14 @@ def _read_beams(table: fits.BinTableHDU | None, header: fits.Header, n_chan: int
     return (Beam(*values),) * n_chan
 
 
+def prefix_of_jansky(unit: str) -> float | None:
+    """Jy in the unit of an image in Jy, mJy … per beam, however it is written; None of another unit."""
+    try:
+        return _scale_to(unit, "beam", "")
+    except ImageError:
+        return None
+
+
 def _scale_to(unit: str, area: str, path: str) -> float:
     text = unit.strip()
     found = _UNIT.fullmatch(text)

@@ -1,0 +1,108 @@
+"""The image that sources are sought in, read: one plane in float32, with what the header says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from numpy.typing import NDArray
+
+from uvstack.errors import ImageError
+from uvstack.io.image_file import SkyImage, open_fits, read_image
+from uvstack.sky.beam import Beam
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A plane of an image.
+
+    Attributes
+    ----------
+    data : ndarray (m, l) float32
+        In `bright`; NaN is blank.
+    image : SkyImage or None
+        Its coordinates; None where the file has none.
+    beam : Beam or None
+        rad; pixels without coordinates.
+    bright : Unit
+        Of the pixels.
+    flux : Unit
+        Of a sum over pixels in areas of the beam.
+    frequency : float or None
+        Hz.
+    path : str
+    """
+
+    data: NDArray[np.float32]
+    image: SkyImage | None
+    beam: Beam | None
+    bright: u.UnitBase
+    flux: u.UnitBase
+    frequency: float | None
+    path: str
+
+
+def read_plane(path: str | Path, beam: Beam | None = None) -> Plane:
+    """A plane of a FITS image or an image of CASA, of Stokes I where there are several.
+
+    Parameters
+    ----------
+    path : path
+    beam : Beam, optional
+        rad, in place of what the header says.
+
+    Raises
+    ------
+    ImageError
+        As `read_image`; an image without coordinates is not refused, its units are pixels.
+    """
+    try:
+        image = read_image(path)
+    except ImageError as error:
+        if "no celestial coordinates" not in str(error):
+            raise
+        return _without_coordinates(path, beam)
+    bright, flux = units_of(image.cube.unit)
+    found = image.beam if beam is None else beam
+    frequency = None if image.cube.frequency is None else float(image.cube.frequency[0])
+    data = image.data.astype(np.float32)
+    return Plane(data, SkyImage(data[:1, :1], _light(image.cube)), found, bright, flux, frequency, str(path))
+
+
+def _light(cube: Any) -> Any:
+    """The coordinates of a cube without its pixels."""
+    from dataclasses import replace
+
+    return replace(cube, data=np.broadcast_to(np.float32(0), cube.data.shape))
+
+
+def _without_coordinates(path: str | Path, beam: Beam | None) -> Plane:
+    with open_fits(path) as hdus:
+        hdu = next(h for h in hdus if h.is_image and h.header.get("NAXIS", 0) >= 2)
+        data = np.squeeze(np.asarray(hdu.data, np.float32))
+        unit = str(hdu.header.get("BUNIT") or "")
+    if data.ndim != 2:
+        raise ImageError(f"{path}: has no celestial coordinates and {data.ndim} axes; wanted is one plane")
+    bright, flux = units_of(unit)
+    return Plane(data, None, beam, bright, flux, None, str(path))
+
+
+def units_of(text: str) -> tuple[u.UnitBase, u.UnitBase]:
+    """Unit of pixels, and of a sum over pixels in areas of the beam: of Jy/beam (also mJy …) it is Jy (mJy …).
+
+    Other units are carried: of K it is K beam, of nothing beam.
+    """
+    from uvstack.io.image_file import prefix_of_jansky
+
+    size = prefix_of_jansky(text)
+    if size is not None:
+        name = {1.0: "Jy", 1e-3: "mJy", 1e-6: "uJy", 1e-9: "nJy", 1e3: "kJy", 1e6: "MJy"}[size]
+        return u.Unit(name) / u.beam, u.Unit(name)
+    try:
+        bright = u.Unit(text.strip())
+    except ValueError as error:
+        raise ImageError(f"the image is in {text!r}, no unit that is known; wanted is Jy/beam, K or such in BUNIT") from error
+    return bright, bright * u.beam

@@ -1,0 +1,153 @@
+"""Rows of a catalogue: what was measured in pixels, on the sky and in units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy.table import QTable
+from numpy.typing import NDArray
+
+from uvstack.extraction.derived import axes_of, turned
+from uvstack.extraction.flags import Flag
+from uvstack.extraction.measure import Measured
+from uvstack.extraction.sky_frame import SkyFrame
+from uvstack.sky.beam import FOUR_LN2, Beam
+
+#: A size is resolved where it is so many errors above the beam's.
+RESOLVED = 2.0
+#: One-sided 95 %.
+_LIMIT = 1.645
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What belongs to the places of sources, arrays of n.
+
+    Attributes
+    ----------
+    rms, background : ndarray (n,)
+        Unit of the image.
+    island : ndarray (n,) int
+        Number of the island, from 1; 0 for none.
+    n_pixels : ndarray (n,) int
+    brightest : ndarray (n,)
+        Value of the brightest pixel.
+    island_sum, island_sum_error, island_rms : ndarray (n,)
+        Sum over the island's pixels with its error, and rms of what a fit left of them.
+    flags : ndarray (n,) int
+    """
+
+    rms: NDArray[np.float64]
+    background: NDArray[np.float64]
+    island: NDArray[np.int64]
+    n_pixels: NDArray[np.int64]
+    brightest: NDArray[np.float64]
+    island_sum: NDArray[np.float64]
+    island_sum_error: NDArray[np.float64]
+    island_rms: NDArray[np.float64]
+    flags: NDArray[np.int32]
+
+
+def catalogue_rows(
+    found: Measured, around: Surroundings, frame: SkyFrame, beam: Beam | None, unit: tuple[u.UnitBase, u.UnitBase],
+) -> QTable:
+    """Catalogue of sources: one row each, in their order.
+
+    Parameters
+    ----------
+    found : Measured
+    around : Surroundings
+    frame : SkyFrame
+    beam : Beam, optional
+        rad; without one there are neither fluxes nor sizes without the beam.
+    unit : (Unit, Unit)
+        Of the image's pixels (Jy/beam), and of a flux: the sum over a source times a beam's area is in the first times beam.
+    """
+    n = len(found.x)
+    steps = frame.steps(found.x, found.y)
+    on_sky, spread = turned(found.size, found.spread, steps)
+    place = np.einsum("nij,njk,nlk->nil", steps, found.place, steps)
+    axes = axes_of(on_sky, spread)
+    ra, dec = frame.directions(found.x, found.y)
+    flags = found.flags | around.flags
+    area = np.full(n, np.nan)
+    if beam is not None:
+        area = np.pi / FOUR_LN2 * np.sqrt(np.linalg.det(frame.beams_at(beam, found.x, found.y)))
+    bright, whole = unit
+    to_sky = u.rad if frame.image is not None else u.pix
+    columns: dict[str, Any] = {
+        "source": np.arange(1, n + 1), "island": around.island,
+        "ra": (ra * u.rad).to(u.deg), "dec": (dec * u.rad).to(u.deg),
+        "ra_error": _angle(np.sqrt(place[:, 0, 0]), to_sky), "dec_error": _angle(np.sqrt(place[:, 1, 1]), to_sky),
+        "x": found.x * u.pix, "y": found.y * u.pix,
+        "x_error": np.sqrt(found.place[:, 0, 0]) * u.pix, "y_error": np.sqrt(found.place[:, 1, 1]) * u.pix,
+        "peak": found.peak * bright, "peak_error": found.peak_error * bright,
+        "flux": found.total / area * whole, "flux_error": found.total_error / area * whole,
+        "fwhm_major": _angle(axes.major, to_sky), "fwhm_minor": _angle(axes.minor, to_sky),
+        "fwhm_major_error": _angle(axes.major_error, to_sky), "fwhm_minor_error": _angle(axes.minor_error, to_sky),
+        "position_angle": (axes.angle * u.rad).to(u.deg), "position_angle_error": (axes.angle_error * u.rad).to(u.deg)}
+    columns |= _without_beam(found, on_sky, spread, frame, beam, to_sky)
+    columns |= {
+        "rms": around.rms * bright, "background": around.background * bright,
+        "significance": around.brightest / around.rms, "n_pixels": around.n_pixels,
+        "island_flux": around.island_sum / area * whole, "island_flux_error": around.island_sum_error / area * whole,
+        "island_rms": around.island_rms * bright, "fit_status": found.status}
+    if beam is None:
+        flags = flags | int(Flag.NO_BEAM)
+    bad = ~np.all([np.isfinite(_number(columns[name])) & (_number(columns[name]) > 0)
+                   for name in ("peak_error", "x_error", "y_error")], axis=0)
+    fixed = (found.flags & int(Flag.FIXED)) != 0
+    columns["flags"] = np.where(bad & ~fixed, flags | int(Flag.NO_ERROR), flags)
+    return QTable(columns)
+
+
+def _number(column: Any) -> NDArray:
+    return np.asarray(getattr(column, "value", column), float)
+
+
+def _angle(values: NDArray, unit: u.UnitBase) -> u.Quantity:
+    """Lengths on the sky in arcsec; of an image without coordinates in pixels."""
+    quantity = values * unit
+    return quantity.to(u.arcsec) if unit == u.rad else quantity
+
+
+def _without_beam(found: Measured, on_sky: NDArray, spread: NDArray, frame: SkyFrame, beam: Beam | None,
+                  unit: u.UnitBase) -> dict[str, Any]:
+    """Sizes of the sources themselves: matrices without the beam's (Wild 1970), with errors, limits and whether they are resolved."""
+    n = len(found.x)
+    names = ("deconvolved_major", "deconvolved_minor", "deconvolved_angle")
+    if beam is None:
+        nothing = {name: np.full(n, np.nan) for name in names}
+        return {name: (v * u.deg if "angle" in name else _angle(v, unit)) for name, v in nothing.items()}
+    blur = turned(frame.beams_at(beam, found.x, found.y), np.zeros((n, 3, 3)), frame.steps(found.x, found.y))[0]
+    rest = np.where(np.isfinite(on_sky), on_sky - blur, 0.0)
+    values, vectors = np.linalg.eigh(rest)
+    errors = []
+    for k in (1, 0):
+        v = vectors[:, :, k]
+        gradient = np.stack([v[:, 0] ** 2, 2.0 * v[:, 0] * v[:, 1], v[:, 1] ** 2], axis=1)
+        errors.append(np.sqrt(np.maximum(np.einsum("ni,nij,nj->n", gradient, spread, gradient), 0.0)))
+    squares = [values[:, 1], values[:, 0]]
+    lost = ~np.isfinite(found.size[:, 0, 0])
+    resolved = [(s > RESOLVED * e) & (s > 1e-9 * blur[:, 0, 0]) for s, e in zip(squares, errors, strict=True)]
+    resolved[1] &= resolved[0]
+    axes = [np.where(r, np.sqrt(np.maximum(s, 0.0)), 0.0) for s, r in zip(squares, resolved, strict=True)]
+    limits = [np.sqrt(np.maximum(s, 0.0) + _LIMIT * e) for s, e in zip(squares, errors, strict=True)]
+    v = vectors[:, :, 1]
+    angle = np.where(resolved[0], np.arctan2(v[:, 0], v[:, 1]) % np.pi, 0.0)
+    mixed = np.stack([v[:, 0] * -v[:, 1], v[:, 0] ** 2 - v[:, 1] ** 2, v[:, 0] * v[:, 1]], axis=1)
+    across = np.sqrt(np.maximum(np.einsum("ni,nij,nj->n", mixed, spread, mixed), 0.0))
+    columns: dict[str, Any] = {}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for name, axis, error, limit, good in zip(names, axes, errors, limits, resolved, strict=False):
+            columns[name] = _angle(np.where(lost, np.nan, axis), unit)
+            columns[f"{name}_error"] = _angle(np.where(good, 0.5 * error / axis, np.nan), unit)
+            columns[f"{name}_limit"] = _angle(np.where(good | lost, np.nan, limit), unit)
+        turn = np.minimum(across / np.maximum(squares[0] - squares[1], 1e-300), np.pi / np.sqrt(12.0))
+        columns["resolved_significance"] = np.where(lost | (errors[0] == 0), np.nan, squares[0] / errors[0])
+    columns[names[2]] = (np.where(lost, np.nan, angle) * u.rad).to(u.deg)
+    columns[f"{names[2]}_error"] = (np.where(resolved[0], turn, np.nan) * u.rad).to(u.deg)
+    return columns

@@ -1,0 +1,396 @@
+"""The task: an image in, a catalogue and maps out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from astropy import units as u
+from astropy.table import QTable, Table
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+from uvstack.errors import ImageError
+from uvstack.extraction import island_sums
+from uvstack.extraction.deblending import deblend as split_islands
+from uvstack.extraction.flags import Flag
+from uvstack.extraction.islands import Islands, fdr_threshold, find_islands
+from uvstack.extraction.measure import Measured, force, measure_islands
+from uvstack.extraction.moments import measure_moments, moment_errors
+from uvstack.extraction.noise_correlation import beam_correlation, measure_correlation
+from uvstack.extraction.noise_map import blank_pixels, default_box, measure_noise
+from uvstack.extraction.options import ExtractionOptions
+from uvstack.extraction.plane_files import Plane, read_plane
+from uvstack.extraction.rows import Surroundings, catalogue_rows
+from uvstack.extraction.sky_frame import SkyFrame, beam_frame_of
+from uvstack.io.catalogues import write_catalogue
+from uvstack.io.fits import write_image
+from uvstack.io.output import check_output, together
+from uvstack.io.provenance import provenance_of
+from uvstack.io.tables import read_positions
+from uvstack.sky.beam import FOUR_LN2, Beam
+from uvstack.sky.positions import Positions
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """An extraction with its maps; `uvstack.extract` gives the catalogue alone.
+
+    Attributes
+    ----------
+    catalogue : QTable
+    plane : Plane
+        Its data without the background.
+    background, rms : ndarray (m, l)
+    islands : Islands or None
+        None where places were given.
+    model : ndarray (m, l)
+        The Gaussians of the catalogue.
+    """
+
+    catalogue: QTable
+    plane: Plane
+    background: NDArray[np.float32]
+    rms: NDArray[np.float32]
+    islands: Islands | None
+    model: NDArray[np.float32]
+
+
+@together()
+def extract(
+    image: str | Path,
+    *,
+    detection: float = 5.0,
+    analysis: float = 3.0,
+    fdr: float | None = None,
+    box: int | None = None,
+    filter_size: int = 3,
+    connectivity: int = 8,
+    min_pixels: int = 1,
+    deblend: int = 32,
+    deblend_fraction: float = 0.005,
+    method: Literal["fit", "moments"] = "fit",
+    weighting: Literal["plain", "gls"] = "plain",
+    errors: Literal["correlation", "condon"] = "correlation",
+    fixed: Literal["none", "shape", "position", "both"] = "none",
+    negative: bool = False,
+    beam: Beam | Sequence[float] | None = None,
+    beam_frame: Literal["auto", "pixel", "sky"] = "auto",
+    rms: float | str | Path | None = None,
+    background: float | str | Path | None = None,
+    detection_image: str | Path | None = None,
+    forced: str | Path | Table | Positions | None = None,
+    search_radius: float = 0.0,
+    out: str | Path | None = None,
+    rms_out: str | Path | None = None,
+    background_out: str | Path | None = None,
+    residual_out: str | Path | None = None,
+    model_out: str | Path | None = None,
+    islands_out: str | Path | None = None,
+    regions_out: str | Path | None = None,
+    overwrite: bool = False,
+) -> QTable:
+    """Catalogue of the sources of an image (Spreeuw 2010, section 2.7).
+
+    Parameters
+    ----------
+    image : path
+        FITS image, or image of CASA, of one plane.
+    detection, analysis : float
+        Thresholds in standard deviations of the noise: of the brightest pixel of an island, and of
+        all its pixels.
+    fdr : float, optional
+        In place of `detection`, the largest part of the source pixels that may be noise, 0 … 1.
+    box : int, optional
+        Side of the boxes of background and noise, pixels; default 16 FWHM, 32 at least.
+    filter_size : int
+        Boxes of whose values the median is taken; 1 for none.
+    connectivity : {8, 4}
+        Whether pixels hang together at their corners.
+    min_pixels : int
+        Islands with fewer are dropped.
+    deblend : int
+        Sub-thresholds by which islands are split; 0 splits none.
+    deblend_fraction : float
+        Part of the island's flux that each of the parts must have.
+    method : {"fit", "moments"}
+    weighting : {"plain", "gls"}
+        Least squares, plain or by the inverse of the noise's covariance.
+    errors : {"correlation", "condon"}
+        Errors from the measured correlation of the noise, with the bias of second order taken off;
+        or by the equations of Condon (1997).
+    fixed : {"none", "shape", "position", "both"}
+        What a fit leaves as it is: the shape that of the beam, the position that of the moments.
+    negative : bool
+        Find sources below the background too, as in Stokes Q, U and V.
+    beam : Beam or (float, float, float), optional
+        FWHM and position angle, rad, in place of the header's.
+    beam_frame : {"auto", "pixel", "sky"}
+        Where the beam is constant: in pixels (images in SIN projection), or on the sky (mosaics).
+    rms, background : float or path, optional
+        In place of what is measured: a number in the unit of the image, or an image of the same shape.
+    detection_image : path, optional
+        Image of the same shape in which sources are found, such as one of flat noise, with its own
+        noise; they are measured in `image`.
+    forced : path, Table or Positions, optional
+        Measure at these places, in their order, in place of a search.
+    search_radius : float
+        How far a forced position may move, rad.
+    out : path, optional
+        Catalogue: FITS, ECSV, VOTable (.xml) or CSV.
+    rms_out, background_out, residual_out, model_out, islands_out : path, optional
+        Images: noise, background, image without background and sources, the sources' Gaussians,
+        numbers of the islands.
+    regions_out : path, optional
+        Regions of DS9 (.reg) or CASA and CARTA (.crtf).
+    overwrite : bool
+        Whether outputs may exist.
+
+    Returns
+    -------
+    QTable
+        Columns as in `uvstack.sky.catalogue`, with units; ``meta`` has frame, provenance, threshold.
+
+    Raises
+    ------
+    UvstackError
+        One of its subclasses, in one line.
+
+    Examples
+    --------
+    >>> catalogue = uvstack.extract("image.fits", detection=5, analysis=3, out="catalogue.fits")
+    """
+    asked = dict(locals())
+    options = ExtractionOptions(
+        detection, analysis, fdr, box, filter_size, connectivity, min_pixels, deblend,
+        deblend_fraction, method, weighting, errors, fixed, beam_frame, negative)
+    outputs = [path for path in (out, rms_out, background_out, residual_out, model_out, islands_out,
+                                 regions_out) if path is not None]
+    read = [str(p) for p in (image, rms, background, detection_image, forced) if isinstance(p, str | Path)]
+    for path in outputs:
+        check_output(path, overwrite, inputs=read)
+    if not search_radius >= 0:
+        raise ImageError(f"search_radius={search_radius}; wanted is an angle in rad, 0 or more")
+    given = None if beam is None else Beam(*beam)
+    plane = read_plane(image, given)
+    places = None if forced is None else read_positions(forced)
+    found = run(plane, options, rms=rms, background=background, detection_image=detection_image,
+                places=places, search_radius=search_radius)
+    found.catalogue.meta["provenance"] = _told(provenance_of(asked, image=str(image)))
+    _write(found, out, rms_out, background_out, residual_out, model_out, islands_out, regions_out)
+    return found.catalogue
+
+
+def run(
+    plane: Plane, options: ExtractionOptions, *, rms: float | str | Path | None = None,
+    background: float | str | Path | None = None, detection_image: str | Path | None = None,
+    places: Positions | None = None, search_radius: float = 0.0,
+) -> Extraction:
+    """Extraction of a plane, whose data lose their background; `extract` says what the arguments are."""
+    frame = _frame_of(plane, options)
+    blank_pixels(plane.data)
+    size = _beam_size(plane, frame)
+    area = float(np.pi / FOUR_LN2 * np.sqrt(np.linalg.det(size)))
+    base, noise = _maps(plane, options, area, rms, background)
+    sought, sought_noise = plane.data, noise
+    if detection_image is not None:
+        other = read_plane(detection_image, plane.beam)
+        _check_shape(other.data, plane, detection_image)
+        blank_pixels(other.data)
+        _, sought_noise = _maps(other, options, area, None, None)
+        sought = other.data
+    if places is not None:
+        return _forced(plane, frame, base, noise, size, options, places, search_radius)
+    threshold = options.detection
+    if options.fdr is not None:
+        threshold = fdr_threshold(sought, sought_noise, options.fdr, area)
+    analysis = min(options.analysis, threshold)
+    islands = find_islands(sought, sought_noise, threshold, analysis, connectivity=options.connectivity,
+                           min_pixels=options.min_pixels, negative=options.negative)
+    islands = split_islands(sought, sought_noise, islands, options.deblend, options.deblend_fraction, threshold,
+                            connectivity=options.connectivity)
+    at = np.divmod(islands.brightest, plane.data.shape[1])
+    sigma = noise[at].astype(float)
+    level = islands.level * sigma if detection_image is None else _lowest(plane.data, islands)
+    beam3 = np.array([size[0, 0], size[0, 1], size[1, 1]])
+    moments = measure_moments(plane.data, None, islands.start, islands.pixel, level, beam3, sign=islands.sign)
+    told = moment_errors(moments, level, sigma, beam3)
+    correlation = _correlation(plane.data, noise, islands.label, size)
+    found = measure_islands(plane.data, islands.label, moments, told, sigma, size, correlation, options)
+    catalogue, model = _table(plane, frame, found, islands, sigma, base, correlation)
+    catalogue.meta.update(threshold=threshold, analysis=analysis)
+    return Extraction(catalogue, plane, base, noise, islands, model)
+
+
+def _frame_of(plane: Plane, options: ExtractionOptions) -> SkyFrame:
+    where = options.beam_frame
+    if where == "auto":
+        where = "pixel" if plane.image is None else beam_frame_of(str(plane.image.cube.wcs.wcs.ctype[0])[-3:])
+    return SkyFrame(None if plane.image is None else plane.image.cube, plane.data.shape, where)
+
+
+def _beam_size(plane: Plane, frame: SkyFrame) -> NDArray[np.float64]:
+    """Matrix in (x, y) of squares of the beam's FWHM, pixels²; of the noise's correlation where the image says no beam."""
+    if plane.beam is not None:
+        size = frame.beam_in_pixels(plane.beam)
+        if np.linalg.eigvalsh(size)[0] < 1.0:
+            raise ImageError(f"{plane.path}: its beam is {np.sqrt(np.linalg.eigvalsh(size)[0]):.3g} pixels across; a source wants "
+                             "two or more: are BMAJ and BMIN right?")
+        return size
+    from uvstack.pixels.psf import fit_beam
+
+    guess = np.eye(2) * 16.0
+    centred = plane.data - np.nanmedian(plane.data)
+    usual = np.nanmedian(np.abs(centred)) * 1.4826
+    label = (~(np.abs(centred) < 4.0 * usual)).astype(np.int32)
+    found = measure_correlation(centred, np.full_like(centred, max(usual, 1e-30)), label, guess)
+    try:
+        if found is None:
+            raise ImageError("too few pixels")
+        # The noise of a beam of FWHM θ is correlated over √2 θ.
+        wide = fit_beam(found, 1.0)
+    except ImageError as error:
+        raise ImageError(f"{plane.path}: says no beam (BMAJ, BMIN), and its noise does not tell it ({error}); give beam= (--beam)") from error
+    matrix = 0.5 * wide.covariance()
+    # Columns of an array run against east.
+    return matrix * np.array([[1.0, -1.0], [-1.0, 1.0]])
+
+
+def _maps(plane: Plane, options: ExtractionOptions, area: float, rms: float | str | Path | None,
+          background: float | str | Path | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Background and noise; the background is taken off the plane's data."""
+    shape = plane.data.shape
+    nodes = None
+    if rms is None or background is None:
+        nodes = measure_noise(plane.data, options.box or default_box(area), area, filter_size=options.filter_size)
+    base = nodes.background_map(shape) if background is None and nodes is not None else _given(background, plane, "background")
+    np.subtract(plane.data, base, out=plane.data)
+    noise = nodes.rms_map(shape) if rms is None and nodes is not None else _given(rms, plane, "rms")
+    if not (noise > 0).any():
+        raise ImageError(f"rms={rms}; wanted is a noise above 0")
+    return base, noise
+
+
+def _given(value: float | str | Path | None, plane: Plane, name: str) -> NDArray[np.float32]:
+    try:
+        number = float(str(value))
+    except ValueError:
+        other = read_plane(str(value))
+        _check_shape(other.data, plane, str(value))
+        return other.data * np.float32(other.bright.to(plane.bright))
+    if not np.isfinite(number):
+        raise ImageError(f"{name}={value}; wanted is a number in the unit of the image, or an image")
+    return np.full(plane.data.shape, number, np.float32)
+
+
+def _check_shape(data: NDArray, plane: Plane, path: str | Path) -> None:
+    if data.shape != plane.data.shape:
+        raise ImageError(f"{path}: has {data.shape[1]} × {data.shape[0]} pixels, {plane.path} {plane.data.shape[1]} × "
+                         f"{plane.data.shape[0]}; wanted are images of one shape")
+
+
+def _lowest(data: NDArray, islands: Islands) -> NDArray[np.float64]:
+    """Lowest value in each island: the level at which it was cut in an image where it was not sought."""
+    if len(islands) == 0:
+        return np.zeros(0)
+    values = np.abs(data.ravel()[islands.pixel]).astype(float)
+    return np.minimum.reduceat(values, islands.start[:-1])
+
+
+def _correlation(data: NDArray, noise: NDArray, label: NDArray[np.int32], size: NDArray) -> NDArray[np.float64]:
+    found = measure_correlation(data, noise, label, size)
+    return beam_correlation(size) if found is None else found
+
+
+def _table(plane: Plane, frame: SkyFrame, found: Measured, islands: Islands, sigma: NDArray, base: NDArray,
+           correlation: NDArray) -> tuple[QTable, NDArray[np.float32]]:
+    model = model_of(found, plane.data.shape)
+    sums, errors, left = island_sums.sum_islands(plane.data, model, islands, sigma, correlation)
+    at = np.divmod(islands.brightest, plane.data.shape[1])
+    several = np.bincount(islands.parent, minlength=1)[islands.parent] > 1 if len(islands) else np.zeros(0, bool)
+    flags = np.where(islands.edge, int(Flag.EDGE), 0) | np.where(islands.blank, int(Flag.BLANK), 0)
+    flags |= np.where(several, int(Flag.DEBLENDED), 0)
+    around = Surroundings(sigma, base[at].astype(float), islands.parent + 1, islands.n_pixels, plane.data[at].astype(float), sums,
+                          errors, left, flags.astype(np.int32))
+    return _finished(catalogue_rows(found, around, frame, plane.beam, (plane.bright, plane.flux)), plane, frame), model
+
+
+def _finished(table: QTable, plane: Plane, frame: SkyFrame) -> QTable:
+    table.meta.update(frame=frame.frame_name, image=plane.path)
+    if plane.frequency is not None:
+        table.meta["reference_frequency"] = plane.frequency
+    return table
+
+
+def model_of(found: Measured, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Image (m, l) of the Gaussians that were measured."""
+    model = np.zeros(shape, np.float32)
+    good = np.isfinite(found.peak) & np.isfinite(found.size[:, 0, 0])
+    form = FOUR_LN2 * np.linalg.inv(np.where(good[:, None, None], found.size, np.eye(2)))
+    peak = np.where(good, found.peak, 0.0)
+    island_sums.add_gaussians(peak, np.where(good, found.x, -1e6), np.where(good, found.y, -1e6), form[:, 0, 0], form[:, 0, 1],
+                              form[:, 1, 1], 14.0, model)
+    return model
+
+
+def _forced(plane: Plane, frame: SkyFrame, base: NDArray, noise: NDArray, size: NDArray, options: ExtractionOptions,
+            places: Positions, radius: float) -> Extraction:
+    """Rows of the places asked for, in their order and under their names."""
+    if plane.image is None:
+        raise ImageError(f"{plane.path}: has no coordinates of the sky, where forced positions could lie")
+    x, y = plane.image.cube.pixels_of(places.coord)
+    # What is bright is no noise, whoever it belongs to.
+    islands = find_islands(plane.data, noise, options.detection, options.analysis)
+    correlation = _correlation(plane.data, noise, islands.label, size)
+    column, row = (np.clip(np.nan_to_num(np.rint(v), nan=0.0), 0, n - 1).astype(int) for v, n in zip((x, y), plane.data.shape[::-1],
+                                                                                                       strict=True))
+    sigma = noise[row, column].astype(float)
+    found = force(plane.data, x, y, sigma, size, correlation, radius=radius / plane.image.cube.cell)
+    n = len(x)
+    nothing = np.full(n, np.nan)
+    off = (found.flags & int(Flag.OFF_IMAGE)) != 0
+    around = Surroundings(np.where(off, np.nan, sigma), np.where(off, np.nan, base[row, column]), islands.label[row, column].astype(np.int64),
+                          np.zeros(n, np.int64), np.where(off, np.nan, plane.data[row, column]), nothing, nothing, nothing,
+                          np.zeros(n, np.int32))
+    table = _finished(catalogue_rows(found, around, frame, plane.beam, (plane.bright, plane.flux)), plane, frame)
+    table["ra"][off], table["dec"][off] = _asked(places, frame, off)
+    names = next((name for name in ("name", "id", "source_id") if name in places.table.colnames), None)
+    if names is not None:
+        table.add_column(np.asarray(places.table[names]).astype(str), name="name", index=0)
+    return Extraction(table, plane, base, noise, None, model_of(found, plane.data.shape))
+
+
+def _asked(places: Positions, frame: SkyFrame, which: NDArray[np.bool_]) -> tuple[u.Quantity, u.Quantity]:
+    from uvstack.sky.coordinates import to_frame
+
+    ra, dec = to_frame(places.coord[which], frame.frame_name)
+    return (ra * u.rad).to(u.deg), (dec * u.rad).to(u.deg)
+
+
+def _told(provenance: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(provenance)
+
+
+def _write(found: Extraction, out: Path | str | None, rms_out: Path | str | None, background_out: Path | str | None,
+           residual_out: Path | str | None, model_out: Path | str | None, islands_out: Path | str | None,
+           regions_out: Path | str | None) -> None:
+    plane = found.plane
+    unit = str(plane.bright)
+    for path, data in ((rms_out, found.rms), (background_out, found.background), (residual_out, None), (model_out, found.model),
+                       (islands_out, None if found.islands is None else found.islands.label)):
+        if path is not None:
+            pixels = plane.data - found.model if path is residual_out else data
+            wcs = WCS(naxis=2) if plane.image is None else plane.image.cube.wcs
+            write_image(path, pixels, wcs, unit="" if path is islands_out else unit, beams=plane.beam, frequency=plane.frequency,
+                        four_axes=False)
+    if out is not None:
+        write_catalogue(out, found.catalogue)
+    if regions_out is not None:
+        from uvstack.extraction.region_files import write_regions
+
+        write_regions(regions_out, found.catalogue)
