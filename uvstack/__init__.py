@@ -20,6 +20,7 @@ from uvstack._version import __version__
 if TYPE_CHECKING:
     from uvstack.comparison.result import CompareResult
     from uvstack.comparison.task import compare
+    from uvstack.extraction.task import extract
     from uvstack.fitting.multifit.call import uvmultifit
     from uvstack.fitting.result import FitResult, FitSpectrum
     from uvstack.fitting.solve.visibilities import fit_visibilities
@@ -39,13 +40,13 @@ if TYPE_CHECKING:
 __all__ = [
     "CompareResult", "Datasets", "FitResult", "FitSpectrum", "ImageCube", "ImageResult",
     "ImageStackResult", "MonteCarloResult", "StackResult", "SubtractResult", "__version__",
-    "compare", "fit", "fit_visibilities", "image", "image_stack", "montecarlo", "stack", "subtract",
+    "compare", "extract", "fit", "fit_visibilities", "image", "image_stack", "montecarlo", "stack", "subtract",
     "uvmultifit"]
 
 #: Public name → the module that has it.
 _HOME = {
     "compare": "uvstack.comparison.task", "CompareResult": "uvstack.comparison.result",
-    "Datasets": "uvstack.records",
+    "Datasets": "uvstack.records", "extract": "uvstack.extraction.task",
     "fit": "uvstack.fitting.task", "FitResult": "uvstack.fitting.result", "FitSpectrum": "uvstack.fitting.result",
     "fit_visibilities": "uvstack.fitting.solve.visibilities", "uvmultifit": "uvstack.fitting.multifit.call",
     "image": "uvstack.imaging.task", "ImageResult": "uvstack.imaging.result", "ImageCube": "uvstack.imaging.result",

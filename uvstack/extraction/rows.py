@@ -10,16 +10,15 @@ from astropy import units as u
 from astropy.table import QTable
 from numpy.typing import NDArray
 
+from uvstack.extraction.deconvolution import deconvolve_sizes
 from uvstack.extraction.derived import axes_of, turned
 from uvstack.extraction.flags import Flag
 from uvstack.extraction.measure import Measured
 from uvstack.extraction.sky_frame import SkyFrame
 from uvstack.sky.beam import FOUR_LN2, Beam
 
-#: A size is resolved where it is so many errors above the beam's.
-RESOLVED = 2.0
-#: One-sided 95 %.
-_LIMIT = 1.645
+#: A source is resolved where its area is so many errors above the beam's: 1 % of points are by chance.
+RESOLVED = 2.33
 
 
 @dataclass(frozen=True)
@@ -114,40 +113,29 @@ def _angle(values: NDArray, unit: u.UnitBase) -> u.Quantity:
     return quantity.to(u.arcsec) if unit == u.rad else quantity
 
 
-def _without_beam(found: Measured, on_sky: NDArray, spread: NDArray, frame: SkyFrame, beam: Beam | None,
-                  unit: u.UnitBase) -> dict[str, Any]:
-    """Sizes of the sources themselves: matrices without the beam's (Wild 1970), with errors, limits and whether they are resolved."""
+def _without_beam(
+    found: Measured, on_sky: NDArray, spread: NDArray, frame: SkyFrame, beam: Beam | None,
+    unit: u.UnitBase,
+) -> dict[str, Any]:
+    """Sizes of the sources themselves; 0 with a limit where a source is not significantly larger than the beam."""
     n = len(found.x)
-    names = ("deconvolved_major", "deconvolved_minor", "deconvolved_angle")
     if beam is None:
-        nothing = {name: np.full(n, np.nan) for name in names}
-        return {name: (v * u.deg if "angle" in name else _angle(v, unit)) for name, v in nothing.items()}
-    blur = turned(frame.beams_at(beam, found.x, found.y), np.zeros((n, 3, 3)), frame.steps(found.x, found.y))[0]
-    rest = np.where(np.isfinite(on_sky), on_sky - blur, 0.0)
-    values, vectors = np.linalg.eigh(rest)
-    errors = []
-    for k in (1, 0):
-        v = vectors[:, :, k]
-        gradient = np.stack([v[:, 0] ** 2, 2.0 * v[:, 0] * v[:, 1], v[:, 1] ** 2], axis=1)
-        errors.append(np.sqrt(np.maximum(np.einsum("ni,nij,nj->n", gradient, spread, gradient), 0.0)))
-    squares = [values[:, 1], values[:, 0]]
-    lost = ~np.isfinite(found.size[:, 0, 0])
-    resolved = [(s > RESOLVED * e) & (s > 1e-9 * blur[:, 0, 0]) for s, e in zip(squares, errors, strict=True)]
-    resolved[1] &= resolved[0]
-    axes = [np.where(r, np.sqrt(np.maximum(s, 0.0)), 0.0) for s, r in zip(squares, resolved, strict=True)]
-    limits = [np.sqrt(np.maximum(s, 0.0) + _LIMIT * e) for s, e in zip(squares, errors, strict=True)]
-    v = vectors[:, :, 1]
-    angle = np.where(resolved[0], np.arctan2(v[:, 0], v[:, 1]) % np.pi, 0.0)
-    mixed = np.stack([v[:, 0] * -v[:, 1], v[:, 0] ** 2 - v[:, 1] ** 2, v[:, 0] * v[:, 1]], axis=1)
-    across = np.sqrt(np.maximum(np.einsum("ni,nij,nj->n", mixed, spread, mixed), 0.0))
+        blur = np.broadcast_to(np.eye(2), (n, 2, 2))
+        on_sky, spread = np.full((n, 2, 2), np.nan), np.full((n, 3, 3), np.nan)
+    else:
+        steps = frame.steps(found.x, found.y)
+        blur = turned(frame.beams_at(beam, found.x, found.y), np.zeros((n, 3, 3)), steps)[0]
+    sound = np.isfinite(blur).all(axis=(1, 2))
+    alone = deconvolve_sizes(on_sky, spread, np.where(sound[:, None, None], blur, np.eye(2)))
+    point = ~(alone.significance > RESOLVED)
     columns: dict[str, Any] = {}
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for name, axis, error, limit, good in zip(names, axes, errors, limits, resolved, strict=False):
-            columns[name] = _angle(np.where(lost, np.nan, axis), unit)
-            columns[f"{name}_error"] = _angle(np.where(good, 0.5 * error / axis, np.nan), unit)
-            columns[f"{name}_limit"] = _angle(np.where(good | lost, np.nan, limit), unit)
-        turn = np.minimum(across / np.maximum(squares[0] - squares[1], 1e-300), np.pi / np.sqrt(12.0))
-        columns["resolved_significance"] = np.where(lost | (errors[0] == 0), np.nan, squares[0] / errors[0])
-    columns[names[2]] = (np.where(lost, np.nan, angle) * u.rad).to(u.deg)
-    columns[f"{names[2]}_error"] = (np.where(resolved[0], turn, np.nan) * u.rad).to(u.deg)
+    for name, axis, error, limit in (("major", alone.fwhm_major, alone.major_error, alone.major_limit),
+                                     ("minor", alone.fwhm_minor, alone.minor_error, alone.minor_limit)):
+        columns[f"deconvolved_{name}"] = _angle(np.where(point & np.isfinite(axis), 0.0, axis), unit)
+        columns[f"deconvolved_{name}_error"] = _angle(error, unit)
+        columns[f"deconvolved_{name}_limit"] = _angle(limit, unit)
+    angle = np.where(point & np.isfinite(alone.position_angle), 0.0, alone.position_angle)
+    columns["deconvolved_angle"] = (angle * u.rad).to(u.deg)
+    columns["deconvolved_angle_error"] = (alone.angle_error * u.rad).to(u.deg)
+    columns["resolved_significance"] = alone.significance
     return columns
