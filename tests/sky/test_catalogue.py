@@ -127,7 +127,7 @@ def test_other_units_are_converted_and_nothing_is_modified():
     assert table["flux"].value == pytest.approx([3e-3])
     assert table["ra_error"].to_value(u.arcsec) == pytest.approx([0.05])
     assert table["peak"].value == pytest.approx([2e-6])
-    assert table["flags"][0] == "0"
+    assert table["flags"][0] == 0
     assert given["flux"].unit == u.mJy
     assert given["flux"].info.description is None
     assert table.meta["frame"] == "J2000"
@@ -247,7 +247,7 @@ def test_rows_that_cannot_be_used_are_told():
 
 
 @pytest.mark.parametrize(
-    "flags", [[0, 4, 0], ["", "4", ""], MaskedColumn(["a", "b", "c"], mask=[True, False, True])]
+    "flags", [[1, 64, 0], ["", "4", ""], MaskedColumn(["a", "b", "c"], mask=[True, False, True])]
 )
 def test_places_leave_out_what_is_flagged_and_tell_of_negative_ones(flags):
     table = measured(flags=flags, flux=[1.0, 0.4, -0.2] * u.Jy)

@@ -26,7 +26,7 @@ def report_options(holds: str, *after: str) -> Callable:
 
     `holds` says what is in it. Its default name is after the first of `after` (out, positions, ms) that is given.
     """
-    names = ", or after ".join({"out": "--out", "positions": "the list", "ms": "MS"}[name] for name in after)
+    names = ", or after ".join({"out": "--out", "positions": "the list", "ms": "MS", "image": "IMAGE"}[name] for name in after)
 
     def decorate(function: Callable) -> Callable:
         @functools.wraps(function)

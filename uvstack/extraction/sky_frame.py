@@ -13,6 +13,7 @@ is 1/n and more off.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from astropy.coordinates import ICRS, Galactic, SkyCoord
@@ -26,21 +27,32 @@ from uvstack.sky.projection import pixel_steps
 _PLANE_OF_BASELINES = ("SIN", "NCP")
 
 
+class Coordinates(Protocol):
+    """What is asked of an image that was read: `uvstack.io.image_file.SkyCube` is one."""
+
+    wcs: Any
+    frame: Any
+
+    @property
+    def cell(self) -> float:
+        """Pixel size, rad."""
+
+
 @dataclass(frozen=True)
 class SkyFrame:
     """The frame of an image's pixels.
 
     Attributes
     ----------
-    image : SkyImage or None
-        With `wcs`, `frame` and `directions_of`; None for an image without coordinates.
+    image : Coordinates or None
+        None for an image without coordinates.
     shape : (int, int)
         Pixels along m and l.
     beam_frame : {"pixel", "sky"}
         Where the beam is the same everywhere.
     """
 
-    image: object | None
+    image: Coordinates | None
     shape: tuple[int, int]
     beam_frame: str
 

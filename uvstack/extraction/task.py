@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,42 +25,25 @@ from uvstack.extraction.noise_correlation import beam_correlation, measure_corre
 from uvstack.extraction.noise_map import blank_pixels, default_box, measure_noise
 from uvstack.extraction.options import ExtractionOptions
 from uvstack.extraction.plane_files import Plane, read_plane
+from uvstack.extraction.region_files import write_regions
+from uvstack.extraction.result import ExtractResult
 from uvstack.extraction.rows import Surroundings, catalogue_rows
 from uvstack.extraction.sky_frame import SkyFrame, beam_frame_of
 from uvstack.io.catalogues import write_catalogue
 from uvstack.io.fits import write_image
-from uvstack.io.output import check_output, together
+from uvstack.io.output import check_output, check_report, together
 from uvstack.io.provenance import provenance_of
 from uvstack.io.tables import read_positions
+from uvstack.records import plain
+from uvstack.report.files import files_of_report
+from uvstack.report.numbers import unit_text
 from uvstack.sky.beam import FOUR_LN2, Beam
 from uvstack.sky.positions import Positions
 
-
-@dataclass(frozen=True)
-class Extraction:
-    """An extraction with its maps; `uvstack.extract` gives the catalogue alone.
-
-    Attributes
-    ----------
-    catalogue : QTable
-    plane : Plane
-        Its data without the background.
-    background, rms : ndarray (m, l)
-    islands : Islands or None
-        None where places were given.
-    model : ndarray (m, l)
-        The Gaussians of the catalogue.
-    """
-
-    catalogue: QTable
-    plane: Plane
-    background: NDArray[np.float32]
-    rms: NDArray[np.float32]
-    islands: Islands | None
-    model: NDArray[np.float32]
+#: What is written, by the names of its arguments.
+OUTPUTS = ("out", "rms_out", "background_out", "residual_out", "model_out", "islands_out", "regions_out")
 
 
-@together()
 def extract(
     image: str | Path,
     *,
@@ -91,6 +75,7 @@ def extract(
     model_out: str | Path | None = None,
     islands_out: str | Path | None = None,
     regions_out: str | Path | None = None,
+    report: str | Path | None = None,
     overwrite: bool = False,
 ) -> QTable:
     """Catalogue of the sources of an image (Spreeuw 2010, section 2.7).
@@ -146,6 +131,8 @@ def extract(
         numbers of the islands.
     regions_out : path, optional
         Regions of DS9 (.reg) or CASA and CARTA (.crtf).
+    report : path, optional
+        Folder for the result as JSON and table, pictures and a page; default none.
     overwrite : bool
         Whether outputs may exist.
 
@@ -163,32 +150,45 @@ def extract(
     --------
     >>> catalogue = uvstack.extract("image.fits", detection=5, analysis=3, out="catalogue.fits")
     """
-    asked = dict(locals())
-    options = ExtractionOptions(
-        detection, analysis, fdr, box, filter_size, connectivity, min_pixels, deblend,
-        deblend_fraction, method, weighting, errors, fixed, beam_frame, negative)
-    outputs = [path for path in (out, rms_out, background_out, residual_out, model_out, islands_out,
-                                 regions_out) if path is not None]
-    read = [str(p) for p in (image, rms, background, detection_image, forced) if isinstance(p, str | Path)]
-    for path in outputs:
+    return find(**locals()).catalogue
+
+
+@together()
+def find(image: str | Path, *, beam: Beam | Sequence[float] | None = None,
+         rms: float | str | Path | None = None, background: float | str | Path | None = None,
+         detection_image: str | Path | None = None, forced: str | Path | Table | Positions | None = None,
+         search_radius: float = 0.0, report: str | Path | None = None, overwrite: bool = False,
+         **options: Any) -> ExtractResult:
+    """The catalogue of `extract`, with the maps that it came from; its arguments and errors."""
+    asked = {**locals(), **locals()["options"]}
+    outputs = {name: options.pop(name, None) for name in OUTPUTS}
+    settings = ExtractionOptions(**options)
+    read = tuple(str(p) for p in (image, rms, background, detection_image, forced)
+                 if isinstance(p, str | Path))
+    for path in filter(None, outputs.values()):
         check_output(path, overwrite, inputs=read)
+    if report is not None:
+        check_report(report, overwrite, files_of_report(ExtractResult))
     if not search_radius >= 0:
         raise ImageError(f"search_radius={search_radius}; wanted is an angle in rad, 0 or more")
-    given = None if beam is None else Beam(*beam)
-    plane = read_plane(image, given)
+    plane = read_plane(image, None if beam is None else Beam(*beam))
     places = None if forced is None else read_positions(forced)
-    found = run(plane, options, rms=rms, background=background, detection_image=detection_image,
+    found = run(plane, settings, rms=rms, background=background, detection_image=detection_image,
                 places=places, search_radius=search_radius)
-    found.catalogue.meta["provenance"] = _told(provenance_of(asked, image=str(image)))
-    _write(found, out, rms_out, background_out, residual_out, model_out, islands_out, regions_out)
-    return found.catalogue
+    provenance = provenance_of(asked, image=str(image))
+    found.catalogue.meta["provenance"] = json.dumps(plain(provenance))
+    found = replace(found, provenance=provenance)
+    _write(found, plane, **outputs)
+    if report is not None:
+        found.report(report)
+    return found
 
 
 def run(
     plane: Plane, options: ExtractionOptions, *, rms: float | str | Path | None = None,
     background: float | str | Path | None = None, detection_image: str | Path | None = None,
     places: Positions | None = None, search_radius: float = 0.0,
-) -> Extraction:
+) -> ExtractResult:
     """Extraction of a plane, whose data lose their background; `extract` says what the arguments are."""
     frame = _frame_of(plane, options)
     blank_pixels(plane.data)
@@ -222,7 +222,7 @@ def run(
     found = measure_islands(plane.data, islands.label, moments, told, sigma, size, correlation, options)
     catalogue, model = _table(plane, frame, found, islands, sigma, base, correlation)
     catalogue.meta.update(threshold=threshold, analysis=analysis)
-    return Extraction(catalogue, plane, base, noise, islands, model)
+    return ExtractResult(catalogue, plane.path, plane.data, base, noise, model, islands.label, plane.beam, frame, threshold, analysis)
 
 
 def _frame_of(plane: Plane, options: ExtractionOptions) -> SkyFrame:
@@ -320,6 +320,8 @@ def _table(plane: Plane, frame: SkyFrame, found: Measured, islands: Islands, sig
 
 def _finished(table: QTable, plane: Plane, frame: SkyFrame) -> QTable:
     table.meta.update(frame=frame.frame_name, image=plane.path)
+    if not plane.flux.is_equivalent(u.Jy):
+        table.meta["brightness_unit"] = unit_text(plane.bright)
     if plane.frequency is not None:
         table.meta["reference_frequency"] = plane.frequency
     return table
@@ -337,7 +339,7 @@ def model_of(found: Measured, shape: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def _forced(plane: Plane, frame: SkyFrame, base: NDArray, noise: NDArray, size: NDArray, options: ExtractionOptions,
-            places: Positions, radius: float) -> Extraction:
+            places: Positions, radius: float) -> ExtractResult:
     """Rows of the places asked for, in their order and under their names."""
     if plane.image is None:
         raise ImageError(f"{plane.path}: has no coordinates of the sky, where forced positions could lie")
@@ -360,7 +362,8 @@ def _forced(plane: Plane, frame: SkyFrame, base: NDArray, noise: NDArray, size: 
     names = next((name for name in ("name", "id", "source_id") if name in places.table.colnames), None)
     if names is not None:
         table.add_column(np.asarray(places.table[names]).astype(str), name="name", index=0)
-    return Extraction(table, plane, base, noise, None, model_of(found, plane.data.shape))
+    model = model_of(found, plane.data.shape)
+    return ExtractResult(table, plane.path, plane.data, base, noise, model, None, plane.beam, frame, None, None)
 
 
 def _asked(places: Positions, frame: SkyFrame, which: NDArray[np.bool_]) -> tuple[u.Quantity, u.Quantity]:
@@ -370,27 +373,25 @@ def _asked(places: Positions, frame: SkyFrame, which: NDArray[np.bool_]) -> tupl
     return (ra * u.rad).to(u.deg), (dec * u.rad).to(u.deg)
 
 
-def _told(provenance: Any) -> dict[str, Any]:
-    from dataclasses import asdict
+def _write(
+    found: ExtractResult, plane: Plane, *, out: Any, rms_out: Any, background_out: Any,
+    residual_out: Any, model_out: Any, islands_out: Any, regions_out: Any,
+) -> None:
+    wcs = WCS(naxis=2) if plane.image is None else plane.image.cube.wcs
 
-    return asdict(provenance)
+    def write(path: str | Path | None, pixels: NDArray | None, unit: str = unit_text(plane.bright)) -> None:
+        if path is None:
+            return
+        if pixels is None:
+            raise ImageError(f"{path}: places were given, so that there are no islands")
+        write_image(path, pixels, wcs, unit=unit, beams=plane.beam, frequency=plane.frequency, four_axes=False)
 
-
-def _write(found: Extraction, out: Path | str | None, rms_out: Path | str | None, background_out: Path | str | None,
-           residual_out: Path | str | None, model_out: Path | str | None, islands_out: Path | str | None,
-           regions_out: Path | str | None) -> None:
-    plane = found.plane
-    unit = str(plane.bright)
-    for path, data in ((rms_out, found.rms), (background_out, found.background), (residual_out, None), (model_out, found.model),
-                       (islands_out, None if found.islands is None else found.islands.label)):
-        if path is not None:
-            pixels = plane.data - found.model if path is residual_out else data
-            wcs = WCS(naxis=2) if plane.image is None else plane.image.cube.wcs
-            write_image(path, pixels, wcs, unit="" if path is islands_out else unit, beams=plane.beam, frequency=plane.frequency,
-                        four_axes=False)
+    write(rms_out, found.rms)
+    write(background_out, found.background)
+    write(residual_out, None if residual_out is None else found.residual)
+    write(model_out, found.model)
+    write(islands_out, found.islands, "")
     if out is not None:
         write_catalogue(out, found.catalogue)
     if regions_out is not None:
-        from uvstack.extraction.region_files import write_regions
-
         write_regions(regions_out, found.catalogue)

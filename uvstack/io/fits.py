@@ -109,7 +109,9 @@ def write_image(
                          "evenly spaced")
     plane = not four_axes and pixels.shape[:2] == (1, 1)
     header = _sky_cards(wcs.celestial)
-    header["RADESYS"], header["EQUINOX"] = wcs.celestial.wcs.radesys, wcs.celestial.wcs.equinox
+    header["RADESYS"] = wcs.celestial.wcs.radesys
+    if np.isfinite(wcs.celestial.wcs.equinox):
+        header["EQUINOX"] = wcs.celestial.wcs.equinox
     if not plane:
         _add_axes(header, pixels[0], frequency, width)
         header["CRVAL4"], header["CDELT4"] = float(stokes[0]), float(stokes[1] - stokes[0] if len(stokes) > 1 else 1)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
+from astropy import units as u
 
 from uvstack.records import plain
 
@@ -53,3 +54,8 @@ def rows_of(table: QTable) -> list[dict[str, Any]]:
             suffix = next(suffix for suffix, of_key in _SUFFIXES.items() if unit.is_equivalent(of_key))
             columns[name + suffix] = plain(u.Quantity(table[name]).to_value(_SUFFIXES[suffix]))
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def unit_text(unit: u.UnitBase | None) -> str:
+    """A unit as FITS headers have it: Jy/beam."""
+    return "" if unit is None else str(unit).replace(" / ", "/")

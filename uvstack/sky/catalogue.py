@@ -7,14 +7,14 @@ Sizes stand there twice: `fwhm_major` is what was seen, with the beam; `deconvol
 source itself. In a table of components, which was never convolved with a beam, `fwhm_major` is the
 source itself: `is_measured` tells the two apart.
 
-A row that cannot be used is left out with a warning that names it: flagged, not finite, or
-negative in flux. NaN stands for what is not known.
+A row that cannot be used is left out with a warning that names it: flagged with words, or with a
+bit of `UNUSABLE` (other bits are remarks), not finite, or negative in flux. NaN stands for what is not known.
 """
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy import units as u
@@ -38,8 +38,8 @@ class Column:
     meaning : str
     unit : Unit or None
         What it is brought to; None where it has none.
-    kind : {"number", "text", "count", "truth"}
-        Floats, of which NaN is unknown; texts; whole numbers; true or false.
+    kind : {"number", "text", "count", "truth", "flags"}
+        Floats, of which NaN is unknown; texts; whole numbers; true or false; bits or texts.
     ucd : str
         The word of the IVOA for it (UCD1+ 1.5); may be empty.
     error : bool
@@ -110,9 +110,13 @@ COLUMNS: dict[str, Column] = {
     "target": Column("Whether it is one of those to be stacked", kind="truth", ucd="meta.code"),
     "fit_status": Column("How the fit ended; says nothing against the source", kind="text",
                          ucd="meta.code.status"),
-    "flags": Column("Reasons not to use the source; empty or 0 if there are none", kind="text",
-                    ucd="meta.code.qual"),
+    "resolved_significance": Column("Growth of the area over the beam's in units of its error",
+                                    ucd="stat.snr;phys.angSize"),
+    "flags": Column("Bits of uvstack.extraction.flags.Flag, or reasons in words; empty or 0 for none",
+                    kind="flags", ucd="meta.code.qual"),
 }
+#: Bits of `flags` that speak against a row: there are no numbers, or no beam that flux is in.
+UNUSABLE = 64 | 128
 #: Names of `Components.to_table` for what these hold, of a catalogue.
 _SIZES = {"deconvolved_major": "fwhm_major", "deconvolved_minor": "fwhm_minor",
           "deconvolved_angle": "position_angle"}
@@ -138,7 +142,7 @@ def normalised(table: Table, source: str = "catalogue") -> QTable:
         numbers become NaN, of texts "". ``meta["frame"]``, ``meta["reference_frequency"]`` (Hz)
         and what else is there are kept, in lower case; so is a frame that stands in `meta` as in
         FITS (RADESYS, EQUINOX). A column reference_frequency that is the same in all rows goes
-        to `meta`.
+        to `meta`. With ``meta["brightness_unit"]`` (K …) brightnesses and fluxes keep their units.
     source : str
         Where the table is from, for messages.
 
@@ -149,12 +153,15 @@ def normalised(table: Table, source: str = "catalogue") -> QTable:
         values, has an error or a limit that is negative, or a declination beyond ±90°; the frame
         or the reference frequency cannot be read.
     """
-    found = QTable()
+    found, carried = QTable(), table.meta.get("brightness_unit") is not None
     for name in table.colnames:
         if name == "reference_frequency":
             continue
         if name in COLUMNS:
-            found[name] = _values(table, name, COLUMNS[name], source)
+            column = COLUMNS[name]
+            if carried and column.unit in (_BEAM, u.Jy):
+                column = replace(column, unit=table[name].unit)
+            found[name] = _values(table, name, column, source)
             found[name].info.description = COLUMNS[name].meaning
             found[name].info.meta = {"ucd": COLUMNS[name].ucd} if COLUMNS[name].ucd else None
         else:
@@ -182,7 +189,9 @@ def _values(table: Table, name: str, column: Column, source: str) -> NDArray | u
         values, missing, unit = plain_values(table[name], name, source)
     except PositionsError as error:
         raise ComponentError(str(error)) from error
-    if column.kind == "text":
+    if column.kind == "flags" and values.dtype.kind in "iu" and not missing.any():
+        return values
+    if column.kind in ("text", "flags"):
         texts = np.where(missing, "", np.asarray(values).astype(str))
         return texts.astype(str) if texts.size else np.zeros(0, "U1")
     if column.kind != "number" and missing.any():
@@ -411,8 +420,12 @@ def _usable(table: Table, unusable: dict[str, NDArray[np.bool_]], flagged: bool,
     """Rows without a fault; a warning tells which have one."""
     if not flagged and "flags" in table.colnames:
         values, missing, _ = plain_values(table["flags"], "flags", source)
-        words = np.char.strip(values.astype(str))
-        unusable = unusable | {"flagged": ~(missing | np.isin(words, ("", "0", "0.0", "False")))}
+        if values.dtype.kind in "iu" and not missing.any():
+            flagged_rows = (values & UNUSABLE) != 0
+        else:
+            words = np.char.strip(values.astype(str))
+            flagged_rows = ~(missing | np.isin(words, ("", "0", "0.0", "False")))
+        unusable = unusable | {"flagged": flagged_rows}
     usable = np.ones(len(table), bool)
     told = []
     for what, bad in unusable.items():

@@ -1,0 +1,72 @@
+"""`uvstack extract`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from uvstack.cli.main import Angle, example, show
+from uvstack.cli.options import report_options
+
+_FILE = click.Path(path_type=Path)
+
+
+class BeamOption(click.ParamType):
+    """A beam such as 5arcsec,4arcsec,30deg; given on as FWHM and position angle, rad."""
+
+    name = "major,minor,angle"
+
+    def convert(self, value, param, ctx):
+        """(major, minor, position angle)."""
+        if not isinstance(value, str):
+            return value
+        parts = value.split(",")
+        if len(parts) not in (2, 3):
+            self.fail(f"{value!r} is no beam; wanted e.g. 5arcsec,4arcsec,30deg", param, ctx)
+        angles = [Angle().convert(part, param, ctx) for part in parts]
+        return (*angles, 0.0)[:3]
+
+
+@click.command(name="extract", epilog=example("uvstack extract image.fits --detection 5 --analysis 3 --out catalogue.fits"))
+@click.argument("image")
+@click.option("--detection", default=5.0, help="Threshold of the brightest pixel of an island, σ.")
+@click.option("--analysis", default=3.0, help="Threshold of all pixels of an island, σ.")
+@click.option("--fdr", type=float, help="In place of --detection: largest part of source pixels that may be noise, e.g. 0.01.")
+@click.option("--rms-box", "box", type=int, help="Side of the boxes of background and noise, pixels; default 16 beams.")
+@click.option("--filter-size", default=3, help="Boxes of whose values the median is taken; 1 for none.")
+@click.option("--connectivity", type=click.Choice(["8", "4"]), default="8", help="Whether pixels hang together at their corners.")
+@click.option("--min-pixels", default=1, help="Drop islands with fewer pixels.")
+@click.option("--deblend", default=32, help="Sub-thresholds by which islands are split; 0 splits none.")
+@click.option("--deblend-fraction", default=0.005, help="Part of an island's flux that each part must have.")
+@click.option("--method", type=click.Choice(["fit", "moments"]), default="fit", help="How sources are measured.")
+@click.option("--weighting", type=click.Choice(["plain", "gls"]), default="plain",
+              help="Least squares: plain, or by the inverse of the noise's covariance.")
+@click.option("--errors", type=click.Choice(["correlation", "condon"]), default="correlation",
+              help="From the measured correlation of the noise, or by the equations of Condon (1997).")
+@click.option("--fixed", type=click.Choice(["none", "shape", "position", "both"]), default="none",
+              help="What fits leave: the shape that of the beam, the position that of the moments.")
+@click.option("--negative", is_flag=True, help="Find sources below the background too, as in Stokes Q, U and V.")
+@click.option("--beam", type=BeamOption(), help="In place of the header's: 5arcsec,4arcsec,30deg.")
+@click.option("--beam-frame", type=click.Choice(["auto", "pixel", "sky"]), default="auto",
+              help="Where the beam is constant: pixels (SIN images) or sky (mosaics).")
+@click.option("--rms", help="Noise: a number in the unit of the image, or an image.")
+@click.option("--background", help="Background: a number in the unit of the image, or an image.")
+@click.option("--detection-image", help="Find sources in this image, of flat noise for instance, and measure them in IMAGE.")
+@click.option("--forced", help="Measure at these positions, in their order.")
+@click.option("--search-radius", type=Angle(), default="0arcsec", help="How far a forced position may move.")
+@click.option("--out", type=_FILE, help="Catalogue: .fits, .ecsv, .xml (VOTable) or .csv.")
+@click.option("--rms-out", type=_FILE, help="Image of the noise.")
+@click.option("--background-out", type=_FILE, help="Image of the background.")
+@click.option("--residual-out", type=_FILE, help="Image without background and sources.")
+@click.option("--model-out", type=_FILE, help="Image of the sources' Gaussians.")
+@click.option("--islands-out", type=_FILE, help="Image of the numbers of the islands.")
+@click.option("--regions-out", type=_FILE, help="Regions: .reg (DS9) or .crtf (CASA, CARTA).")
+@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@report_options("JSON, catalogue, pictures and a page", "out", "image")
+def command(image, connectivity, report, **options) -> None:
+    """Find and measure the sources of IMAGE, FITS or of CASA."""
+    from uvstack.extraction.task import find
+
+    result = find(image, connectivity=int(connectivity), report=report, **options)
+    show(result, report)

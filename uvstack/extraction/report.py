@@ -1,0 +1,152 @@
+"""What a person reads of an extraction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uvstack.constants import ARCSEC
+from uvstack.extraction.flags import Flag
+from uvstack.report.figure import new_figure
+from uvstack.report.numbers import unit_text
+from uvstack.report.page import Section
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from uvstack.extraction.result import ExtractResult
+
+#: Pixels across a picture, and sources marked or listed.
+_MOST_PIXELS, _MOST_MARKED, _MOST_LISTED = 1000, 3000, 20
+
+
+def overview(result: ExtractResult) -> Section:
+    """What was found, in what noise."""
+    table = result.catalogue
+    unit = unit_text(table["peak"].unit)
+    rows: list[tuple[str, ...]] = [("image", result.image), ("sources", str(len(table)))]
+    if result.threshold is not None:
+        rows.append(("thresholds", f"{result.threshold:.3g} σ, pixels {result.analysis:.3g} σ"))
+    rows.append(("noise", f"{result.median_rms:.4g} {unit} (median)"))
+    if result.beam is not None and result.frame.image is not None:
+        major, minor = result.beam.fwhm_major / ARCSEC, result.beam.fwhm_minor / ARCSEC
+        rows.append(("beam", f"{major:.4g}″ × {minor:.4g}″ at {np.rad2deg(result.beam.position_angle):.1f}°",
+                     f"the same everywhere in {result.frame.beam_frame} coordinates"))
+    flags = np.asarray(table["flags"])
+    told = [f"{int(((flags & one) != 0).sum())} {one.name.lower().replace('_', ' ')}" for one in Flag if (flags & one).any()]
+    if told:
+        rows.append(("flags", ", ".join(told)))
+    return Section(f"Sources of {result.image}", rows)
+
+
+def sections(result: ExtractResult) -> list[Section]:
+    """Overview with the image, the brightest sources, noise, residuals."""
+    first = overview(result)
+    found = Section("Sources", [("marked", "ellipses are the FWHM that were measured")], {"image": image_figure(result)},
+                    result.tables(), grid=_brightest(result))
+    noise = Section("Background and noise", figures={"noise": noise_figure(result)})
+    left = Section("Residuals", [("residuals", "of pure noise the histogram follows the line, which is no fit")],
+                   {"residuals": residual_figure(result)})
+    return [first, found, noise, left]
+
+
+def _brightest(result: ExtractResult) -> list[tuple[str, ...]]:
+    table = result.catalogue
+    unit, flux = unit_text(table["peak"].unit), unit_text(table["flux"].unit)
+    peaks = np.nan_to_num(np.asarray(table["peak"].value), nan=-np.inf)
+    grid: list[tuple[str, ...]] = [("source", "ra (deg)", "dec (deg)", f"peak ({unit})", f"flux ({flux})", "σ", "size (″)", "flags")]
+    for i in np.argsort(-peaks)[:_MOST_LISTED]:
+        row = table[int(i)]
+        grid.append((str(row["source"]), f"{row['ra'].value:.6f}", f"{row['dec'].value:.6f}",
+                     f"{row['peak'].value:.4g} ± {row['peak_error'].value:.2g}", f"{row['flux'].value:.4g} ± {row['flux_error'].value:.2g}",
+                     f"{row['significance']:.1f}", f"{row['fwhm_major'].value:.3g} × {row['fwhm_minor'].value:.3g}", str(row["flags"])))
+    return grid
+
+
+def _thinned(image: NDArray) -> tuple[NDArray, int]:
+    """Pixels for a picture, of the largest in each block, and the side of a block."""
+    step = -(-max(image.shape) // _MOST_PIXELS)
+    if step == 1:
+        return image, 1
+    n_y, n_x = (n - n % step for n in image.shape)
+    blocks = image[:n_y, :n_x].reshape(n_y // step, step, n_x // step, step)
+    with np.errstate(invalid="ignore"):
+        return np.nan_to_num(blocks, nan=-np.inf).max(axis=(1, 3)), step
+
+
+def image_figure(result: ExtractResult) -> Figure:
+    """The image from −2 to 10 times its noise, with an ellipse a source."""
+    from matplotlib.collections import EllipseCollection
+
+    figure = new_figure((8, 7.5))
+    axes = figure.subplots()
+    pixels, step = _thinned(result.data)
+    rms = result.median_rms
+    pixels = np.where(np.isfinite(pixels), pixels, np.nan)
+    shown = axes.imshow(pixels, origin="lower", cmap="gray", vmin=-2 * rms, vmax=10 * rms, interpolation="nearest",
+                        extent=_extent(pixels.shape, step))
+    found = result.catalogue[:_MOST_MARKED]
+    if len(found):
+        x, y = found["x"].value, found["y"].value
+        cell = _cell(result)
+        factor = 2.0 if max(result.data.shape) < 400 else max(2.0, max(result.data.shape) / 200.0)
+        major, minor = (np.nan_to_num(found[name].value) / cell for name in ("fwhm_major", "fwhm_minor"))
+        # From the first axis, east against it.
+        angle = 90.0 + np.nan_to_num(found["position_angle"].value)
+        axes.add_collection(EllipseCollection(factor * major, factor * minor, angle, units="xy", offsets=np.stack([x, y], 1),
+                                              transOffset=axes.transData, facecolors="none", edgecolors="C1", linewidths=0.8))
+        if factor > 2:
+            axes.set_title(f"ellipses are {factor:.3g} FWHM wide", fontsize="small")
+    axes.set(xlabel="x (pixels)", ylabel="y (pixels)")
+    figure.colorbar(shown, ax=axes, label=unit_text(result.catalogue["peak"].unit), shrink=0.8)
+    return figure
+
+
+def _cell(result: ExtractResult) -> float:
+    """Arcsec of a pixel; 1 where sizes are in pixels."""
+    return 1.0 if result.frame.image is None else result.frame.image.cell / ARCSEC
+
+
+def _extent(shape: tuple[int, ...], step: int) -> tuple[float, float, float, float]:
+    return (-0.5, shape[1] * step - 0.5, -0.5, shape[0] * step - 0.5)
+
+
+def noise_figure(result: ExtractResult) -> Figure:
+    """Maps of background and noise."""
+    figure = new_figure((11, 5))
+    unit = unit_text(result.catalogue["peak"].unit)
+    for axes, image, title in zip(figure.subplots(1, 2), (result.background, result.rms), ("background", "noise"), strict=True):
+        step = -(-max(image.shape) // _MOST_PIXELS)
+        _map(axes, image[::step, ::step], step, title, unit)
+    return figure
+
+
+def _map(axes: Axes, image: NDArray, step: int, title: str, unit: str) -> None:
+    shown = axes.imshow(image, origin="lower", cmap="viridis", extent=_extent(image.shape, step), interpolation="nearest")
+    axes.set(title=title, xlabel="x (pixels)", ylabel="y (pixels)")
+    axes.figure.colorbar(shown, ax=axes, label=unit, shrink=0.8)
+
+
+def residual_figure(result: ExtractResult) -> Figure:
+    """Histogram of the pixels over their noise, before and after the sources, and the normal distribution."""
+    figure = new_figure((7, 4.5))
+    axes = figure.subplots()
+    step = max(1, max(result.data.shape) // 2000)
+    part = (slice(None, None, step),) * 2
+    rms = result.rms[part]
+    edges = np.linspace(-8, 8, 161)
+    for values, label, colour in ((result.data[part] / rms, "image", "0.6"), ((result.data[part] - result.model[part]) / rms,
+                                                                             "without sources", "C0")):
+        good = values[np.isfinite(values)]
+        counts, _ = np.histogram(good, edges)
+        axes.stairs(counts, edges, label=label, color=colour)
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    normal = good.size * (edges[1] - edges[0]) * np.exp(-0.5 * middle**2) / np.sqrt(2 * np.pi)
+    axes.plot(middle, normal, "k:", lw=1, label="normal")
+    axes.set(yscale="log", ylim=(0.5, None), xlabel="pixel / noise", ylabel="pixels")
+    axes.legend(frameon=False)
+    axes.grid(alpha=0.3, lw=0.5)
+    return figure

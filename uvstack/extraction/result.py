@@ -1,0 +1,106 @@
+"""An extraction: its catalogue, and the maps that pictures are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from astropy.table import QTable, Table
+from numpy.typing import NDArray
+
+from uvstack.extraction.flags import Flag
+from uvstack.extraction.sky_frame import SkyFrame
+from uvstack.records import Provenance, plain
+from uvstack.report.files import Saved
+from uvstack.report.numbers import unit_text
+from uvstack.sky.beam import Beam
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from uvstack.report.page import Section
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ExtractResult(Saved):
+    """What `uvstack.extract` found and measured.
+
+    Attributes
+    ----------
+    catalogue : QTable
+        As `uvstack.extract` returns it.
+    image : str
+    data : ndarray (m, l) float32
+        The image without its background, in the unit of the catalogue's peaks.
+    background, rms : ndarray (m, l) float32
+    model : ndarray (m, l) float32
+        The Gaussians of the catalogue.
+    islands : ndarray (m, l) int32 or None
+        Numbers of the sources' pixels; None where places were given.
+    beam : Beam or None
+        rad.
+    frame : SkyFrame
+    threshold, analysis : float or None
+        Of the islands, in standard deviations.
+    """
+
+    REPORT = ("catalogue.ecsv", "image.png", "noise.png", "residuals.png")
+
+    catalogue: QTable
+    image: str
+    data: NDArray[np.float32]
+    background: NDArray[np.float32]
+    rms: NDArray[np.float32]
+    model: NDArray[np.float32]
+    islands: NDArray[np.int32] | None
+    beam: Beam | None
+    frame: SkyFrame
+    threshold: float | None
+    analysis: float | None
+    provenance: Provenance | None = field(default=None)
+
+    @property
+    def residual(self) -> NDArray[np.float32]:
+        """The image without background and sources, (m, l)."""
+        return self.data - self.model
+
+    @property
+    def median_rms(self) -> float:
+        """Median noise over the image, unit of the image."""
+        return float(np.nanmedian(self.rms[::4, ::4]))
+
+    def summary(self) -> dict[str, Any]:
+        """Numbers and texts that JSON can hold."""
+        flags = np.asarray(self.catalogue["flags"])
+        return plain({
+            "image": self.image, "n_sources": len(self.catalogue),
+            "flags": {one.name.lower(): int(((flags & one) != 0).sum()) for one in Flag},
+            "threshold_sigma": self.threshold, "analysis_sigma": self.analysis,
+            "beam_major_rad": None if self.beam is None else self.beam.fwhm_major,
+            "beam_minor_rad": None if self.beam is None else self.beam.fwhm_minor,
+            "beam_angle_rad": None if self.beam is None else self.beam.position_angle,
+            "beam_frame": self.frame.beam_frame, "unit": unit_text(self.catalogue["peak"].unit),
+            "median_rms": self.median_rms, "provenance": self.provenance})
+
+    def tables(self, *args: Any, **options: Any) -> dict[str, Table]:
+        """The catalogue."""
+        return {"catalogue": self.catalogue}
+
+    def overview(self) -> Section:
+        """What was found."""
+        from uvstack.extraction import report
+
+        return report.overview(self)
+
+    def sections(self, *args: Any, **options: Any) -> list[Section]:
+        """Overview, sources, noise and residuals."""
+        from uvstack.extraction import report
+
+        return report.sections(self)
+
+    def figure(self, *args: Any, **options: Any) -> Figure:
+        """The image with its sources."""
+        from uvstack.extraction import report
+
+        return report.image_figure(self)
