@@ -157,7 +157,8 @@ class Commands(click.Group):
 
     _modules = {"info": "info", "image": "image", "stack": "stack", "image-stack": "image_stack", "compare": "compare",
                 "montecarlo": "montecarlo",
-                "fit": "fit", "subtract": "subtract", "extract": "extract", "simulate": "simulate", "experiment": "experiment", "demo": "demo"}
+                "fit": "fit", "subtract": "subtract", "extract": "extract",
+                "simulate": "simulate", "experiment": "experiment", "demo": "demo"}
 
     def list_commands(self, ctx):
         """Names of the commands."""

@@ -235,10 +235,7 @@ def _spread_over(found: Measured, here: NDArray, n: int, x: NDArray, y: NDArray,
     values = {}
     for one in fields(Measured):
         a = getattr(found, one.name)
-        if a.dtype.kind == "f":
-            full = np.full((n, *a.shape[1:]), np.nan)
-        else:
-            full = np.zeros((n, *a.shape[1:]), a.dtype)
+        full = np.full((n, *a.shape[1:]), np.nan if a.dtype.kind == "f" else 0).astype(a.dtype)
         full[here] = a
         values[one.name] = full
     off = np.ones(n, bool)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
 from uvstack.errors import ImageError
-from uvstack.io.image_file import SkyImage, open_fits, read_image
+from uvstack.io.image_file import SkyCube, open_fits, prefix_of_jansky, read_image
 from uvstack.sky.beam import Beam
 
 
@@ -23,8 +22,8 @@ class Plane:
     ----------
     data : ndarray (m, l) float32
         In `bright`; NaN is blank.
-    image : SkyImage or None
-        Its coordinates; None where the file has none.
+    image : SkyCube or None
+        Its coordinates, without pixels; None where the file has none.
     beam : Beam or None
         rad; pixels without coordinates.
     bright : Unit
@@ -37,7 +36,7 @@ class Plane:
     """
 
     data: NDArray[np.float32]
-    image: SkyImage | None
+    image: SkyCube | None
     beam: Beam | None
     bright: u.UnitBase
     flux: u.UnitBase
@@ -68,15 +67,9 @@ def read_plane(path: str | Path, beam: Beam | None = None) -> Plane:
     bright, flux = units_of(image.cube.unit)
     found = image.beam if beam is None else beam
     frequency = None if image.cube.frequency is None else float(image.cube.frequency[0])
-    data = image.data.astype(np.float32)
-    return Plane(data, SkyImage(data[:1, :1], _light(image.cube)), found, bright, flux, frequency, str(path))
-
-
-def _light(cube: Any) -> Any:
-    """The coordinates of a cube without its pixels."""
-    from dataclasses import replace
-
-    return replace(cube, data=np.broadcast_to(np.float32(0), cube.data.shape))
+    # Its coordinates alone are kept of what was read in double precision.
+    coordinates = replace(image.cube, data=np.broadcast_to(0.0, image.cube.data.shape))
+    return Plane(image.data.astype(np.float32), coordinates, found, bright, flux, frequency, str(path))
 
 
 def _without_coordinates(path: str | Path, beam: Beam | None) -> Plane:
@@ -95,8 +88,6 @@ def units_of(text: str) -> tuple[u.UnitBase, u.UnitBase]:
 
     Other units are carried: of K it is K beam, of nothing beam.
     """
-    from uvstack.io.image_file import prefix_of_jansky
-
     size = prefix_of_jansky(text)
     if size is not None:
         name = {1.0: "Jy", 1e-3: "mJy", 1e-6: "uJy", 1e-9: "nJy", 1e3: "kJy", 1e6: "MJy"}[size]

@@ -36,7 +36,7 @@ def overview(result: ExtractResult) -> Section:
         rows.append(("beam", f"{major:.4g}″ × {minor:.4g}″ at {np.rad2deg(result.beam.position_angle):.1f}°",
                      f"the same everywhere in {result.frame.beam_frame} coordinates"))
     flags = np.asarray(table["flags"])
-    told = [f"{int(((flags & one) != 0).sum())} {one.name.lower().replace('_', ' ')}" for one in Flag if (flags & one).any()]
+    told = [f"{int(((flags & one) != 0).sum())} {str(one.name).lower().replace('_', ' ')}" for one in Flag if (flags & one).any()]
     if told:
         rows.append(("flags", ", ".join(told)))
     return Section(f"Sources of {result.image}", rows)

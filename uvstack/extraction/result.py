@@ -75,13 +75,14 @@ class ExtractResult(Saved):
         flags = np.asarray(self.catalogue["flags"])
         return plain({
             "image": self.image, "n_sources": len(self.catalogue),
-            "flags": {one.name.lower(): int(((flags & one) != 0).sum()) for one in Flag},
+            "flags": {str(one.name).lower(): int(((flags & one) != 0).sum()) for one in Flag},
             "threshold_sigma": self.threshold, "analysis_sigma": self.analysis,
             "beam_major_rad": None if self.beam is None else self.beam.fwhm_major,
             "beam_minor_rad": None if self.beam is None else self.beam.fwhm_minor,
             "beam_angle_rad": None if self.beam is None else self.beam.position_angle,
             "beam_frame": self.frame.beam_frame, "unit": unit_text(self.catalogue["peak"].unit),
-            "median_rms": self.median_rms, "provenance": self.provenance})
+            "median_rms": self.median_rms,
+            "provenance": None if self.provenance is None else vars(self.provenance)})
 
     def tables(self, *args: Any, **options: Any) -> dict[str, Table]:
         """The catalogue."""

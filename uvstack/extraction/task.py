@@ -15,7 +15,7 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from uvstack.errors import ImageError
-from uvstack.extraction import island_sums
+from uvstack.extraction import island_sums, sum_kernels
 from uvstack.extraction.deblending import deblend as split_islands
 from uvstack.extraction.flags import Flag
 from uvstack.extraction.islands import Islands, fdr_threshold, find_islands
@@ -176,7 +176,7 @@ def find(image: str | Path, *, beam: Beam | Sequence[float] | None = None,
     found = run(plane, settings, rms=rms, background=background, detection_image=detection_image,
                 places=places, search_radius=search_radius)
     provenance = provenance_of(asked, image=str(image))
-    found.catalogue.meta["provenance"] = json.dumps(plain(provenance))
+    found.catalogue.meta["provenance"] = json.dumps(plain(vars(provenance)))
     found = replace(found, provenance=provenance)
     _write(found, plane, **outputs)
     if report is not None:
@@ -228,8 +228,8 @@ def run(
 def _frame_of(plane: Plane, options: ExtractionOptions) -> SkyFrame:
     where = options.beam_frame
     if where == "auto":
-        where = "pixel" if plane.image is None else beam_frame_of(str(plane.image.cube.wcs.wcs.ctype[0])[-3:])
-    return SkyFrame(None if plane.image is None else plane.image.cube, plane.data.shape, where)
+        where = "pixel" if plane.image is None else beam_frame_of(str(plane.image.wcs.wcs.ctype[0])[-3:])
+    return SkyFrame(None if plane.image is None else plane.image, plane.data.shape, where)
 
 
 def _beam_size(plane: Plane, frame: SkyFrame) -> NDArray[np.float64]:
@@ -253,7 +253,8 @@ def _beam_size(plane: Plane, frame: SkyFrame) -> NDArray[np.float64]:
         # The noise of a beam of FWHM θ is correlated over √2 θ.
         wide = fit_beam(found, 1.0)
     except ImageError as error:
-        raise ImageError(f"{plane.path}: says no beam (BMAJ, BMIN), and its noise does not tell it ({error}); give beam= (--beam)") from error
+        raise ImageError(f"{plane.path}: says no beam (BMAJ, BMIN), and its noise does not tell it "
+                         f"({error}); give beam= (--beam)") from error
     matrix = 0.5 * wide.covariance()
     # Columns of an array run against east.
     return matrix * np.array([[1.0, -1.0], [-1.0, 1.0]])
@@ -322,6 +323,8 @@ def _finished(table: QTable, plane: Plane, frame: SkyFrame) -> QTable:
     table.meta.update(frame=frame.frame_name, image=plane.path)
     if not plane.flux.is_equivalent(u.Jy):
         table.meta["brightness_unit"] = unit_text(plane.bright)
+    if plane.image is None:
+        table.meta["size_unit"] = "pix"
     if plane.frequency is not None:
         table.meta["reference_frequency"] = plane.frequency
     return table
@@ -333,7 +336,7 @@ def model_of(found: Measured, shape: tuple[int, int]) -> NDArray[np.float32]:
     good = np.isfinite(found.peak) & np.isfinite(found.size[:, 0, 0])
     form = FOUR_LN2 * np.linalg.inv(np.where(good[:, None, None], found.size, np.eye(2)))
     peak = np.where(good, found.peak, 0.0)
-    island_sums.add_gaussians(peak, np.where(good, found.x, -1e6), np.where(good, found.y, -1e6), form[:, 0, 0], form[:, 0, 1],
+    sum_kernels.add_gaussians(peak, np.where(good, found.x, -1e6), np.where(good, found.y, -1e6), form[:, 0, 0], form[:, 0, 1],
                               form[:, 1, 1], 14.0, model)
     return model
 
@@ -343,20 +346,20 @@ def _forced(plane: Plane, frame: SkyFrame, base: NDArray, noise: NDArray, size: 
     """Rows of the places asked for, in their order and under their names."""
     if plane.image is None:
         raise ImageError(f"{plane.path}: has no coordinates of the sky, where forced positions could lie")
-    x, y = plane.image.cube.pixels_of(places.coord)
+    x, y = plane.image.pixels_of(places.coord)
     # What is bright is no noise, whoever it belongs to.
     islands = find_islands(plane.data, noise, options.detection, options.analysis)
     correlation = _correlation(plane.data, noise, islands.label, size)
     column, row = (np.clip(np.nan_to_num(np.rint(v), nan=0.0), 0, n - 1).astype(int) for v, n in zip((x, y), plane.data.shape[::-1],
                                                                                                        strict=True))
     sigma = noise[row, column].astype(float)
-    found = force(plane.data, x, y, sigma, size, correlation, radius=radius / plane.image.cube.cell)
+    found = force(plane.data, x, y, sigma, size, correlation, radius=radius / plane.image.cell)
     n = len(x)
     nothing = np.full(n, np.nan)
     off = (found.flags & int(Flag.OFF_IMAGE)) != 0
-    around = Surroundings(np.where(off, np.nan, sigma), np.where(off, np.nan, base[row, column]), islands.label[row, column].astype(np.int64),
-                          np.zeros(n, np.int64), np.where(off, np.nan, plane.data[row, column]), nothing, nothing, nothing,
-                          np.zeros(n, np.int32))
+    seen = [np.where(off, np.nan, values) for values in (sigma, base[row, column], plane.data[row, column])]
+    around = Surroundings(seen[0], seen[1], islands.label[row, column].astype(np.int64), np.zeros(n, np.int64), seen[2],
+                          nothing, nothing, nothing, np.zeros(n, np.int32))
     table = _finished(catalogue_rows(found, around, frame, plane.beam, (plane.bright, plane.flux)), plane, frame)
     table["ra"][off], table["dec"][off] = _asked(places, frame, off)
     names = next((name for name in ("name", "id", "source_id") if name in places.table.colnames), None)
@@ -377,7 +380,7 @@ def _write(
     found: ExtractResult, plane: Plane, *, out: Any, rms_out: Any, background_out: Any,
     residual_out: Any, model_out: Any, islands_out: Any, regions_out: Any,
 ) -> None:
-    wcs = WCS(naxis=2) if plane.image is None else plane.image.cube.wcs
+    wcs = WCS(naxis=2) if plane.image is None else plane.image.wcs
 
     def write(path: str | Path | None, pixels: NDArray | None, unit: str = unit_text(plane.bright)) -> None:
         if path is None:

@@ -142,7 +142,8 @@ def normalised(table: Table, source: str = "catalogue") -> QTable:
         numbers become NaN, of texts "". ``meta["frame"]``, ``meta["reference_frequency"]`` (Hz)
         and what else is there are kept, in lower case; so is a frame that stands in `meta` as in
         FITS (RADESYS, EQUINOX). A column reference_frequency that is the same in all rows goes
-        to `meta`. With ``meta["brightness_unit"]`` (K …) brightnesses and fluxes keep their units.
+        to `meta`. With ``meta["brightness_unit"]`` (K …) brightnesses and fluxes keep
+        their units, with ``meta["size_unit"]`` (pix) sizes.
     source : str
         Where the table is from, for messages.
 
@@ -153,14 +154,17 @@ def normalised(table: Table, source: str = "catalogue") -> QTable:
         values, has an error or a limit that is negative, or a declination beyond ±90°; the frame
         or the reference frequency cannot be read.
     """
-    found, carried = QTable(), table.meta.get("brightness_unit") is not None
+    found = QTable()
+    own = (_BEAM, u.Jy) if table.meta.get("brightness_unit") is not None else ()
+    own += (u.arcsec,) if table.meta.get("size_unit") is not None else ()
     for name in table.colnames:
         if name == "reference_frequency":
             continue
         if name in COLUMNS:
             column = COLUMNS[name]
-            if carried and column.unit in (_BEAM, u.Jy):
-                column = replace(column, unit=table[name].unit)
+            if column.unit in own:
+                given = getattr(table[name], "unit", None)
+                column = replace(column, unit=None if given == u.dimensionless_unscaled else given)
             found[name] = _values(table, name, column, source)
             found[name].info.description = COLUMNS[name].meaning
             found[name].info.meta = {"ucd": COLUMNS[name].ucd} if COLUMNS[name].ucd else None

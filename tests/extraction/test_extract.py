@@ -1,0 +1,311 @@
+"""`uvstack.extract` as users call it: truths that were drawn, what it writes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.table import Table
+from astropy.wcs import WCS
+
+import uvstack
+from uvstack.errors import ComponentError, ImageError, OutputError, UvstackError
+from uvstack.extraction.flags import Flag
+from uvstack.io.catalogues import read_catalogue
+
+#: arcsec, arcsec, degrees from north through east; pixels of an arcsec.
+BEAM = (5.0, 4.0, 30.0)
+K = 4 * np.log(2)
+
+
+def header(n=160, unit="Jy/beam", beam=BEAM, **cards):
+    made = fits.Header()
+    made["CTYPE1"], made["CTYPE2"] = "RA---SIN", "DEC--SIN"
+    made["CRVAL1"], made["CRVAL2"] = 150.0, -30.0
+    made["CRPIX1"] = made["CRPIX2"] = n // 2 + 1
+    made["CDELT1"], made["CDELT2"] = -1 / 3600, 1 / 3600
+    made["CUNIT1"] = made["CUNIT2"] = "deg"
+    made["RADESYS"], made["BUNIT"], made["RESTFRQ"] = "ICRS", unit, 1.4e9
+    if beam:
+        made["BMAJ"], made["BMIN"], made["BPA"] = beam[0] / 3600, beam[1] / 3600, beam[2]
+    made.update(cards)
+    return made
+
+
+def gaussian(n, x0, y0, major, minor, angle):
+    """Of peak 1, FWHM and angle as on the sky: x runs to the west."""
+    y, x = np.mgrid[:n, :n]
+    east, north, p = -(x - x0), y - y0, np.radians(angle)
+    along, across = east * np.sin(p) + north * np.cos(p), east * np.cos(p) - north * np.sin(p)
+    return np.exp(-K * ((along / major) ** 2 + (across / minor) ** 2))
+
+
+def noise(n, seed, sigma=1e-3):
+    kernel = np.fft.rfft2(np.fft.ifftshift(gaussian(n, n // 2, n // 2, *BEAM)))
+    white = np.random.default_rng(seed).standard_normal((n, n))
+    smooth = np.fft.irfft2(np.fft.rfft2(white) * kernel, s=(n, n))
+    return sigma * smooth / smooth.std()
+
+
+@pytest.fixture
+def field(tmp_path):
+    """An image of four sources in noise of 1 mJy/beam, and their truth: x, y, peak, major, minor, angle."""
+    truth = [(40.3, 50.8, 0.05, *BEAM), (110.2, 40.4, 0.2, *BEAM), (50.7, 115.1, 0.1, 12.0, 7.0, 75.0),
+             (120.9, 118.3, 0.03, *BEAM)]
+    image = noise(160, 4) + 2e-3
+    for x, y, peak, *shape in truth:
+        image += peak * gaussian(160, x, y, *shape)
+    path = tmp_path / "field.fits"
+    fits.writeto(path, image.astype("f4"), header())
+    return path, truth
+
+
+def row_of(table, x, y):
+    distance = np.hypot(table["x"].value - x, table["y"].value - y)
+    assert distance.min() < 2
+    return table[int(np.argmin(distance))]
+
+
+@pytest.mark.parametrize("options", [{}, {"weighting": "gls"}, {"errors": "condon"}, {"method": "moments"}])
+def test_sources_come_out_within_their_errors(field, options):
+    path, truth = field
+    table = uvstack.extract(path, **options)
+    assert len(table) == 4
+    for x, y, peak, major, minor, angle in truth:
+        row = row_of(table, x, y)
+        flux = peak * major * minor / (BEAM[0] * BEAM[1])
+        # Moments' errors are a try, as their source says.
+        most = 8 if options.get("method") == "moments" else 4.5
+        for name, right in (("peak", peak), ("flux", flux), ("fwhm_major", major), ("fwhm_minor", minor)):
+            assert abs(row[name].value - right) < most * row[f"{name}_error"].value, name
+        sky = SkyCoord(row["ra"], row["dec"]).separation(WCS(header()).pixel_to_world(x, y)).arcsec
+        assert sky < most * np.hypot(row["ra_error"].value, row["dec_error"].value)
+        if major > 10 and not options.get("method"):
+            assert abs((row["position_angle"].value - angle + 90) % 180 - 90) < 4.5 * row["position_angle_error"].value
+            assert abs(row["deconvolved_major"].value - np.sqrt(142.0)) < 1.5
+            assert row["resolved_significance"] > 20
+        elif not options:
+            assert row["deconvolved_major"].value == 0
+            assert row["deconvolved_major_limit"].value > 0
+        assert abs(row["rms"].value / 1e-3 - 1) < 0.1
+        assert abs(row["background"].value - 2e-3) < 3e-4
+    assert table.meta["frame"] == "ICRS"
+
+
+def test_maps_add_up_and_all_is_written_whole(field, tmp_path):
+    path, truth = field
+    names = {f"{kind}_out": tmp_path / f"{kind}.fits" for kind in ("rms", "background", "residual", "model", "islands")}
+    table = uvstack.extract(path, out=tmp_path / "c.fits", regions_out=tmp_path / "c.reg", report=tmp_path / "page", **names)
+    maps = {name: np.squeeze(fits.getdata(file)).astype(float) for name, file in names.items()}
+    image = fits.getdata(path).astype(float)
+    assert np.allclose(image, maps["background_out"] + maps["model_out"] + maps["residual_out"], atol=1e-7)
+    assert abs(maps["residual_out"].std() / 1e-3 - 1) < 0.05
+    assert set(np.unique(maps["islands_out"])) == {0, 1, 2, 3, 4}
+    assert (maps["rms_out"] > 0).all()
+    assert abs(np.median(maps["rms_out"]) / 1e-3 - 1) < 0.08
+    lines = [line for line in (tmp_path / "c.reg").read_text().splitlines() if line.startswith("ellipse")]
+    assert len(lines) == 4
+    first = [float(v) for v in lines[0][8:-1].split(",")]
+    assert first[2] * 3600 * 2 == pytest.approx(table["fwhm_major"][0].value, rel=1e-4)
+    assert first[4] == pytest.approx(table["position_angle"][0].value + 90)
+    told = json.loads((tmp_path / "page" / "result.json").read_text())
+    assert told["n_sources"] == 4
+    assert told["provenance"]["inputs"]["image"] == str(path)
+    with pytest.raises(OutputError, match="exists"):
+        uvstack.extract(path, out=tmp_path / "c.fits")
+    uvstack.extract(path, out=tmp_path / "c.fits", overwrite=True)
+
+
+@pytest.mark.parametrize("ending", ["fits", "ecsv", "xml", "csv"])
+def test_a_catalogue_in_each_kind_of_file_reads_back(field, tmp_path, ending):
+    path, _ = field
+    table = uvstack.extract(path, out=tmp_path / f"c.{ending}")
+    back = read_catalogue(tmp_path / f"c.{ending}")
+    for name in ("ra", "flux", "flux_error", "deconvolved_major", "flags", "significance"):
+        assert np.allclose(np.asarray(back[name]), np.asarray(table[name]), rtol=1e-6, equal_nan=True), name
+    assert back.meta["frame"] == "ICRS"
+
+
+def test_what_was_found_is_what_subtract_takes(field):
+    from uvstack.sky.catalogue import components_of
+
+    path, truth = field
+    sky = components_of(uvstack.extract(path))
+    assert len(sky) == 4
+    assert sorted(sky.shape) == ["gaussian", "point", "point", "point"]
+    assert sky.flux.sum() == pytest.approx(0.05 + 0.2 + 0.1 * 84 / 20 + 0.03, rel=0.03)
+
+
+def test_forced_places_keep_their_order_and_names(field):
+    path, truth = field
+    places = [WCS(header()).pixel_to_world(x, y) for x, y, *_ in (*truth, (80.0, 80.0), (900.0, 80.0))]
+    table = Table({"name": list("fedcba"), "ra": [p.ra.deg for p in places] * u.deg, "dec": [p.dec.deg for p in places] * u.deg})
+    found = uvstack.extract(path, forced=table)
+    assert list(found["name"]) == list("fedcba")
+    for row, (_, _, peak, *shape) in zip(found, truth, strict=False):
+        if shape[0] == BEAM[0]:
+            assert abs(row["peak"].value - peak) < 4 * row["peak_error"].value
+            assert row["flux"].value == pytest.approx(row["peak"].value, rel=1e-3)
+    assert abs(found["peak"][4].value) < 4 * found["peak_error"][4].value
+    assert found["flags"][5] & Flag.OFF_IMAGE
+    assert np.isnan(found["peak"][5])
+    assert found["ra"][5].value == pytest.approx(places[5].ra.deg)
+    # Half a beam off the peak is too low, unless it may move.
+    off = Table({"ra": [places[1].ra.deg], "dec": [places[1].dec.deg + 1.5 / 3600]})
+    assert uvstack.extract(path, forced=off)["peak"][0].value < 0.19
+    moved = uvstack.extract(path, forced=off, search_radius=float(np.radians(3 / 3600)))
+    assert abs(moved["peak"][0].value - 0.2) < 4 * moved["peak_error"][0].value
+
+
+def test_a_close_pair_of_forced_places_is_fitted_together(tmp_path):
+    image = noise(120, 2, 1e-4) + 0.1 * gaussian(120, 60, 60, *BEAM) + 0.05 * gaussian(120, 64.5, 60, *BEAM)
+    fits.writeto(tmp_path / "pair.fits", image.astype("f4"), header(120))
+    places = WCS(header(120)).pixel_to_world([60.0, 64.5], [60.0, 60.0])
+    found = uvstack.extract(tmp_path / "pair.fits", forced=places)
+    assert np.allclose(found["peak"].value, [0.1, 0.05], atol=6e-4)
+
+
+def test_negative_sources_are_found_where_they_are_asked_for(tmp_path):
+    image = noise(160, 3) + 0.05 * gaussian(160, 40, 40, *BEAM) - 0.08 * gaussian(160, 110, 100, *BEAM)
+    fits.writeto(tmp_path / "v.fits", image.astype("f4"), header())
+    assert len(uvstack.extract(tmp_path / "v.fits")) == 1
+    found = uvstack.extract(tmp_path / "v.fits", negative=True)
+    assert np.allclose(found["peak"].value, [0.05, -0.08], atol=4e-3)
+    assert np.allclose(found["flux"].value, [0.05, -0.08], atol=8e-3)
+    assert (found["peak_error"].value > 0).all()
+
+
+def test_blends_are_split_and_their_flux_is_kept(tmp_path):
+    image = noise(160, 6, 1e-4) + 0.1 * gaussian(160, 70, 70, *BEAM) + 0.07 * gaussian(160, 77, 73, *BEAM)
+    fits.writeto(tmp_path / "blend.fits", image.astype("f4"), header())
+    found = uvstack.extract(tmp_path / "blend.fits")
+    assert np.allclose(np.sort(found["peak"].value), [0.07, 0.1], atol=8e-4)
+    assert (found["flags"] & Flag.DEBLENDED).all()
+    assert len(set(found["island"])) == 1
+    assert len(uvstack.extract(tmp_path / "blend.fits", deblend=0)) == 1
+
+
+def test_units_are_carried(tmp_path):
+    image = noise(160, 4) + 0.05 * gaussian(160, 80, 80, *BEAM)
+    fits.writeto(tmp_path / "m.fits", (image * 1e3).astype("f4"), header(unit="mJy/beam"))
+    found = uvstack.extract(tmp_path / "m.fits", out=tmp_path / "m.ecsv")
+    assert found["flux"].unit == u.mJy
+    assert read_catalogue(tmp_path / "m.ecsv")["flux"][0].to_value(u.Jy) == pytest.approx(0.05, rel=0.1)
+    for unit in ("K", ""):
+        fits.writeto(tmp_path / "k.fits", image.astype("f4"), header(unit=unit), overwrite=True)
+        found = uvstack.extract(tmp_path / "k.fits", out=tmp_path / "k.ecsv", overwrite=True)
+        assert str(found["peak"].unit or "") == unit
+        assert abs(found["peak"][0].value - 0.05) < 4e-3
+        with pytest.raises(ComponentError):
+            uvstack.sky.catalogue.components_of(read_catalogue(tmp_path / "k.ecsv"))
+
+
+def test_other_noise_background_and_detection_image(field, tmp_path):
+    path, truth = field
+    found = uvstack.extract(path, rms=7e-3, background="2e-3")
+    assert len(found) == 3
+    assert np.allclose(found["rms"].value, 7e-3)
+    fits.writeto(tmp_path / "n.fits", np.full((160, 160), 7e-3, "f4"), header())
+    assert len(uvstack.extract(path, rms=tmp_path / "n.fits")) == 3
+    data = fits.getdata(path).copy()
+    data[:, :80] = noise(160, 9)[:, :80]
+    fits.writeto(tmp_path / "d.fits", data, header())
+    assert len(uvstack.extract(path, detection_image=tmp_path / "d.fits")) == 2
+    fits.writeto(tmp_path / "s.fits", data[:100], header())
+    with pytest.raises(ImageError, match="one shape"):
+        uvstack.extract(path, rms=tmp_path / "s.fits")
+
+
+def test_without_a_beam_there_are_peaks_but_no_fluxes(tmp_path):
+    image = noise(300, 4) + 0.05 * gaussian(300, 150, 140, *BEAM)
+    fits.writeto(tmp_path / "b.fits", image.astype("f4"), header(300, beam=None))
+    found = uvstack.extract(tmp_path / "b.fits")
+    assert len(found) == 1
+    assert abs(found["peak"][0].value - 0.05) < 4e-3
+    assert np.isnan(found["flux"][0])
+    assert found["flags"][0] & Flag.NO_BEAM
+    # With one that is given all is there.
+    beam = (np.radians(5 / 3600), np.radians(4 / 3600), np.radians(30))
+    assert uvstack.extract(tmp_path / "b.fits", beam=beam)["flux"][0].value == pytest.approx(0.05, rel=0.1)
+
+
+def test_an_image_without_coordinates_is_measured_in_pixels(tmp_path):
+    image = noise(160, 4) + 0.05 * gaussian(160, 80.3, 70.6, *BEAM)
+    fits.writeto(tmp_path / "p.fits", image.astype("f4"))
+    found = uvstack.extract(tmp_path / "p.fits", beam=BEAM[:2] + (np.radians(30),), out=tmp_path / "p.ecsv")
+    assert abs(found["x"][0].value - 80.3) < 0.3
+    assert np.isnan(found["ra"][0])
+    assert found["fwhm_major"].unit == u.pix
+
+
+def test_blank_and_zero_pixels_do_not_count(field, tmp_path):
+    path, truth = field
+    data = fits.getdata(path).copy()
+    data[:, :20], data[:15] = 0.0, np.nan
+    data[150:, 150:] = np.inf
+    data[45:60, 44:60] = np.nan
+    fits.writeto(tmp_path / "z.fits", data, header())
+    found = uvstack.extract(tmp_path / "z.fits")
+    assert len(found) == 4
+    touched = row_of(found, *truth[0][:2])
+    assert touched["flags"] & Flag.BLANK
+    assert abs(row_of(found, *truth[1][:2])["peak"].value - 0.2) < 5e-3
+    assert abs(np.median(found["rms"].value) / 1e-3 - 1) < 0.1
+
+
+@pytest.mark.parametrize("kind", [">i2", ">f4", ">f8"])
+def test_numbers_of_any_kind_and_four_axes(tmp_path, kind):
+    image = 1000 * (noise(160, 4) + 0.05 * gaussian(160, 80, 80, *BEAM))
+    cards = header(CTYPE3="FREQ", CRVAL3=1.4e9, CDELT3=1e6, CRPIX3=1, CTYPE4="STOKES", CRVAL4=1, CDELT4=1, CRPIX4=1)
+    fits.writeto(tmp_path / "i.fits", image.astype(kind)[None, None], cards)
+    found = uvstack.extract(tmp_path / "i.fits")
+    assert len(found) == 1
+    assert abs(found["peak"][0].value - 50) < 5
+    assert found.meta["reference_frequency"] == 1.4e9
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        (lambda d: d * np.nan, {}, "blank"),
+        (lambda d: d * 0 + 3, {}, "does not vary"),
+        (None, {"detection": -1}, "detection=-1"),
+        (None, {"analysis": 6}, "above detection"),
+        (None, {"fdr": 2}, "fdr=2"),
+        (None, {"method": "fits"}, "did you mean fit"),
+        (None, {"beam": (1e-9, 1e-9, 0)}, "pixels across"),
+        (None, {"rms": 0}, "above 0"),
+        (None, {"box": 2}, "box=2"),
+        (None, {"forced": "nowhere.csv"}, "nowhere.csv"),
+        (None, {"search_radius": -1}, "search_radius"),
+    ],
+)
+def test_what_cannot_be_is_one_clear_line(field, tmp_path, change, options, message):
+    path, _ = field
+    if change is not None:
+        fits.writeto(tmp_path / "c.fits", change(fits.getdata(path)), header())
+        path = tmp_path / "c.fits"
+    with pytest.raises(UvstackError, match=message) as caught:
+        uvstack.extract(path, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_image_smaller_than_a_box(tmp_path):
+    image = noise(64, 4)[:24, :30] + 0.05 * gaussian(64, 12, 13, *BEAM)[:24, :30]
+    fits.writeto(tmp_path / "t.fits", image.astype("f4"), header(24))
+    found = uvstack.extract(tmp_path / "t.fits")
+    assert abs(row_of(found, 12, 13)["peak"].value - 0.05) < 5e-3
+
+
+def test_false_discovery_rate_and_thresholds(tmp_path):
+    """In pure noise hardly anything at α = 1 %; a source is found, and more with a looser α."""
+    fits.writeto(tmp_path / "n.fits", noise(200, 8).astype("f4"), header(200))
+    assert len(uvstack.extract(tmp_path / "n.fits", fdr=0.01)) == 0
+    image = noise(200, 8) + sum(s * 1e-3 * gaussian(200, 20 + 20 * i, 100, *BEAM) for i, s in enumerate((4, 5, 6, 8, 12, 20, 40)))
+    fits.writeto(tmp_path / "s.fits", image.astype("f4"), header(200))
+    few, more = (len(uvstack.extract(tmp_path / "s.fits", fdr=alpha)) for alpha in (1e-4, 0.1))
+    assert 3 <= few <= more <= 8
