@@ -272,7 +272,7 @@ def test_numbers_of_any_kind_and_four_axes(tmp_path, kind):
     ("change", "options", "message"),
     [
         (lambda d: d * np.nan, {}, "blank"),
-        (lambda d: d * 0 + 3, {}, "does not vary"),
+        (lambda d: d * 0 + 3, {}, "noise of the image is 0"),
         (None, {"detection": -1}, "detection=-1"),
         (None, {"analysis": 6}, "above detection"),
         (None, {"fdr": 2}, "fdr=2"),

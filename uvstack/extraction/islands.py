@@ -165,7 +165,7 @@ def fdr_threshold(image: NDArray, background: Map | None, rms: Map, alpha: float
     height = max(1, _BLOCK_PIXELS // image.shape[1])
     for first in range(0, image.shape[0], height):
         stop = min(first + height, image.shape[0])
-        back, noise = (_rows(one, first, stop) for one in maps)
+        back, noise = (rows_of(one, first, stop) for one in maps)
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             above = (image[first:stop] - back) / np.where(noise > 0, noise, np.nan)
         n += int(np.isfinite(above).sum())
@@ -230,7 +230,7 @@ def _checked(
     return checked[0], checked[1]
 
 
-def _rows(one: Map, first: int, stop: int) -> NDArray:
+def rows_of(one: Map, first: int, stop: int) -> NDArray:
     """Rows of a map, or the number as (1, 1)."""
     if isinstance(one, NodeMap):
         return one.rows(first, stop)
@@ -241,7 +241,7 @@ def _flat(
     maps: tuple[Map, Map], first: int, stop: int
 ) -> tuple[NDArray, NDArray, tuple[int, int]]:
     """Rows of background and noise as flat arrays, and the step from pixel to pixel, 0 of a number."""
-    back, noise = (_rows(one, first, stop).ravel() for one in maps)
+    back, noise = (rows_of(one, first, stop).ravel() for one in maps)
     return back, noise, (int(not isinstance(maps[0], float)), int(not isinstance(maps[1], float)))
 
 
@@ -306,3 +306,13 @@ def islands_of(
         peak = pixel[last]
     return Islands(label, start, pixel, peak, box, islands.touches_edge[parent], islands.touches_blank[parent],
                    islands.sign[parent], level, parent, islands.connectivity)  # fmt: skip
+
+
+def map_of(one: Map, shape: tuple[int, ...], step: int = 1) -> NDArray[np.float32]:
+    """A background or noise as a map (m, l) float32, of every so manieth row and column."""
+    if isinstance(one, NodeMap) and step > 1:
+        y, x = np.mgrid[: shape[0] : step, : shape[1] : step]
+        return one.at(x, y).astype(np.float32)
+    if isinstance(one, NodeMap):
+        return one.rows(0, shape[0])
+    return np.broadcast_to(np.asarray(one, np.float32), shape)[::step, ::step]

@@ -59,7 +59,7 @@ def read_plane(path: str | Path, beam: Beam | None = None) -> Plane:
         As `read_image`; an image without coordinates is not refused, its units are pixels.
     """
     try:
-        image = read_image(path)
+        image = read_image(path, np.float32)
     except ImageError as error:
         if "no celestial coordinates" not in str(error):
             raise
@@ -67,9 +67,9 @@ def read_plane(path: str | Path, beam: Beam | None = None) -> Plane:
     bright, flux = units_of(image.cube.unit)
     found = image.beam if beam is None else beam
     frequency = None if image.cube.frequency is None else float(image.cube.frequency[0])
-    # Its coordinates alone are kept of what was read in double precision.
+    # Of the cube the coordinates alone are kept.
     coordinates = replace(image.cube, data=np.broadcast_to(0.0, image.cube.data.shape))
-    return Plane(image.data.astype(np.float32), coordinates, found, bright, flux, frequency, str(path))
+    return Plane(np.asarray(image.data, np.float32), coordinates, found, bright, flux, frequency, str(path))
 
 
 def _without_coordinates(path: str | Path, beam: Beam | None) -> Plane:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from uvstack.constants import ARCSEC
 from uvstack.extraction.flags import Flag
+from uvstack.extraction.islands import map_of
 from uvstack.report.figure import new_figure
 from uvstack.report.numbers import unit_text
 from uvstack.report.page import Section
@@ -119,8 +120,8 @@ def noise_figure(result: ExtractResult) -> Figure:
     figure = new_figure((11, 5))
     unit = unit_text(result.catalogue["peak"].unit)
     for axes, image, title in zip(figure.subplots(1, 2), (result.background, result.rms), ("background", "noise"), strict=True):
-        step = -(-max(image.shape) // _MOST_PIXELS)
-        _map(axes, image[::step, ::step], step, title, unit)
+        step = -(-max(result.data.shape) // _MOST_PIXELS)
+        _map(axes, map_of(image, result.data.shape, step), step, title, unit)
     return figure
 
 
@@ -136,7 +137,7 @@ def residual_figure(result: ExtractResult) -> Figure:
     axes = figure.subplots()
     step = max(1, max(result.data.shape) // 2000)
     part = (slice(None, None, step),) * 2
-    rms = result.rms[part]
+    rms = map_of(result.rms, result.data.shape, step)
     edges = np.linspace(-8, 8, 161)
     for values, label, colour in ((result.data[part] / rms, "image", "0.6"), ((result.data[part] - result.model[part]) / rms,
                                                                              "without sources", "C0")):

@@ -10,6 +10,7 @@ from astropy.table import QTable, Table
 from numpy.typing import NDArray
 
 from uvstack.extraction.flags import Flag
+from uvstack.extraction.islands import Map, map_of
 from uvstack.extraction.sky_frame import SkyFrame
 from uvstack.records import Provenance, plain
 from uvstack.report.files import Saved
@@ -33,7 +34,8 @@ class ExtractResult(Saved):
     image : str
     data : ndarray (m, l) float32
         The image without its background, in the unit of the catalogue's peaks.
-    background, rms : ndarray (m, l) float32
+    background, rms : Map
+        Maps, their nodes, or numbers: see `map_of`.
     model : ndarray (m, l) float32
         The Gaussians of the catalogue.
     islands : ndarray (m, l) int32 or None
@@ -50,8 +52,8 @@ class ExtractResult(Saved):
     catalogue: QTable
     image: str
     data: NDArray[np.float32]
-    background: NDArray[np.float32]
-    rms: NDArray[np.float32]
+    background: Map
+    rms: Map
     model: NDArray[np.float32]
     islands: NDArray[np.int32] | None
     beam: Beam | None
@@ -68,7 +70,7 @@ class ExtractResult(Saved):
     @property
     def median_rms(self) -> float:
         """Median noise over the image, unit of the image."""
-        return float(np.nanmedian(self.rms[::4, ::4]))
+        return float(np.nanmedian(map_of(self.rms, self.data.shape, 4)))
 
     def summary(self) -> dict[str, Any]:
         """Numbers and texts that JSON can hold."""

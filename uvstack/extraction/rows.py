@@ -125,7 +125,7 @@ def _without_beam(
     else:
         steps = frame.steps(found.x, found.y)
         blur = turned(frame.beams_at(beam, found.x, found.y), np.zeros((n, 3, 3)), steps)[0]
-    sound = np.isfinite(blur).all(axis=(1, 2))
+    sound = np.asarray(np.isfinite(blur).all(axis=(1, 2)))
     alone = deconvolve_sizes(on_sky, spread, np.where(sound[:, None, None], blur, np.eye(2)))
     point = ~(alone.significance > RESOLVED)
     columns: dict[str, Any] = {}

@@ -30,8 +30,13 @@ _PLANE_OF_BASELINES = ("SIN", "NCP")
 class Coordinates(Protocol):
     """What is asked of an image that was read: `uvstack.io.image_file.SkyCube` is one."""
 
-    wcs: Any
-    frame: Any
+    @property
+    def wcs(self) -> Any:
+        """Celestial WCS, longitude first."""
+
+    @property
+    def frame(self) -> Any:
+        """Of its longitude and latitude."""
 
     @property
     def cell(self) -> float:

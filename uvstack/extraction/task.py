@@ -18,11 +18,20 @@ from uvstack.errors import ImageError
 from uvstack.extraction import island_sums, sum_kernels
 from uvstack.extraction.deblending import deblend as split_islands
 from uvstack.extraction.flags import Flag
-from uvstack.extraction.islands import Islands, fdr_threshold, find_islands
+from uvstack.extraction.islands import (
+    Islands,
+    Map,
+    blank_pixels,
+    fdr_threshold,
+    find_islands,
+    map_of,
+    rows_of,
+    values_at,
+)
 from uvstack.extraction.measure import Measured, force, measure_islands
 from uvstack.extraction.moments import measure_moments, moment_errors
 from uvstack.extraction.noise_correlation import beam_correlation, measure_correlation
-from uvstack.extraction.noise_map import blank_pixels, default_box, measure_noise
+from uvstack.extraction.noise_map import NodeMap, measure_noise
 from uvstack.extraction.options import ExtractionOptions
 from uvstack.extraction.plane_files import Plane, read_plane
 from uvstack.extraction.region_files import write_regions
@@ -191,30 +200,28 @@ def run(
 ) -> ExtractResult:
     """Extraction of a plane, whose data lose their background; `extract` says what the arguments are."""
     frame = _frame_of(plane, options)
-    blank_pixels(plane.data)
+    plane.data[blank_pixels(plane.data)] = np.nan
     size = _beam_size(plane, frame)
     area = float(np.pi / FOUR_LN2 * np.sqrt(np.linalg.det(size)))
     base, noise = _maps(plane, options, area, rms, background)
+    if places is not None:
+        return _forced(plane, frame, base, noise, size, options, places, search_radius)
     sought, sought_noise = plane.data, noise
     if detection_image is not None:
         other = read_plane(detection_image, plane.beam)
         _check_shape(other.data, plane, detection_image)
-        blank_pixels(other.data)
-        _, sought_noise = _maps(other, options, area, None, None)
-        sought = other.data
-    if places is not None:
-        return _forced(plane, frame, base, noise, size, options, places, search_radius)
+        other.data[blank_pixels(other.data)] = np.nan
+        sought, (_, sought_noise) = other.data, _maps(other, options, area, None, None)
     threshold = options.detection
     if options.fdr is not None:
-        threshold = fdr_threshold(sought, sought_noise, options.fdr, area)
+        threshold = fdr_threshold(sought, None, sought_noise, options.fdr, area)
     analysis = min(options.analysis, threshold)
-    islands = find_islands(sought, sought_noise, threshold, analysis, connectivity=options.connectivity,
+    islands = find_islands(sought, None, sought_noise, threshold, analysis, connectivity=options.connectivity,
                            min_pixels=options.min_pixels, negative=options.negative)
-    islands = split_islands(sought, sought_noise, islands, options.deblend, options.deblend_fraction, threshold,
-                            connectivity=options.connectivity)
-    at = np.divmod(islands.brightest, plane.data.shape[1])
-    sigma = noise[at].astype(float)
-    level = islands.level * sigma if detection_image is None else _lowest(plane.data, islands)
+    islands = split_islands(sought, None, sought_noise, islands, options.deblend, options.deblend_fraction, threshold,
+                            min_pixels=options.min_pixels)
+    sigma = values_at(noise, islands.peak, plane.data.shape[1])
+    level = islands.level if detection_image is None else _lowest(plane.data, islands)
     beam3 = np.array([size[0, 0], size[0, 1], size[1, 1]])
     moments = measure_moments(plane.data, None, islands.start, islands.pixel, level, beam3, sign=islands.sign)
     told = moment_errors(moments, level, sigma, beam3)
@@ -260,22 +267,29 @@ def _beam_size(plane: Plane, frame: SkyFrame) -> NDArray[np.float64]:
     return matrix * np.array([[1.0, -1.0], [-1.0, 1.0]])
 
 
+#: Side of a box in FWHM of the beam (geometric mean), and the least in pixels.
+_BEAMS_A_BOX, _LEAST_BOX = 16.0, 32
+#: Rows of which a map is made at a time.
+_ROWS = 256
+
+
 def _maps(plane: Plane, options: ExtractionOptions, area: float, rms: float | str | Path | None,
-          background: float | str | Path | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+          background: float | str | Path | None) -> tuple[Map, Map]:
     """Background and noise; the background is taken off the plane's data."""
-    shape = plane.data.shape
     nodes = None
     if rms is None or background is None:
-        nodes = measure_noise(plane.data, options.box or default_box(area), area, filter_size=options.filter_size)
-    base = nodes.background_map(shape) if background is None and nodes is not None else _given(background, plane, "background")
-    np.subtract(plane.data, base, out=plane.data)
-    noise = nodes.rms_map(shape) if rms is None and nodes is not None else _given(rms, plane, "rms")
-    if not (noise > 0).any():
+        side = options.box or max(int(np.ceil(_BEAMS_A_BOX * np.sqrt(area))), _LEAST_BOX)
+        nodes = measure_noise(plane.data, side, area, filter_size=options.filter_size)
+    base = nodes.background_nodes if background is None and nodes is not None else _given(background, plane, "background")
+    for first in range(0, len(plane.data), _ROWS):
+        plane.data[first:first + _ROWS] -= rows_of(base, first, min(first + _ROWS, len(plane.data)))
+    noise = nodes.rms_nodes if rms is None and nodes is not None else _given(rms, plane, "rms")
+    if not isinstance(noise, NodeMap) and not np.any(np.asarray(noise) > 0):
         raise ImageError(f"rms={rms}; wanted is a noise above 0")
     return base, noise
 
 
-def _given(value: float | str | Path | None, plane: Plane, name: str) -> NDArray[np.float32]:
+def _given(value: float | str | Path | None, plane: Plane, name: str) -> Map:
     try:
         number = float(str(value))
     except ValueError:
@@ -284,7 +298,7 @@ def _given(value: float | str | Path | None, plane: Plane, name: str) -> NDArray
         return other.data * np.float32(other.bright.to(plane.bright))
     if not np.isfinite(number):
         raise ImageError(f"{name}={value}; wanted is a number in the unit of the image, or an image")
-    return np.full(plane.data.shape, number, np.float32)
+    return number
 
 
 def _check_shape(data: NDArray, plane: Plane, path: str | Path) -> None:
@@ -301,21 +315,20 @@ def _lowest(data: NDArray, islands: Islands) -> NDArray[np.float64]:
     return np.minimum.reduceat(values, islands.start[:-1])
 
 
-def _correlation(data: NDArray, noise: NDArray, label: NDArray[np.int32], size: NDArray) -> NDArray[np.float64]:
-    found = measure_correlation(data, noise, label, size)
+def _correlation(data: NDArray, noise: Map, label: NDArray[np.int32], size: NDArray) -> NDArray[np.float64]:
+    found = measure_correlation(data, map_of(noise, data.shape), label, size)
     return beam_correlation(size) if found is None else found
 
 
-def _table(plane: Plane, frame: SkyFrame, found: Measured, islands: Islands, sigma: NDArray, base: NDArray,
+def _table(plane: Plane, frame: SkyFrame, found: Measured, islands: Islands, sigma: NDArray, base: Map,
            correlation: NDArray) -> tuple[QTable, NDArray[np.float32]]:
     model = model_of(found, plane.data.shape)
     sums, errors, left = island_sums.sum_islands(plane.data, model, islands, sigma, correlation)
-    at = np.divmod(islands.brightest, plane.data.shape[1])
     several = np.bincount(islands.parent, minlength=1)[islands.parent] > 1 if len(islands) else np.zeros(0, bool)
-    flags = np.where(islands.edge, int(Flag.EDGE), 0) | np.where(islands.blank, int(Flag.BLANK), 0)
+    flags = np.where(islands.touches_edge, int(Flag.EDGE), 0) | np.where(islands.touches_blank, int(Flag.BLANK), 0)
     flags |= np.where(several, int(Flag.DEBLENDED), 0)
-    around = Surroundings(sigma, base[at].astype(float), islands.parent + 1, islands.n_pixels, plane.data[at].astype(float), sums,
-                          errors, left, flags.astype(np.int32))
+    around = Surroundings(sigma, values_at(base, islands.peak, plane.data.shape[1]), islands.parent + 1, islands.n_pixels,
+                          plane.data.ravel()[islands.peak].astype(float), sums, errors, left, flags.astype(np.int32))
     return _finished(catalogue_rows(found, around, frame, plane.beam, (plane.bright, plane.flux)), plane, frame), model
 
 
@@ -341,23 +354,25 @@ def model_of(found: Measured, shape: tuple[int, int]) -> NDArray[np.float32]:
     return model
 
 
-def _forced(plane: Plane, frame: SkyFrame, base: NDArray, noise: NDArray, size: NDArray, options: ExtractionOptions,
+def _forced(plane: Plane, frame: SkyFrame, base: Map, noise: Map, size: NDArray, options: ExtractionOptions,
             places: Positions, radius: float) -> ExtractResult:
     """Rows of the places asked for, in their order and under their names."""
     if plane.image is None:
         raise ImageError(f"{plane.path}: has no coordinates of the sky, where forced positions could lie")
     x, y = plane.image.pixels_of(places.coord)
     # What is bright is no noise, whoever it belongs to.
-    islands = find_islands(plane.data, noise, options.detection, options.analysis)
+    islands = find_islands(plane.data, None, noise, options.detection, options.analysis)
     correlation = _correlation(plane.data, noise, islands.label, size)
     column, row = (np.clip(np.nan_to_num(np.rint(v), nan=0.0), 0, n - 1).astype(int) for v, n in zip((x, y), plane.data.shape[::-1],
                                                                                                        strict=True))
-    sigma = noise[row, column].astype(float)
+    flat = row * plane.data.shape[1] + column
+    sigma = values_at(noise, flat, plane.data.shape[1])
     found = force(plane.data, x, y, sigma, size, correlation, radius=radius / plane.image.cell)
     n = len(x)
     nothing = np.full(n, np.nan)
     off = (found.flags & int(Flag.OFF_IMAGE)) != 0
-    seen = [np.where(off, np.nan, values) for values in (sigma, base[row, column], plane.data[row, column])]
+    seen = [np.where(off, np.nan, values) for values in
+            (sigma, values_at(base, flat, plane.data.shape[1]), plane.data[row, column])]
     around = Surroundings(seen[0], seen[1], islands.label[row, column].astype(np.int64), np.zeros(n, np.int64), seen[2],
                           nothing, nothing, nothing, np.zeros(n, np.int32))
     table = _finished(catalogue_rows(found, around, frame, plane.beam, (plane.bright, plane.flux)), plane, frame)
@@ -389,8 +404,9 @@ def _write(
             raise ImageError(f"{path}: places were given, so that there are no islands")
         write_image(path, pixels, wcs, unit=unit, beams=plane.beam, frequency=plane.frequency, four_axes=False)
 
-    write(rms_out, found.rms)
-    write(background_out, found.background)
+    shape = found.data.shape
+    write(rms_out, None if rms_out is None else map_of(found.rms, shape))
+    write(background_out, None if background_out is None else map_of(found.background, shape))
     write(residual_out, None if residual_out is None else found.residual)
     write(model_out, found.model)
     write(islands_out, found.islands, "")

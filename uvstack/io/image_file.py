@@ -31,7 +31,7 @@ from astropy.coordinates import BaseCoordinateFrame, SkyCoord
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS, WCSSUB_LATITUDE, WCSSUB_LONGITUDE
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from uvstack.errors import CoordinateError, ImageError, UvstackWarning
 from uvstack.sky.beam import Beam
@@ -162,9 +162,9 @@ def check_beam(beam: Beam, cell: float, shape: Sequence[int], path: str) -> None
 # ------------------------------------------------------------------------------------------------------------------- reading
 
 
-def read_image(path: str | Path) -> SkyImage:
+def read_image(path: str | Path, dtype: DTypeLike = np.float64) -> SkyImage:
     """The plane of an image file; errors as from `read_cube`, and ImageError where there are several channels."""
-    cube = read_cube(path)
+    cube = read_cube(path, dtype)
     if len(cube.data) > 1:
         raise ImageError(f"{path}: holds {len(cube.data)} channels; wanted is an image of one plane: select or average them")
     return SkyImage(cube.data[0], cube)
@@ -182,8 +182,8 @@ def read_model_image(path: str | Path) -> SkyCube:
     return cube
 
 
-def read_cube(path: str | Path) -> SkyCube:
-    """First image of a file that has celestial axes, as the module describes it.
+def read_cube(path: str | Path, dtype: DTypeLike = np.float64) -> SkyCube:
+    """First image of a file that has celestial axes, as the module describes it, in a kind of floats.
 
     Raises
     ------
@@ -192,7 +192,7 @@ def read_cube(path: str | Path) -> SkyCube:
         frequency has several pixels, or Stokes parameters without I among them; every pixel is blank.
     """
     with open_fits(path) as hdus:
-        header, data = _first_image(hdus, path)
+        header, data = _first_image(hdus, path, dtype)
         table = next((fits.BinTableHDU(h.data, h.header) for h in hdus if h.name == "BEAMS"), None)
     _check_cards(header, path)
     wcs, sky = _parse_wcs(header, path)
@@ -275,7 +275,7 @@ def _exported(path: Path, folder: Path) -> Path:
     return out
 
 
-def _first_image(hdus: Any, path: str | Path) -> tuple[fits.Header, NDArray[np.float64]]:
+def _first_image(hdus: Any, path: str | Path, dtype: DTypeLike) -> tuple[fits.Header, NDArray]:
     """Header and pixels of the first image with celestial axes, or else of the first image."""
     images = [h for h in hdus if h.is_image and h.header.get("NAXIS", 0) >= 2]
     if not images:
@@ -286,7 +286,7 @@ def _first_image(hdus: Any, path: str | Path) -> tuple[fits.Header, NDArray[np.f
     header = hdu.header.copy()
     if hdu is not hdus[0] and header.get("INHERIT") is True:
         header.extend(hdus[0].header, unique=True, strip=True)
-    return header, np.asarray(hdu.data, np.float64)
+    return header, np.asarray(hdu.data, dtype)
 
 
 def _check_cards(header: fits.Header, path: str | Path) -> None:
