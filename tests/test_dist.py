@@ -64,7 +64,7 @@ def test_the_wheel_holds_the_packages_with_all_their_data_and_no_more(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = packaged()
     assert {name for name in names if ".dist-info/" not in name} == wanted
-    assert {Path(name).suffix for name in wanted} >= {".py", ".html", ".toml", ".cfg", ".txt"}
+    assert {Path(name).suffix for name in wanted} >= {".py", ".toml", ".cfg", ".txt"}
 
 
 def test_the_wheel_says_who_may_use_it_and_what_it_needs(wheel):
