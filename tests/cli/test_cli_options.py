@@ -34,6 +34,7 @@ LEAST = {
     "image-stack": "image.fits p.csv --stamp 8 --fit point --report OUT",
     "fit": "survey.ms --no-report",
     "subtract": "survey.ms --model truth.csv --no-report --overwrite",
+    "extract": "image.fits --no-report --overwrite",
     "simulate survey": "survey.toml --out OUT.ms",
     "simulate lindroos": "--type 1 --scale 0.001 --out OUT.ms",
     "simulate epochs": "truth.csv --centre '11h50m28s +31d30m45s' --cell 8arcsec --size 32 --frequency 1.4GHz "
@@ -162,11 +163,11 @@ def test_info_is_strict(inputs, tmp_path):
 def test_one_function_writes_all_json():
     found = {path.relative_to(ROOT).as_posix() for folder in ("uvstack", "simulate") for path in (ROOT / folder).rglob("*.py")
              if "json.dump" in path.read_text(encoding="utf-8")}
-    # Besides: what goes to a program of CASA, marks of runs, in sets and headers, fingerprints of settings.
+    # Besides: what goes to a program of CASA, marks of runs, in sets and headers, fingerprints of settings, a catalogue's provenance.
     assert found == {
         "uvstack/io/output.py", "uvstack/io/claim.py", "uvstack/imaging/external/casa_files.py", "uvstack/imaging/external/casa_program.py",
         "uvstack/io/unfinished_column.py", "uvstack/subtraction/column_files.py", "simulate/gain_tracks.py",
-        "simulate/experiment/settings.py"}
+        "simulate/experiment/settings.py", "uvstack/extraction/task.py"}
 
 
 @pytest.mark.parametrize(("name", "option"), options(), ids=lambda value: str(value).replace(" ", "-"))

@@ -27,6 +27,7 @@ COMMANDS = {
     "image-stack": ("image-stack", "i-image.fits", "p.csv", "--stamp", 16, "--random", 5,
                     "--bootstrap", 5, "--fit", "circular", "--psf", "i-psf.fits"),
     "subtract": ("subtract", "a.ms", "--model", "i-model.fits"),
+    "extract": ("extract", "i-image.fits"),
     "epochs": ("simulate", "epochs", "m.csv", "--out", "e", "--centre", "J2000 11h50m28s 31d30m46s",
                "--size", 64, "--cell", "10arcsec", "--frequency", "1.4GHz", "--beam",
                "30arcsec,30arcsec,0deg", "--noise", "1mJy"),

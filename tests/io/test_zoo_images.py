@@ -9,13 +9,16 @@ import warnings
 
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 
 import uvstack
 from factories import ARCSEC, CENTRE, at, make_ms
 from uvstack.errors import ImageError, UvstackError
 from uvstack.imaging.mask_files import read_mask
+from uvstack.io.image_file import prefix_of_jansky, read_image
 from uvstack.io.primary_beams import read_primary_beam
 from uvstack.pixels.grid import centred_grid
+from uvstack.sky.coordinates import parse_frame, to_frame
 from uvstack.subtraction.model_files import read_sky_model
 from uvstack.subtraction.sky_model import Part
 from zoo_images import BEAM, CELL, FREQUENCY, SHAPE, SOURCE, SPECIMENS, Specimen, direction
@@ -80,10 +83,22 @@ def attenuated(path, plain, survey):
                                               np.array([FREQUENCY, 1.1 * FREQUENCY])).ravel()
 
 
+def extracted(path, plain, survey):
+    """Of a source without noise: peak, flux, place and size on the sky."""
+    size = prefix_of_jansky(read_image(path).cube.unit)
+    table = uvstack.extract(path, rms=1e-5 / (size or 1.0), background=0.0)
+    row = table[int(np.nanargmax(table["peak"].value))]
+    ra, dec = to_frame(SkyCoord(row["ra"], row["dec"], frame=parse_frame(table.meta["frame"])), "J2000")
+    right = direction(*SOURCE)
+    return [row["peak"].value * (size or 1.0) / 1e-3, row["flux"].value * (size or 1.0) / 1e-3, row["fwhm_major"].to_value("rad") / BEAM,
+            row["fwhm_minor"].to_value("rad") / BEAM, (ra - right[0]) * np.cos(dec) / BEAM, (dec - right[1]) / BEAM]
+
+
 #: Command → the kind of image that it reads, and its numbers.
 COMMANDS = {
     "image-stack": ("image", stacked), "image-stack --psf": ("image", with_psf), "image-stack --noise-image": ("rms", stacked_by_rms),
     "image-stack --pb-image": ("power", stacked_by_beam), "subtract": ("model", subtracted), "image --mask": ("mask", masked),
+    "extract": ("image", extracted),
     "stack --noise-image": ("rms", uv_stacked), "--primary-beam image": ("power", attenuated),
 }
 
