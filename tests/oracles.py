@@ -299,3 +299,25 @@ def least_common_area(beams, steps=121):
         width = (angles[1] - angles[0]) / 8, (majors[1] - majors[0]) / 8
         angles, majors = (pa - width[0], pa + width[0]), (max(longest, a - width[1]), a + width[1])
     return best[0]
+
+
+def split_island(image, cut, n_levels, fraction, detection, shape, above=0, whole=None):
+    """Parts (level, flat indices) of an island by sub-thresholds on the way up: Spreeuw (2010), section 2.7.4.
+
+    `image` is 0 outside the island; `shape` is scipy's structuring element.
+    """
+    from scipy.ndimage import label
+
+    whole = image if whole is None else whole
+    for k in range(above + 1, n_levels + 1):
+        level = cut * (whole.max() / cut) ** (k / (n_levels + 1))
+        labels, n = label(image > level, shape)
+        parts = [labels == i for i in range(1, n + 1)]
+        flux = [(image[part] - level).sum() > fraction * whole.sum() for part in parts]
+        parts = [part for part, bright in zip(parts, flux, strict=True) if bright and image[part].max() > detection]
+        if len(parts) > 1:
+            return [one for part in parts
+                    for one in split_island(np.where(part, image, 0), cut, n_levels, fraction, detection, shape, k, whole)]
+        if not any(flux):
+            break
+    return [(cut * (whole.max() / cut) ** (above / (n_levels + 1)), np.flatnonzero(image > 0))]
