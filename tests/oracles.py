@@ -321,3 +321,25 @@ def split_island(image, cut, n_levels, fraction, detection, shape, above=0, whol
         if not any(flux):
             break
     return [(cut * (whole.max() / cut) ** (above / (n_levels + 1)), np.flatnonzero(image > 0))]
+
+
+def clipped_noise(values, beam_area):
+    """(background, rms) of a box: Spreeuw (2010), equations 2.18 to 2.25, and a variance of N − 2 A of N pixels."""
+    from scipy.special import erf, erfcinv
+
+    values = np.array([value for value in values.ravel() if np.isfinite(value)], float)
+    gain, clipped = 1.0, True
+    while clipped:
+        n = values.size
+        median, mean = np.median(values), values.sum() / n
+        variance = ((values - mean) ** 2).sum() / max(n - 2 * beam_area, n / 2)
+        sigma = gain * np.sqrt(variance)
+        limit = np.sqrt(2) * erfcinv(1 / (2 * max(n / beam_area, 1)))
+        kept = values[np.abs(values - median) <= limit * sigma]
+        clipped = kept.size < n or gain == 1.0
+        values = kept
+        inside = erf(limit / np.sqrt(2))
+        # The last turn clips nothing, and its σ is what stays.
+        if clipped:
+            gain = np.sqrt(inside / (inside - np.sqrt(2 / np.pi) * limit * np.exp(-(limit**2) / 2)))
+    return (median if abs(mean - median) > 0.3 * sigma else 2.5 * median - 1.5 * mean), sigma

@@ -273,7 +273,7 @@ def _spelled(beam, pixel, factor=1.0):
 
 
 #: Commands that look at the beam of the image itself, at its unit, and those that take no projection but SIN.
-_BEAM_USERS = ("image-stack", "image-stack --psf")
+_BEAM_USERS = ("image-stack", "image-stack --psf", "extract")
 _UNIT_USERS = (*_BEAM_USERS, "subtract", "image-stack --noise-image")
 _SIN_ONLY = ("subtract", "image --mask")
 
@@ -397,7 +397,7 @@ SPECIMENS: dict[str, Specimen] = {
     "power of -1": Specimen(unit=_spelled("Jy beam-1", "Jy pix^-1")), "short": Specimen(unit=_spelled("jy/bm", "Jy/px")),
     "scaled unit": Specimen(unit=_spelled("10**-3 Jy/beam", "10**-3 Jy/pix", 1e3)),
     "no unit": Specimen(unit=_spelled("", ""), warns="says no unit", errors=_only("no unit", "subtract")),
-    "capital M": Specimen(unit=_spelled("MJY/BEAM", "MJY/PIXEL"), errors=_only("mega or milli", *_UNIT_USERS)),
+    "capital M": Specimen(unit=_spelled("MJY/BEAM", "MJY/PIXEL"), errors=_only("mega or milli", *_UNIT_USERS, "extract")),
     "kelvin": Specimen(unit=_spelled("K", "K"), errors=_only("is in K", *_UNIT_USERS)),
     # beams
     "beam in the history": Specimen(pixels=_aips_beam), "beam in CASA's table": Specimen(write=_casa_beams),

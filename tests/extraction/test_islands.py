@@ -1,4 +1,4 @@
-"""Islands against scipy's labels, false discovery rates against noise, splits against a slow oracle."""
+"""Islands against scipy, false discovery rates against noise, splits against a slow oracle."""
 
 import numpy as np
 import pytest
@@ -17,8 +17,14 @@ def labelled(significance, detection, analysis, connectivity, least):
     mask = significance > analysis
     labels, n = ndimage.label(mask, np.ones((3, 3)) if connectivity == 8 else None)
     found = [np.flatnonzero(labels == k) for k in range(1, n + 1)]
-    return sorted((one for one in found if one.size >= least
-                   and (significance.ravel()[one] > detection).any()), key=lambda one: one[0])  # fmt: skip
+    return sorted(
+        (
+            one
+            for one in found
+            if one.size >= least and (significance.ravel()[one] > detection).any()
+        ),
+        key=lambda one: one[0],
+    )
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -33,14 +39,18 @@ def test_islands_are_those_of_scipy(seed, connectivity, dtype):
     rms = rng.uniform(0.05, 0.3, shape).astype(np.float32)
     rms[rng.random(shape) < 0.02] = 0
     least = 1 + seed % 4
-    found = find_islands(image, background, rms, 1.5, 0.7, connectivity=connectivity,
-                         min_pixels=least, negative=True)  # fmt: skip
+    found = find_islands(
+        image, background, rms, 1.5, 0.7, connectivity=connectivity, min_pixels=least, negative=True
+    )
     native = image.astype(image.dtype.newbyteorder("="))
     with np.errstate(all="ignore"):
         good = np.isfinite(native) & (rms > 0)
         significance = np.where(good, (native - background) / rms, np.nan)
-    truth = [(one, sign) for sign in (1, -1)
-             for one in labelled(sign * significance, 1.5, 0.7, connectivity, least)]  # fmt: skip
+    truth = [
+        (one, sign)
+        for sign in (1, -1)
+        for one in labelled(sign * significance, 1.5, 0.7, connectivity, least)
+    ]
     truth.sort(key=lambda pair: pair[0][0])
     assert len(found) == len(truth) > 0
     blank = ndimage.binary_dilation(~good, np.ones((3, 3)))
@@ -74,7 +84,8 @@ def test_nodes_and_numbers_are_as_good_as_maps(monkeypatch):
     assert (nodes.label == whole.label).all()
     np.testing.assert_allclose(nodes.level, whole.level, rtol=1e-6)
     assert fdr_threshold(image, background, rms, 0.1, 5) == pytest.approx(
-        fdr_threshold(image, background.rows(0, 50), rms.rows(0, 50), 0.1, 5), rel=1e-9)  # fmt: skip
+        fdr_threshold(image, background.rows(0, 50), rms.rows(0, 50), 0.1, 5), rel=1e-9
+    )
     number = find_islands(image, None, 0.1, 3, 1)
     full = find_islands(image, np.zeros_like(image), np.full_like(image, 0.1), 3, 1)
     assert (number.label == full.label).all()
@@ -84,7 +95,10 @@ def test_a_checkerboard_has_room_for_its_runs():
     image = (np.indices((300, 301)).sum(0) % 2).astype(np.float32)
     assert len(find_islands(image, None, 0.1, 5, 3, connectivity=4)) == image.sum()
     assert len(find_islands(image, None, 0.1, 5, 3)) == 1
-    assert len(find_islands(2 * image - 1, None, 0.1, 5, 3, connectivity=4, negative=True)) == image.size
+    assert (
+        len(find_islands(2 * image - 1, None, 0.1, 5, 3, connectivity=4, negative=True))
+        == image.size
+    )
     assert len(find_islands(0 * image, None, 0.1, 5, 3)) == 0
 
 
@@ -101,14 +115,30 @@ def test_zeros_in_groups_are_blank_and_single_ones_are_not():
     assert blank_pixels(np.zeros((5, 5), int)).all()
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ({"detection": 2.0}, "0 < analysis"), ({"analysis": 0.0}, "0 < analysis"), ({"analysis": -1.0}, "0 < analysis"),
-    ({"detection": np.nan}, "0 < analysis"), ({"rms": np.ones((3, 4))}, "the same"), ({"rms": 0.0}, "above 0"),
-    ({"background": np.inf}, "finite"), ({"connectivity": 6}, "8"), ({"min_pixels": 0}, "1 or more"),
-    ({"image": np.ones((2, 3, 4))}, "one plane"), ({"image": np.ones((3, 3), complex)}, "real"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"detection": 2.0}, "0 < analysis"),
+        ({"analysis": 0.0}, "0 < analysis"),
+        ({"analysis": -1.0}, "0 < analysis"),
+        ({"detection": np.nan}, "0 < analysis"),
+        ({"rms": np.ones((3, 4))}, "the same"),
+        ({"rms": 0.0}, "above 0"),
+        ({"background": np.inf}, "finite"),
+        ({"connectivity": 6}, "8"),
+        ({"min_pixels": 0}, "1 or more"),
+        ({"image": np.ones((2, 3, 4))}, "one plane"),
+        ({"image": np.ones((3, 3), complex)}, "real"),
+    ],
+)
 def test_islands_that_cannot_be_asked_for(change, words):
-    asked = {"image": np.ones((5, 5)), "background": None, "rms": 1.0, "detection": 5.0, "analysis": 3.0} | change
+    asked = {
+        "image": np.ones((5, 5)),
+        "background": None,
+        "rms": 1.0,
+        "detection": 5.0,
+        "analysis": 3.0,
+    } | change
     with pytest.raises(ImageError, match=words):
         find_islands(**asked)
 
@@ -125,7 +155,8 @@ def fdr_by_hand(significance, alpha, beam_area):
 
 
 def test_the_rate_of_a_handful_of_pixels():
-    # p = 0.001, 0.01, 0.02, 0.2, 0.9 of five pixels; j α/5 with α = 0.05 is 0.01, 0.02, 0.03, …: three pass.
+    # p = 0.001, 0.01, 0.02, 0.2, 0.9 of five pixels;
+    # j α/5 with α = 0.05 is 0.01, 0.02, 0.03, …: three pass.
     z = np.array([[3.0902323, 2.3263479, np.nan], [2.0537489, 0.8416212, -1.2815516]])
     threshold = fdr_threshold(z, None, 1.0, 0.05, 1)
     assert threshold == pytest.approx(1.8807936, abs=1e-6)  # p = 3 · 0.05 / 5
@@ -148,7 +179,9 @@ def test_noise_alone_is_seldom_discovered():
     # All discoveries are false: the rate is the part of images with one, at most α = 0.1 of 200.
     found = 0
     for seed in range(200):
-        image = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal((64, 64)), 1.9, mode="wrap")
+        image = ndimage.gaussian_filter(
+            np.random.default_rng(seed).standard_normal((64, 64)), 1.9, mode="wrap"
+        )
         image *= 2 * np.sqrt(np.pi) * 1.9
         found += (image > fdr_threshold(image, None, 1.0, 0.1, 22.7)).any()
     assert found <= 0.1 * 200 + 2 * np.sqrt(200 * 0.1 * 0.9)
@@ -159,7 +192,9 @@ def test_false_pixels_among_sources_are_at_most_the_rate_asked_for():
     source = 30 * np.exp(-((y - 32.0) ** 2 + (x - 30.0) ** 2) / 20)
     false, alpha = [], 0.2
     for seed in range(100):
-        image = np.random.default_rng(seed).standard_normal((64, 64)) + np.where(source > 0.01, source, 0)
+        image = np.random.default_rng(seed).standard_normal((64, 64)) + np.where(
+            source > 0.01, source, 0
+        )
         above = image > fdr_threshold(image, None, 1.0, alpha, 1)
         false.append((above & (source <= 0.01)).sum() / max(above.sum(), 1))
     assert 0.5 * alpha < np.mean(false) < alpha
@@ -167,8 +202,10 @@ def test_false_pixels_among_sources_are_at_most_the_rate_asked_for():
 
 def gaussians(shape, places, fwhm, peaks):
     y, x = np.indices(shape)
-    return sum(p * np.exp(-4 * np.log(2) * ((y - v) ** 2 + (x - u) ** 2) / fwhm**2)
-               for (v, u), p in zip(places, peaks, strict=True))  # fmt: skip
+    return sum(
+        p * np.exp(-4 * np.log(2) * ((y - v) ** 2 + (x - u) ** 2) / fwhm**2)
+        for (v, u), p in zip(places, peaks, strict=True)
+    )
 
 
 @pytest.mark.parametrize(("separation", "n"), [(1.5, 1), (1.68, 1), (1.85, 2), (2.5, 2)])
@@ -240,10 +277,21 @@ def test_splits_are_those_of_the_slow_way(seed, connectivity):
     islands = find_islands(image, None, 1.0, 4, 2, connectivity=connectivity)
     found = deblend(image, None, 1.0, islands, 20, 0.01, 4)
     shape = np.ones((3, 3)) if connectivity == 8 else None
-    truth = [(k, level, pixels) for k in range(len(islands))
-             for level, pixels in split_island(np.where(islands.label == k + 1, image, 0), 2.0, 20, 0.01, 4.0, shape)]  # fmt: skip
+    truth = [
+        (k, level, pixels)
+        for k in range(len(islands))
+        for level, pixels in split_island(
+            np.where(islands.label == k + 1, image, 0), 2.0, 20, 0.01, 4.0, shape
+        )
+    ]
     assert len(truth) > len(islands)
-    ours = {(int(found.parent[k]), round(found.level[k], 6),
-             tuple(found.pixel[found.start[k] : found.start[k + 1]])) for k in range(len(found))}  # fmt: skip
+    ours = {
+        (
+            int(found.parent[k]),
+            round(found.level[k], 6),
+            tuple(found.pixel[found.start[k] : found.start[k + 1]]),
+        )
+        for k in range(len(found))
+    }
     assert ours == {(k, round(level, 6), tuple(pixels)) for k, level, pixels in truth}
     assert (np.diff(found.parent) >= 0).all()

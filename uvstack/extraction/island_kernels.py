@@ -76,7 +76,7 @@ def _root(parent, i):
 
 @njit(**_options)
 def join_runs(runs, reach, parent):
-    """Join runs of one sign that touch, at corners too where `reach` is 1; returns the number of islands.
+    """Join runs of one sign that touch, at corners too where `reach` is 1; returns how many.
 
     On return `parent` (run,) is the island of each run, numbered by their first runs.
     """
@@ -164,7 +164,7 @@ def fill_islands(runs, island, number, start, filled, label, pixel, box, sign):
 
 @njit(**_options)
 def mark_islands(image, background, rms, steps, start, pixel, bits):
-    """Whether each island has a pixel at the edge of the image, or beside or at the corner of a blank one."""
+    """Whether each island has a pixel at the edge of the image or touching a blank one."""
     n_rows, n_columns = image.shape
     for i in range(bits.size):
         bits[i] = 0
@@ -192,10 +192,10 @@ def fill_runs(runs, island, keep, out):
 
 @njit(**_options)
 def _branches(patch, state, own, begin, end, cut, width, corners, enough, least, queue):
-    """Parts above a level that are bright, large and detected enough, in `queue`: length, pixels, and so on.
+    """Parts above a level that are good enough, in `queue`: length, pixels, and so on.
 
-    Returns how many there are, and whether any part is bright enough. No part reaches pixels that are
-    not in the list: what surrounds it lies below the level at which the list was cut.
+    Returns how many there are, and whether any part is bright enough. No part reaches pixels that
+    are not in the list: what surrounds it lies below the level at which the list was cut.
     """
     found, any_left, at = 0, False, 0
     for q in range(begin, end):
@@ -213,7 +213,11 @@ def _branches(patch, state, own, begin, end, cut, width, corners, enough, least,
             for dy in range(-1, 2):
                 for dx in range(-1, 2):
                     other = here + dy * width + dx
-                    if (corners or dy == 0 or dx == 0) and patch[other] > cut and not state[other] & VISITED:
+                    if (
+                        (corners or dy == 0 or dx == 0)
+                        and patch[other] > cut
+                        and not state[other] & VISITED
+                    ):
                         state[other] |= VISITED
                         queue[tail] = other
                         tail += 1
@@ -228,38 +232,63 @@ def _branches(patch, state, own, begin, end, cut, width, corners, enough, least,
 
 
 @njit(**_options)
-def split_islands(
-    start, pixel, value, seen, level, n_columns, n_levels, fraction, corners, least, work, out_pixel, out_value, out
-):
-    """Sub-islands of all islands by levels on the way up; returns how many there are and their pixels.
+def _lay_out(pixel, value, seen, n_columns, patch, state, own):
+    """One island in a patch with a rim of −∞, `own` (pixel,) the place of each pixel in it.
 
-    `value` and `seen` (listed pixel,) are the brightness above the background, positive, and whether
-    it is above the threshold of detection. `work` holds a patch of float64 and one of uint8 with
-    room for the largest bounding box and a rim, a queue and a list with room for the largest island
-    of int64, and a stack (island pixel + 1, 3). `out` holds first pixel in `out_pixel`, parent and
-    level of each sub-island; lists are sorted by island, pixels in one are not.
+    Returns first row and column, width of the patch, largest value and sum.
+    """
+    y0, y1, x0, x1 = pixel[0] // n_columns, 0, n_columns, 0
+    peak, total = 0.0, 0.0
+    for k in range(pixel.size):
+        y, x = pixel[k] // n_columns, pixel[k] % n_columns
+        y0, y1, x0, x1 = min(y0, y), max(y1, y), min(x0, x), max(x1, x)
+        peak = max(peak, value[k])
+        total += value[k]
+    width = x1 - x0 + 3
+    size = width * (y1 - y0 + 3)
+    patch[:size] = -np.inf
+    state[:size] = 0
+    for k in range(pixel.size):
+        own[k] = (pixel[k] // n_columns - y0 + 1) * width + pixel[k] % n_columns - x0 + 1
+        patch[own[k]] = value[k]
+        state[own[k]] = seen[k]
+    return y0, x0, width, peak, total
+
+
+@njit(**_options)
+def split_islands(
+    start,
+    pixel,
+    value,
+    seen,
+    level,
+    n_columns,
+    n_levels,
+    fraction,
+    corners,
+    least,
+    work,
+    out_pixel,
+    out_value,
+    out,
+):
+    """Sub-islands of all islands by levels on the way up; returns how many, of how many pixels.
+
+    `value` and `seen` (listed pixel,) are the brightness above the background, positive, and
+    whether it is above the threshold of detection. `work` holds a patch of float64 and one of uint8
+    with room for the largest bounding box and a rim, a queue and a list with room for the largest
+    island of int64, and a stack (island pixel + 1, 3). `out` holds first pixel in `out_pixel`,
+    parent and level of each sub-island; lists are sorted by island, pixels in one are not.
     """
     patch, state, queue, own, stack = work
     out_start, out_parent, out_level = out
     n_out, n_pixel = 0, 0
     for i in range(start.size - 1):
         n = start[i + 1] - start[i]
-        y0, y1, x0, x1 = pixel[start[i]] // n_columns, 0, n_columns, 0
-        peak, total = 0.0, 0.0
-        for k in range(start[i], start[i + 1]):
-            y, x = pixel[k] // n_columns, pixel[k] % n_columns
-            y0, y1, x0, x1 = min(y0, y), max(y1, y), min(x0, x), max(x1, x)
-            peak = max(peak, value[k])
-            total += value[k]
-        width = x1 - x0 + 3
-        size = width * (y1 - y0 + 3)
-        patch[:size] = -np.inf
-        state[:size] = 0
-        for k in range(n):
-            flat = pixel[start[i] + k]
-            own[k] = (flat // n_columns - y0 + 1) * width + flat % n_columns - x0 + 1
-            patch[own[k]] = value[start[i] + k]
-            state[own[k]] = seen[start[i] + k]
+        one = slice(start[i], start[i + 1])
+        y0, x0, width, peak, total = _lay_out(
+            pixel[one], value[one], seen[one], n_columns, patch, state, own
+        )
         depth = 1
         stack[0, 0], stack[0, 1], stack[0, 2] = 0, n, 0
         while depth > 0:
@@ -268,7 +297,19 @@ def split_islands(
             split = False
             for k in range(k_cut + 1, n_levels + 1):
                 cut = level[i] * (peak / level[i]) ** (k / (n_levels + 1.0))
-                found, any_left = _branches(patch, state, own, begin, end, cut, width, corners, fraction * total, least, queue)
+                found, any_left = _branches(
+                    patch,
+                    state,
+                    own,
+                    begin,
+                    end,
+                    cut,
+                    width,
+                    corners,
+                    fraction * total,
+                    least,
+                    queue,
+                )
                 if found >= 2:
                     split = True
                     break
@@ -289,7 +330,9 @@ def split_islands(
             out_level[n_out] = level[i] * (peak / level[i]) ** (k_cut / (n_levels + 1.0))
             n_out += 1
             for q in range(begin, end):
-                out_pixel[n_pixel] = (own[q] // width - 1 + y0) * n_columns + own[q] % width - 1 + x0
+                out_pixel[n_pixel] = (
+                    (own[q] // width - 1 + y0) * n_columns + own[q] % width - 1 + x0
+                )
                 out_value[n_pixel] = patch[own[q]]
                 n_pixel += 1
     out_start[n_out] = n_pixel

@@ -1,11 +1,11 @@
 """Islands of pixels above a threshold, and the threshold that keeps a false discovery rate.
 
 An island is a set of pixels above the threshold of analysis that touch each other, one of them
-above the threshold of detection. Pixels beside each other in a row are one run; runs of neighbouring
-rows are joined by union-find (`island_kernels`). The image is read once, the background taken off and
-compared with the noise on the way: no map of the significance is made. Background and noise may be
-nodes, of which a few rows at a time are made maps. The label image takes as much memory as an image
-of float32, and the rest as much as there are islands.
+above the threshold of detection. Pixels beside each other in a row are one run; runs of
+neighbouring rows are joined by union-find (`island_kernels`). The image is read once, the
+background taken off and compared with the noise on the way: no map of the significance is made.
+Background and noise may be nodes, of which a few rows at a time are made maps. The label image
+takes as much memory as an image of float32, and the rest as much as there are islands.
 """
 
 from __future__ import annotations
@@ -77,9 +77,16 @@ class Islands:
 
 
 def find_islands(
-    image: NDArray, background: Map | None, rms: Map, detection: float, analysis: float, *,
-    connectivity: int = 8, min_pixels: int = 1, negative: bool = False,
-) -> Islands:  # fmt: skip
+    image: NDArray,
+    background: Map | None,
+    rms: Map,
+    detection: float,
+    analysis: float,
+    *,
+    connectivity: int = 8,
+    min_pixels: int = 1,
+    negative: bool = False,
+) -> Islands:
     """Islands of pixels above `analysis` times the noise with one above `detection` times it.
 
     Parameters
@@ -110,9 +117,13 @@ def find_islands(
     """
     image = _native("image", image)
     if not (np.isfinite(detection) and 0 < analysis <= detection):
-        raise ImageError(f"detection={detection}, analysis={analysis}; wanted is 0 < analysis ≤ detection")
+        raise ImageError(
+            f"detection={detection}, analysis={analysis}; wanted is 0 < analysis ≤ detection"
+        )
     if connectivity not in (4, 8):
-        raise ImageError(f"connectivity={connectivity}; wanted is 4, or 8 where pixels at corners touch")
+        raise ImageError(
+            f"connectivity={connectivity}; wanted is 4, or 8 where pixels at corners touch"
+        )
     if min_pixels < 1:
         raise ImageError(f"min_pixels={min_pixels}; wanted is 1 or more")
     maps = _checked(image, background, rms)
@@ -127,19 +138,25 @@ def find_islands(
     start = np.concatenate(([0], np.cumsum(n_pixels[keep])))
     label, pixel = np.zeros(image.shape, np.int32), np.empty(start[-1], np.int64)
     box, sign = np.empty((n, 4), np.int32), np.empty(n, np.int8)
-    kernels.fill_islands(runs, island, number, start, np.empty(n, np.int64), label, pixel, box, sign)
+    kernels.fill_islands(
+        runs, island, number, start, np.empty(n, np.int64), label, pixel, box, sign
+    )
     edge, blank = _touching(image, maps, start, pixel)
     level = analysis * values_at(maps[1], peak[keep], image.shape[1])
-    return Islands(label, start, pixel, peak[keep], box, edge, blank, sign, level, np.arange(n), connectivity)
+    return Islands(
+        label, start, pixel, peak[keep], box, edge, blank, sign, level, np.arange(n), connectivity
+    )
 
 
-def fdr_threshold(image: NDArray, background: Map | None, rms: Map, alpha: float, beam_area: float) -> float:
+def fdr_threshold(
+    image: NDArray, background: Map | None, rms: Map, alpha: float, beam_area: float
+) -> float:
     """The threshold above which at most a part `alpha` of pixels is expected to be noise, σ.
 
     Benjamini & Hochberg (1995) as in Miller et al. (2001), appendix B: of the N pixels that are not
     blank, in order of the probability p that noise alone is as bright (one-sided), the last with
-    p_j ≤ j α / (c N), where c = Σ 1/i over the pixels of one beam. Where there is none, the threshold
-    is that of j = 1, which no pixel passes.
+    p_j ≤ j α / (c N), where c = Σ 1/i over the pixels of one beam. Where there is none, the
+    threshold is that of j = 1, which no pixel passes.
 
     Parameters
     ----------
@@ -206,15 +223,13 @@ def values_at(one: Map, pixel: NDArray[np.int64], n_columns: int) -> NDArray[np.
 
 
 def _native(name: str, image: NDArray) -> NDArray:
-    """The map as float32 or float64 of this machine, rows one after the other; a copy only if it is not."""
+    """The map as contiguous float32 or float64 of this machine; a copy only if it is not."""
     check_map(name, image)
     kind = np.float32 if image.dtype.kind == "f" and image.dtype.itemsize <= 4 else np.float64
     return np.ascontiguousarray(image, dtype=kind)
 
 
-def _checked(
-    image: NDArray, background: Map | None, rms: Map
-) -> tuple[Map, Map]:
+def _checked(image: NDArray, background: Map | None, rms: Map) -> tuple[Map, Map]:
     """Background and noise that fit the image."""
     checked: list[Map] = []
     for name, one in (("background", 0.0 if background is None else background), ("rms", rms)):
@@ -223,9 +238,13 @@ def _checked(
         elif not isinstance(one, NodeMap):
             one = float(one)
             if not np.isfinite(one) or (name == "rms" and one <= 0):
-                raise ImageError(f"{name}={one}; wanted is a finite number{' above 0' * (name == 'rms')}, or a map")
+                raise ImageError(
+                    f"{name}={one}; wanted is a finite number, above 0 of rms, or a map"
+                )
         if not isinstance(one, float) and one.shape != image.shape:
-            raise ImageError(f"{name} has shape {one.shape} and the image {image.shape}; wanted are the same")
+            raise ImageError(
+                f"{name} has shape {one.shape} and the image {image.shape}; wanted are the same"
+            )
         checked.append(one)
     return checked[0], checked[1]
 
@@ -237,21 +256,22 @@ def rows_of(one: Map, first: int, stop: int) -> NDArray:
     return one[first:stop] if isinstance(one, np.ndarray) else np.full((1, 1), one)
 
 
-def _flat(
-    maps: tuple[Map, Map], first: int, stop: int
-) -> tuple[NDArray, NDArray, tuple[int, int]]:
-    """Rows of background and noise as flat arrays, and the step from pixel to pixel, 0 of a number."""
+def _flat(maps: tuple[Map, Map], first: int, stop: int) -> tuple[NDArray, NDArray, tuple[int, int]]:
+    """Rows of background and noise, flat, and the step from pixel to pixel, 0 of a number."""
     back, noise = (rows_of(one, first, stop).ravel() for one in maps)
     return back, noise, (int(not isinstance(maps[0], float)), int(not isinstance(maps[1], float)))
 
 
 def _runs(
-    image: NDArray, maps: tuple[Map, Map],
-    detection: float, analysis: float, negative: bool,
-) -> tuple[NDArray[np.int32], NDArray[np.float64]]:  # fmt: skip
-    """Runs of pixels above the threshold of analysis, (run, 6), and the brightness of their brightest pixels."""
+    image: NDArray, maps: tuple[Map, Map], detection: float, analysis: float, negative: bool
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    """Runs of pixels above the threshold, (run, 6), and their largest brightness."""
     n_rows, n_columns = image.shape
-    height = max(1, _BLOCK_PIXELS // n_columns) if any(isinstance(one, NodeMap) for one in maps) else n_rows
+    height = (
+        max(1, _BLOCK_PIXELS // n_columns)
+        if any(isinstance(one, NodeMap) for one in maps)
+        else n_rows
+    )
     room = 1024 + 2 * n_columns + image.size // 64
     runs, value, n = np.empty((room, 6), np.int32), np.empty(room), 0
     for first in range(0, n_rows, height):
@@ -260,7 +280,18 @@ def _runs(
         row = 0
         while True:
             row, n = kernels.find_runs(
-                image[first:stop], back, noise, steps, first, row, detection, analysis, negative, runs, value, n
+                image[first:stop],
+                back,
+                noise,
+                steps,
+                first,
+                row,
+                detection,
+                analysis,
+                negative,
+                runs,
+                value,
+                n,
             )
             if row == stop - first:
                 break
@@ -275,20 +306,24 @@ def _joined(runs: NDArray[np.int32], connectivity: int) -> tuple[NDArray[np.int6
 
 
 def _touching(
-    image: NDArray, maps: tuple[Map, Map],
-    start: NDArray[np.int64], pixel: NDArray[np.int64],
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:  # fmt: skip
+    image: NDArray, maps: tuple[Map, Map], start: NDArray[np.int64], pixel: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Whether islands touch the edge, and blank pixels; nodes are blank nowhere."""
-    back, noise, steps = _flat(tuple(1.0 if isinstance(one, NodeMap) else one for one in maps), 0, image.shape[0])  # type: ignore[arg-type]
+    first, second = (1.0 if isinstance(one, NodeMap) else one for one in maps)
+    back, noise, steps = _flat((first, second), 0, image.shape[0])
     bits = np.empty(start.size - 1, np.uint8)
     kernels.mark_islands(image, back, noise, steps, start, pixel, bits)
     return (bits & kernels.AT_EDGE) > 0, (bits & kernels.AT_BLANK) > 0
 
 
 def islands_of(
-    islands: Islands, start: NDArray[np.int64], pixel: NDArray[np.int64], brightness: NDArray[np.float64],
-    parent: NDArray[np.int64], level: NDArray[np.float64],
-) -> Islands:  # fmt: skip
+    islands: Islands,
+    start: NDArray[np.int64],
+    pixel: NDArray[np.int64],
+    brightness: NDArray[np.float64],
+    parent: NDArray[np.int64],
+    level: NDArray[np.float64],
+) -> Islands:
     """Islands of parts of islands, whose lists of pixels are given with the brightness of each."""
     shape = islands.label.shape
     label, n = np.zeros(shape, np.int32), parent.size
@@ -304,8 +339,19 @@ def islands_of(
             box[:, 2 * k + 1] = np.maximum.reduceat(one, start[:-1]) + 1
         last = np.lexsort((-pixel, brightness, owner))[start[1:] - 1]
         peak = pixel[last]
-    return Islands(label, start, pixel, peak, box, islands.touches_edge[parent], islands.touches_blank[parent],
-                   islands.sign[parent], level, parent, islands.connectivity)  # fmt: skip
+    return Islands(
+        label,
+        start,
+        pixel,
+        peak,
+        box,
+        islands.touches_edge[parent],
+        islands.touches_blank[parent],
+        islands.sign[parent],
+        level,
+        parent,
+        islands.connectivity,
+    )
 
 
 def map_of(one: Map, shape: tuple[int, ...], step: int = 1) -> NDArray[np.float32]:

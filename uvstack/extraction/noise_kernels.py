@@ -1,4 +1,4 @@
-"""Numba kernels of noise and background by boxes. Arrays and scalars in, results last; no checks."""
+"""Numba kernels of noise by boxes. Arrays and scalars in, results last; no checks."""
 
 import math
 
@@ -15,7 +15,7 @@ _ROOT_TWO_OVER_PI = math.sqrt(2.0 / math.pi)
 
 @njit(**_options)
 def clipping_limit(n_independent):
-    """The n of which half a value of so many lies further than n σ (Spreeuw 2010, equation 2.22)."""
+    """The n beyond whose n σ lies half a value of so many (Spreeuw 2010, equation 2.22)."""
     wanted = -math.log(2.0 * max(n_independent, 1.0))
     n = math.sqrt(max(-2.0 * wanted - math.log(max(-2.0 * wanted, 1.0)), 0.25))
     for _ in range(50):

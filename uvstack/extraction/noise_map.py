@@ -7,8 +7,8 @@ standard deviation is that of the untruncated normal distribution (equation 2.25
 2.5 median − 1.5 mean of what remains, or the median where they differ by more than 0.3 σ (equations
 2.18, 2.19). Nodes go through a median filter. Each box is sorted once: what remains is a slice, and
 its median and sums are known at once. The limits are those of clipping: where sources cover a large
-part of a box, its noise is too high; and where less than about 20 beams are in a box, n is below 2.2
-and the noise of one box is uncertain by a quarter.
+part of a box, its noise is too high; and where less than about 20 beams are in a box, n is below
+2.2 and the noise of one box is uncertain by a quarter.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LEAST_BEAMS = 5.0
 
 @dataclass(frozen=True)
 class NodeMap:
-    """A map given by its nodes; values between them are bilinear, beyond them those of the outermost.
+    """A map given by its nodes; bilinear between them, beyond them the value of the outermost.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class NodeMap:
     shape: tuple[int, int]
 
     def rows(self, first: int, stop: int, image: NDArray | None = None) -> NDArray[np.float32]:
-        """Rows from `first` to `stop`, (stop − first, l) float32; NaN where the whole `image`, if given, is blank."""
+        """Rows from `first` to `stop`, (stop − first, l); NaN where the whole `image` is blank."""
         out = np.empty((stop - first, self.shape[1]), np.float32)
         masked = image is not None
         mask = np.empty((0, 0), np.float32) if image is None else image[first:stop]
@@ -112,7 +112,7 @@ class NoiseNodes:
         return self.background_nodes.rows(0, self.shape[0], image)
 
     def rms_map(self, image: NDArray | None = None) -> NDArray[np.float32]:
-        """The noise of each pixel, (m, l), never negative; NaN where `image`, if given, is blank."""
+        """The noise of each pixel, (m, l), never negative; NaN where `image` is blank."""
         return self.rms_nodes.rows(0, self.shape[0], image)
 
     def at(self, x: NDArray, y: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -121,8 +121,13 @@ class NoiseNodes:
 
 
 def measure_noise(
-    image: NDArray, box: int | tuple[int, int], beam_area: float, *, filter_size: int = 3, least_share: float = 0.25,
-) -> NoiseNodes:  # fmt: skip
+    image: NDArray,
+    box: int | tuple[int, int],
+    beam_area: float,
+    *,
+    filter_size: int = 3,
+    least_share: float = 0.25,
+) -> NoiseNodes:
     """Background and noise of the boxes of an image (Spreeuw 2010, equations 2.18 to 2.25).
 
     Parameters
@@ -166,8 +171,12 @@ def measure_noise(
     if not measured.any():
         raise ImageError(_nothing(image, n_good, enough, pixels, max(beam_area, 1.0), least_share))
     centres = [(0.5 * (edge[:-1] + edge[1:] - 1)).astype(np.float64) for edge in (y_edge, x_edge)]
-    filtered = [_filter(np.where(measured, nodes, np.nan), filter_size) for nodes in (background, rms)]
-    return NoiseNodes(filtered[0], filtered[1], centres[0], centres[1], n_good, measured, image.shape)
+    filtered = [
+        _filter(np.where(measured, nodes, np.nan), filter_size) for nodes in (background, rms)
+    ]
+    return NoiseNodes(
+        filtered[0], filtered[1], centres[0], centres[1], n_good, measured, image.shape
+    )
 
 
 def check_map(name: str, image: NDArray) -> None:
@@ -178,18 +187,31 @@ def check_map(name: str, image: NDArray) -> None:
     ImageError
         If it is not.
     """
-    if not isinstance(image, np.ndarray) or image.ndim != 2 or image.size == 0 or image.dtype.kind not in "fiu":
-        shape = f"{image.dtype} of shape {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
-        raise ImageError(f"{name} is {shape}; wanted is an array (m, l) of real numbers with pixels: one plane")
+    if (
+        not isinstance(image, np.ndarray)
+        or image.ndim != 2
+        or image.size == 0
+        or image.dtype.kind not in "fiu"
+    ):
+        shape = (
+            f"{image.dtype} of shape {image.shape}"
+            if isinstance(image, np.ndarray)
+            else type(image).__name__
+        )
+        raise ImageError(
+            f"{name} is {shape}; wanted is an array (m, l) of real numbers with pixels: one plane"
+        )
 
 
 def _edges(size: int, side: int) -> NDArray[np.int64]:
-    """Where boxes begin, and the end of the last: of nearly equal size, as near to `side` as can be."""
+    """Where boxes begin, and the end of the last: nearly equal, as near to `side` as can be."""
     n = max(1, round(size / side))
     return np.linspace(0, size, n + 1).round().astype(np.int64)
 
 
-def _clip(image: NDArray, y_edge: NDArray, x_edge: NDArray, beam_area: float) -> tuple[NDArray, NDArray, NDArray]:
+def _clip(
+    image: NDArray, y_edge: NDArray, x_edge: NDArray, beam_area: float
+) -> tuple[NDArray, NDArray, NDArray]:
     """Background, noise and number of good pixels of each box; a row of boxes at a time."""
     shape = y_edge.size - 1, x_edge.size - 1
     background, rms, n_good = np.empty(shape), np.empty(shape), np.empty(shape, np.int64)
@@ -206,16 +228,23 @@ def _clip(image: NDArray, y_edge: NDArray, x_edge: NDArray, beam_area: float) ->
 
 
 def _nothing(
-    image: NDArray, n_good: NDArray, enough: NDArray, pixels: NDArray, beam_area: float, least_share: float
+    image: NDArray,
+    n_good: NDArray,
+    enough: NDArray,
+    pixels: NDArray,
+    beam_area: float,
+    least_share: float,
 ) -> str:
     """Why no box could be measured."""
     if not n_good.any():
-        return f"the image of {image.shape[0]} by {image.shape[1]} pixels is all blank; wanted are finite pixels"
+        return f"the image of shape {image.shape} is all blank; wanted are finite pixels"
     if enough.any():
-        return "the noise of the image is 0: most pixels are alike; give an image with noise, or the noise itself"
-    return (f"no box has enough good pixels: the best has {n_good.max()} of {pixels.max()}; wanted are "
-            f"{least_share:.0%} of a box and {LEAST_BEAMS * beam_area:.0f} ({LEAST_BEAMS:g} beams); "
-            "take larger boxes, or give the noise itself")  # fmt: skip
+        return "the noise of the image is 0: most pixels are alike; wanted is noise, or its number"
+    return (
+        f"no box has enough good pixels: the best has {n_good.max()} of {pixels.max()}; wanted are "
+        f"{least_share:.0%} of a box and {LEAST_BEAMS * beam_area:.0f} ({LEAST_BEAMS:g} beams); "
+        "take larger boxes, or give the noise itself"
+    )
 
 
 def _filter(nodes: NDArray[np.float64], size: int) -> NDArray[np.float64]:
@@ -227,9 +256,11 @@ def _filter(nodes: NDArray[np.float64], size: int) -> NDArray[np.float64]:
 
 
 def _window_medians(nodes: NDArray[np.float64], size: int) -> NDArray[np.float64]:
-    """Median of the finite values in the window around each node, cut at the edges; NaN where none is."""
+    """Median of the finite values in the window around each node; NaN where none is."""
     padded = np.pad(nodes, size // 2, constant_values=np.nan)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size)).reshape(*nodes.shape, size * size)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size)).reshape(
+        *nodes.shape, size * size
+    )
     out = np.full(nodes.shape, np.nan)
     some = np.isfinite(windows).any(axis=-1)
     out[some] = np.nanmedian(windows[some], axis=-1)

@@ -64,7 +64,7 @@ def read_plane(path: str | Path, beam: Beam | None = None) -> Plane:
         if "no celestial coordinates" not in str(error):
             raise
         return _without_coordinates(path, beam)
-    bright, flux = units_of(image.cube.unit)
+    bright, flux = units_of(image.cube.unit, path)
     found = image.beam if beam is None else beam
     frequency = None if image.cube.frequency is None else float(image.cube.frequency[0])
     # Of the cube the coordinates alone are kept.
@@ -79,11 +79,11 @@ def _without_coordinates(path: str | Path, beam: Beam | None) -> Plane:
         unit = str(hdu.header.get("BUNIT") or "")
     if data.ndim != 2:
         raise ImageError(f"{path}: has no celestial coordinates and {data.ndim} axes; wanted is one plane")
-    bright, flux = units_of(unit)
+    bright, flux = units_of(unit, path)
     return Plane(data, None, beam, bright, flux, None, str(path))
 
 
-def units_of(text: str) -> tuple[u.UnitBase, u.UnitBase]:
+def units_of(text: str, path: str | Path) -> tuple[u.UnitBase, u.UnitBase]:
     """Unit of pixels, and of a sum over pixels in areas of the beam: of Jy/beam (also mJy …) it is Jy (mJy …).
 
     Other units are carried: of K it is K beam, of nothing beam.
@@ -95,5 +95,5 @@ def units_of(text: str) -> tuple[u.UnitBase, u.UnitBase]:
     try:
         bright = u.Unit(text.strip())
     except ValueError as error:
-        raise ImageError(f"the image is in {text!r}, no unit that is known; wanted is Jy/beam, K or such in BUNIT") from error
+        raise ImageError(f"{path}: is in {text}, no unit that is known: mega or milli? Wanted is Jy/beam, K or such in BUNIT") from error
     return bright, bright * u.beam

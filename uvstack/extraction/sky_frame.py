@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from astropy.coordinates import ICRS, Galactic, SkyCoord
+from astropy.coordinates import SkyCoord
 from numpy.typing import NDArray
 
 from uvstack.sky.beam import Beam
-from uvstack.sky.coordinates import direction_cosines
+from uvstack.sky.coordinates import direction_cosines, parse_frame
 from uvstack.sky.projection import pixel_steps
 
 #: Projections whose plane is that of (l, m).
@@ -63,20 +63,23 @@ class SkyFrame:
 
     @property
     def frame_name(self) -> str:
-        """Frame of `directions`: J2000, ICRS or B1950; ICRS for an image in galactic coordinates."""
+        """Frame of `directions`: the image's if that is J2000, ICRS or B1950, else ICRS."""
         if self.image is None:
             return "ICRS"
-        name = self.image.frame.name.upper()
-        return {"FK5": "J2000", "FK4": "B1950"}.get(name, "ICRS")
+        for name in ("J2000", "ICRS", "B1950"):
+            if self.image.frame.is_equivalent_frame(parse_frame(name)):
+                return name
+        return "ICRS"
 
     def directions(self, x: NDArray, y: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Right ascension in [0, 2π) and declination of pixels, rad; NaN where there is no sky."""
         if self.image is None:
             return np.full(np.shape(x), np.nan), np.full(np.shape(x), np.nan)
         lon, lat = self.image.wcs.pixel_to_world_values(x, y)
-        if isinstance(self.image.frame, Galactic):
-            place = SkyCoord(lon, lat, unit="deg", frame=self.image.frame).transform_to(ICRS())
-            lon, lat = place.ra.deg, place.dec.deg
+        wanted = parse_frame(self.frame_name)
+        if not self.image.frame.is_equivalent_frame(wanted):
+            place = SkyCoord(lon, lat, unit="deg", frame=self.image.frame).transform_to(wanted)
+            lon, lat = place.spherical.lon.deg, place.spherical.lat.deg
         return np.deg2rad(lon) % (2.0 * np.pi), np.deg2rad(lat)
 
     def steps(self, x: NDArray, y: NDArray) -> NDArray[np.float64]:

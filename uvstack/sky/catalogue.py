@@ -227,6 +227,8 @@ def _in_unit(numbers: NDArray[np.float64], unit: u.UnitBase | None, name: str, c
         if unit is not None:
             raise ComponentError(f"{source}: column {name!r} is in {unit}; it is a plain number")
         return numbers
+    if unit is None and wanted == u.pix:
+        return numbers * u.pix
     if unit is None:
         raise ComponentError(f"{source}: column {name!r} has no unit; give it one that converts to "
                              f"{wanted}")
