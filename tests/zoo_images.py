@@ -273,7 +273,7 @@ def _spelled(beam, pixel, factor=1.0):
 
 
 #: Commands that look at the beam of the image itself, at its unit, and those that take no projection but SIN.
-_BEAM_USERS = ("image-stack", "image-stack --psf", "extract")
+_BEAM_USERS = ("image-stack", "image-stack --psf")
 _UNIT_USERS = (*_BEAM_USERS, "subtract", "image-stack --noise-image")
 _SIN_ONLY = ("subtract", "image --mask")
 
@@ -401,10 +401,10 @@ SPECIMENS: dict[str, Specimen] = {
     "kelvin": Specimen(unit=_spelled("K", "K"), errors=_only("is in K", *_UNIT_USERS)),
     # beams
     "beam in the history": Specimen(pixels=_aips_beam), "beam in CASA's table": Specimen(write=_casa_beams),
-    "beam in arcsec": Specimen(cards={"BMAJ": 9.0, "BMIN": 9.0}, errors=_only("larger than the image", *_BEAM_USERS)),
-    "BMIN above BMAJ": Specimen(cards={"BMIN": 1.0}, errors=_only("BMAJ ≥ BMIN", *_BEAM_USERS)),
-    "no BMIN": Specimen(cards={"BMIN": None}, errors=_only("BMAJ ≥ BMIN", *_BEAM_USERS)),
-    "negative beam": Specimen(cards={"BMAJ": -1e-3, "BMIN": -1e-3}, errors=_only("BMAJ ≥ BMIN", *_BEAM_USERS)),
-    "beam of 0": Specimen(cards={"BMAJ": 0.0, "BMIN": 0.0}, errors=_only("BMAJ ≥ BMIN", *_BEAM_USERS)),
-    "NaN for a beam": Specimen(cards={"BMAJ": "NaN"}, errors=_only("BMAJ ≥ BMIN", *_BEAM_USERS)),
+    "beam in arcsec": Specimen(cards={"BMAJ": 9.0, "BMIN": 9.0}, errors=_only("larger than the image", *_BEAM_USERS, "extract")),
+    "BMIN above BMAJ": Specimen(cards={"BMIN": 1.0}, errors=_only("BMAJ ≥ BMIN", *_BEAM_USERS, "extract")),
+    "no BMIN": Specimen(cards={"BMIN": None}, errors=_only("BMAJ ≥ BMIN", *_BEAM_USERS, "extract")),
+    "negative beam": Specimen(cards={"BMAJ": -1e-3, "BMIN": -1e-3}, errors=_only("BMAJ ≥ BMIN", *_BEAM_USERS, "extract")),
+    "beam of 0": Specimen(cards={"BMAJ": 0.0, "BMIN": 0.0}, errors=_only("BMAJ ≥ BMIN", *_BEAM_USERS, "extract")),
+    "NaN for a beam": Specimen(cards={"BMAJ": "NaN"}, errors=_only("BMAJ ≥ BMIN", *_BEAM_USERS, "extract")),
 }
