@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from uvstack.cli.main import Angle, example, show
+from uvstack.cli.main import Angle, Quantity, example, show
 from uvstack.cli.options import report_options
 
 _FILE = click.Path(path_type=Path)
@@ -46,15 +46,22 @@ class BeamOption(click.ParamType):
               help="From the measured correlation of the noise, or by the equations of Condon (1997).")
 @click.option("--fixed", type=click.Choice(["none", "shape", "position", "both"]), default="none",
               help="What fits leave: the shape that of the beam, the position that of the moments.")
+@click.option("--unresolved", type=click.Choice(["free", "point"]), default="free",
+              help="Fluxes of sources that are not resolved: of the free fit, or of a second one with the beam's shape.")
 @click.option("--negative", is_flag=True, help="Find sources below the background too, as in Stokes Q, U and V.")
 @click.option("--beam", type=BeamOption(), help="In place of the header's: 5arcsec,4arcsec,30deg.")
 @click.option("--beam-frame", type=click.Choice(["auto", "pixel", "sky"]), default="auto",
               help="Where the beam is constant: pixels (SIN images) or sky (mosaics).")
 @click.option("--rms", help="Noise: a number in the unit of the image, or an image.")
 @click.option("--background", help="Background: a number in the unit of the image, or an image.")
+@click.option("--psf-map", help="Beam at each pixel: FITS image of three planes, BMAJ, BMIN and BPA in degrees.")
 @click.option("--detection-image", help="Find sources in this image, of flat noise for instance, and measure them in IMAGE.")
 @click.option("--forced", help="Measure at these positions, in their order.")
 @click.option("--search-radius", type=Angle(), default="0arcsec", help="How far a forced position may move.")
+@click.option("--counts-slope", type=float, help="q of counts N(>S) ~ S^-q: adds the expected true flux; wants --lowest-flux.")
+@click.option("--lowest-flux", type=Quantity("Jy", "10uJy"), help="Flux below which there are no sources.")
+@click.option("--position-systematic", type=Angle(), default="0arcsec", help="Systematic error of positions, a column of its own.")
+@click.option("--flux-systematic", default=0.0, help="Systematic error of fluxes as a part of them, a column of its own.")
 @click.option("--out", type=_FILE, help="Catalogue: .fits, .ecsv, .xml (VOTable) or .csv.")
 @click.option("--rms-out", type=_FILE, help="Image of the noise.")
 @click.option("--background-out", type=_FILE, help="Image of the background.")

@@ -7,6 +7,7 @@ sum over all pixels and the matrix of its squares of the FWHM, with their covari
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from uvstack.extraction import fit_kernels
 from uvstack.extraction.condon_errors import condon_errors, unbiased_peak
+from uvstack.extraction.deconvolution import RESOLVED, deconvolve_sizes
 from uvstack.extraction.derived import axes_of, flux_gradient, fluxes_of, peaks_of, positions_of, sizes_of
 from uvstack.extraction.flags import Flag
 from uvstack.extraction.gaussian_fit import GaussianFits, fit_gaussians, groups_of, numbers_of, size_matrix
@@ -51,6 +53,10 @@ class Measured:
         "fit: converged" and the like.
     group : ndarray (n,) int
         Fitted together.
+    source : ndarray (n,) int
+        Components of one source have one number: fitted together, in one island.
+    source_total, source_total_error : ndarray (n,)
+        Sum over the source's components, with the covariance between them.
     """
 
     peak: NDArray[np.float64]
@@ -65,6 +71,9 @@ class Measured:
     flags: NDArray[np.int32]
     status: NDArray[np.str_]
     group: NDArray[np.int64]
+    source: NDArray[np.int64]
+    source_total: NDArray[np.float64]
+    source_total_error: NDArray[np.float64]
 
 
 def of_moments(moments: Moments, errors: MomentErrors) -> Measured:
@@ -80,7 +89,8 @@ def of_moments(moments: Moments, errors: MomentErrors) -> Measured:
     with np.errstate(divide="ignore", invalid="ignore"):
         total_error = np.abs(total) * errors.flux / np.abs(moments.flux)
     return Measured(moments.peak, errors.peak, moments.x, moments.y, place, total, total_error, size, spread,
-                    np.full(len(size), int(Flag.MOMENTS), np.int32), np.full(len(size), "moments", "U24"), np.arange(len(size)))
+                    np.full(len(size), int(Flag.MOMENTS), np.int32), np.full(len(size), "moments", "U24"), np.arange(len(size)),
+                    np.arange(len(size)), total, total_error)
 
 
 def _spread(major: NDArray, minor: NDArray, angle: NDArray, *errors: NDArray) -> NDArray[np.float64]:
@@ -99,8 +109,8 @@ def _spread(major: NDArray, minor: NDArray, angle: NDArray, *errors: NDArray) ->
     return total
 
 
-def of_fits(fits: GaussianFits, flags: int) -> Measured:
-    """What fits say of sources."""
+def of_fits(fits: GaussianFits, flags: int, island: NDArray) -> Measured:
+    """What fits say of components, of which each is in an island."""
     with np.errstate(divide="ignore", invalid="ignore"):
         peak, peak_error = peaks_of(fits)
         x, y, place = positions_of(fits)
@@ -108,7 +118,26 @@ def of_fits(fits: GaussianFits, flags: int) -> Measured:
         size, spread = sizes_of(fits)
     status = np.array(["fit: " + _ENDS[int(end)] for end in fits.status], "U24")
     return Measured(peak, peak_error, x, y, place, total, total_error, size, spread, np.full(len(x), flags, np.int32),
-                    status if status.size else np.zeros(0, "U24"), fits.group)
+                    status if status.size else np.zeros(0, "U24"), fits.group, *_sources(fits, island, total, total_error))
+
+
+def _sources(fits: GaussianFits, island: NDArray, total: NDArray, error: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+    """Source of each component, the sum over its components, and the error of that from the covariance of their numbers."""
+    pairs = np.stack([fits.group, island], axis=1)
+    _, first, source = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
+    source = source.reshape(-1)
+    # In the order in which they come.
+    source = np.argsort(np.argsort(first))[source] if len(first) else source
+    whole = np.bincount(source, total)[source] if len(source) else total
+    errors = error.copy()
+    gradient = flux_gradient(fits.numbers)[1]
+    for group, covariance in fits.joint.items():
+        members = np.flatnonzero(fits.group == group)
+        for k in np.unique(source[members]):
+            mine = source[members] == k
+            slope = np.where(mine[:, None], gradient[members], 0.0).ravel()
+            errors[members[mine]] = np.sqrt(max(float(slope @ covariance @ slope), 0.0))
+    return source, whole, errors
 
 
 def with_condon_errors(found: Measured, fits: GaussianFits, rms: NDArray, beam: NDArray) -> Measured:
@@ -125,13 +154,17 @@ def with_condon_errors(found: Measured, fits: GaussianFits, rms: NDArray, beam: 
     place += (told.along_minor**2)[:, None, None] * across[:, :, None] * across[:, None, :]
     beam_area = np.pi / FOUR_LN2 * np.sqrt(np.linalg.det(beam))
     spread = _spread(axes.major, axes.minor, axes.angle, told.fwhm_major, told.fwhm_minor, told.angle)
-    return replace(found, peak=peak, peak_error=told.peak, x=fits.numbers[:, 1], y=fits.numbers[:, 2], place=place, total=total,
-                   total_error=told.flux * beam_area, size=size_matrix(fits.numbers), spread=spread)
+    errors = told.flux * beam_area
+    variance = np.bincount(found.source, errors**2)[found.source]
+    whole = np.asarray(np.bincount(found.source, total)[found.source], float)
+    return replace(found, source_total=whole, source_total_error=np.sqrt(variance), peak=peak,
+                   peak_error=told.peak, x=fits.numbers[:, 1], y=fits.numbers[:, 2], place=place, total=total,
+                   total_error=errors, size=size_matrix(fits.numbers), spread=spread)
 
 
 def measure_islands(
     image: NDArray, label: NDArray[np.int32], moments: Moments, errors: MomentErrors, rms: NDArray, beam: NDArray,
-    correlation: NDArray, options: ExtractionOptions,
+    correlation: NDArray, options: ExtractionOptions, parent: NDArray,
 ) -> Measured:
     """Sources of islands, one each, by fits that begin at their moments.
 
@@ -148,6 +181,8 @@ def measure_islands(
     correlation : ndarray
         Of the noise, see `uvstack.extraction.noise_correlation`.
     options : ExtractionOptions
+    parent : ndarray (n,) int
+        Island that each was split off.
     """
     plain = of_moments(moments, errors)
     if options.method == "moments" or len(plain.x) == 0:
@@ -158,13 +193,38 @@ def measure_islands(
     shape = beam if options.fixed in ("shape", "both") else _start_shape(moments, plain.size, beam)
     # In crowded islands the barycentre may be off every peak; a fit begins where moments are sound.
     start = numbers_of(plain.peak, plain.x, plain.y, shape)
-    fits = fit_gaussians(image, label, start, np.arange(1, len(plain.x) + 1), rms, beam, correlation, free=free,
-                         weighting=options.weighting)
-    found = of_fits(fits, int(Flag.FIXED) if options.fixed != "none" else 0)
+    def fit(begin: NDArray, free: NDArray, group: NDArray | None = None) -> GaussianFits:
+        return fit_gaussians(image, label, begin, np.arange(1, len(rms) + 1), rms, beam, correlation, free=free,
+                             weighting=options.weighting, group=group)
+
+    fits = fit(start, free)
+    bad = unphysical(fits, moments, beam)
+    found = of_fits(fits, int(Flag.FIXED) if options.fixed != "none" else 0, parent)
     if options.errors == "condon":
         found = with_condon_errors(found, fits, rms, beam)
-    bad = unphysical(fits, moments, beam)
+    if options.unresolved == "point":
+        found = _with_points(found, fits, fit, free, bad, parent, beam)
     return merged(found, plain, bad)
+
+
+def _with_points(found: Measured, fits: GaussianFits, fit: Callable[..., GaussianFits], free: NDArray, bad: NDArray, parent: NDArray,
+                 beam: NDArray) -> Measured:
+    """Unresolved sources with the peak, place and flux of a fit with the beam's shape, as in the NVSS (Condon et al. 1998, section 5.2.5).
+
+    Fewer numbers are free, so that their errors are smaller; sizes and limits stay those of the first fit.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        point = ~bad & ~(deconvolve_sizes(found.size, found.spread, beam).significance > RESOLVED)
+    if not point.any():
+        return found
+    begin = np.where(point[:, None], numbers_of(fits.numbers[:, 0], fits.numbers[:, 1], fits.numbers[:, 2], beam), fits.numbers)
+    less = free.copy()
+    less[point, 3:] = False
+    second = fit(begin, less, fits.group)
+    point &= second.status == fit_kernels.CONVERGED
+    points = of_fits(second, int(Flag.FIXED), parent)
+    return merged(found, replace(points, size=found.size, spread=found.spread, status=np.full(len(point), "fit: point", "U24")), point,
+                  failed=False)
 
 
 def _start_shape(moments: Moments, size: NDArray, beam: NDArray) -> NDArray[np.float64]:
@@ -184,8 +244,8 @@ def unphysical(fits: GaussianFits, moments: Moments, beam: NDArray) -> NDArray[n
     return bad
 
 
-def merged(first: Measured, second: Measured, where: NDArray[np.bool_]) -> Measured:
-    """The first, with the second where the first is bad; the status keeps the reason."""
+def merged(first: Measured, second: Measured, where: NDArray[np.bool_], failed: bool = True) -> Measured:
+    """The first, with the second in some places; the status keeps the reason where the first had failed there."""
     if not where.any():
         return first
     values = {}
@@ -193,9 +253,10 @@ def merged(first: Measured, second: Measured, where: NDArray[np.bool_]) -> Measu
         a, b = getattr(first, one.name), getattr(second, one.name)
         mask = where.reshape(-1, *[1] * (a.ndim - 1))
         values[one.name] = np.where(mask, b, a)
-    values["flags"] = np.where(where, second.flags | int(Flag.NOT_CONVERGED), first.flags)
-    values["status"] = np.where(where, np.char.add("moments, ", first.status), first.status)
-    values["group"] = first.group
+    if failed:
+        values["flags"] = np.where(where, second.flags | int(Flag.NOT_CONVERGED), first.flags)
+        values["status"] = np.where(where, np.char.add("moments, ", first.status), first.status)
+    values["group"], values["source"] = first.group, first.source
     return Measured(**values)
 
 
@@ -221,12 +282,13 @@ def force(
         return fit_gaussians(image, label, begin, np.full(here.size, -1), rms[here], beam, correlation, free=free, group=group)
 
     fits = fit(start)
-    found = of_fits(fits, int(Flag.FIXED))
+    alone = np.arange(here.size)
+    found = of_fits(fits, int(Flag.FIXED), alone)
     if radius > 0 and here.size:
         free[:, 1:3] = True
         moved = fit(np.where(fits.numbers[:, :1] != 0, fits.numbers, start))
         off = np.hypot(moved.numbers[:, 1] - x[here], moved.numbers[:, 2] - y[here]) > radius
-        found = merged(of_fits(moved, int(Flag.FIXED)), found, off | (moved.status != fit_kernels.CONVERGED))
+        found = merged(of_fits(moved, int(Flag.FIXED), alone), found, off | (moved.status != fit_kernels.CONVERGED))
     return _spread_over(found, here, n, x, y, fits.status)
 
 
@@ -240,10 +302,10 @@ def _spread_over(found: Measured, here: NDArray, n: int, x: NDArray, y: NDArray,
         values[one.name] = full
     off = np.ones(n, bool)
     off[here[status <= fit_kernels.MOST_STEPS]] = False
-    for name in ("peak", "peak_error", "total", "total_error"):
+    for name in ("peak", "peak_error", "total", "total_error", "source_total", "source_total_error"):
         values[name] = np.where(off, np.nan, values[name])
     values["flags"] = np.where(off, int(Flag.OFF_IMAGE | Flag.FIXED), values["flags"])
     values["status"] = np.where(off, "no pixels", values["status"])
     values["x"], values["y"] = np.where(np.isnan(values["x"]), x, values["x"]), np.where(np.isnan(values["y"]), y, values["y"])
-    values["group"] = np.where(off, -1, values["group"])
+    values["group"], values["source"] = np.where(off, -1, values["group"]), np.arange(n)
     return Measured(**values)

@@ -13,6 +13,7 @@ METHODS = ("fit", "moments")
 ERRORS = ("correlation", "condon")
 FIXED = ("none", "shape", "position", "both")
 BEAM_FRAMES = ("auto", "pixel", "sky")
+UNRESOLVED = ("free", "point")
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,11 @@ class ExtractionOptions:
     errors: str = "correlation"
     fixed: str = "none"
     beam_frame: str = "auto"
+    unresolved: str = "free"
     negative: bool = False
 
     def __post_init__(self) -> None:
-        for name, choices in (("method", METHODS), ("errors", ERRORS), ("fixed", FIXED),
+        for name, choices in (("method", METHODS), ("errors", ERRORS), ("fixed", FIXED), ("unresolved", UNRESOLVED),
                               ("weighting", ("plain", "gls")), ("beam_frame", BEAM_FRAMES),
                               ("connectivity", (4, 8))):
             _check_choice(name, getattr(self, name), choices)

@@ -97,3 +97,24 @@ def units_of(text: str, path: str | Path) -> tuple[u.UnitBase, u.UnitBase]:
     except ValueError as error:
         raise ImageError(f"{path}: is in {text}, no unit that is known: mega or milli? Wanted is Jy/beam, K or such in BUNIT") from error
     return bright, bright * u.beam
+
+
+def read_psf_map(path: str | Path, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """FWHM of the axes and position angle of the beam at each pixel, rad, (3, m, l), of a FITS image of three planes in degrees.
+
+    Raises
+    ------
+    ImageError
+        It cannot be read, or is not of that shape; somewhere it is no beam.
+    """
+    with open_fits(path) as hdus:
+        data = next((np.squeeze(np.asarray(h.data, float)) for h in hdus if h.is_image and h.header.get("NAXIS", 0) >= 3), None)
+    if data is None or data.shape != (3, *shape):
+        found = "no image of three axes" if data is None else " × ".join(str(n) for n in data.shape[::-1]) + " pixels"
+        raise ImageError(f"{path}: has {found}; wanted are {shape[1]} × {shape[0]} × 3: BMAJ, BMIN and BPA in degrees")
+    good = (data[1] > 0) & (data[0] >= data[1]) & np.isfinite(data[2])
+    if not good.all():
+        row, column = np.argwhere(~good)[0]
+        raise ImageError(f"{path}: at pixel {column}, {row} its beam is {data[0, row, column]:g} by {data[1, row, column]:g} degrees; "
+                         "wanted is BMAJ ≥ BMIN > 0 everywhere")
+    return np.asarray(np.deg2rad(data))

@@ -10,15 +10,12 @@ from astropy import units as u
 from astropy.table import QTable
 from numpy.typing import NDArray
 
-from uvstack.extraction.deconvolution import deconvolve_sizes
+from uvstack.extraction.deconvolution import RESOLVED, deconvolve_sizes
 from uvstack.extraction.derived import axes_of, turned
 from uvstack.extraction.flags import Flag
 from uvstack.extraction.measure import Measured
 from uvstack.extraction.sky_frame import SkyFrame
 from uvstack.sky.beam import FOUR_LN2, Beam
-
-#: A source is resolved where its area is so many errors above the beam's: 1 % of points are by chance.
-RESOLVED = 2.33
 
 
 @dataclass(frozen=True)
@@ -78,13 +75,14 @@ def catalogue_rows(
     bright, whole = unit
     to_sky = u.rad if frame.image is not None else u.pix
     columns: dict[str, Any] = {
-        "source": np.arange(1, n + 1), "island": around.island,
+        "source": found.source + 1, "island": around.island,
         "ra": (ra * u.rad).to(u.deg), "dec": (dec * u.rad).to(u.deg),
         "ra_error": _angle(np.sqrt(place[:, 0, 0]), to_sky), "dec_error": _angle(np.sqrt(place[:, 1, 1]), to_sky),
         "x": found.x * u.pix, "y": found.y * u.pix,
         "x_error": np.sqrt(found.place[:, 0, 0]) * u.pix, "y_error": np.sqrt(found.place[:, 1, 1]) * u.pix,
         "peak": found.peak * bright, "peak_error": found.peak_error * bright,
         "flux": found.total / area * whole, "flux_error": found.total_error / area * whole,
+        "source_flux": found.source_total / area * whole, "source_flux_error": found.source_total_error / area * whole,
         "fwhm_major": _angle(axes.major, to_sky), "fwhm_minor": _angle(axes.minor, to_sky),
         "fwhm_major_error": _angle(axes.major_error, to_sky), "fwhm_minor_error": _angle(axes.minor_error, to_sky),
         "position_angle": (axes.angle * u.rad).to(u.deg), "position_angle_error": (axes.angle_error * u.rad).to(u.deg)}

@@ -19,7 +19,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from numpy.typing import NDArray
 
-from uvstack.sky.beam import Beam
+from uvstack.sky.beam import Beam, covariances
 from uvstack.sky.coordinates import direction_cosines, parse_frame
 from uvstack.sky.projection import pixel_steps
 
@@ -55,11 +55,14 @@ class SkyFrame:
         Pixels along m and l.
     beam_frame : {"pixel", "sky"}
         Where the beam is the same everywhere.
+    beams : ndarray (3, m, l), optional
+        FWHM of the axes and position angle at each pixel, rad, where it is the same nowhere.
     """
 
     image: Coordinates | None
     shape: tuple[int, int]
     beam_frame: str
+    beams: NDArray[np.float64] | None = None
 
     @property
     def frame_name(self) -> str:
@@ -110,6 +113,9 @@ class SkyFrame:
 
     def beams_at(self, beam: Beam, x: NDArray, y: NDArray) -> NDArray[np.float64]:
         """The same at each of n places, (n, 2, 2)."""
+        if self.beams is not None:
+            row, column = (np.clip(np.rint(np.nan_to_num(v)), 0, n - 1).astype(int) for v, n in zip((y, x), self.shape, strict=True))
+            return seen_in_pixels(covariances(*self.beams[:, row, column]), self.steps(x, y))
         if self.beam_frame == "pixel" or self.image is None:
             return np.broadcast_to(self.beam_in_pixels(beam), (len(x), 2, 2))
         return seen_in_pixels(beam.covariance(), self.steps(x, y))

@@ -14,10 +14,12 @@ from astropy.table import QTable, Table
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
+from uvstack.checks import finite_number
 from uvstack.errors import ImageError
 from uvstack.extraction import island_sums, sum_kernels
 from uvstack.extraction.deblending import deblend as split_islands
 from uvstack.extraction.flags import Flag
+from uvstack.extraction.flux_bias import expected_flux
 from uvstack.extraction.islands import (
     Islands,
     Map,
@@ -33,7 +35,7 @@ from uvstack.extraction.moments import measure_moments, moment_errors
 from uvstack.extraction.noise_correlation import beam_correlation, measure_correlation
 from uvstack.extraction.noise_map import NodeMap, measure_noise
 from uvstack.extraction.options import ExtractionOptions
-from uvstack.extraction.plane_files import Plane, read_plane
+from uvstack.extraction.plane_files import Plane, read_plane, read_psf_map
 from uvstack.extraction.region_files import write_regions
 from uvstack.extraction.result import ExtractResult
 from uvstack.extraction.rows import Surroundings, catalogue_rows
@@ -69,14 +71,20 @@ def extract(
     weighting: Literal["plain", "gls"] = "plain",
     errors: Literal["correlation", "condon"] = "correlation",
     fixed: Literal["none", "shape", "position", "both"] = "none",
+    unresolved: Literal["free", "point"] = "free",
     negative: bool = False,
     beam: Beam | Sequence[float] | None = None,
     beam_frame: Literal["auto", "pixel", "sky"] = "auto",
     rms: float | str | Path | None = None,
     background: float | str | Path | None = None,
+    psf_map: str | Path | None = None,
     detection_image: str | Path | None = None,
     forced: str | Path | Table | Positions | None = None,
     search_radius: float = 0.0,
+    counts_slope: float | None = None,
+    lowest_flux: float | None = None,
+    position_systematic: float = 0.0,
+    flux_systematic: float = 0.0,
     out: str | Path | None = None,
     rms_out: str | Path | None = None,
     background_out: str | Path | None = None,
@@ -118,6 +126,9 @@ def extract(
         or by the equations of Condon (1997).
     fixed : {"none", "shape", "position", "both"}
         What a fit leaves as it is: the shape that of the beam, the position that of the moments.
+    unresolved : {"free", "point"}
+        Whether peak, place and flux of sources that are not resolved come from a second fit with the
+        shape of the beam; sizes and their limits are those of the free fit.
     negative : bool
         Find sources below the background too, as in Stokes Q, U and V.
     beam : Beam or (float, float, float), optional
@@ -126,6 +137,9 @@ def extract(
         Where the beam is constant: in pixels (images in SIN projection), or on the sky (mosaics).
     rms, background : float or path, optional
         In place of what is measured: a number in the unit of the image, or an image of the same shape.
+    psf_map : path, optional
+        FITS image of three planes (3, m, l), BMAJ, BMIN and BPA in degrees at each pixel: the beam
+        that fluxes and sizes refer to at each source.
     detection_image : path, optional
         Image of the same shape in which sources are found, such as one of flat noise, with its own
         noise; they are measured in `image`.
@@ -133,6 +147,11 @@ def extract(
         Measure at these places, in their order, in place of a search.
     search_radius : float
         How far a forced position may move, rad.
+    counts_slope, lowest_flux : float, optional
+        Counts N(>S) ∝ S^−q and the flux in Jy below which there are no sources: adds the column
+        expected_flux, the mean true flux of what was measured so.
+    position_systematic, flux_systematic : float
+        rad, and part of the flux: columns of their own, which no other error contains.
     out : path, optional
         Catalogue: FITS, ECSV, VOTable (.xml) or CSV.
     rms_out, background_out, residual_out, model_out, islands_out : path, optional
@@ -165,14 +184,16 @@ def extract(
 @together()
 def find(image: str | Path, *, beam: Beam | Sequence[float] | None = None,
          rms: float | str | Path | None = None, background: float | str | Path | None = None,
-         detection_image: str | Path | None = None, forced: str | Path | Table | Positions | None = None,
-         search_radius: float = 0.0, report: str | Path | None = None, overwrite: bool = False,
+         psf_map: str | Path | None = None, detection_image: str | Path | None = None,
+         forced: str | Path | Table | Positions | None = None, search_radius: float = 0.0,
+         counts_slope: float | None = None, lowest_flux: float | None = None,
+         position_systematic: float = 0.0, flux_systematic: float = 0.0, report: str | Path | None = None, overwrite: bool = False,
          **options: Any) -> ExtractResult:
     """The catalogue of `extract`, with the maps that it came from; its arguments and errors."""
     asked = {**locals(), **locals()["options"]}
     outputs = {name: options.pop(name, None) for name in OUTPUTS}
     settings = ExtractionOptions(**options)
-    read = tuple(str(p) for p in (image, rms, background, detection_image, forced)
+    read = tuple(str(p) for p in (image, rms, background, psf_map, detection_image, forced)
                  if isinstance(p, str | Path))
     for path in filter(None, outputs.values()):
         check_output(path, overwrite, inputs=read)
@@ -180,10 +201,15 @@ def find(image: str | Path, *, beam: Beam | Sequence[float] | None = None,
         check_report(report, overwrite, files_of_report(ExtractResult))
     if not search_radius >= 0:
         raise ImageError(f"search_radius={search_radius}; wanted is an angle in rad, 0 or more")
+    if (counts_slope is None) != (lowest_flux is None):
+        raise ImageError("counts_slope and lowest_flux belong together: counts S^−q have no sum without a lower limit of flux")
+    for name, value in (("position_systematic", position_systematic), ("flux_systematic", flux_systematic)):
+        finite_number(name, value, 0.0)
     plane = read_plane(image, None if beam is None else Beam(*beam))
     places = None if forced is None else read_positions(forced)
-    found = run(plane, settings, rms=rms, background=background, detection_image=detection_image,
+    found = run(plane, settings, rms=rms, background=background, psf_map=psf_map, detection_image=detection_image,
                 places=places, search_radius=search_radius)
+    _add_columns(found.catalogue, counts_slope, lowest_flux, position_systematic, flux_systematic)
     provenance = provenance_of(asked, image=str(image))
     found.catalogue.meta["provenance"] = json.dumps(plain(vars(provenance)))
     found = replace(found, provenance=provenance)
@@ -195,11 +221,11 @@ def find(image: str | Path, *, beam: Beam | Sequence[float] | None = None,
 
 def run(
     plane: Plane, options: ExtractionOptions, *, rms: float | str | Path | None = None,
-    background: float | str | Path | None = None, detection_image: str | Path | None = None,
-    places: Positions | None = None, search_radius: float = 0.0,
+    background: float | str | Path | None = None, psf_map: str | Path | None = None,
+    detection_image: str | Path | None = None, places: Positions | None = None, search_radius: float = 0.0,
 ) -> ExtractResult:
     """Extraction of a plane, whose data lose their background; `extract` says what the arguments are."""
-    frame = _frame_of(plane, options)
+    frame = _frame_of(plane, options, psf_map)
     plane.data[blank_pixels(plane.data)] = np.nan
     size = _beam_size(plane, frame)
     area = float(np.pi / FOUR_LN2 * np.sqrt(np.linalg.det(size)))
@@ -226,17 +252,30 @@ def run(
     moments = measure_moments(plane.data, None, islands.start, islands.pixel, level, beam3, sign=islands.sign)
     told = moment_errors(moments, level, sigma, beam3)
     correlation = _correlation(plane.data, noise, islands.label, size)
-    found = measure_islands(plane.data, islands.label, moments, told, sigma, size, correlation, options)
+    found = measure_islands(plane.data, islands.label, moments, told, sigma, size, correlation, options, islands.parent)
     catalogue, model = _table(plane, frame, found, islands, sigma, base, correlation)
     catalogue.meta.update(threshold=threshold, analysis=analysis)
     return ExtractResult(catalogue, plane.path, plane.data, base, noise, model, islands.label, plane.beam, frame, threshold, analysis)
 
 
-def _frame_of(plane: Plane, options: ExtractionOptions) -> SkyFrame:
+def _add_columns(table: QTable, slope: float | None, lowest: float | None, position: float, flux: float) -> None:
+    """What is said of fluxes and places beyond the image: expected fluxes, systematic errors."""
+    if slope is not None and lowest is not None:
+        unit = table["flux"].unit
+        expected = expected_flux(table["flux"].value, table["flux_error"].value, slope, (lowest * u.Jy).to_value(unit))
+        table["expected_flux"] = expected * unit
+    if position > 0:
+        table["position_systematic"] = np.full(len(table), np.rad2deg(position) * 3600) * u.arcsec
+    if flux > 0:
+        table["flux_systematic"] = flux * np.abs(table["flux"])
+
+
+def _frame_of(plane: Plane, options: ExtractionOptions, psf_map: str | Path | None) -> SkyFrame:
     where = options.beam_frame
     if where == "auto":
         where = "pixel" if plane.image is None else beam_frame_of(str(plane.image.wcs.wcs.ctype[0])[-3:])
-    return SkyFrame(None if plane.image is None else plane.image, plane.data.shape, where)
+    beams = None if psf_map is None else read_psf_map(psf_map, plane.data.shape)
+    return SkyFrame(plane.image, plane.data.shape, where, beams)
 
 
 def _beam_size(plane: Plane, frame: SkyFrame) -> NDArray[np.float64]:
