@@ -48,7 +48,9 @@ class BeamOption(click.ParamType):
               help="What fits leave: the shape that of the beam, the position that of the moments.")
 @click.option("--unresolved", type=click.Choice(["free", "point"]), default="free",
               help="Fluxes of sources that are not resolved: of the free fit, or of a second one with the beam's shape.")
-@click.option("--negative", is_flag=True, help="Find sources below the background too, as in Stokes Q, U and V.")
+@click.option("--negative/--positive", default=None,
+              help="Find sources below the background too; default in Stokes Q, U and V alone.")
+@click.option("--stokes", type=click.Choice(["I", "Q", "U", "V"]), help="Plane of a file of several; default I, or else the only one.")
 @click.option("--beam", type=BeamOption(), help="In place of the header's: 5arcsec,4arcsec,30deg.")
 @click.option("--beam-frame", type=click.Choice(["auto", "pixel", "sky"]), default="auto",
               help="Where the beam is constant: pixels (SIN images) or sky (mosaics).")

@@ -43,15 +43,22 @@ class Plane:
     frequency: float | None
     path: str
 
+    @property
+    def is_polarised(self) -> bool:
+        """Whether it is of Stokes Q, U or V, where sources may be negative."""
+        return self.image is not None and self.image.stokes in (2, 3, 4)
 
-def read_plane(path: str | Path, beam: Beam | None = None) -> Plane:
-    """A plane of a FITS image or an image of CASA, of Stokes I where there are several.
+
+def read_plane(path: str | Path, beam: Beam | None = None, stokes: str | None = None) -> Plane:
+    """A plane of a FITS image or an image of CASA.
 
     Parameters
     ----------
     path : path
     beam : Beam, optional
         rad, in place of what the header says.
+    stokes : {"I", "Q", "U", "V"}, optional
+        Default I of several, or else the only one.
 
     Raises
     ------
@@ -59,9 +66,9 @@ def read_plane(path: str | Path, beam: Beam | None = None) -> Plane:
         As `read_image`; an image without coordinates is not refused, its units are pixels.
     """
     try:
-        image = read_image(path, np.float32)
+        image = read_image(path, np.float32, stokes)
     except ImageError as error:
-        if "no celestial coordinates" not in str(error):
+        if "no celestial coordinates" not in str(error) or stokes not in (None, "I"):
             raise
         return _without_coordinates(path, beam)
     bright, flux = units_of(image.cube.unit, path)

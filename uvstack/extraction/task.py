@@ -72,7 +72,8 @@ def extract(
     errors: Literal["correlation", "condon"] = "correlation",
     fixed: Literal["none", "shape", "position", "both"] = "none",
     unresolved: Literal["free", "point"] = "free",
-    negative: bool = False,
+    negative: bool | None = None,
+    stokes: Literal["I", "Q", "U", "V"] | None = None,
     beam: Beam | Sequence[float] | None = None,
     beam_frame: Literal["auto", "pixel", "sky"] = "auto",
     rms: float | str | Path | None = None,
@@ -129,8 +130,10 @@ def extract(
     unresolved : {"free", "point"}
         Whether peak, place and flux of sources that are not resolved come from a second fit with the
         shape of the beam; sizes and their limits are those of the free fit.
-    negative : bool
-        Find sources below the background too, as in Stokes Q, U and V.
+    negative : bool, optional
+        Find sources below the background too; default in Stokes Q, U and V alone.
+    stokes : {"I", "Q", "U", "V"}, optional
+        The plane of a file of several; default I, or else the only one.
     beam : Beam or (float, float, float), optional
         FWHM and position angle, rad, in place of the header's.
     beam_frame : {"auto", "pixel", "sky"}
@@ -188,11 +191,12 @@ def find(image: str | Path, *, beam: Beam | Sequence[float] | None = None,
          forced: str | Path | Table | Positions | None = None, search_radius: float = 0.0,
          counts_slope: float | None = None, lowest_flux: float | None = None,
          position_systematic: float = 0.0, flux_systematic: float = 0.0, report: str | Path | None = None, overwrite: bool = False,
+         stokes: str | None = None, negative: bool | None = None,
          **options: Any) -> ExtractResult:
     """The catalogue of `extract`, with the maps that it came from; its arguments and errors."""
     asked = {**locals(), **locals()["options"]}
     outputs = {name: options.pop(name, None) for name in OUTPUTS}
-    settings = ExtractionOptions(**options)
+    settings = ExtractionOptions(negative=bool(negative), **options)
     read = tuple(str(p) for p in (image, rms, background, psf_map, detection_image, forced)
                  if isinstance(p, str | Path))
     for path in filter(None, outputs.values()):
@@ -205,7 +209,9 @@ def find(image: str | Path, *, beam: Beam | Sequence[float] | None = None,
         raise ImageError("counts_slope and lowest_flux belong together: counts S^−q have no sum without a lower limit of flux")
     for name, value in (("position_systematic", position_systematic), ("flux_systematic", flux_systematic)):
         finite_number(name, value, 0.0)
-    plane = read_plane(image, None if beam is None else Beam(*beam))
+    plane = read_plane(image, None if beam is None else Beam(*beam), stokes)
+    if negative is None:
+        settings = replace(settings, negative=plane.is_polarised)
     places = None if forced is None else read_positions(forced)
     found = run(plane, settings, rms=rms, background=background, psf_map=psf_map, detection_image=detection_image,
                 places=places, search_radius=search_radius)

@@ -2,7 +2,7 @@
 
 What is read is put into one form: planes (chan, m, l) with north up and east to the left where the axes lie along them, whatever
 the order, direction and number of the file's axes; their coordinates in a frame that is named; frequencies in Hz, also of axes in
-velocity or wavelength; of several Stokes parameters I. A header that does not say where the pixels are, or says what cannot
+velocity or wavelength; of several Stokes parameters I, or the one asked for. A header that does not say where the pixels are, or says what cannot
 be meant, is an `ImageError` in one line, and so is a file that is empty, cut short, no image or of another kind. A beam is
 looked at where it is asked for: no mask is refused for it.
 
@@ -29,6 +29,7 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import BaseCoordinateFrame, SkyCoord
 from astropy.io import fits
+from astropy.time import Time
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS, WCSSUB_LATITUDE, WCSSUB_LONGITUDE
 from numpy.typing import DTypeLike, NDArray
@@ -47,6 +48,8 @@ _UNIT = re.compile(r"([a-zµμ]?)\s*jy\s*(?:(?:/|per\s)\s*([a-z]+)|[\s.*]*([a-z]
 _AIPS_BEAM = re.compile(r"CLEAN\s+BMAJ\s*=\s*(\S+)\s+BMIN\s*=\s*(\S+)\s+BPA\s*=\s*(\S+)")
 #: How far from parallel to north axes may be, to be turned by quarters and mirrored.
 _PARALLEL = 0.1
+#: Stokes parameters by FITS's codes, from 1.
+STOKES = ("I", "Q", "U", "V")
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +97,8 @@ class SkyCube:
         One a channel as the file says them, whatever they are, see `beam`; empty where it says none.
     telescope : str
         TELESCOP, empty where it is not said.
+    time : float or None
+        DATE-OBS as MJD, else MJD-OBS; None where neither is said or can be read.
     """
 
     data: NDArray[np.float64]
@@ -105,6 +110,7 @@ class SkyCube:
     path: str = ""
     beams: tuple[Beam, ...] = ()
     telescope: str = ""
+    time: float | None = None
 
     @property
     def cell(self) -> float:
@@ -162,9 +168,9 @@ def check_beam(beam: Beam, cell: float, shape: Sequence[int], path: str) -> None
 # ------------------------------------------------------------------------------------------------------------------- reading
 
 
-def read_image(path: str | Path, dtype: DTypeLike = np.float64) -> SkyImage:
+def read_image(path: str | Path, dtype: DTypeLike = np.float64, stokes: str | None = None) -> SkyImage:
     """The plane of an image file; errors as from `read_cube`, and ImageError where there are several channels."""
-    cube = read_cube(path, dtype)
+    cube = read_cube(path, dtype, stokes)
     if len(cube.data) > 1:
         raise ImageError(f"{path}: holds {len(cube.data)} channels; wanted is an image of one plane: select or average them")
     return SkyImage(cube.data[0], cube)
@@ -182,15 +188,24 @@ def read_model_image(path: str | Path) -> SkyCube:
     return cube
 
 
-def read_cube(path: str | Path, dtype: DTypeLike = np.float64) -> SkyCube:
+def read_cube(path: str | Path, dtype: DTypeLike = np.float64, stokes: str | None = None) -> SkyCube:
     """First image of a file that has celestial axes, as the module describes it, in a kind of floats.
+
+    Parameters
+    ----------
+    path : path
+    dtype : dtype
+    stokes : {"I", "Q", "U", "V"}, optional
+        Default I of several, or else the only one.
 
     Raises
     ------
     ImageError
         There is no such file, or it cannot be read as one; its header cannot be meant; an axis that is neither sky nor
-        frequency has several pixels, or Stokes parameters without I among them; every pixel is blank.
+        frequency has several pixels, or Stokes parameters without the one wanted among them; every pixel is blank.
     """
+    if stokes is not None and stokes not in STOKES:
+        raise ImageError(f"stokes={stokes!r} is unknown; wanted is one of {', '.join(STOKES)}")
     with open_fits(path) as hdus:
         header, data = _first_image(hdus, path, dtype)
         table = next((fits.BinTableHDU(h.data, h.header) for h in hdus if h.name == "BEAMS"), None)
@@ -200,14 +215,23 @@ def read_cube(path: str | Path, dtype: DTypeLike = np.float64) -> SkyCube:
         data = data.reshape((1,) * (wcs.naxis - data.ndim) + data.shape)
     elif wcs.naxis < data.ndim:
         data = _without_axes(data, wcs.naxis, path)
-    data, frequency, stokes = _channels_first(data, wcs, path)
+    data, frequency, code, plane = _channels_first(data, wcs, path, stokes)
     if not np.isfinite(data).any():
         raise ImageError(f"{path}: every pixel is blank")
     frame = _frame_of(sky, path)
-    beams = _read_beams(table, header, len(data), path)
+    beams = _read_beams(table, header, len(data), plane, path)
     data, sky = _oriented(data, sky)
-    return SkyCube(np.ascontiguousarray(data), sky, frame, frequency, str(header.get("BUNIT") or ""), stokes, str(path), beams,
-                   str(header.get("TELESCOP") or ""))
+    return SkyCube(np.ascontiguousarray(data), sky, frame, frequency, str(header.get("BUNIT") or ""), code, str(path), beams,
+                   str(header.get("TELESCOP") or ""), _time_of(header))
+
+
+def _time_of(header: fits.Header) -> float | None:
+    try:
+        if header.get("DATE-OBS"):
+            return float(Time(str(header["DATE-OBS"]).strip(), format="fits").mjd)
+        return None if header.get("MJD-OBS") is None else float(header["MJD-OBS"])
+    except (ValueError, TypeError):
+        return None
 
 
 def holds_image(path: str | Path) -> bool:
@@ -334,9 +358,9 @@ def _without_axes(data: NDArray, n: int, path: str | Path) -> NDArray:
     return data.reshape(data.shape[data.ndim - n :])
 
 
-def _channels_first(data: NDArray, wcs: WCS, path: str | Path) -> tuple[NDArray, NDArray | None, int | None]:
-    """Image as (chan, m, l), the frequencies and the Stokes parameter, where they are known."""
-    spectral, stokes = wcs.wcs.spec, None
+def _channels_first(data: NDArray, wcs: WCS, path: str | Path, wanted: str | None) -> tuple[NDArray, NDArray | None, int | None, int]:
+    """Image as (chan, m, l), the frequencies and the Stokes parameter, where they are known, and its plane in the file."""
+    spectral, stokes, plane = wcs.wcs.spec, None, 0
     data = data.transpose()  # numpy has the axes of FITS in reverse
     keep = [wcs.wcs.lat, wcs.wcs.lng]
     for axis in range(wcs.naxis):
@@ -345,9 +369,7 @@ def _channels_first(data: NDArray, wcs: WCS, path: str | Path) -> tuple[NDArray,
         kind, n, index = str(wcs.wcs.ctype[axis]).upper(), data.shape[axis], 0
         if kind.startswith("STOKES"):
             codes = np.rint(wcs.wcs.crval[axis] + (np.arange(n) + 1 - wcs.wcs.crpix[axis]) * wcs.pixel_scale_matrix[axis, axis]).astype(int)
-            if n > 1 and 1 not in codes:
-                raise ImageError(f"{path}: holds the Stokes parameters {codes.tolist()} (FITS's codes) and not I, 1; select one")
-            index = int(np.flatnonzero(codes == 1)[0]) if n > 1 else 0
+            index = plane = _stokes_plane(codes, wanted, path)
             stokes = int(codes[index]) or None
         elif n > 1:
             raise ImageError(f"{path}: has {n} pixels along {kind or 'an axis without a name'}; wanted is an image, or a cube in "
@@ -356,7 +378,19 @@ def _channels_first(data: NDArray, wcs: WCS, path: str | Path) -> tuple[NDArray,
     rest = [axis for axis in range(wcs.naxis) if axis not in (*keep, spectral)]
     data = np.transpose(data, [*([spectral] if spectral >= 0 else []), *keep, *rest])
     data = data.reshape(-1, data.shape[-2 - len(rest)], data.shape[-1 - len(rest)])
-    return data, _frequencies(wcs, len(data), path) if spectral >= 0 else None, stokes
+    if stokes is None and wanted not in (None, "I"):
+        raise ImageError(f"{path}: does not say its Stokes parameter, so that it is not known to be {wanted}; give it an axis STOKES")
+    return data, _frequencies(wcs, len(data), path) if spectral >= 0 else None, stokes, plane
+
+
+def _stokes_plane(codes: NDArray, wanted: str | None, path: str | Path) -> int:
+    """Plane of the Stokes parameter wanted; by default of I, or the only one."""
+    if len(codes) == 1 and (wanted is None or codes[0] == 0):
+        return 0
+    code = STOKES.index(wanted or "I") + 1
+    if code not in codes:
+        raise ImageError(f"{path}: holds the Stokes parameters {codes.tolist()} (FITS's codes) and not {wanted or 'I'}, {code}; select one")
+    return int(np.flatnonzero(codes == code)[0])
 
 
 def _frequencies(wcs: WCS, n: int, path: str | Path) -> NDArray | None:
@@ -429,10 +463,10 @@ def _oriented(data: NDArray, sky: WCS) -> tuple[NDArray, WCS]:
 # ------------------------------------------------------------------------------------------------------------- beams and units
 
 
-def _read_beams(table: fits.BinTableHDU | None, header: fits.Header, n_chan: int, path: str | Path) -> tuple[Beam, ...]:
+def _read_beams(table: fits.BinTableHDU | None, header: fits.Header, n_chan: int, plane: int, path: str | Path) -> tuple[Beam, ...]:
     """One a channel, as the file says them: CASA's table BEAMS, the header, or what AIPS writes into the history."""
     if table is not None:
-        rows = np.sort(table.data[table.data["POL"] == 0], order="CHAN")
+        rows = np.sort(table.data[table.data["POL"] == plane], order="CHAN")
         if rows["CHAN"].tolist() != list(range(n_chan)):
             raise ImageError(f"{path}: its table BEAMS has channels {rows['CHAN'].tolist()} of {n_chan}; wanted is one beam a channel")
         columns = [(rows[name] * u.Unit(table.columns[name].unit)).to_value(u.rad) for name in ("BMAJ", "BMIN", "BPA")]
