@@ -167,6 +167,12 @@ def test_a_close_pair_of_forced_places_is_fitted_together(tmp_path):
     places = WCS(header(120)).pixel_to_world([60.0, 64.5], [60.0, 60.0])
     found = uvstack.extract(tmp_path / "pair.fits", forced=places)
     assert np.allclose(found["peak"].value, [0.1, 0.05], atol=6e-4)
+    # The same place twice cannot be told apart: both rows have what is there.
+    twice = uvstack.extract(tmp_path / "pair.fits", forced=places[[0, 0]])
+    assert np.allclose(twice["peak"].value, twice["peak"].value[0])
+    assert twice["peak"].value[0] > 0.09
+    assert (twice["flags"] & Flag.NOT_CONVERGED).all()
+    assert not (twice["flags"] & Flag.OFF_IMAGE).any()
 
 
 def test_negative_sources_are_found_where_they_are_asked_for(tmp_path):

@@ -278,10 +278,16 @@ def force(
     group = groups_of(x[here], y[here], beam)
     free = np.zeros((here.size, 6), bool)
     free[:, 0] = True
+
     def fit(begin: NDArray) -> GaussianFits:
         return fit_gaussians(image, label, begin, np.full(here.size, -1), rms[here], beam, correlation, free=free, group=group)
 
     fits = fit(start)
+    # Places that stand in the list twice cannot be told apart: each is measured by itself.
+    twice = np.isin(group, group[fits.status == fit_kernels.SINGULAR])
+    if twice.any():
+        group = np.where(twice, group.max() + 1 + np.arange(here.size), group)
+        fits = fit(start)
     alone = np.arange(here.size)
     found = of_fits(fits, int(Flag.FIXED), alone)
     if radius > 0 and here.size:
@@ -289,6 +295,7 @@ def force(
         moved = fit(np.where(fits.numbers[:, :1] != 0, fits.numbers, start))
         off = np.hypot(moved.numbers[:, 1] - x[here], moved.numbers[:, 2] - y[here]) > radius
         found = merged(of_fits(moved, int(Flag.FIXED), alone), found, off | (moved.status != fit_kernels.CONVERGED))
+    found = replace(found, flags=found.flags | np.where(twice, int(Flag.NOT_CONVERGED), 0).astype(np.int32))
     return _spread_over(found, here, n, x, y, fits.status)
 
 
@@ -304,8 +311,10 @@ def _spread_over(found: Measured, here: NDArray, n: int, x: NDArray, y: NDArray,
     off[here[status <= fit_kernels.MOST_STEPS]] = False
     for name in ("peak", "peak_error", "total", "total_error", "source_total", "source_total_error"):
         values[name] = np.where(off, np.nan, values[name])
-    values["flags"] = np.where(off, int(Flag.OFF_IMAGE | Flag.FIXED), values["flags"])
-    values["status"] = np.where(off, "no pixels", values["status"])
+    lost = np.ones(n, bool)
+    lost[here[status != fit_kernels.TOO_FEW_PIXELS]] = False
+    values["flags"] = np.where(lost, int(Flag.OFF_IMAGE | Flag.FIXED), values["flags"] | np.where(off, int(Flag.NOT_CONVERGED), 0))
+    values["status"] = np.where(lost, "no pixels", values["status"])
     values["x"], values["y"] = np.where(np.isnan(values["x"]), x, values["x"]), np.where(np.isnan(values["y"]), y, values["y"])
     values["group"], values["source"] = np.where(off, -1, values["group"]), np.arange(n)
     return Measured(**values)
