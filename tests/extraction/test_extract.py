@@ -13,7 +13,7 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 import uvstack
-from uvstack.errors import ComponentError, ImageError, OutputError, UvstackError
+from uvstack.errors import ComponentError, DuplicatePositionsWarning, ImageError, OutputError, UvstackError
 from uvstack.extraction.flags import Flag
 from uvstack.io.catalogues import read_catalogue
 
@@ -168,7 +168,8 @@ def test_a_close_pair_of_forced_places_is_fitted_together(tmp_path):
     found = uvstack.extract(tmp_path / "pair.fits", forced=places)
     assert np.allclose(found["peak"].value, [0.1, 0.05], atol=6e-4)
     # The same place twice cannot be told apart: both rows have what is there.
-    twice = uvstack.extract(tmp_path / "pair.fits", forced=places[[0, 0]])
+    with pytest.warns(DuplicatePositionsWarning):
+        twice = uvstack.extract(tmp_path / "pair.fits", forced=places[[0, 0]])
     assert np.allclose(twice["peak"].value, twice["peak"].value[0])
     assert twice["peak"].value[0] > 0.09
     assert (twice["flags"] & Flag.NOT_CONVERGED).all()
