@@ -382,3 +382,19 @@ def test_a_map_of_beams_sets_fluxes_and_sizes(field, tmp_path):
     assert np.allclose(found["flux"].value[right], plain["flux"].value[right] / 2, rtol=1e-3)
     with pytest.raises(ImageError, match="BMAJ, BMIN and BPA"):
         uvstack.extract(path, psf_map=path)
+
+
+@pytest.mark.parametrize("cards", [{"CDELT1": 1 / 3600}, {"CDELT2": -1 / 3600}, {"PC1_1": -1.0, "PC2_2": -1.0, "PC1_2": 0.0}])
+def test_pixels_are_those_of_the_file_whatever_its_axes(tmp_path, cards):
+    """Axes the other way round: x, y and the maps are the file's, position angles are mirrored or not on the sky."""
+    image = noise(160, 4) + 0.2 * gaussian(160, 40.3, 60.8, 12.0, 6.0, 30.0)
+    fits.writeto(tmp_path / "m.fits", image.astype("f4"), header(**cards))
+    found = uvstack.extract(tmp_path / "m.fits", residual_out=tmp_path / "r.fits", beam=(2.4e-5, 1.9e-5, 0.0))
+    assert abs(found["x"][0].value - 40.3) < 0.2
+    assert abs(found["y"][0].value - 60.8) < 0.2
+    mirrored = "PC1_1" not in cards
+    assert abs(found["position_angle"][0].value - (150 if mirrored else 30)) < 2
+    place = WCS(header(**cards)).pixel_to_world(40.3, 60.8)
+    assert SkyCoord(found["ra"][0], found["dec"][0]).separation(place).arcsec < 0.3
+    left = np.squeeze(fits.getdata(tmp_path / "r.fits"))
+    assert abs(left[55:67, 34:47].max()) < 0.03

@@ -66,7 +66,7 @@ def read_plane(path: str | Path, beam: Beam | None = None, stokes: str | None = 
         As `read_image`; an image without coordinates is not refused, its units are pixels.
     """
     try:
-        image = read_image(path, np.float32, stokes)
+        image = read_image(path, np.float32, stokes, oriented=False)
     except ImageError as error:
         if "no celestial coordinates" not in str(error) or stokes not in (None, "I"):
             raise

@@ -2,8 +2,8 @@
 
 What is read is put into one form: planes (chan, m, l) with north up and east to the left where the axes lie along them, whatever
 the order, direction and number of the file's axes; their coordinates in a frame that is named; frequencies in Hz, also of axes in
-velocity or wavelength; of several Stokes parameters I, or the one asked for. A header that does not say where the pixels are, or says what cannot
-be meant, is an `ImageError` in one line, and so is a file that is empty, cut short, no image or of another kind. A beam is
+velocity or wavelength; of several Stokes parameters I, or the one asked for. A header that does not say where the pixels are,
+or says what cannot be meant, is an `ImageError` in one line, and so is a file that is empty, cut short, no image or of another kind. A beam is
 looked at where it is asked for: no mask is refused for it.
 
 Two headers are read for what they must mean. EQUINOX 1979.9 with FK4 is how CASA writes B1950 as the VLA used it: the mean
@@ -168,9 +168,9 @@ def check_beam(beam: Beam, cell: float, shape: Sequence[int], path: str) -> None
 # ------------------------------------------------------------------------------------------------------------------- reading
 
 
-def read_image(path: str | Path, dtype: DTypeLike = np.float64, stokes: str | None = None) -> SkyImage:
+def read_image(path: str | Path, dtype: DTypeLike = np.float64, stokes: str | None = None, *, oriented: bool = True) -> SkyImage:
     """The plane of an image file; errors as from `read_cube`, and ImageError where there are several channels."""
-    cube = read_cube(path, dtype, stokes)
+    cube = read_cube(path, dtype, stokes, oriented=oriented)
     if len(cube.data) > 1:
         raise ImageError(f"{path}: holds {len(cube.data)} channels; wanted is an image of one plane: select or average them")
     return SkyImage(cube.data[0], cube)
@@ -188,7 +188,7 @@ def read_model_image(path: str | Path) -> SkyCube:
     return cube
 
 
-def read_cube(path: str | Path, dtype: DTypeLike = np.float64, stokes: str | None = None) -> SkyCube:
+def read_cube(path: str | Path, dtype: DTypeLike = np.float64, stokes: str | None = None, *, oriented: bool = True) -> SkyCube:
     """First image of a file that has celestial axes, as the module describes it, in a kind of floats.
 
     Parameters
@@ -197,6 +197,8 @@ def read_cube(path: str | Path, dtype: DTypeLike = np.float64, stokes: str | Non
     dtype : dtype
     stokes : {"I", "Q", "U", "V"}, optional
         Default I of several, or else the only one.
+    oriented : bool
+        North up and east to the left; False leaves pixels where they are in the file.
 
     Raises
     ------
@@ -220,7 +222,8 @@ def read_cube(path: str | Path, dtype: DTypeLike = np.float64, stokes: str | Non
         raise ImageError(f"{path}: every pixel is blank")
     frame = _frame_of(sky, path)
     beams = _read_beams(table, header, len(data), plane, path)
-    data, sky = _oriented(data, sky)
+    if oriented:
+        data, sky = _oriented(data, sky)
     return SkyCube(np.ascontiguousarray(data), sky, frame, frequency, str(header.get("BUNIT") or ""), code, str(path), beams,
                    str(header.get("TELESCOP") or ""), _time_of(header))
 
