@@ -1,14 +1,16 @@
 """Images of the sky from files: FITS in all its forms, and the image folders of CASA.
 
-What is read is put into one form: planes (chan, m, l) with north up and east to the left where the axes lie along them, whatever
-the order, direction and number of the file's axes; their coordinates in a frame that is named; frequencies in Hz, also of axes in
-velocity or wavelength; of several Stokes parameters I, or the one asked for. A header that does not say where the pixels are,
-or says what cannot be meant, is an `ImageError` in one line, and so is a file that is empty, cut short, no image or of another kind. A beam is
-looked at where it is asked for: no mask is refused for it.
+What is read is put into one form: planes (chan, m, l) with north up and east to the left where the
+axes lie along them, whatever the order, direction and number of the file's axes; their coordinates
+in a frame that is named; frequencies in Hz, also of axes in velocity or wavelength; of several
+Stokes parameters I, or the one asked for. A header that does not say where the pixels are, or says
+what cannot be meant, is an `ImageError` in one line, and so is a file that is empty, cut short, no
+image or of another kind. A beam is looked at where it is asked for: no mask is refused for it.
 
-Two headers are read for what they must mean. EQUINOX 1979.9 with FK4 is how CASA writes B1950 as the VLA used it: the mean
-equator of 1950 with the aberration of 1979.9, not an equator of 1979.9 to which a position would be precessed (0.4°).
-NCP and GLS, the projections of AIPS, are translated by wcslib into SIN with a slant and SFL.
+Two headers are read for what they must mean. EQUINOX 1979.9 with FK4 is how CASA writes B1950 as
+the VLA used it: the mean equator of 1950 with the aberration of 1979.9, not an equator of 1979.9 to
+which a position would be precessed (0.4°). NCP and GLS, the projections of AIPS, are translated by
+wcslib into SIN with a slant and SFL.
 """
 
 from __future__ import annotations
@@ -94,7 +96,8 @@ class SkyCube:
         FITS's code, 1 is I; None where nothing says it.
     path : str
     beams : tuple of Beam
-        One a channel as the file says them, whatever they are, see `beam`; empty where it says none.
+        One a channel as the file says them, whatever they are, see `beam`; empty where it says
+        none.
     telescope : str
         TELESCOP, empty where it is not said.
     time : float or None
@@ -134,7 +137,8 @@ class SkyCube:
         Raises
         ------
         ImageError
-            It cannot be one: not finite, not positive, its minor axis the longer, larger than the image.
+            It cannot be one: not finite, not positive, its minor axis the longer, larger than the
+            image.
         """
         if not self.beams:
             return None
@@ -203,8 +207,9 @@ def read_cube(path: str | Path, dtype: DTypeLike = np.float64, stokes: str | Non
     Raises
     ------
     ImageError
-        There is no such file, or it cannot be read as one; its header cannot be meant; an axis that is neither sky nor
-        frequency has several pixels, or Stokes parameters without the one wanted among them; every pixel is blank.
+        There is no such file, or it cannot be read as one; its header cannot be meant; an axis that
+        is neither sky nor frequency has several pixels, or Stokes parameters without the one wanted
+        among them; every pixel is blank.
     """
     if stokes is not None and stokes not in STOKES:
         raise ImageError(f"stokes={stokes!r} is unknown; wanted is one of {', '.join(STOKES)}")
