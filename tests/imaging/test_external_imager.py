@@ -235,7 +235,7 @@ def test_what_has_no_equal_is_refused(fields, imager, options, said):
     ("--imager wsclean --stokes RR,LL", "images of one Stokes parameter"), ("--imager casa --channels-out 2", "cubes by our own imager"),
     ("--imager wsclean --workers 2", "leave out --workers"), ("--imager casa --scheduler tcp://127.0.0.1:1", "leave out --workers"),
     ("--imager wsclean --terms 2", "--imager casa"), ("--imager casa --column DATA-CORRECTED_DATA", "uvstack subtract"),
-    ("--imager wsclean --uvmin 100m", "wavelengths"), ("--imager uvstak", "closest is uvstack")])
+    ("--imager wsclean --uvmin 100m", "wavelengths")])
 def test_the_command_line_refuses_in_one_line(fields, tmp_path, monkeypatch, capsys, options, said):
     monkeypatch.setattr(sys, "argv", ["uvstack", "image", str(fields), "--field", "1", "--size", "192", "--cell", "2.5arcsec", "--out",
                                       str(tmp_path / "a"), *options.split()])

@@ -30,12 +30,12 @@ class Size(click.ParamType):
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Begin of the products' names: OUT-image.fits, OUT.json …")
 @click.option("--size", "--imsize", required=True, type=Size(), help="Pixels: 1024, or columns,rows.")
 @click.option("--cell", "--scale", required=True, type=Angle(), help="Pixel, e.g. 0.5arcsec.")
-@click.option("--weighting", default="briggs", help="natural, uniform or briggs.")
+@click.option("--weighting", type=click.Choice(["natural", "uniform", "briggs"]), default="briggs", help="Of the visibilities.")
 @click.option("--robust", type=float, help="Of Briggs, from -2 (uniform) to 2 (natural); default 0.")
 @click.option("--taper", "--uvtaper", "uvtaper", type=Angle(),
               help="FWHM of a Gaussian on the sky that the weights are tapered for.")
-@click.option("--deconvolver",
-              help="hogbom, clark, multiscale or mtmfs. Default: mtmfs with --terms, multiscale with --scales, else clark.")
+@click.option("--deconvolver", type=click.Choice(["hogbom", "clark", "multiscale", "mtmfs"]),
+              help="Default: mtmfs with --terms, multiscale with --scales, else clark.")
 @click.option("--iterations", "--niter", default=100_000, help="Components at most; 0 makes the dirty image alone.")
 @click.option("--threshold", type=Quantity("Jy", "50uJy"), help="Peak at which to stop, e.g. 50uJy.")
 @click.option("--threshold-sigma", type=float, help="The same in units of the noise; 4 where there is no --threshold.")
@@ -57,8 +57,8 @@ class Size(click.ParamType):
 @click.option("--primary-beam", help="Preset, text or file as in `uvstack stack`: corrected images, and mosaics of several pointings.")
 @click.option("--pb-cutoff", default=0.2, help="Corrected images are blank where the primary beam is below this.")
 @click.option("--reference-frequency", type=Frequency(), help="Of Taylor terms; default the mean of the channels by weight.")
-@click.option("--imager", default="uvstack",
-              help="uvstack, or wsclean or casa where installed: they make one plane of one pointing, with products as ours.")
+@click.option("--imager", type=click.Choice(["uvstack", "wsclean", "casa"]), default="uvstack",
+              help="wsclean or casa where installed: they make one plane of one pointing, with products as ours.")
 @report_options("JSON, pictures and a page", "out")
 @click.option("--overwrite", is_flag=True, help="Replace products, and a report, that exist.")
 @run_options

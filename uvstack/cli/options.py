@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
+
+#: Of what commands make; another dot in a name belongs to it.
+_ENDINGS = r"\.(ms|fits|ecsv|csv|xml|vot)$"
 
 
 def _group(*options: Callable) -> Callable:
@@ -48,7 +52,7 @@ def _report_folder(options: dict[str, Any], after: tuple[str, ...]) -> Path:
     """Folder named after an output, beside it, or after an input, here."""
     name = next(name for name in after if options.get(name))
     if name == "out":
-        return Path(f"{str(options['out']).removesuffix('.ms').removesuffix('.fits')}-report")
+        return Path(f"{re.sub(_ENDINGS, '', str(options['out']))}-report")
     given = options[name][0] if isinstance(options[name], tuple) else options[name]
     return Path(f"{Path(str(given).rstrip('/')).stem}-{click.get_current_context().command.name}-report")
 

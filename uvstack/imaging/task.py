@@ -95,10 +95,10 @@ def image(
     size: int | tuple[int, int],
     cell: float,
     out: str | Path | None = None,
-    weighting: str = "briggs",
+    weighting: Literal["natural", "uniform", "briggs"] = "briggs",
     robust: float | None = None,
     uvtaper: float = 0.0,
-    deconvolver: str | None = None,
+    deconvolver: Literal["hogbom", "clark", "multiscale", "mtmfs"] | None = None,
     iterations: int = 100_000,
     threshold: float = 0.0,
     threshold_sigma: float | None = None,
@@ -116,7 +116,7 @@ def image(
     pb_cutoff: float = 0.2,
     reference_frequency: float | str | Quantity | None = None,
     overwrite: bool = False,
-    imager: str = "uvstack",
+    imager: Literal["uvstack", "wsclean", "casa"] = "uvstack",
     **options: Unpack[SharedOptions],
 ) -> ImageResult | ImageCube:
     """Dirty, deconvolved and restored images of measurement sets by multi-frequency synthesis.
