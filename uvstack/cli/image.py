@@ -45,7 +45,8 @@ class Size(click.ParamType):
 @click.option("--terms", "--nterms", default=1, help="Taylor terms of the spectrum; from 2 a map of the spectral index is made.")
 @click.option("--scales", type=Quantity("", "0,4,12", several=True), help="Sizes of components in pixels, 0 is a point: 0,4,12.")
 @click.option("--mask", type=click.Path(path_type=Path),
-              help="Where components may be: FITS image on the same grid, not 0 there, or regions of DS9 (.reg) or CASA (.crtf).")
+              help="Where components may be: FITS image on the same grid, not 0 there, a catalogue of sources, or regions "
+                   "of DS9 (.reg) or CASA (.crtf).")
 @click.option("--auto-mask", is_flag=True, help="Find a mask in every cycle, within --mask.")
 @click.option("--stokes", default="I", help="I, Q, U, V, RR, LL, XX, YY, or several: IQUV, IV, \"RR,LL\".")
 @click.option("--channels-out", default=1, help="Planes of a cube, equal steps of frequency over all channels selected.")
