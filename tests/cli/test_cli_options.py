@@ -35,6 +35,7 @@ LEAST = {
     "fit": "survey.ms --no-report",
     "subtract": "survey.ms --model truth.csv --no-report --overwrite",
     "extract": "image.fits --no-report --overwrite",
+    "light-curves": "image.fits other.fits --no-report --overwrite",
     "simulate survey": "survey.toml --out OUT.ms",
     "simulate lindroos": "--type 1 --scale 0.001 --out OUT.ms",
     "simulate epochs": "truth.csv --centre '11h50m28s +31d30m45s' --cell 8arcsec --size 32 --frequency 1.4GHz "
