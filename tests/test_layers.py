@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 FAMILIES = {"imaging", "subtraction", "stacking", "image_stacking", "fitting", "extraction", "epochs"}
 #: Studies are made of families.
-STUDIES = {"monte_carlo", "comparison", "stacked_fit"}
+STUDIES = {"monte_carlo", "comparison", "stacked_fit", "image_sequence"}
 #: Modules at the top of `uvstack`, and what of `uvstack` each may import.
 TOP = {
     "_version": set(),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from uvstack.fitting.result import FitResult, FitSpectrum
     from uvstack.fitting.solve.visibilities import fit_visibilities
     from uvstack.fitting.task import fit
+    from uvstack.image_sequence.task import light_curves
     from uvstack.image_stacking.result import ImageStackResult
     from uvstack.image_stacking.task import image_stack
     from uvstack.imaging.result import ImageCube, ImageResult
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CompareResult", "Datasets", "FitResult", "FitSpectrum", "ImageCube", "ImageResult",
     "ImageStackResult", "MonteCarloResult", "StackResult", "SubtractResult", "__version__",
-    "compare", "extract", "fit", "fit_visibilities", "image", "image_stack", "montecarlo", "stack", "subtract",
+    "compare", "extract", "fit", "fit_visibilities", "image", "image_stack", "light_curves", "montecarlo", "stack", "subtract",
     "uvmultifit"]
 
 #: Public name → the module that has it.
@@ -51,6 +52,7 @@ _HOME = {
     "fit_visibilities": "uvstack.fitting.solve.visibilities", "uvmultifit": "uvstack.fitting.multifit.call",
     "image": "uvstack.imaging.task", "ImageResult": "uvstack.imaging.result", "ImageCube": "uvstack.imaging.result",
     "image_stack": "uvstack.image_stacking.task", "ImageStackResult": "uvstack.image_stacking.result",
+    "light_curves": "uvstack.image_sequence.task",
     "montecarlo": "uvstack.monte_carlo.task", "MonteCarloResult": "uvstack.monte_carlo.result",
     "stack": "uvstack.stacked_fit.task", "StackResult": "uvstack.stacking.result",
     "subtract": "uvstack.subtraction.task", "SubtractResult": "uvstack.subtraction.result"}

@@ -35,6 +35,7 @@ LEAST = {
     "fit": "survey.ms --no-report",
     "subtract": "survey.ms --model truth.csv --no-report --overwrite",
     "extract": "image.fits --no-report --overwrite",
+    "light-curves": "day1.fits day2.fits --detection 3 --report OUT",
     "simulate survey": "survey.toml --out OUT.ms",
     "simulate lindroos": "--type 1 --scale 0.001 --out OUT.ms",
     "simulate epochs": "truth.csv --centre '11h50m28s +31d30m45s' --cell 8arcsec --size 32 --frequency 1.4GHz "
@@ -93,6 +94,9 @@ def inputs(tmp_path_factory):
                           "CRPIX1": 33, "CRPIX2": 33, "CDELT1": -10 / 3600, "CDELT2": 10 / 3600, "CUNIT1": "deg", "CUNIT2": "deg",
                           "BUNIT": "Jy/beam", "BMAJ": 30 / 3600, "BMIN": 30 / 3600, "BPA": 0.0})
     fits.writeto(folder / "image.fits", np.random.default_rng(1).normal(0, 1e-3, (64, 64)), header)
+    for day in (1, 2):
+        header["DATE-OBS"] = f"2011-05-0{day}"
+        fits.writeto(folder / f"day{day}.fits", np.random.default_rng(day).normal(0, 1e-3, (64, 64)), header)
     (folder / "survey.toml").write_text(
         '[observation]\narray = "vla.sparse"\nfrequency = "1.4 GHz"\nbandwidth = "10 MHz"\nchannels = 1\nintegration = "10 s"\n'
         'duration = "20 s"\n[pointing]\nkind = "single"\ncentre = "11h50m28s +31d30m45s"\n[[sky]]\nkind = "components"\nname = "b"\n'

@@ -157,7 +157,7 @@ class Commands(click.Group):
 
     _modules = {"info": "info", "image": "image", "stack": "stack", "image-stack": "image_stack", "compare": "compare",
                 "montecarlo": "montecarlo",
-                "fit": "fit", "subtract": "subtract", "extract": "extract",
+                "fit": "fit", "subtract": "subtract", "extract": "extract", "light-curves": "light_curves",
                 "simulate": "simulate", "experiment": "experiment", "demo": "demo"}
 
     def list_commands(self, ctx):

@@ -30,7 +30,8 @@ def report_options(holds: str, *after: str) -> Callable:
 
     `holds` says what is in it. Its default name is after the first of `after` (out, positions, ms) that is given.
     """
-    names = ", or after ".join({"out": "--out", "positions": "the list", "ms": "MS", "image": "IMAGE"}[name] for name in after)
+    called = {"out": "--out", "positions": "the list", "ms": "MS", "image": "IMAGE", "images": "the first of IMAGES"}
+    names = ", or after ".join(called[name] for name in after)
 
     def decorate(function: Callable) -> Callable:
         @functools.wraps(function)

@@ -1,0 +1,1 @@
+"""Light curves: the same sources measured in images of several times."""
