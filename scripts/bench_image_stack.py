@@ -4,10 +4,11 @@ Prints a table of seconds (median of repeats after one run that compiles) of
 
 - ours: mean and, of 900, median and clipped mean, nearest pixel and below it, and the local noise of every position;
 - numpy: slices added up one by one for the nearest pixel; for subpixel alignment `scipy.ndimage.shift` of each stamp, padded by
-  the same taps, by a Fourier shift (`fourier_shift`). Of 100 000 positions numpy is given the first 2000 and scaled.
+  the same taps, by a Fourier shift (`fourier_shift`). Of 100 000 positions numpy is given the first
+  2000 and scaled.
 
-The last column is how far the centre of the stack is from the truth, Σ of noiseless Gaussian beams of 4 pixels FWHM at the
-positions. Fixed seed. --quick leaves out the 100 000.
+The last column is how far the centre of the stack is from the truth, Σ of noiseless Gaussian beams
+of 4 pixels FWHM at the positions. Fixed seed. --quick leaves out the 100 000.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def sky(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     offset = np.arange(-20, 21)
     for xk, yk in zip(x, y, strict=True):
         r, c = round(float(yk)), round(float(xk))
-        along_m, along_l = (np.exp(-4 * np.log(2) * ((offset + n - v) / FWHM) ** 2) for n, v in ((r, yk), (c, xk)))
+        along_m, along_l = (np.exp(-4 * np.log(2) * ((offset + n - v) / FWHM) ** 2)
+                            for n, v in ((r, yk), (c, xk)))
         image[r - 20:r + 21, c - 20:c + 21] += along_m[:, None] * along_l[None, :]
     return image
 
@@ -87,25 +89,32 @@ def measure(n: int, repeats: int, threads: int) -> None:
     for alignment in ("nearest", "subpixel"):
         for method in ("mean", "median", "clipped-mean") if n < 10_000 else ("mean",):
             how = Averaging(method, alignment, STAMP, threads=threads)
-            taken, stacked = seconds(lambda how=how: average_stamps(image, align(x, y, how.alignment), one, one, how)[0], repeats)
+            taken, stacked = seconds(lambda how=how: average_stamps(image,
+                                                                    align(x, y, how.alignment), one,
+                                                                    one, how)[0], repeats)
             error = f"{stacked[STAMP // 2, STAMP // 2] - expected:+.1e}" if method == "mean" else "–"
             row(n, f"ours, {method}, {alignment}", f"{taken:.3g}", error)
     taken, _ = seconds(lambda: noise_around(image, x, y, 78, FWHM), repeats)
     row(n, "ours, local noise in 78 × 78 pixels", f"{taken:.3g}", "–")
     used = min(n, SCALED)
-    for name, call in (("numpy, mean, nearest", numpy_nearest), ("numpy, mean, Fourier shift", numpy_subpixel)):
+    for name, call in (("numpy, mean, nearest", numpy_nearest),
+                       ("numpy, mean, Fourier shift", numpy_subpixel)):
         taken, value = seconds(lambda call=call: call(image, x[:used], y[:used]), 1)
-        row(n, name + (" (scaled)" if used < n else ""), f"{taken * n / used:.3g}", "–" if used < n else f"{value - expected:+.1e}")
+        row(n, name + (" (scaled)" if used < n else ""), f"{taken * n / used:.3g}",
+            "–" if used < n else f"{value - expected:+.1e}")
 
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
-    print(", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "numba")), f"{given.threads} threads")
-    head(f"Stamps of {STAMP} × {STAMP} pixels from an image of {SIZE}²", "positions", "what", "s", "error of the centre")
+    print(", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy", "numba")),
+          f"{given.threads} threads")
+    head(f"Stamps of {STAMP} × {STAMP} pixels from an image of {SIZE}²", "positions", "what", "s",
+         "error of the centre")
     for n, repeats in ((900, 5), (100_000, 1)):
         if n < 10_000 or not given.quick:
             measure(n, repeats, given.threads)

@@ -1,8 +1,9 @@
 """Processor time of stacking from set to set and of simulating, by how the columns of the written set are laid out in casacore.
 
-Cells of fixed shape are written fastest, but CASA's concat cuts what does not fit them. For cells of any shape casacore notes the
-shape of each row, once for all columns in one manager: DATA with FLAG and WEIGHT with SIGMA are how sets are written. Data set
-type 6 of Lindroos et al. (2015) at --scale; medians of repeats after one run that compiles; layouts take turns.
+Cells of fixed shape are written fastest, but CASA's concat cuts what does not fit them. For cells
+of any shape casacore notes the shape of each row, once for all columns in one manager: DATA with
+FLAG and WEIGHT with SIGMA are how sets are written. Data set type 6 of Lindroos et al. (2015) at
+--scale; medians of repeats after one run that compiles; layouts take turns.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def columns_of(layout: str) -> Callable[..., dict]:
         made = made_columns(*args)
         for column in made.values() if layout == "fixed" else ():
             if column["dataManagerType"] == "TiledShapeStMan" and column["ndim"] < 3:
-                column |= {"dataManagerType": "TiledColumnStMan", "shape": list(SHAPE[2 - column["ndim"]:]), "option": 5, "_c_order": True}
+                column |= {"dataManagerType": "TiledColumnStMan",
+                           "shape": list(SHAPE[2 - column["ndim"]:]), "option": 5, "_c_order": True}
         return made
     return columns
 
@@ -56,7 +58,8 @@ def main() -> None:
 
         simulated(ms)
         stacked()
-        head("Processor time, s", "layout of the written set", "stack, set to set", "of fixed", "simulate", "of fixed")
+        head("Processor time, s", "layout of the written set", "stack, set to set", "of fixed",
+             "simulate", "of fixed")
         seconds: dict[tuple[str, Any], list[float]] = {}
         for _ in range(given.repeats):
             for layout in LAYOUTS:
@@ -67,8 +70,10 @@ def main() -> None:
                     seconds.setdefault((layout, work), []).append(time.process_time() - start)
         found = {key: statistics.median(values) for key, values in seconds.items()}
         for layout in LAYOUTS:
-            row(layout, *(text for work in (stacked, simulated)
-                          for text in (f"{found[layout, work]:.2f}", f"{found[layout, work] / found['fixed', work]:.2f}")))
+            row(layout,
+                *(text for work in (stacked, simulated)
+                  for text in (f"{found[layout, work]:.2f}",
+                               f"{found[layout, work] / found['fixed', work]:.2f}")))
 
 
 if __name__ == "__main__":

@@ -1,18 +1,21 @@
 """Time, memory and accuracy of the simulator: data set type 6 at full size, and prediction beside that of other codes.
 
-Type 6 of Lindroos et al. (2015) has 900 points and 417 Gaussians of different sizes, and 11.9 million visibilities (351
-baselines × 3384 times × 10 channels; two correlations of each). Three questions:
+Type 6 of Lindroos et al. (2015) has 900 points and 417 Gaussians of different sizes, and 11.9
+million visibilities (351 baselines × 3384 times × 10 channels; two correlations of each). Three
+questions:
 
 1. `simulate.observe` of the whole set, without and with corruptions: seconds (median), peak memory of a fresh process.
 2. Prediction alone in ns a visibility and source, one thread and two, and its error: `uvstack.uv.predict.predict`, a plain
-   float64 numba loop, codex-africanus' `im_to_vis`, `wsclean_predict` and fused RIME, casatools' simulator. All predict
-   the same sources with flat spectra and no beam; a visibility is one of Stokes I at one row and channel. Slow codes do fewer
-   times, evenly spread over the same track. Threads work on blocks of whole times; casatools has its own, by OpenMP.
+   float64 numba loop, codex-africanus' `im_to_vis`, `wsclean_predict` and fused RIME, casatools'
+   simulator. All predict the same sources with flat spectra and no beam; a visibility is one of
+   Stokes I at one row and channel. Slow codes do fewer times, evenly spread over the same track.
+   Threads work on blocks of whole times; casatools has its own, by OpenMP.
 3. The set as written, with the beam, against the float64 sum over its sources at the (u,v,w) that it holds.
 
-Errors are relative to the sum of fluxes. A Gaussian l and m off the phase centre has its transform at u − w l/n and
-v − w m/n; many codes take it at u and v, as equation 1 has it. So there is a second error, against that form. Compilation
-is apart: everything runs once before the clock starts. Peers that are not installed are named as such.
+Errors are relative to the sum of fluxes. A Gaussian l and m off the phase centre has its transform
+at u − w l/n and v − w m/n; many codes take it at u and v, as equation 1 has it. So there is a
+second error, against that form. Compilation is apart: everything runs once before the clock starts.
+Peers that are not installed are named as such.
 """
 
 from __future__ import annotations
@@ -54,19 +57,23 @@ ROOT = Path(__file__).resolve().parent.parent
 GAUSSIAN = math.pi / (2.0 * math.sqrt(math.log(2.0)))
 AT_CENTRE = "largest error with transforms at u and v"
 GOAL_SECONDS, GOAL_GB, GOAL_ERROR = 60.0, 2.0, 1e-5
-CORRUPTIONS = {
-    "none": [],
-    "phases": [corruption.PhaseErrors(rms=0.3, timescale=60.0)],
-    "phases, gains, bandpass": [corruption.PhaseErrors(rms=0.3, timescale=60.0), corruption.ComplexGains(0.1, 0.5, timescale=1800.0),
-                                corruption.Bandpass(0.05, 0.1)],
-    "those, delays, flags": [corruption.PhaseErrors(rms=0.3, timescale=60.0), corruption.ComplexGains(0.1, 0.5, timescale=1800.0),
-                             corruption.Bandpass(0.05, 0.1), corruption.Delays(1e-10), corruption.RandomFlags(0.02)],
-    "direction-dependent, of 3 sources": [corruption.DirectionDependentGains(("bright1", "bright2", "bright3"), 0.1, 0.5, 600.0)],
-    "pointing errors": [corruption.PointingErrors(rms=float(np.deg2rad(10 / 3600)), timescale=1800.0)],
-}
+CORRUPTIONS = {"none": [], "phases": [corruption.PhaseErrors(rms=0.3, timescale=60.0)],
+               "phases, gains, bandpass": [corruption.PhaseErrors(rms=0.3, timescale=60.0),
+                                           corruption.ComplexGains(0.1, 0.5, timescale=1800.0),
+                                           corruption.Bandpass(0.05, 0.1)],
+               "those, delays, flags": [corruption.PhaseErrors(rms=0.3, timescale=60.0),
+                                        corruption.ComplexGains(0.1, 0.5, timescale=1800.0),
+                                        corruption.Bandpass(0.05, 0.1), corruption.Delays(1e-10),
+                                        corruption.RandomFlags(0.02)],
+               "direction-dependent, of 3 sources": [corruption.DirectionDependentGains(
+                                                         ("bright1", "bright2", "bright3"), 0.1,
+                                                         0.5, 600.0)],
+               "pointing errors": [corruption.PointingErrors(rms=float(np.deg2rad(10 / 3600)),
+                                                             timescale=1800.0)],}
 
 
-#: Every antenna has a beam of its own then, so that the antenna factorisation does not hold: a twentieth of the times.
+#: Every antenna has a beam of its own then, so that the antenna factorisation does not hold: a
+#: twentieth of the times.
 SHARE = {"pointing errors": 0.05}
 #: ns and the three errors by number of threads, by name of the code.
 Found = dict[str, dict[int, tuple[float, ...]]]
@@ -95,7 +102,8 @@ class Problem:
 
     def part(self, rows: slice) -> Problem:
         """The same sources at some of the rows."""
-        return replace(self, uvw=self.uvw[rows], ant1=self.ant1[rows], ant2=self.ant2[rows], time=self.time[rows])
+        return replace(self, uvw=self.uvw[rows], ant1=self.ant1[rows], ant2=self.ant2[rows],
+                       time=self.time[rows])
 
     @property
     def terms(self) -> int:
@@ -136,8 +144,9 @@ def problem(sources: str, n_times: int, beam: bool = False) -> Problem:
     flux = sky.flux_at(frequency)
     if beam:
         flux = flux * read_primary_beam(made["primary_beam"])(lmn[0], lmn[1], frequency)
-    return Problem((x[:, second] - x[:, first]).reshape(-1, 3), np.tile(first, times.size), np.tile(second, times.size),
-                   np.repeat(times, first.size), frequency, sky, lmn, np.ascontiguousarray(flux), sky.fwhm_major)
+    return Problem((x[:, second] - x[:, first]).reshape(-1, 3), np.tile(first, times.size),
+                   np.tile(second, times.size), np.repeat(times, first.size), frequency, sky, lmn,
+                   np.ascontiguousarray(flux), sky.fwhm_major)
 
 
 def plain(p: Problem, own_plane: bool = True) -> np.ndarray:
@@ -156,7 +165,8 @@ def im_to_vis(p: Problem) -> np.ndarray:
     """codex-africanus, direct transform; knows points alone."""
     from africanus.dft import im_to_vis as theirs
 
-    return theirs(p.flux[:, :, None], p.uvw, np.ascontiguousarray(p.lmn[:2].T), p.frequency, convention="casa")[:, :, 0]
+    return theirs(p.flux[:, :, None], p.uvw, np.ascontiguousarray(p.lmn[:2].T), p.frequency,
+                  convention="casa")[:, :, 0]
 
 
 def wsclean_predict(p: Problem) -> np.ndarray:
@@ -166,8 +176,9 @@ def wsclean_predict(p: Problem) -> np.ndarray:
     n = len(p.sky)
     kind = np.where(p.fwhm > 0, "GAUSSIAN", "POINT")
     shape = np.stack([p.fwhm, p.fwhm, np.zeros(n)], axis=1)
-    return theirs(p.uvw, np.ascontiguousarray(p.lmn[:2].T), kind, p.flux[:, 0].copy(), np.zeros((n, 1)), np.zeros(n, np.bool_),
-                  np.full(n, 1.4e9), shape, p.frequency)[:, :, 0]
+    return theirs(p.uvw, np.ascontiguousarray(p.lmn[:2].T), kind, p.flux[:, 0].copy(),
+                  np.zeros((n, 1)), np.zeros(n, np.bool_), np.full(n, 1.4e9), shape,
+                  p.frequency)[:, :, 0]
 
 
 def fused_rime(p: Problem) -> np.ndarray:
@@ -175,13 +186,16 @@ def fused_rime(p: Problem) -> np.ndarray:
     from africanus.experimental.rime.fused.core import rime
 
     n, none = len(p.sky), np.zeros(p.uvw.shape[0], np.int32)
-    inputs = {"time": p.time, "antenna1": p.ant1.astype(np.int32), "antenna2": p.ant2.astype(np.int32), "feed1": none, "feed2": none,
+    inputs = {"time": p.time, "antenna1": p.ant1.astype(np.int32),
+              "antenna2": p.ant2.astype(np.int32), "feed1": none, "feed2": none,
               "lm": np.ascontiguousarray(p.lmn[:2].T), "uvw": p.uvw, "chan_freq": p.frequency,
-              "stokes": np.stack([p.flux[:, 0], 0 * p.flux[:, 0]], axis=1), "spi": np.zeros((n, 1, 2)), "ref_freq": np.full(n, 1.4e9)}
+              "stokes": np.stack([p.flux[:, 0], 0 * p.flux[:, 0]], axis=1),
+              "spi": np.zeros((n, 1, 2)), "ref_freq": np.full(n, 1.4e9)}
     return rime("(Kpq, Bpq): [I, V] -> [RR, LL]", inputs, convention="casa")[:, :, 0]
 
 
-def in_blocks(code: Callable[[Problem], np.ndarray], p: Problem, threads: int, n_baselines: int = 351) -> np.ndarray:
+def in_blocks(code: Callable[[Problem], np.ndarray], p: Problem, threads: int,
+              n_baselines: int = 351) -> np.ndarray:
     """Run a code on blocks of whole times, one or two a thread."""
     n_times = p.uvw.shape[0] // n_baselines
     edges = np.linspace(0, n_times, min(n_times, 2 * threads) + 1).astype(int) * n_baselines
@@ -194,11 +208,13 @@ def in_blocks(code: Callable[[Problem], np.ndarray], p: Problem, threads: int, n
 
 def errors(value: np.ndarray, p: Problem) -> tuple[float, float, float]:
     """Largest and rms error, and the largest with the transforms of Gaussians at u and v, relative to the sum of fluxes."""
-    difference, other = (np.abs(value - plain(p, own_plane)) / p.flux.sum(axis=0) for own_plane in (True, False))
+    difference, other = (np.abs(value - plain(p, own_plane)) / p.flux.sum(axis=0)
+                         for own_plane in (True, False))
     return float(difference.max()), float(np.sqrt(np.mean(difference**2))), float(other.max())
 
 
-def bench_code(code: Callable[[Problem], np.ndarray], p: Problem, threads: int, repeats: int) -> tuple[float, ...]:
+def bench_code(code: Callable[[Problem], np.ndarray], p: Problem, threads: int,
+               repeats: int) -> tuple[float, ...]:
     """Nanoseconds a visibility and source (median), largest and rms error over some 20 000 visibilities."""
     code(p.part(slice(0, 351)))
     seconds = []
@@ -216,16 +232,19 @@ def casa_settings(simulator: Any, measures: Any, p: Problem, times: np.ndarray) 
     array = read_array(recipe(6).settings["array"])
     x, y, z = array.positions.T
     step = p.frequency[1] - p.frequency[0]
-    simulator.setspwindow(spwname="L", freq=f"{p.frequency[0]}Hz", deltafreq=f"{step}Hz", freqresolution=f"{step}Hz",
-                          nchannels=p.frequency.size, stokes="RR LL")
-    simulator.setconfig(telescopename="VLA", x=list(x), y=list(y), z=list(z), dishdiameter=list(array.dish_diameters),
-                        mount=["ALT-AZ"] * len(x), antname=list(array.antenna_names), coordsystem="global",
+    simulator.setspwindow(spwname="L", freq=f"{p.frequency[0]}Hz", deltafreq=f"{step}Hz",
+                          freqresolution=f"{step}Hz", nchannels=p.frequency.size, stokes="RR LL")
+    simulator.setconfig(telescopename="VLA", x=list(x), y=list(y), z=list(z),
+                        dishdiameter=list(array.dish_diameters), mount=["ALT-AZ"] * len(x),
+                        antname=list(array.antenna_names), coordsystem="global",
                         referencelocation=measures.observatory("VLA"))
     simulator.setfeed("perfect R L")
-    simulator.setfield(sourcename="field", sourcedirection=measures.direction("J2000", *(f"{x}rad" for x in CENTRE)))
+    simulator.setfield(sourcename="field",
+                       sourcedirection=measures.direction("J2000", *(f"{x}rad" for x in CENTRE)))
     simulator.setlimits(shadowlimit=0.0, elevationlimit="-90deg")
     simulator.setauto(0.0)
-    simulator.settimes(integrationtime="10s", usehourangle=False, referencetime=measures.epoch("UTC", f"{times[0]}s"))
+    simulator.settimes(integrationtime="10s", usehourangle=False,
+                       referencetime=measures.epoch("UTC", f"{times[0]}s"))
     simulator.observe("field", "L", starttime="0s", stoptime=f"{10 * times.size}s")
 
 
@@ -238,7 +257,8 @@ def casa_list(name: str, sky: Components) -> None:
         where = directions.direction("J2000", f"{ra}rad", f"{dec}rad")
         shape = {"shape": "point"}
         if fwhm > 0:
-            shape = {"shape": "Gaussian", "majoraxis": f"{fwhm}rad", "minoraxis": f"{fwhm}rad", "positionangle": "0deg"}
+            shape = {"shape": "Gaussian", "majoraxis": f"{fwhm}rad", "minoraxis": f"{fwhm}rad",
+                     "positionangle": "0deg"}
         tool.addcomponent(flux=float(flux), fluxunit="Jy", dir=where, freq="1.4GHz", **shape)
     tool.rename(name)
     tool.close()
@@ -252,7 +272,8 @@ def child_casa(sources: str, n_times: int, repeats: int, folder: str) -> None:
     p = problem(sources, n_times)
     tool = simulator()
     tool.open("casa.ms")
-    casa_settings(tool, measures(), p, np.unique(p.time)[n_times // 2 :][:1] + 10.0 * np.arange(n_times))
+    casa_settings(tool, measures(), p,
+                  np.unique(p.time)[n_times // 2 :][:1] + 10.0 * np.arange(n_times))
     casa_list("sky.cl", p.sky)
     seconds = []
     for _ in range(repeats + 1):
@@ -279,7 +300,8 @@ def child_full(name: str, scale: float, repeats: int, out: str) -> None:
         begin = time.perf_counter()
         simulate_type6(name, scale, out)
         seconds.append(time.perf_counter() - begin)
-    print(json.dumps({"seconds": seconds, "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}))
+    print(json.dumps({"seconds": seconds,
+                      "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}))
 
 
 def simulate_type6(name: str, scale: float, out: str) -> None:
@@ -291,12 +313,13 @@ def simulate_type6(name: str, scale: float, out: str) -> None:
 
 def child(task: str, threads: int = 0, **arguments: Any) -> tuple[dict[str, Any], float]:
     """What a child prints, from a fresh process, and seconds of the whole process."""
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "CASASITECONFIG": str(ROOT / "tests" / "casa_config.py")}
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore",
+                   "CASASITECONFIG": str(ROOT / "tests" / "casa_config.py")}
     if threads:
         environment["OMP_NUM_THREADS"] = str(threads)
     begin = time.perf_counter()
-    done = subprocess.run([sys.executable, __file__, "--child", task, json.dumps(arguments)], capture_output=True, text=True,
-                          env=environment)
+    done = subprocess.run([sys.executable, __file__, "--child", task, json.dumps(arguments)],
+                          capture_output=True, text=True, env=environment)
     if done.returncode:
         raise SystemExit(f"{task} {arguments} failed:\n{done.stderr[-3000:]}")
     return json.loads(done.stdout.strip().splitlines()[-1]), time.perf_counter() - begin
@@ -317,7 +340,8 @@ def bench_full(folder: Path, scale: float, repeats: int, names: list[str]) -> No
 
 def bench_predict(folder: Path, quick: bool, repeats: int, peers: bool) -> None:
     """Print the tables of prediction by kind of source."""
-    codes = [("ours", ours, 96 if quick else 564), ("plain float64 numba loop", plain, 4 if quick else 12)]
+    codes = [("ours", ours, 96 if quick else 564),
+             ("plain float64 numba loop", plain, 4 if quick else 12)]
     if peers:
         codes += [("codex-africanus im_to_vis", im_to_vis, 4 if quick else 12),
                   ("codex-africanus wsclean_predict", wsclean_predict, 4 if quick else 12),
@@ -347,7 +371,8 @@ def bench_casa(folder: Path, sources: str, n_times: int, repeats: int) -> Found:
     found = {}
     for threads in (1, 2):
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            result, _ = child("casa", threads, sources=sources, n_times=n_times, repeats=repeats, folder=scratch)
+            result, _ = child("casa", threads, sources=sources, n_times=n_times, repeats=repeats,
+                              folder=scratch)
         found[threads] = result["figures"]
     return {"casatools simulator": found}
 
@@ -355,13 +380,14 @@ def bench_casa(folder: Path, sources: str, n_times: int, repeats: int) -> Found:
 def print_predict(sources: str, found: Found) -> None:
     """One table."""
     n = len(problem(sources, 1).sky)
-    head(f"Prediction, {sources}: {n} sources", "code", "ns a visibility and source, one thread", "two threads",
-         "ours is faster by, one thread", "two threads", "11.9 million visibilities, two threads",
-         "largest error / Σ flux", "rms error", AT_CENTRE)
+    head(f"Prediction, {sources}: {n} sources", "code", "ns a visibility and source, one thread",
+         "two threads", "ours is faster by, one thread", "two threads",
+         "11.9 million visibilities, two threads", "largest error / Σ flux", "rms error", AT_CENTRE)
     for name, by_threads in found.items():
         one, two = by_threads[1], by_threads[2]
-        row(name, f"{one[0]:.3f}", f"{two[0]:.3f}", f"{one[0] / found['ours'][1][0]:.1f}", f"{two[0] / found['ours'][2][0]:.1f}",
-            f"{two[0] * 1e-9 * 3384 * 3510 * n:.1f} s", *(f"{error:.1e}" for error in one[1:]))
+        row(name, f"{one[0]:.3f}", f"{two[0]:.3f}", f"{one[0] / found['ours'][1][0]:.1f}",
+            f"{two[0] / found['ours'][2][0]:.1f}", f"{two[0] * 1e-9 * 3384 * 3510 * n:.1f} s",
+            *(f"{error:.1e}" for error in one[1:]))
 
 
 def bench_accuracy(folder: Path, n_times: int) -> None:
@@ -373,8 +399,8 @@ def bench_accuracy(folder: Path, n_times: int) -> None:
     with table(str(made.ms), ack=False) as read:
         uvw, vis = read.getcol("UVW"), read.getcol("DATA")
     p = replace(problem("all", 1, beam=True), uvw=uvw)
-    head(f"Type 6 as written, with beam, no noise, against the float64 sum (goal {GOAL_ERROR:g})", "correlation", "visibilities",
-         "largest error / Σ apparent flux", "rms error", AT_CENTRE)
+    head(f"Type 6 as written, with beam, no noise, against the float64 sum (goal {GOAL_ERROR:g})",
+         "correlation", "visibilities", "largest error / Σ apparent flux", "rms error", AT_CENTRE)
     for i, name in enumerate(("RR", "LL")):
         row(name, vis[:, :, i].size, *(f"{error:.1e}" for error in errors(vis[:, :, i], p)))
 
@@ -395,14 +421,19 @@ def main() -> None:
     if len(sys.argv) > 1 and sys.argv[1] == "--child":
         {"casa": child_casa, "full": child_full}[sys.argv[2]](**json.loads(sys.argv[3]))
         return
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="small sizes, to see that all runs; about a minute")
-    parser.add_argument("--only", choices=("full", "predict", "accuracy"), help="one of the three questions")
-    parser.add_argument("--skip-peers", action="store_true", help="neither codex-africanus nor casatools")
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true",
+                        help="small sizes, to see that all runs; about a minute")
+    parser.add_argument("--only", choices=("full", "predict", "accuracy"),
+                        help="one of the three questions")
+    parser.add_argument("--skip-peers", action="store_true",
+                        help="neither codex-africanus nor casatools")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--corruptions", default=",".join(f"{i}" for i in range(len(CORRUPTIONS))),
                         help="; ".join(f"{i} {name}" for i, name in enumerate(CORRUPTIONS)))
-    parser.add_argument("--folder", type=Path, help="where the sets go; default a temporary folder, removed at the end")
+    parser.add_argument("--folder", type=Path,
+                        help="where the sets go; default a temporary folder, removed at the end")
     options = parser.parse_args()
     print(f"{versions()}; {os.cpu_count()} processors")
     names = [list(CORRUPTIONS)[int(i)] for i in options.corruptions.split(",")]
@@ -412,7 +443,8 @@ def main() -> None:
         if options.only in (None, "full"):
             bench_full(folder, 0.05 if options.quick else 1.0, options.repeats, names)
         if options.only in (None, "predict"):
-            bench_predict(folder, options.quick, 1 if options.quick else options.repeats, not options.skip_peers)
+            bench_predict(folder, options.quick, 1 if options.quick else options.repeats,
+                          not options.skip_peers)
         if options.only in (None, "accuracy"):
             bench_accuracy(folder, 6 if options.quick else 40)
 

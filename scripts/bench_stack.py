@@ -1,6 +1,7 @@
 """Time, accuracy and memory of a stack from measurement set to measurement set, beside a plain copy of the same set.
 
-The set has the size of Lindroos et al. (2015): 27 antennas, 3384 times, 10 channels, 2 correlations. Three questions:
+The set has the size of Lindroos et al. (2015): 27 antennas, 3384 times, 10 channels, 2
+correlations. Three questions:
 
 1. The factor alone, one thread: phases a second and error against a float64 sum, for our forms, a plain float64 numba
    loop and codex-africanus' `im_to_vis`, all on the same rows in the same run.
@@ -51,7 +52,8 @@ def naive(uvw, lmn, frequency, coefficient, factor):
             scale = -2.0 * math.pi * frequency[chan] / LIGHT
             total = 0j
             for k in range(lmn.shape[1]):
-                phase = scale * (uvw[i, 0] * lmn[0, k] + uvw[i, 1] * lmn[1, k] + uvw[i, 2] * lmn[2, k])
+                phase = scale * (uvw[i, 0] * lmn[0, k] + uvw[i, 1] * lmn[1, k]
+                                 + uvw[i, 2] * lmn[2, k])
                 total += complex(math.cos(phase), math.sin(phase)) * coefficient[chan, k]
             factor[i, chan] = total
 
@@ -74,7 +76,8 @@ def make_set(path: Path, n_times: int) -> None:
 def write_positions(path: Path, n: int) -> None:
     """A list of n positions; the first 900 are those of the sources."""
     ra, dec = np.concatenate([sky(900), sky(max(n - 900, 0), seed=2)], axis=1)[:, :n]
-    np.savetxt(path, np.rad2deg(np.stack([ra, dec], axis=1)), fmt="%.10f", delimiter=",", header="ra,dec", comments="")
+    np.savetxt(path, np.rad2deg(np.stack([ra, dec], axis=1)), fmt="%.10f", delimiter=",",
+               header="ra,dec", comments="")
 
 
 def copy_columns(source: str, target: str, rows: int = 100_000) -> None:
@@ -108,18 +111,22 @@ def child(task: str, ms: str, positions: str, out: str, repeats: int, beam: str)
         for i in range(repeats + 1):
             # The first run, on a set of few times, loads what is compiled.
             begin = time.perf_counter()
-            result = uvstack.stack(str(Path(ms).with_name("warm.ms")) if i == 0 else ms, positions, primary_beam=beam,
-                                   weights="equal" if beam == "constant" else "primary-beam", out=out, overwrite=True)
+            result = uvstack.stack(str(Path(ms).with_name("warm.ms")) if i == 0 else ms, positions,
+                                   primary_beam=beam,
+                                   weights="equal" if beam == "constant" else "primary-beam",
+                                   out=out, overwrite=True)
             seconds.append(time.perf_counter() - begin)
         flux, error = result.flux, result.flux_error
-    print(json.dumps({"seconds": seconds[1:], "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, "flux": flux,
-                      "error": error}))
+    print(json.dumps({"seconds": seconds[1:],
+                      "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+                      "flux": flux, "error": error}))
 
 
 def measure(task: str, ms: Path, positions: Path, out: Path, repeats: int, beam: str) -> dict:
     """What `child` prints, from a fresh process."""
-    done = subprocess.run([sys.executable, __file__, "--child", task, str(ms), str(positions), str(out), str(repeats), beam],
-                          check=True, capture_output=True, text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+    done = subprocess.run([sys.executable, __file__, "--child", task, str(ms), str(positions),
+                           str(out), str(repeats), beam], check=True, capture_output=True,
+                          text=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
@@ -144,7 +151,8 @@ def bench_factor(n_positions: int = 900) -> float:
     x = antenna_uvw(itrf, np.linspace(-1.2, 1.2, 40) + 0.0, 0.0, DEC)
     first, second = np.triu_indices(27, 1)
     uvw = (x[:, second] - x[:, first]).reshape(-1, 3)
-    ant1, ant2, when = np.tile(first, 40), np.tile(second, 40), np.repeat(np.arange(40.0), first.size)
+    ant1, ant2, when = np.tile(first, 40), np.tile(second, 40), np.repeat(np.arange(40.0),
+                                                                          first.size)
     rng = np.random.default_rng(3)
     l, m = rng.uniform(-HALF_FIELD, HALF_FIELD, (2, n_positions))
     lmn = np.stack([l, m, -(l * l + m * m) / (1 + np.sqrt(1 - l * l - m * m))])
@@ -155,7 +163,8 @@ def bench_factor(n_positions: int = 900) -> float:
     scale = np.sqrt(np.mean(np.abs(wanted) ** 2))
 
     def ours(method):
-        return lambda: phase_factor(uvw, ant1, ant2, when, FREQUENCY, lmn, coefficient, method=method)[0]
+        return lambda: phase_factor(uvw, ant1, ant2, when, FREQUENCY, lmn, coefficient,
+                                    method=method)[0]
 
     def plain():
         factor = np.empty((351, 10), complex)
@@ -163,13 +172,16 @@ def bench_factor(n_positions: int = 900) -> float:
         return factor
 
     def africanus():
-        return im_to_vis(coefficient.T[:, :, None].copy(), uvw[few], lmn[:2].T.copy(), FREQUENCY)[:, :, 0]
+        return im_to_vis(coefficient.T[:, :, None].copy(), uvw[few], lmn[:2].T.copy(),
+                         FREQUENCY)[:, :, 0]
 
-    head(f"The factor alone, one thread, {n_positions} positions, 10 channels", "code", "million phases a second",
-         "ratio to plain loop", "rms error of the factor")
+    head(f"The factor alone, one thread, {n_positions} positions, 10 channels", "code",
+         "million phases a second", "ratio to plain loop", "rms error of the factor")
     base = 0.0
-    for name, run, rows in (("plain float64 numba loop", plain, 351), ("codex-africanus im_to_vis", africanus, 351),
-                            ("ours, direct form", ours("direct"), uvw.shape[0]), ("ours, antenna form", ours("antenna"), uvw.shape[0])):
+    for name, run, rows in (("plain float64 numba loop", plain, 351),
+                            ("codex-africanus im_to_vis", africanus, 351),
+                            ("ours, direct form", ours("direct"), uvw.shape[0]),
+                            ("ours, antenna form", ours("antenna"), uvw.shape[0])):
         seconds, value = best_of(run)
         rate = rows * 10 * n_positions / seconds / 1e6
         base = base or rate
@@ -194,8 +206,10 @@ def form_used(n: int, beam: str, n_times: int) -> str:
     lmn = np.stack([l, m, -(l * l + m * m) / (1 + np.sqrt(1 - l * l - m * m))])
     power = read_primary_beam(beam)(l, m, FREQUENCY)
     inside = power.min(axis=1) > 0.1
-    work = phase._share(uvw, np.tile(first, n_chunk), np.tile(second, n_chunk), np.repeat(np.arange(n_chunk), 351), FREQUENCY,
-                        lmn[:, inside], (1 / power[inside]).T.astype(np.float32), np.array([0, inside.sum()]), None, "auto")
+    work = phase._share(uvw, np.tile(first, n_chunk), np.tile(second, n_chunk),
+                        np.repeat(np.arange(n_chunk), 351), FREQUENCY, lmn[:, inside],
+                        (1 / power[inside]).T.astype(np.float32), np.array([0, inside.sum()]), None,
+                        "auto")
     return "antenna" if work.gridded is None else f"grid, {work.gridded[1].shape[0]} term(s)"
 
 
@@ -211,18 +225,22 @@ def bench_stack(folder: Path, n_times: int, numbers: list[int], repeats: int, ra
           f"(simulated in {time.perf_counter() - begin:.1f} s)\n", flush=True)
     copy = measure("copy", ms, ms, folder / "copy.ms", max(repeats, 3), "constant")
     copy_seconds = float(np.median(copy["seconds"]))
-    print(f"plain copy of all columns: {copy_seconds:.2f} s (median of {len(copy['seconds'])}), peak {copy['peak_gb']:.2f} GB\n")
-    head("Stacks", "beam", "positions", "seconds", "ratio to copy", "peak GB", "form", "plain loop on all processors",
-         "flux ± error, µJy")
+    print(f"plain copy of all columns: {copy_seconds:.2f} s (median of {len(copy['seconds'])}), "
+          f"peak {copy['peak_gb']:.2f} GB\n")
+    head("Stacks", "beam", "positions", "seconds", "ratio to copy", "peak GB", "form",
+         "plain loop on all processors", "flux ± error, µJy")
     for beam in ("vla", "constant"):
         for n in numbers:
             positions = folder / f"positions{n}.csv"
             write_positions(positions, n)
-            found = measure("stack", ms, positions, folder / "out.ms", repeats if n <= 10_000 else 1, beam)
+            found = measure("stack", ms, positions, folder / "out.ms",
+                            repeats if n <= 10_000 else 1, beam)
             seconds = float(np.median(found["seconds"]))
             plain = n_visibilities / 2 * n / rate / (os.cpu_count() or 1)
-            row(beam, n, f"{seconds:.2f}", f"{seconds / copy_seconds:.2f}", f"{found['peak_gb']:.2f}", form_used(n, beam, n_times),
-                f"{plain:.0f} s, {plain / seconds:.0f} ×", f"{found['flux'] * 1e6:.3f} ± {found['error'] * 1e6:.3f}")
+            row(beam, n, f"{seconds:.2f}", f"{seconds / copy_seconds:.2f}",
+                f"{found['peak_gb']:.2f}", form_used(n, beam, n_times),
+                f"{plain:.0f} s, {plain / seconds:.0f} ×",
+                f"{found['flux'] * 1e6:.3f} ± {found['error'] * 1e6:.3f}")
 
 
 def main() -> None:
@@ -231,20 +249,26 @@ def main() -> None:
         task, ms, positions, out, repeats, beam = sys.argv[2:]
         child(task, ms, positions, out, int(repeats), beam)
         return
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--times", type=int, default=3384, help="integrations of the set")
-    parser.add_argument("--positions", default="10,100,900,10000,100000", help="numbers of positions")
+    parser.add_argument("--positions", default="10,100,900,10000,100000",
+                        help="numbers of positions")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--folder", type=Path, help="where the sets go; default a temporary folder, removed at the end")
+    parser.add_argument("--folder", type=Path,
+                        help="where the sets go; default a temporary folder, removed at the end")
     options = parser.parse_args()
-    packages = ", ".join(f"{name} {version(name)}" for name in ("uvstack", "numpy", "numba", "python-casacore", "ducc0", "codex-africanus"))
+    packages = ", ".join(f"{name} {version(name)}"
+                         for name in ("uvstack", "numpy", "numba", "python-casacore", "ducc0",
+                                      "codex-africanus"))
     print(f"{packages}; {os.cpu_count()} processors")
     with threadpool_limits(limits=1):
         rate = bench_factor()
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.folder or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        bench_stack(folder, options.times, [int(n) for n in options.positions.split(",")], options.repeats, rate)
+        bench_stack(folder, options.times, [int(n) for n in options.positions.split(",")],
+                    options.repeats, rate)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Run commands on a plain dask cluster of this machine and weigh what travels: python scripts/measure_cluster.py.
 
-Scheduler and workers are started as `docs/cluster.md` tells, on the loopback interface. Each command runs on local threads,
-on the cluster, and there again while a worker process is killed. Sizes are those of what is pickled: the job, which goes to
-each worker once, one chunk, and the result of one chunk.
+Scheduler and workers are started as `docs/cluster.md` tells, on the loopback interface. Each
+command runs on local threads, on the cluster, and there again while a worker process is killed.
+Sizes are those of what is pickled: the job, which goes to each worker once, one chunk, and the
+result of one chunk.
 """
 
 from __future__ import annotations
@@ -38,11 +39,13 @@ def plain_cluster(folder: Path) -> Iterator[str]:
     """Address of a scheduler with workers, started by the commands of the documentation."""
     file = folder / "scheduler.json"
     place = ["--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file)]
-    begun = [subprocess.Popen([sys.executable, "-m", "dask", "scheduler", "--port", "0", *place], stderr=subprocess.DEVNULL)]
+    begun = [subprocess.Popen([sys.executable, "-m", "dask", "scheduler", "--port", "0", *place],
+                              stderr=subprocess.DEVNULL)]
     try:
-        begun.append(subprocess.Popen(
-            [sys.executable, "-m", "dask", "worker", "--nworkers", str(N_WORKERS), "--nthreads", "1", "--memory-limit", "2GiB",
-             "--local-directory", str(folder / "local"), *place], stderr=subprocess.DEVNULL))
+        begun.append(subprocess.Popen([sys.executable, "-m", "dask", "worker", "--nworkers",
+                                       str(N_WORKERS), "--nthreads", "1", "--memory-limit", "2GiB",
+                                       "--local-directory", str(folder / "local"), *place],
+                                      stderr=subprocess.DEVNULL))
         while not file.exists() or not file.stat().st_size:
             time.sleep(0.1)
         with distributed.Client(scheduler_file=str(file)) as client:
@@ -100,9 +103,10 @@ def commands(folder: Path) -> dict[str, Callable[..., np.ndarray]]:
     """Each command as a function of scheduler and progress, returning the numbers that are compared."""
     rng = np.random.default_rng(1)
     ra, dec = np.deg2rad(150) + rng.uniform(-1, 1, 50) * 600 * ARCSEC, np.deg2rad(2.2) + rng.uniform(-1, 1, 50) * 600 * ARCSEC
-    made = observe(array="vla.a", pointings=(np.deg2rad(150), np.deg2rad(2.2)), primary_beam="vla", noise=10e-3, out=folder / "field.ms",
-                   sky=components(ra, dec, np.full(50, 1e-3), target=True), frequency=1.4e9 + 4e6 * np.arange(64.0), integration=10.0,
-                   duration=2400.0)
+    made = observe(array="vla.a", pointings=(np.deg2rad(150), np.deg2rad(2.2)), primary_beam="vla",
+                   noise=10e-3, out=folder / "field.ms",
+                   sky=components(ra, dec, np.full(50, 1e-3), target=True),
+                   frequency=1.4e9 + 4e6 * np.arange(64.0), integration=10.0, duration=2400.0)
 
     def stack(**how: Any) -> np.ndarray:
         return np.array([uvstack.stack(made.ms, made.targets, primary_beam="vla", **how).flux])
@@ -125,7 +129,8 @@ def commands(folder: Path) -> dict[str, Callable[..., np.ndarray]]:
         uvstack.subtract(copy, made.truth, primary_beam="vla", **how)
         return column(copy, "RESIDUAL_DATA")
 
-    return {"stack, numbers alone": stack, "stack": stack_to_set, "image": image, "fit": fit, "subtract": subtract}
+    return {"stack, numbers alone": stack, "stack": stack_to_set, "image": image, "fit": fit,
+            "subtract": subtract}
 
 
 def mebibytes(sizes: list[int]) -> str:
@@ -144,15 +149,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         made = commands(folder)
-        head(f"On a plain dask cluster, {N_WORKERS} workers of one thread", "command", "chunks", "job", "a chunk", "a result",
-             "differs from local threads by", "with a worker killed: differs from without by")
+        head(f"On a plain dask cluster, {N_WORKERS} workers of one thread", "command", "chunks",
+             "job", "a chunk", "a result", "differs from local threads by",
+             "with a worker killed: differs from without by")
         with plain_cluster(folder) as address:
             for title, command in made.items():
                 alone = command()
                 with weighed() as sizes:
                     spread = command(scheduler=address)
                 after = command(scheduler=address, progress=killer(address))
-                row(title, len(sizes["chunk"]), *(mebibytes(sizes[what]) for what in ("job", "chunk", "result")),
+                row(title, len(sizes["chunk"]),
+                    *(mebibytes(sizes[what]) for what in ("job", "chunk", "result")),
                     difference(alone, spread), difference(spread, after))
 
 

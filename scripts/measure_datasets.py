@@ -1,7 +1,8 @@
 """Time and memory of stacking a measurement set and its copy in Zarr, read as datasets of dask-ms.
 
 Each runs in a process of its own: processor time of its user and system parts, and peak resident
-memory. The flux must be the same. The set is noise on 351 baselines, 64 channels and 2 correlations.
+memory. The flux must be the same. The set is noise on 351 baselines, 64 channels and 2
+correlations.
 """
 
 from __future__ import annotations
@@ -47,15 +48,16 @@ def make(path: Path, n_times: int) -> None:
     window = SpectralWindow(0, "w", 1.4e9 + 1e6 * np.arange(64), np.full(64, 1e6))
     field, begin = Field(0, "f", "J2000", *CENTRE), 58849.5 * 86400.0
     names = tuple(f"A{i:02d}" for i in range(len(itrf)))
-    made = Observation("VLA", names, itrf, np.full(len(itrf), 25.0), (field,), (DataDescription(0, window, (5, 8)),),
-                       (begin, begin + 10.0 * n_times))
+    made = Observation("VLA", names, itrf, np.full(len(itrf), 25.0), (field,),
+                       (DataDescription(0, window, (5, 8)),), (begin, begin + 10.0 * n_times))
     n, rng = first.size, np.random.default_rng(1)
     with create_measurement_set(path, made, n * n_times) as table:
         for t in range(n_times):
             uvw = antenna_uvw(itrf, np.array([1.0 + 7.3e-4 * t]), *CENTRE)[0]
             vis = rng.standard_normal((n, 64, 2)) + 1j * rng.standard_normal((n, 64, 2))
-            values = {"DATA": vis.astype(np.complex64), "FLAG": np.zeros(vis.shape, bool), "WEIGHT": np.ones((n, 2), np.float32),
-                      "SIGMA": np.ones((n, 2), np.float32), "UVW": uvw[second] - uvw[first], "TIME": np.full(n, begin + 10.0 * t),
+            values = {"DATA": vis.astype(np.complex64), "FLAG": np.zeros(vis.shape, bool),
+                      "WEIGHT": np.ones((n, 2), np.float32), "SIGMA": np.ones((n, 2), np.float32),
+                      "UVW": uvw[second] - uvw[first], "TIME": np.full(n, begin + 10.0 * t),
                       "ANTENNA1": first.astype(np.int32), "ANTENNA2": second.astype(np.int32)}
             for name, column in values.items():
                 table.write(name, column, t * n)
@@ -71,7 +73,8 @@ def to_zarr(ms: Path, out: Path, rows: int) -> None:
     from daskms.experimental.zarr import xds_to_zarr
 
     dask.compute(xds_to_zarr(xds_from_ms(str(ms), chunks={"row": rows}), str(out)))
-    for name in ("ANTENNA", "DATA_DESCRIPTION", "FIELD", "OBSERVATION", "POLARIZATION", "SPECTRAL_WINDOW"):
+    for name in ("ANTENNA", "DATA_DESCRIPTION", "FIELD", "OBSERVATION", "POLARIZATION",
+                 "SPECTRAL_WINDOW"):
         dask.compute(xds_to_zarr(xds_from_table(f"{ms}::{name}"), f"{out}::{name}"))
 
 
@@ -85,13 +88,15 @@ def main() -> None:
         for n_times in given.times:
             ms = Path(scratch) / f"{n_times}.ms"
             make(ms, n_times)
-            sources = {"the set": f"{str(ms)!r}", "datasets of the set": f"xds_from_ms({str(ms)!r}, chunks={{'row': 10_000}})"}
+            sources = {"the set": f"{str(ms)!r}",
+                       "datasets of the set": f"xds_from_ms({str(ms)!r}, chunks={{'row': 10_000}})"}
             for rows in (10_000, 100_000):
                 out = Path(scratch) / f"{n_times}-{rows}.zarr"
                 to_zarr(ms, out, rows)
                 sources[f"Zarr, chunks of {rows} rows"] = f"xds_from_zarr({str(out)!r})"
             for name, source in sources.items():
-                done = subprocess.run([sys.executable, "-c", MEASURE, source], capture_output=True, text=True, check=True)
+                done = subprocess.run([sys.executable, "-c", MEASURE, source], capture_output=True,
+                                      text=True, check=True)
                 seconds, memory, flux = done.stdout.split()[-3:]
                 row(name, 351 * n_times, f"{float(seconds):.1f}", f"{float(memory):.0f}", flux)
 

@@ -3,12 +3,13 @@
 Prints, as tables:
 
 1. The Cramér–Rao bound on the size of a Gaussian for VLA A, 1.4 GHz and a track of 8 h about transit, σ_size = e σ/(S √N), N
-   visibilities with noise σ in the real and in the imaginary part, the flux being fitted too. The declination at which the
-   published e hold is +40° (found by trying; +34°, overhead, is 0.5 % off and −30° 22 %).
+   visibilities with noise σ in the real and in the imaginary part, the flux being fitted too. The
+   declination at which the published e hold is +40° (found by trying; +34°, overhead, is 0.5 % off
+   and −30° 22 %).
 2. Mean squared error over that bound, reported over actual error and bias of flux and FWHM at several signal-to-noise ratios
-   S √N/σ. A noise is drawn at the nodes of the bins, which is what the noise of all visibilities comes to there. A size of few errors is no
-   linear function of the data: the least-squares estimate scatters by about 1 + 4 (σ/FWHM)² of the bound, and nothing in the
-   solver changes that.
+   S √N/σ. A noise is drawn at the nodes of the bins, which is what the noise of all visibilities
+   comes to there. A size of few errors is no linear function of the data: the least-squares
+   estimate scatters by about 1 + 4 (σ/FWHM)² of the bound, and nothing in the solver changes that.
 3. The same for the linear fit of section 5.7 of Lindroos et al. (2015) alone.
 4. How often the limits of 95 % on a size hold, how often the 68 % bound does, and how many are called resolved.
 """
@@ -43,15 +44,19 @@ def vla(declination: float, n_bins: int = 512, integration: float = 60.0) -> Bin
     first, second = np.triu_indices(len(array.positions), 1)
     uvw = baseline_uvw(uvw_of_times(array, times, 1.0, dec), first, second).reshape(-1, 3)
     nothing = np.zeros((len(uvw), 1), np.complex64)
-    return bins_of(FitData(np.ascontiguousarray(uvw), np.array([FREQUENCY]), nothing, np.ones(nothing.shape, np.float32)), n_bins)
+    return bins_of(FitData(np.ascontiguousarray(uvw), np.array([FREQUENCY]), nothing,
+                           np.ones(nothing.shape, np.float32)), n_bins)
 
 
-def observed(empty: Bins, flux: float, fwhm: float, snr: float, rng: np.random.Generator | None) -> Bins:
+def observed(empty: Bins, flux: float, fwhm: float, snr: float,
+             rng: np.random.Generator | None) -> Bins:
     """Bins of a Gaussian (Jy, arcsec) with noise for a signal-to-noise ratio flux √N/σ; none without rng."""
     nodes, weight = empty.nodes, (snr / flux) ** 2 / empty.n
     value = flux * np.exp(-((math.pi * fwhm * ARCSEC * nodes.q) ** 2) / (4 * math.log(2)))
     if rng is not None:
-        value = value + np.where(nodes.used, rng.normal(size=value.shape) / np.sqrt(weight * np.where(nodes.used, nodes.weight, 1.0)), 0.0)
+        value = value + np.where(nodes.used,
+                                 rng.normal(size=value.shape) / np.sqrt(
+                                     weight * np.where(nodes.used, nodes.weight, 1.0)), 0.0)
     sums = empty.sums * weight
     amount = weight * nodes.weight * value
     sums[nodes.which, 5] = amount.sum(axis=0)
@@ -63,23 +68,26 @@ def observed(empty: Bins, flux: float, fwhm: float, snr: float, rng: np.random.G
 
 def bound(empty: Bins, fwhm: float, snr: float) -> np.ndarray:
     """Cramér–Rao errors of flux (of 1 Jy) and FWHM (arcsec)."""
-    normal = binned_normal_equations(observed(empty, 1.0, fwhm, snr, None), MODEL, np.array([1.0, fwhm]))
+    normal = binned_normal_equations(observed(empty, 1.0, fwhm, snr, None), MODEL,
+                                     np.array([1.0, fwhm]))
     return np.sqrt(np.diag(np.linalg.inv(normal.hessian)))
 
 
 def measure_bound() -> None:
     """Print table 1."""
-    head("Cramér–Rao bound on the FWHM, VLA A, 1.4 GHz, 8 h: e in arcsec of σ_size = e σ/(S √N)", "FWHM", "published",
-         *(f"declination {d:+d}°" for d in (-30, 0, 34, 40)))
+    head("Cramér–Rao bound on the FWHM, VLA A, 1.4 GHz, 8 h: e in arcsec of σ_size = e σ/(S √N)",
+         "FWHM", "published", *(f"declination {d:+d}°" for d in (-30, 0, 34, 40)))
     arrays = [vla(d) for d in (-30, 0, 34, 40)]
     for fwhm, published in PUBLISHED.items():
         row(f"{fwhm:g}″", published, *(f"{bound(one, fwhm, 1.0)[1]:.2f}" for one in arrays))
 
 
-def measure_efficiency(empty: Bins, n_runs: int, sizes: tuple[float, ...], ratios: tuple[float, ...]) -> None:
+def measure_efficiency(empty: Bins, n_runs: int, sizes: tuple[float, ...],
+                       ratios: tuple[float, ...]) -> None:
     """Print table 2."""
-    head(f"Efficiency over {n_runs} noises: flux · FWHM", "FWHM", "flux √N/σ", "size over its bound", "mean squared error over bound",
-         "reported over actual error", "bias (σ)", "not converged")
+    head(f"Efficiency over {n_runs} noises: flux · FWHM", "FWHM", "flux √N/σ",
+         "size over its bound", "mean squared error over bound", "reported over actual error",
+         "bias (σ)", "not converged")
     for fwhm in sizes:
         for snr in ratios:
             sigma, rng = bound(empty, fwhm, snr), np.random.default_rng(round(1000 * fwhm + snr))
@@ -87,16 +95,19 @@ def measure_efficiency(empty: Bins, n_runs: int, sizes: tuple[float, ...], ratio
             for i in range(n_runs):
                 bins = observed(empty, 1.0, fwhm, snr, rng)
                 result = fit_bins(bins, None, MODEL, starting_values(MODEL, bins))
-                found[i], errors[i], failed = result.parameters, result.errors, failed + (not result.converged)
+                found[i], errors[i], failed = result.parameters, result.errors, failed + (
+                    not result.converged)
             miss = found - (1.0, fwhm)
-            row(f"{fwhm:g}″", snr, f"{fwhm / sigma[1]:.1f}", pair(np.mean(miss**2, axis=0) / sigma**2, ".3f"),
-                pair(np.median(errors, axis=0) / found.std(axis=0), ".3f"), pair(miss.mean(axis=0) / sigma, "+.3f"), failed)
+            row(f"{fwhm:g}″", snr, f"{fwhm / sigma[1]:.1f}",
+                pair(np.mean(miss**2, axis=0) / sigma**2, ".3f"),
+                pair(np.median(errors, axis=0) / found.std(axis=0), ".3f"),
+                pair(miss.mean(axis=0) / sigma, "+.3f"), failed)
 
 
 def measure_line(empty: Bins, n_runs: int, fwhm: float) -> None:
     """Print table 3."""
-    head(f"The linear fit of section 5.7 alone, FWHM {fwhm:g}″, {n_runs} noises: flux · FWHM", "flux √N/σ", "taken of",
-         "bias (σ)", "rms deviation (σ)")
+    head(f"The linear fit of section 5.7 alone, FWHM {fwhm:g}″, {n_runs} noises: flux · FWHM",
+         "flux √N/σ", "taken of", "bias (σ)", "rms deviation (σ)")
     for snr in (18, 50, 200, 1000, 10000):
         sigma = bound(empty, fwhm, snr)
         for n_bins in (512, 256, 128, 64):
@@ -110,13 +121,15 @@ def measure_line(empty: Bins, n_runs: int, fwhm: float) -> None:
                 flux, size = polynomial_fit(q, bins.sums[which, 5] / weight, weight)
                 found.append((flux, size / ARCSEC))
             miss = (np.array(found) - (1.0, fwhm)) / sigma
-            row(snr, f"{n_bins} bins", pair(miss.mean(axis=0), "+.2f"), pair(np.sqrt(np.mean(miss**2, axis=0)), ".2f"))
+            row(snr, f"{n_bins} bins", pair(miss.mean(axis=0), "+.2f"),
+                pair(np.sqrt(np.mean(miss**2, axis=0)), ".2f"))
 
 
 def measure_limits(empty: Bins, n_runs: int, snr: float) -> None:
     """Print table 4."""
-    head(f"Limits of sizes, flux √N/σ = {snr:g}, {n_runs} noises", "true FWHM", "best size is 0", "called unresolved",
-         "true size below the 95 % limit", "below the 68 % bound's upper end", "median limit")
+    head(f"Limits of sizes, flux √N/σ = {snr:g}, {n_runs} noises", "true FWHM", "best size is 0",
+         "called unresolved", "true size below the 95 % limit", "below the 68 % bound's upper end",
+         "median limit")
     for fwhm in (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0):
         rng, at_zero, unresolved, below, within, limits = np.random.default_rng(7), 0, 0, 0, 0, []
         for _ in range(n_runs):
@@ -132,7 +145,9 @@ def measure_limits(empty: Bins, n_runs: int, snr: float) -> None:
             below += fwhm <= limit
             within += fwhm <= profile_likelihood(passes, MODEL, result, 1, DELTA_68)[1]
             limits.append(limit)
-        row(f"{fwhm:g}″", *(f"{100 * count / n_runs:.1f} %" for count in (at_zero, unresolved, below, within)), f"{np.median(limits):.3f}″")
+        row(f"{fwhm:g}″",
+            *(f"{100 * count / n_runs:.1f} %" for count in (at_zero, unresolved, below, within)),
+            f"{np.median(limits):.3f}″")
 
 
 def pair(values: np.ndarray, form: str) -> str:
@@ -142,8 +157,10 @@ def pair(values: np.ndarray, form: str) -> str:
 
 def main() -> None:
     """Run what the options ask for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=2000, help="noises of tables 2 and 3; a quarter of it for table 4")
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=2000,
+                        help="noises of tables 2 and 3; a quarter of it for table 4")
     parser.add_argument("--quick", action="store_true", help="few noises: to see that it runs")
     options = parser.parse_args()
     n_runs = 50 if options.quick else options.runs

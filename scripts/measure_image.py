@@ -2,10 +2,12 @@
 
 Prints tables; each section can be asked for by its name:
 
-    python scripts/measure_image.py [--sections subpixel fluxes noise subtraction sizes stacked methods filter] [--seeds N]
+    python scripts/measure_image.py [--sections subpixel fluxes noise subtraction sizes stacked
+    methods filter] [--seeds N]
 
-Everything but the published example is simulated with fixed seeds, smaller than the paper has it: integrations of minutes
-instead of 10 s (averaging over time is not modelled, so that nothing smears) with the noise of the paper's maps.
+Everything but the published example is simulated with fixed seeds, smaller than the paper has it:
+integrations of minutes instead of 10 s (averaging over time is not modelled, so that nothing
+smears) with the noise of the paper's maps.
 """
 
 from __future__ import annotations
@@ -139,7 +141,8 @@ def gaussian_loss(major: float, minor: float, cell: float) -> float:
 def stacks_of_type_1_and_2(scratch: Path) -> None:
     """Types 1 and 2 with more targets and without noise: bright source deconvolved and subtracted, the rest stacked.
 
-    Targets lie in each other's sidelobes, which raises uv- and image-stack alike; the difference of the alignments is free of it.
+    Targets lie in each other's sidelobes, which raises uv- and image-stack alike; the difference of
+    the alignments is free of it.
     """
     sky = concatenate([scattered(100, 5 * ARCMIN, 6e-6, 1), components(*offset(1.3 * ARCMIN, -0.7 * ARCMIN, CENTRE), 10e-3)])
     made = observe_vla(scratch / "type.ms", sky)

@@ -1,13 +1,15 @@
 """Kill commands at random instants, run them again, and compare: python scripts/measure_kills.py [--kills N] [--seed S] [--only COMMAND].
 
-Each command is run undisturbed, on a small set, then N times with SIGINT, SIGTERM or SIGKILL in turn. The instants cover the
-whole run in strata that are denser towards its end, where outputs are renamed and reports written. After each, the same command line
-is run once more, and is to succeed; nothing but its products may be left, they are to equal those of the undisturbed run (files
-byte for byte; FITS pixels, columns of sets, JSON and pages without dates and folders), and the inputs are to be as they were. Where
-the command had ended before the signal arrived, or all its outputs were valid already, the second run is to be refused, since
-they exist.
+Each command is run undisturbed, on a small set, then N times with SIGINT, SIGTERM or SIGKILL in
+turn. The instants cover the whole run in strata that are denser towards its end, where outputs are
+renamed and reports written. After each, the same command line is run once more, and is to succeed;
+nothing but its products may be left, they are to equal those of the undisturbed run (files byte for
+byte; FITS pixels, columns of sets, JSON and pages without dates and folders), and the inputs are to
+be as they were. Where the command had ended before the signal arrived, or all its outputs were
+valid already, the second run is to be refused, since they exist.
 
-Runs are children of a process that has imported everything, so that a second goes to the work and not to imports.
+Runs are children of a process that has imported everything, so that a second goes to the work and
+not to imports.
 """
 
 from __future__ import annotations
@@ -54,11 +56,13 @@ def preload() -> None:
 
     for module in Commands._modules.values():
         importlib.import_module(f"uvstack.cli.{module}")
-    for module in ("simulate.task", "simulate.lindroos", "uvstack.stacking.task", "uvstack.comparison.task",
-                   "uvstack.monte_carlo.task", "uvstack.monte_carlo.report", "uvstack.fitting.task", "uvstack.fitting.report",
-                   "uvstack.fitting.report", "uvstack.image_stacking.psf_fit", "uvstack.imaging.task", "uvstack.subtraction.task",
-                   "uvstack.image_stacking.task", "dask.threaded", "casacore.tables", "astropy.io.fits", "astropy.table",
-                   "matplotlib.figure"):
+    for module in ("simulate.task", "simulate.lindroos", "uvstack.stacking.task",
+                   "uvstack.comparison.task", "uvstack.monte_carlo.task",
+                   "uvstack.monte_carlo.report", "uvstack.fitting.task", "uvstack.fitting.report",
+                   "uvstack.fitting.report", "uvstack.image_stacking.psf_fit",
+                   "uvstack.imaging.task", "uvstack.subtraction.task",
+                   "uvstack.image_stacking.task", "dask.threaded", "casacore.tables",
+                   "astropy.io.fits", "astropy.table", "matplotlib.figure"):
         importlib.import_module(module)
     simulate.demo._N_SOURCES, simulate.demo._N_TIMES = 20, 4
 
@@ -107,10 +111,14 @@ def make_inputs(folder: Path) -> None:
 
             rng = np.random.default_rng(1)
             ra, dec = 2.6 + 4e-4 * rng.uniform(-1, 1, 12), 0.6 + 3e-4 * rng.uniform(-1, 1, 12)
-            made = observe(array="vla.d", frequency=1.4e9 + 2e7 * np.arange(4), integration=20.0, duration=200.0, noise=0.02, out="a.ms",
+            made = observe(array="vla.d", frequency=1.4e9 + 2e7 * np.arange(4), integration=20.0,
+                           duration=200.0, noise=0.02, out="a.ms",
                            sky=components(ra, dec, np.full(12, 0.05)))
-            rows = [f"{np.rad2deg(r):.10f},{np.rad2deg(d):.10f}" for r, d in zip(ra, dec, strict=True)]
-            Path("p.csv").write_text("ra,dec,kind\n" + "".join(f"{row},{'xy'[i % 2]}\n" for i, row in enumerate(rows)))
+            rows = [f"{np.rad2deg(r):.10f},{np.rad2deg(d):.10f}"
+                    for r, d in zip(ra, dec, strict=True)]
+            Path("p.csv").write_text("ra,dec,kind\n"
+                                     + "".join(f"{row},{'xy'[i % 2]}\n"
+                                               for i, row in enumerate(rows)))
             Path("m.csv").write_text("ra,dec,flux\n" + "".join(f"{row},0.05\n" for row in rows))
             image(made.ms, size=128, cell=4 * np.pi / 180 / 3600, iterations=0, out="j")
             Path("j-dirty.fits").rename("image.fits")
@@ -130,7 +138,8 @@ def content(path: Path, root: Path):
         from astropy.io import fits
 
         with fits.open(path) as hdus:
-            return [hashlib.sha256(np.ascontiguousarray(hdu.data).tobytes()).hexdigest() for hdu in hdus if hdu.data is not None]
+            return [hashlib.sha256(np.ascontiguousarray(hdu.data).tobytes()).hexdigest()
+                    for hdu in hdus if hdu.data is not None]
     if path.suffix in (".json", ".html"):
         return _DATE.sub("DATE", path.read_text().replace(str(root), "HERE"))
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -158,7 +167,8 @@ def snapshot(folder: Path, root: Path | None = None) -> dict[str, object]:
         if (path / "table.dat").is_file():
             found[path.name] = columns(path)
         elif path.is_dir():
-            found |= {f"{path.name}/{name}": value for name, value in snapshot(path, root or folder).items()}
+            found |= {f"{path.name}/{name}": value
+                      for name, value in snapshot(path, root or folder).items()}
             found[path.name] = "folder"
         else:
             found[path.name] = content(path, root or folder)
@@ -168,11 +178,13 @@ def snapshot(folder: Path, root: Path | None = None) -> dict[str, object]:
 def inputs_of(now: dict[str, object], before: dict[str, object]) -> dict[str, object]:
     """The inputs among what there is now, without a column that was written."""
     found = {name: now.get(name) for name in before}
-    found["a.ms"] = {name: value for name, value in (found["a.ms"] or {}).items() if name not in _WRITTEN}
+    found["a.ms"] = {name: value for name, value in (found["a.ms"] or {}).items()
+                     if name not in _WRITTEN}
     return found
 
 
-def measure(name: str, line: str, place: Path, kills: int, rng: np.random.Generator) -> dict[str, object]:
+def measure(name: str, line: str, place: Path, kills: int,
+            rng: np.random.Generator) -> dict[str, object]:
     """Numbers of one command."""
     before = snapshot(place / "inputs")
     for trial in ("warm", "reference"):  # the first fills caches
@@ -180,7 +192,8 @@ def measure(name: str, line: str, place: Path, kills: int, rng: np.random.Genera
         shutil.copytree(place / "inputs", folder)
         begin = time.monotonic()
         if finish(start(folder, line)) != 0:
-            raise SystemExit(f"{name}: the undisturbed run failed:\n{folder.with_suffix('.log').read_text()}")
+            raise SystemExit(f"{name}: the undisturbed run "
+                             f"failed:\n{folder.with_suffix('.log').read_text()}")
         seconds = time.monotonic() - begin
     wanted = snapshot(folder)
     counts = dict.fromkeys(("killed", "ended", "remains", "rerun", "equal", "left", "inputs"), 0)
@@ -193,13 +206,15 @@ def measure(name: str, line: str, place: Path, kills: int, rng: np.random.Genera
         status = finish(child)
         now = snapshot(folder)
         if now == wanted:
-            # The run, or all of its outputs, had ended: they are whole, and refused without --overwrite.
+            # The run, or all of its outputs, had ended: they are whole, and refused without
+            # --overwrite.
             counts["ended"] += 1
             counts["left"] += any(path.suffix == ".partial" for path in folder.rglob("*"))
             if finish(start(folder, line)) == 1 and snapshot(folder) == wanted:
                 shutil.rmtree(folder)
                 continue
-            print(f"{name}, kill {k}: complete, and the second run changed something: {folder}", file=sys.stderr)
+            print(f"{name}, kill {k}: complete, and the second run changed something: {folder}",
+                  file=sys.stderr)
             continue
         counts["killed"] += 1
         counts["remains"] += now != before
@@ -213,13 +228,15 @@ def measure(name: str, line: str, place: Path, kills: int, rng: np.random.Genera
             shutil.rmtree(folder)
         else:
             differing = [key for key in {*now, *wanted} if now.get(key) != wanted.get(key)]
-            print(f"{name}, kill {k} ({SIGNALS[k % 3].name}, status {status}): {differing}, see {folder}", file=sys.stderr)
+            print(f"{name}, kill {k} ({SIGNALS[k % 3].name}, status {status}): {differing}, see "
+                  f"{folder}", file=sys.stderr)
     return {"seconds": seconds, **counts}
 
 
 def main() -> None:
     """Measure and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=9, help="of each command")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", choices=list(COMMANDS), help="one command")
@@ -234,11 +251,14 @@ def main() -> None:
     for name, line in COMMANDS.items():
         if options.only in (None, name):
             found = results[name] = measure(name, line, place, options.kills, rng)
-            print(f"| {name} | " + " | ".join(str(found[key]) for key in ("killed", "ended", "remains", "inputs", "rerun", "equal", "left"))
-                  + " |", flush=True)
+            print(f"| {name} | " + " | ".join(str(found[key])
+                                              for key in ("killed", "ended", "remains", "inputs",
+                                                          "rerun", "equal", "left")) + " |",
+                  flush=True)
     if options.json:
         Path(options.json).write_text(json.dumps(results, indent=1) + "\n")
-    if all(found["rerun"] == found["equal"] == found["inputs"] == found["killed"] and not found["left"] for found in results.values()):
+    if all(found["rerun"] == found["equal"] == found["inputs"] == found["killed"]
+           and not found["left"] for found in results.values()):
         shutil.rmtree(place)
 
 

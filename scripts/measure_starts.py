@@ -2,11 +2,13 @@
 
     python scripts/measure_starts.py [--truths 20] [--seed 1] [--case offset] [--shape ring]
 
-Visibilities are simulated for two arrays: 20 antennas over four hours, and six antennas with few tracks, as in VLBI at 230 GHz.
-Sizes are drawn from 0.1 to 10 times the resolution (1/q at the longest baseline), positions within three resolutions or, in one case
-of six, up to 30; one flux of five is negative; the flux is 20 to 1000 times what the noise allows to see of a point. Truths that could
-not be seen at all (a fall of χ² below 100) are drawn again. Counted as found is a fit whose χ² is not more than 1 above that of a fit
-from the true values, or below it. Printed are the shares found for each case and shape, and CPU time a fit.
+Visibilities are simulated for two arrays: 20 antennas over four hours, and six antennas with few
+tracks, as in VLBI at 230 GHz. Sizes are drawn from 0.1 to 10 times the resolution (1/q at the
+longest baseline), positions within three resolutions or, in one case of six, up to 30; one flux of
+five is negative; the flux is 20 to 1000 times what the noise allows to see of a point. Truths that
+could not be seen at all (a fall of χ² below 100) are drawn again. Counted as found is a fit whose
+χ² is not more than 1 above that of a fit from the true values, or below it. Printed are the shares
+found for each case and shape, and CPU time a fit.
 """
 
 from __future__ import annotations
@@ -33,8 +35,8 @@ from uvstack.fitting.solve.visibilities import fit_passes
 
 LIGHT = 299_792_458.0
 #: Case → (components, round, centred, position known).
-CASES = {"centred": (1, True, False), "offset": (1, True, True), "elliptical": (1, False, True), "two centred": (2, True, False),
-         "two": (2, True, True)}
+CASES = {"centred": (1, True, False), "offset": (1, True, True), "elliptical": (1, False, True),
+         "two centred": (2, True, False), "two": (2, True, True)}
 
 
 class Kept:
@@ -55,7 +57,8 @@ class Kept:
 
 def coverage(kind: str, rng: np.random.Generator) -> tuple[np.ndarray, float]:
     """(u, v, w) in m (row, 3), and frequency."""
-    n_ant, n_times, longest, frequency = {"array": (20, 12, 3e4, 1.4e9), "vlbi": (6, 24, 9e6, 230e9)}[kind]
+    n_ant, n_times, longest, frequency = {"array": (20, 12, 3e4, 1.4e9),
+                                          "vlbi": (6, 24, 9e6, 230e9)}[kind]
     place = rng.normal(size=(n_ant, 3)) if kind == "vlbi" else rng.normal(size=(n_ant, 3)) * rng.uniform(0.02, 1.0, (n_ant, 1))
     first, second = np.triu_indices(n_ant, 1)
     hour, dec = np.linspace(-1.0, 1.0, n_times) * (1.2 if kind == "vlbi" else 0.5), 0.4
@@ -76,12 +79,15 @@ def drawn(kinds: tuple[str, ...], n: int, beam: float, rng: np.random.Generator)
     for kind in kinds:
         size = beam * 10.0 ** rng.uniform(-1, 1)
         out.append({"ra": beam * far * rng.uniform(-1, 1), "dec": beam * far * rng.uniform(-1, 1),
-                    "flux": (1.0 if not out else 10.0 ** rng.uniform(-1, 0.3)) * rng.choice([1, 1, 1, 1, -1]), "ratio": rng.uniform(0.1, 1),
-                    "position_angle": rng.uniform(-90, 90), "sigma": size * 0.2}.get(kind, size))
+                    "flux": (1.0 if not out
+                             else 10.0 ** rng.uniform(-1, 0.3)) * rng.choice([1, 1, 1, 1, -1]),
+                    "ratio": rng.uniform(0.1, 1), "position_angle": rng.uniform(-90, 90),
+                    "sigma": size * 0.2}.get(kind, size))
     return np.array(out)
 
 
-def one(kind: str, shapes: list[str], circular: bool, offset: bool, rng: np.random.Generator) -> tuple[bool, float, float]:
+def one(kind: str, shapes: list[str], circular: bool, offset: bool,
+        rng: np.random.Generator) -> tuple[bool, float, float]:
     """Whether the lowest minimum was found, CPU seconds, and by how much χ² was missed."""
     uvw, frequency = coverage(kind, rng)
     beam = LIGHT / frequency / np.hypot(uvw[:, 0], uvw[:, 1]).max() / ARCSEC
@@ -90,27 +96,31 @@ def one(kind: str, shapes: list[str], circular: bool, offset: bool, rng: np.rand
     while True:
         truth = drawn(variables.kinds, len(shapes), beam, rng)
         sigma = np.sqrt(len(uvw)) / 10.0 ** rng.uniform(np.log10(20), 3)
-        empty = FitData(uvw, np.array([frequency]), np.zeros((len(uvw), 1), np.complex64), np.full((len(uvw), 1), sigma**-2, np.float32),
-                        time=np.zeros(len(uvw)))
+        empty = FitData(uvw, np.array([frequency]), np.zeros((len(uvw), 1), np.complex64),
+                        np.full((len(uvw), 1), sigma**-2, np.float32), time=np.zeros(len(uvw)))
         clean = model_visibilities(empty, model, truth)
         if (np.abs(clean) ** 2).sum() / sigma**2 > 100:
             break
     noise = sigma * (rng.normal(size=clean.shape) + 1j * rng.normal(size=clean.shape))
-    data = FitData(uvw, empty.frequency, (clean + noise).astype(np.complex64), empty.weight, time=empty.time)
+    data = FitData(uvw, empty.frequency, (clean + noise).astype(np.complex64), empty.weight,
+                   time=empty.time)
     kept = Kept(data)
     best = fit_passes(kept.passes(model), model, truth, variables.bounds).chi_squared
     request = Request(model=shapes, circular=circular, offset=offset, scale_errors=False)
     begin = time.process_time()
     try:
-        found = estimate(request, Variables(*vars(variables).values()), model, kept, survey_pieces(kept.kept[0], 0, 0.0, True, 0))
+        found = estimate(request, Variables(*vars(variables).values()), model, kept,
+                         survey_pieces(kept.kept[0], 0, 0.0, True, 0))
     except FitError:
         return False, time.process_time() - begin, np.inf
-    return bool(found.chi_squared < best + 1.0), time.process_time() - begin, found.chi_squared - best
+    return bool(found.chi_squared < best
+                + 1.0), time.process_time() - begin, found.chi_squared - best
 
 
 def main() -> None:
     """Run what the options ask for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--truths", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--case", choices=list(CASES))
@@ -119,8 +129,8 @@ def main() -> None:
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    head("Fits that end in the lowest minimum, per cent", "array", "case", *([options.shape] if options.shape else SHAPES), "all",
-         "CPU seconds a fit")
+    head("Fits that end in the lowest minimum, per cent", "array", "case",
+         *([options.shape] if options.shape else SHAPES), "all", "CPU seconds a fit")
     for kind in (options.kind,) if options.kind else ("array", "vlbi"):
         for case in (options.case,) if options.case else CASES:
             n, circular, offset = CASES[case]
@@ -130,8 +140,10 @@ def main() -> None:
                     continue
                 found = []
                 for i in range(options.truths):
-                    rng = np.random.default_rng([options.seed, number, list(CASES).index(case), i, kind == "vlbi"])
-                    shapes = [shape] if n == 1 else [shape, str(rng.choice(["delta", "gaussian", shape]))]
+                    rng = np.random.default_rng([options.seed, number, list(CASES).index(case), i,
+                                                 kind == "vlbi"])
+                    shapes = [shape] if n == 1 else [shape,
+                                                     str(rng.choice(["delta", "gaussian", shape]))]
                     if n == 2 and not offset and shape == "delta":
                         shapes = ["delta", "gaussian"]
                     if n == 2 and not offset and shapes == ["delta", "delta"]:
@@ -140,9 +152,11 @@ def main() -> None:
                     found.append(good)
                     seconds.append(spent)
                     if options.verbose and not good:
-                        print(f"<!-- {kind} {case} {shapes} truth {i}: chi squared {missed:.4g} too high -->")
+                        print(f"<!-- {kind} {case} {shapes} truth {i}: chi squared {missed:.4g} "
+                              "too high -->")
                 shares.append(100 * np.mean(found))
-            row(kind, case, *(f"{share:.0f}" for share in shares), f"{np.mean(shares):.1f}", f"{np.mean(seconds):.3f}")
+            row(kind, case, *(f"{share:.0f}" for share in shares), f"{np.mean(shares):.1f}",
+                f"{np.mean(seconds):.3f}")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     .venv/bin/python scripts/measure_weights.py [FOLDER of the data]
 
-Mosaic: one density for all pointings, as here, and one for each (tclean's mosweight=True). One pointing: cells of the image, as here,
-and of an image 1.2 times as wide (WSClean's padding).
+Mosaic: one density for all pointings, as here, and one for each (tclean's mosweight=True). One
+pointing: cells of the image, as here, and of an image 1.2 times as wide (WSClean's padding).
 """
 
 from __future__ import annotations
@@ -31,15 +31,18 @@ def read(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     with open_table(DATA / name / "SPECTRAL_WINDOW") as table:
         frequency = table.read("CHAN_FREQ")[0]
     good = (one != other) & (description == description[0]) & ~flag.all(axis=(1, 2))
-    return uvw[good], frequency, np.repeat(weight[good].mean(axis=1)[:, None], frequency.size, 1).astype(np.float32), field[good]
+    return uvw[good], frequency, np.repeat(weight[good].mean(axis=1)[:, None], frequency.size,
+                                           1).astype(np.float32), field[good]
 
 
-def quality(uvw: np.ndarray, frequency: np.ndarray, weight: np.ndarray, imaging: np.ndarray, cell: float) -> str:
+def quality(uvw: np.ndarray, frequency: np.ndarray, weight: np.ndarray, imaging: np.ndarray,
+            cell: float) -> str:
     """Beam and noise of an image with weights `imaging` of data whose 1/σ² is `weight`."""
     psf = dirty_image(uvw, frequency, np.ones(imaging.shape, np.complex64), imaging, 512, cell)
     beam = fit_beam(psf / psf.max(), cell)
     used, sums = weight > 0, imaging.astype(np.float64)
-    noise = np.sqrt((sums[used] ** 2 / weight[used]).sum() * weight.sum(dtype=np.float64)) / sums.sum()
+    noise = np.sqrt((sums[used] ** 2 / weight[used]).sum()
+                    * weight.sum(dtype=np.float64)) / sums.sum()
     return f"{beam.fwhm_major / ARCSEC:.4f}″ × {beam.fwhm_minor / ARCSEC:.4f}″, {noise:.3f}"
 
 
@@ -60,7 +63,8 @@ def main() -> None:
         cell = 0.25 * ARCSEC
         for size in (1000, 1200):
             grid = centred_grid(0.0, 0.0, size, cell)
-            imaging = kind.prepared(grid, density(uvw, frequency, weight, grid))(uvw, frequency, weight)
+            imaging = kind.prepared(grid,
+                                    density(uvw, frequency, weight, grid))(uvw, frequency, weight)
             found.append(quality(uvw, frequency, weight, imaging, cell))
         print(f"| {robust:g} | " + " | ".join(found) + " |")
 

@@ -16,7 +16,8 @@ DATA = ROOT.parent / "shared" / "data"
 
 def main() -> None:
     """Stack beyond 9 km, where the set's own advice puts the cut, and draw."""
-    result = uvstack.stack(DATA / "stacker_testdata.ms", DATA / "stacker_testdata_positions.csv", uvmin="9km", stamp_size=48)
+    result = uvstack.stack(DATA / "stacker_testdata.ms", DATA / "stacker_testdata_positions.csv",
+                           uvmin="9km", stamp_size=48)
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.6, 1))
     draw_profile(left, result, 18, "m")

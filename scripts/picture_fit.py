@@ -1,6 +1,7 @@
 """The pictures of `docs/fitting.md`: `docs/images/fit_example.png`, a fit as `uvstack fit` draws it, and `fit_shapes.png`.
 
-The fit is that of `stacked.ms` on that page: the same source, array, noise and seed, simulated here in a temporary folder.
+The fit is that of `stacked.ms` on that page: the same source, array, noise and seed, simulated here
+in a temporary folder.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ RING_WIDTH = 0.2
 
 def example(folder: Path) -> uvstack.FitResult:
     """Fit of a circular Gaussian to one of 2 mJy and 1.2″."""
-    made = simulate.observe(
-        array="vla.a", pointings=(RA, DEC), sky=components([RA], [DEC], [2e-3], fwhm_major=1.2 * ARCSEC),
-        frequency=1.4e9 + 32e6 * np.arange(8), integration=60.0, duration=3600.0, noise=5e-3, seed=7, out=folder / "stacked.ms")
+    made = simulate.observe(array="vla.a", pointings=(RA, DEC),
+                            sky=components([RA], [DEC], [2e-3], fwhm_major=1.2 * ARCSEC),
+                            frequency=1.4e9 + 32e6 * np.arange(8), integration=60.0,
+                            duration=3600.0, noise=5e-3, seed=7, out=folder / "stacked.ms")
     result = uvstack.fit(made.ms, model="gaussian")
     assert isinstance(result, uvstack.FitResult)
     return result

@@ -32,12 +32,13 @@ class DemoField:
     n_positions: int
 
 
-def make_demo_field(folder: str | Path, seed: int = 1, progress: Callable[[int, int], None] | None = None, *,
+def make_demo_field(folder: str | Path, seed: int = 1,
+                    progress: Callable[[int, int], None] | None = None, *,
                     overwrite: bool = False) -> DemoField:
     """Demo set and list of positions in a folder, which is made where missing; old ones are replaced with `overwrite`.
 
-    1500 sources of 2.5 µJy within 12′ of the centre, seen through the VLA's primary beam at 1.4 GHz for an hour with
-    27 antennas and 8 channels.
+    1500 sources of 2.5 µJy within 12′ of the centre, seen through the VLA's primary beam at 1.4 GHz
+    for an hour with 27 antennas and 8 channels.
     """
     check_seed(seed)
     folder = Path(folder)
@@ -45,11 +46,11 @@ def make_demo_field(folder: str | Path, seed: int = 1, progress: Callable[[int, 
     rng = np.random.default_rng(seed)
     ra, dec = _CENTRE
     source_ra, source_dec = draw_places(_N_SOURCES, rng)
-    made = observe(
-        array="vla.a", pointings=(float(ra), float(dec)), primary_beam="vla", noise=_NOISE, out=folder / "demo.ms", overwrite=overwrite,
-        sky=components(source_ra, source_dec, np.full(_N_SOURCES, _FLUX), target=True),
-        frequency=1.4e9 + 32e6 * (np.arange(_N_CHANNELS) - (_N_CHANNELS - 1) / 2), integration=10.0, duration=10.0 * _N_TIMES, seed=seed,
-        progress=progress)
+    made = observe(array="vla.a", pointings=(float(ra), float(dec)), primary_beam="vla",
+                   noise=_NOISE, out=folder / "demo.ms", overwrite=overwrite,
+                   sky=components(source_ra, source_dec, np.full(_N_SOURCES, _FLUX), target=True),
+                   frequency=1.4e9 + 32e6 * (np.arange(_N_CHANNELS) - (_N_CHANNELS - 1) / 2),
+                   integration=10.0, duration=10.0 * _N_TIMES, seed=seed, progress=progress)
     assert made.targets is not None
     n_visibilities = _N_TIMES * 351 * _N_CHANNELS * 2
     return DemoField(made.ms, made.targets, _FLUX, _NOISE / np.sqrt(n_visibilities), _N_SOURCES)

@@ -31,20 +31,28 @@ def before_stacking(demo: DemoField) -> Section:
     made = image(demo.ms, size=_PIXELS, cell=_CELL, weighting="natural", iterations=0)
     dirty = made.dirty[0]
     centre = made.grid.geometry
-    l, m, _ = direction_cosines(*to_frame(read_positions(demo.positions).coord, "J2000"), centre.ra, centre.dec)
+    l, m, _ = direction_cosines(*to_frame(read_positions(demo.positions).coord, "J2000"), centre.ra,
+                                centre.dec)
     half = 0.5 * _CELL * _PIXELS
     inside = (np.abs(l) < half - 2 * _CELL) & (np.abs(m) < half - 2 * _CELL)
     l, m = l[inside], m[inside]
     column, row = (np.rint(_PIXELS / 2 + np.array([-l, m]) / _CELL)).astype(int)
     rms = float(dirty.std())
     at_positions = dirty[row, column] / rms
-    return Section("Before stacking: the map", [
-        ("shown", f"the middle of the field, {2 * half / ARCSEC / 60:.0f}′ across; {l.size} of {demo.n_positions} positions lie in it, "
-                  "each in a circle"),
-        ("noise of the map", f"{rms * 1e6:.2g} µJy/beam; beam {made.beam.fwhm_major / ARCSEC:.2g}″ × {made.beam.fwhm_minor / ARCSEC:.2g}″"),
-        ("flux of each source", f"{demo.flux * 1e6:g} µJy, {demo.flux / rms:.2f} of the noise: none is to be seen"),
-        ("brightest at a position", f"{at_positions.max():.1f} σ; brightest of the whole map {dirty.max() / rms:.1f} σ"),
-    ], {"before_stacking": _map_figure(dirty * 1e6, rms * 1e6, l / ARCSEC, m / ARCSEC)})
+    return Section("Before stacking: the map",
+                   [("shown",
+                     f"the middle of the field, {2 * half / ARCSEC / 60:.0f}′ across; {l.size} "
+                     f"of {demo.n_positions} positions lie in it, " "each in a circle"),
+                    ("noise of the map",
+                     f"{rms * 1e6:.2g} µJy/beam; beam {made.beam.fwhm_major / ARCSEC:.2g}″ × "
+                     f"{made.beam.fwhm_minor / ARCSEC:.2g}″"),
+                    ("flux of each source",
+                     f"{demo.flux * 1e6:g} µJy, {demo.flux / rms:.2f} of the noise: none is to "
+                     "be seen"),
+                    ("brightest at a position",
+                     f"{at_positions.max():.1f} σ; brightest of the whole map "
+                     f"{dirty.max() / rms:.1f} σ"),],
+                   {"before_stacking": _map_figure(dirty * 1e6, rms * 1e6, l / ARCSEC, m / ARCSEC)})
 
 
 def _map_figure(dirty: np.ndarray, rms: float, l: np.ndarray, m: np.ndarray) -> Figure:
@@ -53,10 +61,13 @@ def _map_figure(dirty: np.ndarray, rms: float, l: np.ndarray, m: np.ndarray) -> 
     axes = figure.add_subplot()
     half = 0.5 * _CELL * _PIXELS / ARCSEC
     shift = 0.5 * _CELL / ARCSEC
-    shown = axes.imshow(dirty, origin="lower", cmap="gray_r", vmin=-4 * rms, vmax=5 * rms, interpolation="nearest",
+    shown = axes.imshow(dirty, origin="lower", cmap="gray_r", vmin=-4 * rms, vmax=5 * rms,
+                        interpolation="nearest",
                         extent=(half + shift, -half + shift, -half - shift, half - shift))
-    axes.scatter(l, m, s=90, facecolors="none", edgecolors="C3", linewidths=1.2, label="a position of the list")
-    axes.set(xlabel="offset east (arcsec)", ylabel="offset north (arcsec)", title="Dirty map: every source hidden in the noise")
+    axes.scatter(l, m, s=90, facecolors="none", edgecolors="C3", linewidths=1.2,
+                 label="a position of the list")
+    axes.set(xlabel="offset east (arcsec)", ylabel="offset north (arcsec)",
+             title="Dirty map: every source hidden in the noise")
     axes.legend(loc="upper right", fontsize="small")
     figure.colorbar(shown, ax=axes, label="µJy/beam", extend="both")
     return figure
@@ -82,7 +93,8 @@ def _beside(result: StackResult, empty: StackResult) -> Figure:
     figure = new_figure((9.5, 4.2))
     stamps = [result.image(), empty.image()]
     low, high = 1e6 * float(stamps[0].brightness.min()), 1e6 * float(stamps[0].brightness.max())
-    for axes, stamp, title in zip(figure.subplots(1, 2), stamps, ("sources", "empty positions"), strict=True):
+    for axes, stamp, title in zip(figure.subplots(1, 2), stamps, ("sources", "empty positions"),
+                                  strict=True):
         draw_stamp(axes, stamp.brightness, stamp.cell, title, unit="µJy")
         axes.images[0].set_clim(low, high)
         mark_beam_and_rms(axes, stamp.brightness, stamp.psf, stamp.cell)

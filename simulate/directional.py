@@ -2,10 +2,11 @@
 
     V_pq = Σ_s E_ps S_s E_qs* exp(+2πi ν/c (u_pq · l_s)),
 
-with E_ps diagonal (Smirnov 2011a; ΔE of VLASS memo 23, equation 1). The phase splits into one of each antenna, so with
-K_ps = E_ps exp(−2πi ν/c x_p · l_s) all baselines of a time and channel are one product K S Kᴴ: the cost is that of the
-antennas' phasors, some 20 ns each, and of a matrix product. Sources go through in batches, so memory does not grow with
-their number. Extended sources go one by one.
+with E_ps diagonal (Smirnov 2011a; ΔE of VLASS memo 23, equation 1). The phase splits into one of
+each antenna, so with K_ps = E_ps exp(−2πi ν/c x_p · l_s) all baselines of a time and channel are
+one product K S Kᴴ: the cost is that of the antennas' phasors, some 20 ns each, and of a matrix
+product. Sources go through in batches, so memory does not grow with their number. Extended sources
+go one by one.
 """
 
 from __future__ import annotations
@@ -59,23 +60,28 @@ def predict_directional(
     extended = sky.fwhm_major > 0
     time_index = np.repeat(np.arange(n_times), uvw.shape[0] // max(n_times, 1))
     for i in np.flatnonzero(extended):
-        stokes = predict_stokes(uvw, antenna1, antenna2, time, frequency, sky.subset([i]), ra0, dec0, primary_beam)
-        vis += apply_gains(to_correlations(stokes, correlations), gains(int(i)), antenna1, antenna2, time_index, correlations)
+        stokes = predict_stokes(uvw, antenna1, antenna2, time, frequency, sky.subset([i]), ra0,
+                                dec0, primary_beam)
+        vis += apply_gains(to_correlations(stokes, correlations), gains(int(i)), antenna1, antenna2,
+                           time_index, correlations)
     points = np.flatnonzero(~extended)
     per_batch = max(_GAINS_PER_BATCH // (n_times * n_ant * frequency.size * 2), 1)
     for start in range(0, points.size, per_batch):
         batch = points[start : start + per_batch]
-        _add_points(coordinate, antenna1, antenna2, frequency, sky.subset(batch), ra0, dec0, [gains(int(i)) for i in batch],
-                    correlations, primary_beam, vis)
+        _add_points(coordinate, antenna1, antenna2, frequency, sky.subset(batch), ra0, dec0,
+                    [gains(int(i)) for i in batch], correlations, primary_beam, vis)
     return vis
 
 
-def _add_points(coordinate, antenna1, antenna2, frequency, sky, ra0, dec0, gains, correlations, primary_beam, vis) -> None:
+def _add_points(coordinate, antenna1, antenna2, frequency, sky, ra0, dec0, gains, correlations,
+                primary_beam, vis) -> None:
     lmn = np.stack(direction_cosines(sky.ra, sky.dec, ra0, dec0))
     flux = sky.flux_at(frequency)
     if primary_beam is not None:
         flux = flux * primary_beam(lmn[0], lmn[1], frequency)
-    stokes = np.stack([flux, *(flux * fraction[:, None] for fraction in (sky.q, sky.u, sky.v))]).astype(np.complex64)
+    stokes = np.stack([flux,
+                       *(flux * fraction[:, None]
+                         for fraction in (sky.q, sky.u, sky.v))]).astype(np.complex64)
     factor = to_correlations(stokes, correlations)  # (source, chan, corr)
     path = coordinate @ lmn  # (time, ant, source)
     n_times, n_baselines = coordinate.shape[0], antenna1.size // coordinate.shape[0]

@@ -1,18 +1,20 @@
 """Images of one sky at several epochs, as the pipelines of surveys deliver them, with the truth beside each.
 
-An image is the sky convolved with a Gaussian restoring beam whose peak is 1, in Jy/beam, plus noise. Every component is
-placed and convolved analytically: a point becomes the beam, a Gaussian a wider one, a disc a one-dimensional integral of
-error functions by a quadrature that converges exponentially. Each is evaluated where it exceeds 1e-6 of its peak, which
-leaves out 1e-6 of its flux. As in `uvstack.uv.predict`, shapes lie on the plane of (l, m) that touches the image's centre,
+An image is the sky convolved with a Gaussian restoring beam whose peak is 1, in Jy/beam, plus
+noise. Every component is placed and convolved analytically: a point becomes the beam, a Gaussian a
+wider one, a disc a one-dimensional integral of error functions by a quadrature that converges
+exponentially. Each is evaluated where it exceeds 1e-6 of its peak, which leaves out 1e-6 of its
+flux. As in `uvstack.uv.predict`, shapes lie on the plane of (l, m) that touches the image's centre,
 where the beam is the same everywhere.
 
-Noise is white noise convolved with the beam, so that its autocorrelation is that of the beam, a Gaussian √2 wider than the
-beam itself. That is what a uniformly covered and tapered (u, v) plane gives; under natural weights it would be the dirty
-beam. It is brought to unit variance in expectation, not in the sample, and multiplied with the map of the rms. The sky is
-clean: sidelobes and calibration errors are not in these images.
+Noise is white noise convolved with the beam, so that its autocorrelation is that of the beam, a
+Gaussian √2 wider than the beam itself. That is what a uniformly covered and tapered (u, v) plane
+gives; under natural weights it would be the dirty beam. It is brought to unit variance in
+expectation, not in the sample, and multiplied with the map of the rms. The sky is clean: sidelobes
+and calibration errors are not in these images.
 
-Cost on one core: 10 000 points and Gaussians in 3000² pixels take 0.4 s, the noise 1.3 s; a disc, 0.04 µs a pixel and σ of
-the beam in its radius. Memory is that of six float64 images.
+Cost on one core: 10 000 points and Gaussians in 3000² pixels take 0.4 s, the noise 1.3 s; a disc,
+0.04 µs a pixel and σ of the beam in its radius. Memory is that of six float64 images.
 """
 
 from __future__ import annotations
@@ -53,10 +55,12 @@ if TYPE_CHECKING:
 _LIMIT = 2.0 * np.log(1e6)
 #: Coarser, and pixels no longer sum to the flux.
 _PIXELS_PER_BEAM = 2.0
-#: A disc thinner than this many standard deviations of the beam is drawn with this half width: off by 1e-7.
+#: A disc thinner than this many standard deviations of the beam is drawn with this half width: off
+#: by 1e-7.
 _THINNEST = 1e-3
 _ARCSEC = np.pi / 180 / 3600
-#: A rms in Jy/beam: one for all pixels, a map (m, l), or a function of l and m (both in rad, (m, l)) that gives a map.
+#: A rms in Jy/beam: one for all pixels, a map (m, l), or a function of l and m (both in rad, (m,
+#: l)) that gives a map.
 NoiseMap = float | NDArray[np.float64] | Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 
 
@@ -79,8 +83,9 @@ class EpochImage(Shown):
     date : str or None
         UTC, ISO 8601.
     truth : QTable
-        The sky as `Components.to_table` gives it, with `epoch_flux` (Jy, at this frequency and epoch), `apparent_flux`
-        (times the flux scale), `x` and `y` (pixels from 0, with the astrometric offset) and `on_image` (it is drawn).
+        The sky as `Components.to_table` gives it, with `epoch_flux` (Jy, at this frequency and
+        epoch), `apparent_flux` (times the flux scale), `x` and `y` (pixels from 0, with the
+        astrometric offset) and `on_image` (it is drawn).
     n_outside : int
         Components that lie off the image and are left out.
     """
@@ -161,8 +166,9 @@ def epoch_image(
     offset : (float, float)
         Astrometric error: how far (l, m) of every component is moved to the east and north, rad.
     primary_beam : str or PrimaryBeam, optional
-        The image is corrected for it, so that the noise rises to the edge as 1/√ΣA², A the beam about each pointing: the
-        rms of a mosaic of pointings of one noise that are weighted with A².
+        The image is corrected for it, so that the noise rises to the edge as 1/√ΣA², A the beam
+        about each pointing: the rms of a mosaic of pointings of one noise that are weighted with
+        A².
     pointings : Pointings, optional
         Default one at the centre.
     pb_limit : float
@@ -177,7 +183,8 @@ def epoch_image(
     Raises
     ------
     ImageError
-        The beam is narrower than two pixels, the noise negative or not finite, or any other number cannot be.
+        The beam is narrower than two pixels, the noise negative or not finite, or any other number
+        cannot be.
     ComponentError
         `flux_factor` is negative, not finite or of another length than the sky.
     """
@@ -224,12 +231,13 @@ def epochs(
     ----------
     sky : Components
     settings : sequence of mappings
-        For each epoch the keyword arguments of `epoch_image` that are its own, and optionally a `name`; default epoch1, …
+        For each epoch the keyword arguments of `epoch_image` that are its own, and optionally a
+        `name`; default epoch1, …
     seed : int
         Epoch i draws its noise from a generator of (seed, i), whatever the other epochs are.
     out : path, optional
-        Folder to be made, which appears whole or not at all: NAME.fits, NAME-rms.fits and NAME-truth.ecsv of every epoch,
-        provenance.json and epochs.png.
+        Folder to be made, which appears whole or not at all: NAME.fits, NAME-rms.fits and
+        NAME-truth.ecsv of every epoch, provenance.json and epochs.png.
     four_axes : bool
         As in `EpochImage.write`.
     **shared
@@ -393,7 +401,8 @@ def _smoothed_shapes(sky: Components, flux: NDArray, beam: Beam, cell: float) ->
     edges = np.where(is_disc[:, None, None], edges, 0.0)
     turn, semi_axes, _ = np.linalg.svd(to_units @ edges)
     semi_axes = np.maximum(semi_axes, _THINNEST)
-    # Steps of the quadrature against a 6 σ wide spectrum of the Gaussian; measured in tests/simulation/test_epoch_images.py.
+    # Steps of the quadrature against a 6 σ wide spectrum of the Gaussian; measured in
+    # tests/simulation/test_epoch_images.py.
     nodes = np.where(is_disc, np.ceil(16.0 + 4.0 * semi_axes[:, 0]), 0.0).astype(np.int64)
     to_units = np.where(is_disc[:, None, None], np.swapaxes(turn, 1, 2) @ to_units, to_units)
     reach = np.sqrt((edges**2).sum(axis=2)) + np.sqrt(_LIMIT * np.diagonal(covariance, axis1=1, axis2=2))
@@ -431,7 +440,8 @@ def correlated_noise(shape: tuple[int, int], beam: Beam, cell: float, rng: np.ra
 
     Notes
     -----
-    The transform is periodic; the image is cut out of a larger one, so that opposite edges are independent.
+    The transform is periodic; the image is cut out of a larger one, so that opposite edges are
+    independent.
     """
     import scipy.fft
 
@@ -533,8 +543,8 @@ def _sensitivity(beam: PrimaryBeam, pointings: Pointings, frequency: float, shap
                  limit: float) -> NDArray[np.float64]:
     """√ΣA² of all pointings, (m, l); NaN below the limit, a share of the largest value.
 
-    Pointings are taken at their offsets in (l, m): A depends on the difference of direction cosines, as close to the centre
-    of the image as fields of a few degrees are.
+    Pointings are taken at their offsets in (l, m): A depends on the difference of direction
+    cosines, as close to the centre of the image as fields of a few degrees are.
     """
     l, m = (a.ravel() for a in _cosines(shape, geometry))
     total = np.zeros(l.size)

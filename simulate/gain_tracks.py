@@ -1,7 +1,8 @@
 """Realisations of corruptions as functions of time and frequency, and the files that keep them as the truth.
 
-A track holds values at knots and is linear between them. It knows nothing of how it was drawn (`simulate.corruption`
-does that), so that a truth read back from its file gives the very gains that were applied.
+A track holds values at knots and is linear between them. It knows nothing of how it was drawn
+(`simulate.corruption` does that), so that a truth read back from its file gives the very gains that
+were applied.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from uvstack.sky.primary_beam import PrimaryBeam
 class GainTrack:
     """Gains of all antennas as a function of time and frequency; the truth of a corruption.
 
-    g = amplitude · exp(i [phase + 2π delay (ν − reference_frequency)]) · band, each linear between its knots and constant
-    beyond the outermost.
+    g = amplitude · exp(i [phase + 2π delay (ν − reference_frequency)]) · band, each linear between
+    its knots and constant beyond the outermost.
 
     Attributes
     ----------
@@ -56,14 +57,15 @@ class GainTrack:
 
         Every value depends on its own time and frequency alone.
         """
-        time, frequency = np.atleast_1d(np.asarray(time, float)), np.atleast_1d(np.asarray(frequency, float))
-        amplitude, phase, delay = (_interpolate(self.time, y, time)[:, :, None, :] for y in (self.amplitude, self.phase, self.delay))
+        time, frequency = np.atleast_1d(np.asarray(time, float)), np.atleast_1d(
+            np.asarray(frequency, float))
+        amplitude, phase, delay = (_interpolate(self.time, y, time)[:, :, None, :]
+                                   for y in (self.amplitude, self.phase, self.delay))
         turns = (frequency - self.reference_frequency)[None, None, :, None]
         phase = phase + 2.0 * np.pi * delay * turns
         if self.frequency.size:
-            modulus, angle = (
-                _interpolate(self.frequency, y, frequency).transpose(1, 0, 2)[None] for y in (self.band_amplitude, self.band_phase)
-            )
+            modulus, angle = (_interpolate(self.frequency, y, frequency).transpose(1, 0, 2)[None]
+                              for y in (self.band_amplitude, self.band_phase))
             amplitude, phase = amplitude * modulus, phase + angle
         out = np.empty(phase.shape, np.complex64)
         np.multiply(amplitude, np.cos(phase), out=out.real, casting="same_kind")
@@ -95,8 +97,8 @@ class PointingTrack:
     ) -> NDArray[np.complex64]:
         """Voltage beams of all antennas towards one source, (time, ant, chan, receptor) complex64, real.
 
-        Used as gains of this source, in place of its primary-beam attenuation, they multiply it by sqrt(A_p A_q), each A
-        shifted by the offset of its antenna.
+        Used as gains of this source, in place of its primary-beam attenuation, they multiply it by
+        sqrt(A_p A_q), each A shifted by the offset of its antenna.
 
         Parameters
         ----------
@@ -109,10 +111,11 @@ class PointingTrack:
 
         Notes
         -----
-        The voltage is sqrt(A): side lobes that are negative in voltage come out positive. Cost: one evaluation of the
-        beam a time, antenna and channel.
+        The voltage is sqrt(A): side lobes that are negative in voltage come out positive. Cost: one
+        evaluation of the beam a time, antenna and channel.
         """
-        time, frequency = np.atleast_1d(np.asarray(time, float)), np.atleast_1d(np.asarray(frequency, float))
+        time, frequency = np.atleast_1d(np.asarray(time, float)), np.atleast_1d(
+            np.asarray(frequency, float))
         # A constant offset is looked at once.
         offset = self.at(time[:1] if self.time.size == 1 else time)
         power = beam(l - offset[..., 0].ravel(), m - offset[..., 1].ravel(), frequency)
@@ -135,8 +138,9 @@ def save_truth(
     corruption : a corruption of `simulate.corruption`
         Its class and numbers go to CORRUPT and PARAMS (as JSON) of the primary header.
     tracks : track, or mapping of source to track, optional
-        Each becomes a table TRACK with a row a knot: TIME and AMPLITUDE, PHASE and DELAY, or OFFSET; and a table BAND
-        with a row a channel where there is a bandpass. SOURCE names the source. None for flags, which the set holds.
+        Each becomes a table TRACK with a row a knot: TIME and AMPLITUDE, PHASE and DELAY, or
+        OFFSET; and a table BAND with a row a channel where there is a bandpass. SOURCE names the
+        source. None for flags, which the set holds.
     antenna_names : sequence of str, optional
         For a table ANTENNA.
     overwrite : bool
@@ -160,7 +164,8 @@ def save_truth(
             if source is not None:
                 hdu.header["SOURCE"] = json.dumps(source)
             hdu.header["UNITS"] = "s, Hz and rad"
-            hdu.header["REFFREQ"] = (getattr(track, "reference_frequency", 0.0), "[Hz] where a delay gives no phase")
+            hdu.header["REFFREQ"] = (getattr(track, "reference_frequency", 0.0),
+                                     "[Hz] where a delay gives no phase")
             hdus.append(hdu)
     with written_whole(path) as partial:
         fits.HDUList(hdus).writeto(partial)
@@ -206,8 +211,11 @@ def _columns(track: Track) -> dict[str, dict[str, NDArray[Any]]]:
     """Tables of a track by name."""
     if isinstance(track, PointingTrack):
         return {"TRACK": {"TIME": track.time, "OFFSET": track.offset}}
-    columns: dict[str, NDArray[Any]] = {"TIME": track.time, "AMPLITUDE": track.amplitude, "PHASE": track.phase, "DELAY": track.delay}
-    band: dict[str, NDArray[Any]] = {"FREQUENCY": track.frequency, "BAND_AMPLITUDE": track.band_amplitude, "BAND_PHASE": track.band_phase}
+    columns: dict[str, NDArray[Any]] = {"TIME": track.time, "AMPLITUDE": track.amplitude,
+                                        "PHASE": track.phase, "DELAY": track.delay}
+    band: dict[str, NDArray[Any]] = {"FREQUENCY": track.frequency,
+                                     "BAND_AMPLITUDE": track.band_amplitude,
+                                     "BAND_PHASE": track.band_phase}
     return {"TRACK": columns} | ({"BAND": band} if track.frequency.size else {})
 
 
@@ -221,11 +229,14 @@ def gain_track(
     """
     shape = shape or next(iter(values.values())).shape
     flat = {"amplitude": 1.0, "phase": 0.0, "delay": 0.0}
-    parts = {name: np.asarray(values.get(name, np.full(shape, value)), np.float32) for name, value in flat.items()}
+    parts = {name: np.asarray(values.get(name, np.full(shape, value)), np.float32)
+             for name, value in flat.items()}
     none = np.zeros((0, *shape[1:]))
-    band = {name: np.asarray(values.get(name, none), np.float32) for name in ("band_amplitude", "band_phase")}
+    band = {name: np.asarray(values.get(name, none), np.float32)
+            for name in ("band_amplitude", "band_phase")}
     frequency = np.zeros(0) if frequency is None else frequency
-    return GainTrack(time=knots, reference_frequency=float(reference_frequency), frequency=frequency, **parts, **band)
+    return GainTrack(time=knots, reference_frequency=float(reference_frequency),
+                     frequency=frequency, **parts, **band)
 
 
 def _interpolate(knots: NDArray, values: NDArray, x: NDArray) -> NDArray[np.float64]:

@@ -45,10 +45,12 @@ class ImageModel:
             return [(self.planes[0], (frequency / self.frequency[0]) ** self.spectral_index)]
         identity = np.eye(self.frequency.size)
         shares = [np.interp(frequency, self.frequency, one) for one in identity]
-        return [(plane, share) for plane, share in zip(self.planes, shares, strict=True) if share.any()]
+        return [(plane, share) for plane, share in zip(self.planes, shares, strict=True)
+                if share.any()]
 
 
-def read_image_model(path: str | Path, spectral_index: float = 0.0, reference_frequency: float | None = None) -> ImageModel:
+def read_image_model(path: str | Path, spectral_index: float = 0.0,
+                     reference_frequency: float | None = None) -> ImageModel:
     """Model of a FITS image or cube in Jy/pixel.
 
     Parameters
@@ -63,22 +65,27 @@ def read_image_model(path: str | Path, spectral_index: float = 0.0, reference_fr
     Raises
     ------
     ImageError
-        The file cannot be read, is not in Jy/pixel, its projection or frame is another; a cube is given a spectral index; a
-        spectral index has no reference frequency.
+        The file cannot be read, is not in Jy/pixel, its projection or frame is another; a cube is
+        given a spectral index; a spectral index has no reference frequency.
     """
     model = read_model_image(path)
     planes, wcs, frequency = model.data, model.wcs, model.frequency
     if reference_frequency is not None:
         if planes.shape[0] > 1:
-            raise ImageError(f"{path}: a cube of {planes.shape[0]} planes has frequencies of its own; leave reference_frequency out")
+            raise ImageError(f"{path}: a cube of {planes.shape[0]} planes has frequencies of its "
+                             "own; leave reference_frequency out")
         frequency = np.array([float(reference_frequency)])
     if spectral_index and planes.shape[0] > 1:
-        raise ImageError(f"{path}: a cube of {planes.shape[0]} planes has its own spectrum; leave spectral_index out")
+        raise ImageError(f"{path}: a cube of {planes.shape[0]} planes has its own spectrum; leave "
+                         "spectral_index out")
     if frequency is None:
         if spectral_index:
-            raise ImageError(f"{path}: has no frequency axis for the spectral index {spectral_index:g}; give reference_frequency")
+            raise ImageError(f"{path}: has no frequency axis for the spectral index "
+                             f"{spectral_index:g}; give reference_frequency")
         frequency = np.array([1.0])
     if not (np.isfinite(frequency).all() and (frequency > 0).all() and np.isfinite(spectral_index)):
-        raise ImageError(f"{path}: frequencies {frequency} Hz and spectral index {spectral_index}; they must be finite, and Hz positive")
+        raise ImageError(f"{path}: frequencies {frequency} Hz and spectral index "
+                         f"{spectral_index}; they must be finite, and Hz positive")
     order = np.argsort(frequency)
-    return ImageModel(Path(path).name, planes[order], frequency[order], image_geometry(wcs, planes.shape[1:]), float(spectral_index))
+    return ImageModel(Path(path).name, planes[order], frequency[order],
+                      image_geometry(wcs, planes.shape[1:]), float(spectral_index))

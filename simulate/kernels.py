@@ -5,7 +5,8 @@ import math
 import numpy as np
 from numba import njit
 
-_STEP, _MIX1, _MIX2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_STEP, _MIX1, _MIX2 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(
+    0x94D049BB133111EB)
 _S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
 
 
@@ -13,8 +14,9 @@ _S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(
 def apply_gains(vis, gains, antenna1, antenna2, time_index, receptor1, receptor2, out):
     """out = g_p V g_q*: the gain of the first antenna's receptor and the conjugate of that of the second's.
 
-    vis, out (row, chan, corr) complex64, which may be one array; gains (time, ant, chan, receptor) complex64; antenna1,
-    antenna2, time_index (row,) indices into gains; receptor1, receptor2 (corr,).
+    vis, out (row, chan, corr) complex64, which may be one array; gains (time, ant, chan, receptor)
+    complex64; antenna1, antenna2, time_index (row,) indices into gains; receptor1, receptor2
+    (corr,).
     """
     for row in range(vis.shape[0]):
         first = gains[time_index[row], antenna1[row]]
@@ -51,12 +53,13 @@ def random_flags(key, time_bits, antenna1, antenna2, fraction, out):
 def add_smoothed(x, y, amplitude, to_units, semi_axes, nodes, reach, limit, out):
     """out += components smoothed with a Gaussian, on the pixels where each exceeds exp(−limit/2) of its peak.
 
-    x, y (pos,) centres in pixels; to_units (pos, 2, 2) from pixel offsets (x, y) to units in which the Gaussian is
-    exp(−r²/2); amplitude (pos,); semi_axes (pos, 2) of a disc along these units; nodes (pos,) of its quadrature, 0 for a
-    Gaussian; reach (pos, 2) half sides of the box in pixels; out (m, l) float64.
+    x, y (pos,) centres in pixels; to_units (pos, 2, 2) from pixel offsets (x, y) to units in which
+    the Gaussian is exp(−r²/2); amplitude (pos,); semi_axes (pos, 2) of a disc along these units;
+    nodes (pos,) of its quadrature, 0 for a Gaussian; reach (pos, 2) half sides of the box in
+    pixels; out (m, l) float64.
 
-    The disc is ∫ exp(−(X−X')²/2) [erf((Y+b)/√2) − erf((Y−b)/√2)] dX' with X' = a sin t: periodic in t, so that equal
-    steps converge faster than any power of their number.
+    The disc is ∫ exp(−(X−X')²/2) [erf((Y+b)/√2) − erf((Y−b)/√2)] dX' with X' = a sin t: periodic in
+    t, so that equal steps converge faster than any power of their number.
     """
     radius = math.sqrt(limit)
     root = math.sqrt(0.5)
@@ -64,8 +67,10 @@ def add_smoothed(x, y, amplitude, to_units, semi_axes, nodes, reach, limit, out)
         a, b = semi_axes[k, 0], semi_axes[k, 1]
         n = nodes[k]
         step = math.pi / max(n, 1)
-        for j in range(max(math.ceil(y[k] - reach[k, 1]), 0), min(math.floor(y[k] + reach[k, 1]), out.shape[0] - 1) + 1):
-            for i in range(max(math.ceil(x[k] - reach[k, 0]), 0), min(math.floor(x[k] + reach[k, 0]), out.shape[1] - 1) + 1):
+        for j in range(max(math.ceil(y[k] - reach[k, 1]), 0),
+                       min(math.floor(y[k] + reach[k, 1]), out.shape[0] - 1) + 1):
+            for i in range(max(math.ceil(x[k] - reach[k, 0]), 0),
+                           min(math.floor(x[k] + reach[k, 0]), out.shape[1] - 1) + 1):
                 east, north = i - x[k], j - y[k]
                 along = to_units[k, 0, 0] * east + to_units[k, 0, 1] * north
                 across = to_units[k, 1, 0] * east + to_units[k, 1, 1] * north
@@ -80,5 +85,6 @@ def add_smoothed(x, y, amplitude, to_units, semi_axes, nodes, reach, limit, out)
                         p, cos = along - a * math.sin(t), math.cos(t)
                         if abs(p) <= radius:
                             half = b * cos
-                            total += cos * math.exp(-0.5 * p * p) * (math.erf((across + half) * root) - math.erf((across - half) * root))
+                            total += cos * math.exp(-0.5 * p * p) * (
+                                math.erf((across + half) * root) - math.erf((across - half) * root))
                     out[j, i] += amplitude[k] * total * math.sqrt(0.5 * math.pi) / (n * b)

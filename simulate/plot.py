@@ -23,8 +23,9 @@ _POINTS, _FIELDS = 40_000, 400
 _TARGET, _OTHER = "#d95f02", "#1b6ca8"
 
 
-def plot_observation(path: str | Path, array: Array, pointings: Pointings, sky: Components, times: np.ndarray, field: np.ndarray,
-                     frequency: np.ndarray, primary_beam: PrimaryBeam) -> None:
+def plot_observation(path: str | Path, array: Array, pointings: Pointings, sky: Components,
+                     times: np.ndarray, field: np.ndarray, frequency: np.ndarray,
+                     primary_beam: PrimaryBeam) -> None:
     """Write a PNG of an observation; arguments as in `simulate.job.Job`."""
     from matplotlib.figure import Figure
 
@@ -33,18 +34,23 @@ def plot_observation(path: str | Path, array: Array, pointings: Pointings, sky: 
     draw_uv_coverage(left, array, pointings, times, field, frequency)
     draw_sky(middle, pointings, sky, primary_beam, float(np.mean(frequency)))
     draw_fluxes(right, sky)
-    figure.suptitle(f"{array.telescope} ({array.name}), {len(array.antenna_names)} antennas, {times.size} integrations, "
-                    f"{len(pointings)} pointing{'s' if len(pointings) > 1 else ''}, {np.mean(frequency) / 1e9:.4g} GHz")
+    figure.suptitle(f"{array.telescope} ({array.name}), {len(array.antenna_names)} antennas, "
+                    f"{times.size} integrations, "
+                    f"{len(pointings)} pointing{'s' if len(pointings) > 1 else ''}, "
+                    f"{np.mean(frequency) / 1e9:.4g} GHz")
     figure.savefig(path, dpi=110, format="png")
 
 
-def draw_uv_coverage(axes: Axes, array: Array, pointings: Pointings, times: np.ndarray, field: np.ndarray, frequency: np.ndarray) -> None:
+def draw_uv_coverage(axes: Axes, array: Array, pointings: Pointings, times: np.ndarray,
+                     field: np.ndarray, frequency: np.ndarray) -> None:
     """(u, v) of some integrations and channels, both conjugates, in kilowavelengths."""
     ant1, ant2 = np.triu_indices(len(array.antenna_names), 1)
     channels = np.unique([frequency.min(), frequency.max()])
-    few = np.unique(np.linspace(0, times.size - 1, max(_POINTS // (ant1.size * channels.size), 2)).astype(int))
-    tracks = np.concatenate([
-        uvw_of_times(array, times[few][field[few] == i], float(pointings.ra[i]), float(pointings.dec[i])) for i in np.unique(field[few])])
+    few = np.unique(np.linspace(0, times.size - 1,
+                                max(_POINTS // (ant1.size * channels.size), 2)).astype(int))
+    tracks = np.concatenate([uvw_of_times(array, times[few][field[few] == i],
+                                          float(pointings.ra[i]), float(pointings.dec[i]))
+                             for i in np.unique(field[few])])
     baseline = (tracks[:, ant2] - tracks[:, ant1])[..., :2].reshape(-1, 2)
     uv = np.concatenate([baseline * nu / SPEED_OF_LIGHT / 1e3 for nu in channels])
     u, v = np.concatenate([uv, -uv]).T
@@ -54,7 +60,8 @@ def draw_uv_coverage(axes: Axes, array: Array, pointings: Pointings, times: np.n
     axes.invert_xaxis()
 
 
-def draw_sky(axes: Axes, pointings: Pointings, sky: Components, primary_beam: PrimaryBeam, frequency: float) -> None:
+def draw_sky(axes: Axes, pointings: Pointings, sky: Components, primary_beam: PrimaryBeam,
+             frequency: float) -> None:
     """Components and pointings about the mean direction of the pointings, with the half-power circles of the beam."""
     from matplotlib.collections import EllipseCollection
 
@@ -64,22 +71,27 @@ def draw_sky(axes: Axes, pointings: Pointings, sky: Components, primary_beam: Pr
     front = n_minus_1 > -1.0
     everything = np.concatenate([centres, np.stack([l, m])[:, front]], axis=1)
     largest = max(np.abs(everything).max(), 1e-9)
-    scale, unit = next(((s, name) for s, name in ((180 / np.pi, "°"), (10800 / np.pi, "′")) if largest * s >= 1.0), (648000 / np.pi, "″"))
+    scale, unit = next(((s, name) for s, name in ((180 / np.pi, "°"), (10800 / np.pi, "′"))
+                        if largest * s >= 1.0), (648000 / np.pi, "″"))
     for target, colour, name in ((False, _OTHER, "sources"), (True, _TARGET, "targets")):
         some = front & (sky.target == target)
         if some.any():
             size = 2.0 + 10.0 * np.sqrt(sky.flux[some] / max(sky.flux.max(), 1e-30))
-            axes.scatter(l[some] * scale, m[some] * scale, s=size, lw=0, color=colour, label=f"{int(some.sum())} {name}")
+            axes.scatter(l[some] * scale, m[some] * scale, s=size, lw=0, color=colour,
+                         label=f"{int(some.sum())} {name}")
     shown = centres[:, : _FIELDS]
-    axes.plot(*(shown * scale), "+", color="0.3", ms=5, label=f"{len(pointings)} pointing{'s' if len(pointings) > 1 else ''}")
+    axes.plot(*(shown * scale), "+", color="0.3", ms=5,
+              label=f"{len(pointings)} pointing{'s' if len(pointings) > 1 else ''}")
     width, half = fwhm(primary_beam, frequency), 1.05 * largest
     if np.isfinite(width):
         half = max(half, 1.05 * (np.abs(centres).max() + 0.5 * width))
         across = np.full(shown.shape[1], width * scale)
-        axes.add_collection(EllipseCollection(across, across, np.zeros(across.size), units="xy", offsets=(shown * scale).T,
-                                              offset_transform=axes.transData, facecolors="none", edgecolors="0.6", linewidths=0.7))
-    axes.set(xlabel=f"east ({unit})", ylabel=f"north ({unit})", title="sky and half-power beams", aspect="equal",
-             xlim=(half * scale, -half * scale), ylim=(-half * scale, half * scale))
+        axes.add_collection(EllipseCollection(across, across, np.zeros(across.size), units="xy",
+                                              offsets=(shown * scale).T,
+                                              offset_transform=axes.transData, facecolors="none",
+                                              edgecolors="0.6", linewidths=0.7))
+    axes.set(xlabel=f"east ({unit})", ylabel=f"north ({unit})", title="sky and half-power beams",
+             aspect="equal", xlim=(half * scale, -half * scale), ylim=(-half * scale, half * scale))
     axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize="small", frameon=False)
 
 
@@ -96,5 +108,6 @@ def draw_fluxes(axes: Axes, sky: Components) -> None:
         some = positive & (sky.target == target)
         if some.any():
             axes.hist(sky.flux[some], edges, color=colour, alpha=0.7, label=name)
-    axes.set(xscale="log", yscale="log" if len(sky) > 100 else "linear", xlabel="flux density (Jy)", ylabel="number", title="fluxes")
+    axes.set(xscale="log", yscale="log" if len(sky) > 100 else "linear", xlabel="flux density (Jy)",
+             ylabel="number", title="fluxes")
     axes.legend(fontsize="small")

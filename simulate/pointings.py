@@ -55,29 +55,31 @@ def at_positions(ra: np.ndarray, dec: np.ndarray, name: str = "field", dwell: in
     return _pointings(list(zip(np.atleast_1d(ra), np.atleast_1d(dec), strict=True)), name, dwell)
 
 
-def rectangular_mosaic(ra: float, dec: float, width: float, height: float, spacing: float, name: str = "mosaic",
-                       dwell: int = 6) -> Pointings:
+def rectangular_mosaic(ra: float, dec: float, width: float, height: float, spacing: float,
+                       name: str = "mosaic", dwell: int = 6) -> Pointings:
     """Pointings on a square grid that covers width × height (rad) around ra, dec."""
     offsets = [(x, y) for y in _steps(height, spacing) for x in _steps(width, spacing)]
     return _at_offsets(ra, dec, offsets, name, dwell)
 
 
-def hexagonal_mosaic(ra: float, dec: float, width: float, height: float, spacing: float, name: str = "mosaic",
-                     dwell: int = 6) -> Pointings:
+def hexagonal_mosaic(ra: float, dec: float, width: float, height: float, spacing: float,
+                     name: str = "mosaic", dwell: int = 6) -> Pointings:
     """Pointings on a triangular grid that covers width × height (rad) around ra, dec.
 
-    Rows are spacing √3/2 apart and every other row is shifted by half the spacing, so that each pointing has six
-    neighbours at one distance; for a Gaussian beam, spacing = FWHM/√3 loses nothing (Condon et al. 1998, section 3.1).
+    Rows are spacing √3/2 apart and every other row is shifted by half the spacing, so that each
+    pointing has six neighbours at one distance; for a Gaussian beam, spacing = FWHM/√3 loses
+    nothing (Condon et al. 1998, section 3.1).
     """
     offsets = []
     for i, y in enumerate(_steps(height, spacing * np.sqrt(0.75))):
         shift = 0.5 * spacing if i % 2 else 0.0
-        offsets += [(x + shift, y) for x in _steps(width, spacing) if x + shift <= width / 2 + 1e-12 or not shift]
+        offsets += [(x + shift, y) for x in _steps(width, spacing)
+                    if x + shift <= width / 2 + 1e-12 or not shift]
     return _at_offsets(ra, dec, offsets, name, dwell)
 
 
-def on_the_fly(ra: float, dec: float, width: float, height: float, row_spacing: float, speed: float, integration: float,
-               phase_centre_every: int = 1, name: str = "otf") -> Pointings:
+def on_the_fly(ra: float, dec: float, width: float, height: float, row_spacing: float, speed: float,
+               integration: float, phase_centre_every: int = 1, name: str = "otf") -> Pointings:
     """A boustrophedon scan at constant speed, as VLASS does it: rows along right ascension, every other one backwards.
 
     Parameters
@@ -94,7 +96,8 @@ def on_the_fly(ra: float, dec: float, width: float, height: float, row_spacing: 
         Integrations that share a phase centre; the antennas are taken to point there meanwhile.
     """
     if not (speed > 0 and integration > 0 and phase_centre_every >= 1):
-        raise PointingError(f"an on-the-fly scan wants a positive speed and integration and phase centres every 1 or more integrations; "
+        raise PointingError("an on-the-fly scan wants a positive speed and integration and phase "
+                            "centres every 1 or more integrations; "
                             f"found {speed}, {integration}, {phase_centre_every}")
     step = speed * integration * phase_centre_every
     offsets = []
@@ -108,18 +111,21 @@ def on_the_fly(ra: float, dec: float, width: float, height: float, row_spacing: 
 def _steps(extent: float, spacing: float) -> np.ndarray:
     """Offsets symmetric about 0, at most `spacing` beyond the last of which the extent ends."""
     if not (spacing > 0 and extent >= 0):
-        raise PointingError(f"a mosaic wants a positive spacing and an extent of 0 or more; found {spacing} and {extent} rad")
+        raise PointingError("a mosaic wants a positive spacing and an extent of 0 or more; found "
+                            f"{spacing} and {extent} rad")
     n = int(np.floor(extent / spacing + 1e-9)) + 1
     return (np.arange(n) - (n - 1) / 2) * spacing
 
 
-def _at_offsets(ra: float, dec: float, offsets: list[tuple[float, float]], name: str, dwell: int) -> Pointings:
+def _at_offsets(ra: float, dec: float, offsets: list[tuple[float, float]], name: str,
+                dwell: int) -> Pointings:
     """Pointings at tangent-plane offsets (east, north) from a centre, by the gnomonic projection."""
     directions = []
     for east, north in offsets:
         cos_distance = np.cos(dec) - north * np.sin(dec)
         directions.append((ra + np.arctan2(east, cos_distance),
-                           np.arctan2(np.sin(dec) + north * np.cos(dec), np.hypot(east, cos_distance))))
+                           np.arctan2(np.sin(dec) + north * np.cos(dec),
+                                      np.hypot(east, cos_distance))))
     return _pointings(directions, name, dwell)
 
 
@@ -131,5 +137,6 @@ def _pointings(directions: list[tuple[float, float]], name: str, dwell: int) -> 
     names = (name,) if len(directions) == 1 else tuple(f"{name}{i}" for i in range(len(directions)))
     ra, dec = np.array(directions, dtype=float).T
     if not (np.isfinite(ra).all() and np.isfinite(dec).all() and (np.abs(dec) <= np.pi / 2).all()):
-        raise PointingError("a pointing is no direction: ra and dec must be finite and |dec| at most 90°")
+        raise PointingError("a pointing is no direction: ra and dec must be finite and |dec| at "
+                            "most 90°")
     return Pointings(names, ra, dec, dwell)

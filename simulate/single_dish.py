@@ -1,19 +1,23 @@
 """Cubes of a sky as a single dish sees it, for joining with an interferometer.
 
-Each channel is the sky convolved with the dish's beam of that channel, a Gaussian whose peak is 1, in Jy/beam; a sum over
-pixels, divided by the pixels of a beam, is the flux. Its width is that of the caller or
+Each channel is the sky convolved with the dish's beam of that channel, a Gaussian whose peak is 1,
+in Jy/beam; a sum over pixels, divided by the pixels of a beam, is the flux. Its width is that of
+the caller or
 
     FWHM = f λ/D,
 
-where f hangs on how the feed lights the dish: 1.02 evenly; 1.13 for the antennas of ALMA (ALMA Technical Handbook); 1.18 ±
-0.03 measured on the Green Bank telescope at 9 GHz and 1.16 ± 0.03 at 109 GHz (Frayer 2017, arXiv:1704.00025). The default
-is 1.18. Rau, Naik & Braun (2019), Table 1, have f = 1 for 100 m: 10.3′ at 1 GHz. Sidelobes, the error beam, scanning and
-baselines of the receiver are not modelled.
+where f hangs on how the feed lights the dish: 1.02 evenly; 1.13 for the antennas of ALMA (ALMA
+Technical Handbook); 1.18 ± 0.03 measured on the Green Bank telescope at 9 GHz and 1.16 ± 0.03 at
+109 GHz (Frayer 2017, arXiv:1704.00025). The default is 1.18. Rau, Naik & Braun (2019), Table 1,
+have f = 1 for 100 m: 10.3′ at 1 GHz. Sidelobes, the error beam, scanning and baselines of the
+receiver are not modelled.
 
-Noise is white noise convolved with each channel's beam and brought to the stated rms, as in section 6.3 of Rau et al.:
-noise of the sky, which cannot be told from the sky by its scale. It is drawn for each channel anew.
+Noise is white noise convolved with each channel's beam and brought to the stated rms, as in section
+6.3 of Rau et al.: noise of the sky, which cannot be told from the sky by its scale. It is drawn for
+each channel anew.
 
-Cost: that of one image of `simulate.epoch_images` a channel; for a sky given as an image, one convolution by FFT a channel.
+Cost: that of one image of `simulate.epoch_images` a channel; for a sky given as an image, one
+convolution by FFT a channel.
 """
 
 from __future__ import annotations
@@ -28,7 +32,14 @@ from astropy.table import QTable
 from astropy.wcs import WCS
 from numpy.typing import ArrayLike, NDArray
 
-from simulate.epoch_images import checked_beam, correlated_noise, image_grid, require, restored_image, wcs_of
+from simulate.epoch_images import (
+    checked_beam,
+    correlated_noise,
+    image_grid,
+    require,
+    restored_image,
+    wcs_of,
+)
 from simulate.image_model import ImageModel, read_image_model
 from simulate.noise import BOLTZMANN, JANSKY
 from uvstack.constants import SPEED_OF_LIGHT
@@ -64,7 +75,8 @@ class SingleDishCube(Shown):
     unit : str
         "Jy/beam" or "K".
     truth : QTable or None
-        Components as `Components.to_table` has them with `x`, `y` (pixels from 0) and `on_image`; None for an image.
+        Components as `Components.to_table` has them with `x`, `y` (pixels from 0) and `on_image`;
+        None for an image.
     n_outside : int
         Components that lie off the image in every channel and are left out.
     """
@@ -84,13 +96,15 @@ class SingleDishCube(Shown):
         return wcs_of(self.geometry, self.brightness.shape)
 
     @together()
-    def write(self, path: str | Path, *, date: str | None = None, overwrite: bool = False) -> tuple[Path, ...]:
+    def write(self, path: str | Path, *, date: str | None = None,
+              overwrite: bool = False) -> tuple[Path, ...]:
         """Paths of the cube (FITS with CASA's table of beams), its provenance (JSON) and, of components, the truth (ECSV).
 
         Parameters
         ----------
         path : str or Path
-            Of the cube; NAME-provenance.json with rms and beam of each channel and NAME-truth.ecsv stand beside it.
+            Of the cube; NAME-provenance.json with rms and beam of each channel and NAME-truth.ecsv
+            stand beside it.
         date : str, optional
             DATE-OBS, UTC, ISO 8601.
         overwrite : bool
@@ -103,33 +117,38 @@ class SingleDishCube(Shown):
             The channels are not evenly spaced.
         """
         cube = Path(path)
-        record, truth = (cube.with_name(cube.stem + end) for end in ("-provenance.json", "-truth.ecsv"))
+        record, truth = (cube.with_name(cube.stem + end)
+                         for end in ("-provenance.json", "-truth.ecsv"))
         outputs = (cube, record) if self.truth is None else (cube, record, truth)
         for output in outputs:
             check_output(output, overwrite, 4 * self.brightness.size)
-        write_image(cube, self.brightness, self.wcs, unit=self.unit, beams=self.beams, frequency=self.frequency, date=date)
-        settings = {"frequency_hz": self.frequency.tolist(), "fwhm_rad": [b.fwhm_major for b in self.beams],
-                  "rms": self.rms.tolist(), "unit": self.unit, "components": None if self.truth is None else len(self.truth),
-                  "left_out": self.n_outside}
+        write_image(cube, self.brightness, self.wcs, unit=self.unit, beams=self.beams,
+                    frequency=self.frequency, date=date)
+        settings = {"frequency_hz": self.frequency.tolist(),
+                    "fwhm_rad": [b.fwhm_major for b in self.beams], "rms": self.rms.tolist(),
+                    "unit": self.unit,
+                    "components": None if self.truth is None else len(self.truth),
+                    "left_out": self.n_outside}
         write_json(record, dataclasses.asdict(provenance_of(settings)))
         if self.truth is not None:
             write_table(truth, self.truth)
         return outputs
 
 
-def single_dish_cube(
-    sky: Components | ImageModel | str | Path, *, frequency: ArrayLike, dish_diameter: float | None = None,
-    fwhm: ArrayLike | Callable[[NDArray[np.float64]], ArrayLike] | None = None, beam_factor: float = BEAM_FACTOR,
-    centre: tuple[float, float] | None = None, size: int | tuple[int, int] | None = None, cell: float | None = None,
-    noise: ArrayLike = 0.0, rng: np.random.Generator | None = None, unit: str = "Jy/beam",
-) -> SingleDishCube:
+def single_dish_cube(sky: Components | ImageModel | str | Path, *, frequency: ArrayLike,
+                     dish_diameter: float | None = None,
+                     fwhm: ArrayLike | Callable[[NDArray[np.float64]], ArrayLike] | None = None,
+                     beam_factor: float = BEAM_FACTOR, centre: tuple[float, float] | None = None,
+                     size: int | tuple[int, int] | None = None, cell: float | None = None,
+                     noise: ArrayLike = 0.0, rng: np.random.Generator | None = None,
+                     unit: str = "Jy/beam",) -> SingleDishCube:
     """Cube of a sky as a single dish sees it.
 
     Parameters
     ----------
     sky : Components, ImageModel or path
-        Components with their spectra; or an image or cube in Jy/pixel (a path is read with `read_image_model`), whose pixels
-        the result then has.
+        Components with their spectra; or an image or cube in Jy/pixel (a path is read with
+        `read_image_model`), whose pixels the result then has.
     frequency : array (chan,)
         Hz; evenly spaced if the cube is to be written.
     dish_diameter : float, optional
@@ -139,7 +158,8 @@ def single_dish_cube(
     beam_factor : float
         f of the module's formula.
     centre : (float, float), optional
-        ra and dec of pixel (columns // 2, rows // 2), rad, J2000; with components only, as are `size` and `cell`.
+        ra and dec of pixel (columns // 2, rows // 2), rad, J2000; with components only, as are
+        `size` and `cell`.
     size : int or (int, int), optional
         Pixels; (m, l) where two.
     cell : float, optional
@@ -154,22 +174,29 @@ def single_dish_cube(
     Raises
     ------
     ImageError
-        No channel, or one that is no frequency; neither dish nor beam, or both; a beam narrower than two pixels; a noise
-        that is negative or not finite; a unit that is neither; a grid for an image, or none for components.
+        No channel, or one that is no frequency; neither dish nor beam, or both; a beam narrower
+        than two pixels; a noise that is negative or not finite; a unit that is neither; a grid for
+        an image, or none for components.
     """
     nu = np.atleast_1d(np.asarray(frequency, np.float64))
-    require(nu.ndim == 1 and nu.size > 0, f"frequencies of shape {nu.shape}; wanted are one or more channels, in Hz")
-    require(bool((np.isfinite(nu) & (nu > 0)).all()), "a frequency is negative, zero or not finite; wanted are positive ones, in Hz")
+    require(nu.ndim == 1 and nu.size > 0,
+            f"frequencies of shape {nu.shape}; wanted are one or more channels, in Hz")
+    require(bool((np.isfinite(nu) & (nu > 0)).all()),
+            "a frequency is negative, zero or not finite; wanted are positive ones, in Hz")
     require(unit in _UNITS, f"the unit {unit!r} is unknown; known are {' and '.join(_UNITS)}")
     width = _widths(nu, dish_diameter, fwhm, beam_factor)
     rms = np.asarray(noise, np.float64)
-    require(rms.shape in ((), nu.shape), f"the noise has shape {rms.shape} for {nu.size} channels; give one value, or one a channel")
-    require(bool((np.isfinite(rms) & (rms >= 0)).all()), f"the noise is {rms.min():g} {unit}; it must be 0 or more")
+    require(rms.shape in ((), nu.shape),
+            f"the noise has shape {rms.shape} for {nu.size} channels; give one value, or one a "
+            "channel")
+    require(bool((np.isfinite(rms) & (rms >= 0)).all()),
+            f"the noise is {rms.min():g} {unit}; it must be 0 or more")
     rms = np.array(np.broadcast_to(rms, nu.shape))
     model = read_image_model(sky) if isinstance(sky, str | Path) else sky
     shape, geometry = _grid(model, centre, size, cell)
     pixel = geometry.cell_m
-    beams = tuple(checked_beam((w, w, 0.0), pixel, f"the beam at {f / 1e9:.6g} GHz") for f, w in zip(nu, width, strict=True))
+    beams = tuple(checked_beam((w, w, 0.0), pixel, f"the beam at {f / 1e9:.6g} GHz")
+                  for f, w in zip(nu, width, strict=True))
     truth, n_outside = None, 0
     if isinstance(model, Components):
         brightness, truth, n_outside = _of_components(model, nu, geometry, shape, beams)
@@ -185,35 +212,44 @@ def single_dish_cube(
     return SingleDishCube(brightness, rms, nu, beams, geometry, unit, truth, n_outside)
 
 
-def dish_fwhm(frequency: ArrayLike, diameter: float, factor: float = BEAM_FACTOR) -> NDArray[np.float64]:
+def dish_fwhm(frequency: ArrayLike, diameter: float,
+              factor: float = BEAM_FACTOR) -> NDArray[np.float64]:
     """FWHM of the beam of a dish (m) at frequencies (chan,) in Hz, rad: the module's formula."""
     return factor * SPEED_OF_LIGHT / (np.asarray(frequency, np.float64) * diameter)
 
 
-def _widths(nu: NDArray, diameter: float | None, fwhm: ArrayLike | Callable | None, factor: float) -> NDArray[np.float64]:
+def _widths(nu: NDArray, diameter: float | None, fwhm: ArrayLike | Callable | None,
+            factor: float) -> NDArray[np.float64]:
     if diameter is not None and fwhm is None:
-        require(bool(np.isfinite(diameter)) and diameter > 0, f"dish_diameter is {diameter} m; it must be positive")
-        require(bool(np.isfinite(factor)) and factor > 0, f"beam_factor is {factor}; it must be positive")
+        require(bool(np.isfinite(diameter)) and diameter > 0,
+                f"dish_diameter is {diameter} m; it must be positive")
+        require(bool(np.isfinite(factor)) and factor > 0,
+                f"beam_factor is {factor}; it must be positive")
         return dish_fwhm(nu, diameter, factor)
     if fwhm is None or diameter is not None:
-        raise ImageError("the beam is given twice; give dish_diameter or fwhm" if fwhm is not None else
-                         "no beam; give dish_diameter in m or fwhm in rad")
+        raise ImageError("the beam is given twice; give dish_diameter or fwhm" if fwhm is not None
+                         else "no beam; give dish_diameter in m or fwhm in rad")
     width = np.asarray(fwhm(nu) if callable(fwhm) else fwhm, np.float64)
-    require(width.shape in ((), nu.shape), f"fwhm has shape {width.shape} for {nu.size} channels; give one value, or one a channel")
+    require(width.shape in ((), nu.shape),
+            f"fwhm has shape {width.shape} for {nu.size} channels; give one value, or one a "
+            "channel")
     return np.broadcast_to(width, nu.shape)
 
 
-def _grid(sky: Components | ImageModel, centre: tuple[float, float] | None, size: int | tuple[int, int] | None,
+def _grid(sky: Components | ImageModel, centre: tuple[float, float] | None,
+          size: int | tuple[int, int] | None,
           cell: float | None) -> tuple[tuple[int, int], ImageGeometry]:
     if isinstance(sky, Components):
         if centre is None or size is None or cell is None:
             raise ImageError("components have no pixels; give centre, size and cell of the cube")
         return image_grid(centre, size, cell)
-    require(centre is None and size is None and cell is None, "an image has pixels of its own; leave centre, size and cell out")
+    require(centre is None and size is None and cell is None,
+            "an image has pixels of its own; leave centre, size and cell out")
     geometry = sky.geometry
-    require(geometry.cell_m > 0 and abs(geometry.cell_l + geometry.cell_m) <= 1e-6 * geometry.cell_m,
-            f"{sky.name}: pixels of {np.rad2deg(geometry.cell_l) * 3600:.6g} by {np.rad2deg(geometry.cell_m) * 3600:.6g} arcsec; wanted are"
-            " square ones, east to the left: regrid it")
+    require(geometry.cell_m > 0 and abs(geometry.cell_l
+                                        + geometry.cell_m) <= 1e-6 * geometry.cell_m,
+            f"{sky.name}: pixels of {np.rad2deg(geometry.cell_l) * 3600:.6g} by "
+            f"{np.rad2deg(geometry.cell_m) * 3600:.6g} arcsec; wanted are" " square ones, east to the left: regrid it")
     return (sky.planes.shape[1], sky.planes.shape[2]), geometry
 
 
@@ -224,18 +260,22 @@ def _of_components(sky: Components, nu: NDArray, geometry: ImageGeometry, shape:
     seen = np.zeros(len(sky), np.bool_)
     table = sky.to_table()
     for chan, beam in enumerate(beams):
-        cube[chan], table["x"], table["y"], reached = restored_image(sky, flux[:, chan], geometry, shape, beam)
+        cube[chan], table["x"], table["y"], reached = restored_image(sky, flux[:, chan], geometry,
+                                                                     shape, beam)
         seen |= reached
-    require(len(sky) == 0 or bool(seen.any()), f"none of the {len(sky)} components lies on the image; look at centre, size and cell")
+    require(len(sky) == 0 or bool(seen.any()),
+            f"none of the {len(sky)} components lies on the image; look at centre, size and cell")
     table["on_image"] = seen
     return cube, table, int((~seen).sum())
 
 
-def _of_image(model: ImageModel, nu: NDArray, shape: tuple[int, int], beams: tuple[Beam, ...]) -> NDArray[np.float64]:
+def _of_image(model: ImageModel, nu: NDArray, shape: tuple[int, int],
+              beams: tuple[Beam, ...]) -> NDArray[np.float64]:
     """The planes convolved with the sampled beam; nothing comes round from the opposite edge."""
     from scipy.signal import fftconvolve
 
-    require(bool(np.isfinite(model.planes).all()), f"{model.name}: blank pixels; fill them, with 0 where there is no emission")
+    require(bool(np.isfinite(model.planes).all()),
+            f"{model.name}: blank pixels; fill them, with 0 where there is no emission")
     cube = np.zeros((nu.size, *shape))
     for plane, share in model.parts(nu):
         for chan in np.flatnonzero(share):
@@ -245,7 +285,8 @@ def _of_image(model: ImageModel, nu: NDArray, shape: tuple[int, int], beams: tup
         # 2.5 FWHM out a Gaussian is 3e-8 of its peak.
         half = int(np.ceil(2.5 * fwhm))
         profile = np.exp(-FOUR_LN2 * (np.arange(-half, half + 1) / fwhm) ** 2)
-        once = fftconvolve(cube[k], profile[None, :], mode="full", axes=1)[:, half : half + shape[1]]
+        once = fftconvolve(cube[k], profile[None, :], mode="full",
+                           axes=1)[:, half : half + shape[1]]
         cube[k] = fftconvolve(once, profile[:, None], mode="full", axes=0)[half : half + shape[0]]
     return cube
 

@@ -30,7 +30,8 @@ class Rectangle:
         """sr."""
         return 2.0 * math.sin(0.5 * self.height) * self.width
 
-    def positions(self, n: int, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def positions(self, n: int, rng: np.random.Generator) -> tuple[NDArray[np.float64],
+                                                                   NDArray[np.float64]]:
         """n places, uniform per solid angle: ra, dec."""
         return uniform_positions(n, self.ra, self.dec, self.width, self.height, rng)
 
@@ -48,7 +49,8 @@ class Around:
         """Of all circles together, sr."""
         return np.size(self.ra) * 4.0 * math.pi * math.sin(0.5 * self.radius) ** 2
 
-    def positions(self, n: int, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def positions(self, n: int, rng: np.random.Generator) -> tuple[NDArray[np.float64],
+                                                                   NDArray[np.float64]]:
         """n places, each in the circle of a centre picked at random: ra, dec."""
         return positions_within((self.ra, self.dec), self.radius, n, rng)
 
@@ -64,7 +66,8 @@ def source_counts(
     Parameters
     ----------
     model : str
-        "schechter", "bondi2008", "bethermin2012", "power-law", "fixed" or "catalogue": see `simulate.counts`.
+        "schechter", "bondi2008", "bethermin2012", "power-law", "fixed" or "catalogue": see
+        `simulate.counts`.
     n : int, optional
         How many; default Poisson with the mean that the model has on the area.
     area : Rectangle or Around
@@ -78,7 +81,8 @@ def source_counts(
     shape : str, optional
         Default points, or Gaussians where there is a size.
     fwhm, axis_ratio, position_angle : float or (float, float)
-        rad, minor over major, rad from north through east; a pair is the range from which each source draws uniformly.
+        rad, minor over major, rad from north through east; a pair is the range from which each
+        source draws uniformly.
     spectral_index : float or (float, float)
         A pair is mean and scatter of a normal distribution.
     reference_frequency : float, optional
@@ -94,7 +98,8 @@ def source_counts(
         As from `simulate.counts.draw_fluxes` and `uvstack.sky.components.components`.
     """
     if not area.solid_angle > 0 or not math.isfinite(area.solid_angle):
-        raise ComponentError(f"an area of {area.solid_angle:g} sr; width and height, or radius and centres, must be positive")
+        raise ComponentError(f"an area of {area.solid_angle:g} sr; width and height, or radius "
+                             "and centres, must be positive")
     flux = draw_fluxes(model, n, area.solid_angle, flux_range, rng=rng, **parameters)
     ra, dec = area.positions(flux.size, rng)
     major = _drawn(fwhm, flux.size, rng)
@@ -102,9 +107,10 @@ def source_counts(
     angle = _drawn(position_angle, flux.size, rng)
     mean, scatter = spectral_index if isinstance(spectral_index, tuple) else (spectral_index, 0.0)
     index = mean + scatter * rng.standard_normal(flux.size)
-    return components(ra, dec, flux, reference_frequency=reference_frequency, names=[f"{name}{i + 1}" for i in range(flux.size)],
-                      shape=shape, fwhm_major=major, fwhm_minor=minor, position_angle=angle, spectral_index=index, curvature=curvature,
-                      q=q, u=u, v=v, target=target)
+    return components(ra, dec, flux, reference_frequency=reference_frequency,
+                      names=[f"{name}{i + 1}" for i in range(flux.size)], shape=shape,
+                      fwhm_major=major, fwhm_minor=minor, position_angle=angle,
+                      spectral_index=index, curvature=curvature, q=q, u=u, v=v, target=target)
 
 
 def _drawn(value: Drawn, n: int, rng: np.random.Generator) -> NDArray[np.float64]:

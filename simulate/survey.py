@@ -3,13 +3,15 @@
     survey = read_survey("survey.toml")
     made = observe(**survey.settings(), out="survey.ms")
 
-`read_survey` checks every table and key against the lists of `simulate.survey_keys`, turns texts with units into SI and
-radians, and opens the antenna file, so that a slip is one line (file, table, key, what was found, what is wanted) before
-anything is drawn. `settings` draws the sky. Each [[sky]] table draws from a generator of its own, seeded by the seed and
-the place of the table in the file: tables added at the end leave those before them as they were. A key that would have no
-effect beside the others (the `speed` of a mosaic, the `efficiency` of a σ per visibility) is an error. Paths are relative
-to the file. Cost: that of drawing and of opening catalogues and images. Limits: one spectral window, one array, one
-round of epochs; what is not in the file format is open to Python through `observe`.
+`read_survey` checks every table and key against the lists of `simulate.survey_keys`, turns texts
+with units into SI and radians, and opens the antenna file, so that a slip is one line (file, table,
+key, what was found, what is wanted) before anything is drawn. `settings` draws the sky. Each
+[[sky]] table draws from a generator of its own, seeded by the seed and the place of the table in
+the file: tables added at the end leave those before them as they were. A key that would have no
+effect beside the others (the `speed` of a mosaic, the `efficiency` of a σ per visibility) is an
+error. Paths are relative to the file. Cost: that of drawing and of opening catalogues and images.
+Limits: one spectral window, one array, one round of epochs; what is not in the file format is open
+to Python through `observe`.
 """
 
 from __future__ import annotations
@@ -31,7 +33,17 @@ from simulate.arrays import Array, read_array
 from simulate.noise import Noise
 from simulate.pointings import Pointings
 from simulate.skies import Around, Rectangle, source_counts
-from simulate.survey_keys import TOP, Table, Unfit, directions, load, nearest, read_many, read_one, read_table
+from simulate.survey_keys import (
+    TOP,
+    Table,
+    Unfit,
+    directions,
+    load,
+    nearest,
+    read_many,
+    read_one,
+    read_table,
+)
 from uvstack.errors import ComponentError, SurveyError
 from uvstack.io.catalogues import read_catalogue
 from uvstack.io.primary_beams import read_primary_beam
@@ -41,12 +53,16 @@ from uvstack.sky.components import Components, components, concatenate
 from uvstack.sky.coordinates import to_frame
 from uvstack.sky.primary_beam import PrimaryBeam
 
-#: Keeps the generators of the sky apart from those of the noise, which are seeded by seed and integration.
+#: Keeps the generators of the sky apart from those of the noise, which are seeded by seed and
+#: integration.
 _SKY_STREAM = 0x736B79
-_CORRUPTIONS: dict[str, Any] = {
-    "phase-errors": errors_of.PhaseErrors, "delays": errors_of.Delays, "complex-gains": errors_of.ComplexGains,
-    "bandpass": errors_of.Bandpass, "direction-dependent-gains": errors_of.DirectionDependentGains,
-    "pointing-errors": errors_of.PointingErrors, "random-flags": errors_of.RandomFlags, "antenna-flags": errors_of.AntennaFlags}
+_CORRUPTIONS: dict[str, Any] = {"phase-errors": errors_of.PhaseErrors, "delays": errors_of.Delays,
+                                "complex-gains": errors_of.ComplexGains,
+                                "bandpass": errors_of.Bandpass,
+                                "direction-dependent-gains": errors_of.DirectionDependentGains,
+                                "pointing-errors": errors_of.PointingErrors,
+                                "random-flags": errors_of.RandomFlags,
+                                "antenna-flags": errors_of.AntennaFlags}
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,20 +134,25 @@ class Survey:
         duration = self.duration
         if duration is None:
             duration = pointings.dwell * len(pointings) * self.integration
-        return {
-            "array": self.array, "sky": sky, "images": tuple(self._image(t) for t in self.sky if t.kind == "image"),
-            "corruptions": tuple(self._corruption(table, drawn) for table in self.corruption), "frequency": self.frequency,
-            "width": self.width, "integration": self.integration, "duration": duration, "start": self.start,
-            "pointings": pointings, "noise": self.noise, "primary_beam": self.primary_beam, "correlations": self.correlations,
-            "elevation_limit": self.elevation_limit, "seed": chosen}
+        return {"array": self.array, "sky": sky,
+                "images": tuple(self._image(t) for t in self.sky if t.kind == "image"),
+                "corruptions": tuple(self._corruption(table, drawn) for table in self.corruption),
+                "frequency": self.frequency, "width": self.width, "integration": self.integration,
+                "duration": duration, "start": self.start, "pointings": pointings,
+                "noise": self.noise, "primary_beam": self.primary_beam,
+                "correlations": self.correlations, "elevation_limit": self.elevation_limit,
+                "seed": chosen}
 
-    def _draw(self, index: int, seed: int, drawn: dict[str, Components], asked: tuple[str, ...] = ()) -> None:
+    def _draw(self, index: int, seed: int, drawn: dict[str, Components],
+              asked: tuple[str, ...] = ()) -> None:
         """Put the components of a [[sky]] table, and first those it lies around, into `drawn`."""
         table = self.sky[index]
         if table.kind == "image" or table["name"] in drawn:
             return
         if table["name"] in asked:
-            raise table.fail("of", f"{' around '.join((*asked, table['name']))} has no end; let one of them have a centre and a width")
+            raise table.fail("of",
+                             f"{' around '.join((*asked, table['name']))} has no end; let one of "
+                             "them have a centre and a width")
         around = None
         if table.kind == "source-counts" and table["of"] is not None:
             self._draw(_index(table, "of", self.sky), seed, drawn, (*asked, table["name"]))
@@ -146,32 +167,44 @@ class Survey:
                 made = _catalogue(table, self.path.parent)
         drawn[table["name"]] = made
 
-    def _counted(self, table: Table, around: Components | None, rng: np.random.Generator) -> Components:
+    def _counted(self, table: Table, around: Components | None,
+                 rng: np.random.Generator) -> Components:
         """Sources drawn from counts."""
-        parameters = table.present("alpha", "s_star", "density", "slope", "amplitude", "flux", "fluxes")
+        parameters = table.present("alpha", "s_star", "density", "slope", "amplitude", "flux",
+                                   "fluxes")
         if around is not None:
             area: Rectangle | Around = Around(around.ra, around.dec, table["within"])
         else:
-            area = Rectangle(*self._centre(table), table["width"], table["width"] if table["height"] is None else table["height"])
-        same = {key: table[key] for key in ("shape", "fwhm", "axis_ratio", "position_angle", "spectral_index", "curvature", "q", "u", "v")}
-        return source_counts(
-            table["model"], table["n"], area=area, rng=rng, flux_range=table["flux_range"], name=table["name"],
-            target=bool(table["target"]), reference_frequency=self._reference(table), **same, **parameters)
+            area = Rectangle(*self._centre(table), table["width"],
+                             table["width"] if table["height"] is None else table["height"])
+        same = {key: table[key]
+                for key in ("shape", "fwhm", "axis_ratio", "position_angle", "spectral_index",
+                            "curvature", "q", "u", "v")}
+        return source_counts(table["model"], table["n"], area=area, rng=rng,
+                             flux_range=table["flux_range"], name=table["name"],
+                             target=bool(table["target"]),
+                             reference_frequency=self._reference(table), **same, **parameters)
 
     def _listed(self, table: Table) -> Components:
         """Sources written in the file itself."""
         ra, dec = _directions(table, "position")
-        names = [table["name"]] if ra.size == 1 else [f"{table['name']}{i + 1}" for i in range(ra.size)]
+        names = [table["name"]] if ra.size == 1 else [f"{table['name']}{i + 1}"
+                                                      for i in range(ra.size)]
         for key, value in table.present(*table.values).items():
             if isinstance(value, list) and len(value) != ra.size:
-                raise table.fail(key, f"{len(value)} values beside {ra.size} positions; wanted one value, or one for each")
-        columns = ("shape", "fwhm_major", "fwhm_minor", "position_angle", "spectral_index", "curvature", "q", "u", "v")
-        return components(ra, dec, table["flux"], reference_frequency=self._reference(table), names=names,
-                          target=bool(table["target"]), **{key: table[key] for key in columns})
+                raise table.fail(key,
+                                 f"{len(value)} values beside {ra.size} positions; wanted one "
+                                 "value, or one for each")
+        columns = ("shape", "fwhm_major", "fwhm_minor", "position_angle", "spectral_index",
+                   "curvature", "q", "u", "v")
+        return components(ra, dec, table["flux"], reference_frequency=self._reference(table),
+                          names=names, target=bool(table["target"]),
+                          **{key: table[key] for key in columns})
 
     def _reference(self, table: Table) -> float:
         """Frequency at which the fluxes hold, Hz: the middle of the band unless the table says another."""
-        return float(self.frequency.mean()) if table["reference_frequency"] is None else table["reference_frequency"]
+        return float(self.frequency.mean()) if table["reference_frequency"] is None else table[
+            "reference_frequency"]
 
     def _centre(self, table: Table) -> tuple[float, float]:
         """Where the sources of a table lie: around its own centre, or that of the pointings."""
@@ -185,15 +218,18 @@ class Survey:
         for block, made in drawn.items():
             for name in map(str, made.names):
                 if name in owner:
-                    raise SurveyError(f"{self.path}: [[sky]]: the source {name!r} stands in {owner[name]!r} and in {block!r}; "
-                                      "give the tables names that do not meet, and each source of a catalogue its own")
+                    raise SurveyError(f"{self.path}: [[sky]]: the source {name!r} stands in "
+                                      f"{owner[name]!r} and in {block!r}; "
+                                      "give the tables names that do not meet, and each source of "
+                                      "a catalogue its own")
                 owner[name] = block
 
     def _image(self, table: Table) -> Any:
         from simulate.image_model import read_image_model
 
         with table.located():
-            return read_image_model(self.path.parent / table["file"], table["spectral_index"], table["reference_frequency"])
+            return read_image_model(self.path.parent / table["file"], table["spectral_index"],
+                                    table["reference_frequency"])
 
     def _pointings(self, drawn: Mapping[str, Components]) -> Pointings:
         table = self.pointing
@@ -208,7 +244,8 @@ class Survey:
             name = table["name"] or {"on-the-fly": "otf"}.get(table.kind, "mosaic")
             height = table["width"] if table["height"] is None else table["height"]
             if table.kind == "on-the-fly":
-                return fields.on_the_fly(*centre, table["width"], height, table["row_spacing"], table["speed"], self.integration,
+                return fields.on_the_fly(*centre, table["width"], height, table["row_spacing"],
+                                         table["speed"], self.integration,
                                          table["phase_centre_every"], name)
             make = fields.hexagonal_mosaic if table.kind == "hexagonal" else fields.rectangular_mosaic
             return make(*centre, table["width"], height, table["spacing"], name, **self._dwell())
@@ -220,7 +257,8 @@ class Survey:
             made = drawn[self.sky[_index(table, "sources", self.sky)]["name"]]
             return made.ra, made.dec
         if isinstance(table["positions"], str):
-            found = read_positions(self.path.parent / table["positions"], frame=table["frame"] if "frame" in table.given else None)
+            found = read_positions(self.path.parent / table["positions"],
+                                   frame=table["frame"] if "frame" in table.given else None)
             return to_frame(found.coord, "J2000")
         return _directions(table, "positions")
 
@@ -231,8 +269,9 @@ class Survey:
             return {}
         number = seconds / self.integration
         if abs(number - round(number)) > 1e-6 * number or round(number) < 1:
-            raise self.pointing.fail("dwell", f"{seconds:g} s are {number:.4g} integrations of {self.integration:g} s; "
-                                              "wanted is a whole number")
+            raise self.pointing.fail("dwell",
+                                     f"{seconds:g} s are {number:.4g} integrations of "
+                                     f"{self.integration:g} s; " "wanted is a whole number")
         return {"dwell": round(number)}
 
     def _corruption(self, table: Table, drawn: Mapping[str, Components]) -> Any:
@@ -242,8 +281,10 @@ class Survey:
         if table.kind == "antenna-flags":
             values = {"antennas": tuple(_antenna(table, a, self.array) for a in table["antennas"])}
             if table["from"] is not None or table["to"] is not None:
-                values["time_ranges"] = ((-math.inf if table["from"] is None else _mjd_seconds(table["from"]),
-                                          math.inf if table["to"] is None else _mjd_seconds(table["to"])),)
+                values["time_ranges"] = ((-math.inf if table["from"] is None else _mjd_seconds(
+                                              table["from"]),
+                                          math.inf if table["to"] is None
+                                          else _mjd_seconds(table["to"])),)
         with table.located():
             return _CORRUPTIONS[table.kind](**values)
 
@@ -258,13 +299,14 @@ def read_survey(path: str | Path) -> Survey:
     Raises
     ------
     SurveyError
-        The file is missing or no TOML; a table or key is unknown or missing; a value has the wrong type, no unit or the
-        wrong one, or cannot be. The message names file, table and key.
+        The file is missing or no TOML; a table or key is unknown or missing; a value has the wrong
+        type, no unit or the wrong one, or cannot be. The message names file, table and key.
     """
     path = Path(path)
     content = load(path)
     top = read_table(f"{path}:", content, TOP)
-    observation, pointing, noise = (read_one(path, content, name) for name in ("observation", "pointing", "noise"))
+    observation, pointing, noise = (read_one(path, content, name)
+                                    for name in ("observation", "pointing", "noise"))
     sky = tuple(_named(table, i) for i, table in enumerate(read_many(path, content, "sky"), 1))
     errors = read_many(path, content, "corruption")
     array, beam = _opened(observation, path.parent)
@@ -272,8 +314,9 @@ def read_survey(path: str | Path) -> Survey:
     _require_whole(path, observation, pointing, sky)
     _require_directions(pointing, sky)
     _require_times(observation, errors)
-    return Survey(path, top["seed"], array, frequency, width, observation["integration"], observation["duration"], observation["start"],
-                  tuple(observation["correlations"]), beam, observation["elevation_limit"], _noise(noise, array), pointing, sky, errors)
+    return Survey(path, top["seed"], array, frequency, width, observation["integration"],
+                  observation["duration"], observation["start"], tuple(observation["correlations"]),
+                  beam, observation["elevation_limit"], _noise(noise, array), pointing, sky, errors)
 
 
 def _opened(table: Table, folder: Path) -> tuple[Array, PrimaryBeam]:
@@ -296,11 +339,14 @@ def _channels(table: Table) -> tuple[NDArray, NDArray]:
     if table["frequencies"] is not None:
         clash = table.present("frequency", "bandwidth", "channels")
         if clash:
-            raise table.fail(next(iter(clash)), "contradicts frequencies; give frequency, bandwidth and channels, or frequencies")
+            raise table.fail(next(iter(clash)),
+                             "contradicts frequencies; give frequency, bandwidth and channels, or "
+                             "frequencies")
         centres = np.array(table["frequencies"], float)
         if table["channel_width"] is None and centres.size == 1:
             raise table.lacks("channel_width", "one frequency has no spacing to take it from")
-        width = np.abs(np.gradient(centres)) if table["channel_width"] is None else np.full(centres.size, table["channel_width"])
+        width = np.abs(np.gradient(centres)) if table["channel_width"] is None else np.full(
+            centres.size, table["channel_width"])
         if not width.all():
             raise table.fail("frequencies", "two neighbours are equal; wanted is each channel once")
         return centres, width
@@ -308,7 +354,8 @@ def _channels(table: Table) -> tuple[NDArray, NDArray]:
         if table[key] is None:
             raise table.lacks(key, "give frequency, bandwidth and channels, or frequencies")
     if table["channel_width"] is not None:
-        raise table.fail("channel_width", "goes with frequencies; here it is bandwidth over channels")
+        raise table.fail("channel_width",
+                         "goes with frequencies; here it is bandwidth over channels")
     n = table["channels"]
     step = table["bandwidth"] / n
     centres = table["frequency"] + step * (np.arange(n) - 0.5 * (n - 1))
@@ -329,7 +376,9 @@ def _require_whole(path: Path, observation: Table, pointing: Table, sky: Sequenc
     names = [table["name"] for table in sky]
     for table in sky:
         if names.count(table["name"]) > 1:
-            raise table.fail("name", f"{table['name']!r} is the name of two [[sky]] tables; wanted a name of its own")
+            raise table.fail("name",
+                             f"{table['name']!r} is the name of two [[sky]] tables; wanted a name "
+                             "of its own")
         if table.kind == "source-counts":
             _require_place(table, pointing)
             _require_effect(table)
@@ -351,7 +400,9 @@ def _require_times(observation: Table, errors: Sequence[Table]) -> None:
     for table in errors:
         given = list(table.present("from", "to")) if table.kind == "antenna-flags" else []
         if given and observation["start"] is None:
-            raise table.fail(given[0], "wants start in [observation], or nobody knows when the observation is")
+            raise table.fail(given[0],
+                             "wants start in [observation], or nobody knows when the observation "
+                             "is")
         if len(given) == 2 and not _mjd_seconds(table["from"]) <= _mjd_seconds(table["to"]):
             raise table.fail("to", f"{table['to']} lies before from, {table['from']}")
 
@@ -368,13 +419,16 @@ def _require_directions(pointing: Table, sky: Sequence[Table]) -> None:
 def _require_place(table: Table, pointing: Table) -> None:
     """Sources lie on a rectangle or within a distance of others, not both nor neither."""
     if (table["within"] is None) != (table["of"] is None):
-        raise table.fail("within", 'within and of go together: within = "11.2 arcsec", of = "the name of another table"')
+        raise table.fail("within",
+                         'within and of go together: within = "11.2 arcsec", of = "the name of '
+                         'another table"')
     if table["of"] is None and table["width"] is None:
         raise table.lacks("width", "give width of a rectangle, or within and of")
     if table["of"] is not None:
         clash = table.present("width", "height", "centre", "frame")
         if clash:
-            raise table.fail(next(iter(clash)), "contradicts within, which says where the sources lie")
+            raise table.fail(next(iter(clash)),
+                             "contradicts within, which says where the sources lie")
         if table["n"] is None and table["model"] != "catalogue":
             raise table.lacks("n", "sources around others want a number")
     elif table["centre"] is None:
@@ -399,12 +453,15 @@ def _require_effect(table: Table) -> None:
 
 def _noise(table: Table, array: Array) -> Noise:
     """Noise from the one key that states it; the dishes are those of the array."""
-    kinds: dict[str, tuple[str, ...]] = {
-        "sigma": (), "sefd": ("efficiency",), "t_sys": ("aperture_efficiency", "dish_diameter", "efficiency"),
-        "pwv": ("t_receiver", "aperture_efficiency", "dish_diameter", "efficiency", "surface_rms")}
+    kinds: dict[str, tuple[str, ...]] = {"sigma": (), "sefd": ("efficiency",),
+                                         "t_sys": ("aperture_efficiency", "dish_diameter",
+                                                   "efficiency"),
+                                         "pwv": ("t_receiver", "aperture_efficiency",
+                                                 "dish_diameter", "efficiency", "surface_rms")}
     stated = list(table.present(*kinds))
     if len(stated) != 1 and table.given:
-        raise SurveyError(f"{table.where}: found {' and '.join(stated) or 'none of them'}; wanted one of {', '.join(kinds)}")
+        raise SurveyError(f"{table.where}: found {' and '.join(stated) or 'none of them'}; wanted "
+                          f"one of {', '.join(kinds)}")
     if not stated:
         return Noise.noise_per_visibility(0.0)
     kind = stated[0]
@@ -418,9 +475,10 @@ def _noise(table: Table, array: Array) -> Noise:
         options["dish_diameter"] = float(array.dish_diameters[0])
     if kind == "t_sys" and "aperture_efficiency" not in options:
         raise table.lacks("aperture_efficiency", "t_sys wants it")
-    make: dict[str, Callable[..., Noise]] = {
-        "sigma": Noise.noise_per_visibility, "sefd": Noise.from_sefd, "t_sys": Noise.from_system_temperature,
-        "pwv": Noise.from_water_vapour}
+    make: dict[str, Callable[..., Noise]] = {"sigma": Noise.noise_per_visibility,
+                                             "sefd": Noise.from_sefd,
+                                             "t_sys": Noise.from_system_temperature,
+                                             "pwv": Noise.from_water_vapour}
     with table.located():
         return make[kind](table[kind], **options)
 
@@ -434,7 +492,9 @@ def _catalogue(table: Table, folder: Path) -> Components:
         raise table.fail("file", str(error)) from error
     if table["reference_frequency"] is not None:
         if "reference_frequency" in rows.meta:
-            raise table.fail("reference_frequency", f"{path.name} states its own, {rows.meta['reference_frequency']:g} Hz; leave it out")
+            raise table.fail("reference_frequency",
+                             f"{path.name} states its own, {rows.meta['reference_frequency']:g} "
+                             "Hz; leave it out")
         rows.meta["reference_frequency"] = table["reference_frequency"]
     if "name" not in rows.colnames:
         rows["name"] = [f"{table['name']}{i + 1}" for i in range(len(rows))]
@@ -461,8 +521,9 @@ def _source_names(table: Table, drawn: Mapping[str, Components]) -> Iterator[str
         elif name in single:
             yield name
         else:
-            raise table.fail("sources", f"{name!r} is neither a source nor a [[sky]] table with sources"
-                                        f"{nearest(name, [*drawn, *sorted(single)])}")
+            raise table.fail("sources",
+                             f"{name!r} is neither a source nor a [[sky]] table with sources"
+                             f"{nearest(name, [*drawn, *sorted(single)])}")
 
 
 def _antenna(table: Table, antenna: int | str, array: Array) -> int:
@@ -470,10 +531,14 @@ def _antenna(table: Table, antenna: int | str, array: Array) -> int:
     names = array.antenna_names
     if isinstance(antenna, str):
         if antenna not in names:
-            raise table.fail("antennas", f"{array.name} has no antenna {antenna!r}{nearest(antenna, names)}; it has {', '.join(names)}")
+            raise table.fail("antennas",
+                             f"{array.name} has no antenna {antenna!r}{nearest(antenna, names)}; "
+                             f"it has {', '.join(names)}")
         return names.index(antenna)
     if not 0 <= antenna < len(names):
-        raise table.fail("antennas", f"{array.name} has no antenna {antenna}; its {len(names)} antennas are counted from 0")
+        raise table.fail("antennas",
+                         f"{array.name} has no antenna {antenna}; its {len(names)} antennas are "
+                         "counted from 0")
     return antenna
 
 

@@ -1,8 +1,8 @@
 """Tables and keys of a survey file: which there are, how their values are read, and the error line of each slip.
 
-A table is read against a list of keys. A reader takes the value that TOML gave and returns it in SI and radians, or says
-what is wanted instead. Which keys a table may have depends on its `kind`, where it has one. What several keys mean
-together is for `simulate.survey`.
+A table is read against a list of keys. A reader takes the value that TOML gave and returns it in SI
+and radians, or says what is wanted instead. Which keys a table may have depends on its `kind`,
+where it has one. What several keys mean together is for `simulate.survey`.
 """
 
 from __future__ import annotations
@@ -108,15 +108,18 @@ def load(path: Path) -> dict[str, Any]:
         raise SurveyError(f"{path}: cannot be read as a survey file: {error}") from error
     except tomllib.TOMLDecodeError as error:
         found = re.fullmatch(r"(.*) \(at line (\d+), column (\d+)\)", str(error), re.DOTALL)
-        where, text = (f", line {found[2]}, column {found[3]}", found[1]) if found else ("", str(error))
-        raise SurveyError(f'{path}{where}: not TOML: {text} (texts, and numbers with units, stand in "quotes")') from error
+        where, text = (f", line {found[2]}, column {found[3]}",
+                       found[1]) if found else ("", str(error))
+        raise SurveyError(f'{path}{where}: not TOML: {text} (texts, and numbers with '
+                          'units, stand in "quotes")') from error
 
 
 def read_one(path: Path, content: Mapping[str, Any], name: str) -> Table:
     """The table [name], which need not be there."""
     raw = content.get(name, {})
     if not isinstance(raw, dict):
-        raise SurveyError(f"{path}: {name}: found {_shown(raw)}; wanted one table, written [{name}]")
+        raise SurveyError(f"{path}: {name}: found {_shown(raw)}; wanted one table, written "
+                          f"[{name}]")
     where = f"{path}: [{name}]"
     if name == "pointing":
         return read_kind(where, raw, POINTING)
@@ -128,9 +131,11 @@ def read_many(path: Path, content: Mapping[str, Any], name: str) -> tuple[Table,
     raw = content.get(name, [])
     tables = [raw] if isinstance(raw, dict) else raw
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise SurveyError(f"{path}: {name}: found {_shown(raw)}; wanted tables, each written [[{name}]]")
+        raise SurveyError(f"{path}: {name}: found {_shown(raw)}; wanted tables, each written "
+                          f"[[{name}]]")
     kinds = {"sky": SKY, "corruption": CORRUPTION}[name]
-    return tuple(read_kind(f"{path}: [[{name}]] {t.get('name', i)!r}", t, kinds) for i, t in enumerate(tables, 1))
+    return tuple(read_kind(f"{path}: [[{name}]] {t.get('name', i)!r}", t, kinds)
+                 for i, t in enumerate(tables, 1))
 
 
 def read_kind(where: str, raw: Mapping[str, Any], kinds: Mapping[str, Mapping[str, Key]]) -> Table:
@@ -139,16 +144,18 @@ def read_kind(where: str, raw: Mapping[str, Any], kinds: Mapping[str, Mapping[st
         raise SurveyError(f"{where}: the key kind is missing; wanted one of {', '.join(kinds)}")
     kind = raw["kind"]
     if not isinstance(kind, str) or kind not in kinds:
-        raise SurveyError(f"{where} kind = {_shown(kind)}: wanted one of {', '.join(kinds)}{nearest(kind, kinds)}")
+        raise SurveyError(f"{where} kind = {_shown(kind)}: wanted one of "
+                          f"{', '.join(kinds)}{nearest(kind, kinds)}")
     for key in raw:
         users = [other for other, keys in kinds.items() if key in keys]
         if key != "kind" and users and kind not in users:
-            raise SurveyError(f"{where} {key}: a key of {' or '.join(users)}; the kind here is {kind}, which takes "
-                              f"{', '.join(kinds[kind])}")
+            raise SurveyError(f"{where} {key}: a key of {' or '.join(users)}; the kind here is "
+                              f"{kind}, which takes " f"{', '.join(kinds[kind])}")
     return read_table(where, raw, {"kind": Key(text), **kinds[kind]}, kind)
 
 
-def read_table(where: str, raw: Mapping[str, Any], keys: Mapping[str, Key], kind: str = "") -> Table:
+def read_table(where: str, raw: Mapping[str, Any], keys: Mapping[str, Key],
+               kind: str = "") -> Table:
     """A table read against a list of keys.
 
     Raises
@@ -158,7 +165,8 @@ def read_table(where: str, raw: Mapping[str, Any], keys: Mapping[str, Key], kind
     """
     for name in raw:
         if name not in keys:
-            raise SurveyError(f"{where} {name}: unknown{nearest(name, keys)}; known are {', '.join(keys)}")
+            raise SurveyError(f"{where} {name}: unknown{nearest(name, keys)}; known are "
+                              f"{', '.join(keys)}")
     values = {name: key.default for name, key in keys.items()}
     for name, value in raw.items():
         try:
@@ -183,12 +191,14 @@ def directions(texts: str | list[str], frame: str) -> tuple[np.ndarray, np.ndarr
     for one in [texts] if isinstance(texts, str) else texts:
         words = one.replace(",", " ").split()
         if len(words) == 2 and all(_is_number(word) for word in words):
-            raise Unfit(f'{one!r} has no units; wanted is "03h49m10.99s -30d00m00s" or "57.3d -30d"')
+            raise Unfit(f'{one!r} has no units; wanted is "03h49m10.99s -30d00m00s" or "57.3d '
+                        '-30d"')
         try:
             unit = (u.deg if frame.upper() == "GALACTIC" else u.hourangle, u.deg)
             found.append(SkyCoord(" ".join(words), unit=unit, frame=parse_frame(frame)))
         except (ValueError, TypeError, u.UnitsError):
-            raise Unfit(f'{one!r} is no direction; wanted is "03h49m10.99s -30d00m00s" or "57.3d -30d"') from None
+            raise Unfit(f'{one!r} is no direction; wanted is "03h49m10.99s -30d00m00s" '
+                        'or "57.3d -30d"') from None
     where = [to_frame(c, "J2000") for c in found]
     return np.array([float(w[0]) for w in where]), np.array([float(w[1]) for w in where])
 
@@ -250,7 +260,9 @@ def frame_name(value: Any) -> str:
 
 
 def _numbers(lowest: float = -math.inf, whole: bool = False) -> Reader:
-    what = f"a {'whole ' if whole else ''}number without a unit" + (f", {lowest:g} or more" if math.isfinite(lowest) else "")
+    what = f"a {'whole ' if whole else ''}number without a unit" + (f", {lowest:g} or more"
+                                                                    if math.isfinite(lowest)
+                                                                    else "")
 
     def read(value: Any) -> float:
         good = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
@@ -262,7 +274,8 @@ def _numbers(lowest: float = -math.inf, whole: bool = False) -> Reader:
     return read
 
 
-def _quantity(unit: u.UnitBase, example: str, lowest: float = -math.inf, above: bool = False) -> Reader:
+def _quantity(unit: u.UnitBase, example: str, lowest: float = -math.inf,
+              above: bool = False) -> Reader:
     """Reader of a text with a unit into a float of `unit`."""
     limit = "" if not math.isfinite(lowest) else ", above 0" if above else ", 0 or more"
     what = f'a text with a number and a unit, such as "{example}"'
@@ -276,7 +289,8 @@ def _quantity(unit: u.UnitBase, example: str, lowest: float = -math.inf, above: 
             number = float(u.Quantity(value).to_value(unit))
         except u.UnitConversionError:
             found = str(u.Quantity(value).unit)
-            raise Unfit(f"the unit {found!r} does not fit; wanted is {what}" if found else f"there is no unit; wanted is {what}") from None
+            raise Unfit(f"the unit {found!r} does not fit; wanted is {what}" if found
+                        else f"there is no unit; wanted is {what}") from None
         except (TypeError, ValueError):
             raise Unfit(f"this cannot be read; wanted is {what}") from None
         if not math.isfinite(number) or number < lowest or (above and number == lowest):
@@ -338,7 +352,10 @@ def _either(single: Reader, several: Reader) -> Reader:
 
 def _index(value: Any) -> tuple[float, float]:
     """a number, or [mean, scatter]"""
-    mean, scatter = _either(_numbers(), _pair(_numbers(), ordered=False))(value) if isinstance(value, list) else (_numbers()(value), 0.0)
+    mean, scatter = _either(_numbers(),
+                            _pair(_numbers(),
+                                  ordered=False))(value) if isinstance(value, list) else (
+        _numbers()(value), 0.0)
     if scatter < 0:
         raise Unfit("the scatter is negative; wanted is a number, or [mean, scatter]")
     return mean, scatter
@@ -364,24 +381,27 @@ _FREQUENCY = _quantity(u.Hz, "1.4 GHz", 0.0, above=True)
 _NUMBER, _FRACTION = _numbers(), _numbers(0.0)
 _J2000 = Key(frame_name, "J2000")
 
-OBSERVATION = {
-    "array": Key(text, required=True), "frequency": Key(_FREQUENCY), "bandwidth": Key(_quantity(u.Hz, "250 MHz", 0.0, above=True)),
-    "channels": Key(_numbers(1, whole=True), 1), "frequencies": Key(_list(_FREQUENCY)),
-    "channel_width": Key(_quantity(u.Hz, "25 MHz", 0.0, above=True)), "integration": Key(_TIME, required=True),
-    "duration": Key(_quantity(u.s, "2 h", 0.0, above=True)), "start": Key(utc),
-    "correlations": Key(_list(_choice(CORRELATIONS.values())), ["RR", "LL"]), "primary_beam": Key(text, "constant"),
-    "elevation_limit": Key(_ANGLE, math.radians(8.0))}
+OBSERVATION = {"array": Key(text, required=True), "frequency": Key(_FREQUENCY),
+               "bandwidth": Key(_quantity(u.Hz, "250 MHz", 0.0, above=True)),
+               "channels": Key(_numbers(1, whole=True), 1), "frequencies": Key(_list(_FREQUENCY)),
+               "channel_width": Key(_quantity(u.Hz, "25 MHz", 0.0, above=True)),
+               "integration": Key(_TIME, required=True),
+               "duration": Key(_quantity(u.s, "2 h", 0.0, above=True)), "start": Key(utc),
+               "correlations": Key(_list(_choice(CORRELATIONS.values())), ["RR", "LL"]),
+               "primary_beam": Key(text, "constant"),
+               "elevation_limit": Key(_ANGLE, math.radians(8.0))}
 
-_MOSAIC = {"centre": Key(text, required=True), "frame": _J2000, "name": Key(text), "width": Key(_EXTENT, required=True),
-           "height": Key(_EXTENT)}
+_MOSAIC = {"centre": Key(text, required=True), "frame": _J2000, "name": Key(text),
+           "width": Key(_EXTENT, required=True), "height": Key(_EXTENT)}
 _GRID = {**_MOSAIC, "spacing": Key(_STEP, required=True), "dwell": Key(_TIME)}
-POINTING = {
-    "single": {"centre": Key(text, required=True), "frame": _J2000, "name": Key(text)},
-    "list": {"positions": Key(_either(text, _list(text))), "frame": _J2000, "sources": Key(text), "name": Key(text), "dwell": Key(_TIME)},
-    "rectangular": _GRID, "hexagonal": _GRID,
-    "on-the-fly": {**_MOSAIC, "row_spacing": Key(_STEP, required=True),
-                   "speed": Key(_quantity(u.rad / u.s, "3.3 arcmin/s", 0.0, above=True), required=True),
-                   "phase_centre_every": Key(_numbers(1, whole=True), 1)}}
+POINTING = {"single": {"centre": Key(text, required=True), "frame": _J2000, "name": Key(text)},
+            "list": {"positions": Key(_either(text, _list(text))), "frame": _J2000,
+                     "sources": Key(text), "name": Key(text), "dwell": Key(_TIME)},
+            "rectangular": _GRID, "hexagonal": _GRID,
+            "on-the-fly": {**_MOSAIC, "row_spacing": Key(_STEP, required=True),
+                           "speed": Key(_quantity(u.rad / u.s, "3.3 arcmin/s", 0.0, above=True),
+                                        required=True),
+                           "phase_centre_every": Key(_numbers(1, whole=True), 1)}}
 
 _NAME_AND_TARGET = {"name": Key(text), "target": Key(truth)}
 _SPECTRUM = {"reference_frequency": Key(_FREQUENCY)}
@@ -391,43 +411,59 @@ def _each(read: Reader, default: Any = None, required: bool = False) -> Key:
     return Key(_either(read, _list(read)), default, required)
 
 
-SKY = {
-    "source-counts": {
-        **_NAME_AND_TARGET, "model": Key(_choice(MODELS), required=True), "n": Key(_numbers(0, whole=True)),
-        "flux_range": Key(_pair(_FLUX)), "flux": Key(_FLUX), "fluxes": Key(_list(_FLUX)), "s_star": Key(_FLUX), "alpha": Key(_NUMBER),
-        "density": Key(_quantity(1 / u.sr, "1000 / deg2", 0.0)), "slope": Key(_NUMBER),
-        "amplitude": Key(_quantity(1 / u.sr / u.Jy, "20 / (sr Jy)", 0.0)), "centre": Key(text), "frame": _J2000, "width": Key(_EXTENT),
-        "height": Key(_EXTENT), "within": Key(_SIZE), "of": Key(text), "shape": Key(_choice(SHAPES)),
-        "fwhm": Key(_either(_SIZE, _pair(_SIZE)), 0.0), "axis_ratio": Key(_either(_FRACTION, _pair(_FRACTION)), 1.0),
-        "position_angle": Key(_either(_ANGLE, _pair(_ANGLE)), 0.0), "spectral_index": Key(_index, (0.0, 0.0)),
-        "curvature": Key(_NUMBER, 0.0), **_SPECTRUM, "q": Key(_NUMBER, 0.0), "u": Key(_NUMBER, 0.0), "v": Key(_NUMBER, 0.0)},
-    "components": {
-        **_NAME_AND_TARGET, "position": _each(text, required=True), "frame": _J2000, "flux": _each(_FLUX, required=True),
-        "shape": _each(_choice(SHAPES)), "fwhm_major": _each(_SIZE, 0.0), "fwhm_minor": _each(_SIZE), "position_angle": _each(_ANGLE, 0.0),
-        "spectral_index": _each(_NUMBER, 0.0), "curvature": _each(_NUMBER, 0.0), **_SPECTRUM, "q": _each(_NUMBER, 0.0),
-        "u": _each(_NUMBER, 0.0), "v": _each(_NUMBER, 0.0)},
-    "catalogue": {**_NAME_AND_TARGET, "file": Key(text, required=True), **_SPECTRUM},
-    "image": {"name": Key(text), "file": Key(text, required=True), "spectral_index": Key(_NUMBER, 0.0), **_SPECTRUM}}
+SKY = {"source-counts": {**_NAME_AND_TARGET, "model": Key(_choice(MODELS), required=True),
+                         "n": Key(_numbers(0, whole=True)), "flux_range": Key(_pair(_FLUX)),
+                         "flux": Key(_FLUX), "fluxes": Key(_list(_FLUX)), "s_star": Key(_FLUX),
+                         "alpha": Key(_NUMBER),
+                         "density": Key(_quantity(1 / u.sr, "1000 / deg2", 0.0)),
+                         "slope": Key(_NUMBER),
+                         "amplitude": Key(_quantity(1 / u.sr / u.Jy, "20 / (sr Jy)", 0.0)),
+                         "centre": Key(text), "frame": _J2000, "width": Key(_EXTENT),
+                         "height": Key(_EXTENT), "within": Key(_SIZE), "of": Key(text),
+                         "shape": Key(_choice(SHAPES)),
+                         "fwhm": Key(_either(_SIZE, _pair(_SIZE)), 0.0),
+                         "axis_ratio": Key(_either(_FRACTION, _pair(_FRACTION)), 1.0),
+                         "position_angle": Key(_either(_ANGLE, _pair(_ANGLE)), 0.0),
+                         "spectral_index": Key(_index, (0.0, 0.0)), "curvature": Key(_NUMBER, 0.0),
+                         **_SPECTRUM, "q": Key(_NUMBER, 0.0), "u": Key(_NUMBER, 0.0),
+                         "v": Key(_NUMBER, 0.0)},
+       "components": {**_NAME_AND_TARGET, "position": _each(text, required=True), "frame": _J2000,
+                      "flux": _each(_FLUX, required=True), "shape": _each(_choice(SHAPES)),
+                      "fwhm_major": _each(_SIZE, 0.0), "fwhm_minor": _each(_SIZE),
+                      "position_angle": _each(_ANGLE, 0.0), "spectral_index": _each(_NUMBER, 0.0),
+                      "curvature": _each(_NUMBER, 0.0), **_SPECTRUM, "q": _each(_NUMBER, 0.0),
+                      "u": _each(_NUMBER, 0.0), "v": _each(_NUMBER, 0.0)},
+       "catalogue": {**_NAME_AND_TARGET, "file": Key(text, required=True), **_SPECTRUM},
+       "image": {"name": Key(text), "file": Key(text, required=True),
+                 "spectral_index": Key(_NUMBER, 0.0), **_SPECTRUM}}
 
-NOISE = {
-    "sigma": Key(_FLUX), "sefd": Key(_quantity(u.Jy, "420 Jy", 0.0)), "t_sys": Key(_quantity(u.K, "50 K", 0.0)),
-    "pwv": Key(_quantity(u.mm, "2 mm", 0.0)), "t_receiver": Key(_quantity(u.K, "60 K", 0.0)),
-    "dish_diameter": Key(_quantity(u.m, "25 m", 0.0, above=True)), "aperture_efficiency": Key(_FRACTION), "efficiency": Key(_FRACTION),
-    "surface_rms": Key(_quantity(u.m, "25 um", 0.0))}
+NOISE = {"sigma": Key(_FLUX), "sefd": Key(_quantity(u.Jy, "420 Jy", 0.0)),
+         "t_sys": Key(_quantity(u.K, "50 K", 0.0)), "pwv": Key(_quantity(u.mm, "2 mm", 0.0)),
+         "t_receiver": Key(_quantity(u.K, "60 K", 0.0)),
+         "dish_diameter": Key(_quantity(u.m, "25 m", 0.0, above=True)),
+         "aperture_efficiency": Key(_FRACTION), "efficiency": Key(_FRACTION),
+         "surface_rms": Key(_quantity(u.m, "25 um", 0.0))}
 
-_IN_TIME = {"timescale": Key(_quantity(u.s, "10 min", 0.0, above=True)), "power_law_index": Key(_NUMBER)}
-_GAINS = {"amplitude_rms": Key(_FRACTION, required=True), "phase_rms": Key(_quantity(u.rad, "20 deg", 0.0), required=True)}
-CORRUPTION = {
-    "phase-errors": {"rms": _GAINS["phase_rms"], "timescale": Key(_IN_TIME["timescale"].read, required=True),
-                     "power_law_index": _IN_TIME["power_law_index"]},
-    "delays": {"rms": Key(_quantity(u.s, "1 ns", 0.0), required=True), "timescale": _IN_TIME["timescale"],
-               "reference_frequency": Key(_FREQUENCY)},
-    "complex-gains": {**_GAINS, **_IN_TIME},
-    "bandpass": {**_GAINS, "n_ripples": Key(_numbers(1, whole=True))},
-    "direction-dependent-gains": {"sources": Key(_list(text), required=True), **_GAINS, **_IN_TIME},
-    "pointing-errors": {"rms": Key(_quantity(u.rad, "20 arcsec", 0.0), required=True), **_IN_TIME},
-    "random-flags": {"fraction": Key(_FRACTION, required=True)},
-    "antenna-flags": {"antennas": Key(_list(_antenna), required=True), "from": Key(utc), "to": Key(utc)}}
+_IN_TIME = {"timescale": Key(_quantity(u.s, "10 min", 0.0, above=True)),
+            "power_law_index": Key(_NUMBER)}
+_GAINS = {"amplitude_rms": Key(_FRACTION, required=True),
+          "phase_rms": Key(_quantity(u.rad, "20 deg", 0.0), required=True)}
+CORRUPTION = {"phase-errors": {"rms": _GAINS["phase_rms"],
+                               "timescale": Key(_IN_TIME["timescale"].read, required=True),
+                               "power_law_index": _IN_TIME["power_law_index"]},
+              "delays": {"rms": Key(_quantity(u.s, "1 ns", 0.0), required=True),
+                         "timescale": _IN_TIME["timescale"],
+                         "reference_frequency": Key(_FREQUENCY)},
+              "complex-gains": {**_GAINS, **_IN_TIME},
+              "bandpass": {**_GAINS, "n_ripples": Key(_numbers(1, whole=True))},
+              "direction-dependent-gains": {"sources": Key(_list(text), required=True), **_GAINS,
+                                            **_IN_TIME},
+              "pointing-errors": {"rms": Key(_quantity(u.rad, "20 arcsec", 0.0), required=True),
+                                  **_IN_TIME},
+              "random-flags": {"fraction": Key(_FRACTION, required=True)},
+              "antenna-flags": {"antennas": Key(_list(_antenna), required=True), "from": Key(utc),
+                                "to": Key(utc)}}
 
-TOP = {"seed": Key(_numbers(0, whole=True), 0)} | {
-    name: Key(lambda value: value) for name in ("observation", "pointing", "sky", "noise", "corruption")}
+TOP = {"seed": Key(_numbers(0, whole=True), 0)} | {name: Key(lambda value: value)
+                                                   for name in ("observation", "pointing", "sky",
+                                                                "noise", "corruption")}

@@ -1,7 +1,7 @@
 """An observation: array, pointings, sky, corruptions and noise in, a measurement set with its truth out.
 
-Times are worked on in blocks (`simulate.block`), on threads, processes or a cluster. Everything appears whole at the end
-or not at all.
+Times are worked on in blocks (`simulate.block`), on threads, processes or a cluster. Everything
+appears whole at the end or not at all.
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ def observe(
     array : str, path or Array
         As `simulate.arrays.read_array` takes it.
     frequency, width : Quantity or ndarray (chan,)
-        Centres and widths of the channels; numbers are Hz. Default width: the spacing of the channels.
+        Centres and widths of the channels; numbers are Hz. Default width: the spacing of the
+        channels.
     integration, duration : Quantity or float
         Numbers are seconds.
     out : path
@@ -107,11 +108,13 @@ def observe(
     images : sequence of ImageModel, optional
         Seen through the nominal primary beam, and by all antennas alike.
     pointings : Pointings or (ra, dec), optional
-        rad, J2000; default one pointing at the mean direction of the components, or at the centre of the first image.
+        rad, J2000; default one pointing at the mean direction of the components, or at the centre
+        of the first image.
     start : str or Time, optional
         UTC of the beginning; default such that the middle is the transit of the first pointing.
     noise : Noise, Quantity or float
-        Or the standard deviation of the real and of the imaginary part of a visibility; numbers are Jy.
+        Or the standard deviation of the real and of the imaginary part of a visibility; numbers are
+        Jy.
     primary_beam : str or PrimaryBeam
     correlations : tuple of str
     corruptions : sequence of corruptions of `simulate.corruption`
@@ -136,10 +139,11 @@ def observe(
     for beside in (made.truth, made.targets, made.provenance, *made.corruptions, made.picture):
         if beside is not None:
             check_output(beside, overwrite)
-    job = make_job(
-        array=array, sky=sky, images=images, frequency=frequency, width=width, integration=integration, duration=duration, start=start,
-        pointings=pointings, noise=noise, primary_beam=primary_beam, correlations=correlations, corruptions=corruptions,
-        elevation_limit=elevation_limit, with_model=with_model, seed=seed)
+    job = make_job(array=array, sky=sky, images=images, frequency=frequency, width=width,
+                   integration=integration, duration=duration, start=start, pointings=pointings,
+                   noise=noise, primary_beam=primary_beam, correlations=correlations,
+                   corruptions=corruptions, elevation_limit=elevation_limit, with_model=with_model,
+                   seed=seed)
     check_output(path, overwrite, _n_bytes(job))
     with cluster(workers, scheduler) as client, contextlib.ExitStack() as outputs:
         _write_truth(job, made, lambda name: outputs.enter_context(written_whole(name)))
@@ -152,9 +156,11 @@ def _paths(path: Path, corruptions: Sequence[Corruption], sky: Components | None
         return path.with_name(f"{path.stem}-{end}")
 
     kinds = [re.sub(r"(?<!^)(?=[A-Z])", "-", type(c).__name__).lower() for c in corruptions]
-    return Simulation(path, beside("truth.ecsv"), beside("targets.csv") if sky is not None and sky.target.any() else None,
-                      beside("provenance.json"), tuple(beside(f"corruption-{i}-{kind}.fits") for i, kind in enumerate(kinds, 1)),
-                      beside("overview.png"))
+    return Simulation(path, beside("truth.ecsv"),
+                      beside("targets.csv") if sky is not None and sky.target.any() else None,
+                      beside("provenance.json"),
+                      tuple(beside(f"corruption-{i}-{kind}.fits")
+                            for i, kind in enumerate(kinds, 1)), beside("overview.png"))
 
 
 def _n_bytes(job: Job) -> int:
@@ -165,12 +171,15 @@ def _n_bytes(job: Job) -> int:
 
 def _settings(job: Job) -> dict[str, Any]:
     corruptions = [{"kind": type(one).__name__} | vars(one) for one in job.corruptions]
-    return {"array": job.array.name, "n_antennas": len(job.array.antenna_names), "pointings": len(job.pointings),
-            "components": len(job.sky), "targets": int(job.sky.target.sum()), "images": [image.name for image in job.images],
-            "frequency_hz": job.frequency.tolist(), "width_hz": job.width.tolist(), "integration_s": job.integration,
-            "n_times": int(job.times.size), "first_time_mjd_s": float(job.times[0]), "noise": dataclasses.asdict(job.noise),
-            "primary_beam": job.primary_beam.describe(), "correlations": [CORRELATIONS[c] for c in job.correlations],
-            "corruptions": corruptions, "with_model": job.with_model}
+    return {"array": job.array.name, "n_antennas": len(job.array.antenna_names),
+            "pointings": len(job.pointings), "components": len(job.sky),
+            "targets": int(job.sky.target.sum()), "images": [image.name for image in job.images],
+            "frequency_hz": job.frequency.tolist(), "width_hz": job.width.tolist(),
+            "integration_s": job.integration, "n_times": int(job.times.size),
+            "first_time_mjd_s": float(job.times[0]), "noise": dataclasses.asdict(job.noise),
+            "primary_beam": job.primary_beam.describe(),
+            "correlations": [CORRELATIONS[c] for c in job.correlations], "corruptions": corruptions,
+            "with_model": job.with_model}
 
 
 def _write_truth(job: Job, made: Simulation, opened: Callable[[Path], Path]) -> None:
@@ -179,24 +188,33 @@ def _write_truth(job: Job, made: Simulation, opened: Callable[[Path], Path]) -> 
     if made.targets is not None:
         chosen = job.sky.subset(job.sky.target)
         rows = zip(np.rad2deg(chosen.ra), np.rad2deg(chosen.dec), chosen.flux, strict=True)
-        opened(made.targets).write_text("ra,dec,flux\n" + "".join(f"{ra:.10f},{dec:.10f},{flux:.6e}\n" for ra, dec, flux in rows))
+        opened(made.targets).write_text("ra,dec,flux\n"
+                                        + "".join(f"{ra:.10f},{dec:.10f},{flux:.6e}\n"
+                                                  for ra, dec, flux in rows))
     provenance = provenance_of(_settings(job), seed=job.seed)
     opened(made.provenance).write_text(json_text(dataclasses.asdict(provenance)))
     for path, one, tracks in zip(made.corruptions, job.corruptions, job.tracks, strict=True):
         save_truth(opened(path), one, tracks, job.array.antenna_names)
-    plot_observation(opened(made.picture), job.array, job.pointings, job.sky, job.times, job.field, job.frequency, job.primary_beam)
+    plot_observation(opened(made.picture), job.array, job.pointings, job.sky, job.times, job.field,
+                     job.frequency, job.primary_beam)
 
 
-def _write_set(job: Job, partial: Path, client: Any, progress: Callable[[int, int], None] | None) -> None:
+def _write_set(job: Job, partial: Path, client: Any,
+               progress: Callable[[int, int], None] | None) -> None:
     """Write the measurement set block by block."""
     n_baselines = job.baselines[0].size
-    per_block = max(_VISIBILITIES_PER_BLOCK // (n_baselines * job.frequency.size * len(job.correlations)), 1)
-    blocks = [(start, min(start + per_block, job.times.size)) for start in range(0, job.times.size, per_block)]
+    per_block = max(_VISIBILITIES_PER_BLOCK // (n_baselines * job.frequency.size
+                                                * len(job.correlations)), 1)
+    blocks = [(start, min(start + per_block, job.times.size))
+              for start in range(0, job.times.size, per_block)]
     fields = tuple(Field(i, name, "J2000", float(ra), float(dec))
-                   for i, (name, ra, dec) in enumerate(zip(job.pointings.names, job.pointings.ra, job.pointings.dec, strict=True)))
-    description = DataDescription(0, SpectralWindow(0, "spw0", job.frequency, job.width), job.correlations)
-    observation = Observation(job.array.telescope, job.array.antenna_names, job.array.positions, job.array.dish_diameters, fields,
-                              (description,), (float(job.times[0]), float(job.times[-1])))
+                   for i, (name, ra, dec) in enumerate(zip(job.pointings.names, job.pointings.ra,
+                                                           job.pointings.dec, strict=True)))
+    description = DataDescription(0, SpectralWindow(0, "spw0", job.frequency, job.width),
+                                  job.correlations)
+    observation = Observation(job.array.telescope, job.array.antenna_names, job.array.positions,
+                              job.array.dish_diameters, fields, (description,),
+                              (float(job.times[0]), float(job.times[-1])))
     columns = ("DATA", "MODEL_DATA") if job.with_model else ("DATA",)
     table = create_measurement_set(partial, observation, n_baselines * job.times.size, columns)
 

@@ -43,8 +43,8 @@ def fingerprint():
     """Function: path → {file: (SHA-256, time of modification)} of all files of a table."""
 
     def take(path):
-        return {
-            str(file.relative_to(path)): (hashlib.sha256(file.read_bytes()).hexdigest(), file.stat().st_mtime_ns)
-            for file in sorted(Path(path).rglob("*")) if file.is_file()}
+        return {str(file.relative_to(path)): (hashlib.sha256(file.read_bytes()).hexdigest(),
+                                              file.stat().st_mtime_ns)
+                for file in sorted(Path(path).rglob("*")) if file.is_file()}
 
     return take

@@ -69,15 +69,17 @@ class Recipe:
     noise : float
         Standard deviation of the real and of the imaginary part, Jy.
     weights : dict
-        Weight column → number or array that broadcasts to its cells of all rows (with one shape), or a function of the
-        row's DATA_DESC_ID; "empty" leaves the cells undefined. Weight columns that are not named do not exist.
+        Weight column → number or array that broadcasts to its cells of all rows (with one shape),
+        or a function of the row's DATA_DESC_ID; "empty" leaves the cells undefined. Weight columns
+        that are not named do not exist.
     data_columns : sequence of str
         All hold the same visibilities.
     shuffle : bool
         Rows in random order, so that fields and data descriptions interleave.
     jitter : float
-        Standard deviation of what is added to (u, v, w) of every row, m, before the sources are predicted: then a
-        baseline is no difference of two antennas, as after averaging that depends on the baseline.
+        Standard deviation of what is added to (u, v, w) of every row, m, before the sources are
+        predicted: then a baseline is no difference of two antennas, as after averaging that depends
+        on the baseline.
     """
 
     fields: Sequence[tuple[float, float]] = (CENTRE,)
@@ -115,7 +117,8 @@ def make_ramp_ms(path: Path, **options) -> Path:
 
     def ramp(rows, description):
         n_chan, n_corr = description.spw.frequency.size, len(description.correlations)
-        value = rows["row"][:, None, None] * 1000.0 + np.arange(n_chan)[:, None] * 10.0 + np.arange(n_corr)
+        value = rows["row"][:, None,
+                            None] * 1000.0 + np.arange(n_chan)[:, None] * 10.0 + np.arange(n_corr)
         return value * (1 - 1j)
 
     return _write(Path(path), recipe, ramp)
@@ -127,7 +130,8 @@ def _sky(recipe: Recipe, rows: dict, description: DataDescription) -> np.ndarray
     vis = np.zeros((rows["row"].size, frequency.size, cross.size), complex)
     for i, (ra, dec) in enumerate(recipe.fields):
         here = rows["FIELD_ID"] == i
-        vis[here] = oracles.predict(rows["UVW"][here], frequency, recipe.sources, ra, dec, recipe.beam)[:, :, None]
+        vis[here] = oracles.predict(rows["UVW"][here], frequency, recipe.sources, ra, dec,
+                                    recipe.beam)[:, :, None]
     vis[:, :, cross] = recipe.cross_hand
     rng = np.random.default_rng([recipe.seed, description.id])
     vis += recipe.noise * (rng.standard_normal(vis.shape) + 1j * rng.standard_normal(vis.shape))
@@ -146,11 +150,13 @@ def _rows(recipe: Recipe, itrf: np.ndarray, n_descriptions: int) -> dict[str, np
     elapsed = INTEGRATION * np.arange(recipe.n_times)
     sidereal = recipe.fields[0][0] - longitude - np.pi / 6 + elapsed * _RADIANS_PER_SECOND
     coordinate = np.stack([antenna_uvw(itrf, sidereal, ra, dec) for ra, dec in recipe.fields])
-    columns = {
-        "ANTENNA1": ant1[baseline], "ANTENNA2": ant2[baseline], "FIELD_ID": field_id, "DATA_DESC_ID": description,
-        "TIME": recipe.first_time + elapsed[time], "SCAN_NUMBER": field_id + 1}
-    columns["UVW"] = coordinate[field_id, time, columns["ANTENNA2"]] - coordinate[field_id, time, columns["ANTENNA1"]]
-    columns["UVW"] += recipe.jitter * np.random.default_rng(recipe.seed).standard_normal((time.size, 3))
+    columns = {"ANTENNA1": ant1[baseline], "ANTENNA2": ant2[baseline], "FIELD_ID": field_id,
+               "DATA_DESC_ID": description, "TIME": recipe.first_time + elapsed[time],
+               "SCAN_NUMBER": field_id + 1}
+    columns["UVW"] = coordinate[field_id, time, columns["ANTENNA2"]] - coordinate[
+        field_id, time, columns["ANTENNA1"]]
+    columns["UVW"] += recipe.jitter * np.random.default_rng(recipe.seed).standard_normal(
+        (time.size, 3))
     if recipe.shuffle:
         order = np.random.default_rng(recipe.seed).permutation(time.size)
         columns = {name: values[order] for name, values in columns.items()}
@@ -159,19 +165,25 @@ def _rows(recipe: Recipe, itrf: np.ndarray, n_descriptions: int) -> dict[str, np
 
 def _write(path: Path, recipe: Recipe, visibilities: Callable) -> Path:
     pairs = recipe.descriptions or [(i, recipe.correlations) for i in range(len(recipe.spws))]
-    windows = [SpectralWindow(i, f"spw{i}", s.frequency, np.full(s.n, abs(s.width))) for i, s in enumerate(recipe.spws)]
-    descriptions = tuple(DataDescription(i, windows[spw], tuple(corr)) for i, (spw, corr) in enumerate(pairs))
+    windows = [SpectralWindow(i, f"spw{i}", s.frequency, np.full(s.n, abs(s.width)))
+               for i, s in enumerate(recipe.spws)]
+    descriptions = tuple(DataDescription(i, windows[spw], tuple(corr))
+                         for i, (spw, corr) in enumerate(pairs))
     itrf = vla_like(recipe.scale)[0][np.linspace(0, 26, recipe.n_ant).round().astype(int)]
     rows = _rows(recipe, itrf, len(descriptions))
-    fields = tuple(Field(i, f"field{i}", recipe.frame, ra, dec) for i, (ra, dec) in enumerate(recipe.fields))
-    observation = Observation(
-        recipe.telescope, tuple(f"{recipe.antenna_prefix}{i:02d}" for i in range(recipe.n_ant)), itrf,
-        np.full(recipe.n_ant, 25.0), fields, descriptions, (recipe.first_time, recipe.first_time + INTEGRATION * recipe.n_times))
+    fields = tuple(Field(i, f"field{i}", recipe.frame, ra, dec)
+                   for i, (ra, dec) in enumerate(recipe.fields))
+    observation = Observation(recipe.telescope,
+                              tuple(f"{recipe.antenna_prefix}{i:02d}" for i in range(recipe.n_ant)),
+                              itrf, np.full(recipe.n_ant, 25.0), fields, descriptions,
+                              (recipe.first_time, recipe.first_time + INTEGRATION * recipe.n_times))
     n = rows["row"].size
-    table = create_measurement_set(path, observation, n, tuple(recipe.data_columns), tuple(recipe.weights))
-    integers = {name: 0 for name in (
-        "ARRAY_ID", "OBSERVATION_ID", "PROCESSOR_ID", "STATE_ID", "FEED1", "FEED2", "SCAN_NUMBER", "FIELD_ID",
-        "DATA_DESC_ID", "ANTENNA1", "ANTENNA2")}
+    table = create_measurement_set(path, observation, n, tuple(recipe.data_columns),
+                                   tuple(recipe.weights))
+    integers = {name: 0
+                for name in ("ARRAY_ID", "OBSERVATION_ID", "PROCESSOR_ID", "STATE_ID", "FEED1",
+                             "FEED2", "SCAN_NUMBER", "FIELD_ID", "DATA_DESC_ID", "ANTENNA1",
+                             "ANTENNA2")}
     for name, value in integers.items():
         table.write(name, rows.get(name, np.full(n, value)).astype(np.int32))
     for name in ("TIME", "TIME_CENTROID"):
@@ -181,13 +193,15 @@ def _write(path: Path, recipe: Recipe, visibilities: Callable) -> Path:
     table.write("UVW", rows["UVW"])
     table.write("FLAG_ROW", np.zeros(n, np.bool_))
     for description in descriptions:
-        here = {name: values[rows["DATA_DESC_ID"] == description.id] for name, values in rows.items()}
+        here = {name: values[rows["DATA_DESC_ID"] == description.id]
+                for name, values in rows.items()}
         _write_cells(table, recipe, description, here, visibilities(here, description))
     table.close()
     return path
 
 
-def _write_cells(table, recipe: Recipe, description: DataDescription, rows: dict, vis: np.ndarray) -> None:
+def _write_cells(table, recipe: Recipe, description: DataDescription, rows: dict,
+                 vis: np.ndarray) -> None:
     """Columns of arrays of one data description, in runs of consecutive rows."""
     cells = {name: vis.astype(np.complex64) for name in recipe.data_columns}
     cells["FLAG"] = np.zeros(vis.shape, np.bool_)
@@ -213,7 +227,8 @@ def read(path: Path, column: str, subtable: str = "") -> np.ndarray:
     return values if isinstance(values, np.ndarray) else np.array(values)
 
 
-def edit(path: Path, column: str, change: Callable[[np.ndarray], np.ndarray | None], subtable: str = "") -> None:
+def edit(path: Path, column: str, change: Callable[[np.ndarray], np.ndarray | None],
+         subtable: str = "") -> None:
     """Change a column whose cells have one shape: change(values) modifies them in place or returns new ones."""
     with open_table(f"{path}/{subtable}".rstrip("/"), readonly=False) as table:
         values = table.read(column)

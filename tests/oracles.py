@@ -1,7 +1,7 @@
 """Slow and plain versions of the formulas, with constants of their own; nothing of the package is imported.
 
-Sign: V = Σ_k A_k S_k exp(+2πi ν/c (u l_k + v m_k + w (n_k − 1))). There is no 1/n: the flux density of a point source is
-∫ I dΩ, and dΩ = dl dm / n.
+Sign: V = Σ_k A_k S_k exp(+2πi ν/c (u l_k + v m_k + w (n_k − 1))). There is no 1/n: the flux density
+of a point source is ∫ I dΩ, and dΩ = dl dm / n.
 """
 
 import numpy as np
@@ -24,7 +24,9 @@ def tangent(ra, dec, ra0, dec0):
         return np.array([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)])
 
     def frame(a, d):
-        return np.array([[-np.sin(a), np.cos(a), 0.0], [-np.sin(d) * np.cos(a), -np.sin(d) * np.sin(a), np.cos(d)], equatorial(a, d)])
+        return np.array([[-np.sin(a), np.cos(a), 0.0],
+                         [-np.sin(d) * np.cos(a), -np.sin(d) * np.sin(a), np.cos(d)],
+                         equatorial(a, d)])
 
     there, centre = frame(ra, dec), frame(ra0, dec0)
     return centre @ there[0], centre @ there[1]
@@ -80,9 +82,10 @@ def weighted_mean(stacks):
 def predict_components(uvw, frequency, sources, ra0, dec0, beam=None):
     """Visibilities (row, chan) of sources given as dicts, one term at a time in complex128.
 
-    Keys: ra, dec, flux, ν0 as "at", "alpha", "beta" (natural logarithm), "shape", "major", "minor", "angle" (from north
-    through east, at the source); sizes are the FWHM of a Gaussian, the diameters of a disc, in rad. The envelope is taken
-    at (u, v) of a phase centre on the source: the baseline's components along east and north there.
+    Keys: ra, dec, flux, ν0 as "at", "alpha", "beta" (natural logarithm), "shape", "major", "minor",
+    "angle" (from north through east, at the source); sizes are the FWHM of a Gaussian, the
+    diameters of a disc, in rad. The envelope is taken at (u, v) of a phase centre on the source:
+    the baseline's components along east and north there.
     """
     from scipy.special import jv
 
@@ -99,7 +102,8 @@ def predict_components(uvw, frequency, sources, ra0, dec0, beam=None):
                 u, v = np.dot(uvw[row], east) * nu / LIGHT, np.dot(uvw[row], north) * nu / LIGHT
                 a = s.get("angle", 0.0)
                 along, across = u * np.sin(a) + v * np.cos(a), u * np.cos(a) - v * np.sin(a)
-                q = np.hypot(s.get("major", 0.0) * along, s.get("minor", s.get("major", 0.0)) * across)
+                q = np.hypot(s.get("major", 0.0) * along,
+                             s.get("minor", s.get("major", 0.0)) * across)
                 envelope = 1.0
                 if s.get("shape", "point") == "gaussian":
                     envelope = np.exp(-(np.pi * q) ** 2 / (4 * np.log(2)))
@@ -116,7 +120,8 @@ def predict_pixels(uvw, frequency, image, l, m):
         for j, x in enumerate(l):
             if image[i, j] != 0:
                 path = uvw[:, 0] * x + uvw[:, 1] * y + uvw[:, 2] * (np.sqrt(1 - x * x - y * y) - 1)
-                vis += image[i, j] * np.exp(2j * np.pi * np.outer(path, np.asarray(frequency)) / LIGHT)
+                vis += image[i, j] * np.exp(2j * np.pi * np.outer(path, np.asarray(frequency))
+                                            / LIGHT)
     return vis
 
 
@@ -128,16 +133,17 @@ def profile(shape, x, y=0.0):
     ln2 = np.log(2.0)
     if shape == "gaussian-ring":
         # Radii in units of 1/(2πq): R = x, σ = 2y.
-        ends, knots = (max(0.0, x - 12 * y * 2), x + 12 * y * 2), np.linspace(max(0.0, x - 24 * y), x + 24 * y, 50)
+        ends, knots = (max(0.0, x - 12 * y * 2),
+                       x + 12 * y * 2), np.linspace(max(0.0, x - 24 * y), x + 24 * y, 50)
         kept = {"points": knots[1:-1], "limit": 400, "epsabs": 1e-14, "epsrel": 1e-12}
         ring = lambda r: r * np.exp(-0.5 * ((r - x) / (2 * y)) ** 2)  # noqa: E731
         return quad(lambda r: ring(r) * jv(0, r), *ends, **kept)[0] / quad(ring, *ends, **kept)[0]
-    return {
-        "delta": lambda: 1.0, "gaussian": lambda: np.exp(-(x**2) / (4 * ln2)), "disc": lambda: 2 * jv(1, x) / x, "ring": lambda: jv(0, x),
-        "sphere": lambda: 3 * (np.sin(x) - x * np.cos(x)) / x**3, "bubble": lambda: np.sin(x) / x,
-        "expo": lambda: (1 + (x / ln2) ** 2) ** -1.5, "power-2": lambda: 2 / ln2 * k0(x),
-        "power-3": lambda: np.exp(-x / np.sqrt(2 ** (2 / 3) - 1)),
-    }[shape]()
+    return {"delta": lambda: 1.0, "gaussian": lambda: np.exp(-(x**2) / (4 * ln2)),
+            "disc": lambda: 2 * jv(1, x) / x, "ring": lambda: jv(0, x),
+            "sphere": lambda: 3 * (np.sin(x) - x * np.cos(x)) / x**3,
+            "bubble": lambda: np.sin(x) / x, "expo": lambda: (1 + (x / ln2) ** 2) ** -1.5,
+            "power-2": lambda: 2 / ln2 * k0(x),
+            "power-3": lambda: np.exp(-x / np.sqrt(2 ** (2 / 3) - 1)),}[shape]()
 
 
 def moved_axes(l, m):
@@ -154,8 +160,9 @@ def moved_axes(l, m):
 def fit_model(uvw, frequency, sources):
     """Visibilities (row, chan) of sources [(shape, l, m, flux, major, ratio, angle, sigma) …], rad and Jy, term by term.
 
-    Any of the numbers may be a function of the frequency; angle is from north through east, the minor axis is ratio major.
-    Shapes lie in the plane tangent at the source, north being that of the phase centre moved there along the great circle.
+    Any of the numbers may be a function of the frequency; angle is from north through east, the
+    minor axis is ratio major. Shapes lie in the plane tangent at the source, north being that of
+    the phase centre moved there along the great circle.
     """
     vis = np.zeros((len(uvw), len(frequency)), complex)
     for shape, *given in sources:
@@ -166,9 +173,11 @@ def fit_model(uvw, frequency, sources):
             for row in range(len(uvw)):
                 u, v, w = uvw[row] * nu / LIGHT
                 x, y = np.dot(uvw[row], east) * nu / LIGHT, np.dot(uvw[row], north) * nu / LIGHT
-                q = np.hypot(x * np.sin(angle) + y * np.cos(angle), ratio * (x * np.cos(angle) - y * np.sin(angle)))
+                q = np.hypot(x * np.sin(angle) + y * np.cos(angle),
+                             ratio * (x * np.cos(angle) - y * np.sin(angle)))
                 turns = u * l + v * m - w * (l * l + m * m) / (1 + np.sqrt(1 - l * l - m * m))
-                vis[row, chan] += flux * profile(shape, np.pi * major * q, np.pi * sigma * q) * np.exp(2j * np.pi * turns)
+                vis[row, chan] += flux * profile(shape, np.pi * major * q,
+                                                 np.pi * sigma * q) * np.exp(2j * np.pi * turns)
     return vis
 
 
@@ -179,7 +188,8 @@ def smeared(uvw, frequency, sources, width=None, change=None, n=16):
     for a, wa in zip(node / 2, weight / 2, strict=True) if change is not None else [(0.0, 1.0)]:
         for b, wb in zip(node / 2, weight / 2, strict=True) if width is not None else [(0.0, 1.0)]:
             at = np.asarray(frequency) + (b * np.asarray(width) if width is not None else 0.0)
-            total += wa * wb * fit_model(uvw + (a * change if change is not None else 0.0), at, sources)
+            total += wa * wb * fit_model(uvw + (a * change if change is not None else 0.0), at,
+                                         sources)
     return total
 
 
@@ -193,7 +203,8 @@ def local_noise(image, x, y, stamp, radius):
         if not (np.isfinite(x[k]) and np.isfinite(y[k])):
             continue
         rows, cols = offset + int(round(float(y[k]))), offset + int(round(float(x[k])))
-        row_ok, col_ok = (rows >= 0) & (rows < image.shape[0]), (cols >= 0) & (cols < image.shape[1])
+        row_ok, col_ok = (rows >= 0) & (rows < image.shape[0]), (cols >= 0) & (
+            cols < image.shape[1])
         values = image[np.ix_(rows[row_ok], cols[col_ok])][outside[np.ix_(row_ok, col_ok)]]
         values = values[np.isfinite(values)]
         if len(values) >= 0.25 * outside.sum():
@@ -205,7 +216,8 @@ def direction(l, m, ra0, dec0):
     """(ra, dec) at direction cosines (l, m) of a phase centre, rad: the inverse of `cosines`, also at a pole."""
     n = np.sqrt(1.0 - l * l - m * m)
     x, z = n * np.cos(dec0) - m * np.sin(dec0), n * np.sin(dec0) + m * np.cos(dec0)
-    return np.arctan2(l * np.cos(ra0) + x * np.sin(ra0), x * np.cos(ra0) - l * np.sin(ra0)), np.arctan2(z, np.hypot(x, l))
+    return np.arctan2(l * np.cos(ra0) + x * np.sin(ra0),
+                      x * np.cos(ra0) - l * np.sin(ra0)), np.arctan2(z, np.hypot(x, l))
 
 
 def separation(ra, dec, ra0, dec0):
@@ -227,12 +239,14 @@ def cosine_taper(fwhm, reference_frequency):
 def rows_seen(row, sources, beam=None):
     """Visibilities (chan,) of sources [(ra, dec, flux) …] in one row.
 
-    A row is a dict: uvw (3,), frequency (chan,), centre and pointing (ra, dec), vis and weight (chan, corr), the latter 0 where
-    a visibility does not count. beam(θ, ν) gives A, θ from the pointing; None is 1.
+    A row is a dict: uvw (3,), frequency (chan,), centre and pointing (ra, dec), vis and weight
+    (chan, corr), the latter 0 where a visibility does not count. beam(θ, ν) gives A, θ from the
+    pointing; None is 1.
     """
     vis = np.zeros(len(row["frequency"]), complex)
     for ra, dec, flux in sources:
-        power = 1.0 if beam is None else beam(separation(ra, dec, *row["pointing"]), row["frequency"])
+        power = 1.0 if beam is None else beam(separation(ra, dec, *row["pointing"]),
+                                              row["frequency"])
         vis += power * flux * phasor(row["uvw"][None], row["frequency"], ra, dec, *row["centre"])[0]
     return vis
 
@@ -243,8 +257,10 @@ def rows_stacked(rows, positions, beam=None):
     for row in rows:
         factor = np.zeros(len(row["frequency"]), complex)
         for ra, dec in positions:
-            power = 1.0 if beam is None else beam(separation(ra, dec, *row["pointing"]), row["frequency"])
-            factor += phasor(row["uvw"][None], row["frequency"], ra, dec, *row["centre"])[0].conj() / power
+            power = 1.0 if beam is None else beam(separation(ra, dec, *row["pointing"]),
+                                                  row["frequency"])
+            factor += phasor(row["uvw"][None], row["frequency"], ra, dec,
+                             *row["centre"])[0].conj() / power
         total += np.sum(row["weight"] * (row["vis"] * factor[:, None]).real)
         norm += np.sum(row["weight"]) * len(positions)
     return total / norm
@@ -256,7 +272,8 @@ def rows_imaged(rows, l, m):
     for row in rows:
         u, v, w = row["uvw"]
         path = u * l + v * m + w * (np.sqrt(1 - l * l - m * m) - 1)
-        turned = row["vis"] * np.exp(-2j * np.pi * np.asarray(row["frequency"]) * path / LIGHT)[:, None]
+        turned = row["vis"] * np.exp(-2j * np.pi * np.asarray(row["frequency"]) * path
+                                     / LIGHT)[:, None]
         total += np.sum(row["weight"] * turned.real)
         norm += np.sum(row["weight"])
     return total / norm
@@ -274,7 +291,8 @@ def galactic(ra, dec):
 def least_common_area(beams, steps=121):
     """Least product of FWHM of an ellipse above all of (major, minor, angle), by search: every angle, every major axis, ever finer.
 
-    In the frame of an ellipse of axes a and b a matrix s lies below it where a² > s11 and b² ≥ s22 + s12²/(a² − s11).
+    In the frame of an ellipse of axes a and b a matrix s lies below it where a² > s11 and b² ≥ s22
+    + s12²/(a² − s11).
     """
     longest = max(b[0] for b in beams)
     angles, majors = (0.0, np.pi), (longest, 1.5 * longest)
@@ -290,7 +308,8 @@ def least_common_area(beams, steps=121):
                 s12 = (major**2 - minor**2) * np.sin(turn) * np.cos(turn)
                 room = a**2 - s11
                 with np.errstate(divide="ignore", invalid="ignore"):
-                    rest = np.where(np.abs(s12) < 1e-12 * major**2, 0.0, np.where(room > 0, s12**2 / room, np.inf))
+                    rest = np.where(np.abs(s12) < 1e-12 * major**2, 0.0,
+                                    np.where(room > 0, s12**2 / room, np.inf))
                 square = np.maximum(square, np.where(room < -1e-12 * major**2, np.inf, s22 + rest))
             area = a * np.sqrt(square)
             i = int(np.argmin(area))
@@ -314,10 +333,12 @@ def split_island(image, cut, n_levels, fraction, detection, shape, above=0, whol
         labels, n = label(image > level, shape)
         parts = [labels == i for i in range(1, n + 1)]
         flux = [(image[part] - level).sum() > fraction * whole.sum() for part in parts]
-        parts = [part for part, bright in zip(parts, flux, strict=True) if bright and image[part].max() > detection]
+        parts = [part for part, bright in zip(parts, flux, strict=True)
+                 if bright and image[part].max() > detection]
         if len(parts) > 1:
             return [one for part in parts
-                    for one in split_island(np.where(part, image, 0), cut, n_levels, fraction, detection, shape, k, whole)]
+                    for one in split_island(np.where(part, image, 0), cut, n_levels, fraction,
+                                            detection, shape, k, whole)]
         if not any(flux):
             break
     return [(cut * (whole.max() / cut) ** (above / (n_levels + 1)), np.flatnonzero(image > 0))]

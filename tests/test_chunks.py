@@ -19,7 +19,8 @@ from uvstack.errors import MeasurementSetError, SchedulerError, SelectionError
 from uvstack.sky.components import components
 
 # dask.distributed leaves sockets to be collected when its processes end.
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore:.*port.*:UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning",
+                                        "ignore:.*port.*:UserWarning")
 
 
 def total_plus(job, chunk):
@@ -55,7 +56,8 @@ def wait_at_first(folder, chunk):
 
 def test_results_arrive_in_order_on_threads():
     seen = []
-    map_chunks(lambda job, chunk: chunk, None, list(range(50)), lambda i, r: seen.append((i, r)), threads=4)
+    map_chunks(lambda job, chunk: chunk, None, list(range(50)), lambda i, r: seen.append((i, r)),
+               threads=4)
     assert seen == [(i, i) for i in range(50)]
 
 
@@ -80,13 +82,17 @@ def test_a_scheduler_that_is_lost_is_one_line(tmp_path):
     """Killed while a chunk is under way; nothing comes back then."""
     file = tmp_path / "scheduler.json"
     place = ["--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file)]
-    begun = [subprocess.Popen([sys.executable, "-m", "dask", *words, *place], stderr=subprocess.DEVNULL, cwd=tmp_path)
-             for words in (["scheduler", "--port", "0"], ["worker", "--nthreads", "1", "--no-nanny"])]
+    begun = [subprocess.Popen([sys.executable, "-m", "dask", *words, *place],
+                              stderr=subprocess.DEVNULL, cwd=tmp_path)
+             for words in (["scheduler", "--port", "0"],
+                           ["worker", "--nthreads", "1", "--no-nanny"])]
     try:
         with Client(scheduler_file=str(file), timeout="30s") as client:
             address = client.scheduler.address
-            with pytest.raises(SchedulerError, match=f"the dask scheduler at {address} was lost") as caught:
-                map_chunks(operator.add, 1, [1, 2, 3], lambda i, r: begun[0].kill() if i == 0 else None, client)
+            with pytest.raises(SchedulerError,
+                               match=f"the dask scheduler at {address} was lost") as caught:
+                map_chunks(operator.add, 1, [1, 2, 3], lambda i,
+                           r: begun[0].kill() if i == 0 else None, client)
         assert "\n" not in str(caught.value)
     finally:
         for process in begun:
@@ -97,7 +103,8 @@ def test_a_scheduler_that_is_lost_is_one_line(tmp_path):
 def test_processes_and_a_scheduler_give_the_same_set(tmp_path):
     rng = np.random.default_rng(1)
     positions = at(*(offset(*rng.uniform(-5 * ARCMIN, 5 * ARCMIN, 2)) for _ in range(10)))
-    ms = make_ms(tmp_path / "a.ms", sources=[(*offset(ARCMIN, 0), 1.0)], noise=1.0, n_ant=10, n_times=10)
+    ms = make_ms(tmp_path / "a.ms", sources=[(*offset(ARCMIN, 0), 1.0)], noise=1.0, n_ant=10,
+                 n_times=10)
     options = {"bootstrap": 20, "seed": 2, "chunk_size": 700}
     threads = uvstack.stack(ms, positions, out=tmp_path / "t.ms", **options)
     processes = uvstack.stack(ms, positions, out=tmp_path / "p.ms", workers=2, **options)
@@ -115,7 +122,8 @@ def test_processes_and_a_scheduler_give_the_same_set(tmp_path):
 def test_results_do_not_pile_up_behind_a_slow_chunk(tmp_path, workers):
     seen = []
     with cluster(workers=workers) as client:
-        map_chunks(wait_at_first, tmp_path, list(range(100)), lambda i, r: seen.append(r), client, threads=2)
+        map_chunks(wait_at_first, tmp_path, list(range(100)), lambda i, r: seen.append(r), client,
+                   threads=2)
     assert 4 <= seen[0] <= 8
     assert seen[1:] == list(range(1, 100))
 
@@ -126,7 +134,8 @@ def test_workers_in_another_folder(tmp_path, monkeypatch):
     (tmp_path / "elsewhere").mkdir()
     with cluster(workers=1) as client:
         client.run(os.chdir, str(tmp_path / "elsewhere"))
-        there = uvstack.stack("a.ms", at(offset(ARCMIN, 0)), scheduler=client.scheduler.address, chunk_size=700)
+        there = uvstack.stack("a.ms", at(offset(ARCMIN, 0)), scheduler=client.scheduler.address,
+                              chunk_size=700)
     assert there.flux == pytest.approx(1.0, abs=1e-5)
     assert there.provenance.inputs["ms"] == [str(ms)]
 
@@ -140,7 +149,8 @@ def test_a_worker_that_does_not_see_a_set_is_named(tmp_path):
 
     with cluster(workers=1) as client:
         worker = next(iter(client.scheduler_info()["workers"]))
-        with pytest.raises(MeasurementSetError, match=rf"worker {worker}: {ms}: not there.*moved or removed"):
+        with pytest.raises(MeasurementSetError,
+                           match=rf"worker {worker}: {ms}: not there.*moved or removed"):
             uvstack.stack(ms, at(offset(ARCMIN, 0)), scheduler=client.scheduler.address,
                           chunk_size=700, progress=move)
 
@@ -162,13 +172,15 @@ def test_bad_clusters(options, message):
         pass
 
 
-@pytest.mark.parametrize("call", [uvstack.stack, uvstack.montecarlo, uvstack.image, uvstack.fit, uvstack.subtract],
-                         ids=lambda f: f.__name__)
+@pytest.mark.parametrize("call",
+                         [uvstack.stack, uvstack.montecarlo, uvstack.image, uvstack.fit,
+                          uvstack.subtract], ids=lambda f: f.__name__)
 def test_a_chunk_of_nothing_is_refused(tmp_path, call):
     ms = make_ms(tmp_path / "a.ms", n_ant=4, n_times=2)
-    positional, options = {
-        "stack": ([at(offset(ARCMIN, 0))], {}), "image": ([], {"size": 16, "cell": 1e-5}), "fit": ([], {}),
-        "montecarlo": ([at(offset(ARCMIN, 0))], {"realisations": 2, "radius": ARCMIN}),
-        "subtract": ([components(0.0, 0.0, 1.0)], {})}[call.__name__]
+    positional, options = {"stack": ([at(offset(ARCMIN, 0))], {}),
+                           "image": ([], {"size": 16, "cell": 1e-5}), "fit": ([], {}),
+                           "montecarlo": ([at(offset(ARCMIN, 0))],
+                                          {"realisations": 2, "radius": ARCMIN}),
+                           "subtract": ([components(0.0, 0.0, 1.0)], {})}[call.__name__]
     with pytest.raises(SelectionError, match="chunk_size is 0; wanted a whole number of 1 or more"):
         call(ms, *positional, chunk_size=0, **options)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "setup.cfg").is_file())
+ROOT = next(folder for folder in Path(__file__).resolve().parents
+            if (folder / "setup.cfg").is_file())
 PACKAGES = ("uvstack", "simulate", "peel")
 #: Without what leads Python to the repository.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
@@ -30,12 +31,14 @@ def tracked(*more):
 
 def packaged():
     """Those of the packages; modules not yet handed to git are meant too."""
-    return {name for name in tracked("--others", "--exclude-standard") if name.split("/")[0] in PACKAGES}
+    return {name for name in tracked("--others", "--exclude-standard")
+            if name.split("/")[0] in PACKAGES}
 
 
 def done(*command, **options):
     """What a command prints; a failure is shown with all it said."""
-    process = subprocess.run([str(word) for word in command], capture_output=True, text=True, env=ENVIRONMENT, timeout=300, **options)
+    process = subprocess.run([str(word) for word in command], capture_output=True, text=True,
+                             env=ENVIRONMENT, timeout=300, **options)
     assert process.returncode == 0, f"{command}\n{process.stdout}\n{process.stderr}"
     return process.stdout
 
@@ -48,7 +51,8 @@ def made(tmp_path_factory):
     for name in tracked() | packaged():
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, source / name)
-    # The wheel is made from the source distribution, so a file that is lacking there is lacking in both.
+    # The wheel is made from the source distribution, so a file that is lacking there is lacking in
+    # both.
     done(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, source, cwd=out)
     return out
 
@@ -91,12 +95,14 @@ def test_the_source_distribution_is_all_that_make_needs(made):
 def scripts(wheel, tmp_path_factory):
     """Folder bin/ of an environment with the wheel; the packages it needs are lent by the environment of the tests.
 
-    Of a folder that a .pth file adds to the path the own .pth files are not read: the editable installation is not seen.
+    Of a folder that a .pth file adds to the path the own .pth files are not read: the editable
+    installation is not seen.
     """
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, with_pip=False, symlinks=True)
     python = folder / "bin" / "python"
-    done(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", "--no-compile", wheel)
+    done(sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps",
+         "--no-index", "--no-compile", wheel)
     packages = done(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
     lent = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     Path(packages, "lent.pth").write_text("".join(f"{path}\n" for path in sorted(lent)))
@@ -113,6 +119,7 @@ def test_what_is_installed_is_what_runs(scripts, tmp_path):
 
 def test_the_demo_runs_where_only_the_wheel_is(scripts, tmp_path):
     """It reads beams, antennas and the template of the page from where they were installed."""
-    assert "true flux    2.5 µJy" in done(scripts / "uvstack", "demo", "--out", "demo", cwd=tmp_path)
+    assert "true flux    2.5 µJy" in done(scripts / "uvstack", "demo", "--out", "demo",
+                                          cwd=tmp_path)
     page = (tmp_path / "demo/report/index.html").read_text()
     assert page.count("data:image/png;base64,") >= 3

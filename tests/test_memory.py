@@ -21,7 +21,8 @@ CHUNK, SHORT, LONG = 20_000, 200, 2000
 def sets(tmp_path_factory):
     """36 baselines, 3 channels, 2 correlations: 7200 and 72 000 rows, 43 000 and 430 000 visibilities."""
     folder = tmp_path_factory.mktemp("memory")
-    return [make_ms(folder / f"{n}.ms", sources=[(*offset(ARCMIN, 0), 1.0)], n_ant=9, n_times=n) for n in (SHORT, LONG)]
+    return [make_ms(folder / f"{n}.ms", sources=[(*offset(ARCMIN, 0), 1.0)], n_ant=9, n_times=n)
+            for n in (SHORT, LONG)]
 
 
 def peak(call):
@@ -55,7 +56,8 @@ def subtracted(ms):
     uvstack.subtract(ms, components(*CENTRE, 1.0), threads=1, overwrite=True, chunk_size=CHUNK)
 
 
-@pytest.mark.parametrize("call", [stacked, direct, through_images, imaged, subtracted], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("call", [stacked, direct, through_images, imaged, subtracted],
+                         ids=lambda f: f.__name__)
 def test_peak_does_not_grow_with_the_rows(sets, monkeypatch, call):
     monkeypatch.setattr(monte_carlo_task, "_KEPT", 500_000)
     for module in (reading, subtract_column_task):

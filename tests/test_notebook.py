@@ -7,7 +7,8 @@ from pathlib import Path
 import matplotlib
 import pytest
 
-ROOT = next(folder for folder in Path(__file__).resolve().parents if (folder / "setup.cfg").is_file())
+ROOT = next(folder for folder in Path(__file__).resolve().parents
+            if (folder / "setup.cfg").is_file())
 
 
 @pytest.fixture

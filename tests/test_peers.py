@@ -19,8 +19,8 @@ def stacked(tmp_path_factory):
     folder = tmp_path_factory.mktemp("peers")
     rng = np.random.default_rng(8)
     positions = [offset(*rng.uniform(-6 * ARCMIN, 6 * ARCMIN, 2)) for _ in range(20)]
-    ms = make_ms(folder / "a.ms", sources=[(*p, 1.0) for p in positions], noise=1.0, n_ant=20, n_times=20, scale=1.0,
-                 weights={"WEIGHT": 1.0, "SIGMA": 1.0})
+    ms = make_ms(folder / "a.ms", sources=[(*p, 1.0) for p in positions], noise=1.0, n_ant=20,
+                 n_times=20, scale=1.0, weights={"WEIGHT": 1.0, "SIGMA": 1.0})
     return uvstack.stack(ms, at(*positions), out=folder / "stacked.ms")
 
 
@@ -29,8 +29,8 @@ def test_tclean_peaks_at_the_phase_centre_with_our_flux(stacked, tmp_path):
     from casatools import image
 
     name = str(tmp_path / "dirty")
-    casatasks.tclean(vis=stacked.ms, imagename=name, imsize=SIZE, cell=f"{CELL}arcsec", niter=0, weighting="natural", stokes="I",
-                     specmode="mfs", gridder="standard")
+    casatasks.tclean(vis=stacked.ms, imagename=name, imsize=SIZE, cell=f"{CELL}arcsec", niter=0,
+                     weighting="natural", stokes="I", specmode="mfs", gridder="standard")
     tool = image()
     tool.open(f"{name}.image" if (tmp_path / "dirty.image").exists() else f"{name}.residual")
     plane = tool.getchunk()[:, :, 0, 0].T
@@ -54,12 +54,14 @@ def test_wsclean_peaks_at_the_phase_centre_with_our_flux(stacked, tmp_path):
         pytest.skip("wsclean is not installed")
     copy = tmp_path / "copy.ms"
     shutil.copytree(stacked.ms, copy)
-    subprocess.run(["wsclean", "-quiet", "-size", str(SIZE), str(SIZE), "-scale", f"{CELL}asec", "-weight", "natural", "-pol", "I",
-                    "-name", str(tmp_path / "ws"), str(copy)], check=True, capture_output=True)
+    subprocess.run(["wsclean", "-quiet", "-size", str(SIZE), str(SIZE), "-scale", f"{CELL}asec",
+                    "-weight", "natural", "-pol", "I", "-name", str(tmp_path / "ws"), str(copy)],
+                   check=True, capture_output=True)
     plane = fits.getdata(tmp_path / "ws-dirty.fits")[0, 0]
     assert np.unravel_index(plane.argmax(), plane.shape) == (SIZE // 2, SIZE // 2)
     assert plane.max() == pytest.approx(stacked.flux, rel=1e-3)
 
 
 def test_our_stamp_equals_theirs(stacked):
-    assert stacked.image(SIZE, np.deg2rad(CELL / 3600)).peak == pytest.approx(stacked.flux, rel=1e-4)
+    assert stacked.image(SIZE,
+                         np.deg2rad(CELL / 3600)).peak == pytest.approx(stacked.flux, rel=1e-4)

@@ -1,7 +1,8 @@
 """A zoo of measurement sets: one small set in the layouts that the definition allows and that are rarely met.
 
-A layout changes what is written of the set of `zoo_set`, or rewrites its files, and changes the truth only where less is left. A
-direct sum over the truth is then what any command must find in the files. A new layout is one line of `LAYOUTS`.
+A layout changes what is written of the set of `zoo_set`, or rewrites its files, and changes the
+truth only where less is left. A direct sum over the truth is then what any command must find in the
+files. A new layout is one line of `LAYOUTS`.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ class Layout:
     field : str
         A selection by which all that counts is found; default that of `select`, or all targets.
     fails : (str, str), optional
-        Class of the error and a piece of its text: of all commands but `info`, or of those in `failing` alone.
+        Class of the error and a piece of its text: of all commands but `info`, or of those in
+        `failing` alone.
     failing : tuple of str
     warns : str
         What the warnings say, as a pattern: of all commands but `info`.
@@ -114,13 +116,18 @@ def _unused_rows(where: str) -> Callable[[SmallSet], None]:
 
     def change(made: SmallSet) -> None:
         place = {name: {"first": 0, "between": 1, "last": len(made.tables[name])}[where]
-                 for name in ("FIELD", "SPECTRAL_WINDOW", "POLARIZATION", "DATA_DESCRIPTION", "ANTENNA")}
-        made.insert("FIELD", place["FIELD"], field_row("elsewhere", (made.scene.centre[0] + 1.0, 0.3)))
-        made.insert("SPECTRAL_WINDOW", place["SPECTRAL_WINDOW"], window_row("other band", 8e9 + 2e6 * np.arange(7)))
+                 for name in ("FIELD", "SPECTRAL_WINDOW", "POLARIZATION", "DATA_DESCRIPTION",
+                              "ANTENNA")}
+        made.insert("FIELD", place["FIELD"],
+                    field_row("elsewhere", (made.scene.centre[0] + 1.0, 0.3)))
+        made.insert("SPECTRAL_WINDOW", place["SPECTRAL_WINDOW"],
+                    window_row("other band", 8e9 + 2e6 * np.arange(7)))
         made.insert("POLARIZATION", place["POLARIZATION"], polarization_row((I, 2, 3, 4)))
-        made.insert("DATA_DESCRIPTION", place["DATA_DESCRIPTION"], {
-            "SPECTRAL_WINDOW_ID": place["SPECTRAL_WINDOW"], "POLARIZATION_ID": place["POLARIZATION"]})
-        made.insert("ANTENNA", place["ANTENNA"], antenna_row("absent", np.zeros(3)) | {"DISH_DIAMETER": 0.0})
+        made.insert("DATA_DESCRIPTION", place["DATA_DESCRIPTION"],
+                    {"SPECTRAL_WINDOW_ID": place["SPECTRAL_WINDOW"],
+                     "POLARIZATION_ID": place["POLARIZATION"]})
+        made.insert("ANTENNA", place["ANTENNA"],
+                    antenna_row("absent", np.zeros(3)) | {"DISH_DIAMETER": 0.0})
 
     return change
 
@@ -131,13 +138,17 @@ def _unused_description(spw: dict | None) -> Callable[[SmallSet], None]:
     def change(made: SmallSet) -> None:
         if spw is not None:
             made.insert("SPECTRAL_WINDOW", 0, spw)
-        made.insert("DATA_DESCRIPTION", 0, dict.fromkeys(("SPECTRAL_WINDOW_ID", "POLARIZATION_ID"), -1 if spw is None else 0))
+        made.insert("DATA_DESCRIPTION", 0,
+                    dict.fromkeys(("SPECTRAL_WINDOW_ID", "POLARIZATION_ID"),
+                                  -1 if spw is None else 0))
 
     return change
 
 
 _EPHEMERIS = {"EPHEMERIS_ID": 0}
-_POLYNOMIAL = {"NUM_POLY": 1, **{name: np.array([[0.7, -0.5], [1e-9, 0.0]]) for name in ("PHASE_DIR", "DELAY_DIR", "REFERENCE_DIR")}}
+_POLYNOMIAL = {"NUM_POLY": 1,
+               **{name: np.array([[0.7, -0.5], [1e-9, 0.0]])
+                  for name in ("PHASE_DIR", "DELAY_DIR", "REFERENCE_DIR")}}
 
 
 def _moving(row: dict, at: int) -> Callable[[SmallSet], None]:
@@ -237,20 +248,24 @@ def _observations(made: SmallSet) -> None:
     """Several observations, arrays and scans."""
     made.tables["OBSERVATION"].insert(0, observation_row("MeerKAT"))
     row = np.arange(made.n)
-    for name, values in {"OBSERVATION_ID": row % 2, "ARRAY_ID": row % 3, "SCAN_NUMBER": 5 + row // 7}.items():
+    for name, values in {"OBSERVATION_ID": row % 2, "ARRAY_ID": row % 3,
+                         "SCAN_NUMBER": 5 + row // 7}.items():
         made.columns[name] = values.astype(np.int32)
 
 
-def _pointing(frame: str = "J2000", direction: tuple[float, float] | None = None) -> Callable[[SmallSet], None]:
+def _pointing(frame: str = "J2000",
+              direction: tuple[float, float] | None = None) -> Callable[[SmallSet], None]:
     """POINTING for every antenna and integration; by default where the antennas did point."""
 
     def change(made: SmallSet) -> None:
         where = np.array([direction or made.scene.centre])
-        made.tables["POINTING"] = [
-            {"ANTENNA_ID": antenna, "TIME": time, "INTERVAL": INTEGRATION, "TIME_ORIGIN": time, "NUM_POLY": 0, "TRACKING": True,
-             "NAME": "", "DIRECTION": where, "TARGET": where}
-            for time in np.unique(made.columns["TIME"]) for antenna in range(6)]
-        made.frames["POINTING"] = {name: {"type": "direction", "Ref": frame} for name in ("DIRECTION", "TARGET")}
+        made.tables["POINTING"] = [{"ANTENNA_ID": antenna, "TIME": time, "INTERVAL": INTEGRATION,
+                                    "TIME_ORIGIN": time, "NUM_POLY": 0, "TRACKING": True,
+                                    "NAME": "", "DIRECTION": where, "TARGET": where}
+                                   for time in np.unique(made.columns["TIME"])
+                                   for antenna in range(6)]
+        made.frames["POINTING"] = {name: {"type": "direction", "Ref": frame}
+                                   for name in ("DIRECTION", "TARGET")}
 
     return change
 
@@ -298,7 +313,8 @@ def _unused_observation(made: SmallSet) -> None:
 def _spectrum_of_the_other_field(made: SmallSet) -> None:
     """WEIGHT_SPECTRUM says something in rows that are not selected alone."""
     _other_field(made)
-    made.cells["WEIGHT_SPECTRUM"] = [np.full(v.shape, float(made.columns["FIELD_ID"][i])) for i, v in enumerate(made.vis)]
+    made.cells["WEIGHT_SPECTRUM"] = [np.full(v.shape, float(made.columns["FIELD_ID"][i]))
+                                     for i, v in enumerate(made.vis)]
 
 
 def _moved_together(made: SmallSet) -> None:
@@ -335,7 +351,8 @@ def _framed(frame: str, of_row: bool = False) -> Callable[[SmallSet], None]:
         for row in made.tables["FIELD"]:
             for name in ("PHASE_DIR", "DELAY_DIR", "REFERENCE_DIR"):
                 row[name] = np.array([turned[0]])
-        names = {"PHASE_DIR": "PhaseDir_Ref", "DELAY_DIR": "DelayDir_Ref", "REFERENCE_DIR": "RefDir_Ref"}
+        names = {"PHASE_DIR": "PhaseDir_Ref", "DELAY_DIR": "DelayDir_Ref",
+                 "REFERENCE_DIR": "RefDir_Ref"}
         if not of_row:
             made.frames["FIELD"] = {name: {"type": "direction", "Ref": frame} for name in names}
             return
@@ -343,9 +360,10 @@ def _framed(frame: str, of_row: bool = False) -> Callable[[SmallSet], None]:
         made.insert("FIELD", 0, field_row("elsewhere", (1.0, 0.2)))
         for row, code in zip(made.tables["FIELD"], ("J2000", frame), strict=True):
             row |= {name: codes[code] for name in names.values()}
-        made.frames["FIELD"] = {
-            name: {"type": "direction", "VarRefCol": ref, "TabRefTypes": list(codes), "TabRefCodes": np.array([*codes.values()], np.uint32)}
-            for name, ref in names.items()}
+        made.frames["FIELD"] = {name: {"type": "direction", "VarRefCol": ref,
+                                       "TabRefTypes": list(codes),
+                                       "TabRefCodes": np.array([*codes.values()], np.uint32)}
+                                for name, ref in names.items()}
 
     return change
 
@@ -353,7 +371,8 @@ def _framed(frame: str, of_row: bool = False) -> Callable[[SmallSet], None]:
 def _turn(centre: tuple[float, float], frame: str) -> tuple[tuple[float, float], np.ndarray]:
     """A direction of J2000 in another frame, and what turns (u, v, w) there to the axes of that frame.
 
-    By casacore's measures, but for GALACTIC, which these take to be turned by the 0.5 arcsec of the equinox of FK4.
+    By casacore's measures, but for GALACTIC, which these take to be turned by the 0.5 arcsec of the
+    equinox of FK4.
     """
     from casacore.measures import measures
     from casacore.quanta import quantity
@@ -402,7 +421,8 @@ def _as_stored(path: Path, made: SmallSet) -> Path:
         for i in range(made.n):
             stored = main.getcell("DATA", i)
             assert abs(stored - made.vis[i]).max() < 0.1
-            made.vis[i], made.weight[i] = stored.astype(complex), main.getcell("WEIGHT_SPECTRUM", i).astype(float)
+            made.vis[i], made.weight[i] = stored.astype(complex), main.getcell(
+                "WEIGHT_SPECTRUM", i).astype(float)
     return path
 
 
@@ -451,10 +471,12 @@ def _concatenated(path: Path, made: SmallSet) -> Path:
     for name in ("TIME", "TIME_CENTROID"):
         later.columns[name] = later.columns[name] + 86400.0
     write(later, path.with_name("later.ms"))
-    casatasks.concat(vis=[str(path), str(path.with_name("later.ms"))], concatvis=str(path.with_name("both.ms")))
+    casatasks.concat(vis=[str(path), str(path.with_name("later.ms"))],
+                     concatvis=str(path.with_name("both.ms")))
     for name in ("centres", "pointings", "frequencies", "correlations", "vis", "weight", "good"):
         getattr(made, name).extend(getattr(later, name))
-    made.columns = {name: np.concatenate([values, later.columns[name]]) for name, values in made.columns.items()}
+    made.columns = {name: np.concatenate([values, later.columns[name]])
+                    for name, values in made.columns.items()}
     made.uvw = np.concatenate([made.uvw, later.uvw])
     return path.with_name("both.ms")
 
@@ -462,11 +484,14 @@ def _concatenated(path: Path, made: SmallSet) -> Path:
 def _phase_shifted(path: Path, made: SmallSet) -> Path:
     """CASA's phaseshift moves (u, v, w), data and PHASE_DIR; the truth on the sky is the same, seen from another phase centre."""
     ra, dec = oracles.direction(4 * made.scene.cell, -6 * made.scene.cell, *made.scene.centre)
-    there = _by_casa("phaseshift", datacolumn="data", phasecenter=f"J2000 {ra:.15f}rad {dec:.15f}rad")(path, made)
+    there = _by_casa("phaseshift", datacolumn="data",
+                     phasecenter=f"J2000 {ra:.15f}rad {dec:.15f}rad")(path, made)
     for i in range(made.n):
-        # From the axes of the old phase centre to those of the new one, and the data by the path between them.
+        # From the axes of the old phase centre to those of the new one, and the data by the path
+        # between them.
         made.uvw[i] = axes(ra, dec) @ axes(*made.centres[i]).T @ made.uvw[i]
-        turned = oracles.phasor(made.columns["UVW"][i][None], made.frequencies[i], ra, dec, *made.centres[i])[0].conj()
+        turned = oracles.phasor(made.columns["UVW"][i][None], made.frequencies[i], ra, dec,
+                                *made.centres[i])[0].conj()
         made.vis[i] = made.vis[i] * turned[:, None]
         made.centres[i] = ra, dec
     made.columns["UVW"] = made.uvw.copy()
@@ -474,7 +499,8 @@ def _phase_shifted(path: Path, made: SmallSet) -> Path:
 
 
 _TWO = (Window(), Window(1.5e9, -5e6, 4, (YY, XY, YX, XX)))
-_NOT_WRITTEN: dict = {"fails": ("OutputError", "is a selection of rows of another set"), "failing": ("subtract",)}
+_NOT_WRITTEN: dict = {"fails": ("OutputError", "is a selection of rows of another set"),
+                      "failing": ("subtract",)}
 _ALIKE = (Window(), Window(1.5e9))
 
 
@@ -512,7 +538,8 @@ LAYOUTS: dict[str, Layout] = {
     "name empty": Layout(_named(""), field="0"),
     "name with a blank": Layout(_named("A B"), field="A B"),
     "names alike": Layout(_named("same", "same"), field="same", setup={"fields": 2}),
-    # Budget: casacore and astropy agree on B1950 to 3 mas and on ICRS to 12, which at 4000 λ are phases of 1e-3 at most.
+    # Budget: casacore and astropy agree on B1950 to 3 mas and on ICRS to 12, which at 4000 λ are
+    # phases of 1e-3 at most.
     **{f"frame {frame}": Layout(_framed(frame), slack=slack) for frame, slack in (("B1950_VLA", 10.0), ("ICRS", 10.0), ("GALACTIC", 1.0))},
     "frame of each row": Layout(_framed("GALACTIC", of_row=True)),
     "across 0 h": Layout(setup={"scene": Scene((1e-4, 0.2))}),

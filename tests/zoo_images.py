@@ -1,7 +1,8 @@
 """One small image under some seventy headers and pixel types: legal but rare ones, and ones that cannot be meant.
 
-The sky of an image is a function of direction; every specimen has the pixels that it has at the places where astropy's WCS, in a frame
-named here, says that its pixels are. What a command makes of a specimen is then what it makes of the plain image, or an error.
+The sky of an image is a function of direction; every specimen has the pixels that it has at the
+places where astropy's WCS, in a frame named here, says that its pixels are. What a command makes of
+a specimen is then what it makes of the plain image, or an error.
 """
 
 from __future__ import annotations
@@ -57,13 +58,18 @@ def _points(l, m):
 
 
 #: Kind of image → its value at direction cosines l, m (rad), and its unit.
-SKIES: dict[str, tuple[Callable, str]] = {
-    "image": (_source, "Jy/beam"),
-    "model": (_points, "Jy/pixel"),
-    "mask": (lambda l, m: 1.0 * ((l > -20.5 * ARCSEC) & (l < 30.5 * ARCSEC) & (m > 5.5 * ARCSEC)), ""),
-    "rms": (lambda l, m: 1e-4 * (2 + l / (60 * ARCSEC) + 0.5 * m / (60 * ARCSEC)), "Jy/beam"),
-    "power": (lambda l, m: np.exp(-4 * np.log(2) * (l**2 + m**2) / (60 * ARCSEC) ** 2), ""),
-}
+SKIES: dict[str, tuple[Callable, str]] = {"image": (_source, "Jy/beam"),
+                                          "model": (_points, "Jy/pixel"),
+                                          "mask": (lambda l,
+                                                   m: 1.0 * ((l > -20.5 * ARCSEC)
+                                                             & (l < 30.5 * ARCSEC)
+                                                             & (m > 5.5 * ARCSEC)), ""),
+                                          "rms": (lambda l,
+                                                  m: 1e-4 * (2 + l / (60 * ARCSEC)
+                                                             + 0.5 * m / (60 * ARCSEC)), "Jy/beam"),
+                                          "power": (lambda l,
+                                                    m: np.exp(-4 * np.log(2) * (l**2 + m**2)
+                                                              / (60 * ARCSEC) ** 2), ""),}
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,8 @@ class Specimen:
     Attributes
     ----------
     cards : dict
-        Cards that differ from the plain header, {RA}, {DEC}, {FREQ} and {STOKES} being the numbers of axes; None takes one away.
+        Cards that differ from the plain header, {RA}, {DEC}, {FREQ} and {STOKES} being the numbers
+        of axes; None takes one away.
     axes : str
         Their order in FITS.
     pixels : callable, optional
@@ -86,7 +93,8 @@ class Specimen:
         Of the coordinates.
     suffix : str
     errors : dict
-        Command → what the error must say, where there is one; "*" stands for all that are not named.
+        Command → what the error must say, where there is one; "*" stands for all that are not
+        named.
     without : tuple of str
         Commands whose image cannot be drawn with such pixels.
     warns : str
@@ -119,7 +127,8 @@ class Specimen:
             if header["BUNIT"] == "":
                 del header["BUNIT"]
         shape = [dict(RA=SHAPE[1], DEC=SHAPE[0]).get(name, 1) for name in axes][::-1]
-        pixels = (values if axes.index("DEC") > axes.index("RA") else values.T).reshape(shape).astype(np.float32)
+        pixels = (values if axes.index("DEC") > axes.index("RA")
+                  else values.T).reshape(shape).astype(np.float32)
         if self.pixels is not None:
             pixels = self.pixels(pixels, header)
         path = folder / f"{kind}{self.suffix}"
@@ -129,16 +138,19 @@ class Specimen:
         return path
 
     def _header(self, axes: list[str], unit: str) -> fits.Header:
-        plain = {
-            "RA": ("RA---SIN", np.rad2deg(CENTRE[0]), -np.rad2deg(CELL), SHAPE[1] // 2 + 1.0, "deg"),
-            "DEC": ("DEC--SIN", np.rad2deg(CENTRE[1]), np.rad2deg(CELL), SHAPE[0] // 2 + 1.0, "deg"),
-            "FREQ": ("FREQ", FREQUENCY, 1e7, 1.0, "Hz"), "STOKES": ("STOKES", 1.0, 1.0, 1.0, "")}
-        header = fits.Header({"BUNIT": unit, "RADESYS": "FK5", "EQUINOX": 2000.0} if unit else {"RADESYS": "FK5", "EQUINOX": 2000.0})
+        plain = {"RA": ("RA---SIN", np.rad2deg(CENTRE[0]), -np.rad2deg(CELL), SHAPE[1] // 2 + 1.0,
+                        "deg"),
+                 "DEC": ("DEC--SIN", np.rad2deg(CENTRE[1]), np.rad2deg(CELL), SHAPE[0] // 2 + 1.0,
+                         "deg"), "FREQ": ("FREQ", FREQUENCY, 1e7, 1.0, "Hz"),
+                 "STOKES": ("STOKES", 1.0, 1.0, 1.0, "")}
+        header = fits.Header({"BUNIT": unit, "RADESYS": "FK5", "EQUINOX": 2000.0} if unit
+                             else {"RADESYS": "FK5", "EQUINOX": 2000.0})
         for name in ("BMAJ", "BMIN"):
             header[name] = np.rad2deg(BEAM)
         header["BPA"] = 0.0
         for number, axis in enumerate(axes, 1):
-            for name, value in zip(("CTYPE", "CRVAL", "CDELT", "CRPIX", "CUNIT"), plain[axis], strict=True):
+            for name, value in zip(("CTYPE", "CRVAL", "CDELT", "CRPIX", "CUNIT"), plain[axis],
+                                   strict=True):
                 header[f"{name}{number}"] = value
         numbers = {axis: axes.index(axis) + 1 if axis in axes else 9 for axis in plain}
         for name, value in self.cards.items():
@@ -212,7 +224,9 @@ def _table(n=3):
 
 
 def _compressed(path, pixels, header):
-    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(pixels, header, compression_type="GZIP_2", quantize_level=0)]).writeto(path)
+    fits.HDUList([fits.PrimaryHDU(),
+                  fits.CompImageHDU(pixels, header, compression_type="GZIP_2",
+                                    quantize_level=0)]).writeto(path)
 
 
 def _gzipped(path, pixels, header):
@@ -238,7 +252,8 @@ def _casa_beams(path, pixels, header):
     columns = [fits.Column(name, "1E", unit, array=[value]) for name, unit, value in (
         ("BMAJ", "arcsec", major), ("BMIN", "arcsec", major), ("BPA", "deg", 0.0))]
     columns += [fits.Column(name, "1J", array=[0]) for name in ("CHAN", "POL")]
-    fits.HDUList([fits.PrimaryHDU(pixels, header), fits.BinTableHDU.from_columns(columns, name="BEAMS")]).writeto(path)
+    fits.HDUList([fits.PrimaryHDU(pixels, header),
+                  fits.BinTableHDU.from_columns(columns, name="BEAMS")]).writeto(path)
 
 
 def _aips_beam(pixels, header):
@@ -272,7 +287,8 @@ def _spelled(beam, pixel, factor=1.0):
     return lambda unit: ({"Jy/beam": beam, "Jy/pixel": pixel}[unit], factor)
 
 
-#: Commands that look at the beam of the image itself, at its unit, and those that take no projection but SIN.
+#: Commands that look at the beam of the image itself, at its unit, and those that take no
+#: projection but SIN.
 _BEAM_USERS = ("image-stack", "image-stack --psf")
 _UNIT_USERS = (*_BEAM_USERS, "subtract", "image-stack --noise-image")
 _SIN_ONLY = ("subtract", "image --mask")
@@ -291,7 +307,8 @@ def _projection(name, **more):
 
 #: The reference pixel that half a turn leaves on the grid of the plain image.
 _OTHER_END = {"CRPIX{RA}": SHAPE[1] // 2, "CRPIX{DEC}": SHAPE[0] // 2}
-_MATRIX = {"CDELT{RA}": None, "CDELT{DEC}": None, "CD1_1": -np.rad2deg(CELL), "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": np.rad2deg(CELL)}
+_MATRIX = {"CDELT{RA}": None, "CDELT{DEC}": None, "CD1_1": -np.rad2deg(CELL), "CD1_2": 0.0,
+           "CD2_1": 0.0, "CD2_2": np.rad2deg(CELL)}
 
 
 

@@ -1,15 +1,17 @@
 """uvstack: stack, fit, image and subtract interferometric data.
 
-The convention, stated once. With (u, v, w) in metres as a measurement set stores them and (l, m) the direction cosines
-to the east and north of the phase centre, n = sqrt(1 − l² − m²),
+The convention, stated once. With (u, v, w) in metres as a measurement set stores them and (l, m)
+the direction cosines to the east and north of the phase centre, n = sqrt(1 − l² − m²),
 
     V(u, v, w) = ∫ A I exp(+2πi ν/c (u l + v m + w (n − 1))) dl dm / n .
 
-This is the sign of Lindroos et al. (2015), equation 1, and of the sets that CASA writes. A source at (l, m) is therefore
-moved to the phase centre by exp(−2πi ν/c (u l + v m + w (n − 1))). Other files say "sign of `uvstack`".
+This is the sign of Lindroos et al. (2015), equation 1, and of the sets that CASA writes. A source
+at (l, m) is therefore moved to the phase centre by exp(−2πi ν/c (u l + v m + w (n − 1))). Other
+files say "sign of `uvstack`".
 
-Visibilities are (row, chan, corr), images (band, corr, m, l) with l decreasing along the last axis as in FITS. SI units
-and radians inside; a size is a FWHM, a position angle runs from north through east.
+Visibilities are (row, chan, corr), images (band, corr, m, l) with l decreasing along the last axis
+as in FITS. SI units and radians inside; a size is a FWHM, a position angle runs from north through
+east.
 """
 
 import importlib as _importlib
@@ -38,24 +40,25 @@ if TYPE_CHECKING:
     from uvstack.subtraction.result import SubtractResult
     from uvstack.subtraction.task import subtract
 
-__all__ = [
-    "CompareResult", "Datasets", "FitResult", "FitSpectrum", "ImageCube", "ImageResult",
-    "ImageStackResult", "MonteCarloResult", "StackResult", "SubtractResult", "__version__",
-    "compare", "extract", "fit", "fit_visibilities", "image", "image_stack", "light_curves", "montecarlo", "stack", "subtract",
-    "uvmultifit"]
+__all__ = ["CompareResult", "Datasets", "FitResult", "FitSpectrum", "ImageCube", "ImageResult",
+           "ImageStackResult", "MonteCarloResult", "StackResult", "SubtractResult", "__version__",
+           "compare", "extract", "fit", "fit_visibilities", "image", "image_stack", "light_curves",
+           "montecarlo", "stack", "subtract", "uvmultifit"]
 
 #: Public name → the module that has it.
-_HOME = {
-    "compare": "uvstack.comparison.task", "CompareResult": "uvstack.comparison.result",
-    "Datasets": "uvstack.records", "extract": "uvstack.extraction.task",
-    "fit": "uvstack.fitting.task", "FitResult": "uvstack.fitting.result", "FitSpectrum": "uvstack.fitting.result",
-    "fit_visibilities": "uvstack.fitting.solve.visibilities", "uvmultifit": "uvstack.fitting.multifit.call",
-    "image": "uvstack.imaging.task", "ImageResult": "uvstack.imaging.result", "ImageCube": "uvstack.imaging.result",
-    "image_stack": "uvstack.image_stacking.task", "ImageStackResult": "uvstack.image_stacking.result",
-    "light_curves": "uvstack.image_sequence.task",
-    "montecarlo": "uvstack.monte_carlo.task", "MonteCarloResult": "uvstack.monte_carlo.result",
-    "stack": "uvstack.stacked_fit.task", "StackResult": "uvstack.stacking.result",
-    "subtract": "uvstack.subtraction.task", "SubtractResult": "uvstack.subtraction.result"}
+_HOME = {"compare": "uvstack.comparison.task", "CompareResult": "uvstack.comparison.result",
+         "Datasets": "uvstack.records", "extract": "uvstack.extraction.task",
+         "fit": "uvstack.fitting.task", "FitResult": "uvstack.fitting.result",
+         "FitSpectrum": "uvstack.fitting.result",
+         "fit_visibilities": "uvstack.fitting.solve.visibilities",
+         "uvmultifit": "uvstack.fitting.multifit.call", "image": "uvstack.imaging.task",
+         "ImageResult": "uvstack.imaging.result", "ImageCube": "uvstack.imaging.result",
+         "image_stack": "uvstack.image_stacking.task",
+         "ImageStackResult": "uvstack.image_stacking.result",
+         "light_curves": "uvstack.image_sequence.task", "montecarlo": "uvstack.monte_carlo.task",
+         "MonteCarloResult": "uvstack.monte_carlo.result", "stack": "uvstack.stacked_fit.task",
+         "StackResult": "uvstack.stacking.result", "subtract": "uvstack.subtraction.task",
+         "SubtractResult": "uvstack.subtraction.result"}
 
 
 def __getattr__(name: str) -> object:

@@ -10,7 +10,8 @@ from typing import Any
 
 from uvstack.errors import SelectionError
 
-#: More threads or workers than any one machine has: a slip of the fingers, that would bring the machine down.
+#: More threads or workers than any one machine has: a slip of the fingers, that would bring the
+#: machine down.
 MOST_WORKERS = 1024
 #: Resamplings beyond which only memory is used up: 1e6 give an error of the error of 0.07 %.
 MOST_RESAMPLINGS = 1_000_000
@@ -41,7 +42,8 @@ def whole_number(name: str, value: Any, least: int, most: int | None = None) -> 
     return number
 
 
-def finite_number(name: str, value: Any, least: float = -math.inf, most: float = math.inf, *, above: bool = False, unit: str = "") -> float:
+def finite_number(name: str, value: Any, least: float = -math.inf, most: float = math.inf, *,
+                  above: bool = False, unit: str = "") -> float:
     """A finite number within limits, both allowed, or above the lower one.
 
     Raises
@@ -59,7 +61,8 @@ def finite_number(name: str, value: Any, least: float = -math.inf, most: float =
             limits = f" above {least:g} and up to {most:g}" if above else f" from {least:g} to {most:g}"
         else:
             limits = f" above {least:g}" if above else f" of {least:g} or more" if least > -math.inf else ""
-        raise SelectionError(f"{name} is {value!r}; wanted a finite number{limits}{unit and f' {unit}'}")
+        raise SelectionError(f"{name} is {value!r}; wanted a finite "
+                             f"number{limits}{unit and f' {unit}'}")
     return number
 
 
@@ -86,7 +89,8 @@ def thread_count(threads: int | None) -> int:
     SelectionError
         If they are not 1 or more, or more than `MOST_WORKERS`.
     """
-    return (os.cpu_count() or 1) if threads is None else whole_number("threads", threads, 1, MOST_WORKERS)
+    return (os.cpu_count() or 1) if threads is None else whole_number("threads", threads, 1,
+                                                                      MOST_WORKERS)
 
 
 def chunk_size_or(chunk_size: int | None, default: int) -> int:

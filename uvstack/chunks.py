@@ -1,12 +1,13 @@
 """Work on chunks through dask: the same function on local threads, on local processes or on a cluster.
 
-A chunk function takes (job, chunk) and returns its result; a consumer receives the results in the order of the chunks,
-one at a time, in the calling process. Because order is kept, sums are the same to the last bit wherever and however
-often a chunk was computed: a worker that dies is retried by dask and changes nothing. Only a few results wait at once: no
-chunk is begun that is far ahead of the first one missing.
+A chunk function takes (job, chunk) and returns its result; a consumer receives the results in the
+order of the chunks, one at a time, in the calling process. Because order is kept, sums are the same
+to the last bit wherever and however often a chunk was computed: a worker that dies is retried by
+dask and changes nothing. Only a few results wait at once: no chunk is begun that is far ahead of
+the first one missing.
 
-Workers open the sets themselves, by absolute paths (`uvstack.io.ms.read_structure`): they may run in another folder, but must see
-the files under the same path.
+Workers open the sets themselves, by absolute paths (`uvstack.io.ms.read_structure`): they may run
+in another folder, but must see the files under the same path.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from uvstack.checks import MOST_WORKERS, thread_count, whole_number
 from uvstack.errors import MissingDependencyError, SchedulerError, UvstackError
 
 logger = logging.getLogger(__name__)
-#: Chunks that may be under way for each worker of a cluster, and by how many for each worker or thread the last may be ahead of
-#: the first one missing.
+#: Chunks that may be under way for each worker of a cluster, and by how many for each worker or
+#: thread the last may be ahead of the first one missing.
 _AHEAD, _FAR_AHEAD = 2, 4
 #: How often a chunk whose worker died is tried again.
 _RETRIES = 3
@@ -51,13 +52,15 @@ def cluster(workers: int | None = None, scheduler: str | None = None) -> Iterato
         yield None
         return
     if workers is not None and scheduler is not None:
-        raise SchedulerError("workers and scheduler are both given; wanted one: a number of local processes or an address")
+        raise SchedulerError("workers and scheduler are both given; wanted one: a number of local "
+                             "processes or an address")
     if workers is not None:
         workers = whole_number("workers", workers, 1, MOST_WORKERS)
     try:
         from distributed import Client, LocalCluster
     except ImportError as error:
-        raise MissingDependencyError("dask.distributed is needed: pip install 'uvstack[cluster]'") from error
+        raise MissingDependencyError("dask.distributed is needed: pip install "
+                                     "'uvstack[cluster]'") from error
     if scheduler is not None:
         try:
             client = Client(scheduler, timeout="10s")
@@ -71,7 +74,8 @@ def cluster(workers: int | None = None, scheduler: str | None = None) -> Iterato
         yield client
 
 
-def map_chunks(function: Callable, job: Any, chunks: Sequence[Any], consume: Callable[[int, Any], None], client: Any = None,
+def map_chunks(function: Callable, job: Any, chunks: Sequence[Any],
+               consume: Callable[[int, Any], None], client: Any = None,
                threads: int | None = None) -> None:
     """Call function(job, chunk) for every chunk and consume(index, result) in the order of the chunks.
 
@@ -123,7 +127,8 @@ def _map_threads(function, job, chunks, consume, n_threads):
         with threadpool_limits(limits=1):
             dask.threaded.get(graph, list(graph), num_workers=n_threads)
     finally:
-        # After an error or an interrupt dask leaves running threads to themselves: they must not reach a closed output.
+        # After an error or an interrupt dask leaves running threads to themselves: they must not
+        # reach a closed output.
         in_order.close()
 
 
@@ -148,7 +153,8 @@ def _map_cluster(function, job, chunks, consume, client):
         """Begin as many chunks as may be under way."""
         nonlocal begun
         while begun < len(chunks) and len(index_of) < _AHEAD * n_workers and in_order.is_near(begun):
-            future = client.submit(_in_worker, function, shared, chunks[begun], retries=_RETRIES, pure=False)
+            future = client.submit(_in_worker, function, shared, chunks[begun], retries=_RETRIES,
+                                   pure=False)
             index_of[future] = begun
             begun += 1
             yield future
@@ -159,9 +165,11 @@ def _map_cluster(function, job, chunks, consume, client):
             in_order.put(index_of.pop(future), future.result())
             pool.update(submit())
     except KilledWorker as error:
-        raise SchedulerError(f"workers died again and again on the same chunk; it may not fit their memory: {error}") from error
+        raise SchedulerError("workers died again and again on the same chunk; it may "
+                             f"not fit their memory: {error}") from error
     except (CancelledError, CommClosedError) as error:
-        raise SchedulerError(f"the dask scheduler at {client.scheduler.address} was lost before the work was done; start it and its "
+        raise SchedulerError(f"the dask scheduler at {client.scheduler.address} was lost before "
+                             "the work was done; start it and its "
                              "workers again, then the same command") from error
 
 

@@ -1,9 +1,10 @@
 """Options that public functions share, each said once: its name, type, default and meaning.
 
-A group is a TypedDict: `Annotated[type, default]` for each option, and its entry of numpydoc in the docstring below the
-first line. A function takes groups by `**options: Unpack[Group]`, so that type checkers see each keyword, and `takes` makes
-of it a function like any other: signature and docstring show all options, defaults are filled in, a name that is no option and
-a word that is no choice are told.
+A group is a TypedDict: `Annotated[type, default]` for each option, and its entry of numpydoc in the
+docstring below the first line. A function takes groups by `**options: Unpack[Group]`, so that type
+checkers see each keyword, and `takes` makes of it a function like any other: signature and
+docstring show all options, defaults are filled in, a name that is no option and a word that is no
+choice are told.
 """
 
 from __future__ import annotations
@@ -112,7 +113,8 @@ def takes(function: Function) -> Function:
     group = next(hints[one.name].__args__[0] for one in parts if one.kind is one.VAR_KEYWORD)
     own = [one.replace(annotation=hints.get(one.name, one.empty))
            for one in parts if one.kind is not one.VAR_KEYWORD]
-    taken = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+    taken = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default,
+                               annotation=kind)
              for name, (kind, default) in options_of(group).items()]
     defaults = {one.name: one.default for one in taken}
     choices = {one.name: words for one in [*own, *taken] if (words := choices_of(one.annotation))}
@@ -122,7 +124,8 @@ def takes(function: Function) -> Function:
         for name, value in given.items():
             if name not in signature.parameters:
                 near = difflib.get_close_matches(name, signature.parameters, n=1, cutoff=0.0)[0]
-                raise TypeError(f"{function.__name__}() has no option {name!r}; did you mean {near}?")
+                raise TypeError(f"{function.__name__}() has no option {name!r}; did you mean "
+                                f"{near}?")
             if name in choices and value is not None:
                 one_of(name, value, choices[name])
         return function(*args, **(defaults | given))

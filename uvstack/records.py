@@ -131,7 +131,8 @@ class Structure:
     dish_diameters : ndarray (ant,)
         Metres.
     weight_columns : tuple of str
-        Those of WEIGHT_SPECTRUM, WEIGHT and SIGMA that say something: a row takes its weights from the first in which it has a value.
+        Those of WEIGHT_SPECTRUM, WEIGHT and SIGMA that say something: a row takes its weights from
+        the first in which it has a value.
     subtables : dict
         Name → path, or table made of datasets.
     partly_empty : tuple of str
@@ -190,8 +191,10 @@ class Selection:
     @property
     def visits(self) -> list[tuple[int, int]]:
         """Which fields were observed with which data descriptions, in order of their ids."""
-        pairs = self.pairs if self.pairs is not None else itertools.product(self.field_ids, self.data_description_ids)
-        return sorted((f, d) for f, d in pairs if f in self.field_ids and d in self.data_description_ids)
+        pairs = self.pairs if self.pairs is not None else itertools.product(
+            self.field_ids, self.data_description_ids)
+        return sorted((f, d) for f, d in pairs
+                      if f in self.field_ids and d in self.data_description_ids)
 
 
 @dataclass(frozen=True)
@@ -284,8 +287,8 @@ class Provenance:
 class Shown:
     """A result that shows itself: at a prompt in some lines of `str(result)`, in a notebook in all of them.
 
-    A subclass gives `__str__`: a name and what it is on each line; else these are its fields, of arrays their shape. A dataclass
-    keeps this with `repr=False`.
+    A subclass gives `__str__`: a name and what it is on each line; else these are its fields, of
+    arrays their shape. A dataclass keeps this with `repr=False`.
     """
 
     #: Lines at a prompt.
@@ -297,7 +300,8 @@ class Shown:
     def __repr__(self) -> str:
         lines = str(self).splitlines()
         more = len(lines) - self._MOST_LINES
-        shown = lines if more <= 0 else [*lines[: self._MOST_LINES], f"… {more} more lines: print(result)"]
+        shown = lines if more <= 0 else [*lines[: self._MOST_LINES],
+                                         f"… {more} more lines: print(result)"]
         return "\n  ".join([f"<{type(self).__name__}>", *shown])
 
     def _repr_html_(self) -> str:
@@ -327,4 +331,5 @@ def plain(value: Any) -> Any:
 
 def dropped_by_reason(dropped: Mapping[str, np.ndarray]) -> dict[str, list[int]]:
     """Numbers (from 0) of the positions that were left out, for JSON: a reason, without blanks, and its list; none without positions."""
-    return {reason.replace(" ", "_"): which.tolist() for reason, which in dropped.items() if which.size}
+    return {reason.replace(" ", "_"): which.tolist() for reason, which in dropped.items()
+            if which.size}

@@ -1,10 +1,12 @@
 """Realisations collected: our Table 2 beside that of Lindroos et al. (2015), with what goes beyond it.
 
-Means and standard deviations are taken over realisations; the standard error of a mean is scatter/√n, that of a scatter
-scatter/√(2(n − 1)), for the paper's with its 100. An entry differs where a mean, or a scatter, lies more than twice the combined
-standard error from the paper's (from five realisations on), in whose numbers the rounding to two decimals is counted too (a
-uniform error, 0.0029). Noise of equation 7 differs where it is more than 20 % off, twice what the paper says of its accuracy.
-Where there are fewer targets than the paper has, its scatters are taken larger by the root of the ratio for this judgement.
+Means and standard deviations are taken over realisations; the standard error of a mean is
+scatter/√n, that of a scatter scatter/√(2(n − 1)), for the paper's with its 100. An entry differs
+where a mean, or a scatter, lies more than twice the combined standard error from the paper's (from
+five realisations on), in whose numbers the rounding to two decimals is counted too (a uniform
+error, 0.0029). Noise of equation 7 differs where it is more than 20 % off, twice what the paper
+says of its accuracy. Where there are fewer targets than the paper has, its scatters are taken
+larger by the root of the ratio for this judgement.
 """
 
 from __future__ import annotations
@@ -22,18 +24,27 @@ _FEWEST = 5
 #: Standard deviation of what rounding to two decimals does.
 _ROUNDING = 0.01 / np.sqrt(12)
 #: Column → where its number is in a realisation.
-_PLACES: dict[str, tuple[str, ...]] = {
-    "truth": ("truth", "flux"), "expected_error": ("expected_error",), "uv": ("uv", "flux"), "image": ("image", "nearest", "flux"),
-    "uv_uncut": ("uv", "flux_uncut"), "least_variance": ("uv", "least_variance", "flux"), "subpixel": ("image", "subpixel", "flux"),
-    "median": ("image", "median", "flux"), "filter": ("image", "filter", "flux"), "filter_uv": ("image", "filter_uv", "flux"),
-    "filter_corrected": ("image", "filter", "flux_corrected"), "image_corrected": ("image", "nearest", "flux_corrected")}
+_PLACES: dict[str, tuple[str, ...]] = {"truth": ("truth", "flux"),
+                                       "expected_error": ("expected_error",), "uv": ("uv", "flux"),
+                                       "image": ("image", "nearest", "flux"),
+                                       "uv_uncut": ("uv", "flux_uncut"),
+                                       "least_variance": ("uv", "least_variance", "flux"),
+                                       "subpixel": ("image", "subpixel", "flux"),
+                                       "median": ("image", "median", "flux"),
+                                       "filter": ("image", "filter", "flux"),
+                                       "filter_uv": ("image", "filter_uv", "flux"),
+                                       "filter_corrected": ("image", "filter", "flux_corrected"),
+                                       "image_corrected": ("image", "nearest", "flux_corrected")}
 #: For type 7 fluxes are those of the fits.
-_FITTED = {"uv": ("uv", "fit", "cut", "flux"), "uv_uncut": ("uv", "fit", "uncut", "flux"), "image": ("image", "nearest", "fit", "flux"),
+_FITTED = {"uv": ("uv", "fit", "cut", "flux"), "uv_uncut": ("uv", "fit", "uncut", "flux"),
+           "image": ("image", "nearest", "fit", "flux"),
            "subpixel": ("image", "subpixel", "fit", "flux")}
-_SIZES = {"uv_fwhm": ("uv", "fit", "cut", "fwhm"), "image_fwhm": ("image", "nearest", "fit", "fwhm")}
-_POINTS_ONLY = {"least_variance", "median", "filter", "filter_uv", "filter_corrected", "image_corrected"}
-_BEYOND = ("uv bias", "image bias", "sub-pixel", "its bias", "filter", "filter 5 km", "median", "least variance", "uv uncut", "noise uv",
-           "noise image")
+_SIZES = {"uv_fwhm": ("uv", "fit", "cut", "fwhm"),
+          "image_fwhm": ("image", "nearest", "fit", "fwhm")}
+_POINTS_ONLY = {"least_variance", "median", "filter", "filter_uv", "filter_corrected",
+                "image_corrected"}
+_BEYOND = ("uv bias", "image bias", "sub-pixel", "its bias", "filter", "filter 5 km", "median",
+           "least variance", "uv uncut", "noise uv", "noise image")
 #: Columns that get mean, scatter and their errors.
 MEASURED = tuple(name for name in _PLACES if name not in ("truth", "expected_error"))
 
@@ -61,15 +72,20 @@ def spread(x: np.ndarray) -> tuple[float, float, int]:
 def collect(found: list[dict[str, Any]]) -> QTable:
     """Table with a line for each type: ours (mean, scatter, standard errors) and the paper's; fluxes in µJy.
 
-    Columns NAME, NAME_scatter, NAME_error, NAME_scatter_error for each of `MEASURED`; uv_bias and image_bias against the truth
-    of the same realisations, in parts of it, with errors; mc_noise and image_mc_noise from random positions; paper_…; differs.
+    Columns NAME, NAME_scatter, NAME_error, NAME_scatter_error for each of `MEASURED`; uv_bias and
+    image_bias against the truth of the same realisations, in parts of it, with errors; mc_noise and
+    image_mc_noise from random positions; paper_…; differs.
     """
     rows: list[dict[str, Any]] = []
     for number in sorted({one["type"] for one in found}):
         some = [one for one in found if one["type"] == number]
         truth, n = values(some, "truth", number), len(some)
-        row: dict[str, Any] = {"type": number, "n": n, "targets": float(np.mean([one["truth"]["n_targets"] for one in some])),
-                               "truth": truth.mean() * 1e6, "expected_error": spread(values(some, "expected_error", number))[0] * 1e6}
+        row: dict[str, Any] = {"type": number, "n": n,
+                               "targets": float(np.mean([one["truth"]["n_targets"]
+                                                         for one in some])),
+                               "truth": truth.mean() * 1e6,
+                               "expected_error": spread(values(some, "expected_error", number))[0]
+                               * 1e6}
         for name in MEASURED:
             x = values(some, name, number)
             row |= _measured(name, x * 1e6)
@@ -79,7 +95,8 @@ def collect(found: list[dict[str, Any]]) -> QTable:
         row |= {"mc_noise": _null_noise(some, "uv"), "image_mc_noise": _null_noise(some, "image")}
         row |= {f"paper_{name}": value for name, value in _paper(number).items()}
         for name in _SIZES:
-            row |= _measured(name, values(some, name, number) if number == 7 else np.full(n, np.nan))
+            row |= _measured(name,
+                             values(some, name, number) if number == 7 else np.full(n, np.nan))
         row["differs"] = ", ".join(_differences(row, number))
         rows.append(row)
     table = QTable({name: [row[name] for row in rows] for name in rows[0]})
@@ -88,7 +105,8 @@ def collect(found: list[dict[str, Any]]) -> QTable:
             table[name] = table[name] * u.arcsec
         elif name not in ("type", "n", "targets", "differs") and "bias" not in name:
             table[name] = table[name] * u.uJy
-    table.meta = {"source": "Lindroos et al. (2015), Table 2", "differs": "more than 2 combined standard errors from the paper"}
+    table.meta = {"source": "Lindroos et al. (2015), Table 2",
+                  "differs": "more than 2 combined standard errors from the paper"}
     return table
 
 
@@ -108,7 +126,8 @@ def _paper(number: int) -> dict[str, float]:
     entry = TABLE_2[number]
     scale = entry.unit * 1e6
     names = ("expected", "uv", "image")
-    return {key: value * scale for name, pair in zip(names, (entry.expected, entry.uv, entry.image), strict=True)
+    return {key: value * scale
+            for name, pair in zip(names, (entry.expected, entry.uv, entry.image), strict=True)
             for key, value in zip((name, f"{name}_scatter"), pair, strict=True)}
 
 
@@ -116,20 +135,24 @@ def _differences(row: dict[str, Any], number: int) -> list[str]:
     """What of a line differs from the paper's, whose scatter is that of as many targets as there are here."""
     if row["n"] < _FEWEST:
         return []
-    rounding, fewer = _ROUNDING * TABLE_2[number].unit * 1e6, np.sqrt(N_TARGETS[number] / row["targets"])
-    pairs = [(name, row[f"paper_{name}"], row[f"paper_{name}_scatter"], rounding) for name in ("uv", "image")]
+    rounding, fewer = _ROUNDING * TABLE_2[number].unit * 1e6, np.sqrt(N_TARGETS[number]
+                                                                      / row["targets"])
+    pairs = [(name, row[f"paper_{name}"], row[f"paper_{name}_scatter"], rounding)
+             for name in ("uv", "image")]
     if number == 7:
         pairs += [(name, *size, _ROUNDING) for name, size in zip(_SIZES, SIZES, strict=True)]
     found = []
     for name, value, as_published, rounded in pairs:
         scatter = as_published * fewer
-        tried = ((name, "", value, N_REALISATIONS), (f"{name} scatter", "_scatter", scatter, 2 * (N_REALISATIONS - 1)))
+        tried = ((name, "", value, N_REALISATIONS),
+                 (f"{name} scatter", "_scatter", scatter, 2 * (N_REALISATIONS - 1)))
         for what, suffix, theirs, n in tried:
             error = np.sqrt(row[f"{name}{suffix}_error"] ** 2 + scatter**2 / n + rounded**2)
             if abs(row[f"{name}{suffix}"] - theirs) > 2 * error:
                 found.append(what)
     expected = row["paper_expected_scatter"] * fewer
-    if number != 7 and abs(row["expected_error"] - expected) > 2 * np.hypot(rounding, 0.1 * expected):
+    if number != 7 and abs(row["expected_error"]
+                           - expected) > 2 * np.hypot(rounding, 0.1 * expected):
         found.append("expected")
     return found
 
@@ -141,20 +164,27 @@ def markdown(table: QTable) -> str:
              "twice the combined standard error are named.", "",
              "| type | n | targets | expected | uv | image | differs |", "|---|---|---|---|---|---|---|"]
     beyond = ["", "## Beyond the paper", "",
-              "Fluxes with scatter; noise from random positions of single sets; biases against the truth of the same sets.", "",
-              "| type | " + " | ".join(_BEYOND) + " |", "|---" * (len(_BEYOND) + 1) + "|"]
+              "Fluxes with scatter; noise from random positions of single sets; biases against the "
+              "truth of the same sets.", "", "| type | " + " | ".join(_BEYOND) + " |",
+              "|---" * (len(_BEYOND) + 1) + "|"]
     for row in table:
         unit, name = (1e3, "mJy") if row["type"] in (8, 9, 10) else (1.0, "µJy")
         number = {column: getattr(row[column], "value", row[column]) for column in table.colnames}
-        flux = {column: value / unit for column, value in number.items() if isinstance(value, float) and "bias" not in column}
+        flux = {column: value / unit for column, value in number.items()
+                if isinstance(value, float) and "bias" not in column}
         ours = [_entry(flux[c], flux[f"{c}_scatter"]) for c in ("uv", "image")]
         paper = [_entry(flux[f"paper_{c}"], flux[f"paper_{c}_scatter"]) for c in ("uv", "image")]
-        expected = [_entry(flux[a], flux[b], False) for a, b in (("truth", "expected_error"), ("paper_expected", "paper_expected_scatter"))]
-        lines.append(f"| {number['type']} | {number['n']} | {number['targets']:.0f} | {expected[0]} {name} | {ours[0]} | {ours[1]} | "
+        expected = [_entry(flux[a], flux[b], False)
+                    for a, b in (("truth", "expected_error"),
+                                 ("paper_expected", "paper_expected_scatter"))]
+        lines.append(f"| {number['type']} | {number['n']} | {number['targets']:.0f} | "
+                     f"{expected[0]} {name} | {ours[0]} | {ours[1]} | "
                      f"{number['differs'] or '–'} |")
         lines.append(f"| | {N_REALISATIONS} | | {expected[1]} {name} | {paper[0]} | {paper[1]} | |")
-        cells = [_bias(number, "uv"), _bias(number, "image"), _entry(flux["subpixel"], flux["subpixel_scatter"]), _bias(number, "subpixel")]
-        cells += [_entry(flux[c], flux[f"{c}_scatter"]) for c in ("filter", "filter_uv", "median", "least_variance", "uv_uncut")]
+        cells = [_bias(number, "uv"), _bias(number, "image"),
+                 _entry(flux["subpixel"], flux["subpixel_scatter"]), _bias(number, "subpixel")]
+        cells += [_entry(flux[c], flux[f"{c}_scatter"])
+                  for c in ("filter", "filter_uv", "median", "least_variance", "uv_uncut")]
         cells += [f"{flux[c]:.3f}" for c in ("mc_noise", "image_mc_noise")]
         beyond.append(f"| {number['type']} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, *_sizes_text(table), *beyond, ""])
@@ -164,8 +194,10 @@ def _sizes_text(table: QTable) -> list[str]:
     seven = table[table["type"] == 7]
     if not len(seven):
         return []
-    cells = [f"{seven[c][0].value:.2f} ± {seven[f'{c}_scatter'][0].value:.2f}″ ({label}; paper {mean:.2f} ± {scatter:.2f}″)"
-             for (c, label), (mean, scatter) in zip((("uv_fwhm", "uv"), ("image_fwhm", "image")), SIZES, strict=True)]
+    cells = [f"{seven[c][0].value:.2f} ± {seven[f'{c}_scatter'][0].value:.2f}″ ({label}; paper "
+             f"{mean:.2f} ± {scatter:.2f}″)"
+             for (c, label), (mean, scatter) in zip((("uv_fwhm", "uv"), ("image_fwhm", "image")),
+                                                    SIZES, strict=True)]
     return ["", "Sizes of type 7: " + ", ".join(cells) + "."]
 
 
@@ -174,7 +206,8 @@ def _entry(value: float, scatter: float, with_snr: bool = True) -> str:
         return "–"
     if not np.isfinite(scatter):
         return f"{value:.3f}"
-    return f"{value:.3f} ± {scatter:.3f}" + (f" ({value / scatter:.1f})" if with_snr and scatter > 0 else "")
+    return f"{value:.3f} ± {scatter:.3f}" + (f" ({value / scatter:.1f})" if with_snr and scatter > 0
+                                             else "")
 
 
 def _bias(row: dict[str, Any], name: str) -> str:

@@ -1,9 +1,11 @@
 """Figures of Lindroos et al. (2015) from realisations, numbered as there.
 
-1 noise against the number of positions · 2 fluxes of type 1 · 4 profile of type 5 · 5 fluxes of type 6 · 6 profile of random
-positions in one set of type 6 · 7 profile of type 6 without bright sources · 8 profile of type 7 with the fitted Gaussian ·
-9 sizes of type 7 · 11 fluxes of type 6 through the filter. A figure whose type is missing is not made. Figures 5, 6 and 9 of random
-positions with fake sources in one set come from `uvstack montecarlo`; `histograms` and `profile_figure` draw its arrays too.
+1 noise against the number of positions · 2 fluxes of type 1 · 4 profile of type 5 · 5 fluxes of
+type 6 · 6 profile of random positions in one set of type 6 · 7 profile of type 6 without bright
+sources · 8 profile of type 7 with the fitted Gaussian · 9 sizes of type 7 · 11 fluxes of type 6
+through the filter. A figure whose type is missing is not made. Figures 5, 6 and 9 of random
+positions with fake sources in one set come from `uvstack montecarlo`; `histograms` and
+`profile_figure` draw its arrays too.
 """
 
 from __future__ import annotations
@@ -35,12 +37,16 @@ def write_figures(folder: Path, found: list[dict[str, Any]]) -> dict[str, Path]:
         by_type.setdefault(one["type"], []).append(one)
     # Without bright sources type 6 has no model: then its profile is Figure 7.
     has_bright = any(one["map"]["bright_flux"] > 0 for one in by_type.get(6, []))
-    sixth = ("figure6", lambda some: random_profile(some[0], 6)) if has_bright else ("figure7", lambda some: _profile(some, 6))
+    sixth = ("figure6",
+             lambda some: random_profile(some[0], 6)) if has_bright else (
+        "figure7", lambda some: _profile(some, 6))
     made: dict[str, tuple[int, Callable[[list[dict[str, Any]]], Figure]]] = {
-        "figure1": (6, noise_against_number), "figure2": (1, lambda some: _fluxes(some, 1, "type 1")),
-        "figure4": (5, lambda some: _profile(some, 5)), "figure5": (6, lambda some: _fluxes(some, 6, "type 6")),
-        sixth[0]: (6, sixth[1]),
-        "figure8": (7, lambda some: _profile(some, 7)), "figure9": (7, _sizes), "figure11": (6, _filtered)}
+        "figure1": (6, noise_against_number),
+        "figure2": (1, lambda some: _fluxes(some, 1, "type 1")),
+        "figure4": (5, lambda some: _profile(some, 5)),
+        "figure5": (6, lambda some: _fluxes(some, 6, "type 6")), sixth[0]: (6, sixth[1]),
+        "figure8": (7, lambda some: _profile(some, 7)), "figure9": (7, _sizes),
+        "figure11": (6, _filtered)}
     files = {}
     for name, (number, draw) in made.items():
         if number in by_type:
@@ -64,11 +70,14 @@ def noise_against_number(some: list[dict[str, Any]]) -> Figure:
     figure, axes = _figure()
     for name, marker in (("uv", "o"), ("image", "s")):
         sizes = np.array(some[0]["null"]["subset_sizes"], float)
-        noise = np.sqrt(np.mean(np.array([one["null"]["subset_noise"][name] for one in some], float) ** 2, axis=0)) * 1e6
+        noise = np.sqrt(np.mean(np.array([one["null"]["subset_noise"][name] for one in some],
+                                         float) ** 2, axis=0)) * 1e6
         axes.plot(sizes, noise, marker, color=_COLOURS[name], label=f"{name}-stacking")
         if name == "uv" and sizes.size:
-            axes.plot(sizes, np.exp(np.mean(np.log(noise * np.sqrt(sizes)))) / np.sqrt(sizes), "r-", lw=1, label="$1/\\sqrt{N}$")
-    axes.set(xscale="log", yscale="log", xlabel="number of positions", ylabel="noise of the stacked flux (µJy)",
+            axes.plot(sizes, np.exp(np.mean(np.log(noise * np.sqrt(sizes)))) / np.sqrt(sizes), "r-",
+                      lw=1, label="$1/\\sqrt{N}$")
+    axes.set(xscale="log", yscale="log", xlabel="number of positions",
+             ylabel="noise of the stacked flux (µJy)",
              title=f"type {some[0]['type']}, {len(some)} sets")
     axes.legend(frameon=False)
     return figure
@@ -86,7 +95,8 @@ def histograms(fluxes: Mapping[str, np.ndarray], truth: float | None, label: str
     panels = figure.subplots(1, len(fluxes), sharex=True, sharey=True, squeeze=False)[0]
     shown = [*fluxes.values(), *(dashed or {}).values(), np.array([] if truth is None else [truth])]
     everything = np.concatenate([x[np.isfinite(x)] for x in shown])
-    edges = np.linspace(everything.min(), everything.max() or 1.0, int(np.clip(2 * np.sqrt(everything.size / len(fluxes)), 5, 30)) + 1)
+    edges = np.linspace(everything.min(), everything.max() or 1.0,
+                        int(np.clip(2 * np.sqrt(everything.size / len(fluxes)), 5, 30)) + 1)
     if not edges[-1] > edges[0]:
         edges = edges[0] + np.linspace(-0.5, 0.5, 6)
     x = np.linspace(*(edges[0] - np.ptp(edges) / 5, edges[-1] + np.ptp(edges) / 5), 200)
@@ -108,39 +118,45 @@ def histograms(fluxes: Mapping[str, np.ndarray], truth: float | None, label: str
 
 def _fluxes(some: list[dict[str, Any]], number: int, title: str) -> Figure:
     truth = float(values(some, "truth", number).mean()) * 1e6
-    return histograms({name: values(some, name, number) * 1e6 for name in ("uv", "image")}, truth, "stacked flux (µJy)", title)
+    return histograms({name: values(some, name, number) * 1e6 for name in ("uv", "image")}, truth,
+                      "stacked flux (µJy)", title)
 
 
 def _sizes(some: list[dict[str, Any]]) -> Figure:
-    return histograms({name: values(some, f"{name}_fwhm", 7) for name in ("uv", "image")}, some[0]["truth"]["fwhm"], "fitted FWHM (arcsec)",
-                      "type 7: sizes")
+    return histograms({name: values(some, f"{name}_fwhm", 7) for name in ("uv", "image")},
+                      some[0]["truth"]["fwhm"], "fitted FWHM (arcsec)", "type 7: sizes")
 
 
 def _filtered(some: list[dict[str, Any]]) -> Figure:
     truth = float(values(some, "truth", 6).mean()) * 1e6
-    return histograms({"filtered": values(some, "filter", 6) * 1e6}, truth, "stacked flux (µJy)", "type 6: image-stacking",
-                      {"filtered": values(some, "image", 6) * 1e6})
+    return histograms({"filtered": values(some, "filter", 6) * 1e6}, truth, "stacked flux (µJy)",
+                      "type 6: image-stacking", {"filtered": values(some, "image", 6) * 1e6})
 
 
 def profile_figure(edges: np.ndarray, re: np.ndarray, error: np.ndarray, cut: float, title: str,
                    model: float | Callable[[np.ndarray], np.ndarray] | None = None) -> Figure:
     """Mean real part in bins of uv distance, with a model beyond the cut (Figures 4, 6, 7, 8).
 
-    edges (bin + 1,) m; re and error (bin,) Jy; model: a flux (Jy) or a function of uv distance (m) in Jy, default the mean of
-    the bins. Bins much less certain than others do not set the range of the axis.
+    edges (bin + 1,) m; re and error (bin,) Jy; model: a flux (Jy) or a function of uv distance (m)
+    in Jy, default the mean of the bins. Bins much less certain than others do not set the range of
+    the axis.
     """
     figure, axes = _figure(7.0, 3.8)
-    middle, known = 0.5 * (edges[:-1] + edges[1:]), np.isfinite(re) & np.isfinite(error) & (error > 0)
-    axes.errorbar(middle[known] / 1e3, re[known] * 1e6, error[known] * 1e6, fmt="o", ms=3, lw=1, color="C0")
+    middle, known = 0.5 * (edges[:-1]
+                           + edges[1:]), np.isfinite(re) & np.isfinite(error) & (error > 0)
+    axes.errorbar(middle[known] / 1e3, re[known] * 1e6, error[known] * 1e6, fmt="o", ms=3, lw=1,
+                  color="C0")
     used = known & (edges[:-1] >= cut)
     x = np.linspace(cut, edges[1:][known].max(initial=cut), 200)
     if model is None and used.any():
         model = float(np.average(re[used], weights=error[used] ** -2.0))
     if model is not None:
-        axes.plot(x / 1e3, (model(x) if callable(model) else np.full(x.size, model)) * 1e6, "r-", lw=1.2)
+        axes.plot(x / 1e3, (model(x) if callable(model) else np.full(x.size, model)) * 1e6, "r-",
+                  lw=1.2)
     sure = known & (error <= 4 * np.median(error[known])) if known.any() else known
     if sure.any():
-        low, high = min(float((re - error)[sure].min()), 0.0) * 1e6, float((re + error)[sure].max()) * 1e6
+        low, high = min(float((re - error)[sure].min()),
+                        0.0) * 1e6, float((re + error)[sure].max()) * 1e6
         axes.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
     if cut > 0:
         axes.axvline(cut / 1e3, color="k", ls="--", lw=1)
@@ -175,11 +191,14 @@ def _profile(some: list[dict[str, Any]], number: int) -> Figure:
         model = _gaussian(flux, float(np.nanmean(values(some, "uv_fwhm", 7))) * ARCSEC)
 
     title = f"type {number}{'' if bright else ' without bright sources'}, {len(some)} sets"
-    return profile_figure(uv_edges(number), re, error, uv_cut(number) if bright else 0.0, title, model)
+    return profile_figure(uv_edges(number), re, error, uv_cut(number) if bright else 0.0, title,
+                          model)
 
 
 def random_profile(one: dict[str, Any], number: int) -> Figure:
     """Figure 6 of one set: stacks of random positions without sources, binned by uv distance."""
     n_lists = len(one["null"]["uv"])
-    re, noise = np.array(one["null"]["profile"], float), np.array(one["null"]["bin_noise"], float) / np.sqrt(n_lists)
-    return profile_figure(uv_edges(number), re, noise, uv_cut(number), f"type {number}, {n_lists} lists of random positions in one set")
+    re, noise = np.array(one["null"]["profile"], float), np.array(one["null"]["bin_noise"],
+                                                                  float) / np.sqrt(n_lists)
+    return profile_figure(uv_edges(number), re, noise, uv_cut(number),
+                          f"type {number}, {n_lists} lists of random positions in one set")

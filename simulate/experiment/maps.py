@@ -1,7 +1,8 @@
 """Images of a realisation and the model of its bright sources: CLEAN, what it found as components, what it left as maps.
 
-A map is what image-stacking is given: the residual image divided by the primary beam, with the beam and the dirty beam
-beside it. Single pointings make one map, as mosaics do; the pointings of type 9, which do not touch, make one each.
+A map is what image-stacking is given: the residual image divided by the primary beam, with the beam
+and the dirty beam beside it. Single pointings make one map, as mosaics do; the pointings of type 9,
+which do not touch, make one each.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from uvstack.sky.components import Components, components, concatenate
 from uvstack.sky.coordinates import direction_cosines
 from uvstack.sky.primary_beam import primary_beam
 
-#: Primary beam below which maps are blank and positions are left out: the corners of the wide fields are at 0.25.
+#: Primary beam below which maps are blank and positions are left out: the corners of the wide
+#: fields are at 0.25.
 PB_CUTOFF = 0.1
 #: Pixels of the psf that is kept.
 _PSF = 512
@@ -61,7 +63,8 @@ class Map:
     frequency: float = 0.0
 
 
-def deconvolve_bright(ms: str | Path, folder: Path, number: int, how: Imaging, beam: str, threads: int) -> tuple[list[Map], Components]:
+def deconvolve_bright(ms: str | Path, folder: Path, number: int, how: Imaging, beam: str,
+                      threads: int) -> tuple[list[Map], Components]:
     """Maps and the CLEAN model, for a mosaic and separate pointings that of the sky, else as it is seen."""
     if number != 9:
         found = _image(ms, how, beam, threads)
@@ -75,7 +78,8 @@ def deconvolve_bright(ms: str | Path, folder: Path, number: int, how: Imaging, b
         part = _nearest_only(_model(found), field.id, [(f.ra, f.dec) for f in fields])
         l, m, _ = direction_cosines(part.ra, part.dec, field.ra, field.dec)
         power = primary_beam(beam)(l, m, np.array([found.reference_frequency]))[:, 0]
-        models.append(replace(part.subset(power > PB_CUTOFF), flux=(part.flux / np.maximum(power, 1e-9))[power > PB_CUTOFF]))
+        models.append(replace(part.subset(power > PB_CUTOFF),
+                              flux=(part.flux / np.maximum(power, 1e-9))[power > PB_CUTOFF]))
     return maps, concatenate(models)
 
 
@@ -85,8 +89,9 @@ def model_is_sky(number: int) -> bool:
 
 
 def _image(ms: str | Path, how: Imaging, beam: str, threads: int, **selection: Any) -> ImageResult:
-    return image(str(ms), size=how.size, cell=how.cell, weighting="natural", threshold=how.threshold, most_cycles=how.cycles,
-                 primary_beam=beam, pb_cutoff=PB_CUTOFF, threads=threads, **selection)
+    return image(str(ms), size=how.size, cell=how.cell, weighting="natural",
+                 threshold=how.threshold, most_cycles=how.cycles, primary_beam=beam,
+                 pb_cutoff=PB_CUTOFF, threads=threads, **selection)
 
 
 def _model(found: ImageResult) -> Components:
@@ -101,8 +106,10 @@ def _model(found: ImageResult) -> Components:
     return replace(components(ra, dec, np.abs(flux)), flux=flux)
 
 
-def _nearest_only(model: Components, which: int, centres: Sequence[tuple[float, float]]) -> Components:
-    distance = np.stack([np.hypot(*direction_cosines(model.ra, model.dec, ra, dec)[:2]) for ra, dec in centres])
+def _nearest_only(model: Components, which: int,
+                  centres: Sequence[tuple[float, float]]) -> Components:
+    distance = np.stack([np.hypot(*direction_cosines(model.ra, model.dec, ra, dec)[:2])
+                         for ra, dec in centres])
     return model.subset(np.argmin(distance, axis=0) == which)
 
 
@@ -115,9 +122,13 @@ def _written(found: ImageResult, folder: Path, name: str) -> Map:
         residual = np.where(found.response >= PB_CUTOFF, found.residual[0] / found.response, np.nan)
     rows, columns = (slice(n // 2 - min(n, _PSF) // 2, n // 2 + min(n, _PSF) // 2) for n in shape)
     psf = found.psf[rows, columns]
-    paths = (folder / f"{name}-residual.fits", folder / f"{name}-response.fits", folder / f"{name}-psf.fits")
+    paths = (folder / f"{name}-residual.fits", folder / f"{name}-response.fits",
+             folder / f"{name}-psf.fits")
     planes = (residual, np.nan_to_num(found.response), psf)
-    for path, data, grid in zip(paths, planes, (wcs, wcs, sin_wcs(where.ra, where.dec, psf.shape, where.cell_m)), strict=True):
-        write_image(path, data, grid, unit="Jy/beam", beams=beam, frequency=found.reference_frequency, four_axes=False)
-    return Map(*paths, found.noise, found.rms, (beam[0], beam[1], beam[2]), found.n_cycles, found.n_iterations, found.stop_reason,
-               found.reference_frequency)
+    for path, data, grid in zip(paths, planes,
+                                (wcs, wcs, sin_wcs(where.ra, where.dec, psf.shape, where.cell_m)),
+                                strict=True):
+        write_image(path, data, grid, unit="Jy/beam", beams=beam,
+                    frequency=found.reference_frequency, four_axes=False)
+    return Map(*paths, found.noise, found.rms, (beam[0], beam[1], beam[2]), found.n_cycles,
+               found.n_iterations, found.stop_reason, found.reference_frequency)

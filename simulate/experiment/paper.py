@@ -1,7 +1,8 @@
 """Table 2 of Lindroos et al. (2015, MNRAS 446, 3502): stacked fluxes, means and standard deviations over 100 data sets.
 
-Fluxes in µJy, for types 8 to 10 in mJy. Types 1 and 2 share their data. Type 7 has no noise of equation 7, since flux and size
-are fitted together; its sizes are of section 4.1.7, with the standard deviations of Figure 9.
+Fluxes in µJy, for types 8 to 10 in mJy. Types 1 and 2 share their data. Type 7 has no noise of
+equation 7, since flux and size are fitted together; its sizes are of section 4.1.7, with the
+standard deviations of Figure 9.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """One realisation of a data set type: simulated, imaged, bright sources subtracted, stacked in every way, measured.
 
-A function of the type, its number and the settings alone, so that a loop, a cluster and a test call the same. What comes out is
-a dictionary of numbers that JSON can hold; the data are deleted. Angles are in arcsec there, fluxes in Jy.
+A function of the type, its number and the settings alone, so that a loop, a cluster and a test call
+the same. What comes out is a dictionary of numbers that JSON can hold; the data are deleted. Angles
+are in arcsec there, fluxes in Jy.
 
-Steps and what they are with: `simulate.observe`; `uvstack.image` with the paper's pixels; `uvstack.subtract` of the CLEAN
-components; `uvstack.stack` and `uvstack.image_stack` with the same weights; for type 7 `uvstack.fit` and `fit_psf`; and the
-same again at lists of random positions, for the noise of this one set (section 3.5.2 without fake sources, since stacking is
-linear).
+Steps and what they are with: `simulate.observe`; `uvstack.image` with the paper's pixels;
+`uvstack.subtract` of the CLEAN components; `uvstack.stack` and `uvstack.image_stack` with the same
+weights; for type 7 `uvstack.fit` and `fit_psf`; and the same again at lists of random positions,
+for the noise of this one set (section 3.5.2 without fake sources, since stacking is linear).
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ class ResidualSet:
     number: int
 
 
-def realise(settings: Settings, number: int, index: int, scratch: str | Path, threads: int = 1, keep: bool = False,
+def realise(settings: Settings, number: int, index: int, scratch: str | Path, threads: int = 1,
+            keep: bool = False,
             further: Callable[[ResidualSet], dict[str, Any]] | None = None) -> dict[str, Any]:
     """Numbers of one realisation.
 
@@ -110,12 +112,15 @@ def realise(settings: Settings, number: int, index: int, scratch: str | Path, th
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
-    head = {"format": 1, "type": number, "realisation": index, "fingerprint": settings.fingerprint(number), "seed": seed}
-    tail = {"steps": clock.steps, "peak_memory": peak_memory(), "versions": versions(), "kept": str(folder) if keep else None}
+    head = {"format": 1, "type": number, "realisation": index,
+            "fingerprint": settings.fingerprint(number), "seed": seed}
+    tail = {"steps": clock.steps, "peak_memory": peak_memory(), "versions": versions(),
+            "kept": str(folder) if keep else None}
     return finite(head | found | tail)
 
 
-def _measure(settings: Settings, number: int, given: dict[str, Any], folder: Path, threads: int, clock: Clock,
+def _measure(settings: Settings, number: int, given: dict[str, Any], folder: Path, threads: int,
+             clock: Clock,
              further: Callable[[ResidualSet], dict[str, Any]] | None) -> dict[str, Any]:
     sky, beam, how = given["sky"], given["primary_beam"], settings.imaging(number)
     targets = sky.subset(sky.target)
@@ -124,7 +129,8 @@ def _measure(settings: Settings, number: int, given: dict[str, Any], folder: Pat
     with clock.step("image"):
         maps, model = deconvolve_bright(made.ms, folder, number, how, beam, threads)
     with clock.step("subtract"):
-        subtract(made.ms, model, into=_COLUMN, primary_beam=beam if model_is_sky(number) else None, threads=threads)
+        subtract(made.ms, model, into=_COLUMN, primary_beam=beam if model_is_sky(number) else None,
+                 threads=threads)
     with clock.step("image-stack"):
         images = image_stacks(maps, targets.ra, targets.dec, number, how, threads)
     with clock.step("uv-stack"):
@@ -135,33 +141,41 @@ def _measure(settings: Settings, number: int, given: dict[str, Any], folder: Pat
     uv["least_variance"] = least_variance(uv["profile"], nulls.bin_noise)
     if number == 7:
         with clock.step("fit"):
-            uv["fit"] = {name: _fitted(stacked, cut, threads) for name, cut in (("cut", uv_cut(number)), ("uncut", 0.0))}
+            uv["fit"] = {name: _fitted(stacked, cut, threads)
+                         for name, cut in (("cut", uv_cut(number)), ("uncut", 0.0))}
     one, more = maps[0], {}
     if further is not None:
         with clock.step("further"):
-            more = {"further": further(ResidualSet(made.ms, _COLUMN, beam, targets, images["weight"], maps, number))}
-    return more | {
-        "truth": _truth(targets, images["weight"]), "expected_error": images["expected_error"], "uv": uv, "image": images["ways"],
-        "null": null, "map": {
-            "noise": float(np.mean([m.noise for m in maps])), "rms": float(np.mean([m.rms for m in maps])), "cycles": one.cycles,
-            "iterations": one.iterations, "stopped": one.stopped, "fwhm_major": one.beam[0] / ARCSEC, "fwhm_minor": one.beam[1] / ARCSEC,
-            "components": len(model), "model_flux": float(model.flux.sum()), "bright_flux": float(sky.flux[~sky.target].sum())}}
+            more = {"further": further(ResidualSet(made.ms, _COLUMN, beam, targets,
+                                                   images["weight"], maps, number))}
+    return more | {"truth": _truth(targets, images["weight"]),
+                   "expected_error": images["expected_error"], "uv": uv, "image": images["ways"],
+                   "null": null,
+                   "map": {"noise": float(np.mean([m.noise for m in maps])),
+                           "rms": float(np.mean([m.rms for m in maps])), "cycles": one.cycles,
+                           "iterations": one.iterations, "stopped": one.stopped,
+                           "fwhm_major": one.beam[0] / ARCSEC, "fwhm_minor": one.beam[1] / ARCSEC,
+                           "components": len(model), "model_flux": float(model.flux.sum()),
+                           "bright_flux": float(sky.flux[~sky.target].sum())}}
 
 
 def _truth(targets: Components, weight: np.ndarray | None) -> dict[str, float]:
     """Mean flux of the targets, and that with the weights of the stack, which is what a stack without error finds."""
-    weighted = targets.flux.mean() if weight is None or not (weight > 0).any() else np.average(targets.flux, weights=weight)
-    return {"n_targets": len(targets), "flux": float(targets.flux.mean()), "flux_weighted": float(weighted),
-            "fwhm": float(targets.fwhm_major.mean() / ARCSEC)}
+    weighted = targets.flux.mean() if weight is None or not (weight > 0).any() else np.average(
+        targets.flux, weights=weight)
+    return {"n_targets": len(targets), "flux": float(targets.flux.mean()),
+            "flux_weighted": float(weighted), "fwhm": float(targets.fwhm_major.mean() / ARCSEC)}
 
 
-def _uv_stack(made: Simulation, targets: Components, weight: np.ndarray | None, number: int, beam: str, folder: Path,
-              threads: int) -> StackResult:
+def _uv_stack(made: Simulation, targets: Components, weight: np.ndarray | None, number: int,
+              beam: str, folder: Path, threads: int) -> StackResult:
     """The uv-stack with the weights of the image-stack (VLA) or the square of the primary beam (ALMA)."""
-    listed = positions_from_coord(coordinates(targets.ra, targets.dec), None if number in ALMA else weight)
+    listed = positions_from_coord(coordinates(targets.ra, targets.dec),
+                                  None if number in ALMA else weight)
     out = folder / "stack.ms" if number == 7 else None  # to be fitted
-    return stack(made.ms, listed, column=_COLUMN, primary_beam=beam, weights="primary-beam" if number in ALMA else "list",
-                 uvmin=uv_cut(number) or None, pb_cutoff=PB_CUTOFF, out=out, stamp_size=8, threads=threads)
+    return stack(made.ms, listed, column=_COLUMN, primary_beam=beam,
+                 weights="primary-beam" if number in ALMA else "list", uvmin=uv_cut(number) or None,
+                 pb_cutoff=PB_CUTOFF, out=out, stamp_size=8, threads=threads)
 
 
 def _fitted(stacked: StackResult, cut: float, threads: int) -> dict[str, Any]:
@@ -169,8 +183,8 @@ def _fitted(stacked: StackResult, cut: float, threads: int) -> dict[str, Any]:
     assert stacked.ms is not None
     found = fit(stacked.ms, model="gaussian", uvmin=cut or None, threads=threads)
     assert not isinstance(found, list)
-    return {"flux": found.flux, "flux_error": found.flux_error, "fwhm": found.fwhm / ARCSEC, "fwhm_error": found.fwhm_error / ARCSEC,
-            "converged": found.converged}
+    return {"flux": found.flux, "flux_error": found.flux_error, "fwhm": found.fwhm / ARCSEC,
+            "fwhm_error": found.fwhm_error / ARCSEC, "converged": found.converged}
 
 
 def random_positions(settings: Settings, number: int, given: dict[str, Any], n: int,
@@ -183,8 +197,8 @@ def random_positions(settings: Settings, number: int, given: dict[str, Any], n: 
     return uniform_positions(n, *CENTRE, width, width, rng)
 
 
-def _null(settings: Settings, number: int, given: dict[str, Any], made: Simulation, maps: list[Map], n: int,
-          threads: int) -> tuple[dict[str, Any], NullSums]:
+def _null(settings: Settings, number: int, given: dict[str, Any], made: Simulation, maps: list[Map],
+          n: int, threads: int) -> tuple[dict[str, Any], NullSums]:
     """Stacks at lists of random positions: noise and bias as one set shows them, and the noise of fewer positions."""
     rng = np.random.default_rng([given["seed"], 1])
     n = max(n, 2)
@@ -200,12 +214,14 @@ def _null(settings: Settings, number: int, given: dict[str, Any], made: Simulati
     sizes = [size for size in SUBSETS if size <= 0.5 * ra.size]
     curves = {name: [subset_noise(*pair, size, rng) for size in sizes]
               for name, pair in (("uv", (sums.values, sums.weights)), ("image", (total, weight)))}
-    return {"uv": uv.tolist(), "image": image.tolist(), "subset_sizes": sizes, "subset_noise": curves,
-            "bin_noise": sums.bin_noise.tolist(),
-            "profile": (sums.bins.sum(axis=0)[:, 0] / np.maximum(sums.bin_weight.sum(axis=0), 1e-300)).tolist()}, sums
+    return {"uv": uv.tolist(), "image": image.tolist(), "subset_sizes": sizes,
+            "subset_noise": curves, "bin_noise": sums.bin_noise.tolist(),
+            "profile": (sums.bins.sum(axis=0)[:, 0]
+                        / np.maximum(sums.bin_weight.sum(axis=0), 1e-300)).tolist()}, sums
 
 
-def subset_noise(value: np.ndarray, weight: np.ndarray, size: int, rng: np.random.Generator) -> float:
+def subset_noise(value: np.ndarray, weight: np.ndarray, size: int,
+                 rng: np.random.Generator) -> float:
     """Standard deviation of the fluxes of random lists of `size` of the positions, Jy (Figure 1).
 
     value, weight : ndarray (pos,) as of `NullSums`. Lists are drawn without replacement; that they share positions with each
@@ -217,7 +233,8 @@ def subset_noise(value: np.ndarray, weight: np.ndarray, size: int, rng: np.rando
         total = weight[which].sum()
         if total > 0:
             fluxes.append(value[which].sum() / total)
-    return float(np.std(fluxes, ddof=1) / np.sqrt(1 - size / value.size)) if len(fluxes) > 1 else float("nan")
+    return float(np.std(fluxes, ddof=1)
+                 / np.sqrt(1 - size / value.size)) if len(fluxes) > 1 else float("nan")
 
 
 def check_room(given: dict[str, Any], size: int, scratch: str | Path) -> None:
@@ -230,7 +247,8 @@ def check_room(given: dict[str, Any], size: int, scratch: str | Path) -> None:
     wanted = visibilities * _BYTES + rows * _ROW_BYTES + size**2 * _PIXEL_BYTES
     free = shutil.disk_usage(scratch).free
     if wanted > free:
-        raise OutputError(f"{scratch}: {size_text(wanted)} are needed for a realisation, {size_text(free)} are free; choose another "
+        raise OutputError(f"{scratch}: {size_text(wanted)} are needed for a realisation, "
+                          f"{size_text(free)} are free; choose another "
                           "place with --scratch, or a larger --thin")
 
 
@@ -238,7 +256,8 @@ def versions() -> dict[str, str]:
     """Versions of what computed a realisation."""
     from importlib.metadata import version
 
-    return {"uvstack": __version__, "python": platform.python_version(), **{n: version(n) for n in ("numpy", "ducc0", "numba")}}
+    return {"uvstack": __version__, "python": platform.python_version(),
+            **{n: version(n) for n in ("numpy", "ducc0", "numba")}}
 
 
 def finite(value: Any) -> Any:

@@ -11,7 +11,8 @@ from simulate.experiment.settings import Settings
 from uvstack.io.output import write_json
 
 #: What a realisation holds at least.
-_WANTED = ("format", "type", "realisation", "fingerprint", "truth", "uv", "image", "null", "map", "steps")
+_WANTED = ("format", "type", "realisation", "fingerprint", "truth", "uv", "image", "null", "map",
+           "steps")
 
 
 def result_path(folder: str | Path, number: int, index: int) -> Path:
@@ -27,7 +28,8 @@ def write_result(folder: str | Path, found: dict[str, Any]) -> Path:
     return path
 
 
-def read_result(path: Path, settings: Settings, number: int, index: int) -> tuple[dict[str, Any] | None, str]:
+def read_result(path: Path, settings: Settings, number: int,
+                index: int) -> tuple[dict[str, Any] | None, str]:
     """A finished realisation, or None and why it has to be computed: "" where there is none yet."""
     if not path.exists():
         return None, ""
@@ -45,8 +47,9 @@ def read_result(path: Path, settings: Settings, number: int, index: int) -> tupl
     return found, ""
 
 
-def read_finished(folder: str | Path, settings: Settings, jobs: Iterable[tuple[int, int]]) -> tuple[dict[tuple[int, int], dict[str, Any]],
-                                                                                                   list[str]]:
+def read_finished(folder: str | Path, settings: Settings,
+                  jobs: Iterable[tuple[int, int]]) -> tuple[dict[tuple[int, int], dict[str, Any]],
+                                                            list[str]]:
     """Finished realisations by (type, number), and what is said of those that must be computed again."""
     found, doubts = {}, []
     for number, index in jobs:

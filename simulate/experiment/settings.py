@@ -1,14 +1,16 @@
 """What a realisation of a data set type is: its imaging as in Lindroos et al. (2015), section 2, and how far it is shrunk.
 
-Three ways to shrink, which may be combined. `thin` keeps every source and the whole track but only every n-th integration
-(VLA; every n-th channel for ALMA), each with so much less noise that the map is as deep: what images cost stays, what
-visibilities cost falls, and the stacked fluxes keep their scatter. `field` cuts the wide fields (types 3 to 7 and 11) and
-their images to a part of their width: fewer targets, so a larger scatter. `scale` is that of `simulate.lindroos.recipe`,
-fewer sources and a shorter track.
+Three ways to shrink, which may be combined. `thin` keeps every source and the whole track but only
+every n-th integration (VLA; every n-th channel for ALMA), each with so much less noise that the map
+is as deep: what images cost stays, what visibilities cost falls, and the stacked fluxes keep their
+scatter. `field` cuts the wide fields (types 3 to 7 and 11) and their images to a part of their
+width: fewer targets, so a larger scatter. `scale` is that of `simulate.lindroos.recipe`, fewer
+sources and a shorter track.
 
-Where the paper leaves the imaging open: natural weights (its noise is the thermal one, as only natural weights give), the
-types from 4 on are cleaned to 50 µJy, and the images of the single pointings of type 9 are 51″ wide, 256 pixels. Cycles are
-few: after them components are found at a few per cycle alone, and the residual is what matters here.
+Where the paper leaves the imaging open: natural weights (its noise is the thermal one, as only
+natural weights give), the types from 4 on are cleaned to 50 µJy, and the images of the single
+pointings of type 9 are 51″ wide, 256 pixels. Cycles are few: after them components are found at a
+few per cycle alone, and the residual is what matters here.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from uvstack.errors import SelectionError
 
 ARCSEC = np.pi / 180 / 3600
 TYPES = tuple(range(1, 12))
-#: Types whose field is 30′ wide; those with several pointings; those stacked without the shortest baselines.
+#: Types whose field is 30′ wide; those with several pointings; those stacked without the shortest
+#: baselines.
 WIDE, ALMA, CUT = (3, 4, 5, 6, 7, 11), (8, 9, 10), (5, 6, 7, 11)
 #: Shortest baseline of the flux of those (section 4.1.5), m.
 UV_CUT = 5000.0
@@ -43,10 +46,12 @@ class Imaging:
     filter_stamp: int = 128
 
 
-_IMAGING = {
-    1: Imaging(0.25 * ARCSEC, 1440, 20e-6, 4, 256), 2: Imaging(0.5 * ARCSEC, 720, 20e-6, 4), 3: Imaging(0.5 * ARCSEC, 4000, 20e-6, 3),
-    **{n: Imaging(0.5 * ARCSEC, 4000, 50e-6, cycles) for n, cycles in ((4, 3), (5, 4), (6, 5), (7, 5), (11, 5))},
-    8: Imaging(0.2 * ARCSEC, 800, 2e-3, 4, 64), 9: Imaging(0.2 * ARCSEC, 256, 2e-3, 4, 64), 10: Imaging(0.2 * ARCSEC, 800, 2e-3, 4, 64)}
+_IMAGING = {1: Imaging(0.25 * ARCSEC, 1440, 20e-6, 4, 256), 2: Imaging(0.5 * ARCSEC, 720, 20e-6, 4),
+            3: Imaging(0.5 * ARCSEC, 4000, 20e-6, 3),
+            **{n: Imaging(0.5 * ARCSEC, 4000, 50e-6, cycles)
+               for n, cycles in ((4, 3), (5, 4), (6, 5), (7, 5), (11, 5))},
+            8: Imaging(0.2 * ARCSEC, 800, 2e-3, 4, 64), 9: Imaging(0.2 * ARCSEC, 256, 2e-3, 4, 64),
+            10: Imaging(0.2 * ARCSEC, 800, 2e-3, 4, 64)}
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,8 @@ class Settings:
     noise_factor : float
         All noise is multiplied by it: 1 is that of the paper's section 2.
     null_lists : int
-        Lists of random positions that are stacked for the noise, of as many positions as there are targets.
+        Lists of random positions that are stacked for the noise, of as many positions as there are
+        targets.
     imagings : tuple of (int, Imaging)
         Imaging of types in place of the paper's.
     """
@@ -83,9 +89,11 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not (0 < self.scale <= 1 and 0 < self.field <= 1):
-            raise SelectionError(f"scale {self.scale}, field {self.field}; wanted more than 0 and at most 1 each")
+            raise SelectionError(f"scale {self.scale}, field {self.field}; wanted more than 0 and "
+                                 "at most 1 each")
         if self.thin < 1 or self.seed < 0 or self.null_lists < 2:
-            raise SelectionError(f"thin {self.thin}, seed {self.seed}, null lists {self.null_lists}; wanted at least 1, 0 and 2")
+            raise SelectionError(f"thin {self.thin}, seed {self.seed}, null lists "
+                                 f"{self.null_lists}; wanted at least 1, 0 and 2")
         if not (np.isfinite(self.noise_factor) and self.noise_factor > 0):
             raise SelectionError(f"noise factor {self.noise_factor}; wanted a positive number")
 
@@ -100,7 +108,9 @@ class Settings:
         if number in others:
             return others[number]
         found = _IMAGING[number]
-        return replace(found, size=max(int(round(found.size * self.field / 20)) * 20, 64)) if number in WIDE else found
+        return replace(found,
+                       size=max(int(round(found.size * self.field / 20)) * 20,
+                                64)) if number in WIDE else found
 
 
 #: Named sizes of the command line.
@@ -114,7 +124,8 @@ def parse_scale(text: str) -> dict[str, Any]:
     try:
         return {"scale": float(text)}
     except ValueError:
-        raise SelectionError(f"scale {text!r}; wanted full, small or a number above 0 and up to 1") from None
+        raise SelectionError(f"scale {text!r}; wanted full, small or a number above 0 "
+                             "and up to 1") from None
 
 
 def parse_types(text: str) -> tuple[int, ...]:
@@ -123,17 +134,20 @@ def parse_types(text: str) -> tuple[int, ...]:
     for part in text.split(","):
         low, _, high = part.strip().partition("-")
         if not (low.strip().isdigit() and (not high or high.strip().isdigit())):
-            raise SelectionError(f"types {text!r}: {part.strip()!r} cannot be read; wanted e.g. 1-11 or 1,5,8")
+            raise SelectionError(f"types {text!r}: {part.strip()!r} cannot be read; wanted e.g. "
+                                 "1-11 or 1,5,8")
         some = range(int(low), int(high or low) + 1)
         if not some or some[0] not in TYPES or some[-1] not in TYPES:
-            raise SelectionError(f"types {text!r}: there is no type {part.strip()!r}; the paper has 1 to 11")
+            raise SelectionError(f"types {text!r}: there is no type {part.strip()!r}; the paper "
+                                 "has 1 to 11")
         found.update(some)
     return tuple(sorted(found))
 
 
 def seed_of(settings: Settings, number: int, index: int) -> int:
     """Seed of sky and noise of one realisation; type 2 has that of type 1."""
-    return int(np.random.SeedSequence([settings.seed, _SAME_DATA.get(number, number), index]).generate_state(1)[0])
+    return int(np.random.SeedSequence([settings.seed, _SAME_DATA.get(number, number),
+                                       index]).generate_state(1)[0])
 
 
 def simulation(settings: Settings, number: int, seed: int) -> dict[str, Any]:
@@ -146,7 +160,8 @@ def simulation(settings: Settings, number: int, seed: int) -> dict[str, Any]:
     if number in ALMA:
         frequency = given["frequency"]
         thin = min(settings.thin, frequency.size)
-        given["frequency"] = frequency[: frequency.size // thin * thin].reshape(-1, thin).mean(axis=1)
+        given["frequency"] = frequency[: frequency.size // thin
+                                       * thin].reshape(-1, thin).mean(axis=1)
         given["width"] = np.full(given["frequency"].size, thin * (frequency[1] - frequency[0]))
         given["noise"] = replace(given["noise"], factor=given["noise"].factor * noise)
     else:

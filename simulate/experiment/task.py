@@ -1,9 +1,10 @@
 """The experiment: types and numbers of realisations in, one file for each, a table and figures out.
 
-Each realisation is a task of its own, with its seed from the experiment's seed, its type and number, and its result a file
-written whole. So a run may be killed anywhere and goes on where it was; a worker that dies has its task repeated by dask;
-and the table is the same whoever computed what, and however often. Realisations of all types take turns, so that a table of
-fewer realisations can be made of a run that was stopped.
+Each realisation is a task of its own, with its seed from the experiment's seed, its type and
+number, and its result a file written whole. So a run may be killed anywhere and goes on where it
+was; a worker that dies has its task repeated by dask; and the table is the same whoever computed
+what, and however often. Realisations of all types take turns, so that a table of fewer realisations
+can be made of a run that was stopped.
 """
 
 from __future__ import annotations
@@ -70,17 +71,18 @@ class _Shared:
     keep: bool
 
 
-def run(
-    out: str | Path, *, types: Sequence[int] = TYPES, realisations: int = 100, settings: Settings | None = None,
-    workers: int | None = None, scheduler: str | None = None, threads: int | None = None, scratch: str | Path | None = None,
-    keep: bool = False, figures: bool = True, progress: Callable[[int, int], None] | None = None,
-) -> ExperimentResult:
+def run(out: str | Path, *, types: Sequence[int] = TYPES, realisations: int = 100,
+        settings: Settings | None = None, workers: int | None = None, scheduler: str | None = None,
+        threads: int | None = None, scratch: str | Path | None = None, keep: bool = False,
+        figures: bool = True,
+        progress: Callable[[int, int], None] | None = None,) -> ExperimentResult:
     """Table and figures of an experiment, of as many realisations of each type as asked for.
 
     Parameters
     ----------
     out : path
-        Folder, made where it is missing; finished realisations in it that fit the settings are taken.
+        Folder, made where it is missing; finished realisations in it that fit the settings are
+        taken.
     types : sequence of int
         1 … 11.
     realisations : int
@@ -88,7 +90,8 @@ def run(
     settings : Settings, optional
         Default those of the paper at full size, seed 0.
     workers, scheduler : optional
-        Local processes, or the address of a dask scheduler whose workers see `out` under the same name.
+        Local processes, or the address of a dask scheduler whose workers see `out` under the same
+        name.
     threads : int, optional
         Of each realisation; default all processors shared out to the workers.
     scratch : path, optional
@@ -116,7 +119,8 @@ def run(
     missing = [job for job in jobs if job not in found]
     n_taken = len(found)
     if missing:
-        n_threads = max(thread_count(None) // (workers or 1), 1) if threads is None else thread_count(threads)
+        n_threads = max(thread_count(None) // (workers or 1),
+                        1) if threads is None else thread_count(threads)
         place = _scratch(folder, scratch)
         shared = _Shared(settings, str(folder.resolve()), str(place), n_threads, keep)
 
@@ -137,7 +141,9 @@ def run(
                 if not keep:
                     shutil.rmtree(place, ignore_errors=True)
     table = collect([found[job] for job in sorted(jobs)])
-    return ExperimentResult(table, _write(folder, table, [found[job] for job in sorted(jobs)], settings, figures), n_taken, len(missing))
+    return ExperimentResult(table,
+                            _write(folder, table, [found[job] for job in sorted(jobs)], settings,
+                                   figures), n_taken, len(missing))
 
 
 def realise_to_file(shared: _Shared, job: tuple[int, int]) -> dict[str, Any]:
@@ -151,7 +157,8 @@ def realise_to_file(shared: _Shared, job: tuple[int, int]) -> dict[str, Any]:
 def _checked(types: Sequence[int], realisations: int) -> tuple[int, ...]:
     unknown = [number for number in types if number not in TYPES]
     if unknown or not types:
-        raise SelectionError(f"type {unknown[0] if unknown else 'none'}: the paper has data set types 1 to 11")
+        raise SelectionError(f"type {unknown[0] if unknown else 'none'}: the paper has data set "
+                             "types 1 to 11")
     whole_number("realisations", realisations, 1, _MOST_REALISATIONS)
     return tuple(sorted(set(types)))
 
@@ -174,12 +181,15 @@ def _scratch(folder: Path, scratch: str | Path | None) -> Path:
 
 
 @together()
-def _write(folder: Path, table: QTable, found: list[dict[str, Any]], settings: Settings, figures: bool) -> dict[str, Path]:
+def _write(folder: Path, table: QTable, found: list[dict[str, Any]], settings: Settings,
+           figures: bool) -> dict[str, Path]:
     """Table as ECSV and markdown, provenance, figures."""
-    files = {"table": folder / "table.ecsv", "markdown": folder / "table.md", "provenance": folder / "provenance.json"}
+    files = {"table": folder / "table.ecsv", "markdown": folder / "table.md",
+             "provenance": folder / "provenance.json"}
     write_table(files["table"], table)
     write_text(files["markdown"], markdown(table))
-    write_json(files["provenance"], vars(provenance_of(asdict(settings), seed=settings.seed, versions=versions())))
+    write_json(files["provenance"],
+               vars(provenance_of(asdict(settings), seed=settings.seed, versions=versions())))
     if figures:
         from simulate.experiment.figures import write_figures
 

@@ -1,12 +1,14 @@
 """The uv-stacks of a realisation: the paper's, without its cut, with weights of least variance, and those of empty lists.
 
-The paper's flux is the mean of the stacked visibilities, for types 5 to 7 and 11 of those beyond 5 km. Our estimate of least
-variance drops no baseline: W_k = 1/σ_k² of a position (VLA; A² for ALMA) is the least-variance weight of positions already;
-what is left to gain is along uv distance, where residuals of bright sources add to the noise. There the fluxes F_b of bins are
-averaged with 1/s_b², s_b² being the mean of |F_b|²/2 over stacks of random positions, real and imaginary parts, and no less
-than the thermal noise of the bin. Nothing of the truth enters.
+The paper's flux is the mean of the stacked visibilities, for types 5 to 7 and 11 of those beyond 5
+km. Our estimate of least variance drops no baseline: W_k = 1/σ_k² of a position (VLA; A² for ALMA)
+is the least-variance weight of positions already; what is left to gain is along uv distance, where
+residuals of bright sources add to the noise. There the fluxes F_b of bins are averaged with 1/s_b²,
+s_b² being the mean of |F_b|²/2 over stacks of random positions, real and imaginary parts, and no
+less than the thermal noise of the bin. Nothing of the truth enters.
 
-Cost: a phase factor for each position, visibility and list (0.14 ns), and one pass over the residual data.
+Cost: a phase factor for each position, visibility and list (0.14 ns), and one pass over the
+residual data.
 """
 
 from __future__ import annotations
@@ -49,9 +51,11 @@ def summary(stack: StackResult, number: int) -> dict[str, Any]:
     """Flux with the paper's cut and without, with errors from the scatter and of equation 7, and the profile; Jy, m."""
     profile = stack.uv_profile(uv_edges(number))
     whole = mean_and_error(stack.sums.metres.sum(axis=0))
-    return {"flux": stack.flux, "flux_error": stack.flux_error, "flux_error_expected": stack.flux_error_expected,
-            "flux_uncut": float(whole[0]), "flux_uncut_error": float(whole[2]), "n_positions": stack.n_positions,
-            "profile": {name: np.asarray(profile[name].value, float).tolist() for name in ("re", "im", "re_error", "uv_distance")}}
+    return {"flux": stack.flux, "flux_error": stack.flux_error,
+            "flux_error_expected": stack.flux_error_expected, "flux_uncut": float(whole[0]),
+            "flux_uncut_error": float(whole[2]), "n_positions": stack.n_positions,
+            "profile": {name: np.asarray(profile[name].value, float).tolist()
+                        for name in ("re", "im", "re_error", "uv_distance")}}
 
 
 @dataclass
@@ -65,7 +69,8 @@ class NullSums:
     bin_weight : ndarray (list, bin)
         Σ w W.
     values, weights : ndarray (pos,)
-        Σ w W/A Re and Σ w W of each position beyond the uv cut: their sums' quotient is the flux of any list of them.
+        Σ w W/A Re and Σ w W of each position beyond the uv cut: their sums' quotient is the flux of
+        any list of them.
     """
 
     bins: np.ndarray
@@ -85,29 +90,32 @@ class NullSums:
         return np.sqrt(np.mean(mean**2, axis=(0, 2)))
 
 
-def null_sums(ms: str | Path, column: str, beam: str, ra: np.ndarray, dec: np.ndarray, first: np.ndarray, weight: np.ndarray | None,
-              number: int) -> NullSums:
+def null_sums(ms: str | Path, column: str, beam: str, ra: np.ndarray, dec: np.ndarray,
+              first: np.ndarray, weight: np.ndarray | None, number: int) -> NullSums:
     """Sums at random positions, in lists that begin at `first` (list + 1,); weight W_k (pos,), None for the square of the primary beam."""
     structures, selections = open_sets(ms)
     (structure,), (selection,), edges = structures, selections, uv_edges(number)
     n_lists, n_bins = first.size - 1, edges.size - 1
-    sums = NullSums(np.zeros((n_lists, n_bins, 2)), np.zeros((n_lists, n_bins)), np.zeros(ra.size), np.zeros(ra.size))
+    sums = NullSums(np.zeros((n_lists, n_bins, 2)), np.zeros((n_lists, n_bins)), np.zeros(ra.size),
+                    np.zeros(ra.size))
     names, response = parse_column(column, structure, selection), primary_beam(beam)
     for _, block in chunks_of(structures, selections, _VISIBILITIES):
         for part in read_block(structure, selection, block, names):
             lmn = np.stack(direction_cosines(ra, dec, part.field.ra, part.field.dec))
             spw = part.data_description.spw
-            central = np.nan_to_num(response(lmn[0], lmn[1], np.array([spw.central_frequency]))[:, 0])
+            central = np.nan_to_num(response(lmn[0], lmn[1],
+                                             np.array([spw.central_frequency]))[:, 0])
             inside = central >= PB_CUTOFF
             if inside.any():
                 factor = np.where(inside, central**2 if weight is None else weight, 0.0)
                 power = response(lmn[0, inside], lmn[1, inside], spw.frequency)
-                _add(sums, part, lmn[:, inside], factor[inside], power, np.flatnonzero(inside), first, edges, uv_cut(number))
+                _add(sums, part, lmn[:, inside], factor[inside], power, np.flatnonzero(inside),
+                     first, edges, uv_cut(number))
     return sums
 
 
-def _add(sums: NullSums, part: Partition, lmn: np.ndarray, weight: np.ndarray, power: np.ndarray, which: np.ndarray, first: np.ndarray,
-         edges: np.ndarray, cut: float) -> None:
+def _add(sums: NullSums, part: Partition, lmn: np.ndarray, weight: np.ndarray, power: np.ndarray,
+         which: np.ndarray, first: np.ndarray, edges: np.ndarray, cut: float) -> None:
     """Add a partition, at the positions `which` (rising)."""
     apply_flags(part.vis, part.flag, part.flag_row, part.weight)
     hands = np.flatnonzero(parallel_hands(part.data_description.correlations))
@@ -139,4 +147,5 @@ def least_variance(profile: dict[str, Any], noise: np.ndarray) -> dict[str, floa
     if not used.any():
         return {"flux": float("nan"), "flux_error": float("nan")}
     weight = sigma[used] ** -2.0
-    return {"flux": float(np.average(flux[used], weights=weight)), "flux_error": float(weight.sum() ** -0.5)}
+    return {"flux": float(np.average(flux[used], weights=weight)),
+            "flux_error": float(weight.sum() ** -0.5)}

@@ -49,7 +49,8 @@ FLUX_TOLERANCE = 1e-5
 @pytest.fixture(scope="module")
 def survey(tmp_path_factory):
     """A good set, that no test changes."""
-    return make_ms(tmp_path_factory.mktemp("survey") / "survey.ms", sources=[(*SOURCE, 1.0)], n_times=8)
+    return make_ms(tmp_path_factory.mktemp("survey") / "survey.ms", sources=[(*SOURCE, 1.0)],
+                   n_times=8)
 
 
 @pytest.fixture
@@ -65,7 +66,8 @@ def refused(tmp_path, fingerprint):
         assert isinstance(caught.value, UvstackError)
         assert "\n" not in message
         assert len(message) > 20
-        assert before == (fingerprint(tmp_path), (fingerprint(ms) if Path(str(ms)).is_dir() else None))
+        assert before == (fingerprint(tmp_path),
+                          (fingerprint(ms) if Path(str(ms)).is_dir() else None))
         return message
 
     return check
@@ -76,8 +78,10 @@ def refused(tmp_path, fingerprint):
 
 
 def test_a_missing_set(refused, tmp_path):
-    refused(MeasurementSetError, r"nowhere\.ms: no such measurement set", tmp_path / "nowhere.ms", at(CENTRE))
-    refused(MeasurementSetError, r"none-\*\.ms: no measurement set matches", str(tmp_path / "none-*.ms"), at(CENTRE))
+    refused(MeasurementSetError, r"nowhere\.ms: no such measurement set", tmp_path / "nowhere.ms",
+            at(CENTRE))
+    refused(MeasurementSetError, r"none-\*\.ms: no measurement set matches",
+            str(tmp_path / "none-*.ms"), at(CENTRE))
     refused(MeasurementSetError, "no measurement set is given", [], at(CENTRE))
 
 
@@ -85,27 +89,35 @@ def test_what_is_no_measurement_set(refused, tmp_path, tables):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file.ms").write_text("no")
     for name in ("folder", "file.ms"):
-        refused(MeasurementSetError, f"{name}: not a measurement set .*table.dat was wanted", tmp_path / name, at(CENTRE))
+        refused(MeasurementSetError, f"{name}: not a measurement set .*table.dat was wanted",
+                tmp_path / name, at(CENTRE))
 
 
 def test_a_table_that_is_no_measurement_set(refused, survey, tables):
-    refused(MeasurementSetError, "a casacore table, but no measurement set: it has no ANTENNA1, .*UVW", survey / "ANTENNA", at(CENTRE))
+    refused(MeasurementSetError,
+            "a casacore table, but no measurement set: it has no ANTENNA1, .*UVW",
+            survey / "ANTENNA", at(CENTRE))
 
 
 def test_damaged_sets(refused, tmp_path, tables):
     path = make_ms(tmp_path / "a.ms")
     data = max(path.glob("table.f*"), key=lambda file: file.stat().st_size)
     os.truncate(data, 1000)
-    refused(MeasurementSetError, r"a\.ms: casacore cannot read it: .*; it may be damaged: copy or make it again", path, at(CENTRE))
+    refused(MeasurementSetError,
+            r"a\.ms: casacore cannot read it: .*; it may be damaged: copy or make it again", path,
+            at(CENTRE))
     shutil.rmtree(path / "FIELD")
-    refused(MeasurementSetError, "a.ms/FIELD: casacore cannot read it: .*does not exist", path, at(CENTRE))
+    refused(MeasurementSetError, "a.ms/FIELD: casacore cannot read it: .*does not exist", path,
+            at(CENTRE))
     (path / "table.dat").write_bytes(b"rubbish")
     refused(MeasurementSetError, "a.ms: casacore cannot read it", path, at(CENTRE))
 
 
 def test_a_missing_column(refused, survey, tables):
-    refused(ColumnError, "survey.ms: column CORRECTED_DATA does not exist; there are: DATA$", survey, at(CENTRE), column="CORRECTED_DATA")
-    refused(ColumnError, "column MODEL_DATA does not exist", survey, at(CENTRE), column="DATA-MODEL_DATA")
+    refused(ColumnError, "survey.ms: column CORRECTED_DATA does not exist; there are: DATA$",
+            survey, at(CENTRE), column="CORRECTED_DATA")
+    refused(ColumnError, "column MODEL_DATA does not exist", survey, at(CENTRE),
+            column="DATA-MODEL_DATA")
     refused(ColumnError, "column WEIGHT holds no visibilities", survey, at(CENTRE), column="WEIGHT")
 
 
@@ -118,12 +130,14 @@ def test_a_set_without_rows(refused, tmp_path):
 def test_a_set_without_unflagged_data(refused, tmp_path, column):
     path = make_ms(tmp_path / "a.ms")
     edit(path, column, np.ones_like)
-    refused(NoDataError, "every visibility is flagged, has no weight or is no parallel hand", path, at(CENTRE))
+    refused(NoDataError, "every visibility is flagged, has no weight or is no parallel hand", path,
+            at(CENTRE))
     refused(NoDataError, "every visibility is flagged", path, at(CENTRE), out=None)
 
 
 def test_a_set_of_cross_hands_or_autocorrelations(refused, tmp_path):
-    refused(NoDataError, "no parallel hand", make_ms(tmp_path / "a.ms", correlations=(RL, LR)), at(CENTRE))
+    refused(NoDataError, "no parallel hand", make_ms(tmp_path / "a.ms", correlations=(RL, LR)),
+            at(CENTRE))
     path = make_ms(tmp_path / "b.ms", autocorrelation=1.0)
     edit(path, "ANTENNA2", lambda a: read(path, "ANTENNA1"))
     refused(NoDataError, "selection leaves no cross-correlation", path, at(CENTRE))
@@ -203,34 +217,41 @@ def test_a_missing_list(refused, survey, tmp_path):
 def test_positions_that_are_nan(refused, survey):
     refused(PositionsError, "1 of 2 positions are empty, NaN or infinite, in row 2; remove", survey,
             Table({"ra": [177.6, np.nan], "dec": [31.5, 31.5]}))
-    refused(PositionsError, "NaN or infinite, in row 1", survey, SkyCoord([np.nan, 1.0], [0.5, 0.5], unit="rad"))
-    refused(PositionsError, "weights must be finite.*row 1 says nan", survey, Table({"ra": [177.6], "dec": [31.5], "weight": [np.nan]}))
+    refused(PositionsError, "NaN or infinite, in row 1", survey,
+            SkyCoord([np.nan, 1.0], [0.5, 0.5], unit="rad"))
+    refused(PositionsError, "weights must be finite.*row 1 says nan", survey,
+            Table({"ra": [177.6], "dec": [31.5], "weight": [np.nan]}))
 
 
 def test_an_empty_list_in_memory(refused, survey):
-    refused(PositionsError, "holds no positions; at least one is needed", survey, SkyCoord([], [], unit="rad"))
+    refused(PositionsError, "holds no positions; at least one is needed", survey,
+            SkyCoord([], [], unit="rad"))
 
 
 def test_positions_outside_every_beam(refused, survey, tmp_path):
     refused(PositionsError, r"none of its 1 positions lies inside a primary beam \(gaussian.*cut-off 0\.1\); the nearest is 10° from "
             "field field0: are frame and unit", survey, at(offset(0, np.deg2rad(10))), primary_beam="gaussian:10arcmin@1.4GHz")
     mosaic = make_ms(tmp_path / "mosaic.ms", fields=[offset(0, 0.1 * i) for i in range(3)])
-    refused(PositionsError, r"the nearest is 0\.5° from field field2", mosaic, at(offset(0, 0.2 + np.deg2rad(0.5))),
-            primary_beam="gaussian:10arcmin@1.4GHz")
+    refused(PositionsError, r"the nearest is 0\.5° from field field2", mosaic,
+            at(offset(0, 0.2 + np.deg2rad(0.5))), primary_beam="gaussian:10arcmin@1.4GHz")
     # A constant beam ends at the horizon.
-    refused(PositionsError, "up to 180° from field field0.*Beyond 90° nothing", survey, at((CENTRE[0] + np.pi, -CENTRE[1])))
+    refused(PositionsError, "up to 180° from field field0.*Beyond 90° nothing", survey,
+            at((CENTRE[0] + np.pi, -CENTRE[1])))
 
 
 def test_positions_inside_without_a_weight(refused, survey):
     far = offset(0, 0.02)
-    table = Table({"ra": np.rad2deg([CENTRE[0], far[0]]), "dec": np.rad2deg([CENTRE[1], far[1]]), "weight": [0.0, 1.0]})
-    refused(PositionsError, "no position inside a primary beam has a weight: those of the list are 0", survey, table, weights="list",
-            primary_beam="gaussian:10arcmin@1.4GHz")
+    table = Table({"ra": np.rad2deg([CENTRE[0], far[0]]), "dec": np.rad2deg([CENTRE[1], far[1]]),
+                   "weight": [0.0, 1.0]})
+    refused(PositionsError,
+            "no position inside a primary beam has a weight: those of the list are 0", survey,
+            table, weights="list", primary_beam="gaussian:10arcmin@1.4GHz")
 
 
 def test_positions_outside_are_dropped_with_a_warning(survey):
     with pytest.warns(DroppedPositionsWarning, match=r"1 of 2 positions have no weight in any pointing \(primary beam below 0\.1"):
-        result = uvstack.stack(survey, at(offset(0, 0.02), CENTRE), primary_beam="gaussian:10arcmin@1.4GHz")
+        result = uvstack.stack(survey, at(offset(0, 0.02), CENTRE),
+                               primary_beam="gaussian:10arcmin@1.4GHz")
     assert (result.n_positions, result.n_positions_given) == (1, 2)
     assert result.dropped["outside the primary beam of every pointing"].tolist() == [0]
 
@@ -245,7 +266,8 @@ def test_duplicates_are_warned_of_and_count(survey, tmp_path):
 
 
 def test_a_column_of_weights_that_is_not_there(refused, survey):
-    refused(PositionsError, "weights='list' wants a column of weights, and the list has none", survey, at(CENTRE), weights="list")
+    refused(PositionsError, "weights='list' wants a column of weights, and the list has none",
+            survey, at(CENTRE), weights="list")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -253,35 +275,49 @@ def test_a_column_of_weights_that_is_not_there(refused, survey):
 
 
 def test_unknown_names_come_with_the_nearest(refused, survey):
-    refused(SelectionError, "'primary-beams' is unknown; .*did you mean primary-beam", survey, at(CENTRE), weights="primary_beams")
+    refused(SelectionError, "'primary-beams' is unknown; .*did you mean primary-beam", survey,
+            at(CENTRE), weights="primary_beams")
     refused(SelectionError, "did you mean equal", survey, at(CENTRE), weights="equall")
-    refused(SelectionError, "'x' is unknown; wanted equal, list, primary-beam, local-noise", survey, at(CENTRE), weights="list*x")
-    refused(PrimaryBeamError, "unknown primary beam 'meerkta'; did you mean meerkat", survey, at(CENTRE), primary_beam="meerkta")
-    refused(PrimaryBeamError, "no reference frequency; write for example gaussian:30arcmin@1.4GHz", survey, at(CENTRE),
-            primary_beam="gaussian:3arcmin")
-    refused(SelectionError, "has no field 'feild0'; did you mean field0", survey, at(CENTRE), field="feild0")
+    refused(SelectionError, "'x' is unknown; wanted equal, list, primary-beam, local-noise", survey,
+            at(CENTRE), weights="list*x")
+    refused(PrimaryBeamError, "unknown primary beam 'meerkta'; did you mean meerkat", survey,
+            at(CENTRE), primary_beam="meerkta")
+    refused(PrimaryBeamError, "no reference frequency; write for example gaussian:30arcmin@1.4GHz",
+            survey, at(CENTRE), primary_beam="gaussian:3arcmin")
+    refused(SelectionError, "has no field 'feild0'; did you mean field0", survey, at(CENTRE),
+            field="feild0")
     refused(SelectionError, r"has no spw '4'\. It has 1: 0 \(spw0\)", survey, at(CENTRE), spw="4")
 
 
 def test_uv_ranges(refused, survey):
-    refused(SelectionError, r"uvmin='5 parsec' cannot be read; wanted e\.g\. 300m, 5km, 20klambda", survey, at(CENTRE), uvmin="5 parsec")
-    refused(SelectionError, "uvmin=5km is above uvmax=3km", survey, at(CENTRE), uvmin="5km", uvmax="3km")
-    refused(SelectionError, "one is a length, the other in wavelengths", survey, at(CENTRE), uvmin="1km", uvmax="3klambda")
-    refused(NoDataError, "no unflagged visibility lies within the uv range above 900000 m", survey, at(CENTRE), uvmin="900km")
+    refused(SelectionError, r"uvmin='5 parsec' cannot be read; wanted e\.g\. 300m, 5km, 20klambda",
+            survey, at(CENTRE), uvmin="5 parsec")
+    refused(SelectionError, "uvmin=5km is above uvmax=3km", survey, at(CENTRE), uvmin="5km",
+            uvmax="3km")
+    refused(SelectionError, "one is a length, the other in wavelengths", survey, at(CENTRE),
+            uvmin="1km", uvmax="3klambda")
+    refused(NoDataError, "no unflagged visibility lies within the uv range above 900000 m", survey,
+            at(CENTRE), uvmin="900km")
     refused(NoDataError, "within the uv range", survey, at(CENTRE), uvmax="1e-3m", out=None)
 
 
 def test_numbers_out_of_range(refused, survey):
-    refused(SelectionError, "pb_cutoff is 2; wanted a finite number from 0 to 1", survey, at(CENTRE), pb_cutoff=2)
-    refused(SelectionError, "bootstrap is 1; wanted 0 or at least 2", survey, at(CENTRE), bootstrap=1)
-    refused(SelectionError, "facet_size is 0; wanted a finite number from", survey, at(CENTRE), reproject=True, facet_size=0)
+    refused(SelectionError, "pb_cutoff is 2; wanted a finite number from 0 to 1", survey,
+            at(CENTRE), pb_cutoff=2)
+    refused(SelectionError, "bootstrap is 1; wanted 0 or at least 2", survey, at(CENTRE),
+            bootstrap=1)
+    refused(SelectionError, "facet_size is 0; wanted a finite number from", survey, at(CENTRE),
+            reproject=True, facet_size=0)
 
 
 def test_noise_images(refused, survey, tmp_path):
-    refused(SelectionError, r"local-noise want noise_image \(--noise-image\)", survey, at(CENTRE), weights="local-noise")
-    refused(ImageError, "none.fits: no such image", survey, at(CENTRE), weights="local-noise", noise_image=tmp_path / "none.fits")
+    refused(SelectionError, r"local-noise want noise_image \(--noise-image\)", survey, at(CENTRE),
+            weights="local-noise")
+    refused(ImageError, "none.fits: no such image", survey, at(CENTRE), weights="local-noise",
+            noise_image=tmp_path / "none.fits")
     (tmp_path / "text.fits").write_text("no image")
-    refused(ImageError, "text.fits: not a FITS file", survey, at(CENTRE), weights="local-noise", noise_image=tmp_path / "text.fits")
+    refused(ImageError, "text.fits: not a FITS file", survey, at(CENTRE), weights="local-noise",
+            noise_image=tmp_path / "text.fits")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -290,7 +326,8 @@ def test_noise_images(refused, survey, tmp_path):
 
 def test_an_existing_output_stays_unless_told_otherwise(refused, survey, tmp_path):
     first = uvstack.stack(survey, at(SOURCE), out=tmp_path / "out.ms")
-    refused(OutputError, r"out\.ms exists; choose another name or pass --overwrite", survey, at(CENTRE), out=first.ms)
+    refused(OutputError, r"out\.ms exists; choose another name or pass --overwrite", survey,
+            at(CENTRE), out=first.ms)
     second = uvstack.stack(survey, at(CENTRE), out=first.ms + "/", overwrite=True)
     assert second.flux != first.flux
     assert [p.name for p in tmp_path.iterdir()] == ["out.ms"]
@@ -308,25 +345,29 @@ def test_an_output_never_replaces_an_input(refused, tmp_path):
     positions = tmp_path / "positions.csv"
     positions.write_text("ra,dec\n177.6,31.5\n")
     for out in (path, f"{path}/", tmp_path / "data" / ".." / "data" / "a.ms"):
-        refused(OutputError, "is an input; an output never replaces its input", path, positions, out=out, overwrite=True)
+        refused(OutputError, "is an input; an output never replaces its input", path, positions,
+                out=out, overwrite=True)
     (tmp_path / "link.ms").symlink_to(path)
     refused(OutputError, "is an input", path, positions, out=tmp_path / "link.ms", overwrite=True)
     refused(OutputError, "is an input", tmp_path / "link.ms", positions, out=path, overwrite=True)
     refused(OutputError, "is an input", path, positions, out=positions, overwrite=True)
     # Nor the folder that the input lies in, nor anything inside the input.
-    refused(OutputError, "lie one inside the other", path, positions, out=tmp_path / "data", overwrite=True)
-    refused(OutputError, "lie one inside the other", path, positions, out=path / "FIELD", overwrite=True)
+    refused(OutputError, "lie one inside the other", path, positions, out=tmp_path / "data",
+            overwrite=True)
+    refused(OutputError, "lie one inside the other", path, positions, out=path / "FIELD",
+            overwrite=True)
 
 
 def test_a_folder_that_is_no_table_is_never_overwritten(refused, survey, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
-    refused(OutputError, "thesis is a folder, not a table, and is never overwritten", survey, at(CENTRE),
-            out=tmp_path / "thesis", overwrite=True)
+    refused(OutputError, "thesis is a folder, not a table, and is never overwritten", survey,
+            at(CENTRE), out=tmp_path / "thesis", overwrite=True)
 
 
 def test_a_missing_folder(refused, survey, tmp_path):
-    refused(OutputError, r"no such folder for the output out\.ms; make it first", survey, at(CENTRE), out=tmp_path / "none" / "out.ms")
+    refused(OutputError, r"no such folder for the output out\.ms; make it first", survey,
+            at(CENTRE), out=tmp_path / "none" / "out.ms")
 
 
 def test_no_permission(refused, survey, tmp_path, monkeypatch):
@@ -336,12 +377,14 @@ def test_no_permission(refused, survey, tmp_path, monkeypatch):
 
 
 def test_no_space(refused, survey, tmp_path, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000))
+    monkeypatch.setattr(shutil, "disk_usage",
+                        lambda path: shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000))
     refused(OutputError, r"42\.7 kB are needed for out\.ms, 1 kB are free", survey, at(CENTRE))
 
 
 def test_the_space_asked_for_is_about_what_is_used(tmp_path, monkeypatch):
-    path = make_ms(tmp_path / "a.ms", n_times=600, spws=[Spw(n=32)], weights={"WEIGHT": 1.0, "WEIGHT_SPECTRUM": 1.0})
+    path = make_ms(tmp_path / "a.ms", n_times=600, spws=[Spw(n=32)],
+                   weights={"WEIGHT": 1.0, "WEIGHT_SPECTRUM": 1.0})
     asked = []
 
     def watched(path, overwrite, n_bytes=0, inputs=()):
@@ -369,9 +412,10 @@ def script(tmp_path, body, tables="casacore"):
         def stack(chunk_size=60):
             return uvstack.stack("a.ms", at(CENTRE), out="out.ms", threads=2, chunk_size=chunk_size)
         """) + textwrap.dedent(body)
-    return subprocess.Popen(
-        [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"UVSTACK_TABLES": tables, "CASASITECONFIG": str(TESTS / "casa_config.py")})
+    return subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True,
+                            env=os.environ | {"UVSTACK_TABLES": tables,
+                                              "CASASITECONFIG": str(TESTS / "casa_config.py")})
 
 
 STALLS = """
@@ -429,7 +473,8 @@ def test_ctrl_c_leaves_nothing_at_all(tmp_path):
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_an_interrupted_run_leaves_nothing_and_can_be_repeated(survey, tmp_path, monkeypatch, threads):
+def test_an_interrupted_run_leaves_nothing_and_can_be_repeated(survey, tmp_path, monkeypatch,
+                                                               threads):
     stack_chunk, calls = task.stack_chunk, []
 
     def interrupted(job, chunk):
@@ -443,7 +488,8 @@ def test_an_interrupted_run_leaves_nothing_and_can_be_repeated(survey, tmp_path,
         uvstack.stack(survey, at(SOURCE), out=tmp_path / "out.ms", threads=threads, chunk_size=200)
     time.sleep(0.2)
     assert list(tmp_path.iterdir()) == []
-    result = uvstack.stack(survey, at(SOURCE), out=tmp_path / "out.ms", threads=threads, chunk_size=200)
+    result = uvstack.stack(survey, at(SOURCE), out=tmp_path / "out.ms", threads=threads,
+                           chunk_size=200)
     assert result.flux == pytest.approx(1.0, rel=FLUX_TOLERANCE)
     assert [p.name for p in tmp_path.iterdir()] == ["out.ms"]
 
@@ -504,7 +550,8 @@ def test_a_disk_that_fills_up_in_mid_run(tmp_path, fingerprint, tables):
 def test_all_is_well_without_warnings(survey, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert uvstack.stack(survey, at(SOURCE), out=tmp_path / "out.ms").flux == pytest.approx(1.0, rel=FLUX_TOLERANCE)
+        assert uvstack.stack(survey, at(SOURCE),
+                             out=tmp_path / "out.ms").flux == pytest.approx(1.0, rel=FLUX_TOLERANCE)
 
 
 def test_weights_too_small_for_a_measurement_set_are_an_error_not_a_zero(tmp_path):
@@ -520,7 +567,8 @@ def test_positions_where_no_dish_looks_are_told(tmp_path, frame):
     # Of 25 m dishes at 1.4 GHz, 10 λ/D is 4.9°.
     near, far = offset(0, np.deg2rad(4.8)), offset(0, np.deg2rad(5.0))
     ms = make_ms(tmp_path / "s.ms", frame=frame)
-    coord = [SkyCoord(*point, unit="rad", frame="fk5" if frame == "J2000" else "fk4").fk5 for point in (near, far, CENTRE)]
+    coord = [SkyCoord(*point, unit="rad", frame="fk5" if frame == "J2000" else "fk4").fk5
+             for point in (near, far, CENTRE)]
     coord = SkyCoord([c.ra for c in coord], [c.dec for c in coord], frame="fk5")
     uvstack.stack(ms, coord[[0, 2]])
     with pytest.warns(DistantPositionsWarning, match=r"1 of 2 positions lie more than 4\.91° from every .* up to 5° from field field0"):
@@ -547,12 +595,15 @@ def test_dishes_of_unknown_size_are_told_from_ten_degrees_on(tmp_path):
 def test_right_ascensions_in_hours_are_told(tmp_path, function):
     centre = (1.0, -0.5)
     ms = make_ms(tmp_path / "s.ms", fields=[centre])
-    table = Table({"ra": np.rad2deg([1.0, 1.0005, 1.001]) / 15, "dec": np.rad2deg([-0.5, -0.5003, -0.5])})
-    call = {"stack": uvstack.stack, "montecarlo": functools.partial(montecarlo, realisations=2, radius=1e-3),
+    table = Table({"ra": np.rad2deg([1.0, 1.0005, 1.001]) / 15,
+                   "dec": np.rad2deg([-0.5, -0.5003, -0.5])})
+    call = {"stack": uvstack.stack,
+            "montecarlo": functools.partial(montecarlo, realisations=2, radius=1e-3),
             "compare": functools.partial(uvstack.compare, cell=2e-5, size=256, stamp=8)}[function]
     hint = "As hours its right ascensions would lie in the fields: name the column ra_hours"
     if function == "compare":
-        with pytest.raises(PositionsError, match="off the image; are frame and unit of the list right"):
+        with pytest.raises(PositionsError,
+                           match="off the image; are frame and unit of the list right"):
             call(ms, table)
     else:
         with pytest.warns(DistantPositionsWarning, match=hint):

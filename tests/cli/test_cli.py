@@ -24,9 +24,10 @@ def survey(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli")
     rng = np.random.default_rng(1)
     positions = [offset(*rng.uniform(-5 * ARCMIN, 5 * ARCMIN, 2)) for _ in range(N)]
-    make_ms(folder / "survey.ms", sources=[(*p, 1.0) for p in positions], noise=0.5, data_columns=("DATA", "MODEL_DATA"),
-            n_ant=10, n_times=10)
-    rows = "".join(f"{np.rad2deg(a):.9f},{np.rad2deg(d):.9f},{k + 1},{'ab'[k % 2]}\n" for k, (a, d) in enumerate(positions))
+    make_ms(folder / "survey.ms", sources=[(*p, 1.0) for p in positions], noise=0.5,
+            data_columns=("DATA", "MODEL_DATA"), n_ant=10, n_times=10)
+    rows = "".join(f"{np.rad2deg(a):.9f},{np.rad2deg(d):.9f},{k + 1},{'ab'[k % 2]}\n"
+                   for k, (a, d) in enumerate(positions))
     (folder / "positions.csv").write_text("ra,dec,w,kind\n" + rows)
     return folder
 
@@ -38,9 +39,10 @@ def run(*args):
 
 
 def test_stack_writes_set_numbers_pictures_and_page(survey, tmp_path):
-    code, output = run("stack", survey / "survey.ms", survey / "positions.csv", "--primary-beam", "vla", "--weights", "primary-beam",
-                       "--uvmin", "300m", "--uvmax", "4km", "--bootstrap", 50, "--seed", 4, "--group-by", "kind",
-                       "--columns", "weight=w", "--bins", 8, "--stamp", 32, "--out", tmp_path / "s.ms")
+    code, output = run("stack", survey / "survey.ms", survey / "positions.csv", "--primary-beam",
+                       "vla", "--weights", "primary-beam", "--uvmin", "300m", "--uvmax", "4km",
+                       "--bootstrap", 50, "--seed", 4, "--group-by", "kind", "--columns",
+                       "weight=w", "--bins", 8, "--stamp", 32, "--out", tmp_path / "s.ms")
     assert code == 0
     assert "SNR" in output
     report = tmp_path / "s-report"
@@ -50,7 +52,8 @@ def test_stack_writes_set_numbers_pictures_and_page(survey, tmp_path):
     assert found["bootstrap"]["n"] == 50
     # Printed to the second digit of the error.
     printed = float(output.split("flux")[1].split("±")[0])
-    assert printed * (1 if " Jy" in output else 1e-3) == pytest.approx(found["flux_jy"], abs=0.1 * found["flux_error_jy"])
+    assert printed * (1 if " Jy" in output else 1e-3) == pytest.approx(
+        found["flux_jy"], abs=0.1 * found["flux_error_jy"])
     assert len(QTable.read(report / "uv_profile.ecsv")) == 8
     stamp = fits.getdata(report / "stamp.fits")
     assert stamp.shape == (32, 32)
@@ -87,26 +90,34 @@ def test_every_other_option_changes_what_it_says(survey, tmp_path):
     assert flux("same", "--threads", 1)["flux_jy"] == plain["flux_jy"]
     assert flux("zero", "--column", "DATA-MODEL_DATA")["flux_jy"] == 0.0
     assert flux("list", "--weights", "list", "--columns", "weight=w")["flux_jy"] != plain["flux_jy"]
-    assert flux("time", "--timerange", ">12:00:45")["n_visibilities"] == plain["n_visibilities"] // 2
+    assert flux("time", "--timerange",
+                ">12:00:45")["n_visibilities"] == plain["n_visibilities"] // 2
     assert flux("field", "--field", "field0", "--spw", "0")["flux_jy"] == plain["flux_jy"]
     with pytest.warns(DroppedPositionsWarning):
-        assert flux("cut", "--primary-beam", "gaussian:5arcmin@1.4GHz", "--pb-cutoff", "0.5")["n_positions"] < N
-    assert flux("facets", "--reproject", "--facet-size", "1arcmin")["flux_jy"] == pytest.approx(plain["flux_jy"], rel=1e-5)
+        assert flux("cut", "--primary-beam", "gaussian:5arcmin@1.4GHz", "--pb-cutoff",
+                    "0.5")["n_positions"] < N
+    assert flux("facets", "--reproject", "--facet-size",
+                "1arcmin")["flux_jy"] == pytest.approx(plain["flux_jy"], rel=1e-5)
     assert flux("galactic", "--frame", "J2000", "--unit", "deg")["flux_jy"] == plain["flux_jy"]
     flux("cell", "--stamp-cell", "2arcsec")
     assert fits.getheader(tmp_path / "cell" / "stamp.fits")["CDELT2"] == pytest.approx(2 / 3600)
     image = tmp_path / "noise.fits"
-    header = fits.Header({"CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN", "CRVAL1": np.rad2deg(3.1), "CRVAL2": np.rad2deg(0.55), "CRPIX1": 51,
-                          "CRPIX2": 51, "CDELT1": -0.005, "CDELT2": 0.005})
+    header = fits.Header({"CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN", "CRVAL1": np.rad2deg(3.1),
+                          "CRVAL2": np.rad2deg(0.55), "CRPIX1": 51, "CRPIX2": 51, "CDELT1": -0.005,
+                          "CDELT2": 0.005})
     fits.writeto(image, np.tile(np.linspace(1, 3, 100), (100, 1)), header)
-    noisy = flux("noise", "--weights", "local-noise", "--noise-image", image, "--noise-kind", "rms-flat")
+    noisy = flux("noise", "--weights", "local-noise", "--noise-image", image, "--noise-kind",
+                 "rms-flat")
     assert noisy["flux_jy"] != plain["flux_jy"]
 
 
 def test_overwrite_replaces_and_its_absence_refuses(survey, tmp_path):
-    args = [str(a) for a in ("stack", survey / "survey.ms", survey / "positions.csv", "--out", tmp_path / "s.ms")]
+    args = [str(a)
+            for a in ("stack", survey / "survey.ms", survey / "positions.csv", "--out",
+                      tmp_path / "s.ms")]
     assert run(*args)[0] == 0
-    refused = subprocess.run([sys.executable, "-m", "uvstack", *args], capture_output=True, text=True, check=False)
+    refused = subprocess.run([sys.executable, "-m", "uvstack", *args], capture_output=True,
+                             text=True, check=False)
     assert refused.returncode == 1
     assert refused.stderr.strip().count("\n") == 0
     assert "--overwrite" in refused.stderr
@@ -118,16 +129,19 @@ def test_overwrite_replaces_and_its_absence_refuses(survey, tmp_path):
     assert run(*again, "--overwrite")[0] == 0
 
 
-@pytest.mark.parametrize(("args", "wanted"), [
-    (["stack", "nothing.ms", "p.csv", "--no-ms"], "nothing.ms: no such measurement set"),
-    (["stack", "a.ms", "p.csv"], "--no-ms"),
-    (["stack", "a.ms", "p.csv", "--no-ms", "--out", "b.ms"], "contradict"),
-    (["stack", "a.ms", "p.csv", "--no-ms", "--facet-size", "5"], "'5' cannot be read: has no unit; wanted e.g. 0.3arcsec"),
-    (["stack", "a.ms", "p.csv", "--no-ms", "--columns", "ra"], "cannot be read"),
-    (["stak"], "did you mean 'stack'"),
-    (["info", "nothing.ms"], "no such measurement set")])
+@pytest.mark.parametrize(("args", "wanted"),
+                         [(["stack", "nothing.ms", "p.csv", "--no-ms"],
+                           "nothing.ms: no such measurement set"),
+                          (["stack", "a.ms", "p.csv"], "--no-ms"),
+                          (["stack", "a.ms", "p.csv", "--no-ms", "--out", "b.ms"], "contradict"),
+                          (["stack", "a.ms", "p.csv", "--no-ms", "--facet-size", "5"],
+                           "'5' cannot be read: has no unit; wanted e.g. 0.3arcsec"),
+                          (["stack", "a.ms", "p.csv", "--no-ms", "--columns", "ra"],
+                           "cannot be read"), (["stak"], "did you mean 'stack'"),
+                          (["info", "nothing.ms"], "no such measurement set")])
 def test_bad_calls_end_in_one_line_and_a_status(args, wanted, tmp_path):
-    done = subprocess.run([sys.executable, "-m", "uvstack", *args], capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = subprocess.run([sys.executable, "-m", "uvstack", *args], capture_output=True, text=True,
+                          check=False, cwd=tmp_path)
     assert done.returncode != 0
     assert wanted in done.stderr
     assert "Traceback" not in done.stderr
@@ -170,6 +184,8 @@ def test_demo_finds_what_it_hid(tmp_path):
     sections = re.findall("<h2>(.*?)</h2>", page)
     assert sections[:2] == ["Before stacking: the map", "uv profile"]
     assert sections.count("The same number of empty positions") == 1
-    empty, error = map(float, re.search(r"stack of empty positions</th><td>(-?[\d.]+) ± ([\d.]+) µJy", page).groups())
+    empty, error = map(float,
+                       re.search(r"stack of empty positions</th><td>(-?[\d.]+) ± ([\d.]+) µJy",
+                                 page).groups())
     assert abs(empty) < 4 * error
     assert error == pytest.approx(found["flux_error_jy"] * 1e6, rel=0.2)

@@ -61,18 +61,20 @@ def test_defaults_are_filled_in_and_given_values_win():
 
 def test_signature_and_docstring_show_everything():
     parameters = inspect.signature(volume).parameters
-    assert set(parameters) == {"height", "scale", "depth", "width", "kind", "workers", "scheduler", "threads", "chunk_size",
-                               "progress"}
+    assert set(parameters) == {"height", "scale", "depth", "width", "kind", "workers", "scheduler",
+                               "threads", "chunk_size", "progress"}
     assert parameters["width"].default == 3.0
     assert parameters["width"].annotation is float
     lines = volume.__doc__.splitlines()
     assert lines.index("depth, width : float") > lines.index("height : float")
-    assert lines.index("    Metres.", lines.index("depth, width : float")) < lines.index("threads : int, optional")
+    assert lines.index("    Metres.",
+                       lines.index("depth, width : float")) < lines.index("threads : int, optional")
     assert lines.index("threads : int, optional") < lines.index("Returns")
 
 
 def test_what_is_no_option_is_told_with_the_nearest():
-    with pytest.raises(TypeError, match=r"^volume\(\) has no option 'widht'; did you mean width\?$"):
+    with pytest.raises(TypeError,
+                       match=r"^volume\(\) has no option 'widht'; did you mean width\?$"):
         volume(1.0, widht=2.0)
     with pytest.raises(SelectionError, match="^kind is 'c'; wanted one of a, b$"):
         volume(1.0, kind="c")
@@ -85,16 +87,20 @@ def test_public_functions_document_all_they_take(name):
     function = getattr(uvstack, name)
     text = function.__doc__.partition("Parameters\n")[2]
     parameters = inspect.signature(function).parameters
-    assert not [one for one in parameters.values() if one.kind in (one.VAR_KEYWORD, one.VAR_POSITIONAL)]
-    entries = [line.partition(" : ")[0].split(", ") for line in text.splitlines() if line and line[0] != " "]
+    assert not [one for one in parameters.values()
+                if one.kind in (one.VAR_KEYWORD, one.VAR_POSITIONAL)]
+    entries = [line.partition(" : ")[0].split(", ") for line in text.splitlines()
+               if line and line[0] != " "]
     told = [one for entry in entries for one in entry]
     assert set(parameters) <= set(told)
     assert len(told) == len(set(told)), [one for one in told if told.count(one) > 1]
-    with pytest.raises(TypeError, match=rf"{name}\(\) has no option 'thread'; did you mean threads\?"):
+    with pytest.raises(TypeError,
+                       match=rf"{name}\(\) has no option 'thread'; did you mean threads\?"):
         function("a", "b", thread=2)
 
 
-#: Options of commands whose text is read into another kind of value, or that are given several times.
+#: Options of commands whose text is read into another kind of value, or that are given several
+#: times.
 READ = {"facet_size", "threshold", "model", "methods", "memory", "beam", "scales"}
 
 
@@ -102,20 +108,23 @@ READ = {"facet_size", "threshold", "model", "methods", "memory", "beam", "scales
 def test_defaults_and_choices_of_the_command_are_those_of_the_function(name):
     command = Commands().get_command(click.Context(group), name.replace("_", "-"))
     parameters = inspect.signature(getattr(uvstack, name)).parameters
-    shared = [one for one in command.params if isinstance(one, click.Option) and one.name in parameters]
+    shared = [one for one in command.params
+              if isinstance(one, click.Option) and one.name in parameters]
     assert len(shared) > 8
     for one in shared:
         default, wanted = one.get_default(click.Context(command)), parameters[one.name].default
         if one.name not in READ and isinstance(default, bool | int | float | str):
             assert default == wanted, one.name
-        assert tuple(getattr(one.type, "choices", ())) == choices_of(parameters[one.name].annotation), one.name
+        assert tuple(getattr(one.type, "choices",
+                             ())) == choices_of(parameters[one.name].annotation), one.name
 
 
-@pytest.mark.parametrize("call", [
-    lambda ms: uvstack.stack(ms, SkyCoord(*CENTRE, unit="rad"), stamp_size=8),
-    lambda ms: uvstack.fit(ms, model="delta"),
-    lambda ms: uvstack.image(ms, size=32, cell=5e-6, iterations=0),
-    lambda ms: uvstack.montecarlo(ms, SkyCoord(*CENTRE, unit="rad"), realisations=2, radius=1e-3, seed=1)])
+@pytest.mark.parametrize("call",
+                         [lambda ms: uvstack.stack(ms, SkyCoord(*CENTRE, unit="rad"), stamp_size=8),
+                          lambda ms: uvstack.fit(ms, model="delta"),
+                          lambda ms: uvstack.image(ms, size=32, cell=5e-6, iterations=0),
+                          lambda ms: uvstack.montecarlo(ms, SkyCoord(*CENTRE, unit="rad"),
+                                                        realisations=2, radius=1e-3, seed=1)])
 def test_a_warning_names_the_line_that_called(tmp_path, call):
     ms = make_ms(tmp_path / "a.ms", n_ant=4, n_times=2, sources=[(*CENTRE, 1.0)])
     edit(ms, "DATA", lambda data: data.__setitem__((0, 0), np.nan))
@@ -136,13 +145,16 @@ def test_fits_of_commands_are_fits_of_functions(tmp_path, monkeypatch):
     assert result.fit.parameters[0] == pytest.approx(1.0, abs=0.05)
     assert result.summary()["fit"]["n_visibilities"] == alone.n_visibilities
     result.report("python", stamp_size=8)
-    args = ["stack", "a.ms", "p.csv", "--out", "t.ms", "--stamp", "8", "--fit", "delta", "--report", "command"]
+    args = ["stack", "a.ms", "p.csv", "--out", "t.ms", "--stamp", "8", "--fit", "delta", "--report",
+            "command"]
     ended = CliRunner().invoke(group, args)
     assert ended.exit_code == 0, ended.output
     assert str(result.fit.overview().title) in ended.output
-    assert {one.name for one in Path("python").iterdir()} == {one.name for one in Path("command").iterdir()}
+    assert {one.name for one in Path("python").iterdir()} == {one.name
+                                                              for one in Path("command").iterdir()}
     assert Path("python/fit.json").is_file()
-    with pytest.raises(SelectionError, match=r"wants the stacked measurement set; give out \(--out\)"):
+    with pytest.raises(SelectionError,
+                       match=r"wants the stacked measurement set; give out \(--out\)"):
         uvstack.stack("a.ms", "p.csv", fit="delta")
     both = uvstack.compare("a.ms", "p.csv", size=64, cell=5e-6, stamp=16, fit="point", out="c.ms")
     assert both.fit.parameters == pytest.approx(alone.parameters, rel=1e-12)

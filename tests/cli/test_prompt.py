@@ -39,12 +39,12 @@ def results(tmp_path_factory):
     positions = at(*(source[:2] for source in SOURCES))
     image = {"size": 128, "cell": 3 * ARCSEC}
     made = uvstack.image(ms, **image, out=folder / "x")
-    found = [
-        made, uvstack.image(ms, **image, channels_out=2),
-        uvstack.stack(ms, positions), uvstack.fit(ms, model="delta"), uvstack.fit(ms, model="delta", per_channel=True),
-        uvstack.subtract(ms, components(*np.array(SOURCES).T)),
-        uvstack.image_stack(made.files["image"], positions, stamp=16), uvstack.compare(ms, positions, **image, stamp=16),
-        uvstack.montecarlo(ms, positions, realisations=5, seed=1)]
+    found = [made, uvstack.image(ms, **image, channels_out=2), uvstack.stack(ms, positions),
+             uvstack.fit(ms, model="delta"), uvstack.fit(ms, model="delta", per_channel=True),
+             uvstack.subtract(ms, components(*np.array(SOURCES).T)),
+             uvstack.image_stack(made.files["image"], positions, stamp=16),
+             uvstack.compare(ms, positions, **image, stamp=16),
+             uvstack.montecarlo(ms, positions, realisations=5, seed=1)]
     return {type(result).__name__: result for result in found}
 
 
@@ -71,7 +71,8 @@ def test_every_result_shows_itself_in_a_few_lines(results):
 
 def test_every_result_is_saved_drawn_and_reported(results, tmp_path):
     public = [getattr(uvstack, name) for name in uvstack.__all__]
-    assert set(results) == {kind.__name__ for kind in public if isinstance(kind, type) and issubclass(kind, Saved)}
+    assert set(results) == {kind.__name__ for kind in public
+                            if isinstance(kind, type) and issubclass(kind, Saved)}
     for name, result in results.items():
         folder = tmp_path / name
         folder.mkdir()
@@ -98,7 +99,8 @@ def test_what_hangs_on_a_result_shows_itself_in_a_few_lines(results):
     stamp = results["StackResult"].image(size=64)
     assert "64 × 64 float64" in repr(stamp)
     assert f"{stamp.cell!r}" in repr(stamp)
-    for part in (stamp, results["CompareResult"].uv, results["MonteCarloResult"].samples[0], results["SubtractResult"].amplitudes):
+    for part in (stamp, results["CompareResult"].uv, results["MonteCarloResult"].samples[0],
+                 results["SubtractResult"].amplitudes):
         assert len(repr(part).splitlines()) <= 14
         assert "array(" not in repr(part)
 
@@ -115,12 +117,16 @@ def test_what_is_simulated_shows_itself_in_a_few_lines():
 @pytest.mark.parametrize("path", ["-m", "PYTHONPATH"])
 def test_a_module_of_the_user_with_the_name_of_ours_does_not_run(tmp_path, module, path):
     (tmp_path / f"{module}.py").write_text("raise SystemExit('the module of the user ran')\n")
-    options, told = {"simulate": (["simulate", "no-such.toml"], "no-such.toml: no such survey file"),
+    options, told = {"simulate": (["simulate", "no-such.toml"],
+                                  "no-such.toml: no such survey file"),
                      "experiment": (["experiment", "lindroos", "--types", "99"], "99")}[module]
-    command = ["-m", "uvstack"] if path == "-m" else ["-c", "from uvstack.cli.main import main; main()"]
+    command = ["-m", "uvstack"] if path == "-m" else ["-c",
+                                                      "from uvstack.cli.main import main; main()"]
     root = str(Path(uvstack.__file__).parent.parent)
-    done = subprocess.run([sys.executable, *command, *options, "--out", "x"], cwd=tmp_path, capture_output=True, text=True, check=False,
-                          env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{tmp_path}:{root}", "HOME": str(tmp_path)})
+    done = subprocess.run([sys.executable, *command, *options, "--out", "x"], cwd=tmp_path,
+                          capture_output=True, text=True, check=False,
+                          env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{tmp_path}:{root}",
+                               "HOME": str(tmp_path)})
     assert "the module of the user ran" not in done.stderr
     assert told in done.stderr
     assert done.returncode in (1, 2)
@@ -134,7 +140,8 @@ def commands(command=group, path=("uvstack",)):
             yield from commands(command.get_command(click.Context(command), name), (*path, name))
 
 
-@pytest.mark.parametrize(("path", "command"), [pytest.param(*found, id=" ".join(found[0])) for found in commands()])
+@pytest.mark.parametrize(("path", "command"),
+                         [pytest.param(*found, id=" ".join(found[0])) for found in commands()])
 def test_help_ends_with_an_example_that_can_be_parsed(path, command, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     shown = CliRunner().invoke(group, [*path[1:], "--help"], terminal_width=200).output
@@ -151,28 +158,34 @@ def test_help_ends_with_an_example_that_can_be_parsed(path, command, monkeypatch
     assert len(ran) == 1
 
 
-@pytest.mark.parametrize("name", [name for name in uvstack.__all__ if name.islower() and not name.startswith("_")])
+@pytest.mark.parametrize("name",
+                         [name for name in uvstack.__all__
+                          if name.islower() and not name.startswith("_")])
 def test_docstrings_end_with_an_example_that_can_be_called(name):
     function = getattr(uvstack, name)
     last = inspect.getdoc(function).rsplit("Examples\n--------\n", 1)[1].strip()
     assert last.startswith(">>> ")
     call = ast.parse(last.removeprefix(">>> ")).body[0].value
     assert ast.unparse(call.func) == f"uvstack.{name}"
-    inspect.signature(function).bind(*call.args, **{keyword.arg: keyword.value for keyword in call.keywords})
+    inspect.signature(function).bind(*call.args,
+                                     **{keyword.arg: keyword.value for keyword in call.keywords})
 
 
 def test_frequencies_of_close_channels_differ(results):
-    assert [frequency_text(1420.4e6 + k * 7.8e3, 7.8e3) for k in (0, 1)] == ["1.4204000", "1.4204078"]
+    assert [frequency_text(1420.4e6 + k * 7.8e3, 7.8e3)
+            for k in (0, 1)] == ["1.4204000", "1.4204078"]
     assert frequency_text(345.796e9, 0.0) == "345.796000"
     cube = results["ImageCube"]
     titles = [axis.get_title() for axis in cube_figure(cube).axes]
     assert len(set(titles)) == len(titles) == 2
     # Rounded to a tenth of a channel, and written as they are.
-    assert [float(title.split()[1]) for title in titles] == pytest.approx(cube.frequency / 1e9, abs=0.1 * cube.width / 1e9)
+    assert [float(title.split()[1]) for title in titles] == pytest.approx(
+        cube.frequency / 1e9, abs=0.1 * cube.width / 1e9)
 
 
 def test_titles_lie_within_their_pictures(results):
-    long = replace(results["SubtractResult"], model=f"/data/{'a-long-folder/' * 12}survey-model.fits")
+    long = replace(results["SubtractResult"],
+                   model=f"/data/{'a-long-folder/' * 12}survey-model.fits")
     figure = amplitude_figure(long)
     figure.draw_without_rendering()
     box = figure.axes[0].title.get_window_extent()

@@ -34,17 +34,20 @@ def test_a_scale_is_the_sum_over_the_pixels_of_its_kernel(scale):
     n_minus_1 = np.sqrt(1 - l * l - m * m) - 1
     path = uvw[:, 0, None, None] * l + uvw[:, 1, None, None] * m + uvw[:, 2, None, None] * n_minus_1
     wanted = 2.0 * (kernel * np.exp(2j * np.pi * 1.4e9 / oracles.LIGHT * path)).sum(axis=(1, 2))
-    # Of a flux of 2 Jy; the slope of w (n − 1) across the kernel is straight here, and curved in the sum.
+    # Of a flux of 2 Jy; the slope of w (n − 1) across the kernel is straight here, and curved in
+    # the sum.
     assert np.abs(found - wanted).max() < (1e-4 if scale <= 16 else 2e-4)
 
 
 def test_components_leave_what_the_model_image_leaves(tmp_path):
     """Extended emission with a spectrum, two terms, scales of 0, 3 and 8 pixels."""
     rng = np.random.default_rng(3)
-    blob = [(*offset(25 * ARCSEC + x, 13 * ARCSEC + y), 0.01) for x, y in rng.normal(size=(100, 2)) * 6 * ARCSEC]
-    path = make_ms(tmp_path / "a.ms", sources=[*blob, (*offset(-38 * ARCSEC, 17 * ARCSEC), 0.5)], n_ant=12, n_times=3,
-                   spws=(Spw(1.2e9, 200e6, 4),), noise=0.01)
-    made = image(path, size=64, cell=CELL, scales=(0, 3, 8), terms=2, iterations=150, weighting="natural", out=tmp_path / "clean")
+    blob = [(*offset(25 * ARCSEC + x, 13 * ARCSEC + y), 0.01)
+            for x, y in rng.normal(size=(100, 2)) * 6 * ARCSEC]
+    path = make_ms(tmp_path / "a.ms", sources=[*blob, (*offset(-38 * ARCSEC, 17 * ARCSEC), 0.5)],
+                   n_ant=12, n_times=3, spws=(Spw(1.2e9, 200e6, 4),), noise=0.01)
+    made = image(path, size=64, cell=CELL, scales=(0, 3, 8), terms=2, iterations=150,
+                 weighting="natural", out=tmp_path / "clean")
     table = QTable.read(made.files["components"], format="ascii.ecsv")
     assert set(np.round(table["scale"].to_value("arcsec") / 2.5).astype(int)) >= {3, 8}
     subtract(path, made.files["components"], into="BY_LIST")
@@ -66,17 +69,22 @@ def _points(table, path):
 
 
 def test_scales_and_terms_go_through_tables(tmp_path):
-    one = components([1.0, 1.1], [0.2, 0.3], [1.0, 2.0], shape=["clean-scale", "point"], fwhm_major=[9 * ARCSEC, 0.0], cell=CELL,
-                     taylor=[[0.5, -3.0], [-1.0, 4.0]], reference_frequency=1.4e9)
+    one = components([1.0, 1.1], [0.2, 0.3], [1.0, 2.0], shape=["clean-scale", "point"],
+                     fwhm_major=[9 * ARCSEC, 0.0], cell=CELL, taylor=[[0.5, -3.0], [-1.0, 4.0]],
+                     reference_frequency=1.4e9)
     one.to_table().write(tmp_path / "a.ecsv", format="ascii.ecsv")
     again = read_components(tmp_path / "a.ecsv")
     x = np.array([-0.2, 0.0, 0.3])
-    for sky in (one, again, concatenate([one.subset([0]), again.subset([1])]), one.subset([1, 0]).subset([1, 0])):
+    for sky in (one, again, concatenate([one.subset([0]), again.subset([1])]),
+                one.subset([1, 0]).subset([1, 0])):
         assert list(sky.shape) == ["clean-scale", "point"]
         assert sky.cell == pytest.approx(CELL, rel=1e-12)
         assert sky.fwhm_major == pytest.approx([9 * ARCSEC, 0.0], rel=1e-12)
-        assert sky.flux_at(1.4e9 * (1 + x)) == pytest.approx(np.stack([1 + 0.5 * x - 3 * x**2, 2 - x + 4 * x**2]), rel=1e-12)
-    assert one.scaled([2.0, 0.0]).flux_at(1.54e9 * np.ones(1)) == pytest.approx(2 * (1 + 0.05 - 0.03) * np.array([[1.0], [0.0]]))
+        assert sky.flux_at(1.4e9 * (1 + x)) == pytest.approx(np.stack(
+                                                                 [1 + 0.5 * x - 3 * x**2,
+                                                                  2 - x + 4 * x**2]), rel=1e-12)
+    assert one.scaled([2.0, 0.0]).flux_at(1.54e9 * np.ones(1)) == pytest.approx(
+        2 * (1 + 0.05 - 0.03) * np.array([[1.0], [0.0]]))
 
 
 def test_what_cannot_be_meant(tmp_path):
@@ -97,7 +105,9 @@ def test_what_cannot_be_meant(tmp_path):
         subtract(path, tmp_path / "bare.ecsv")
 
 
-@pytest.mark.parametrize(("name", "meant"), [("size", "fwhm_major"), ("Maj", "fwhm_major"), ("alpha", "spectral_index")])
+@pytest.mark.parametrize(("name", "meant"),
+                         [("size", "fwhm_major"), ("Maj", "fwhm_major"),
+                          ("alpha", "spectral_index")])
 def test_a_size_or_spectrum_by_another_name_is_not_lost(tmp_path, name, meant):
     path = tmp_path / "list.csv"
     path.write_text(f"ra,dec,flux,{name}\n10,20,1,0\n10,21,1,7.9\n")

@@ -69,9 +69,11 @@ def test_robust_noise_of_a_large_image_is_sampled_evenly():
 def test_thresholds_are_in_units_of_the_noise():
     """Unconnected normal pixels: those above 2 σ are erfc(2/√2)/2 of all, whatever the scale."""
     image = 1e-5 * np.random.default_rng(2).normal(size=(400, 400))
-    mask = automatic_mask(image, 0.1, BEAM, AutoMask(sigma=2.0, grow_sigma=2.0, grow_steps=0, **PLAIN))
+    mask = automatic_mask(image, 0.1, BEAM,
+                          AutoMask(sigma=2.0, grow_sigma=2.0, grow_steps=0, **PLAIN))
     part = 0.5 * erfc(2 / np.sqrt(2))
-    # 160 000 pixels: 1.6 % from counting, 3 % from a noise that is wrong by 0.3 %; both once and a half.
+    # 160 000 pixels: 1.6 % from counting, 3 % from a noise that is wrong by 0.3 %; both once and a
+    # half.
     assert mask.mean() == pytest.approx(part, rel=0.05)
     # 3 σ by default finds nothing but a source in the noise of a beam.
     field = noise((256, 256))
@@ -85,7 +87,8 @@ def test_thresholds_are_in_units_of_the_noise():
 @pytest.mark.parametrize("steps", [0, 1, 4, 75])
 def test_growth_is_the_plain_flood(steps):
     field = noise((40, 44), seed=3)
-    mask = automatic_mask(field, 0.0, BEAM, AutoMask(sigma=2.2, grow_sigma=0.5, grow_steps=steps, **PLAIN))
+    mask = automatic_mask(field, 0.0, BEAM,
+                          AutoMask(sigma=2.2, grow_sigma=0.5, grow_steps=steps, **PLAIN))
     sigma = robust_noise(field)
     wanted = flood(field > 2.2 * sigma, field > 0.5 * sigma, min(steps, 40))
     assert 0 < wanted.sum() < 0.5 * field.size
@@ -102,7 +105,8 @@ def test_the_skirt_of_a_source_is_taken_and_an_island_as_faint_is_not():
     assert mask[112, 60]  # a skirt of 5 σ, 12 pixels out
     assert not mask[:, 110:].any()
     # Growth goes on from the mask so far, too: the next residual has no core left.
-    later = automatic_mask(image - spot(field.shape, 100, 60, 3.0), 0.0, BEAM, settings, previous=spot(field.shape, 100, 60, 1.0) > 0.9)
+    later = automatic_mask(image - spot(field.shape, 100, 60, 3.0), 0.0, BEAM, settings,
+                           previous=spot(field.shape, 100, 60, 1.0) > 0.9)
     assert later[112, 60]
     assert not later[:, 110:].any()
 
@@ -125,7 +129,8 @@ def test_sidelobes_of_what_is_bright_are_left_out_until_it_is_gone():
     first = automatic_mask(image + source + sidelobe, 0.1, BEAM, AutoMask(sidelobe_factor=3.0))
     assert first[60, 60]
     assert not first[60, 100]
-    assert automatic_mask(image + source + sidelobe, 0.1, BEAM, AutoMask(sidelobe_factor=0.5))[60, 100]
+    assert automatic_mask(image + source + sidelobe, 0.1, BEAM,
+                          AutoMask(sidelobe_factor=0.5))[60, 100]
     second = automatic_mask(image + sidelobe, 0.1, BEAM, AutoMask(sidelobe_factor=3.0), first)
     assert second[60, 100]
     assert second[first].all()
@@ -148,7 +153,8 @@ def test_smoothing_makes_the_beam_of_a_pixel():
         sigma=100.0, grow_sigma=90.0, smooth=2.0, cut=0.02, smallest=0.0, sidelobe_factor=0.0))
     north, east = np.arange(64)[:, None] - 32, -(np.arange(64)[None, :] - 30)
     along, across = north * np.cos(0.5) + east * np.sin(0.5), east * np.cos(0.5) - north * np.sin(0.5)
-    assert np.array_equal(mask, 4 * np.log(2) * ((along / 12) ** 2 + (across / 6) ** 2) < np.log(50))
+    assert np.array_equal(mask,
+                          4 * np.log(2) * ((along / 12) ** 2 + (across / 6) ** 2) < np.log(50))
 
 
 def test_negative_regions_on_demand():
@@ -184,15 +190,18 @@ def test_masks_from_arrays():
     image[..., 1, 2], image[..., 0, 0], image[..., 3, 3] = 0.5, np.nan, -1.0
     assert np.argwhere(checked_mask(image, (4, 5))).tolist() == [[1, 2], [3, 3]]
     for bad in (image[..., :4], np.zeros((2, 4, 5)), np.zeros(5)):
-        with pytest.raises(ImageError, match="pixels for an image of 4 × 5; wanted is one on the same grid"):
+        with pytest.raises(ImageError,
+                           match="pixels for an image of 4 × 5; wanted is one on the same grid"):
             checked_mask(bad, (4, 5))
     with pytest.raises(ImageError, match="a mask of 4 × 4 pixels"):
         automatic_mask(np.zeros((4, 5)), 0.0, BEAM, allowed=np.ones((4, 4)))
 
 
-@pytest.mark.parametrize(("change", "wanted"), [
-    ({"sigma": -1.0}, "sigma is -1"), ({"smooth": float("nan")}, "smooth is nan"), ({"grow_sigma": 6.0}, "grow_sigma <= sigma"),
-    ({"cut": 1.0}, "cut < 1"), ({"grow_sigma": 0.0}, "0 < grow_sigma")])
+@pytest.mark.parametrize(("change", "wanted"),
+                         [({"sigma": -1.0}, "sigma is -1"),
+                          ({"smooth": float("nan")}, "smooth is nan"),
+                          ({"grow_sigma": 6.0}, "grow_sigma <= sigma"), ({"cut": 1.0}, "cut < 1"),
+                          ({"grow_sigma": 0.0}, "0 < grow_sigma")])
 def test_settings_that_cannot_be(change, wanted):
     with pytest.raises(ImageError, match=wanted):
         AutoMask(**change)

@@ -13,7 +13,13 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 import uvstack
-from uvstack.errors import ComponentError, DuplicatePositionsWarning, ImageError, OutputError, UvstackError
+from uvstack.errors import (
+    ComponentError,
+    DuplicatePositionsWarning,
+    ImageError,
+    OutputError,
+    UvstackError,
+)
 from uvstack.extraction.flags import Flag
 from uvstack.io.catalogues import read_catalogue
 
@@ -54,8 +60,8 @@ def noise(n, seed, sigma=1e-3):
 @pytest.fixture
 def field(tmp_path):
     """An image of four sources in noise of 1 mJy/beam, and their truth: x, y, peak, major, minor, angle."""
-    truth = [(40.3, 50.8, 0.05, *BEAM), (110.2, 40.4, 0.2, *BEAM), (50.7, 115.1, 0.1, 12.0, 7.0, 75.0),
-             (120.9, 118.3, 0.03, *BEAM)]
+    truth = [(40.3, 50.8, 0.05, *BEAM), (110.2, 40.4, 0.2, *BEAM),
+             (50.7, 115.1, 0.1, 12.0, 7.0, 75.0), (120.9, 118.3, 0.03, *BEAM)]
     image = noise(160, 4) + 2e-3
     for x, y, peak, *shape in truth:
         image += peak * gaussian(160, x, y, *shape)
@@ -70,7 +76,8 @@ def row_of(table, x, y):
     return table[int(np.argmin(distance))]
 
 
-@pytest.mark.parametrize("options", [{}, {"weighting": "gls"}, {"errors": "condon"}, {"method": "moments"}])
+@pytest.mark.parametrize("options",
+                         [{}, {"weighting": "gls"}, {"errors": "condon"}, {"method": "moments"}])
 def test_sources_come_out_within_their_errors(field, options):
     path, truth = field
     table = uvstack.extract(path, **options)
@@ -80,12 +87,14 @@ def test_sources_come_out_within_their_errors(field, options):
         flux = peak * major * minor / (BEAM[0] * BEAM[1])
         # Moments' errors are a try, as their source says.
         most = 8 if options.get("method") == "moments" else 4.5
-        for name, right in (("peak", peak), ("flux", flux), ("fwhm_major", major), ("fwhm_minor", minor)):
+        for name, right in (("peak", peak), ("flux", flux), ("fwhm_major", major),
+                            ("fwhm_minor", minor)):
             assert abs(row[name].value - right) < most * row[f"{name}_error"].value, name
         sky = SkyCoord(row["ra"], row["dec"]).separation(WCS(header()).pixel_to_world(x, y)).arcsec
         assert sky < most * np.hypot(row["ra_error"].value, row["dec_error"].value)
         if major > 10 and not options.get("method"):
-            assert abs((row["position_angle"].value - angle + 90) % 180 - 90) < 4.5 * row["position_angle_error"].value
+            assert abs((row["position_angle"].value - angle + 90) % 180
+                       - 90) < 4.5 * row["position_angle_error"].value
             assert abs(row["deconvolved_major"].value - np.sqrt(142.0)) < 1.5
             assert row["resolved_significance"] > 20
         elif not options:
@@ -98,16 +107,20 @@ def test_sources_come_out_within_their_errors(field, options):
 
 def test_maps_add_up_and_all_is_written_whole(field, tmp_path):
     path, truth = field
-    names = {f"{kind}_out": tmp_path / f"{kind}.fits" for kind in ("rms", "background", "residual", "model", "islands")}
-    table = uvstack.extract(path, out=tmp_path / "c.fits", regions_out=tmp_path / "c.reg", report=tmp_path / "page", **names)
+    names = {f"{kind}_out": tmp_path / f"{kind}.fits"
+             for kind in ("rms", "background", "residual", "model", "islands")}
+    table = uvstack.extract(path, out=tmp_path / "c.fits", regions_out=tmp_path / "c.reg",
+                            report=tmp_path / "page", **names)
     maps = {name: np.squeeze(fits.getdata(file)).astype(float) for name, file in names.items()}
     image = fits.getdata(path).astype(float)
-    assert np.allclose(image, maps["background_out"] + maps["model_out"] + maps["residual_out"], atol=1e-7)
+    assert np.allclose(image, maps["background_out"] + maps["model_out"] + maps["residual_out"],
+                       atol=1e-7)
     assert abs(maps["residual_out"].std() / 1e-3 - 1) < 0.05
     assert set(np.unique(maps["islands_out"])) == {0, 1, 2, 3, 4}
     assert (maps["rms_out"] > 0).all()
     assert abs(np.median(maps["rms_out"]) / 1e-3 - 1) < 0.08
-    lines = [line for line in (tmp_path / "c.reg").read_text().splitlines() if line.startswith("ellipse")]
+    lines = [line for line in (tmp_path / "c.reg").read_text().splitlines()
+             if line.startswith("ellipse")]
     assert len(lines) == 4
     first = [float(v) for v in lines[0][8:-1].split(",")]
     assert first[2] * 3600 * 2 == pytest.approx(table["fwhm_major"][0].value, rel=1e-4)
@@ -126,7 +139,8 @@ def test_a_catalogue_in_each_kind_of_file_reads_back(field, tmp_path, ending):
     table = uvstack.extract(path, out=tmp_path / f"c.{ending}")
     back = read_catalogue(tmp_path / f"c.{ending}")
     for name in ("ra", "flux", "flux_error", "deconvolved_major", "flags", "significance"):
-        assert np.allclose(np.asarray(back[name]), np.asarray(table[name]), rtol=1e-6, equal_nan=True), name
+        assert np.allclose(np.asarray(back[name]), np.asarray(table[name]), rtol=1e-6,
+                           equal_nan=True), name
     assert back.meta["frame"] == "ICRS"
 
 
@@ -142,8 +156,10 @@ def test_what_was_found_is_what_subtract_takes(field):
 
 def test_forced_places_keep_their_order_and_names(field):
     path, truth = field
-    places = [WCS(header()).pixel_to_world(x, y) for x, y, *_ in (*truth, (80.0, 80.0), (900.0, 80.0))]
-    table = Table({"name": list("fedcba"), "ra": [p.ra.deg for p in places] * u.deg, "dec": [p.dec.deg for p in places] * u.deg})
+    places = [WCS(header()).pixel_to_world(x, y)
+              for x, y, *_ in (*truth, (80.0, 80.0), (900.0, 80.0))]
+    table = Table({"name": list("fedcba"), "ra": [p.ra.deg for p in places] * u.deg,
+                   "dec": [p.dec.deg for p in places] * u.deg})
     found = uvstack.extract(path, forced=table)
     assert list(found["name"]) == list("fedcba")
     for row, (_, _, peak, *shape) in zip(found, truth, strict=False):
@@ -162,7 +178,8 @@ def test_forced_places_keep_their_order_and_names(field):
 
 
 def test_a_close_pair_of_forced_places_is_fitted_together(tmp_path):
-    image = noise(120, 2, 1e-4) + 0.1 * gaussian(120, 60, 60, *BEAM) + 0.05 * gaussian(120, 64.5, 60, *BEAM)
+    image = noise(120, 2, 1e-4) + 0.1 * gaussian(120, 60, 60, *BEAM) + 0.05 * gaussian(
+        120, 64.5, 60, *BEAM)
     fits.writeto(tmp_path / "pair.fits", image.astype("f4"), header(120))
     places = WCS(header(120)).pixel_to_world([60.0, 64.5], [60.0, 60.0])
     found = uvstack.extract(tmp_path / "pair.fits", forced=places)
@@ -177,7 +194,8 @@ def test_a_close_pair_of_forced_places_is_fitted_together(tmp_path):
 
 
 def test_negative_sources_are_found_where_they_are_asked_for(tmp_path):
-    image = noise(160, 3) + 0.05 * gaussian(160, 40, 40, *BEAM) - 0.08 * gaussian(160, 110, 100, *BEAM)
+    image = noise(160, 3) + 0.05 * gaussian(160, 40, 40, *BEAM) - 0.08 * gaussian(
+        160, 110, 100, *BEAM)
     fits.writeto(tmp_path / "v.fits", image.astype("f4"), header())
     assert len(uvstack.extract(tmp_path / "v.fits")) == 1
     found = uvstack.extract(tmp_path / "v.fits", negative=True)
@@ -187,7 +205,8 @@ def test_negative_sources_are_found_where_they_are_asked_for(tmp_path):
 
 
 def test_blends_are_split_and_their_flux_is_kept(tmp_path):
-    image = noise(160, 6, 1e-4) + 0.1 * gaussian(160, 70, 70, *BEAM) + 0.07 * gaussian(160, 77, 73, *BEAM)
+    image = noise(160, 6, 1e-4) + 0.1 * gaussian(160, 70, 70, *BEAM) + 0.07 * gaussian(
+        160, 77, 73, *BEAM)
     fits.writeto(tmp_path / "blend.fits", image.astype("f4"), header())
     found = uvstack.extract(tmp_path / "blend.fits")
     assert np.allclose(np.sort(found["peak"].value), [0.07, 0.1], atol=8e-4)
@@ -201,7 +220,8 @@ def test_units_are_carried(tmp_path):
     fits.writeto(tmp_path / "m.fits", (image * 1e3).astype("f4"), header(unit="mJy/beam"))
     found = uvstack.extract(tmp_path / "m.fits", out=tmp_path / "m.ecsv")
     assert found["flux"].unit == u.mJy
-    assert read_catalogue(tmp_path / "m.ecsv")["flux"][0].to_value(u.Jy) == pytest.approx(0.05, rel=0.1)
+    assert read_catalogue(tmp_path
+                          / "m.ecsv")["flux"][0].to_value(u.Jy) == pytest.approx(0.05, rel=0.1)
     for unit in ("K", ""):
         fits.writeto(tmp_path / "k.fits", image.astype("f4"), header(unit=unit), overwrite=True)
         found = uvstack.extract(tmp_path / "k.fits", out=tmp_path / "k.ecsv", overwrite=True)
@@ -237,13 +257,15 @@ def test_without_a_beam_there_are_peaks_but_no_fluxes(tmp_path):
     assert found["flags"][0] & Flag.NO_BEAM
     # With one that is given all is there.
     beam = (np.radians(5 / 3600), np.radians(4 / 3600), np.radians(30))
-    assert uvstack.extract(tmp_path / "b.fits", beam=beam)["flux"][0].value == pytest.approx(0.05, rel=0.1)
+    assert uvstack.extract(tmp_path / "b.fits",
+                           beam=beam)["flux"][0].value == pytest.approx(0.05, rel=0.1)
 
 
 def test_an_image_without_coordinates_is_measured_in_pixels(tmp_path):
     image = noise(160, 4) + 0.05 * gaussian(160, 80.3, 70.6, *BEAM)
     fits.writeto(tmp_path / "p.fits", image.astype("f4"))
-    found = uvstack.extract(tmp_path / "p.fits", beam=BEAM[:2] + (np.radians(30),), out=tmp_path / "p.ecsv")
+    found = uvstack.extract(tmp_path / "p.fits", beam=BEAM[:2] + (np.radians(30),),
+                            out=tmp_path / "p.ecsv")
     assert abs(found["x"][0].value - 80.3) < 0.3
     assert np.isnan(found["ra"][0])
     assert found["fwhm_major"].unit == u.pix
@@ -267,7 +289,8 @@ def test_blank_and_zero_pixels_do_not_count(field, tmp_path):
 @pytest.mark.parametrize("kind", [">i2", ">f4", ">f8"])
 def test_numbers_of_any_kind_and_four_axes(tmp_path, kind):
     image = 1000 * (noise(160, 4) + 0.05 * gaussian(160, 80, 80, *BEAM))
-    cards = header(CTYPE3="FREQ", CRVAL3=1.4e9, CDELT3=1e6, CRPIX3=1, CTYPE4="STOKES", CRVAL4=1, CDELT4=1, CRPIX4=1)
+    cards = header(CTYPE3="FREQ", CRVAL3=1.4e9, CDELT3=1e6, CRPIX3=1, CTYPE4="STOKES", CRVAL4=1,
+                   CDELT4=1, CRPIX4=1)
     fits.writeto(tmp_path / "i.fits", image.astype(kind)[None, None], cards)
     found = uvstack.extract(tmp_path / "i.fits")
     assert len(found) == 1
@@ -312,7 +335,8 @@ def test_false_discovery_rate_and_thresholds(tmp_path):
     """In pure noise hardly anything at α = 1 %; a source is found, and more with a looser α."""
     fits.writeto(tmp_path / "n.fits", noise(200, 8).astype("f4"), header(200))
     assert len(uvstack.extract(tmp_path / "n.fits", fdr=0.01)) == 0
-    image = noise(200, 8) + sum(s * 1e-3 * gaussian(200, 20 + 20 * i, 100, *BEAM) for i, s in enumerate((4, 5, 6, 8, 12, 20, 40)))
+    image = noise(200, 8) + sum(s * 1e-3 * gaussian(200, 20 + 20 * i, 100, *BEAM)
+                                for i, s in enumerate((4, 5, 6, 8, 12, 20, 40)))
     fits.writeto(tmp_path / "s.fits", image.astype("f4"), header(200))
     few, more = (len(uvstack.extract(tmp_path / "s.fits", fdr=alpha)) for alpha in (1e-4, 0.1))
     assert 3 <= few <= more <= 8
@@ -340,7 +364,8 @@ def test_the_flux_of_a_blend_has_the_error_of_the_sum(tmp_path):
     sums, errors, apart = [], [], []
     pair = 0.05 * gaussian(90, 42, 45, *BEAM) + 0.04 * gaussian(90, 47.5, 47, *BEAM)
     for seed in range(40):
-        fits.writeto(tmp_path / "b.fits", (noise(90, seed) + pair).astype("f4"), header(90), overwrite=True)
+        fits.writeto(tmp_path / "b.fits", (noise(90, seed) + pair).astype("f4"), header(90),
+                     overwrite=True)
         found = uvstack.extract(tmp_path / "b.fits", rms=1e-3, background=0)
         if len(found) == 2:
             assert len(set(found["source"])) == 1
@@ -357,8 +382,9 @@ def test_the_flux_of_a_blend_has_the_error_of_the_sum(tmp_path):
 def test_expected_fluxes_and_systematic_errors_are_columns(field, tmp_path):
     path, _ = field
     plain = uvstack.extract(path)
-    found = uvstack.extract(path, counts_slope=1.5, lowest_flux=1e-3, position_systematic=float(np.radians(0.1 / 3600)),
-                            flux_systematic=0.03, out=tmp_path / "c.ecsv")
+    found = uvstack.extract(path, counts_slope=1.5, lowest_flux=1e-3,
+                            position_systematic=float(np.radians(0.1 / 3600)), flux_systematic=0.03,
+                            out=tmp_path / "c.ecsv")
     assert np.allclose(found["flux"].value, plain["flux"].value)
     # To first order S − (q + 1) σ²/S.
     first = found["flux"].value - 2.5 * found["flux_error"].value ** 2 / found["flux"].value
@@ -384,12 +410,15 @@ def test_a_map_of_beams_sets_fluxes_and_sizes(field, tmp_path):
         uvstack.extract(path, psf_map=path)
 
 
-@pytest.mark.parametrize("cards", [{"CDELT1": 1 / 3600}, {"CDELT2": -1 / 3600}, {"PC1_1": -1.0, "PC2_2": -1.0, "PC1_2": 0.0}])
+@pytest.mark.parametrize("cards",
+                         [{"CDELT1": 1 / 3600}, {"CDELT2": -1 / 3600},
+                          {"PC1_1": -1.0, "PC2_2": -1.0, "PC1_2": 0.0}])
 def test_pixels_are_those_of_the_file_whatever_its_axes(tmp_path, cards):
     """Axes the other way round: x, y and the maps are the file's, position angles are mirrored or not on the sky."""
     image = noise(160, 4) + 0.2 * gaussian(160, 40.3, 60.8, 12.0, 6.0, 30.0)
     fits.writeto(tmp_path / "m.fits", image.astype("f4"), header(**cards))
-    found = uvstack.extract(tmp_path / "m.fits", residual_out=tmp_path / "r.fits", beam=(2.4e-5, 1.9e-5, 0.0))
+    found = uvstack.extract(tmp_path / "m.fits", residual_out=tmp_path / "r.fits",
+                            beam=(2.4e-5, 1.9e-5, 0.0))
     assert abs(found["x"][0].value - 40.3) < 0.2
     assert abs(found["y"][0].value - 60.8) < 0.2
     mirrored = "PC1_1" not in cards

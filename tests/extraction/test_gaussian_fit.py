@@ -29,7 +29,8 @@ def smooth_noise(shape, seed):
     """White noise smoothed with the beam, of unit variance; periodic."""
     form = FOUR_LN2 * np.linalg.inv(BEAM)
     y, x = (np.fft.fftfreq(n) * n for n in shape)
-    kernel = np.exp(-(form[0, 0] * x**2 + 2 * form[0, 1] * x * y[:, None] + form[1, 1] * y[:, None] ** 2))
+    kernel = np.exp(-(form[0, 0] * x**2 + 2 * form[0, 1] * x * y[:, None]
+                      + form[1, 1] * y[:, None] ** 2))
     white = np.random.default_rng(seed).standard_normal(shape)
     smooth = np.fft.irfft2(np.fft.rfft2(white) * np.fft.rfft2(kernel), s=shape)
     return smooth / np.sqrt((kernel**2).sum())
@@ -37,8 +38,8 @@ def smooth_noise(shape, seed):
 
 def fitted(image, start, rms=1.0, **options):
     n = len(start)
-    return fit_gaussians(image.astype(np.float32), np.zeros(image.shape, np.int32), start, np.full(n, -1), np.full(n, rms), BEAM,
-                         beam_correlation(BEAM), **options)
+    return fit_gaussians(image.astype(np.float32), np.zeros(image.shape, np.int32), start,
+                         np.full(n, -1), np.full(n, rms), BEAM, beam_correlation(BEAM), **options)
 
 
 def test_derivatives_of_both_orders():
@@ -65,7 +66,8 @@ def test_derivatives_of_both_orders():
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_noise_free_truth_comes_out(weighting, sign):
     sizes = np.array([BEAM, BEAM + covariances(9.0, 3.0, 2.0), BEAM * 1.2])
-    truth = numbers_of(sign * np.array([3.0, 2.0, 5.0]), np.array([30.3, 80.6, 130.1]), np.array([40.2, 60.7, 35.5]), sizes)
+    truth = numbers_of(sign * np.array([3.0, 2.0, 5.0]), np.array([30.3, 80.6, 130.1]),
+                       np.array([40.2, 60.7, 35.5]), sizes)
     image = draw((100, 170), truth)
     start = numbers_of(0.8 * truth[:, 0], np.round(truth[:, 1]), np.round(truth[:, 2]), BEAM)
     fits = fitted(image, start, rms=1e-3, weighting=weighting)
@@ -73,7 +75,8 @@ def test_noise_free_truth_comes_out(weighting, sign):
     # float32 of the image.
     assert np.allclose(fits.numbers, truth, rtol=2e-5, atol=1e-6)
     flux, _ = fluxes_of(fits)
-    assert np.allclose(flux, np.pi / FOUR_LN2 * truth[:, 0] * np.sqrt(np.linalg.det(sizes)), rtol=1e-4)
+    assert np.allclose(flux, np.pi / FOUR_LN2 * truth[:, 0] * np.sqrt(np.linalg.det(sizes)),
+                       rtol=1e-4)
     assert np.allclose(size_matrix(fits.numbers), sizes, rtol=1e-4, atol=1e-3)
 
 
@@ -107,7 +110,8 @@ def test_errors_and_bias_hold_for_correlated_noise(weighting, snr):
     """(measured − true) / error of 900 sources; the standard error of its mean is 0.033, of its width 0.024."""
     n, step = 1200, 40
     rng = np.random.default_rng(5)
-    centres = step / 2 + step * np.stack(np.meshgrid(np.arange(30), np.arange(30)), -1).reshape(-1, 2) + rng.uniform(-0.5, 0.5, (900, 2))
+    centres = step / 2 + step * np.stack(np.meshgrid(np.arange(30), np.arange(30)),
+                                         -1).reshape(-1, 2) + rng.uniform(-0.5, 0.5, (900, 2))
     truth = numbers_of(np.full(900, snr), centres[:, 0], centres[:, 1], BEAM)
     image = smooth_noise((n, n), 11)
     for row in truth:

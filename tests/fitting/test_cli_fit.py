@@ -36,12 +36,14 @@ def run(*args):
 
 
 def test_fit_prints_and_writes_what_it_found(ms, tmp_path):
-    code, output = run("fit", ms, "--model", "gaussian", "--circular", "--uvmin", "100m", "--bootstrap", 20, "--seed", 1, "--report",
-                       tmp_path / "r", "--write", "model", "--into", "FITTED", "--threads", 1)
+    code, output = run("fit", ms, "--model", "gaussian", "--circular", "--uvmin", "100m",
+                       "--bootstrap", 20, "--seed", 1, "--report", tmp_path / "r", "--write",
+                       "model", "--into", "FITTED", "--threads", 1)
     assert code == 0
     found = json.loads((tmp_path / "r" / "result.json").read_text())
     flux, fwhm = found["parameters"]
-    assert (flux["name"], flux["unit"], fwhm["name"], fwhm["unit"]) == ("flux", "Jy", "fwhm", "arcsec")
+    assert (flux["name"], flux["unit"], fwhm["name"],
+            fwhm["unit"]) == ("flux", "Jy", "fwhm", "arcsec")
     assert abs(flux["value"] - FLUX) < 4 * flux["error"] < 0.1
     assert abs(fwhm["value"] - FWHM) < 4 * fwhm["error"] < 1.0
     printed = {line.split()[0]: line.split() for line in output.splitlines() if line.strip()}
@@ -60,30 +62,36 @@ def test_fit_prints_and_writes_what_it_found(ms, tmp_path):
     page = (tmp_path / "r" / "index.html").read_text()
     assert "http" not in page.replace("http-equiv", "")
     assert "Fit of gaussian" in page
-    assert np.abs(read(ms, "FITTED")[:, :, 0] - gaussian(read(ms, "UVW"), Spw().frequency)).max() < 4 * flux["error"]
+    assert np.abs(read(ms, "FITTED")[:, :, 0]
+                  - gaussian(read(ms, "UVW"), Spw().frequency)).max() < 4 * flux["error"]
 
 
 def test_components_and_expressions_reach_the_fit(ms, tmp_path):
     args = ("fit", ms, "--report", tmp_path / "r", "--overwrite")
-    code, _ = run(*args, "--model", "disc", "--model", "delta", "--var", "0,0,p[0],p[1],1,0", "--var", "p[2],0,p[3]", "--p-ini",
-                  "0.7,9,1,0.01", "--bounds", "0:2,1:20,-5:5,:", "--nu0", "1.41GHz", "--stokes", "PI", "--no-scale-errors")
+    code, _ = run(*args, "--model", "disc", "--model", "delta", "--var", "0,0,p[0],p[1],1,0",
+                  "--var", "p[2],0,p[3]", "--p-ini", "0.7,9,1,0.01", "--bounds", "0:2,1:20,-5:5,:",
+                  "--nu0", "1.41GHz", "--stokes", "PI", "--no-scale-errors")
     assert code == 0
     found = json.loads((tmp_path / "r" / "result.json").read_text())
     assert found["model"] == ["disc", "delta"]
     assert found["frequency_hz"] == 1.41e9
     assert found["errors_scaled"] is False
-    code, output = run(*args, "--per-channel", "--model", "delta", "--fixed", "gaussian", "--fixedvar", f"0,0,{FLUX},{FWHM},1,0")
+    code, output = run(*args, "--per-channel", "--model", "delta", "--fixed", "gaussian",
+                       "--fixedvar", f"0,0,{FLUX},{FWHM},1,0")
     assert code == 0
     ends = [line.split("  ")[0] for line in output.splitlines() if line[0].isdigit()]
     assert ends == ["1.395 to 1.405 GHz", "1.405 to 1.415 GHz", "1.415 to 1.425 GHz"]
     table = QTable.read(tmp_path / "r" / "parameters.ecsv")
     assert table["frequency_min"].to_value("GHz") == pytest.approx([1.395, 1.405, 1.415])
     found = json.loads((tmp_path / "r" / "result.json").read_text())
-    assert all(abs(one["parameters"][0]["value"]) < 4 * one["parameters"][0]["error"] for one in found)
+    assert all(abs(one["parameters"][0]["value"]) < 4 * one["parameters"][0]["error"]
+               for one in found)
     assert (tmp_path / "r" / "spectrum.png").is_file()
-    code, _ = run(*args, "--var", "0,0,p[0],p[1],1,0", "--p-ini", "1,5,1,0", "--amp-gains", "VA01=p[2]", "--phase-gains", "2=p[3]")
+    code, _ = run(*args, "--var", "0,0,p[0],p[1],1,0", "--p-ini", "1,5,1,0", "--amp-gains",
+                  "VA01=p[2]", "--phase-gains", "2=p[3]")
     found = json.loads((tmp_path / "r" / "result.json").read_text())
-    assert found["parameters"][2]["value"] == pytest.approx(1.0, abs=4 * found["parameters"][2]["error"])
+    assert found["parameters"][2]["value"] == pytest.approx(1.0,
+                                                            abs=4 * found["parameters"][2]["error"])
 
 
 def test_a_column_wants_an_option_of_its_own(ms, tmp_path):
@@ -102,7 +110,8 @@ def test_a_column_wants_an_option_of_its_own(ms, tmp_path):
 
 def test_antennas_go_by_their_names_which_info_lists(ms):
     assert "antennas     VA00 VA01 VA02" in run("info", ms)[1]
-    gains = ("fit", ms, "--no-report", "--var", "0,0,p[0],p[1],1,0", "--p-ini", "1,5,1", "--amp-gains")
+    gains = ("fit", ms, "--no-report", "--var", "0,0,p[0],p[1],1,0", "--p-ini", "1,5,1",
+             "--amp-gains")
     with pytest.raises(UvstackError, match="no antenna VA1; did you mean VA01.*VA00, VA01, .*VA09"):
         run(*gains, "VA1=p[2]")
 
@@ -141,7 +150,8 @@ def test_a_report_is_replaced_only_when_told(ms, tmp_path):
     (["MS", "--no-report", "--report", "r"], 2, "contradict")])
 def test_bad_calls_end_in_one_line_and_a_status(ms, tmp_path, args, status, wanted):
     args = [str(ms) if a == "MS" else a for a in args]
-    done = subprocess.run([sys.executable, "-m", "uvstack", "fit", *args], capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = subprocess.run([sys.executable, "-m", "uvstack", "fit", *args], capture_output=True,
+                          text=True, check=False, cwd=tmp_path)
     assert done.returncode == status
     assert wanted in done.stderr
     assert "Traceback" not in done.stderr
@@ -152,7 +162,8 @@ def test_bad_calls_end_in_one_line_and_a_status(ms, tmp_path, args, status, want
 
 def test_a_stack_is_fitted_in_the_same_run(tmp_path):
     positions = [offset(2 * ARCMIN, -1 * ARCMIN)]
-    ms = make_ms(tmp_path / "survey.ms", n_ant=10, n_times=8, noise=0.02, sources=[(*p, 0.25) for p in positions])
+    ms = make_ms(tmp_path / "survey.ms", n_ant=10, n_times=8, noise=0.02,
+                 sources=[(*p, 0.25) for p in positions])
     uvw = read(ms, "UVW")
     edit(ms, "DATA", lambda vis: vis * gaussian(uvw, Spw().frequency, 1.0)[:, :, None])
     rows = "".join(f"{np.rad2deg(a):.9f},{np.rad2deg(d):.9f}\n" for a, d in positions)
@@ -177,8 +188,10 @@ def test_a_stack_is_fitted_in_the_same_run(tmp_path):
 def test_uvmultifit_is_the_class_in_a_fresh_process():
     """No module may hide the class, whatever is imported first."""
     module, public = "import uvstack.fitting.multifit.call\n", "from uvstack.fitting import uvmultifit"
-    for before in ("", module, "import uvstack\nuvstack.fit\n", "from uvstack.fitting import fit_visibilities\n"):
+    for before in ("", module, "import uvstack\nuvstack.fit\n",
+                   "from uvstack.fitting import fit_visibilities\n"):
         code = f"{before}{public}\n{module}{public} as again\nimport uvstack\n"
         code += "assert isinstance(uvmultifit, type) and again is uvmultifit and uvstack.uvmultifit is uvmultifit, uvmultifit"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                              check=False)
         assert done.returncode == 0, done.stderr

@@ -38,7 +38,8 @@ def test_fits_and_images_read_phase_centres_and_frequencies_alike(tmp_path):
     text = at(CENTRE)[0].to_string("hmsdms", precision=6)
     where = (CENTRE, f"J2000 {text}", at(CENTRE)[0])
     for centre in where:
-        picture = uvstack.image(ms, size=64, cell=2 * ARCSEC, iterations=0, phase_centre=centre, reference_frequency="1.41GHz")
+        picture = uvstack.image(ms, size=64, cell=2 * ARCSEC, iterations=0, phase_centre=centre,
+                                reference_frequency="1.41GHz")
         assert np.unravel_index(picture.dirty[0].argmax(), (64, 64)) == (32, 32)
         assert picture.reference_frequency == 1.41e9
         fit = uvstack.fit(ms, model="delta", offset=True, phase_centre=centre, nu0="1.41GHz")

@@ -30,7 +30,9 @@ def data_of(name="gaussian", var=ROUND, p=(1.0, 1.0), snr=50.0, n=1500, seed=1, 
     noise = rng.normal(size=(n, 8)) + 1j * rng.normal(size=(n, 8))
     # Weights that differ, as those of antennas do.
     share = rng.uniform(0.5, 1.5, (n, 1))
-    return checked_data(uvw, FREQUENCY, model_visibilities(empty, model, np.array(p)) + sigma / np.sqrt(share) * noise,
+    return checked_data(uvw, FREQUENCY,
+                        model_visibilities(empty, model,
+                                           np.array(p)) + sigma / np.sqrt(share) * noise,
                         share / sigma**2 * np.ones(8)), model
 
 
@@ -87,14 +89,16 @@ def test_chunks_add_up_and_bins_grow():
     data, model = data_of(n=900, scale=8e3)
     short = data.rows(np.hypot(data.uvw[:, 0], data.uvw[:, 1]) < 3e3)
     long = data.rows(np.hypot(data.uvw[:, 0], data.uvw[:, 1]) >= 3e3)
-    parts = [bins_of(short), bins_of(long.rows(slice(None, None, 2))), bins_of(long.rows(slice(1, None, 2)))]
+    parts = [bins_of(short), bins_of(long.rows(slice(None, None, 2))),
+             bins_of(long.rows(slice(1, None, 2)))]
     assert parts[0].q_max < parts[1].q_max
     for order in ((0, 1, 2), (2, 1, 0), (1, 0, 2)):
         together = parts[order[0]] + parts[order[1]] + parts[order[2]]
         whole = bins_of(data)
         assert together.q_max == whole.q_max
         assert together.n == whole.n
-        np.testing.assert_allclose(together.sums, whole.sums, rtol=1e-9, atol=1e-12 * whole.sums.max())
+        np.testing.assert_allclose(together.sums, whole.sums, rtol=1e-9,
+                                   atol=1e-12 * whole.sums.max())
         assert together.power == pytest.approx(whole.power, rel=1e-12)
     with pytest.raises(FitError, match="power of 2"):
         bins_of(short, q_max=2e5) + bins_of(long, q_max=3e5)
@@ -131,14 +135,17 @@ def test_method_is_chosen_and_told():
     assert 0 < chosen.binning_error <= 0.003
     assert exact.n_passes <= 2, "the exact fit starts where the bins end"
     # 0.002: each stops within 0.001 of an error.
-    assert (np.abs(chosen.parameters - exact.parameters) / exact.errors).max() < chosen.binning_error + 0.002
+    assert (np.abs(chosen.parameters - exact.parameters)
+            / exact.errors).max() < chosen.binning_error + 0.002
     assert chosen.chi_squared == pytest.approx(exact.chi_squared, rel=1e-6)
     # Millions of σ: the bound is too large, and the visibilities themselves are fitted.
     data, _ = data_of(p=(1.0, 60.0), snr=3e7, n=3000)
-    sharp = fit_visibilities(data.uvw, FREQUENCY, data.vis, data.weight, model="gaussian", var=ROUND, p_ini=(1, 50))
+    sharp = fit_visibilities(data.uvw, FREQUENCY, data.vis, data.weight, model="gaussian",
+                             var=ROUND, p_ini=(1, 50))
     assert sharp.method == "exact"
     with pytest.raises(FitError, match="method binned is for"):
-        fit_visibilities(*arrays, model="gaussian", var="p[0],0,p[1],p[2],1,0", p_ini=(0, 1, 1), method="binned")
+        fit_visibilities(*arrays, model="gaussian", var="p[0],0,p[1],p[2],1,0", p_ini=(0, 1, 1),
+                         method="binned")
     with pytest.raises(FitError, match="wanted auto, exact or binned"):
         fit_visibilities(*arrays, model="gaussian", var=ROUND, p_ini=(1, 5), method="fast")
 
@@ -170,7 +177,8 @@ def test_flagged_and_empty():
     none = bins_of(data.rows(slice(0)))
     assert none.n == 0
     assert none.nodes.weight.size == 0
-    zero = bins_of(FitData(np.zeros((3, 3)), FREQUENCY, np.ones((3, 8), complex), np.ones((3, 8), np.float32)))
+    zero = bins_of(FitData(np.zeros((3, 3)), FREQUENCY, np.ones((3, 8), complex),
+                           np.ones((3, 8), np.float32)))
     assert zero.nodes.value[zero.nodes.used] == pytest.approx([1.0])
     with pytest.raises(FitError, match="cannot be binned"):
         bins_of(FitData(data.uvw, FREQUENCY, data.vis, data.weight, fixed=data.vis))
@@ -184,7 +192,8 @@ def test_profile_of_a_flux_is_its_error():
     def passes(p):
         return normal_equations(data, model, p)
 
-    result = fit_visibilities(data.uvw, FREQUENCY, data.vis, data.weight, model="delta", var="0,0,p[0]", p_ini=(1.0,))
+    result = fit_visibilities(data.uvw, FREQUENCY, data.vis, data.weight, model="delta",
+                              var="0,0,p[0]", p_ini=(1.0,))
     sigma = data.weight.astype(float).sum() ** -0.5
     assert result.errors[0] == pytest.approx(sigma, rel=1e-9)
     for delta in (1.0, 4.0):
@@ -237,7 +246,8 @@ def test_size_that_is_just_not_resolved_and_one_that_is():
     assert result.parameters[1] > 0
     assert result.parameters[1] < result.upper_limits["p[1]"]
     assert 0 < result.errors[1] < result.upper_limits["p[1]"]
-    sharp = fit_visibilities(*arrays[:3], arrays[3] * 1e6, model="gaussian", var=ROUND, p_ini=(1, -1))
+    sharp = fit_visibilities(*arrays[:3], arrays[3] * 1e6, model="gaussian", var=ROUND,
+                             p_ini=(1, -1))
     assert not sharp.upper_limits
     # The solver may stop 0.001 of the error away.
     assert sharp.parameters[1] == pytest.approx(result.parameters[1], abs=2e-3 * result.errors[1])
@@ -248,8 +258,8 @@ def test_axes_change_their_names_where_the_major_one_vanishes():
     """The true ratio is 0.2; started at 90° to the truth the other axis is the long one."""
     data, _ = data_of(var="0,0,p[0],p[1],p[2],p[3]", p=(1.0, 3.0, 0.2, 30.0), snr=40)
     arrays = (data.uvw, FREQUENCY, data.vis, data.weight)
-    results = [fit_visibilities(*arrays, model="gaussian", var="0,0,p[0],p[1],p[2],p[3]", p_ini=(1, 0.5, 0.9, angle))
-               for angle in (30, 75, 120, 165)]
+    results = [fit_visibilities(*arrays, model="gaussian", var="0,0,p[0],p[1],p[2],p[3]",
+                                p_ini=(1, 0.5, 0.9, angle)) for angle in (30, 75, 120, 165)]
     for result in results:
         assert result.converged
         assert result.chi_squared == pytest.approx(min(r.chi_squared for r in results), abs=1e-4)
@@ -260,7 +270,8 @@ def test_axes_change_their_names_where_the_major_one_vanishes():
 def test_unresolved_ellipse_says_what_is_not_determined(seed):
     data, _ = data_of(p=(1.0, 0.0), snr=30, seed=seed)
     arrays = (data.uvw, FREQUENCY, data.vis, data.weight)
-    result = fit_visibilities(*arrays, model="gaussian", var="0,0,p[0],p[1],p[2],p[3]", p_ini=(1, 1, 0.8, 0))
+    result = fit_visibilities(*arrays, model="gaussian", var="0,0,p[0],p[1],p[2],p[3]",
+                              p_ini=(1, 1, 0.8, 0))
     point = fit_visibilities(*arrays, model="delta", var="0,0,p[0]", p_ini=(1,))
     assert result.converged
     assert result.upper_limits
@@ -274,14 +285,16 @@ def test_unresolved_ellipse_says_what_is_not_determined(seed):
 def test_straight_line_in_the_logarithm():
     data, _ = data_of(p=(2.0, 1.5), snr=1e5)
     # Some steps of a fit in bins of uv distance: within a thousandth of this noise-free truth.
-    assert starting_values(make_model("gaussian", ROUND, FREQUENCY[0]), bins_of(data)) == pytest.approx((2.0, 1.5), rel=1e-3)
+    assert starting_values(make_model("gaussian", ROUND, FREQUENCY[0]),
+                           bins_of(data)) == pytest.approx((2.0, 1.5), rel=1e-3)
     q = np.linspace(1e3, 1e5, 30)
     value = 2.0 * np.exp(-((np.pi * 1.5 * ARCSEC * q) ** 2) / (4 * np.log(2)))
     assert polynomial_fit(q, value, np.ones(30)) == pytest.approx((2.0, 1.5 * ARCSEC), rel=1e-9)
     assert np.isnan(polynomial_fit(q, -value, np.ones(30))[0])
 
 
-@pytest.mark.parametrize("name", ["gaussian", "disc", "ring", "sphere", "bubble", "expo", "power-3"])
+@pytest.mark.parametrize("name",
+                         ["gaussian", "disc", "ring", "sphere", "bubble", "expo", "power-3"])
 @pytest.mark.parametrize("size", [0.3, 3.0])
 def test_start_that_is_found_leads_to_the_truth(name, size):
     data, _ = data_of(name, p=(1.0, size), snr=500)
@@ -295,20 +308,23 @@ def test_start_that_is_found_leads_to_the_truth(name, size):
 
 
 @pytest.mark.parametrize("n_chan", [1, 3, 7, 64, 700])
-@pytest.mark.parametrize(("kind", "weights"), [(np.complex64, np.float32), (np.complex128, np.float64)])
+@pytest.mark.parametrize(("kind", "weights"),
+                         [(np.complex64, np.float32), (np.complex128, np.float64)])
 def test_sums_are_those_of_plain_loops(n_chan, kind, weights):
     """Blocks of the kernel that are full, cut short and longer than themselves; bins that have to grow on the way."""
     rng = np.random.default_rng(n_chan)
     n = 2100 // n_chan + 2
     uvw = rng.normal(0, 3e3, (n, 3))
-    # The last row is far beyond the others, and with few channels none of those that the length is guessed from.
+    # The last row is far beyond the others, and with few channels none of those that the length is
+    # guessed from.
     uvw[-1] *= 40 / np.hypot(*(uvw[-1, :2] / 1e3))
     frequency = 1.4e9 + 1e6 * np.arange(n_chan)
     vis = (rng.normal(size=(n, n_chan)) + 1j * rng.normal(size=(n, n_chan))).astype(kind)
     weight = rng.uniform(0, 2, (n, n_chan)).astype(weights)
     weight[rng.random(weight.shape) < 0.1] = 0
     found = bins_of(FitData(uvw, frequency, vis, weight), 50)
-    assert found.q_max == 2.0 ** np.ceil(np.log2(np.hypot(uvw[:, 0], uvw[:, 1]).max() * frequency[-1] / LIGHT))
+    assert found.q_max == 2.0 ** np.ceil(np.log2(np.hypot(uvw[:, 0], uvw[:, 1]).max()
+                                                 * frequency[-1] / LIGHT))
     wanted, power = np.zeros((50, 7)), 0.0
     for row in range(n):
         for chan in range(n_chan):

@@ -22,12 +22,16 @@ P = np.array([0.3, 0.7, 1.6, -0.8])
 
 def by_python(text, p, nu=NU, nu0=NU0, t=None):
     """The oracle: Python and numpy evaluate the text, which is ours; p may be complex. One value a channel for each."""
-    names = {name: getattr(np, name) for name in FUNCTIONS} | {"np": np, "numpy": np, "clip": np.clip, "pi": math.pi, "e": math.e}
+    names = {name: getattr(np, name) for name in FUNCTIONS} | {"np": np, "numpy": np,
+                                                               "clip": np.clip, "pi": math.pi,
+                                                               "e": math.e}
     fwhm = 1 / math.sqrt(4 * math.log(2))
     names["GaussLine"] = lambda c, peak, width: peak * np.exp(-(((nu - c) / (width * fwhm)) ** 2))
-    names["LorentzLine"] = lambda c, peak, width: peak * 0.25 * width**2 / ((nu - c) ** 2 + (0.5 * width) ** 2)
+    names["LorentzLine"] = lambda c, peak, width: peak * 0.25 * width**2 / (
+        (nu - c) ** 2 + (0.5 * width) ** 2)
     values = eval(f"[{text}]", {"__builtins__": {}}, names | {"p": p, "nu": nu, "nu0": nu0, "t": t})
-    return np.array([np.broadcast_to(v, (1 if t is None else len(t), *nu.shape)) for v in values]).squeeze()
+    return np.array([np.broadcast_to(v, (1 if t is None else len(t), *nu.shape))
+                     for v in values]).squeeze()
 
 
 def complex_step(text, p):
@@ -57,7 +61,8 @@ def gradients(text, p=P):
     return parse_variables(text, 1).values_and_gradients(p, NU, NU0)[1][0]
 
 
-#: Each function and operator, with parameters in every argument and, where it can be, on both sides of its branches.
+#: Each function and operator, with parameters in every argument and, where it can be, on both sides
+#: of its branches.
 ANALYTIC = [
     "p[0] + p[1]*nu/nu0",
     "p[0] - p[1]*p[2]",
@@ -120,13 +125,15 @@ REAL = [
 def test_derivatives_are_those_of_a_complex_step(text):
     # Rounding of a few operations, on functions and derivatives of order 1 to 10.
     np.testing.assert_allclose(gradients(text), complex_step(text, P), rtol=1e-13, atol=1e-14)
-    np.testing.assert_allclose(parse_variables(text, 1).values(P, NU, NU0)[0], by_python(text, P), rtol=1e-14)
+    np.testing.assert_allclose(parse_variables(text, 1).values(P, NU, NU0)[0], by_python(text, P),
+                               rtol=1e-14)
 
 
 @pytest.mark.parametrize("text", REAL)
 def test_derivatives_are_those_of_finite_differences(text):
     np.testing.assert_allclose(gradients(text), differences(text, P), rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(parse_variables(text, 1).values(P, NU, NU0)[0], by_python(text, P), rtol=1e-14)
+    np.testing.assert_allclose(parse_variables(text, 1).values(P, NU, NU0)[0], by_python(text, P),
+                               rtol=1e-14)
 
 
 @pytest.mark.parametrize("line", ["GaussLine", "LorentzLine"])
@@ -134,7 +141,8 @@ def test_lines_have_derivatives_of_a_complex_step(line):
     # GHz parameters, as a fit would scale them.
     text = f"0.1 + {line}(p[2]*1e9, p[0], p[1]*1e9)"
     np.testing.assert_allclose(gradients(text), complex_step(text, P), rtol=1e-12, atol=1e-14)
-    np.testing.assert_allclose(parse_variables(text, 1).values(P, NU, NU0)[0], by_python(text, P), rtol=1e-14)
+    np.testing.assert_allclose(parse_variables(text, 1).values(P, NU, NU0)[0], by_python(text, P),
+                               rtol=1e-14)
 
 
 def test_every_function_and_operator_is_in_the_lists_above():
@@ -146,7 +154,8 @@ def test_every_function_and_operator_is_in_the_lists_above():
 
 @pytest.mark.parametrize(("other", "name"), SAME.items())
 def test_other_names_are_those_of_numpy(other, name):
-    arguments = "p[0], p[1]" if name in (*OPERATORS, "arctan2") else "p[2]" if name == "arccosh" else "p[0]"
+    arguments = "p[0], p[1]" if name in (*OPERATORS,
+                                         "arctan2") else "p[2]" if name == "arccosh" else "p[0]"
     value = parse_variables(f"{other}({arguments})", 1).values(P, NU, NU0)[0, 0]
     assert value == by_python(f"np.{'log' if other == 'ln' else other}({arguments})", P)[0]
 
@@ -154,9 +163,12 @@ def test_other_names_are_those_of_numpy(other, name):
 def test_random_trees_agree_with_python():
     rng = random.Random(4)
     leaves = ["p[0]", "p[1]", "p[2]", "p[3]", "nu/nu0", "0.5", "2", "pi"]
-    # Functions that are smooth and stay of order 1 on the whole line, so that no tree leaves its domain.
-    unary = ["sin({})", "cos({})", "np.tanh({})", "arctan({})", "-{}", "exp(-({})**2)", "sqrt(1+({})**2)", "arcsinh({})"]
-    binary = ["({}+{})", "({}-{})", "{}*{}", "{}/(1.5+({})**2)", "(1.1+sin({}))**cos({})", "{}-({})"]
+    # Functions that are smooth and stay of order 1 on the whole line, so that no tree leaves its
+    # domain.
+    unary = ["sin({})", "cos({})", "np.tanh({})", "arctan({})", "-{}", "exp(-({})**2)",
+             "sqrt(1+({})**2)", "arcsinh({})"]
+    binary = ["({}+{})", "({}-{})", "{}*{}", "{}/(1.5+({})**2)", "(1.1+sin({}))**cos({})",
+              "{}-({})"]
 
     def tree(depth):
         if depth == 0 or rng.random() < 0.1:
@@ -173,22 +185,25 @@ def test_random_trees_agree_with_python():
         assert np.isfinite(truth).all()
         worst = max(worst, np.max(np.abs(values[0] - truth) / (1 + np.abs(truth))))
         worst = max(worst, np.max(np.abs(found[0] - slope) / (1 + np.abs(slope).max())))
-    # Up to some 60 operations, the powers among them amplifying the rounding of their exponents by up to 100.
+    # Up to some 60 operations, the powers among them amplifying the rounding of their exponents by
+    # up to 100.
     assert worst < 1e-12
 
 
 # --- lines and pieces against their definitions -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("line", "area"), [("GaussLine", math.sqrt(math.pi / (4 * math.log(2)))), ("LorentzLine", math.pi / 2)])
+@pytest.mark.parametrize(("line", "area"),
+                         [("GaussLine", math.sqrt(math.pi / (4 * math.log(2)))),
+                          ("LorentzLine", math.pi / 2)])
 def test_lines_have_their_peak_their_half_width_and_their_area(line, area):
     centre, peak, fwhm = 115.271e9, 0.3, 2.0e6
     variable = parse_variables(f"{line}(p[0], p[1], p[2])", 1)
     p = (centre, peak, fwhm)
     at = variable.values(p, centre + fwhm * np.array([0.0, 0.5, -0.5]), NU0)[0]
     np.testing.assert_allclose(at, [peak, peak / 2, peak / 2], rtol=1e-9)  # frequencies round to 1.5e-5 Hz of 1e6
-    # Trapezium over ±2000 FWHM in steps of FWHM/20; what a Lorentz line leaves outside is 1/(2·2000) of its height·FWHM.
+    # Trapezium over ±2000 FWHM in steps of FWHM/20; what a Lorentz line leaves outside is
+    # 1/(2·2000) of its height·FWHM.
     nu = centre + fwhm * np.arange(-40_000, 40_001) / 20
     found = np.sum(variable.values(p, nu, NU0)) * fwhm / 20
     rest = peak * fwhm / 4000 if line == "LorentzLine" else 0.0
@@ -196,7 +211,8 @@ def test_lines_have_their_peak_their_half_width_and_their_area(line, area):
 
 
 def test_the_frequency_of_a_line_may_be_written_out():
-    short, long = parse_variables("GaussLine(1.5e9,p[0],3e8), GaussLine(nu,1.5e9,p[0],3e8)", 2).values(P, NU, NU0)
+    short, long = parse_variables("GaussLine(1.5e9,p[0],3e8), GaussLine(nu,1.5e9,p[0],3e8)",
+                                  2).values(P, NU, NU0)
     np.testing.assert_array_equal(short, long)
 
 
@@ -224,7 +240,8 @@ def test_time_and_frequency_together():
     want = P[0] + 6.2832 * (P[1] * (NU - NU0) * 1e-9 + P[2] * TIMES[:, None])
     np.testing.assert_allclose(values[0], want, rtol=1e-14)
     np.testing.assert_array_equal(values[1], np.full((3, 4), P[3]))
-    np.testing.assert_allclose(slope[0, 2], np.broadcast_to(6.2832 * TIMES[:, None], (3, 4)), rtol=1e-15)
+    np.testing.assert_allclose(slope[0, 2], np.broadcast_to(6.2832 * TIMES[:, None], (3, 4)),
+                               rtol=1e-15)
     np.testing.assert_array_equal(phase.values(P, NU, NU0, TIMES), values)
     with pytest.raises(FitError, match="depends on the time t, and none is given"):
         phase.values(P, NU, NU0)
@@ -461,7 +478,9 @@ def test_messages_say_what_was_found_and_what_to_do(text, n, message):
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize("index", ["p[1.5]", "p[i]", "p[True]", "p['a']", "p[0:1]", "p[0,1]", "p[1+1]", "p[p[0]]", "p[10000]"])
+@pytest.mark.parametrize("index",
+                         ["p[1.5]", "p[i]", "p[True]", "p['a']", "p[0:1]", "p[0,1]", "p[1+1]",
+                          "p[p[0]]", "p[10000]"])
 def test_an_index_is_a_whole_number(index):
     with pytest.raises(FitError, match="whole number from 0|at most 10000 parameters"):
         parse_variables(index, 1)

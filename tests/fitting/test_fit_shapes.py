@@ -13,8 +13,9 @@ from uvstack.fitting.model.shapes import SHAPES, profile_of, shape
 
 LN2 = np.log(2.0)
 NODE, WEIGHT = np.polynomial.legendre.leggauss(40)
-# Brightness with the half of `major` as unit of radius, as UVMultiFit's manual prints it, and where it ends. sphere and bubble
-# are projected onto the sky here: a ball and a shell of r = 1 seen through.
+# Brightness with the half of `major` as unit of radius, as UVMultiFit's manual prints it, and where
+# it ends. sphere and bubble are projected onto the sky here: a ball and a shell of r = 1 seen
+# through.
 BRIGHTNESS = {
     "gaussian": (lambda r: 2.0 ** -(r**2), 8.0),
     "disc": (np.ones_like, 1.0),
@@ -26,7 +27,8 @@ BRIGHTNESS = {
 }
 SMOOTH = [name for name in SHAPES if name not in ("delta", "power-2", "gaussian-ring")]
 # f = 1 − c x² + …, c = ⟨r²⟩/4 in units of r0.
-CURVATURE = {"gaussian": 0.25 / LN2, "disc": 1 / 8, "ring": 1 / 4, "sphere": 1 / 10, "bubble": 1 / 6, "expo": 1.5 / LN2**2}
+CURVATURE = {"gaussian": 0.25 / LN2, "disc": 1 / 8, "ring": 1 / 4, "sphere": 1 / 10,
+             "bubble": 1 / 6, "expo": 1.5 / LN2**2}
 
 
 def integral(function, edges):
@@ -42,10 +44,13 @@ def hankel(brightness, end, x):
         panels = np.linspace(0.0, np.pi / 2, 12 + int(x * end / 10))
         return integral(
             lambda t: brightness(end * np.sin(t)) * end**2 * np.sin(t) * np.cos(t) * special.j0(x * end * np.sin(t)), panels).sum()
-    # From zero to zero of J0: a series of alternating sign, whose partial sums are averaged again and again.
+    # From zero to zero of J0: a series of alternating sign, whose partial sums are averaged again
+    # and again.
     zeros = special.jn_zeros(0, 60) / x
     first = np.concatenate([[0.0], np.geomspace(min(0.5, zeros[0] / 2), zeros[0], 12)])
-    sums = np.concatenate([[0.0], np.cumsum(integral(lambda r: r * brightness(r) * special.j0(x * r), zeros))])
+    sums = np.concatenate([[0.0],
+                           np.cumsum(integral(lambda r: r * brightness(r) * special.j0(x * r),
+                                              zeros))])
     sums = integral(lambda r: r * brightness(r) * special.j0(x * r), first).sum() + sums[10:]
     while sums.size > 1:
         sums = (sums[1:] + sums[:-1]) / 2
@@ -56,7 +61,8 @@ def flux(name):
     """∫ r I dr; for power-2 within half of major, for power-3 with r = t/(1 − t)."""
     brightness, end = BRIGHTNESS[name]
     if name == "power-3":
-        return integral(lambda t: t / (1 - t) ** 3 * brightness(t / (1 - t)), np.linspace(0.0, 1.0, 20)).sum()
+        return integral(lambda t: t / (1 - t) ** 3 * brightness(t / (1 - t)),
+                        np.linspace(0.0, 1.0, 20)).sum()
     return hankel(brightness, 1.0 if name == "power-2" else end, 0.0)
 
 
@@ -66,13 +72,15 @@ def ring_oracle(x, y):
     low, high = max(0.0, x - 9 * sigma), x + 9 * sigma
     edges = np.linspace(low, high, 20 + int((high - low) / 2))
     envelope = lambda r: r * np.exp(-0.5 * ((r - x) / sigma) ** 2)  # noqa: E731
-    return integral(lambda r: envelope(r) * special.j0(r), edges).sum() / integral(envelope, edges).sum()
+    return integral(lambda r: envelope(r) * special.j0(r),
+                    edges).sum() / integral(envelope, edges).sum()
 
 
 def slope(function, x, step):
     """Derivative by central differences of sixth order: error step⁶ f⁽⁷⁾/140 and 2e-16/step of rounding."""
     weights = {1: 45 / 60, 2: -9 / 60, 3: 1 / 60}
-    return sum(w * (function(x + k * step) - function(x - k * step)) for k, w in weights.items()) / step
+    return sum(w * (function(x + k * step) - function(x - k * step))
+               for k, w in weights.items()) / step
 
 
 @pytest.mark.parametrize("name", BRIGHTNESS)
@@ -89,7 +97,8 @@ def test_each_profile_is_the_hankel_transform_of_its_brightness(name):
 def test_a_ring_is_the_mean_of_a_wave_around_a_circle():
     x = np.linspace(0.0, 300.0, 41)
     phi = np.arange(1024) * (np.pi / 512)  # the trapezoidal rule on a circle errs by J_1024(300)
-    assert profile_of("ring", x)[0] == pytest.approx(np.cos(np.outer(x, np.cos(phi))).mean(axis=1), abs=1e-13)
+    assert profile_of("ring", x)[0] == pytest.approx(np.cos(np.outer(x, np.cos(phi))).mean(axis=1),
+                                                     abs=1e-13)
 
 
 def test_a_delta_is_one():
@@ -106,21 +115,26 @@ def test_major_is_the_width_at_half_maximum_where_it_says_so():
 
 
 def test_power_2_is_two_pi_above_uvmultifit():
-    # UVMultiFit 3.0 has 0.459224094 K0 where its manual says that the flux is that within half of major.
+    # UVMultiFit 3.0 has 0.459224094 K0 where its manual says that the flux is that within half of
+    # major.
     x = np.geomspace(1e-6, 30, 50)
-    assert profile_of("power-2", x)[0] / (0.459224094 * special.k0(x)) == pytest.approx(2 * np.pi, rel=1e-8)
+    assert profile_of("power-2", x)[0] / (0.459224094
+                                          * special.k0(x)) == pytest.approx(2 * np.pi, rel=1e-8)
     f, df_dx, _ = profile_of("power-2", np.array([0.0]))
     assert f[0] == np.inf
     assert df_dx[0] == -np.inf
 
 
-# a = R/σ on both sides of 8 and b = 2πσq on both sides of 8.2, where methods change, and x up to 1e4.
+# a = R/σ on both sides of 8 and b = 2πσq on both sides of 8.2, where methods change, and x up to
+# 1e4.
 @pytest.mark.parametrize("a", [0.0, 0.02, 0.5, 1.0, 2.5, 5.0, 7.99, 8.01, 15.0, 120.0, 3000.0])
 def test_a_gaussian_ring_holds_at_all_baselines(a):
-    b = np.array([1e-6, 1e-3, 0.05, 0.4, 1.0, 2.3, 3.3, 5.0, 7.0, 8.19, 8.21, 12.0, 60.0, 1e4 / max(a, 1.0)])
+    b = np.array([1e-6, 1e-3, 0.05, 0.4, 1.0, 2.3, 3.3, 5.0, 7.0, 8.19, 8.21, 12.0, 60.0,
+                  1e4 / max(a, 1.0)])
     b = b[(a * b <= 1e4) & (b <= 2000)]
     got = profile_of("GaussianRing", a * b, b / 2)[0]
-    # Rounding of the oracle's phase at x = 1e4 is 1e-12 times an amplitude of 0.01; elsewhere both are good to 2e-13.
+    # Rounding of the oracle's phase at x = 1e4 is 1e-12 times an amplitude of 0.01; elsewhere both
+    # are good to 2e-13.
     assert got == pytest.approx([ring_oracle(a * t, t / 2) for t in b], abs=3e-13)
 
 
@@ -132,8 +146,10 @@ def test_derivatives_of_a_gaussian_ring(a):
         # In units of a radian of f's fastest change, or of the argument where that is smaller.
         step_x, step_y = 0.02 * min(1.0, x, b), 0.02 * min(1.0, y, 3 / (1 + a))
         # Rounding in f of 1e-14, over the step, and twenty units of sixth order.
-        assert df_dx == pytest.approx(slope(lambda t, y=y: profile_of("gaussian-ring", t, y)[0], x, step_x), abs=1e-10 + 1e-14 / step_x)
-        assert df_dy == pytest.approx(slope(lambda t, x=x: profile_of("gaussian-ring", x, t)[0], y, step_y), abs=1e-9 + 1e-14 / step_y)
+        assert df_dx == pytest.approx(slope(lambda t, y=y: profile_of("gaussian-ring", t, y)[0], x,
+                                            step_x), abs=1e-10 + 1e-14 / step_x)
+        assert df_dy == pytest.approx(slope(lambda t, x=x: profile_of("gaussian-ring", x, t)[0], y,
+                                            step_y), abs=1e-9 + 1e-14 / step_y)
 
 
 def test_a_gaussian_ring_between_ring_and_gaussian():
@@ -156,7 +172,8 @@ def test_a_gaussian_ring_between_ring_and_gaussian():
 def test_derivatives(name):
     x = np.concatenate([np.linspace(1.0, 12.0, 70), [50.3, 777.7]])
     f, df_dx, df_dextra = profile_of(name, x)
-    # expo and power-2 have singular points at a distance of 0.7 and 1; then the error of sixth order is 1e-11.
+    # expo and power-2 have singular points at a distance of 0.7 and 1; then the error of sixth
+    # order is 1e-11.
     assert df_dx == pytest.approx(slope(lambda t: profile_of(name, t)[0], x, 0.01), abs=1e-10)
     assert (df_dextra == 0).all()
 
@@ -175,7 +192,8 @@ def test_small_arguments(name):
 def test_small_arguments_of_a_gaussian_ring():
     for a in (0.5, 4.0, 20.0):
         t = np.linspace(0.0, a + 12.0, 200)
-        moment = [integral(lambda r, n=n, a=a: r**n * np.exp(-0.5 * (r - a) ** 2), t).sum() for n in (1, 3)]
+        moment = [integral(lambda r, n=n, a=a: r**n * np.exp(-0.5 * (r - a) ** 2), t).sum()
+                  for n in (1, 3)]
         c = moment[1] / moment[0] / 4  # f = 1 − ⟨r²⟩ (2πq)²/4
         b = np.array([1e-9, 1e-7, 1e-5])
         f, df_dx, df_dy = profile_of("gaussian-ring", a * b, b / 2)
@@ -190,7 +208,8 @@ def test_large_arguments():
     x = np.geomspace(1e3, 1e5, 500)
     assert profile_of("disc", x)[0] == pytest.approx(2 * special.j1(x) / x, abs=1e-15)
     assert profile_of("bubble", x)[0] == pytest.approx(np.sin(x) / x, abs=1e-16)
-    assert profile_of("sphere", x)[0] == pytest.approx(3 * (np.sin(x) / x - np.cos(x)) / x**2, abs=1e-16)
+    assert profile_of("sphere", x)[0] == pytest.approx(3 * (np.sin(x) / x - np.cos(x)) / x**2,
+                                                       abs=1e-16)
     for name in SHAPES:
         for value in (1e6, 1e8, 1e200):
             for result in profile_of(name, np.array([value])):
@@ -252,12 +271,14 @@ def test_arrays_of_any_shape_and_kind():
 
 
 def test_names_as_users_of_uvmultifit_write_them():
-    written = ["delta", "Gaussian", "disc", "ring", "sphere", "bubble", "expo", "power-2", "power-3", "GaussianRing"]
+    written = ["delta", "Gaussian", "disc", "ring", "sphere", "bubble", "expo", "power-2",
+               "power-3", "GaussianRing"]
     assert [shape(name).code for name in written] == list(range(10))
     assert [shape(name).name for name in written] == list(SHAPES)
     assert [shape(name).n_parameters for name in written] == [3, *[6] * 8, 7]
     assert [shape(name.upper()) for name in written] == list(SHAPES.values())
-    assert shape("gaussian_ring").parameters == ("ra", "dec", "flux", "major", "ratio", "position_angle", "sigma")
+    assert shape("gaussian_ring").parameters == ("ra", "dec", "flux", "major", "ratio",
+                                                 "position_angle", "sigma")
     assert shape("disk") is shape("disc")
     assert shape("point") is shape("delta")
     assert not shape("delta").extended

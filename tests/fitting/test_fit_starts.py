@@ -30,7 +30,8 @@ def tracks(n_ant=6, n_times=20, seed=3, longest=9e6):
     first, second = np.triu_indices(n_ant, 1)
     x, y, z = (place[first] - place[second]).T[:, :, None]
     east, towards = np.sin(hour) * x + np.cos(hour) * y, np.cos(hour) * x - np.sin(hour) * y
-    uvw = np.stack([east, np.cos(0.4) * z - np.sin(0.4) * towards, np.sin(0.4) * z + np.cos(0.4) * towards], axis=-1)
+    uvw = np.stack([east, np.cos(0.4) * z - np.sin(0.4) * towards,
+                    np.sin(0.4) * z + np.cos(0.4) * towards], axis=-1)
     uvw = uvw[rng.random(uvw.shape[:2]) < 0.6]
     return uvw * longest / np.hypot(uvw[:, 0], uvw[:, 1]).max()
 
@@ -41,12 +42,14 @@ def seen(uvw, models, var, p, sigma, seed=1, frequency=FREQUENCY):
     shape = (len(uvw), frequency.size)
     empty = checked_data(uvw, frequency, np.zeros(shape, complex))
     vis = model_visibilities(empty, make_model(models, var, frequency[0]), np.asarray(p, float))
-    return vis + sigma * (rng.normal(size=shape) + 1j * rng.normal(size=shape)), np.full(shape, sigma**-2)
+    return vis + sigma * (rng.normal(size=shape)
+                          + 1j * rng.normal(size=shape)), np.full(shape, sigma**-2)
 
 
 def from_there(uvw, vis, weight, p):
     """Fit of a ring from one start alone."""
-    data, model = checked_data(uvw, FREQUENCY, vis, weight), make_model(["ring"], plain(["ring"]), FREQUENCY[0])
+    data, model = checked_data(uvw, FREQUENCY, vis, weight), make_model(["ring"], plain(["ring"]),
+                                                                        FREQUENCY[0])
     return fit_passes(lambda p: normal_equations(data, model, p), model, p)
 
 
@@ -66,7 +69,8 @@ def plain(models, free=True):
 
 
 def test_a_ring_of_microarcseconds_is_found_among_many_minima():
-    # A ring with more light on one side and a faint halo, as few antennas see it: from a point the fit of a ring ends elsewhere.
+    # A ring with more light on one side and a faint halo, as few antennas see it: from a point the
+    # fit of a ring ends elsewhere.
     uvw = tracks()
     var = ["4e-6,-7e-6,0.6,46.9e-6,1,0", "1.7e-5,-1.5e-5,p[0]", "0,0,0.3,2e-4,1,0"]
     vis, weight = seen(uvw, ["ring", "delta", "gaussian"], var, [0.08], 0.02)
@@ -74,7 +78,8 @@ def test_a_ring_of_microarcseconds_is_found_among_many_minima():
     trials = []
     for diameter in np.arange(5.0, 200.0, 5.0):
         for place in (0.0, 1.5e-5):
-            trials.append(from_there(uvw, vis, weight, (place, -place, 0.5, diameter * MICRO)).chi_squared)
+            trials.append(from_there(uvw, vis, weight,
+                                     (place, -place, 0.5, diameter * MICRO)).chi_squared)
     assert max(trials) > 2 * min(trials)
     assert fit.chi_squared <= min(trials) * (1 + 1e-6)
     assert fit.parameters[3] / MICRO == pytest.approx(46.9, abs=3)
@@ -88,11 +93,13 @@ def test_every_shape_off_the_centre_at_several_sizes(name):
     uvw = tracks(seed=5)
     beam = LIGHT / FREQUENCY[0] / np.hypot(uvw[:, 0], uvw[:, 1]).max() / ARCSEC
     for i, (size, flux) in enumerate([(0.4, 1.0), (3.0, -1.0), (8.0, 1.0)]):
-        truth = [2.3 * beam, -1.4 * beam, flux, size * beam, 0.2 * size * beam][: 5 if name == "gaussian-ring" else 4]
+        truth = [2.3 * beam, -1.4 * beam, flux, size * beam,
+                 0.2 * size * beam][: 5 if name == "gaussian-ring" else 4]
         truth = truth[:3] if name == "delta" else truth
         vis, weight = seen(uvw, [name], plain([name]), truth, 0.05, seed=i)
         found = fit_visibilities(uvw, FREQUENCY, vis, weight, model=name, var=plain([name]))
-        known = fit_visibilities(uvw, FREQUENCY, vis, weight, model=name, var=plain([name]), p_ini=truth)
+        known = fit_visibilities(uvw, FREQUENCY, vis, weight, model=name, var=plain([name]),
+                                 p_ini=truth)
         assert found.chi_squared < known.chi_squared + 0.1, f"a {name} of {size} resolutions"
         assert found.converged
 
@@ -109,7 +116,8 @@ def test_two_components_beside_and_on_top_of_each_other(models, truth):
     unit = np.concatenate([scale[4 if shape(name).extended else 3] for name in models])
     vis, weight = seen(uvw, models, plain(models), truth * unit, 0.02)
     found = fit_visibilities(uvw, FREQUENCY, vis, weight, model=models, var=plain(models))
-    known = fit_visibilities(uvw, FREQUENCY, vis, weight, model=models, var=plain(models), p_ini=truth * unit)
+    known = fit_visibilities(uvw, FREQUENCY, vis, weight, model=models, var=plain(models),
+                             p_ini=truth * unit)
     assert found.chi_squared < known.chi_squared + 0.1
 
 
@@ -120,12 +128,14 @@ def test_two_centred_rings_from_bins_of_many_visibilities():
     nu = FREQUENCY[0] + 1e6 * np.arange(4)
     vis, weight = seen(uvw, ["ring", "ring"], var, truth, 0.3, frequency=nu)
     found = fit_visibilities(uvw, nu, vis, weight, model=["ring", "ring"], var=var, method="binned")
-    known = fit_visibilities(uvw, nu, vis, weight, model=["ring", "ring"], var=var, method="binned", p_ini=truth)
+    known = fit_visibilities(uvw, nu, vis, weight, model=["ring", "ring"], var=var, method="binned",
+                             p_ini=truth)
     assert found.chi_squared < known.chi_squared + 1e-3
 
 
 def test_a_source_beyond_the_first_map_and_noise_alone():
-    # 150 resolutions out and clear; nothing at all: the fit stays near the phase centre instead of on a peak of noise.
+    # 150 resolutions out and clear; nothing at all: the fit stays near the phase centre instead of
+    # on a peak of noise.
     rng = np.random.default_rng(4)
     uvw = rng.normal(size=(1500, 3)) * [8e3, 8e3, 10.0]
     nu = np.array([1.4e9])
@@ -144,30 +154,37 @@ def test_bounds_hold_for_a_search():
     beam = LIGHT / FREQUENCY[0] / np.hypot(uvw[:, 0], uvw[:, 1]).max() / ARCSEC
     vis, weight = seen(uvw, ["delta", "delta"], ["0,0,p[0]", "p[1],0,0.5"], (1.0, 6 * beam), 0.02)
     bounds = [(3 * beam, 9 * beam), (-beam, beam), (0, None)]
-    found = fit_visibilities(uvw, FREQUENCY, vis, weight, model="delta", var=plain(["delta"]), bounds=bounds)
+    found = fit_visibilities(uvw, FREQUENCY, vis, weight, model="delta", var=plain(["delta"]),
+                             bounds=bounds)
     assert found.parameters[0] == pytest.approx(6 * beam, abs=beam)
     with pytest.raises(FitError, match=r"the bounds of p\[0\] are 2 to 1"):
-        fit_visibilities(uvw, FREQUENCY, vis, weight, model="delta", var=plain(["delta"]), bounds=[(2, 1), None, None])
+        fit_visibilities(uvw, FREQUENCY, vis, weight, model="delta", var=plain(["delta"]),
+                         bounds=[(2, 1), None, None])
 
 
 def test_starting_values_of_a_user_are_kept_and_doubted():
     uvw = tracks()
     vis, weight = seen(uvw, ["ring"], plain(["ring"]), (0, 0, 0.6, 46.9 * MICRO), 0.02)
-    with pytest.warns(UvstackWarning, match="χ² is much lower from other starting values: p_ini = "):
-        local = fit_visibilities(uvw, FREQUENCY, vis, weight, model="ring", var=plain(["ring"]), p_ini=(0, 0, 0.3, 150 * MICRO))
+    with pytest.warns(UvstackWarning,
+                      match="χ² is much lower from other starting values: p_ini = "):
+        local = fit_visibilities(uvw, FREQUENCY, vis, weight, model="ring", var=plain(["ring"]),
+                                 p_ini=(0, 0, 0.3, 150 * MICRO))
     best = fit_visibilities(uvw, FREQUENCY, vis, weight, model="ring", var=plain(["ring"]))
     assert local.chi_squared > 2 * best.chi_squared
     assert local.n_starts == 0
     assert "at a minimum near the starting values, which is not the lowest" in str(local)
     assert not best.elsewhere
-    near = fit_visibilities(uvw, FREQUENCY, vis, weight, model="ring", var=plain(["ring"]), p_ini=(0, 0, 0.5, 44 * MICRO))
+    near = fit_visibilities(uvw, FREQUENCY, vis, weight, model="ring", var=plain(["ring"]),
+                            p_ini=(0, 0, 0.5, 44 * MICRO))
     assert not near.elsewhere
     assert near.parameters == pytest.approx(best.parameters, abs=1e-2 * best.errors.max())
 
 
 def test_sets_are_searched_in_memory_and_chunk_by_chunk(tmp_path):
-    # 6″ east and 4″ north, with a faint disc beside: found without starting values, to the same from disk as from memory.
-    ms = make_ms(tmp_path / "a.ms", sources=[(*offset(6 * ARCSEC, 4 * ARCSEC), 1.0)], n_ant=12, n_times=40, noise=0.3)
+    # 6″ east and 4″ north, with a faint disc beside: found without starting values, to the same
+    # from disk as from memory.
+    ms = make_ms(tmp_path / "a.ms", sources=[(*offset(6 * ARCSEC, 4 * ARCSEC), 1.0)], n_ant=12,
+                 n_times=40, noise=0.3)
     kept = uvstack.fit(ms, model="gaussian", offset=True)
     read = uvstack.fit(ms, model="gaussian", offset=True, memory=0.0)
     assert kept.parameters[:3] == pytest.approx((6, 4, 1.0), abs=0.15)
@@ -207,8 +224,8 @@ def test_the_best_of_several_fits_is_taken():
     vis, weight = seen(uvw, ["ring"], plain(["ring"]), (0, 0, 0.6, 46.9 * MICRO), 0.02)
 
     # What was searched may rank starts wrongly where they are close: the data decide.
-    starts = Starts([Start(np.array([0, 0, 0.3, 150 * MICRO]), 100.0), Start(np.array([0, 0, 0.6, 45 * MICRO]), 101.0)], 2, 1.0, 1e3,
-                    lambda p: 0.0)
+    starts = Starts([Start(np.array([0, 0, 0.3, 150 * MICRO]), 100.0),
+                     Start(np.array([0, 0, 0.6, 45 * MICRO]), 101.0)], 2, 1.0, 1e3, lambda p: 0.0)
     found = from_best(lambda p: from_there(uvw, vis, weight, p), starts)
     assert found.parameters[3] / MICRO == pytest.approx(46.9, abs=1)
     assert found.next_chi_squared > found.chi_squared

@@ -35,11 +35,13 @@ def wcs_of(n, shift):
     return made
 
 
-def write(path, sources, seed, *, day=0, n=200, shift=0.0, date=True, unit="Jy/beam", scale=1.0, **cards):
+def write(path, sources, seed, *, day=0, n=200, shift=0.0, date=True, unit="Jy/beam", scale=1.0,
+          **cards):
     """An epoch of points (SkyCoord, fluxes in Jy) in noise of the beam's shape."""
     rng, wcs = np.random.default_rng(seed), wcs_of(n, shift)
     y, x = np.mgrid[:n, :n]
-    kernel = np.fft.rfft2(np.fft.ifftshift(np.exp(-K * ((x - n // 2) ** 2 + (y - n // 2) ** 2) / BEAM**2)))
+    kernel = np.fft.rfft2(np.fft.ifftshift(np.exp(-K * ((x - n // 2) ** 2 + (y - n // 2) ** 2)
+                                                  / BEAM**2)))
     image = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((n, n))) * kernel, s=(n, n))
     image *= SIGMA / image.std()
     for coord, flux in zip(*sources, strict=True):
@@ -73,7 +75,8 @@ def sequence(tmp_path_factory):
     for k in range(6):
         fluxes[40] = 0.02 if k == 3 else 0.0
         # Sizes, centres and units differ.
-        paths.append(write(folder / f"e{9 - k}.fits", (coord, fluxes), 100 + k, day=k, n=200 + 10 * (k % 3), shift=3.3 * (k % 2),
+        paths.append(write(folder / f"e{9 - k}.fits", (coord, fluxes), 100 + k, day=k,
+                           n=200 + 10 * (k % 3), shift=3.3 * (k % 2),
                            unit="mJy/beam" if k == 2 else "Jy/beam", scale=1e-3 if k == 2 else 1.0))
     return paths[::-1], coord, fluxes
 
@@ -83,17 +86,21 @@ def test_constant_sources_are_constant_and_the_new_one_is_measured_before_it_was
     found = uvstack.light_curves(paths)
     assert [row["image"] for row in found.epochs] == paths[::-1]
     assert (np.diff(found.epochs["mjd"].value) == 1).all()
-    index, apart, _ = SkyCoord(found.sources["ra"], found.sources["dec"]).match_to_catalog_sky(coord)
+    index, apart, _ = SkyCoord(found.sources["ra"],
+                               found.sources["dec"]).match_to_catalog_sky(coord)
     assert sorted(index) == list(range(41))
     # Mean place within its errors: both coordinates, 41 sources.
-    pulls = apart.arcsec / np.sqrt(0.5 * (found.sources["ra_error"].value ** 2 + found.sources["dec_error"].value ** 2))
+    pulls = apart.arcsec / np.sqrt(0.5
+                                   * (found.sources["ra_error"].value ** 2
+                                      + found.sources["dec_error"].value ** 2))
     assert 0.75 < np.sqrt(np.mean(pulls**2) / 2) < 1.25
     constant = index != 40
     eta = found.sources["eta"][constant]
     # 40 sources of 5 degrees of freedom: the mean is 1 ± √(2/5/40) = 0.1.
     assert abs(eta.mean() - 1) < 0.3
     assert eta.max() < 5
-    pull = ((found.sources["flux"].value - fluxes[index]) / found.sources["flux_error"].value)[constant]
+    pull = ((found.sources["flux"].value - fluxes[index])
+            / found.sources["flux_error"].value)[constant]
     assert abs(pull.mean()) < 0.5
     assert 0.75 < pull.std() < 1.25
     assert (found.sources["n_epochs"] == 6).all()
@@ -115,12 +122,15 @@ def test_constant_sources_are_constant_and_the_new_one_is_measured_before_it_was
 def test_all_is_written_and_reads_back(sequence, tmp_path, monkeypatch):
     paths, _, _ = sequence
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(group, ["light-curves", *paths[:3], "--out", "c.ecsv", "--sources-out", "s.fits", "--radius", "3arcsec"])
+    done = CliRunner().invoke(group,
+                              ["light-curves", *paths[:3], "--out", "c.ecsv", "--sources-out",
+                               "s.fits", "--radius", "3arcsec"])
     assert done.exit_code == 0, done.output
     assert "images        3\n" in done.output
     folder = tmp_path / "c-report"
-    assert {path.name for path in folder.iterdir()} >= {
-        "index.html", "result.json", "sources.ecsv", "curves.ecsv", "epochs.ecsv", "light_curves.png", "variability.png"}
+    assert {path.name for path in folder.iterdir()} >= {"index.html", "result.json", "sources.ecsv",
+                                                        "curves.ecsv", "epochs.ecsv",
+                                                        "light_curves.png", "variability.png"}
     told = json.loads((folder / "result.json").read_text())
     assert told["n_images"] == 3
     assert told["radius_rad"] == pytest.approx(3 * ARCSEC)
@@ -133,11 +143,15 @@ def test_all_is_written_and_reads_back(sequence, tmp_path, monkeypatch):
 
 def test_a_catalogue_is_measured_in_its_order_and_blank_where_no_two_images_see_it(tmp_path):
     coord = places(3)
-    paths = [write(tmp_path / f"{k}.fits", (coord, [0.05, 0.04, 0.03]), 7 + k, day=k, n=200 if k else 300) for k in range(2)]
+    paths = [write(tmp_path / f"{k}.fits", (coord, [0.05, 0.04, 0.03]), 7 + k, day=k,
+                   n=200 if k else 300) for k in range(2)]
     # The second lies on the larger image alone, the third on neither.
     middle = SkyCoord(150 * u.deg, -30 * u.deg)
-    beyond = SkyCoord([coord[0], *(middle.spherical_offsets_by(east * u.arcsec, 0 * u.arcsec) for east in (130, 5000))])
-    table = QTable({"name": ["a", "b", "c"], "ra": beyond.ra, "dec": beyond.dec}, meta={"frame": "ICRS"})
+    beyond = SkyCoord([coord[0],
+                       *(middle.spherical_offsets_by(east * u.arcsec, 0 * u.arcsec)
+                         for east in (130, 5000))])
+    table = QTable({"name": ["a", "b", "c"], "ra": beyond.ra, "dec": beyond.dec},
+                   meta={"frame": "ICRS"})
     found = uvstack.light_curves(paths, catalogue=table)
     assert list(found.sources["name"]) == ["a", "b", "c"]
     assert list(found.sources["n_epochs"]) == [2, 1, 0]
@@ -152,32 +166,35 @@ def test_a_catalogue_is_measured_in_its_order_and_blank_where_no_two_images_see_
 
 def test_images_without_overlap_and_without_sources_have_empty_indices(tmp_path):
     here, there = places(2), places(2).spherical_offsets_by(2 * u.deg, 0 * u.deg)
-    far = write(tmp_path / "b.fits", (there, [0.05, 0.05]), 2, day=1, shift=7200 / np.cos(np.deg2rad(30)))
+    far = write(tmp_path / "b.fits", (there, [0.05, 0.05]), 2, day=1,
+                shift=7200 / np.cos(np.deg2rad(30)))
     found = uvstack.light_curves([write(tmp_path / "a.fits", (here, [0.05, 0.05]), 1), far])
     assert len(found.sources) == 4
     assert (found.sources["n_epochs"] == 1).all()
     assert np.isnan(found.sources["eta"]).all()
     nothing = [write(tmp_path / f"n{k}.fits", (here[:0], []), 20 + k, day=k) for k in range(2)]
-    empty = uvstack.light_curves(nothing, detection=8, report=tmp_path / "r", out=tmp_path / "c.ecsv", sources_out=tmp_path / "s.fits")
+    empty = uvstack.light_curves(nothing, detection=8, report=tmp_path / "r",
+                                 out=tmp_path / "c.ecsv", sources_out=tmp_path / "s.fits")
     assert len(empty.sources) == len(empty.curves) == 0
 
 
 def test_what_is_wrong_is_told_in_one_line(tmp_path):
     one = places(1)
     good = write(tmp_path / "good.fits", (one, [0.05]), 1)
-    bad = {
-        "does not say its time": write(tmp_path / "time.fits", (one, [0.05]), 2, date=False),
-        "does not say its time; wanted": write(tmp_path / "word.fits", (one, [0.05]), 2, date=False, **{"DATE-OBS": "yesterday"}),
-        "wanted are images in one kind of unit": write(tmp_path / "unit.fits", (one, [0.05]), 2, unit="K"),
-        "no beam": write(tmp_path / "beam.fits", (one, [0.05]), 2),
-    }
+    bad = {"does not say its time": write(tmp_path / "time.fits", (one, [0.05]), 2, date=False),
+           "does not say its time; wanted": write(tmp_path / "word.fits", (one, [0.05]), 2,
+                                                  date=False, **{"DATE-OBS": "yesterday"}),
+           "wanted are images in one kind of unit": write(tmp_path / "unit.fits", (one, [0.05]), 2,
+                                                          unit="K"),
+           "no beam": write(tmp_path / "beam.fits", (one, [0.05]), 2),}
     with fits.open(bad["no beam"], mode="update") as hdus:
         del hdus[0].header["BMAJ"], hdus[0].header["BMIN"]
     for words, path in bad.items():
         with pytest.raises(ImageError, match=words) as error:
             uvstack.light_curves([good, path])
         assert "\n" not in str(error.value)
-    for images, words in (([good], "two or more"), (good, "two or more"), ([], "two or more"), ([good, good], "more than once")):
+    for images, words in (([good], "two or more"), (good, "two or more"), ([], "two or more"),
+                          ([good, good], "more than once")):
         with pytest.raises(ImageError, match=words):
             uvstack.light_curves(images)
     with pytest.raises(ImageError, match="radius=-1"):
@@ -200,7 +217,8 @@ def test_what_is_wrong_is_told_in_one_line(tmp_path):
 
 def made(east, north, error):
     """Places about (1, 0.5) rad, in arcsec."""
-    east, north, error = (np.atleast_1d(np.asarray(v, float)) * ARCSEC for v in (east, north, error))
+    east, north, error = (np.atleast_1d(np.asarray(v, float)) * ARCSEC
+                          for v in (east, north, error))
     return Places(1 + east / np.cos(0.5), 0.5 + north, error, error, np.ones(east.size, np.int64))
 
 

@@ -55,15 +55,17 @@ def pixel_loss(fwhm):
     return math.sqrt(math.pi) / (2 * c) * math.erf(c)
 
 
-# The beam of the paper's types 1 and 2 is 3.2″ × 1.6″; the means over offsets are 0.993 and 0.973. (The paper prints 0.987 and
-# 0.95 as expected, measures 0.982 ± 0.008 and 0.955 ± 0.008: a beam whose core is sharper than that Gaussian.)
+# The beam of the paper's types 1 and 2 is 3.2″ × 1.6″; the means over offsets are 0.993 and 0.973.
+# (The paper prints 0.987 and 0.95 as expected, measures 0.982 ± 0.008 and 0.955 ± 0.008: a beam
+# whose core is sharper than that Gaussian.)
 @pytest.mark.parametrize(("cell", "loss"), [(0.25, 0.9930), (0.5, 0.9725)])
 def test_the_nearest_pixel_loses_what_the_offsets_smear_and_subpixel_nothing(cell, loss):
     major, minor = 3.2 / cell, 1.6 / cell
     expected = pixel_loss(major) * pixel_loss(minor)
     assert expected == pytest.approx(loss, abs=2e-4)
-    # Offsets evenly over the pixel, 20 × 20 of them, so that no scatter of a random draw is left: the mean over midpoints of
-    # 1/20 pixel differs from the integral by (1/20)²/24 · 8 ln2 (1/a² + 1/b²) < 7.1e-5.
+    # Offsets evenly over the pixel, 20 × 20 of them, so that no scatter of a random draw is left:
+    # the mean over midpoints of 1/20 pixel differs from the integral by (1/20)²/24 · 8 ln2 (1/a² +
+    # 1/b²) < 7.1e-5.
     step = 80
     k = np.arange(400)
     offset = (np.arange(20) + 0.5) / 20 - 0.5
@@ -72,7 +74,8 @@ def test_the_nearest_pixel_loses_what_the_offsets_smear_and_subpixel_nothing(cel
     nearest, _ = stack(image, x, y, alignment="nearest", stamp=32)
     assert nearest[16, 16] == pytest.approx(expected, abs=7.5e-5)
     exact, _ = stack(image, x, y, alignment="subpixel", stamp=32)
-    # 1e-4 of the peak is the aim; 1.6″ over 0.5″ pixels is 3.2 pixels, where the mean over offsets is 4e-5.
+    # 1e-4 of the peak is the aim; 1.6″ over 0.5″ pixels is 3.2 pixels, where the mean over offsets
+    # is 4e-5.
     assert exact[16, 16] == pytest.approx(1.0, abs=6e-5)
     rows, cols = np.mgrid[0:32, 0:32]
     np.testing.assert_allclose(exact, beam_at(rows, cols, 16, 16, major, minor), atol=6e-5)
@@ -82,12 +85,17 @@ def test_the_nearest_pixel_loses_what_the_offsets_smear_and_subpixel_nothing(cel
     same = stacked_psf(psf, x, y, np.ones(400), Averaging(alignment="nearest"), 32)
     np.testing.assert_allclose(same, nearest, atol=1e-4)
     many = np.tile(np.arange(400), 6)
-    np.testing.assert_allclose(stacked_psf(psf, x[many], y[many], np.ones(2400), Averaging(alignment="nearest"), 32), same, atol=1e-5)
-    np.testing.assert_allclose(stacked_psf(psf, x, y, np.ones(400), Averaging(alignment="subpixel"), 32), psf[64:96, 64:96], atol=1e-12)
+    np.testing.assert_allclose(stacked_psf(psf, x[many], y[many], np.ones(2400),
+                                           Averaging(alignment="nearest"), 32), same, atol=1e-5)
+    np.testing.assert_allclose(stacked_psf(psf, x, y, np.ones(400), Averaging(alignment="subpixel"),
+                                           32), psf[64:96, 64:96], atol=1e-12)
 
 
-# What sampling leaves of a Gaussian is its fraction beyond the Nyquist frequency, twice, along both axes: 4·erfc(πσ/√2)/2.
-@pytest.mark.parametrize(("fwhm", "worst", "mean"), [(3.0, 4e-4, 2e-4), (3.2, 1.6e-4, 8e-5), (4.0, 1.2e-5, 8e-6), (6.0, 1.2e-5, 8e-6)])
+# What sampling leaves of a Gaussian is its fraction beyond the Nyquist frequency, twice, along both
+# axes: 4·erfc(πσ/√2)/2.
+@pytest.mark.parametrize(("fwhm", "worst", "mean"),
+                         [(3.0, 4e-4, 2e-4), (3.2, 1.6e-4, 8e-5), (4.0, 1.2e-5, 8e-6),
+                          (6.0, 1.2e-5, 8e-6)])
 def test_interpolation_errors_are_those_stated(fwhm, worst, mean):
     offset = np.linspace(0, 1, 21)
     rows, cols = np.mgrid[0:80, 0:80]
@@ -95,7 +103,8 @@ def test_interpolation_errors_are_those_stated(fwhm, worst, mean):
     for dy in offset:
         for dx in offset[::4]:
             image = beam_at(rows, cols, 40 + dy, 40 + dx, fwhm)
-            errors.append(values_at(image, np.array([40 + dx]), np.array([40 + dy]), "subpixel")[0] - 1)
+            errors.append(values_at(image, np.array([40 + dx]), np.array([40 + dy]), "subpixel")[0]
+                          - 1)
     assert np.abs(errors).max() < worst
     assert abs(np.mean(errors)) < mean
 
@@ -173,7 +182,8 @@ def test_clipping_takes_out_a_bright_neighbour_and_median_withstands_it():
     values = np.append(1.0 + 0.1 * rng.standard_normal(200), 50.0)
     weight = np.ones(201)
     assert average(values, weight, Averaging("mean")) > 1.2
-    assert average(values, weight, Averaging("clipped-mean")) == pytest.approx(values[:-1].mean(), abs=0.005)
+    assert average(values, weight,
+                   Averaging("clipped-mean")) == pytest.approx(values[:-1].mean(), abs=0.005)
     assert average(values, weight, Averaging("median")) == pytest.approx(1.0, abs=0.03)
 
 
@@ -185,16 +195,20 @@ def test_subpixel_blanks_what_would_need_a_blank_pixel():
     found, n_partial = stack(image, x, y, stamp=64)
     assert n_partial == 1
     # Tap 16 − HALF_WIDTH … of pixel j reads columns 60 + j − 32 − 15 … + 16.
-    needs = (np.arange(64) + 60 - 32 + 1 - HALF_WIDTH <= 92) & (np.arange(64) + 60 - 32 + HALF_WIDTH >= 92)
-    needs_row = (np.arange(64) + 60 - 32 + 1 - HALF_WIDTH <= 60) & (np.arange(64) + 60 - 32 + HALF_WIDTH >= 60)
+    needs = (np.arange(64) + 60 - 32 + 1
+             - HALF_WIDTH <= 92) & (np.arange(64) + 60 - 32 + HALF_WIDTH >= 92)
+    needs_row = (np.arange(64) + 60 - 32 + 1
+                 - HALF_WIDTH <= 60) & (np.arange(64) + 60 - 32 + HALF_WIDTH >= 60)
     np.testing.assert_array_equal(~np.isfinite(found), needs_row[:, None] & needs[None, :])
     i, j = np.mgrid[0:64, 0:64]
-    np.testing.assert_allclose(np.where(np.isfinite(found), found, beam_at(i, j, 32, 32, 6.0)), beam_at(i, j, 32, 32, 6.0), atol=1.3e-5)
+    np.testing.assert_allclose(np.where(np.isfinite(found), found, beam_at(i, j, 32, 32, 6.0)),
+                               beam_at(i, j, 32, 32, 6.0), atol=1.3e-5)
     # A second stamp without blanks fills them, alone.
     both, _ = stack(image, np.append(x, 40.0), np.append(y, 60.0), np.array([3.0, 1.0]), stamp=16)
     assert np.isfinite(both).all()
     # Off the image and NaN coordinates are blank, not an error.
-    assert np.isnan(values_at(image, np.array([-3.0, np.nan, 1e300, 92.0]), np.array([50.0, 5.0, 5.0, 60.0]), "subpixel")).all()
+    assert np.isnan(values_at(image, np.array([-3.0, np.nan, 1e300, 92.0]),
+                              np.array([50.0, 5.0, 5.0, 60.0]), "subpixel")).all()
 
 
 def test_no_position_and_one_position():
@@ -210,16 +224,19 @@ def test_no_position_and_one_position():
 def test_local_noise_equals_its_slow_version(noisy, size):
     image, x, y, _ = noisy
     x, y = np.append(x, [np.nan, 500.0]), np.append(y, [3.0, 10.0])
-    np.testing.assert_allclose(noise_around(image, x, y, size, 5.0), oracles.local_noise(image, x, y, size, 5.0), rtol=1e-10)
+    np.testing.assert_allclose(noise_around(image, x, y, size, 5.0),
+                               oracles.local_noise(image, x, y, size, 5.0), rtol=1e-10)
     # A large mean does not spoil it: float64 keeps 1e-16 of 1e3² against 1.
-    np.testing.assert_allclose(noise_around(image + 1e3, x, y, size, 4.3), oracles.local_noise(image, x, y, size, 4.3), rtol=1e-8)
+    np.testing.assert_allclose(noise_around(image + 1e3, x, y, size, 4.3),
+                               oracles.local_noise(image, x, y, size, 4.3), rtol=1e-8)
 
 
 def attenuation(x, y):
     return np.exp(-((np.asarray(x) - 150) ** 2 + (np.asarray(y) - 150) ** 2) / (2 * 90.0**2))
 
 
-@pytest.mark.parametrize("terms", [("equal",), ("primary-beam",), ("local-noise",), ("list", "local-noise")])
+@pytest.mark.parametrize("terms",
+                         [("equal",), ("primary-beam",), ("local-noise",), ("list", "local-noise")])
 def test_flat_and_corrected_images_give_the_same_stack(terms):
     """Dividing the image or the stamps by A is the same where A hardly changes across what is compared, the centre."""
     rng = np.random.default_rng(3)
@@ -232,12 +249,15 @@ def test_flat_and_corrected_images_give_the_same_stack(terms):
     found = []
     for image, is_flat in ((flat, True), (flat / power, False)):
         rms = sigma if is_flat else sigma / power
-        weighting = Weighting(terms, lambda px, py, rms=rms: rms[py.astype(int), px.astype(int)], attenuation, is_flat, is_flat, 0.1)
+        weighting = Weighting(terms, lambda px, py, rms=rms: rms[py.astype(int), px.astype(int)],
+                              attenuation, is_flat, is_flat, 0.1)
         values = weighting(x, y, listed)
         stacked, _ = stack(image, x, y, values.weight, values.scale, alignment="nearest")
         at_sources = sigma[y.astype(int), x.astype(int)]
-        expected = {"equal": 1.0, "primary-beam": values.power**2, "local-noise": (at_sources / values.power) ** -2}[terms[-1]]
-        np.testing.assert_allclose(values.weight, expected * (listed if "list" in terms else 1.0), rtol=1e-10)
+        expected = {"equal": 1.0, "primary-beam": values.power**2,
+                    "local-noise": (at_sources / values.power) ** -2}[terms[-1]]
+        np.testing.assert_allclose(values.weight, expected * (listed if "list" in terms else 1.0),
+                                   rtol=1e-10)
         found.append((stacked[8, 8], expected_error(values.noise, values.weight, "mean")))
     np.testing.assert_allclose(found[0], found[1], rtol=1e-10)
 
@@ -249,8 +269,10 @@ def test_equation_7_and_8():
     assert np.isnan(expected_error(np.full(3, np.nan), np.ones(3), "mean"))
 
 
-@pytest.mark.parametrize(("method", "alignment"), [("mean", "nearest"), ("mean", "subpixel"), ("median", "subpixel")])
-def test_errors_from_pixels_equation_7_and_random_positions_are_the_scatter_of_many_skies(method, alignment):
+@pytest.mark.parametrize(("method", "alignment"),
+                         [("mean", "nearest"), ("mean", "subpixel"), ("median", "subpixel")])
+def test_errors_from_pixels_equation_7_and_random_positions_are_the_scatter_of_many_skies(
+    method, alignment):
     """120 skies of correlated noise: their scatter is known to 6.5 %; so is its truth, 1/(2 sqrt(π) s sqrt(N)) for a mean."""
     from scipy.ndimage import gaussian_filter
 
@@ -263,14 +285,19 @@ def test_errors_from_pixels_equation_7_and_random_positions_are_the_scatter_of_m
         x, y = rng.uniform(34, 126, (2, 40))
         fluxes.append(average(values_at(image, x, y, alignment), np.ones(40), how))
         if seed < 12:
-            errors.append(off_centre_rms(average_stamps(image, align(x, y, alignment), np.ones(40), np.ones(40), how)[0], 5.0))
+            errors.append(off_centre_rms(average_stamps(image, align(x, y, alignment), np.ones(40),
+                                                        np.ones(40), how)[0], 5.0))
             expected.append(expected_error(noise_around(image, x, y, 60, 5.0), np.ones(40), method))
-            monte_carlo.append(random_fluxes(image, x, y, None, weighting, how, 60, rng, 0.0).std(ddof=1))
-    # A median of 40 correlated values has 1.23 of a mean's scatter, where many independent ones have 1.253.
-    truth = 1 / (2 * math.sqrt(math.pi) * 1.7 * math.sqrt(40)) * (1.24 if method == "median" else 1.0)
+            monte_carlo.append(random_fluxes(image, x, y, None, weighting, how, 60, rng,
+                                             0.0).std(ddof=1))
+    # A median of 40 correlated values has 1.23 of a mean's scatter, where many independent ones
+    # have 1.253.
+    truth = 1 / (2 * math.sqrt(math.pi) * 1.7
+                 * math.sqrt(40)) * (1.24 if method == "median" else 1.0)
     assert np.std(fluxes) == pytest.approx(truth, rel=0.2)
     assert np.mean(fluxes) == pytest.approx(0.0, abs=4 * truth / math.sqrt(120))
-    # A stamp has 20 independent places and 40 positions overlap: 12 of them give 5 %, with 3 % from the overlap.
+    # A stamp has 20 independent places and 40 positions overlap: 12 of them give 5 %, with 3 % from
+    # the overlap.
     for estimate in (errors, expected, monte_carlo):
         assert np.mean(estimate) == pytest.approx(truth, rel=0.15)
 
@@ -283,7 +310,8 @@ def test_random_positions_reproduce_stay_off_the_list_and_say_when_there_is_no_r
     weighting = Weighting(("list",), None, lambda px, py: np.ones(np.size(px)))
     arguments = (image, x, y, np.ones(12), weighting, Averaging(stamp=16))
     found = random_fluxes(*arguments, 20, np.random.default_rng(1), 12.0)
-    np.testing.assert_array_equal(found, random_fluxes(*arguments, 20, np.random.default_rng(1), 12.0))
+    np.testing.assert_array_equal(found,
+                                  random_fluxes(*arguments, 20, np.random.default_rng(1), 12.0))
     assert np.abs(found).max() < 0.02  # sources of 1 are out of reach
     assert random_fluxes(*arguments, 20, np.random.default_rng(1), 0.0).max() > 0.02
     with pytest.raises(PositionsError, match="hardly any"):
@@ -303,8 +331,10 @@ def test_the_filter_takes_out_what_it_says():
     np.testing.assert_allclose(filtered(slow + fast, cell, LowFilter(pixels=3)), fast, atol=1e-12)
     # The same by length: fast has a spatial frequency of sqrt(13) Fourier pixels, slow of 1.
     pixel = 1 / (64 * cell)
-    np.testing.assert_allclose(filtered(slow + fast, cell, LowFilter(wavelengths=3.5 * pixel)), fast, atol=1e-12)
-    np.testing.assert_allclose(filtered(slow + fast, cell, LowFilter(wavelengths=3.7 * pixel)), 0.0, atol=1e-12)
+    np.testing.assert_allclose(filtered(slow + fast, cell, LowFilter(wavelengths=3.5 * pixel)),
+                               fast, atol=1e-12)
+    np.testing.assert_allclose(filtered(slow + fast, cell, LowFilter(wavelengths=3.7 * pixel)), 0.0,
+                               atol=1e-12)
     blank = slow + fast
     blank[3, 4] = np.nan
     assert np.isnan(filtered(blank, cell, LowFilter(pixels=1))).sum() == 1
@@ -321,8 +351,10 @@ def test_the_filter_takes_out_what_it_says():
 def test_the_psf_of_one_position_is_moved_as_its_source_is():
     rows, cols = np.mgrid[0:160, 0:160]
     x, y = np.array([80.3]), np.array([79.6])
-    nearest, _ = stack(beam_at(rows, cols, y[0], x[0], 8.0, 5.0), x, y, alignment="nearest", stamp=32)
-    psf = stacked_psf(beam_at(rows, cols, 80, 80, 8.0, 5.0), x, y, np.ones(1), Averaging(alignment="nearest"), 32)
+    nearest, _ = stack(beam_at(rows, cols, y[0], x[0], 8.0, 5.0), x, y, alignment="nearest",
+                       stamp=32)
+    psf = stacked_psf(beam_at(rows, cols, 80, 80, 8.0, 5.0), x, y, np.ones(1),
+                      Averaging(alignment="nearest"), 32)
     np.testing.assert_allclose(psf, nearest, atol=1.3e-5)
 
 

@@ -18,7 +18,9 @@ def uv_density(seed=1):
     """Natural weights on the uv grid: patchy, elongated, without short baselines, the same at −u; sum 1."""
     rng = np.random.default_rng(seed)
     distance = np.hypot(FREQUENCY[:, None], 1.4 * FREQUENCY[None, :])
-    density = np.exp(-((distance / 0.1) ** 2)) * (distance > 0.012) * (distance < 0.3) * rng.uniform(0.2, 1.8, (N, N))
+    density = np.exp(-((distance
+                        / 0.1) ** 2)) * (distance > 0.012) * (distance < 0.3) * rng.uniform(
+        0.2, 1.8, (N, N))
     density = density + np.roll(density[::-1, ::-1], 1, axis=(0, 1))
     return density / density.sum()
 
@@ -38,7 +40,8 @@ def stamp(source, flux=1.0, noise=0.0, level=0.0, rng=None, size=STAMP):
     """Dirty image of a source with noise of natural weights (its power is the psf's transform), cut from a larger one."""
     image = flux * np.fft.ifft2(DENSITY * source).real * N * N + level
     if rng is not None:
-        image += noise * np.fft.ifft2(np.fft.fft2(rng.standard_normal((N, N))) * np.sqrt(DENSITY)).real * N
+        image += noise * np.fft.ifft2(np.fft.fft2(rng.standard_normal((N, N)))
+                                      * np.sqrt(DENSITY)).real * N
     cut = slice(N // 2 - size // 2, N // 2 + size // 2)
     return np.fft.fftshift(image)[cut, cut]
 
@@ -48,8 +51,8 @@ def psf(size=2 * STAMP):
     return PSF[cut, cut]
 
 
-# A Gaussian of σ 2 pixels is exact; one of 0.55 pixels has not died out at the Nyquist frequency, so that as a kernel on pixels it
-# has long tails, which meet the edge of the psf: 2e-5 Jy.
+# A Gaussian of σ 2 pixels is exact; one of 0.55 pixels has not died out at the Nyquist frequency,
+# so that as a kernel on pixels it has long tails, which meet the edge of the psf: 2e-5 Jy.
 def test_a_circular_source_without_noise_is_exact():
     for moment in (0.0, 0.3, 4.0):
         found = fit_psf(stamp(visibility(moment, 0, moment), 2.5, level=0.1), psf(), CELL)
@@ -66,7 +69,8 @@ def test_an_ellipse_and_an_offset_without_noise_are_exact_and_north_through_east
     cos, sin = math.cos(angle), math.sin(angle)
     mm, ll = major * cos**2 + minor * sin**2, major * sin**2 + minor * cos**2
     ml = -(major - minor) * sin * cos
-    found = fit_psf(stamp(visibility(mm, ml, ll, 0.7, -1.3), 3.0), psf(), CELL, shape="elliptical", fit_position=True)
+    found = fit_psf(stamp(visibility(mm, ml, ll, 0.7, -1.3), 3.0), psf(), CELL, shape="elliptical",
+                    fit_position=True)
     assert found.flux == pytest.approx(3.0, rel=1e-6)
     assert found.fwhm_major == pytest.approx(FWHM * 3 * CELL, rel=1e-6)
     assert found.fwhm_minor == pytest.approx(FWHM * 1.5 * CELL, rel=1e-6)
@@ -85,10 +89,13 @@ def test_pulls_have_width_one_in_correlated_noise(shape):
     naive = []
     for _ in range(300):
         found = fit_psf(stamp(source, 1.0, 0.01, 0.02, rng), psf(), CELL, shape=shape)
-        pull = [(found.flux - 1.0) / found.flux_error, (found.constant - 0.02) / found.constant_error]
-        truth = [] if shape == "point" else [moment] if shape == "circular" else [moment, 0.0, moment]
+        pull = [(found.flux - 1.0) / found.flux_error,
+                (found.constant - 0.02) / found.constant_error]
+        truth = [] if shape == "point" else [moment] if shape == "circular" else [
+            moment, 0.0, moment]
         errors = np.sqrt(np.diag(found.moments_covariance)) if truth else []
-        pull += [(value / CELL**2 - t) / (e / CELL**2) for value, t, e in zip(found.moments, truth, errors, strict=True)]
+        pull += [(value / CELL**2 - t) / (e / CELL**2)
+                 for value, t, e in zip(found.moments, truth, errors, strict=True)]
         pulls.append(pull)
         naive.append(found.noise)
     np.testing.assert_allclose(np.std(pulls, axis=0), 1.0, atol=0.1)
@@ -98,10 +105,12 @@ def test_pulls_have_width_one_in_correlated_noise(shape):
 
 
 def test_errors_of_independent_pixels_would_be_too_small():
-    found = fit_psf(stamp(visibility(4, 0, 4), 1.0, 0.01, 0.0, np.random.default_rng(1)), psf(), CELL)
+    found = fit_psf(stamp(visibility(4, 0, 4), 1.0, 0.01, 0.0, np.random.default_rng(1)), psf(),
+                    CELL)
     white = np.zeros((2 * STAMP, 2 * STAMP))
     white[STAMP, STAMP] = 1.0
-    naive = fit_psf(stamp(visibility(4, 0, 4), 1.0, 0.01, 0.0, np.random.default_rng(1)), psf(), CELL, correlation=white)
+    naive = fit_psf(stamp(visibility(4, 0, 4), 1.0, 0.01, 0.0, np.random.default_rng(1)), psf(),
+                    CELL, correlation=white)
     assert naive.flux == pytest.approx(found.flux, rel=1e-12)
     assert naive.flux_error < 0.5 * found.flux_error
 
@@ -112,7 +121,8 @@ def plain_covariance(jacobian, places, correlation, noise):
     covariance = np.empty((n, n))
     for a in range(n):
         for b in range(n):
-            covariance[a, b] = correlation[places[a][0] - places[b][0] + 16, places[a][1] - places[b][1] + 16]
+            covariance[a, b] = correlation[places[a][0] - places[b][0] + 16,
+                                           places[a][1] - places[b][1] + 16]
     bread = np.linalg.inv(jacobian.T @ jacobian)
     return noise**2 * bread @ jacobian.T @ covariance @ jacobian @ bread
 
@@ -143,7 +153,8 @@ def test_unresolved_sources_get_limits_that_hold():
             assert np.isnan(found.fwhm_major_error)
         # A point of its own has the smaller error.
         assert found.point_flux_error < found.flux_error
-    # 95 % of a true value that is positive; the cut at zero makes limits wider: at least 0.95 − 3 · 1.8 %.
+    # 95 % of a true value that is positive; the cut at zero makes limits wider: at least 0.95 − 3 ·
+    # 1.8 %.
     assert inside / n > 0.89
     assert resolved / n < 0.3
     found = fit_psf(stamp(visibility(4, 0, 4), 1.0, 0.005, 0.0, rng), psf(), CELL)

@@ -42,22 +42,26 @@ def pixels(grid):
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory):
     """Two spectral windows of four channels each, with a gap between them of one plane of four."""
-    return make_ms(tmp_path_factory.mktemp("cube") / "a.ms", sources=SOURCES, spws=[Spw(1.2e9, 20e6, 4), Spw(1.36e9, 20e6, 4)], n_ant=14,
-                   n_times=6, noise=0.05)
+    return make_ms(tmp_path_factory.mktemp("cube") / "a.ms", sources=SOURCES,
+                   spws=[Spw(1.2e9, 20e6, 4), Spw(1.36e9, 20e6, 4)], n_ant=14, n_times=6,
+                   noise=0.05)
 
 
 @pytest.fixture(scope="module")
 def cube(wide, tmp_path_factory):
     out = tmp_path_factory.mktemp("products") / "c"
-    with pytest.warns(UvstackWarning, match=r"1 of 3 planes have no data and are blank: I at 1\.31 GHz"):
-        return image(wide, size=SIZE, cell=CELL, channels_out=3, iterations=200, out=out, primary_beam="vla", threads=1)
+    with pytest.warns(UvstackWarning,
+                      match=r"1 of 3 planes have no data and are blank: I at 1\.31 GHz"):
+        return image(wide, size=SIZE, cell=CELL, channels_out=3, iterations=200, out=out,
+                     primary_beam="vla", threads=1)
 
 
 @pytest.mark.parametrize("correlations", [CIRCULAR, LINEAR])
 def test_polarisation_of_simulated_sources(tmp_path, correlations):
     sky = components(*np.array(SOURCES).T, q=Q, u=U, v=V)
-    ms = observe(array="vla.c", sky=sky, pointings=CENTRE, frequency=np.array([1.4, 1.45]) * u.GHz, integration=200 * u.s,
-                 duration=0.5 * u.h, correlations=correlations, out=tmp_path / "a.ms").ms
+    ms = observe(array="vla.c", sky=sky, pointings=CENTRE, frequency=np.array([1.4, 1.45]) * u.GHz,
+                 integration=200 * u.s, duration=0.5 * u.h, correlations=correlations,
+                 out=tmp_path / "a.ms").ms
     # Where a cross hand is flagged, what it and its twin make is unusable.
     bad = np.random.default_rng(2).random(len(read(ms, "FLAG_ROW"))) < 0.2
     edit(ms, "FLAG", lambda flag: flag.__setitem__((bad, slice(None), 1), True))
@@ -66,7 +70,8 @@ def test_polarisation_of_simulated_sources(tmp_path, correlations):
     assert isinstance(result, ImageCube)
     for (i, j), (_, _, flux), *fractions in zip(pixels(result.grid), SOURCES, Q, U, V, strict=True):
         found = result.cube("image")[:, 0, i, j]
-        assert (result.planes[2].n_visibilities, result.planes[0].n_visibilities) == (2 * (~bad).sum(), 2 * bad.size)
+        assert (result.planes[2].n_visibilities,
+                result.planes[0].n_visibilities) == (2 * (~bad).sum(), 2 * bad.size)
         # No noise: the threshold of 5e-5 Jy, and 1e-3 of the flux off the pixel's centre.
         assert found == pytest.approx(flux * np.array([1.0, *fractions]), abs=1.5e-4)
 
@@ -76,13 +81,16 @@ def test_wsclean_makes_the_same_planes(tmp_path):
     if shutil.which("wsclean") is None:
         pytest.skip("wsclean is not installed")
     sky = components(*np.array(SOURCES).T, q=Q, u=U, v=V)
-    ms = observe(array="vla.c", sky=sky, pointings=CENTRE, frequency=np.array([1.3, 1.5]) * u.GHz, integration=200 * u.s,
-                 duration=0.5 * u.h, correlations=CIRCULAR, out=tmp_path / "a.ms").ms
-    # With a mgain of 0.8 its minor cycles go below the sidelobes of this psf, and its fluxes are off by 1 %.
-    subprocess.run(["wsclean", "-quiet", "-size", str(SIZE), str(SIZE), "-scale", "2.5asec", "-weight", "briggs", "0", "-pol", "u,v",
-                    "-channels-out", "2", "-niter", "2000", "-mgain", "0.5", "-threshold", "2e-4", "-j", "1", "-no-update-model-required",
-                    "-use-wgridder", "-padding", "1.0", "-no-small-inversion", "-name", str(tmp_path / "ws"), str(ms)],
-                   check=True, capture_output=True, timeout=60)
+    ms = observe(array="vla.c", sky=sky, pointings=CENTRE, frequency=np.array([1.3, 1.5]) * u.GHz,
+                 integration=200 * u.s, duration=0.5 * u.h, correlations=CIRCULAR,
+                 out=tmp_path / "a.ms").ms
+    # With a mgain of 0.8 its minor cycles go below the sidelobes of this psf, and its fluxes are
+    # off by 1 %.
+    subprocess.run(["wsclean", "-quiet", "-size", str(SIZE), str(SIZE), "-scale", "2.5asec",
+                    "-weight", "briggs", "0", "-pol", "u,v", "-channels-out", "2", "-niter", "2000",
+                    "-mgain", "0.5", "-threshold", "2e-4", "-j", "1", "-no-update-model-required",
+                    "-use-wgridder", "-padding", "1.0", "-no-small-inversion", "-name",
+                    str(tmp_path / "ws"), str(ms)], check=True, capture_output=True, timeout=60)
     result = image(ms, size=SIZE, cell=CELL, stokes="UV", channels_out=2, threshold=2e-4)
     for stokes in (0, 1):
         for channel in (0, 1):
@@ -91,11 +99,13 @@ def test_wsclean_makes_the_same_planes(tmp_path):
                 assert theirs[0].header["SPECSYS"] == result.spectral_frame
                 for i, j in pixels(result.grid):
                     # Both clean to 2e-4 Jy, of which most stands in the residual that is added.
-                    assert theirs[0].data[0, 0, i, j] == pytest.approx(result.cube("image")[stokes, channel, i, j], abs=5e-5)
+                    assert theirs[0].data[0, 0, i, j] == pytest.approx(
+                        result.cube("image")[stokes, channel, i, j], abs=5e-5)
 
 
 def test_correlations_that_are_not_there(tmp_path):
-    ms = make_ms(tmp_path / "a.ms", sources=SOURCES, descriptions=[(0, (RR, LL)), (0, (RR, RL, LR, LL))])
+    ms = make_ms(tmp_path / "a.ms", sources=SOURCES,
+                 descriptions=[(0, (RR, LL)), (0, (RR, RL, LR, LL))])
     with pytest.raises(SelectionError, match=r"XX cannot be made of the correlations there are: .*a.ms has RR, LL in spectral window 0"):
         image(ms, size=SIZE, cell=CELL, stokes="XX")
     with pytest.warns(UvstackWarning, match=r"Q is made without 1 of 2 spectral windows"):
@@ -107,14 +117,17 @@ def test_correlations_that_are_not_there(tmp_path):
 
 
 def test_a_plane_is_what_its_channels_alone_give(wide, cube):
-    alone = [image(wide, size=SIZE, cell=CELL, spw=i, iterations=200, primary_beam="vla", threads=1) for i in (0, 1)]
+    alone = [image(wide, size=SIZE, cell=CELL, spw=i, iterations=200, primary_beam="vla", threads=1)
+             for i in (0, 1)]
     # Three steps over 1.19 … 1.43 GHz: of 80 MHz, that is each window and the gap.
     assert cube.frequency == pytest.approx([1.23e9, 1.31e9, 1.39e9])
     assert cube.planes[1] is None
     for plane, single in zip((cube.planes[0], cube.planes[2]), alone, strict=True):
         for kind in ("dirty", "image", "residual", "model", "psf", "pbcor", "response"):
-            np.testing.assert_array_equal(getattr(plane, kind), getattr(single, kind).astype(np.float32), err_msg=kind)
-        assert (plane.beam, plane.noise, plane.reference_frequency) == (single.beam, single.noise, single.reference_frequency)
+            np.testing.assert_array_equal(getattr(plane, kind),
+                                          getattr(single, kind).astype(np.float32), err_msg=kind)
+        assert (plane.beam, plane.noise, plane.reference_frequency) == (single.beam, single.noise,
+                                                                        single.reference_frequency)
     assert cube.planes[0].beam.fwhm_major > 1.1 * cube.planes[2].beam.fwhm_major
 
 
@@ -123,10 +136,14 @@ def test_single_channels(wide):
     with pytest.raises(ImageError, match="9 planes of 8 channels"):
         image(wide, size=SIZE, cell=CELL, channels_out=9)
     whole = image(wide, size=SIZE, cell=CELL, spw=1, iterations=0, weighting="natural")
-    natural = image(wide, size=SIZE, cell=CELL, channels_out=4, spw=1, iterations=0, weighting="natural")
-    assert [p.reference_frequency for p in natural.planes] == pytest.approx(1.36e9 + 20e6 * np.arange(4))
-    # Naturally weighted dirty images are linear: the mean of the planes is the whole, to ducc0's 1e-5.
-    assert np.abs(natural.cube("dirty").mean(axis=(0, 1)) - whole.dirty[0]).max() < 1e-5 * np.abs(whole.dirty).max()
+    natural = image(wide, size=SIZE, cell=CELL, channels_out=4, spw=1, iterations=0,
+                    weighting="natural")
+    assert [p.reference_frequency
+            for p in natural.planes] == pytest.approx(1.36e9 + 20e6 * np.arange(4))
+    # Naturally weighted dirty images are linear: the mean of the planes is the whole, to ducc0's
+    # 1e-5.
+    assert np.abs(natural.cube("dirty").mean(axis=(0, 1))
+                  - whole.dirty[0]).max() < 1e-5 * np.abs(whole.dirty).max()
 
 
 def test_products_of_a_cube(cube):
@@ -134,11 +151,14 @@ def test_products_of_a_cube(cube):
     assert found.frequency == pytest.approx(cube.frequency)
     np.testing.assert_array_equal(found.data, cube.cube("image")[0])
     assert np.isnan(found.data[1]).all()
-    # The blank plane has the beam of its neighbour: CASA's reader does not live through one of size 0.
-    assert [b.fwhm_major for b in found.beams] == pytest.approx([cube.planes[i].beam.fwhm_major for i in (0, 0, 2)])
+    # The blank plane has the beam of its neighbour: CASA's reader does not live through one of size
+    # 0.
+    assert [b.fwhm_major for b in found.beams] == pytest.approx(
+        [cube.planes[i].beam.fwhm_major for i in (0, 0, 2)])
     with fits.open(cube.files["pbcor"]) as hdus:
         header = hdus[0].header
-        assert (header["SPECSYS"], header["CTYPE3"], header["CTYPE4"]) == ("TOPOCENT", "FREQ", "STOKES")
+        assert (header["SPECSYS"], header["CTYPE3"],
+                header["CTYPE4"]) == ("TOPOCENT", "FREQ", "STOKES")
         assert (header["NAXIS3"], header["NAXIS4"], header["CRVAL4"]) == (3, 1, 1)
         where = WCS(header).pixel_to_world_values(SIZE // 2, SIZE // 2, 2, 0)
         assert where == pytest.approx([*np.rad2deg(CENTRE), 1.39e9, 1.0])
@@ -147,14 +167,18 @@ def test_products_of_a_cube(cube):
     assert record["planes"][2]["beam"]["fwhm_major_rad"] == cube.planes[2].beam.fwhm_major
     listed = QTable.read(cube.files["components"])
     assert set(listed["plane"]) == {0, 2}
-    assert listed["flux"][listed["plane"] == 2].sum().value == pytest.approx(cube.planes[2].model.sum(), rel=1e-5)
+    assert listed["flux"][listed["plane"] == 2].sum().value == pytest.approx(
+        cube.planes[2].model.sum(), rel=1e-5)
     assert "no data" in str(cube)
 
 
 def test_stokes_along_an_axis_of_fits(tmp_path):
     ms = make_ms(tmp_path / "a.ms", sources=SOURCES, spws=[Spw(n=2)], n_ant=10)
-    answer = CliRunner().invoke(group, ["image", str(ms), "--size", str(SIZE), "--cell", "2.5arcsec", "--stokes", "RR,LL", "--channels-out",
-                                        "2", "--niter", "20", "--threads", "1", "--out", str(tmp_path / "s")], catch_exceptions=False)
+    answer = CliRunner().invoke(group,
+                                ["image", str(ms), "--size", str(SIZE), "--cell", "2.5arcsec",
+                                 "--stokes", "RR,LL", "--channels-out", "2", "--niter", "20",
+                                 "--threads", "1", "--out", str(tmp_path / "s")],
+                                catch_exceptions=False)
     assert answer.exit_code == 0
     data, header = fits.getdata(tmp_path / "s-image.fits", header=True)
     assert data.shape == (2, 2, SIZE, SIZE)
@@ -196,7 +220,8 @@ def test_every_channel_is_in_one_plane():
     rng = np.random.default_rng(3)
     windows = {(0, 0): SpectralWindow(0, "", 1e9 + 1e6 * np.arange(64), np.full(64, 1e6)),
                (0, 1): SpectralWindow(1, "", 1.2e9 - 2e6 * np.arange(30), np.full(30, 2e6)),
-               (1, 0): SpectralWindow(0, "", np.sort(rng.uniform(1e9, 1.3e9, 50)), np.full(50, 1e5))}
+               (1, 0): SpectralWindow(0, "", np.sort(rng.uniform(1e9, 1.3e9, 50)),
+                                      np.full(50, 1e5))}
     for n in (1, 2, 7, 64):
         axis = plane_axis(windows.values(), n)
         assert np.diff(axis.frequency) == pytest.approx(axis.width)
@@ -227,18 +252,25 @@ def inside(shape):
     return np.array([[bool(shape(x, y)) for x in range(SIZE)] for y in range(SIZE)])
 
 
-REGIONS = {
-    "ds9 circle": ("fk5\ncircle({0},{1},{r}\")\n", ".reg", lambda x, y: np.hypot(x - 30, y - 40) <= 6.4),
-    "ds9 excluded": ("fk5\n-circle({0},{1},{r}\")\nimage\nbox(31,41,21,21,0)\n", ".reg",
-                     lambda x, y: max(abs(x - 30), abs(y - 40)) <= 10 and np.hypot(x - 30, y - 40) > 6.4),
-    "ds9 only excluded": ("image\n-circle(31,41,6.4)\n", ".reg", lambda x, y: np.hypot(x - 30, y - 40) > 6.4),
-    "ds9 union": ("image\ncircle(31,41,6.4)\npolygon(50.5,50.5,60.5,50.5,60.5,70.5,50.5,70.5)\npoint(5,6)\n", ".reg",
-                  lambda x, y: np.hypot(x - 30, y - 40) <= 6.4 or (50 <= x < 60 and 50 <= y < 70) or (x, y) == (4, 5)),
-    "ds9 small": ("fk5\ncircle({0},{1},0.01\")\n", ".reg", lambda x, y: (x, y) == (30, 40)),
-    "casa circle": ("#CRTFv0\ncircle [[{0}deg, {1}deg], {r}arcsec] coord=J2000\n", ".crtf", lambda x, y: np.hypot(x - 30, y - 40) <= 6.4),
-    "casa excluded": ("#CRTFv0\ncenterbox [[30pix, 40pix], [20.5pix, 20.5pix]]\n-circle [[{0}deg, {1}deg], {r}arcsec] coord=J2000\n",
-                      ".txt", lambda x, y: max(abs(x - 30), abs(y - 40)) <= 10 and np.hypot(x - 30, y - 40) > 6.4),
-}
+REGIONS = {"ds9 circle": ("fk5\ncircle({0},{1},{r}\")\n", ".reg", lambda x,
+                          y: np.hypot(x - 30, y - 40) <= 6.4),
+           "ds9 excluded": ("fk5\n-circle({0},{1},{r}\")\nimage\nbox(31,41,21,21,0)\n", ".reg",
+                            lambda x,
+                            y: max(abs(x - 30), abs(y - 40)) <= 10
+                            and np.hypot(x - 30, y - 40) > 6.4),
+           "ds9 only excluded": ("image\n-circle(31,41,6.4)\n", ".reg", lambda x,
+                                 y: np.hypot(x - 30, y - 40) > 6.4),
+           "ds9 union": ("image\ncircle(31,41,6.4)\npolygon(50.5,50.5,60.5,50.5,60.5,70.5,50.5,70.5)\npoint(5,6)\n",
+                         ".reg", lambda x,
+                         y: np.hypot(x - 30, y - 40) <= 6.4 or (50 <= x < 60 and 50 <= y < 70)
+                         or (x, y) == (4, 5)),
+           "ds9 small": ("fk5\ncircle({0},{1},0.01\")\n", ".reg", lambda x, y: (x, y) == (30, 40)),
+           "casa circle": ("#CRTFv0\ncircle [[{0}deg, {1}deg], {r}arcsec] coord=J2000\n", ".crtf",
+                           lambda x, y: np.hypot(x - 30, y - 40) <= 6.4),
+           "casa excluded": ("#CRTFv0\ncenterbox [[30pix, 40pix], [20.5pix, 20.5pix]]\n-circle "
+                             "[[{0}deg, {1}deg], {r}arcsec] coord=J2000\n", ".txt", lambda x,
+                             y: max(abs(x - 30), abs(y - 40)) <= 10
+                             and np.hypot(x - 30, y - 40) > 6.4),}
 
 
 @pytest.mark.parametrize("name", REGIONS)
@@ -258,7 +290,8 @@ def test_a_region_cleans_as_the_same_mask_in_fits(wide, tmp_path):
     at = pixels(image(wide, size=SIZE, cell=CELL, iterations=0).grid)[0]
     mask = inside(lambda x, y: np.hypot(x - at[1], y - at[0]) <= 4)
     write_image(tmp_path / "m.fits", mask.astype(float), GRID_WCS, four_axes=False)
-    one, two = (image(wide, size=SIZE, cell=CELL, mask=tmp_path / name, iterations=60, threads=1) for name in ("a.reg", "m.fits"))
+    one, two = (image(wide, size=SIZE, cell=CELL, mask=tmp_path / name, iterations=60, threads=1)
+                for name in ("a.reg", "m.fits"))
     np.testing.assert_array_equal(one.image, two.image)
     assert one.model[0][mask].sum() > 0.05
     assert not one.model[0][~mask].any()
@@ -270,10 +303,10 @@ def test_a_cube_is_no_mask(tmp_path):
         read_mask(tmp_path / "m.fits", centred_grid(*CENTRE, SIZE, CELL))
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("fk5\nline(1,2,3,4)\n", "has no area"), ("image\ncircle(900,900,3)\n", "none of its 1 regions"),
-    ("fk5\nblob(1,2,3)\n", "cannot be read"),
-    ("", "holds no region")])
+@pytest.mark.parametrize(("text", "message"),
+                         [("fk5\nline(1,2,3,4)\n", "has no area"),
+                          ("image\ncircle(900,900,3)\n", "none of its 1 regions"),
+                          ("fk5\nblob(1,2,3)\n", "cannot be read"), ("", "holds no region")])
 def test_regions_that_are_no_mask(tmp_path, text, message):
     pytest.importorskip("regions")
     (tmp_path / "a.reg").write_text("# Region file format: DS9\n" + text)

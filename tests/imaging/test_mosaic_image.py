@@ -16,13 +16,16 @@ FREQUENCY = 1.4e9 + 30e6 * np.arange(3)
 FWHM = 20 * ARCMIN
 BEAM = Gaussian(FWHM, 1.4e9)
 GRID = centred_grid(RA0, DEC0, (160, 180), 0.35 * ARCMIN)
-#: Three, half a beam apart; at this declination north turns by 0.2° from one to the next, 0.3 pixels at the edge of a beam.
-POINTINGS = [(RA0 - 10 * ARCMIN / 0.62, DEC0 - 2 * ARCMIN), (RA0, DEC0), (RA0 + 9 * ARCMIN / 0.62, DEC0 + 8 * ARCMIN)]
+#: Three, half a beam apart; at this declination north turns by 0.2° from one to the next, 0.3
+#: pixels at the edge of a beam.
+POINTINGS = [(RA0 - 10 * ARCMIN / 0.62, DEC0 - 2 * ARCMIN), (RA0, DEC0),
+             (RA0 + 9 * ARCMIN / 0.62, DEC0 + 8 * ARCMIN)]
 
 
 def coverage(seed, n=1500):
     rng = np.random.default_rng(seed)
-    return rng.normal(size=(n, 3)) * [250.0, 250.0, 400.0], rng.uniform(0.2, 2.0, (n, 3)).astype(np.float32)
+    return rng.normal(size=(n, 3)) * [250.0, 250.0,
+                                      400.0], rng.uniform(0.2, 2.0, (n, 3)).astype(np.float32)
 
 
 def mosaic_of(visibilities, beam=BEAM, grid=GRID):
@@ -30,7 +33,8 @@ def mosaic_of(visibilities, beam=BEAM, grid=GRID):
     mosaic = Mosaic(grid)
     for pointing, uvw, vis, weight in visibilities:
         patch = beam_patch(grid, beam, pointing, FREQUENCY)
-        mosaic.add(patch, to_image(uvw, FREQUENCY, vis, weight, patch.grid, phase_centre=pointing), weight.sum(dtype=float))
+        mosaic.add(patch, to_image(uvw, FREQUENCY, vis, weight, patch.grid, phase_centre=pointing),
+                   weight.sum(dtype=float))
     return mosaic
 
 
@@ -38,7 +42,9 @@ def direction(row, column, grid=GRID):
     """(ra, dec) of a pixel, from its direction cosines."""
     l, m = grid.l[column], grid.m[row]
     n = np.sqrt(1 - l * l - m * m)
-    return RA0 + np.arctan2(l, n * np.cos(DEC0) - m * np.sin(DEC0)), np.arcsin(m * np.cos(DEC0) + n * np.sin(DEC0))
+    return RA0 + np.arctan2(l,
+                            n * np.cos(DEC0)
+                            - m * np.sin(DEC0)), np.arcsin(m * np.cos(DEC0) + n * np.sin(DEC0))
 
 
 def beam_at(row, column, pointing):
@@ -53,14 +59,19 @@ def test_flux_of_a_source_in_overlapping_pointings(pixel):
     data = []
     for i, pointing in enumerate(POINTINGS):
         uvw, weight = coverage(i)
-        data.append((pointing, uvw, predict(uvw, FREQUENCY, [source], *pointing, gaussian_beam(FWHM, 1.4e9)), weight * 2**i))
+        data.append((pointing, uvw,
+                     predict(uvw, FREQUENCY, [source], *pointing, gaussian_beam(FWHM, 1.4e9)),
+                     weight * 2**i))
     mosaic = mosaic_of(data)
     corrected = mosaic.corrected(0.1)[0]
-    # All pointings have their peak there with 0.4 A_p; the mean beam over 4 % of bandwidth is good to some 1e-4 at A > 0.1.
-    assert np.unravel_index(np.nanargmax(np.where(mosaic.response() > 0.5, corrected, 0)), corrected.shape) == pixel
+    # All pointings have their peak there with 0.4 A_p; the mean beam over 4 % of bandwidth is good
+    # to some 1e-4 at A > 0.1.
+    assert np.unravel_index(np.nanargmax(np.where(mosaic.response() > 0.5, corrected, 0)),
+                            corrected.shape) == pixel
     assert corrected[pixel] == pytest.approx(0.4, rel=5e-4)
     # Flat noise is the flux times P, and P is from the oracle's beams.
-    m = [sum((beam_at(*p, pointing).mean() ** 2 * w.sum(dtype=float)) for pointing, _, _, w in data) for p in (pixel, (80, 30))]
+    m = [sum((beam_at(*p, pointing).mean() ** 2 * w.sum(dtype=float)) for pointing, _, _, w in data)
+         for p in (pixel, (80, 30))]
     response = mosaic.response()
     assert response[pixel] ** 2 / response[80, 30] ** 2 == pytest.approx(m[0] / m[1], rel=1e-5)
     assert mosaic.flat_noise()[0][pixel] == pytest.approx(0.4 * response[pixel], rel=5e-4)
@@ -79,12 +90,14 @@ def test_noise_of_the_flat_noise_image_is_uniform():
         for i, pointing in enumerate(POINTINGS):
             uvw, weight = coverage(10 + i, 100)
             weight = weight * 3**i
-            noise = (rng.normal(size=weight.shape) + 1j * rng.normal(size=weight.shape)) / np.sqrt(weight)
+            noise = (rng.normal(size=weight.shape)
+                     + 1j * rng.normal(size=weight.shape)) / np.sqrt(weight)
             data.append((pointing, uvw, noise, weight))
         mosaic = mosaic_of(data)
         sums = sums + mosaic.flat_noise()[0] ** 2
     rms = np.sqrt(sums / n)
-    # For weights 1/σ² the noise is 1/√max M. 60 drawings of some hundred independent pixels in each ring of P: 1 % or less.
+    # For weights 1/σ² the noise is 1/√max M. 60 drawings of some hundred independent pixels in each
+    # ring of P: 1 % or less.
     wanted = 1 / np.sqrt(mosaic.weight.max())
     response = mosaic.response()
     for low, high in ((0.05, 0.2), (0.2, 0.4), (0.4, 0.7), (0.7, 1.0)):
@@ -98,7 +111,8 @@ def test_one_pointing_is_a_plain_image():
     vis = predict(uvw, FREQUENCY, [(*direction(70, 110), 0.4)], *pointing)
     mosaic = mosaic_of([(pointing, uvw, vis, weight)])
     patch = beam_patch(GRID, BEAM, pointing, FREQUENCY)
-    plain = to_image(uvw, FREQUENCY, vis, weight, GRID, phase_centre=pointing) / weight.sum(dtype=float)
+    plain = to_image(uvw, FREQUENCY, vis, weight, GRID,
+                     phase_centre=pointing) / weight.sum(dtype=float)
     seen = np.zeros(GRID.shape)
     seen[patch.rows, patch.columns] = patch.power
     assert mosaic.response() == pytest.approx(seen / seen.max(), abs=1e-12)
@@ -119,9 +133,11 @@ def test_sum_over_pointings_is_the_transpose_of_what_they_see():
         vis = rng.normal(size=(60, 3)) + 1j * rng.normal(size=(60, 3))
         patch = beam_patch(GRID, BEAM, pointing, FREQUENCY)
         options = {"phase_centre": pointing, "epsilon": 1e-12}
-        forward += (to_visibilities(uvw, FREQUENCY, patch.seen(sky), patch.grid, **options) * vis.conj()).real.sum()
+        forward += (to_visibilities(uvw, FREQUENCY, patch.seen(sky), patch.grid, **options)
+                    * vis.conj()).real.sum()
         one = Mosaic(GRID)
-        one.add(patch, to_image(uvw, FREQUENCY, vis, np.ones(vis.shape), patch.grid, **options), 1.0)
+        one.add(patch, to_image(uvw, FREQUENCY, vis, np.ones(vis.shape), patch.grid, **options),
+                1.0)
         backward += one.weighted[0]
     assert forward == pytest.approx((sky * backward).sum(), rel=1e-9)
 
@@ -129,16 +145,19 @@ def test_sum_over_pointings_is_the_transpose_of_what_they_see():
 def test_bands_and_chunks_add_up():
     pointing = POINTINGS[1]
     uvw, weight = coverage(3)
-    vis = predict(uvw, FREQUENCY, [(*direction(80, 90), 0.4)], *pointing, gaussian_beam(FWHM, 1.4e9))
+    vis = predict(uvw, FREQUENCY, [(*direction(80, 90), 0.4)], *pointing,
+                  gaussian_beam(FWHM, 1.4e9))
     whole, parts = mosaic_of([(pointing, uvw, vis, weight)]), Mosaic(GRID, 1)
     patch = beam_patch(GRID, BEAM, pointing, FREQUENCY)
     for rows in (slice(0, 700), slice(700, None)):
-        parts.add(patch, to_image(uvw[rows], FREQUENCY, vis[rows], weight[rows], patch.grid, phase_centre=pointing),
-                  weight[rows].sum(dtype=float))
+        parts.add(patch,
+                  to_image(uvw[rows], FREQUENCY, vis[rows], weight[rows], patch.grid,
+                           phase_centre=pointing), weight[rows].sum(dtype=float))
     assert np.allclose(parts.corrected(0.1), whole.corrected(0.1), atol=1e-6, equal_nan=True)
 
 
-@pytest.mark.parametrize(("beam", "frequency"), [(BEAM, FREQUENCY), (Airy(25.0, 2.0), np.linspace(1e9, 2e9, 64))])
+@pytest.mark.parametrize(("beam", "frequency"),
+                         [(BEAM, FREQUENCY), (Airy(25.0, 2.0), np.linspace(1e9, 2e9, 64))])
 def test_a_patch_holds_all_that_is_seen(beam, frequency):
     grid = centred_grid(RA0, DEC0, (900, 1000), 0.5 * ARCMIN)
     weight = np.linspace(1, 2, frequency.size)

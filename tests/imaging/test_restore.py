@@ -46,7 +46,8 @@ def turned(a, b):
 
 
 @pytest.mark.parametrize("angle", [-90, -60, 0, 30, 89.9, 135])
-@pytest.mark.parametrize(("major", "minor"), [(2.6, 2.05), (4.0, 3.9), (5.0, 2.5), (30.0, 2.2), (18.0, 9.0)])
+@pytest.mark.parametrize(("major", "minor"),
+                         [(2.6, 2.05), (4.0, 3.9), (5.0, 2.5), (30.0, 2.2), (18.0, 9.0)])
 def test_a_gaussian_psf_is_found_exactly(major, minor, angle):
     psf = 7.0 * gaussian((128, 96), major, minor, angle * DEGREE)
     beam = fit_beam(psf, 0.5 * ARCSEC)
@@ -58,7 +59,8 @@ def test_a_gaussian_psf_is_found_exactly(major, minor, angle):
 
 
 def test_position_angle_by_hand_pixels_that_are_not_square_and_a_circle():
-    # A ridge to the north-east: up the rows and *down* the columns, for l decreases along the last axis.
+    # A ridge to the north-east: up the rows and *down* the columns, for l decreases along the last
+    # axis.
     up, right = np.mgrid[-16:16, -16:16]
     psf = np.exp(-((up + right) ** 2) / 6 - (up - right) ** 2 / 40)
     assert fit_beam(psf, 1.0).position_angle == pytest.approx(np.pi / 4, abs=1e-6)
@@ -113,8 +115,9 @@ def test_a_beam_below_two_pixels_is_refused(major, minor):
 def test_psfs_that_are_none():
     good = gaussian((32, 32), 4.0, 4.0, 0.0)
     line = np.tile(np.exp(-((np.arange(32) - 16) ** 2) / 8.0), (32, 1))
-    for psf, wanted in ((good[None], "two axes"), (np.roll(good, 2, 0), r"its peak at"), (good * np.nan, "nowhere"), (-good, "peak in"),
-                        (line, "every direction"), (np.ones((32, 32)), "every direction"), (np.zeros((0, 0)), "psf is nan")):
+    for psf, wanted in ((good[None], "two axes"), (np.roll(good, 2, 0), r"its peak at"),
+                        (good * np.nan, "nowhere"), (-good, "peak in"), (line, "every direction"),
+                        (np.ones((32, 32)), "every direction"), (np.zeros((0, 0)), "psf is nan")):
         with pytest.raises(ImageError, match=wanted):
             fit_beam(psf, 1.0)
     for cell in (0.0, float("nan"), (1.0, 0.0)):
@@ -136,17 +139,20 @@ def test_restored_image_is_the_plain_sum(beam):
         model[row, column] = flux = rng.normal()
         wanted += flux * gaussian(shape, *beam, row, column)
     assert np.abs(restore(model, residual, beam, 1.0) - wanted).max() < 1e-11  # rounding, and a kernel cut at 1e-12
-    assert np.abs(restore(model, residual, Beam(beam[0] * ARCSEC, beam[1] * ARCSEC, beam[2]), ARCSEC) - wanted).max() < 1e-11
+    assert np.abs(restore(model, residual, Beam(beam[0] * ARCSEC, beam[1] * ARCSEC, beam[2]),
+                          ARCSEC) - wanted).max() < 1e-11
 
 
-@pytest.mark.parametrize(("beam", "error"), [(Beam(2.0, 2.0, 0.0), 2e-6), (Beam(5.0, 3.0, 0.9), 1e-10)])
+@pytest.mark.parametrize(("beam", "error"),
+                         [(Beam(2.0, 2.0, 0.0), 2e-6), (Beam(5.0, 3.0, 0.9), 1e-10)])
 def test_flux_is_kept(beam, error):
     """The sum over the beam area is the flux; the aliasing of a Gaussian of 2 pixels is 4 exp(−(2π)²/(4 ln 2)) = 2.6e-6."""
     model = np.zeros((128, 120))
     model[60, 57], model[64, 60] = 2.0, -0.5
     image = convolve_beam(model, beam, 1.0)
     assert image.sum() / beam.area() == pytest.approx(1.5, rel=error * 1.5)
-    assert convolve_beam(np.eye(1, 99)[:, ::-1] * 3.0, beam, 1.0).max() == pytest.approx(3.0, abs=1e-12)
+    assert convolve_beam(np.eye(1, 99)[:, ::-1] * 3.0, beam,
+                         1.0).max() == pytest.approx(3.0, abs=1e-12)
 
 
 def test_blank_pixels_stay_blank_and_inputs_unchanged():
@@ -220,7 +226,8 @@ def test_error_of_the_spectral_index_has_pulls_of_width_one(correlation):
     terms = np.array([1.0, -0.8])[:, None, None] + sigma[:, None, None] * draw
     result = spectral_index(terms, sigma, covariance=correlation * sigma[0] * sigma[1])
     pull = (result.alpha + 0.8) / result.error
-    # 40 000 draws: 0.005 for the mean, 0.0035 for the width; at 50 σ the ratio bends the mean by 0.4 σ of 2 %.
+    # 40 000 draws: 0.005 for the mean, 0.0035 for the width; at 50 σ the ratio bends the mean by
+    # 0.4 σ of 2 %.
     assert pull.mean() == pytest.approx(0.0, abs=0.03)
     assert pull.std() == pytest.approx(1.0, abs=0.02)
 
@@ -264,19 +271,23 @@ def test_terms_and_noise_that_do_not_fit():
 def test_pixels_and_directions_agree_with_the_projection():
     geometry = ImageGeometry(1.2, -0.6, -8 * ARCSEC, 6 * ARCSEC, 0.001, -0.002)
     rows, columns = np.array([0, 50, 99, 31]), np.array([0, 40, 79, 66])
-    for row, column, ra, dec in zip(rows, columns, *pixel_directions(rows, columns, geometry, (100, 80)), strict=True):
+    for row, column, ra, dec in zip(rows, columns,
+                                    *pixel_directions(rows, columns, geometry, (100, 80)),
+                                    strict=True):
         l, m, _ = cosines(ra, dec, 1.2, -0.6)
         assert l == pytest.approx(0.001 - (column - 40) * 8 * ARCSEC, abs=1e-14)
         assert m == pytest.approx(-0.002 + (row - 50) * 6 * ARCSEC, abs=1e-14)
     ra, _ = pixel_directions(5, 79, ImageGeometry(0.0, 0.0, -1e-4, 1e-4), (10, 80))
     assert 2 * np.pi - 0.01 < ra < 2 * np.pi  # west of 0 is below 360°
-    _, pole = pixel_directions([5, 6], [40, 40], ImageGeometry(0.3, np.pi / 2, -1e-4, 1e-4), (10, 80))
+    _, pole = pixel_directions([5, 6], [40, 40], ImageGeometry(0.3, np.pi / 2, -1e-4, 1e-4),
+                               (10, 80))
     assert np.allclose(pole, [np.pi / 2, np.pi / 2 - 1e-4], atol=1e-12)
 
 
 def test_component_table():
     geometry = ImageGeometry(0.5, 0.3, -2 * ARCSEC, 2 * ARCSEC)
-    table = component_table([10, 8], [10, 8], [[1.0, -0.7], [-3.0, 1.5]], geometry, (20, 20), [0, 3.0], 1.4e9)
+    table = component_table([10, 8], [10, 8], [[1.0, -0.7], [-3.0, 1.5]], geometry, (20, 20),
+                            [0, 3.0], 1.4e9)
     assert table["flux"].to_value("Jy").tolist() == [-3.0, 1.0]
     assert table["scale"].to_value("arcsec") == pytest.approx([6.0, 0.0])
     assert table["spectral_index"] == pytest.approx([-0.5, -0.7])

@@ -52,9 +52,9 @@ def oracle(uvw, weight, kind, robust, taper=0.0, grid=GRID):
     return out
 
 
-@pytest.mark.parametrize(("kind", "robust", "taper"), [
-    ("natural", 0, 0), ("natural", 0, 120 * ARCSEC), ("uniform", 0, 0), ("briggs", 0, 0), ("briggs", -1.5, 0),
-    ("briggs", 0.5, 90 * ARCSEC)])
+@pytest.mark.parametrize(("kind", "robust", "taper"),
+                         [("natural", 0, 0), ("natural", 0, 120 * ARCSEC), ("uniform", 0, 0),
+                          ("briggs", 0, 0), ("briggs", -1.5, 0), ("briggs", 0.5, 90 * ARCSEC)])
 def test_weights_equal_plain_loops(kind, robust, taper):
     uvw, weight = data()
     weighting = Weighting(kind, robust, taper)
@@ -70,7 +70,8 @@ def test_density_of_chunks_is_that_of_the_whole():
     whole = density(uvw, FREQUENCY, weight, GRID)
     assert whole.shape == density_shape(GRID)
     assert whole.sum() == pytest.approx(weight.sum(dtype=float), rel=1e-12)  # nothing lies outside
-    parts = [density(uvw[s], FREQUENCY[c], weight[s, c], GRID) for s in (slice(0, 99), slice(99, 400)) for c in (slice(0, 1), slice(1, 4))]
+    parts = [density(uvw[s], FREQUENCY[c], weight[s, c], GRID)
+             for s in (slice(0, 99), slice(99, 400)) for c in (slice(0, 1), slice(1, 4))]
     assert np.allclose(sum(parts), whole, rtol=1e-12)
     # A baseline and the same one counted from the other antenna are one and the same.
     assert np.allclose(density(-uvw, FREQUENCY, weight, GRID), whole, rtol=1e-12)
@@ -88,23 +89,28 @@ def test_robust_runs_from_uniform_to_natural():
     assert relative(Weighting("briggs", 5.0)) == pytest.approx(natural, rel=1e-4)
     assert relative(Weighting("briggs", -5.0)) == pytest.approx(uniform, rel=1e-4)
     # Uniform: every cell that holds anything counts the same.
-    found = density(uvw, FREQUENCY, Weighting("uniform").prepared(GRID, cells)(uvw, FREQUENCY, weight), GRID)
+    found = density(uvw, FREQUENCY,
+                    Weighting("uniform").prepared(GRID, cells)(uvw, FREQUENCY, weight), GRID)
     assert found[found > 0] == pytest.approx(1.0, rel=1e-5)
     # The noise, Σ ω²/w / (Σ ω)², grows from natural to uniform.
-    noise = [np.sum(w**2 / weight) / w.sum() ** 2 for w in (relative(Weighting("briggs", r)) for r in (2, 1, 0, -1, -2))]
+    noise = [np.sum(w**2 / weight) / w.sum() ** 2
+             for w in (relative(Weighting("briggs", r)) for r in (2, 1, 0, -1, -2))]
     assert np.all(np.diff(noise) > 0)
 
 
 def test_taper_widens_the_beam_along_its_axis():
-    # A taper along north of a filled circle of baselines: the second moments of weights give the axes.
+    # A taper along north of a filled circle of baselines: the second moments of weights give the
+    # axes.
     rng = np.random.default_rng(3)
     uvw = np.column_stack([rng.normal(size=(200_000, 2)) * 400.0, np.zeros(200_000)])
     weight = np.ones((len(uvw), 1), np.float32)
     frequency = np.array([LIGHT])  # metres are wavelengths
     major, minor, angle = 400 * ARCSEC, 100 * ARCSEC, 0.5
-    w = Weighting(uvtaper=(major, minor, angle)).prepared(GRID)(uvw, frequency, weight)[:, 0].astype(float)
+    w = Weighting(uvtaper=(major, minor,
+                           angle)).prepared(GRID)(uvw, frequency, weight)[:, 0].astype(float)
     moments = (uvw[:, :2].T * w) @ uvw[:, :2] / w.sum()
-    # 1/variance in (u, v) adds: 1/400² and 2 π² θ² / (4 ln 2) along each axis. 1 % is three standard errors of the sum.
+    # 1/variance in (u, v) adds: 1/400² and 2 π² θ² / (4 ln 2) along each axis. 1 % is three
+    # standard errors of the sum.
     axes = np.array([[np.sin(angle), np.cos(angle)], [np.cos(angle), -np.sin(angle)]])
     along = np.diag(axes @ moments @ axes.T)
     wanted = 1 / (1 / 400**2 + np.pi**2 * np.array([major, minor]) ** 2 / (2 * np.log(2)))
@@ -154,33 +160,39 @@ def field(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wsclean")
     sources = [(*offset(2e-4, 1e-4), 1.0), (*offset(-6e-4, 5e-4), 0.5), (*CENTRE, 0.3)]
     ms = make_ms(folder / "a.ms", sources=sources, n_ant=16, n_times=30, scale=0.3, noise=0.05)
-    return ms, read(ms, "UVW"), read(ms, "CHAN_FREQ", "SPECTRAL_WINDOW")[0], read(ms, "DATA").mean(axis=2)
+    return ms, read(ms, "UVW"), read(ms, "CHAN_FREQ",
+                                     "SPECTRAL_WINDOW")[0], read(ms, "DATA").mean(axis=2)
 
 
-@pytest.mark.parametrize("arguments", [("briggs", "0"), ("briggs", "-1"), ("uniform",), ("natural",)])
+@pytest.mark.parametrize("arguments",
+                         [("briggs", "0"), ("briggs", "-1"), ("uniform",), ("natural",)])
 def test_weights_dirty_image_and_psf_are_those_of_wsclean(field, tmp_path, arguments):
     if shutil.which("wsclean") is None:
         pytest.skip("wsclean is not installed")
     ms, uvw, frequency, vis = field
-    subprocess.run(["wsclean", "-quiet", "-size", str(SIZE), str(SIZE), "-scale", f"{FINE}asec", "-weight", *arguments, "-pol", "I",
-                    "-store-imaging-weights", "-make-psf", "-padding", str(PADDING), "-nwlayers", "64", "-j", "1",
-                    "-name", str(tmp_path / "ws"), str(ms)],
-                   check=True, capture_output=True)
-    theirs, psf = (fits.getdata(tmp_path / f"ws-{name}.fits")[0, 0].astype(float) for name in ("dirty", "psf"))
+    subprocess.run(["wsclean", "-quiet", "-size", str(SIZE), str(SIZE), "-scale", f"{FINE}asec",
+                    "-weight", *arguments, "-pol", "I", "-store-imaging-weights", "-make-psf",
+                    "-padding", str(PADDING), "-nwlayers", "64", "-j", "1", "-name",
+                    str(tmp_path / "ws"), str(ms)], check=True, capture_output=True)
+    theirs, psf = (fits.getdata(tmp_path / f"ws-{name}.fits")[0, 0].astype(float)
+                   for name in ("dirty", "psf"))
     grid, padded = (centred_grid(*CENTRE, n, FINE * ARCSEC) for n in (SIZE, PADDING * SIZE))
     weight = np.full(vis.shape, 2.0, np.float32)
     weighting = Weighting(arguments[0], float(arguments[1]) if len(arguments) > 1 else 0.0)
-    imaging = weighting.prepared(padded, density(uvw, frequency, weight, padded))(uvw, frequency, weight)
+    imaging = weighting.prepared(padded,
+                                 density(uvw, frequency, weight, padded))(uvw, frequency, weight)
     if weighting.needs_density:
         ratio = read(ms, "IMAGING_WEIGHT_SPECTRUM")[..., 0] / imaging
         # float32 on both sides; a few points lie within rounding of the edge between two cells.
         assert np.mean(np.abs(ratio / np.median(ratio) - 1) < 1e-4) > 0.99
     total = imaging.sum(dtype=float)
-    ours, our_psf = to_image(uvw, frequency, vis, imaging, grid) / total, to_psf(uvw, frequency, imaging, grid) / total
+    ours, our_psf = to_image(uvw, frequency, vis, imaging,
+                             grid) / total, to_psf(uvw, frequency, imaging, grid) / total
     peak = np.unravel_index(theirs.argmax(), theirs.shape)
     assert np.unravel_index(ours.argmax(), ours.shape) == peak
-    # Its gridder's alias rejection: measured 3e-5 within half of the width and 5e-3 at the edges, where we equal the direct sum.
-    # Uniform weights differ by their whole size for the few points that fall on the other side of an edge.
+    # Its gridder's alias rejection: measured 3e-5 within half of the width and 5e-3 at the edges,
+    # where we equal the direct sum. Uniform weights differ by their whole size for the few points
+    # that fall on the other side of an edge.
     inner = (slice(SIZE // 4, 3 * SIZE // 4),) * 2
     for a, b in ((ours, theirs), (our_psf, psf)):
         assert np.abs(a - b)[inner].max() < (0.01 if arguments[0] == "uniform" else 1e-3)

@@ -14,7 +14,8 @@ def stacks(tmp_path_factory):
     """Stacks of 4 and of 6 channels, with noise, so that a value in a wrong place shows."""
     folder = tmp_path_factory.mktemp("concat")
     for n in (4, 6):
-        ms = make_ms(folder / f"from{n}.ms", spws=[Spw(n=n)], noise=1.0, n_ant=5, n_times=3, first_time=5.09e9 + 86400.0 * n)
+        ms = make_ms(folder / f"from{n}.ms", spws=[Spw(n=n)], noise=1.0, n_ant=5, n_times=3,
+                     first_time=5.09e9 + 86400.0 * n)
         uvstack.stack(ms, at(offset(ARCMIN, 0)), out=folder / f"{n}.ms")
     return folder
 

@@ -56,12 +56,14 @@ def unused_first_field(path):
 def test_a_field_without_rows_is_no_ones_phase_centre(tmp_path):
     path = make_ms(tmp_path / "a.ms", sources=[(*SOURCE, 1e-3)], n_ant=9)
     unused_first_field(path)
-    assert uvstack.stack(path, at(SOURCE), out=tmp_path / "s.ms").flux == pytest.approx(1e-3, rel=1e-5)
+    assert uvstack.stack(path, at(SOURCE),
+                         out=tmp_path / "s.ms").flux == pytest.approx(1e-3, rel=1e-5)
     np.testing.assert_allclose(read(tmp_path / "s.ms", "PHASE_DIR", "FIELD")[0, 0], CENTRE)
     # The fit has its phase centre in the field that was observed, and finds the source where it is.
     fitted = uvstack.fit(path, model="delta", offset=True)
     assert fitted.flux == pytest.approx(1e-3, rel=1e-4)
-    assert uvstack.compare(path, at(SOURCE), methods=("mean",)).uv.flux == pytest.approx(1e-3, rel=1e-5)
+    assert uvstack.compare(path, at(SOURCE),
+                           methods=("mean",)).uv.flux == pytest.approx(1e-3, rel=1e-5)
     found = describe(path)
     assert [f["n_rows"] for f in found["fields"]] == [0, found["n_rows"]]
     assert "unused" in format_description(found)
@@ -92,23 +94,27 @@ def test_a_window_without_rows_is_not_asked_for_its_beam(tmp_path, window):
             t.addrows(1)
             t.putcell("NUM_CHAN", spw, 0)
     append_row(path, "DATA_DESCRIPTION", SPECTRAL_WINDOW_ID=spw)
-    assert uvstack.stack(path, at(SOURCE), primary_beam="meerkat", out=tmp_path / "s.ms").flux == wanted
+    assert uvstack.stack(path, at(SOURCE), primary_beam="meerkat",
+                         out=tmp_path / "s.ms").flux == wanted
     assert uvstack.fit(path, model="delta", primary_beam="meerkat").flux
     assert describe(path)["data_descriptions"][1]["n_rows"] == 0
     # Rows that say they are of a window without channels are another matter.
     if window == "without frequencies":
         edit(path, "DATA_DESC_ID", lambda ids: ids.__setitem__(0, 1))
-        with pytest.raises(MeasurementSetError, match="data description 1 has rows and no channel frequencies"):
+        with pytest.raises(MeasurementSetError,
+                           match="data description 1 has rows and no channel frequencies"):
             uvstack.stack(path, at(SOURCE))
 
 
 def test_a_pair_of_field_and_window_without_rows_adds_nothing(tmp_path):
     """Two fields, each observed in a window of its own: Σ A² over pointings counts only what was observed."""
-    path = make_ms(tmp_path / "a.ms", fields=[CENTRE, offset(4 * ARCMIN, 0)], spws=[Spw(), Spw(3e9)], sources=[(*SOURCE, 1e-3)],
+    path = make_ms(tmp_path / "a.ms", fields=[CENTRE, offset(4 * ARCMIN, 0)],
+                   spws=[Spw(), Spw(3e9)], sources=[(*SOURCE, 1e-3)],
                    beam=oracles.gaussian_beam(FWHM, AT))
     field, description = read(path, "FIELD_ID"), read(path, "DATA_DESC_ID")
     with table(str(path), ack=False) as t:
-        t.selectrows(np.flatnonzero(field == description)).copy(str(tmp_path / "b.ms"), deep=True, valuecopy=True).close()
+        t.selectrows(np.flatnonzero(field == description)).copy(str(tmp_path / "b.ms"), deep=True,
+                                                                valuecopy=True).close()
     _, (selection,) = open_sets(tmp_path / "b.ms")
     assert selection.visits == [(0, 0), (1, 1)]
     result = uvstack.stack(tmp_path / "b.ms", at(SOURCE), primary_beam=BEAM, weights="primary-beam")
@@ -118,7 +124,8 @@ def test_a_pair_of_field_and_window_without_rows_adds_nothing(tmp_path):
 def test_rows_of_fields_that_do_not_exist_are_an_error(tmp_path):
     path = make_ms(tmp_path / "a.ms")
     edit(path, "FIELD_ID", lambda ids: ids.__setitem__(3, 5))
-    with pytest.raises(MeasurementSetError, match="FIELD_ID from 0 to 5, and its subtable has 1 rows"):
+    with pytest.raises(MeasurementSetError,
+                       match="FIELD_ID from 0 to 5, and its subtable has 1 rows"):
         uvstack.stack(path, at(SOURCE))
     with pytest.raises(MeasurementSetError, match="FIELD_ID from 0 to 5"):
         describe(path)
@@ -128,8 +135,10 @@ def test_a_selection_without_rows_says_so(tmp_path):
     path = make_ms(tmp_path / "a.ms")
     append_row(path, "FIELD", NAME="never")
     never = {"field": "never"}
-    for task in (lambda: uvstack.stack(path, at(SOURCE), **never), lambda: uvstack.fit(path, model="delta", **never),
-                 lambda: uvstack.image(path, size=64, cell=ARCSEC, **never), lambda: uvstack.compare(path, at(SOURCE), **never)):
+    for task in (lambda: uvstack.stack(path, at(SOURCE), **never),
+                 lambda: uvstack.fit(path, model="delta", **never),
+                 lambda: uvstack.image(path, size=64, cell=ARCSEC, **never),
+                 lambda: uvstack.compare(path, at(SOURCE), **never)):
         with pytest.raises(NoDataError, match="leaves no cross-correlation"):
             task()
 
@@ -144,7 +153,8 @@ def test_a_column_is_not_empty_because_every_twentieth_row_is(tmp_path, tables):
     edit(path, "WEIGHT", lambda w: w.__setitem__(dead, 0))
     edit(path, "DATA", lambda v: v.__setitem__(dead, 5.0))
     assert uvstack.stack(path, at(SOURCE)).flux == pytest.approx(1e-3, rel=1e-5)
-    assert uvstack.fit(path, model="delta", phase_centre=SOURCE).flux == pytest.approx(1e-3, rel=1e-5)
+    assert uvstack.fit(path, model="delta",
+                       phase_centre=SOURCE).flux == pytest.approx(1e-3, rel=1e-5)
 
 
 @pytest.mark.parametrize("which", ["the first", "the last", "every third"])
@@ -152,9 +162,11 @@ def test_rows_without_a_weight_spectrum_have_their_weight(tmp_path, tables, whic
     """Noise, so that the result hangs on the weights: against the plain sum over rows."""
     rng = np.random.default_rng(4)
     shape = (84, 3, 2)  # 7 antennas, 4 times
-    spectrum, weight = rng.uniform(0.5, 4, shape).astype("f4"), rng.uniform(0.5, 4, (84, 2)).astype("f4")
+    spectrum, weight = rng.uniform(0.5, 4, shape).astype("f4"), rng.uniform(
+        0.5, 4, (84, 2)).astype("f4")
     path = make_ms(tmp_path / "a.ms", noise=1.0, weights={"WEIGHT": weight})
-    has = {"the first": np.arange(84) < 40, "the last": np.arange(84) >= 40, "every third": np.arange(84) % 3 == 0}[which]
+    has = {"the first": np.arange(84) < 40, "the last": np.arange(84) >= 40,
+           "every third": np.arange(84) % 3 == 0}[which]
     with table(str(path), readonly=False, ack=False) as t:
         t.addcols(maketabdesc(makearrcoldesc("WEIGHT_SPECTRUM", 0.0, ndim=2, valuetype="float")))
         for row in np.flatnonzero(has):
@@ -170,18 +182,23 @@ def test_rows_without_a_weight_spectrum_have_their_weight(tmp_path, tables, whic
 
 def test_a_stack_of_sets_with_and_without_a_weight_spectrum_carries_both(tmp_path):
     rng = np.random.default_rng(5)
-    spectrum, weight = rng.uniform(0.5, 4, (84, 3, 2)).astype("f4"), rng.uniform(0.5, 4, (84, 2)).astype("f4")
-    paths = [make_ms(tmp_path / "a.ms", noise=1.0, weights={"WEIGHT": 1.0, "WEIGHT_SPECTRUM": spectrum}),
+    spectrum, weight = rng.uniform(0.5, 4,
+                                   (84, 3, 2)).astype("f4"), rng.uniform(0.5, 4,
+                                                                         (84, 2)).astype("f4")
+    paths = [make_ms(tmp_path / "a.ms", noise=1.0,
+                     weights={"WEIGHT": 1.0, "WEIGHT_SPECTRUM": spectrum}),
              make_ms(tmp_path / "b.ms", noise=1.0, seed=2, weights={"WEIGHT": weight})]
     used = np.concatenate([spectrum, np.broadcast_to(weight[:, None, :], spectrum.shape)])
     right = np.sum(used * np.concatenate([read(p, "DATA") for p in paths]).real) / used.sum()
     for order in (paths, paths[::-1]):
-        assert uvstack.stack(order, at(CENTRE), out=tmp_path / "s.ms", overwrite=True).flux == pytest.approx(right, rel=1e-5)
+        assert uvstack.stack(order, at(CENTRE), out=tmp_path / "s.ms",
+                             overwrite=True).flux == pytest.approx(right, rel=1e-5)
         assert uvstack.stack(tmp_path / "s.ms", at(CENTRE)).flux == pytest.approx(right, rel=1e-5)
 
 
 def test_weights_that_are_zero_everywhere_are_told(tmp_path):
-    path = make_ms(tmp_path / "a.ms", sources=[(*SOURCE, 1e-3)], weights={"WEIGHT": 0.0, "SIGMA": 2.0})
+    path = make_ms(tmp_path / "a.ms", sources=[(*SOURCE, 1e-3)],
+                   weights={"WEIGHT": 0.0, "SIGMA": 2.0})
     with pytest.warns(WeightsWarning, match="WEIGHT is 0 in every row; SIGMA is used instead"):
         assert uvstack.stack(path, at(SOURCE)).flux == pytest.approx(1e-3, rel=1e-5)
     assert "WEIGHT is 0 in every row" in format_description(describe(path))
@@ -196,7 +213,8 @@ def test_weights_that_are_zero_everywhere_are_told(tmp_path):
 def test_the_weights_of_a_set_without_selected_rows_do_not_matter(tmp_path):
     """Of two nights one is selected; the other has weights of 0 alone."""
     paths = [make_ms(tmp_path / "a.ms", sources=[(*SOURCE, 1e-3)]),
-             make_ms(tmp_path / "b.ms", first_time=FIRST_TIME + 86400.0, weights={"WEIGHT": 0.0, "SIGMA": 0.0})]
+             make_ms(tmp_path / "b.ms", first_time=FIRST_TIME + 86400.0,
+                     weights={"WEIGHT": 0.0, "SIGMA": 0.0})]
     result = uvstack.stack(paths, at(SOURCE), timerange="<2020/01/01/23:00:00")
     assert result.flux == pytest.approx(1e-3, rel=1e-5)
     with pytest.raises(NoDataError, match="b.ms: WEIGHT and SIGMA are 0 or empty in every row"):
@@ -210,8 +228,10 @@ def test_a_data_column_that_some_selected_rows_lack_is_refused(tmp_path, tables)
         t.add_column("CORRECTED_DATA", t.description()["DATA"])
         for row in np.flatnonzero(read(path, "FIELD_ID") == 0):
             t.write_cell("CORRECTED_DATA", int(row), t.read_cell("DATA", int(row)))
-    assert uvstack.stack(path, at(SOURCE), column="CORRECTED_DATA", field=0).flux == pytest.approx(1e-3, rel=1e-5)
-    with pytest.raises(ColumnError, match="CORRECTED_DATA has no value in some of the rows that are selected"):
+    assert uvstack.stack(path, at(SOURCE), column="CORRECTED_DATA",
+                         field=0).flux == pytest.approx(1e-3, rel=1e-5)
+    with pytest.raises(ColumnError,
+                       match="CORRECTED_DATA has no value in some of the rows that are selected"):
         uvstack.stack(path, at(SOURCE), column="CORRECTED_DATA")
 
 
@@ -225,9 +245,11 @@ def shifted_ms(path, pointing, **options):
     apparent = []
     for ra, dec, flux in sources:
         l, m, _ = oracles.cosines(ra, dec, *pointing)
-        apparent.append((ra, dec, flux * float(beam(np.array([l]), np.array([m]), np.array([AT]))[0, 0])))
+        apparent.append((ra, dec,
+                         flux * float(beam(np.array([l]), np.array([m]), np.array([AT]))[0, 0])))
     # One narrow window, so that the beam is one number a source.
-    return make_ms(path, spws=[Spw(AT, 1e3, 2)], sources=apparent, telescope="VLA", n_ant=9, n_times=6, **options), sources
+    return make_ms(path, spws=[Spw(AT, 1e3, 2)], sources=apparent, telescope="VLA", n_ant=9,
+                   n_times=6, **options), sources
 
 
 POINTING = offset(5 * ARCMIN, -3 * ARCMIN)
@@ -238,12 +260,15 @@ def check_beam_at_pointing(path, sources, tmp_path, **options):
     positions = at(*[s[:2] for s in sources])
     right = oracles_stack(path, sources)
     with pytest.warns(PointingWarning, match="from the phase centre"):
-        assert uvstack.stack(path, positions, primary_beam=BEAM, **options).flux == pytest.approx(right, rel=2e-5)
+        assert uvstack.stack(path, positions, primary_beam=BEAM,
+                             **options).flux == pytest.approx(right, rel=2e-5)
     with pytest.warns(PointingWarning):
-        mc = uvstack.montecarlo(path, positions, primary_beam=BEAM, realisations=2, seed=1, **options)
+        mc = uvstack.montecarlo(path, positions, primary_beam=BEAM, realisations=2, seed=1,
+                                **options)
     assert mc.flux == pytest.approx(right, rel=2e-5)
     with pytest.warns(PointingWarning):
-        uvstack.subtract(path, sky_of(sources), primary_beam=BEAM, into="LEFT", overwrite=True, **options)
+        uvstack.subtract(path, sky_of(sources), primary_beam=BEAM, into="LEFT", overwrite=True,
+                         **options)
     assert abs(read(path, "LEFT")).max() < 1e-5 * abs(read(path, "DATA")).max()
 
 
@@ -263,7 +288,9 @@ def oracles_stack(path, sources):
     for ra, dec, _ in sources:
         l, m, _ = oracles.cosines(ra, dec, *POINTING)
         power = float(beam(np.array([l]), np.array([m]), np.array([AT]))[0, 0])
-        total += (vis * oracles.phasor(uvw, frequency, ra, dec, *CENTRE).conj()).real.mean() / power / len(sources)
+        total += (vis
+                  * oracles.phasor(uvw, frequency, ra, dec,
+                                   *CENTRE).conj()).real.mean() / power / len(sources)
     return total
 
 
@@ -272,7 +299,8 @@ def test_the_beam_stays_where_reference_dir_is(tmp_path):
     for column in ("REFERENCE_DIR", "DELAY_DIR"):
         edit(path, column, lambda d: d.__setitem__((0, 0), POINTING), "FIELD")
     check_beam_at_pointing(path, sources, tmp_path)
-    assert describe(path)["fields"][0]["pointing_offset_rad"] == pytest.approx(np.deg2rad(np.hypot(5, 3) / 60), rel=1e-3)
+    assert describe(path)["fields"][0]["pointing_offset_rad"] == pytest.approx(
+        np.deg2rad(np.hypot(5, 3) / 60), rel=1e-3)
     assert "points 5.83′ away by REFERENCE_DIR" in format_description(describe(path))
     # As CASA's tclean has it: the beam at the phase centre.
     positions = at(*[s[:2] for s in sources])
@@ -286,12 +314,15 @@ def test_fit_image_and_comparison_have_the_beam_where_the_dishes_point(tmp_path)
     source = (*offset(2 * ARCMIN, 1 * ARCMIN), 2e-3)
     l, m, _ = oracles.cosines(*source[:2], *POINTING)
     power = float(Gaussian(FWHM, AT)(np.array([l]), np.array([m]), np.array([AT]))[0, 0])
-    path = make_ms(tmp_path / "a.ms", spws=[Spw(AT, 1e3, 2)], sources=[(*source[:2], 2e-3 * power)], n_ant=9, n_times=6)
+    path = make_ms(tmp_path / "a.ms", spws=[Spw(AT, 1e3, 2)], sources=[(*source[:2], 2e-3 * power)],
+                   n_ant=9, n_times=6)
     edit(path, "REFERENCE_DIR", lambda d: d.__setitem__((0, 0), POINTING), "FIELD")
     with pytest.warns(PointingWarning):
-        assert uvstack.fit(path, model="delta", phase_centre=source[:2], primary_beam=BEAM).flux == pytest.approx(2e-3, rel=1e-5)
+        assert uvstack.fit(path, model="delta", phase_centre=source[:2],
+                           primary_beam=BEAM).flux == pytest.approx(2e-3, rel=1e-5)
     with pytest.warns(PointingWarning):
-        made = uvstack.image(path, size=256, cell=5 * ARCSEC, iterations=0, weighting="natural", primary_beam=BEAM)
+        made = uvstack.image(path, size=256, cell=5 * ARCSEC, iterations=0, weighting="natural",
+                             primary_beam=BEAM)
     # 5′ to the east are 60 pixels to the left of the middle, 3′ to the south 36 below.
     assert np.unravel_index(made.response.argmax(), made.response.shape) == (128 - 36, 128 - 60)
     with pytest.warns(PointingWarning):
@@ -301,7 +332,8 @@ def test_fit_image_and_comparison_have_the_beam_where_the_dishes_point(tmp_path)
     assert both.methods[-1].flux == pytest.approx(2e-3, rel=0.02)
 
 
-@pytest.mark.parametrize(("telescope", "column"), [("LOFAR", "DELAY_DIR"), ("VLA", "REFERENCE_DIR")])
+@pytest.mark.parametrize(("telescope", "column"),
+                         [("LOFAR", "DELAY_DIR"), ("VLA", "REFERENCE_DIR")])
 def test_delay_dir_is_lofars_beam(tmp_path, telescope, column):
     path = make_ms(tmp_path / "a.ms", telescope=telescope)
     edit(path, column, lambda d: d.__setitem__((0, 0), POINTING), "FIELD")
@@ -327,8 +359,10 @@ def fill_pointing(path, direction_of, frame="J2000"):
     with table(f"{path}/POINTING", readonly=False, ack=False) as t:
         t.addrows(times.size * n_ant)
         for row, (time, ant) in enumerate((time, ant) for time in times for ant in range(n_ant)):
-            for column, value in {"ANTENNA_ID": ant, "TIME": time, "INTERVAL": 10.0, "NUM_POLY": 0, "TIME_ORIGIN": time, "NAME": "",
-                                  "DIRECTION": np.array([direction_of(time)]), "TARGET": np.array([direction_of(time)])}.items():
+            for column, value in {"ANTENNA_ID": ant, "TIME": time, "INTERVAL": 10.0, "NUM_POLY": 0,
+                                  "TIME_ORIGIN": time, "NAME": "",
+                                  "DIRECTION": np.array([direction_of(time)]),
+                                  "TARGET": np.array([direction_of(time)])}.items():
                 t.putcell(column, row, value)
         keywords = t.getcolkeyword("DIRECTION", "MEASINFO")
         t.putcolkeyword("DIRECTION", "MEASINFO", keywords | {"Ref": frame})
@@ -431,7 +465,8 @@ def test_info_tells_close_channels_and_tai_apart(tmp_path):
 def test_a_multi_ms_is_read_and_written_as_one_set(tmp_path):
     casatasks = pytest.importorskip("casatasks")
     path = make_ms(tmp_path / "a.ms", sources=[(*SOURCE, 1e-3)], spws=[Spw(), Spw(1.5e9)])
-    casatasks.partition(str(path), str(tmp_path / "m.ms"), createmms=True, separationaxis="spw", numsubms=2, datacolumn="data")
+    casatasks.partition(str(path), str(tmp_path / "m.ms"), createmms=True, separationaxis="spw",
+                        numsubms=2, datacolumn="data")
     result = uvstack.stack(tmp_path / "m.ms", at(SOURCE), out=tmp_path / "s.ms")
     assert result.flux == pytest.approx(1e-3, rel=1e-5)
     assert result.n_visibilities == uvstack.stack(path, at(SOURCE)).n_visibilities
@@ -455,8 +490,10 @@ def test_times_are_selected_in_utc_of_a_set_in_tai(tmp_path):
 def test_a_beam_of_another_telescope_is_told(tmp_path, task):
     """MeerKAT's beam for a set of the VLA, by every task that takes one."""
     path = make_ms(tmp_path / "a.ms", sources=[(*SOURCE, 1e-3)], telescope="VLA")
-    call = {"stack": lambda **k: uvstack.stack(path, at(SOURCE), **k), "fit": lambda **k: uvstack.fit(path, model="delta", **k),
-            "montecarlo": lambda **k: uvstack.montecarlo(path, at(SOURCE), realisations=2, seed=1, radius=ARCMIN, **k),
+    call = {"stack": lambda **k: uvstack.stack(path, at(SOURCE), **k),
+            "fit": lambda **k: uvstack.fit(path, model="delta", **k),
+            "montecarlo": lambda **k: uvstack.montecarlo(path, at(SOURCE), realisations=2, seed=1,
+                                                         radius=ARCMIN, **k),
             "compare": lambda **k: uvstack.compare(path, at(SOURCE), methods=("mean",), **k),
             "image": lambda **k: uvstack.image(path, size=64, cell=2 * ARCSEC, iterations=0, **k),
             "subtract": lambda **k: uvstack.subtract(path, sky_of([(*SOURCE, 1e-3)]), **k)}[task]

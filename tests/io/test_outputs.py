@@ -21,14 +21,23 @@ from simulate.task import observe
 from uvstack.cli.main import group
 from uvstack.errors import OutputError
 from uvstack.io import claim, output
-from uvstack.io.output import check_output, check_report, report_folder, size_text, together, write_text, written_whole
+from uvstack.io.output import (
+    check_output,
+    check_report,
+    report_folder,
+    size_text,
+    together,
+    write_text,
+    written_whole,
+)
 from uvstack.io.unfinished_column import read_mark
 from uvstack.sky.components import components
 
 NAMES = ("a.json", "b.png")
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(uvstack.__file__).parent.parent)}
 #: Everything that a run does to names on the disk, as Python's audit events call it.
-_STEPS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree", "open", "os.truncate", "subprocess.Popen"}
+_STEPS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree", "open", "os.truncate",
+          "subprocess.Popen"}
 
 
 def write_all(folder, overwrite=False):
@@ -48,7 +57,8 @@ def write_all(folder, overwrite=False):
 
 def tree(folder):
     """Path → content of all files, and None for folders."""
-    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(Path(folder).rglob("*"))}
+    return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None
+            for p in sorted(Path(folder).rglob("*"))}
 
 
 class Killed(BaseException):
@@ -97,16 +107,17 @@ def stopped(function, folder, step, error):
     return was_reached
 
 
-BEFORE = {
-    "nothing": {},
-    "old outputs": {"o.txt": "old", "o.ms/table.dat": "old", "o.ms/OLD/table.dat": "old", "report/a.json": "old", "report/b.png": "old",
-                    "report/notes.txt": "of the user"},
-    "a folder of the user": {"report/notes.txt": "of the user"}}
+BEFORE = {"nothing": {},
+          "old outputs": {"o.txt": "old", "o.ms/table.dat": "old", "o.ms/OLD/table.dat": "old",
+                          "report/a.json": "old", "report/b.png": "old",
+                          "report/notes.txt": "of the user"},
+          "a folder of the user": {"report/notes.txt": "of the user"}}
 
 
 @pytest.mark.parametrize("error", [Killed(), KeyboardInterrupt()], ids=["killed", "interrupted"])
 @pytest.mark.parametrize("before", BEFORE)
-def test_a_run_stopped_at_any_step_leaves_all_or_nothing_and_the_same_run_works(tmp_path, before, error, monkeypatch):
+def test_a_run_stopped_at_any_step_leaves_all_or_nothing_and_the_same_run_works(
+    tmp_path, before, error, monkeypatch):
     monkeypatch.setattr(claim.Run, "close", close_as_killed)
     overwrite = before == "old outputs"
     step = n_undone = 0
@@ -123,7 +134,8 @@ def test_a_run_stopped_at_any_step_leaves_all_or_nothing_and_the_same_run_works(
         names = ("o.txt", "o.ms", "report")
         with together():  # what a later command does first
             for name in names:
-                check_report(folder / name, True, ()) if name == "report" else check_output(folder / name, True)
+                check_report(folder / name, True,
+                             ()) if name == "report" else check_output(folder / name, True)
         now = tree(folder)
         if now == start:
             n_undone += 1
@@ -131,8 +143,8 @@ def test_a_run_stopped_at_any_step_leaves_all_or_nothing_and_the_same_run_works(
             now = tree(folder)
         # Either way all is new, nothing else is there, and what belongs to the user is.
         assert now.pop("report/notes.txt", b"of the user") == b"of the user"
-        assert now == {"o.txt": b"new", "o.ms": None, "o.ms/table.dat": b"new", "o.ms/SUB": None, "o.ms/SUB/table.dat": b"new",
-                       "report": None, "report/a.json": b"new"}, step
+        assert now == {"o.txt": b"new", "o.ms": None, "o.ms/table.dat": b"new", "o.ms/SUB": None,
+                       "o.ms/SUB/table.dat": b"new", "report": None, "report/a.json": b"new"}, step
     assert step > 30
     assert n_undone > 0.4 * step
 
@@ -166,7 +178,8 @@ def test_what_a_user_changed_after_a_kill_is_not_taken_away(tmp_path, monkeypatc
     STOPPER.error = None
     time.sleep(0.01)
     (tmp_path / "o.txt").write_text("edited")
-    with pytest.raises(OutputError, match="killed before its end, and was changed since: move it away"):
+    with pytest.raises(OutputError,
+                       match="killed before its end, and was changed since: move it away"):
         write_text(tmp_path / "o.txt", "newer")
     assert (tmp_path / "o.txt").read_text() == "edited"
     (tmp_path / "o.txt").rename(tmp_path / "mine.txt")
@@ -216,7 +229,8 @@ def test_a_live_run_is_left_alone_and_a_dead_one_is_not(tmp_path, locks, monkeyp
 
         monkeypatch.setattr(fcntl, "flock", none)
     for kill in (True, False):
-        first = subprocess.Popen([sys.executable, "-c", textwrap.dedent(body)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        first = subprocess.Popen([sys.executable, "-c", textwrap.dedent(body)],
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                  env=ENVIRONMENT)
         try:
             assert first.stdout.readline() == "writing\n"
@@ -236,7 +250,9 @@ def test_a_live_run_is_left_alone_and_a_dead_one_is_not(tmp_path, locks, monkeyp
 
 
 def test_sizes_have_a_unit_that_suits_them():
-    assert [size_text(n) for n in (0, 999, 42_700, 3.21e6, 4.5e12)] == ["0 bytes", "999 bytes", "42.7 kB", "3.21 MB", "4.5e+03 GB"]
+    assert [size_text(n) for n in (0, 999, 42_700, 3.21e6, 4.5e12)] == ["0 bytes", "999 bytes",
+                                                                        "42.7 kB", "3.21 MB",
+                                                                        "4.5e+03 GB"]
 
 
 # ------------------------------------------------------------------------------------------------ commands
@@ -258,17 +274,22 @@ def run(*args):
 
 
 #: Command line, where it is stopped (what is called last before), and what it makes.
-COMMANDS = {
-    "stack": (("stack", "a.ms", "p.csv", "--out", "o.ms", "--group-by", "kind", "--fit", "point"), "uvstack.report.files.render_page",
-              {"o.ms", "o-x.ms", "o-report"}),
-    "image": (("image", "a.ms", "--size", 32, "--cell", "4arcsec", "--out", "i", "--iterations", 0),
-              "uvstack.report.files.render_page", {"i-image.fits", "i-report"}),
-    "compare": (("compare", "a.ms", "p.csv", "--out", "o.ms", "--fit", "point", "--size", 160, "--cell", "4arcsec"),
-                "uvstack.report.files.render_page", {"o.ms", "p-compare-report"}),
-    "montecarlo": (("montecarlo", "a.ms", "p.csv", "--realisations", 3, "--radius", "5arcmin", "--seed", 1),
-                   "uvstack.report.files.render_page", {"p-montecarlo-report"}),
-    "fit": (("fit", "a.ms", "--model", "point", "--write", "residual"), "uvstack.report.files.render_page", {"a-fit-report"}),
-    "subtract": (("subtract", "a.ms", "--model", "m.csv"), "uvstack.report.files.render_page", {"a-subtract-report"})}
+COMMANDS = {"stack": (("stack", "a.ms", "p.csv", "--out", "o.ms", "--group-by", "kind", "--fit",
+                       "point"), "uvstack.report.files.render_page",
+                      {"o.ms", "o-x.ms", "o-report"}),
+            "image": (("image", "a.ms", "--size", 32, "--cell", "4arcsec", "--out", "i",
+                       "--iterations", 0), "uvstack.report.files.render_page",
+                      {"i-image.fits", "i-report"}),
+            "compare": (("compare", "a.ms", "p.csv", "--out", "o.ms", "--fit", "point", "--size",
+                         160, "--cell", "4arcsec"), "uvstack.report.files.render_page",
+                        {"o.ms", "p-compare-report"}),
+            "montecarlo": (("montecarlo", "a.ms", "p.csv", "--realisations", 3, "--radius",
+                            "5arcmin", "--seed", 1), "uvstack.report.files.render_page",
+                           {"p-montecarlo-report"}),
+            "fit": (("fit", "a.ms", "--model", "point", "--write", "residual"),
+                    "uvstack.report.files.render_page", {"a-fit-report"}),
+            "subtract": (("subtract", "a.ms", "--model", "m.csv"),
+                         "uvstack.report.files.render_page", {"a-subtract-report"})}
 
 
 @pytest.fixture
@@ -293,7 +314,8 @@ def killed(monkeypatch):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_killed_while_it_writes_its_report_works_again_without_overwrite(survey, tmp_path, name, killed):
+def test_a_command_killed_while_it_writes_its_report_works_again_without_overwrite(
+    survey, tmp_path, name, killed):
     arguments, last, outputs = COMMANDS[name]
     before = {p.name for p in tmp_path.iterdir()}
     data = read(survey, "DATA")
@@ -312,9 +334,11 @@ def test_a_command_killed_while_it_writes_its_report_works_again_without_overwri
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_interrupted_while_it_writes_its_report_leaves_nothing(survey, tmp_path, name, monkeypatch):
+def test_a_command_interrupted_while_it_writes_its_report_leaves_nothing(survey, tmp_path, name,
+                                                                         monkeypatch):
     arguments, last, _ = COMMANDS[name]
-    before, columns = {p.name for p in tmp_path.iterdir()}, set(uvstack.io.ms.read_structure(survey).columns)
+    before, columns = {p.name for p in tmp_path.iterdir()}, set(
+        uvstack.io.ms.read_structure(survey).columns)
 
     def interrupt(*_, **__):
         raise KeyboardInterrupt
@@ -350,8 +374,10 @@ def test_the_demo_replaces_nothing_without_being_told_to(tmp_path, monkeypatch):
 
     def small(folder, seed, progress, *, overwrite):
         made.append(seed)
-        done = observe(array="vla.sparse", frequency=1.4e9, width=1e6, integration=30.0, duration=60.0, out=folder / "demo.ms",
-                       sky=components(np.deg2rad([150.01]), np.deg2rad([2.2]), [1.0], target=True), overwrite=overwrite, noise=0.1)
+        done = observe(array="vla.sparse", frequency=1.4e9, width=1e6, integration=30.0,
+                       duration=60.0, out=folder / "demo.ms",
+                       sky=components(np.deg2rad([150.01]), np.deg2rad([2.2]), [1.0], target=True),
+                       overwrite=overwrite, noise=0.1)
         return DemoField(done.ms, done.targets, 1.0, 1.0, 1)
 
     monkeypatch.setattr("simulate.demo.make_demo_field", small)
@@ -385,13 +411,15 @@ def limited(tmp_path, n_bytes, body):
         sys.argv = ["uvstack", *{body!r}]
         main()
         """)
-    return subprocess.run([sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, check=False, env=ENVIRONMENT)
+    return subprocess.run([sys.executable, "-c", text], cwd=tmp_path, capture_output=True,
+                          text=True, check=False, env=ENVIRONMENT)
 
 
 @pytest.mark.parametrize("n_bytes", [20_000, 120_000, 400_000])
 def test_simulate_on_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, n_bytes):
     # Files that grow beyond it: the first tables, the picture, the visibilities.
-    done = limited(tmp_path, n_bytes, ["simulate", "lindroos", "--type", "1", "--scale", "0.002", "--out", "s.ms"])
+    done = limited(tmp_path, n_bytes,
+                   ["simulate", "lindroos", "--type", "1", "--scale", "0.002", "--out", "s.ms"])
     assert done.returncode == 1, done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert done.stderr.startswith("error")
@@ -399,10 +427,12 @@ def test_simulate_on_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, n_byte
 
 
 def test_image_stack_on_a_full_disk_leaves_no_half_report(survey, tmp_path):
-    assert run("image", "a.ms", "--size", 64, "--cell", "4arcsec", "--out", "i", "--iterations", 0).exit_code == 0
+    assert run("image", "a.ms", "--size", 64, "--cell", "4arcsec", "--out", "i", "--iterations",
+               0).exit_code == 0
     before = {p.name for p in tmp_path.iterdir()}
     # The FITS files fit, the page with its pictures does not.
-    done = limited(tmp_path, 25_000, ["image-stack", "i-dirty.fits", "p.csv", "--stamp", "16", "--out", "k.fits"])
+    done = limited(tmp_path, 25_000,
+                   ["image-stack", "i-dirty.fits", "p.csv", "--stamp", "16", "--out", "k.fits"])
     assert done.returncode == 1, done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert "File too large" in done.stderr
@@ -412,10 +442,12 @@ def test_image_stack_on_a_full_disk_leaves_no_half_report(survey, tmp_path):
 def test_simulate_says_before_the_work_how_much_it_wants(tmp_path, monkeypatch):
     import shutil
 
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9 - 70_000, 70_000))
+    monkeypatch.setattr(shutil, "disk_usage",
+                        lambda path: shutil._ntuple_diskusage(10**9, 10**9 - 70_000, 70_000))
     options = {"array": "vla.a", "integration": 10.0, "sky": components([2.6], [0.6], [1.0])}
     with pytest.raises(OutputError, match=r"1\.45 MB are needed for s\.ms, 70 kB are free"):
-        observe(frequency=1.4e9 + 1e6 * np.arange(8), duration=120.0, out=tmp_path / "s.ms", **options)
+        observe(frequency=1.4e9 + 1e6 * np.arange(8), duration=120.0, out=tmp_path / "s.ms",
+                **options)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -63,7 +63,8 @@ def test_simulated_images_have_them_too(tmp_path):
            centre=CENTRE, cell=2e-6, size=64, frequency=1.4e9)
     cube = single_dish_cube(sky, frequency=[1.4e9], fwhm=1e-3, centre=CENTRE, size=32, cell=2e-4)
     cube.write(tmp_path / "cube.fits")
-    for path, seed in ((tmp_path / "epochs/provenance.json", 5), (tmp_path / "cube-provenance.json", None)):
+    for path, seed in ((tmp_path / "epochs/provenance.json", 5),
+                       (tmp_path / "cube-provenance.json", None)):
         record = json.loads(path.read_text())
         assert list(record) == ["version", "command", "inputs", "seed", "date"]
         assert record["seed"] == seed
@@ -73,8 +74,8 @@ def test_simulated_images_have_them_too(tmp_path):
 
 def test_objects_are_told_by_kind_and_size():
     where = SkyCoord([1.0, 2.0, 3.0], [4.0, 5.0, 6.0], unit="deg")
-    told = provenance_of({"avoid": where, "phase_centre": where[0], "mask": np.zeros((20, 30)), "bins": np.arange(3.0),
-                          "columns": {"ra": "X"},
+    told = provenance_of({"avoid": where, "phase_centre": where[0], "mask": np.zeros((20, 30)),
+                          "bins": np.arange(3.0), "columns": {"ra": "X"},
                           "model": components([1.0, 2.0], [0.1, 0.2], [1.0, 2.0]),
                           "clip": float("nan"), "seed": None}).inputs["options"]
     assert told["avoid"] == "SkyCoord of 3"

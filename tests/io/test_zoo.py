@@ -57,7 +57,8 @@ def stack(visit: Visit):
 
 def stack_a_field(visit: Visit):
     field = visit.who.layout.field or visit.select.get("field", "target*")
-    return uvstack.stack(visit.path, visit.targets, **visit.beam, **visit.select | {"field": field}).flux
+    return uvstack.stack(visit.path, visit.targets, **visit.beam,
+                         **visit.select | {"field": field}).flux
 
 
 def stack_to_a_set(visit: Visit):
@@ -75,10 +76,13 @@ def _flux_of_the_set_of(visit: Visit, paths):
     uvstack.stack(paths, visit.targets, out=out, **visit.beam, **visit.select)
     (found,) = describe(out)["fields"]
     _open_in_casa(out)
-    return uvstack.stack(out, SkyCoord(found["longitude_rad"], found["latitude_rad"], unit="rad", frame=FRAMES[found["frame"]])).flux
+    return uvstack.stack(out,
+                         SkyCoord(found["longitude_rad"], found["latitude_rad"], unit="rad",
+                                  frame=FRAMES[found["frame"]])).flux
 
 
-FRAMES = {"J2000": "fk5", "ICRS": "icrs", "GALACTIC": "galactic", "B1950_VLA": SkyCoord(0, 0, unit="deg", frame="fk4", obstime="B1979.9")}
+FRAMES = {"J2000": "fk5", "ICRS": "icrs", "GALACTIC": "galactic",
+          "B1950_VLA": SkyCoord(0, 0, unit="deg", frame="fk4", obstime="B1979.9")}
 
 
 def _open_in_casa(path: Path) -> None:
@@ -90,7 +94,8 @@ def _open_in_casa(path: Path) -> None:
     metadata, tool = msmetadata(), ms()
     try:
         assert metadata.open(str(path))
-        used = {int(metadata.spwfordatadesc(d["id"])) for d in describe(path)["data_descriptions"] if d["n_rows"]}
+        used = {int(metadata.spwfordatadesc(d["id"])) for d in describe(path)["data_descriptions"]
+                if d["n_rows"]}
         assert used
         assert all(metadata.chanfreqs(w).size for w in used)
         assert metadata.nfields() == 1
@@ -103,7 +108,8 @@ def _open_in_casa(path: Path) -> None:
 
 
 def montecarlo(visit: Visit):
-    return uvstack.montecarlo(visit.path, visit.targets, realisations=2, seed=1, **visit.beam, **visit.select).flux
+    return uvstack.montecarlo(visit.path, visit.targets, realisations=2, seed=1, **visit.beam,
+                              **visit.select).flux
 
 
 def fit(visit: Visit):
@@ -112,19 +118,23 @@ def fit(visit: Visit):
 
 
 def image(visit: Visit):
-    made = uvstack.image(visit.path, size=SIZE, cell=visit.who.scene.cell, iterations=0, weighting="natural", threads=1, **visit.select)
+    made = uvstack.image(visit.path, size=SIZE, cell=visit.who.scene.cell, iterations=0,
+                         weighting="natural", threads=1, **visit.select)
     return [made.dirty[0][SIZE // 2 + y, SIZE // 2 - x] for x, y in PIXELS]
 
 
 def subtract(visit: Visit):
     """The stack of what is left when the sky is taken away."""
     ra, dec, flux = np.array(visit.who.scene.sources).T
-    uvstack.subtract(visit.path, components(ra, dec, flux), into="LEFT", **visit.beam, **visit.select)
-    return uvstack.stack(visit.path, visit.targets, column="LEFT", **visit.beam, **visit.select).flux
+    uvstack.subtract(visit.path, components(ra, dec, flux), into="LEFT", **visit.beam,
+                     **visit.select)
+    return uvstack.stack(visit.path, visit.targets, column="LEFT", **visit.beam,
+                         **visit.select).flux
 
 
 def compare(visit: Visit):
-    how = {"cell": visit.who.scene.cell, "size": 2 * SIZE, "stamp": 8, "weights": "equal", "methods": ("mean",)}
+    how = {"cell": visit.who.scene.cell, "size": 2 * SIZE, "stamp": 8, "weights": "equal",
+           "methods": ("mean",)}
     found = uvstack.compare(visit.path, visit.targets, **how, **visit.beam, **visit.select)
     return [found.uv.flux, found.find().flux]
 
@@ -146,7 +156,8 @@ def _pixels(visit: Visit) -> list[float]:
 
 def _left(visit: Visit) -> float:
     scene = visit.who.scene
-    rows = [row | {"vis": row["vis"] - oracles.rows_seen(row, scene.sources, scene.power)[:, None]} for row in visit.who.rows]
+    rows = [row | {"vis": row["vis"] - oracles.rows_seen(row, scene.sources, scene.power)[:, None]}
+            for row in visit.who.rows]
     return oracles.rows_stacked(rows, scene.targets, scene.power)
 
 
@@ -155,8 +166,9 @@ def _of_two(visit: Visit) -> float:
     return oracles.rows_stacked(visit.who.rows + visit.plain[scene][1], scene.targets, scene.power)
 
 
-#: Command → what it finds, what is true, and the budget in Jy. The visibilities are of some Jy. Phasors of float32 are good to 5e-6,
-#: of what is stacked here 2e-5 Jy; the gridder is asked for 1e-5; an image-stack takes the beam at one frequency of the band.
+#: Command → what it finds, what is true, and the budget in Jy. The visibilities are of some Jy.
+#: Phasors of float32 are good to 5e-6, of what is stacked here 2e-5 Jy; the gridder is asked for
+#: 1e-5; an image-stack takes the beam at one frequency of the band.
 COMMANDS = {
     "stack": (stack, lambda visit: visit.truth, 2e-5),
     "stack, a field": (stack_a_field, lambda visit: visit.truth, 2e-5),
@@ -198,7 +210,8 @@ def zoo(tmp_path_factory):
     return visit
 
 
-#: A selection by name would have to fit both of two sets, and a plain one beside a set that fails leaves something to stack.
+#: A selection by name would have to fit both of two sets, and a plain one beside a set that fails
+#: leaves something to stack.
 PAIRS = [(name, command) for name, layout in LAYOUTS.items() for command in COMMANDS
          if command != "stack, of two sets" or not (layout.select or layout.fails)]
 
@@ -207,7 +220,8 @@ PAIRS = [(name, command) for name, layout in LAYOUTS.items() for command in COMM
 def test_every_command_reads_every_layout(zoo, name, command):
     visit, layout = zoo(name), LAYOUTS[name]
     run, truth, budget = COMMANDS[command]
-    if layout.fails is not None and (command in layout.failing if layout.failing else command != "info"):
+    if layout.fails is not None and (command in layout.failing if layout.failing
+                                     else command != "info"):
         kind, text = layout.fails
         with pytest.raises(getattr(errors, kind), match=text):
             run(visit)
@@ -226,4 +240,5 @@ def test_a_fit_does_not_fill_a_column_from_cells_without_values(zoo):
     """casacore ends the process where such a cell is read."""
     visit = zoo("other field without cells")
     with pytest.raises(errors.ColumnError, match="column DATA has no value in some rows"):
-        uvstack.fit(visit.path, model="delta", stokes="PI", write="model", into="FITTED", **visit.select)
+        uvstack.fit(visit.path, model="delta", stokes="PI", write="model", into="FITTED",
+                    **visit.select)

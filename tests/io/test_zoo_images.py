@@ -31,13 +31,15 @@ COORD = at(*PLACES)
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
     folder = tmp_path_factory.mktemp("plain")
-    return {kind: Specimen().make(folder, kind) for kind in ("image", "model", "mask", "rms", "power")}
+    return {kind: Specimen().make(folder, kind)
+            for kind in ("image", "model", "mask", "rms", "power")}
 
 
 @pytest.fixture(scope="module")
 def survey(tmp_path_factory):
     """A set whose three sources lie where the positions are."""
-    return make_ms(tmp_path_factory.mktemp("survey") / "survey.ms", n_ant=4, n_times=2, sources=[(*place, 1e-3) for place in PLACES])
+    return make_ms(tmp_path_factory.mktemp("survey") / "survey.ms", n_ant=4, n_times=2,
+                   sources=[(*place, 1e-3) for place in PLACES])
 
 
 def stacked(path, plain, survey):
@@ -46,13 +48,14 @@ def stacked(path, plain, survey):
 
 
 def stacked_by_rms(path, plain, survey):
-    found = uvstack.image_stack(plain["image"], COORD, stamp=16, weights="local-noise", noise_image=path, noise_kind="rms-corrected",
-                                threads=1)
+    found = uvstack.image_stack(plain["image"], COORD, stamp=16, weights="local-noise",
+                                noise_image=path, noise_kind="rms-corrected", threads=1)
     return [found.flux / 1e-3, *(found.noise / 1e-4)]
 
 
 def stacked_by_beam(path, plain, survey):
-    found = uvstack.image_stack(plain["image"], COORD, stamp=16, weights="primary-beam", pb_image=path, threads=1)
+    found = uvstack.image_stack(plain["image"], COORD, stamp=16, weights="primary-beam",
+                                pb_image=path, threads=1)
     return [found.flux / 1e-3, *(found.weights / found.weights.max())]
 
 
@@ -75,11 +78,13 @@ def masked(path, plain, survey):
 
 
 def uv_stacked(path, plain, survey):
-    return [uvstack.stack(survey, COORD, weights="local-noise", noise_image=path, noise_kind="rms-corrected").flux]
+    return [uvstack.stack(survey, COORD, weights="local-noise", noise_image=path,
+                          noise_kind="rms-corrected").flux]
 
 
 def attenuated(path, plain, survey):
-    return read_primary_beam(f"image:{path}")(np.array([0.0, 9.0, -20.0]) * ARCSEC, np.array([0.0, -14.0, 6.0]) * ARCSEC,
+    return read_primary_beam(f"image:{path}")(np.array([0.0, 9.0, -20.0]) * ARCSEC,
+                                              np.array([0.0, -14.0, 6.0]) * ARCSEC,
                                               np.array([FREQUENCY, 1.1 * FREQUENCY])).ravel()
 
 
@@ -88,24 +93,27 @@ def extracted(path, plain, survey):
     size = prefix_of_jansky(read_image(path).cube.unit)
     table = uvstack.extract(path, rms=1e-5 / (size or 1.0), background=0.0)
     row = table[int(np.nanargmax(table["peak"].value))]
-    ra, dec = to_frame(SkyCoord(row["ra"], row["dec"], frame=parse_frame(table.meta["frame"])), "J2000")
+    ra, dec = to_frame(SkyCoord(row["ra"], row["dec"], frame=parse_frame(table.meta["frame"])),
+                       "J2000")
     right = direction(*SOURCE)
-    return [row["peak"].value * (size or 1.0) / 1e-3, row["flux"].value * (size or 1.0) / 1e-3, row["fwhm_major"].to_value("rad") / BEAM,
-            row["fwhm_minor"].to_value("rad") / BEAM, (ra - right[0]) * np.cos(dec) / BEAM, (dec - right[1]) / BEAM]
+    return [row["peak"].value * (size or 1.0) / 1e-3, row["flux"].value * (size or 1.0) / 1e-3,
+            row["fwhm_major"].to_value("rad") / BEAM, row["fwhm_minor"].to_value("rad") / BEAM,
+            (ra - right[0]) * np.cos(dec) / BEAM, (dec - right[1]) / BEAM]
 
 
 #: Command → the kind of image that it reads, and its numbers.
-COMMANDS = {
-    "image-stack": ("image", stacked), "image-stack --psf": ("image", with_psf), "image-stack --noise-image": ("rms", stacked_by_rms),
-    "image-stack --pb-image": ("power", stacked_by_beam), "subtract": ("model", subtracted), "image --mask": ("mask", masked),
-    "extract": ("image", extracted),
-    "stack --noise-image": ("rms", uv_stacked), "--primary-beam image": ("power", attenuated),
-}
+COMMANDS = {"image-stack": ("image", stacked), "image-stack --psf": ("image", with_psf),
+            "image-stack --noise-image": ("rms", stacked_by_rms),
+            "image-stack --pb-image": ("power", stacked_by_beam), "subtract": ("model", subtracted),
+            "image --mask": ("mask", masked), "extract": ("image", extracted),
+            "stack --noise-image": ("rms", uv_stacked),
+            "--primary-beam image": ("power", attenuated),}
 
 
 @pytest.fixture(scope="module")
 def wanted(plain, survey):
-    return {command: np.asarray(run(plain[kind], plain, survey)) for command, (kind, run) in COMMANDS.items()}
+    return {command: np.asarray(run(plain[kind], plain, survey))
+            for command, (kind, run) in COMMANDS.items()}
 
 
 @pytest.mark.parametrize("name", SPECIMENS)
@@ -124,12 +132,15 @@ def test_a_command_reads_it_rightly_or_says_why_not(name, plain, survey, wanted,
                 found = np.asarray(run(path, plain, survey))
             except UvstackError as error:
                 text = str(error)
-                if expected is None or not re.search(expected, text) or "\n" in text or path.name not in text:
+                if expected is None or not re.search(expected,
+                                                     text) or "\n" in text or path.name not in text:
                     wrong.append(f"{command}: {text!r}")
                 continue
         if expected is not None:
             wrong.append(f"{command}: no error")
-        elif not np.abs(found - wanted[command]).max() <= specimen.tolerance * np.abs(wanted[command]).max():
+        elif not np.abs(found
+                        - wanted[command]).max() <= specimen.tolerance * np.abs(
+            wanted[command]).max():
             wrong.append(f"{command}: {np.abs(found - wanted[command]).max() / np.abs(wanted[command]).max():.3g} off: {found[:4]} "
                          f"{wanted[command][:4]}")
     assert not wrong, "\n".join(wrong)
@@ -141,7 +152,8 @@ def test_an_image_of_casa_by_either_library(library, plain, survey, wanted, tmp_
     pytest.importorskip(library)
     path = SPECIMENS["CASA's image"].make(tmp_path, "image")
     found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: found(name) if name == library or "casa" not in name else None)
+    monkeypatch.setattr(importlib.util, "find_spec",
+                        lambda name: found(name) if name == library or "casa" not in name else None)
     assert stacked(path, plain, survey) == pytest.approx(wanted["image-stack"], rel=1e-6)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImageError, match="exportfits"):

@@ -1,7 +1,8 @@
 """The method of the Monte Carlo on arrays: sums through images equal plain sums, lists are drawn evenly, sizes come back.
 
-Budget of a sum through images, relative to the rms over positions: 2e-5 for the wgridder, 1e-5 for the interpolation, 2e-5 for
-what the decomposition in frequency leaves out, 5e-6 for float32; the largest of some hundred is four times the rms: 1e-4.
+Budget of a sum through images, relative to the rms over positions: 2e-5 for the wgridder, 1e-5 for
+the interpolation, 2e-5 for what the decomposition in frequency leaves out, 5e-6 for float32; the
+largest of some hundred is four times the rms: 1e-4.
 """
 
 import numpy as np
@@ -49,11 +50,14 @@ def plain_sums(uvw, frequency, value, lmn, coefficient):
 
 def beam_coefficient(frequency, lmn, fwhm=25 * ARCMIN):
     """1/A of a Gaussian beam whose width goes as 1/ν: 1 to 8 over the field."""
-    return np.exp(4 * np.log(2) * np.outer((frequency / frequency.mean()) ** 2, (lmn[0] ** 2 + lmn[1] ** 2) / fwhm**2))
+    return np.exp(4 * np.log(2)
+                  * np.outer((frequency / frequency.mean()) ** 2,
+                             (lmn[0] ** 2 + lmn[1] ** 2) / fwhm**2))
 
 
-@pytest.mark.parametrize("frequency", [np.array([1.4e9]), np.linspace(1.3e9, 1.5e9, 6), np.linspace(1.5e9, 1.3e9, 6)],
-                         ids=["one", "rising", "falling"])
+@pytest.mark.parametrize("frequency",
+                         [np.array([1.4e9]), np.linspace(1.3e9, 1.5e9, 6),
+                          np.linspace(1.5e9, 1.3e9, 6)], ids=["one", "rising", "falling"])
 @pytest.mark.parametrize("beam", [False, True])
 def test_sums_through_images_equal_plain_sums(frequency, beam):
     uvw, lmn = baselines(), places()
@@ -66,11 +70,13 @@ def test_sums_through_images_equal_plain_sums(frequency, beam):
 
 def test_positions_far_from_the_phase_centre():
     """There the w term shifts the local spatial frequency by w l/n, here by 3 % of the band, which the kernel must not feel."""
-    uvw, lmn, frequency = baselines(), places(reach=5 * ARCMIN, centre=(0.03, -0.02)), np.array([1.4e9])
+    uvw, lmn, frequency = baselines(), places(reach=5 * ARCMIN,
+                                              centre=(0.03, -0.02)), np.array([1.4e9])
     uvw[:, 2] *= 5
     value, coefficient = values((300, 1)), np.ones((1, 200))
     truth = plain_sums(uvw, frequency, value, lmn, coefficient)
-    assert np.abs(mc.position_sums(uvw, frequency, value, lmn, coefficient) - truth).max() < TOLERANCE * truth.std()
+    assert np.abs(mc.position_sums(uvw, frequency, value, lmn, coefficient)
+                  - truth).max() < TOLERANCE * truth.std()
 
 
 def test_bad_and_unused_rows_count_for_nothing():
@@ -91,7 +97,8 @@ def test_one_position_and_one_row():
     uvw, frequency = baselines(1), np.array([1.4e9])
     lmn, value = lmn_of(np.array([0.001]), np.array([-0.002])), np.array([[2 - 1j]], np.complex64)
     truth = plain_sums(uvw, frequency, value, lmn, np.ones((1, 1)))
-    assert mc.position_sums(uvw, frequency, value, lmn, np.ones((1, 1))) == pytest.approx(truth, abs=TOLERANCE * 2.2)
+    assert mc.position_sums(uvw, frequency, value, lmn,
+                            np.ones((1, 1))) == pytest.approx(truth, abs=TOLERANCE * 2.2)
 
 
 def test_tiles_give_what_one_image_gives(monkeypatch):
@@ -112,7 +119,8 @@ def test_a_bright_source_inside_the_beam_is_gridded_finer(monkeypatch):
     uvw, frequency = 18.0 * np.stack([u, v, 0 * u], axis=1), np.array([1.4e9])
     lmn = places(4000, reach=10 * ARCMIN)
     lmn = lmn[:, np.hypot(lmn[0], lmn[1]) > 6 * ARCMIN][:, :300]
-    value = (40 * np.exp(-(u**2 + v**2) / 12**2)[:, None] + values((u.size, 1))).astype(np.complex64)
+    value = (40 * np.exp(-(u**2 + v**2) / 12**2)[:, None]
+             + values((u.size, 1))).astype(np.complex64)
     coefficient = np.ones((1, lmn.shape[1]))
     truth = plain_sums(uvw, frequency, value, lmn, coefficient)
     found = mc.position_sums(uvw, frequency, value, lmn, coefficient)
@@ -132,7 +140,8 @@ def test_terms_in_frequency_reach_their_tolerance():
 
 
 def test_lists_may_be_empty():
-    assert mc.list_sums(np.array([1.0, 2.0, 4.0]), np.array([0, 2, 2, 3])).tolist() == [3.0, 0.0, 4.0]
+    assert mc.list_sums(np.array([1.0, 2.0, 4.0]),
+                        np.array([0, 2, 2, 3])).tolist() == [3.0, 0.0, 4.0]
 
 
 def everywhere(ra, dec):
@@ -145,7 +154,8 @@ def nowhere(ra, dec):
 
 def test_random_positions_are_even_over_the_region():
     """Each quarter of 40 000 positions holds 10 000 ± 87; five standard deviations."""
-    ra, dec = rp.draw_random(40, 1000, rp.Region(*CENTRE, 20 * ARCMIN, 10 * ARCMIN), everywhere, np.random.default_rng(1))
+    ra, dec = rp.draw_random(40, 1000, rp.Region(*CENTRE, 20 * ARCMIN, 10 * ARCMIN), everywhere,
+                             np.random.default_rng(1))
     l, m, _ = direction_cosines(ra.ravel(), dec.ravel(), *CENTRE)
     assert np.abs(l).max() <= 10 * ARCMIN
     assert np.abs(m).max() <= 5 * ARCMIN
@@ -155,7 +165,8 @@ def test_random_positions_are_even_over_the_region():
 
 def test_circles_wide_fields_and_the_pole():
     """Even in solid angle: in a cap of 30° the share within 15° is (1 − cos 15°)/(1 − cos 30°)."""
-    region = rp.Region(1.0, np.pi / 2 - 0.05, 2 * np.sin(np.pi / 6), 2 * np.sin(np.pi / 6), circle=True)
+    region = rp.Region(1.0, np.pi / 2 - 0.05, 2 * np.sin(np.pi / 6), 2 * np.sin(np.pi / 6),
+                       circle=True)
     ra, dec = rp.draw_random(1, 400_000, region, everywhere, np.random.default_rng(2))
     _, _, n_minus_1 = direction_cosines(ra[0], dec[0], region.ra, region.dec)
     share = np.mean(n_minus_1 + 1 > np.cos(np.pi / 12))
@@ -187,14 +198,23 @@ def test_positions_keep_away_and_jitter_keeps_its_distance():
     assert abs(l.mean()) < 5 * 60 * ARCSEC / np.sqrt(2 * l.size)
 
 
-@pytest.mark.parametrize(("call", "words"), [
-    (lambda r, g: rp.draw_random(1, 10, r, nowhere, g), "no room for random"),
-    (lambda r, g: rp.draw_jittered(1, np.array([0.1]), np.array([0.1]), 1e-4, nowhere, g), "no room for jittered"),
-    (lambda r, g: rp.draw_jittered(1, np.array([0.1]), np.array([0.1]), np.nan, everywhere, g), "jitter is nan"),
-    (lambda r, g: rp.region_of(np.array([0.1]), np.array([0.1])), "one position"),
-    (lambda r, g: rp.region_of(np.array([0.1, 0.1]), np.array([0.1, 0.2]), 1e-3, (1e-3, 1e-3)), "both given"),
-    (lambda r, g: rp.region_of(np.array([0.1]), np.array([0.1]), -1e-3), "no room"),
-    (lambda r, g: rp.away_from(np.array([0.1]), np.array([0.1]), 0.0), "positive angle")])
+@pytest.mark.parametrize(("call", "words"),
+                         [(lambda r, g: rp.draw_random(1, 10, r, nowhere, g), "no room for random"),
+                          (lambda r,
+                           g: rp.draw_jittered(1, np.array([0.1]), np.array([0.1]), 1e-4, nowhere,
+                                               g), "no room for jittered"),
+                          (lambda r,
+                           g: rp.draw_jittered(1, np.array([0.1]), np.array([0.1]), np.nan,
+                                               everywhere, g), "jitter is nan"),
+                          (lambda r, g: rp.region_of(np.array([0.1]), np.array([0.1])),
+                           "one position"),
+                          (lambda r,
+                           g: rp.region_of(np.array([0.1, 0.1]), np.array([0.1, 0.2]), 1e-3,
+                                           (1e-3, 1e-3)), "both given"),
+                          (lambda r, g: rp.region_of(np.array([0.1]), np.array([0.1]), -1e-3),
+                           "no room"),
+                          (lambda r, g: rp.away_from(np.array([0.1]), np.array([0.1]), 0.0),
+                           "positive angle")])
 def test_bad_regions_are_told(call, words):
     with pytest.raises(PositionsError, match=words):
         call(rp.Region(*CENTRE, 1e-3, 1e-3), np.random.default_rng(1))
@@ -212,7 +232,8 @@ def test_sizes_of_binned_stacks_come_back():
     assert abs(sizes.mean() - 2 * ARCSEC) < 4 * error
     assert error < 0.002 * 2 * ARCSEC
     # A point source has the size 0 as often as the noise makes it look sharper than that.
-    points = BinnedFluxes(np.arange(13.0), 1e-6 * (1 + 0.02 * rng.standard_normal((12, 401))), q, fluxes).sizes()
+    points = BinnedFluxes(np.arange(13.0), 1e-6 * (1 + 0.02 * rng.standard_normal((12, 401))), q,
+                          fluxes).sizes()
     assert 0.3 < np.mean(points == 0) < 0.7
     assert np.isnan(BinnedFluxes(np.arange(13.0), -fluxes, q, fluxes).sizes()).all()
 
@@ -224,7 +245,8 @@ def test_sizes_are_fitted_within_the_uv_range():
     fluxes = truth[:, None] + 1e-4 * np.random.default_rng(7).standard_normal((12, 41))
     fluxes[:3] += 5.0
     binned = BinnedFluxes(np.arange(13.0), fluxes, q, fluxes)
-    for uv_range in (UVRange(minimum=3.0), UVRange(minimum=2.5), UVRange(minimum=q[3], unit="lambda"), UVRange(3.0, 12.0)):
+    for uv_range in (UVRange(minimum=3.0), UVRange(minimum=2.5),
+                     UVRange(minimum=q[3], unit="lambda"), UVRange(3.0, 12.0)):
         assert binned.sizes(uv_range) == pytest.approx(2 * ARCSEC, rel=0.01)
     assert abs(binned.sizes(UVRange(minimum=1.5)).mean() / (2 * ARCSEC) - 1) > 0.1
 
@@ -252,6 +274,7 @@ def test_a_cut_is_advised_for_residuals_and_not_for_one_noise_map(shift, advised
     whole = fluxes[:, 1:].mean(axis=0) + shift * fluxes.std() / np.sqrt(10)
     uv = Sample("uv-stack", 1e-6, whole, np.zeros(2500), whole)
     nowhere = np.zeros((2500, 5))
-    result = MonteCarloResult("x.ms", uv, (), 1e-6, 5, UVRange(), "random", "images", "", None, bins, nowhere, nowhere)
+    result = MonteCarloResult("x.ms", uv, (), 1e-6, 5, UVRange(), "random", "images", "", None,
+                              bins, nowhere, nowhere)
     assert result.suggest_uvmin() == (pytest.approx(3900.0) if advised else None)
     assert len(advice_of(result)) == 2 * advised

@@ -69,7 +69,8 @@ def test_the_same_seed_gives_the_same_bytes_in_any_chunks(corruption):
     for size in (1, 7, 64):
         parts = [track.at(TIME[i : i + size], FREQUENCY) for i in range(0, TIME.size, size)]
         assert np.concatenate(parts).tobytes() == whole.tobytes()
-    by_channel = np.concatenate([track.at(TIME, FREQUENCY[i : i + 3]) for i in range(0, 8, 3)], axis=2)
+    by_channel = np.concatenate([track.at(TIME, FREQUENCY[i : i + 3]) for i in range(0, 8, 3)],
+                                axis=2)
     assert by_channel.tobytes() == whole.tobytes()
     other = corruption.gains(TIME, FREQUENCY, N_ANT, np.random.default_rng(4))
     assert not np.array_equal(other, whole)
@@ -88,7 +89,8 @@ def test_phase_errors_have_the_stated_rms_and_structure_function(index, timescal
     time = 10.0 * np.arange(4000)
     track = PhaseErrors(0.5, timescale, index).draw(time, FREQUENCY, 60, np.random.default_rng(8))
     phase = np.angle(track.at(time, FREQUENCY[:1])[:, :, 0, 0]).astype(float)
-    # 60 antennas × 40 000 s hold 3000 independent stretches of 2T or more: the rms is known to 1.3 per cent.
+    # 60 antennas × 40 000 s hold 3000 independent stretches of 2T or more: the rms is known to 1.3
+    # per cent.
     assert np.sqrt(np.mean(phase**2)) == pytest.approx(0.5, rel=0.04)
     for lag in (1, 2, 4, 8, 40):
         measured = np.mean((phase[lag:] - phase[:-lag]) ** 2)
@@ -107,7 +109,8 @@ def test_kolmogorov_phases_have_slopes_of_five_thirds_and_minus_eight_thirds():
     assert np.diff(np.log(structure))[0] / math.log(2) == pytest.approx(exact, abs=0.03)
     assert exact == pytest.approx(5 / 3, abs=0.15)
     frequency = np.fft.rfftfreq(time.size)
-    power = np.mean(np.abs(np.fft.rfft(phase * np.hanning(time.size)[:, None], axis=0)) ** 2, axis=1)
+    power = np.mean(np.abs(np.fft.rfft(phase * np.hanning(time.size)[:, None], axis=0)) ** 2,
+                    axis=1)
     inside = (frequency > 5 / (2 * np.pi * 640)) & (frequency < 0.01)
     slope = np.polyfit(np.log(frequency[inside]), np.log(power[inside]), 1)[0]
     assert slope == pytest.approx(-8 / 3, abs=0.15)
@@ -128,11 +131,13 @@ def test_a_process_is_stationary_to_its_ends_and_they_are_independent():
     for t in (0, 25, 49):
         assert phase[:, :][t].std() == pytest.approx(0.3, rel=0.05)
     expected = correlation(490.0, 200.0, -8 / 3)
-    assert np.corrcoef(phase[0], phase[-1])[0, 1] == pytest.approx(expected, abs=5 / math.sqrt(4000))
+    assert np.corrcoef(phase[0], phase[-1])[0, 1] == pytest.approx(expected,
+                                                                   abs=5 / math.sqrt(4000))
 
 
 def test_complex_gains_have_mean_one_and_the_stated_scatter():
-    gains = ComplexGains(0.1, 0.3).gains(TIME[:1], FREQUENCY[:1], 20_000, np.random.default_rng(6)).ravel()
+    gains = ComplexGains(0.1, 0.3).gains(TIME[:1], FREQUENCY[:1], 20_000,
+                                         np.random.default_rng(6)).ravel()
     # 40 000 gains: the scatter is known to 0.35 per cent, the mean amplitude to 0.0005.
     assert np.log(np.abs(gains)).std() == pytest.approx(0.1, rel=0.02)
     assert np.abs(gains).mean() == pytest.approx(1.0, abs=0.0025)
@@ -145,7 +150,8 @@ def test_complex_gains_have_mean_one_and_the_stated_scatter():
 def test_constant_gains_are_constant_and_slow_ones_are_slow():
     constant = ComplexGains(0.1, 0.3).gains(TIME, FREQUENCY, N_ANT, np.random.default_rng(0))
     np.testing.assert_array_equal(constant, np.repeat(constant[:1], TIME.size, axis=0))
-    slow, fast = (ComplexGains(0.1, 0.3, t).gains(TIME, FREQUENCY, N_ANT, np.random.default_rng(0)) for t in (2000.0, 20.0))
+    slow, fast = (ComplexGains(0.1, 0.3, t).gains(TIME, FREQUENCY, N_ANT, np.random.default_rng(0))
+                  for t in (2000.0, 20.0))
     assert np.abs(np.diff(slow, axis=0)).mean() < 0.1 * np.abs(np.diff(fast, axis=0)).mean()
 
 
@@ -155,7 +161,8 @@ def test_delays_give_phases_linear_in_frequency():
     gains = track.at(TIME[:1], FREQUENCY)[0].astype(complex)
     np.testing.assert_allclose(gains[:, 0], 1.0, atol=1e-7)
     phase = np.unwrap(np.angle(gains), axis=1)
-    expected = 2 * np.pi * track.delay[0].astype(float)[:, None, :] * (FREQUENCY - 1.4e9)[None, :, None]
+    expected = 2 * np.pi * track.delay[0].astype(float)[:, None, :] * (FREQUENCY
+                                                                       - 1.4e9)[None, :, None]
     np.testing.assert_allclose(phase, expected, atol=1e-6)
     assert track.delay.std() == pytest.approx(2e-9, rel=0.05)
     zero = Delays(2e-9).gains(TIME[:1], [0.0, 1e6], 10, np.random.default_rng(1))
@@ -165,7 +172,8 @@ def test_delays_give_phases_linear_in_frequency():
 @pytest.mark.parametrize("n_chan", [1, 2, 8, 64])
 def test_a_bandpass_has_mean_one_and_the_stated_ripples(n_chan):
     frequency = 1.4e9 + 4e6 * np.arange(n_chan)
-    gains = Bandpass(0.05, 0.1, 3).gains(TIME[:2], frequency, 2000, np.random.default_rng(9)).astype(complex)
+    gains = Bandpass(0.05, 0.1, 3).gains(TIME[:2], frequency, 2000,
+                                         np.random.default_rng(9)).astype(complex)
     np.testing.assert_array_equal(gains[0], gains[1])
     amplitude, phase = np.abs(gains[0]), np.angle(gains[0])
     np.testing.assert_allclose(amplitude.mean(axis=1), 1.0, atol=3e-7)
@@ -243,17 +251,20 @@ def test_apply_gains_of_nothing_and_of_nan():
 
 def test_direction_dependent_gains_touch_their_source_alone():
     antenna1, antenna2, index = rows()
-    models = {"3C286": some_vis(antenna1.size, 2, 1), "rest": some_vis(antenna1.size, 2, 2), "B": some_vis(antenna1.size, 2, 3)}
+    models = {"3C286": some_vis(antenna1.size, 2, 1), "rest": some_vis(antenna1.size, 2, 2),
+              "B": some_vis(antenna1.size, 2, 3)}
     before = {name: model.copy() for name, model in models.items()}
     corruption = DirectionDependentGains(("3C286",), 0.2, 0.5, 30.0)
     gains = corruption.gains(TIME[:4], FREQUENCY, N_ANT, np.random.default_rng(5))
     assert list(gains) == ["3C286"]
     total = corrupt_sources(models, gains, antenna1, antenna2, index, (5, 8))
-    expected = loop_apply(models["3C286"], gains["3C286"], antenna1, antenna2, index, (5, 8)) + models["rest"] + models["B"]
+    expected = loop_apply(models["3C286"], gains["3C286"], antenna1, antenna2, index,
+                          (5, 8)) + models["rest"] + models["B"]
     np.testing.assert_allclose(total, expected, atol=2e-6)
     for name, model in models.items():
         np.testing.assert_array_equal(model, before[name])
-    two = DirectionDependentGains(("A", "B"), 0.2, 0.5, 30.0).gains(TIME[:4], FREQUENCY, N_ANT, np.random.default_rng(5))
+    two = DirectionDependentGains(("A", "B"), 0.2, 0.5, 30.0).gains(TIME[:4], FREQUENCY, N_ANT,
+                                                                    np.random.default_rng(5))
     assert not np.allclose(two["A"], two["B"])
     with pytest.raises(UvstackError, match="'3C268', which is not in the sky; did you mean 3C286"):
         corrupt_sources(models, {"3C268": gains["3C286"]}, antenna1, antenna2, index, (5, 8))
@@ -278,7 +289,9 @@ def test_pointing_errors_are_shifted_voltage_beams():
     # An antenna that points towards the source sees it brighter.
     towards = np.argmax(offset[0, :, 0] - offset[0, :, 1])
     assert gains[0, towards, 0, 0].real > math.sqrt(beam([l], [m], FREQUENCY[:1])[0, 0])
-    still = PointingErrors(0.0).draw(TIME, 2, np.random.default_rng(4)).source_gains(beam, l, m, times, FREQUENCY)
+    still = PointingErrors(0.0).draw(TIME, 2,
+                                     np.random.default_rng(4)).source_gains(
+        beam, l, m, times, FREQUENCY)
     np.testing.assert_allclose(still[0, 0, :, 0], np.sqrt(beam([l], [m], FREQUENCY)[0]), rtol=1e-6)
 
 
@@ -298,7 +311,8 @@ def test_random_flags_have_the_stated_fraction_whatever_the_chunks(fraction):
     assert abs(flags.mean() - fraction) <= 5 * error
     for axis in (0, 1):
         n = flags.shape[axis]
-        assert flags.mean(axis=axis).std() == pytest.approx(math.sqrt(fraction * (1 - fraction) / n), rel=0.4)
+        assert flags.mean(axis=axis).std() == pytest.approx(math.sqrt(fraction * (1 - fraction)
+                                                                      / n), rel=0.4)
     order = np.random.default_rng(1).permutation(time.size)
     parts = [
         RandomFlags(fraction).flags(time[o], antenna1[o], antenna2[o], 64, np.random.default_rng(2))
@@ -306,16 +320,21 @@ def test_random_flags_have_the_stated_fraction_whatever_the_chunks(fraction):
     np.testing.assert_array_equal(np.concatenate(parts), flags[order])
     if 0 < fraction < 1:
         other = RandomFlags(fraction).flags(time, antenna1, antenna2, 64, np.random.default_rng(3))
-        assert np.mean(other & flags) == pytest.approx(fraction**2, abs=5 * fraction / math.sqrt(flags.size))
-        swapped = RandomFlags(fraction).flags(time, antenna2, antenna1, 64, np.random.default_rng(2))
-        assert np.mean(swapped & flags) == pytest.approx(fraction**2, abs=5 * fraction / math.sqrt(flags.size))
+        assert np.mean(other & flags) == pytest.approx(fraction**2,
+                                                       abs=5 * fraction / math.sqrt(flags.size))
+        swapped = RandomFlags(fraction).flags(time, antenna2, antenna1, 64,
+                                              np.random.default_rng(2))
+        assert np.mean(swapped & flags) == pytest.approx(fraction**2,
+                                                         abs=5 * fraction / math.sqrt(flags.size))
 
 
 def test_antenna_flags():
     antenna1, antenna2, index = rows(300)
     time = TIME[index]
     always = AntennaFlags((2,)).flags(time, antenna1, antenna2, 3)
-    np.testing.assert_array_equal(always, np.repeat(((antenna1 == 2) | (antenna2 == 2))[:, None], 3, axis=1))
+    np.testing.assert_array_equal(always,
+                                  np.repeat(((antenna1 == 2) | (antenna2 == 2))[:, None], 3,
+                                            axis=1))
     ranges = ((TIME[0], TIME[9]), (TIME[50], TIME[50]))
     some = AntennaFlags((2, 4), ranges).flags(time, antenna1, antenna2, 3)
     assert set(index[some[:, 0]]) == {*range(10), 50}
@@ -327,7 +346,8 @@ def test_antenna_flags():
 @pytest.mark.parametrize("corruption", GAINS, ids=repr)
 def test_the_truth_read_back_gives_the_very_gains(corruption, tmp_path):
     track = corruption.draw(TIME, FREQUENCY, N_ANT, np.random.default_rng(3))
-    path = save_truth(tmp_path / "truth.fits", corruption, track, [f"ea{i:02d}" for i in range(N_ANT)])
+    path = save_truth(tmp_path / "truth.fits", corruption, track,
+                      [f"ea{i:02d}" for i in range(N_ANT)])
     back = read_truth(path)
     assert back.at(TIME, FREQUENCY).tobytes() == track.at(TIME, FREQUENCY).tobytes()
     with fits.open(path) as hdus:
@@ -340,11 +360,13 @@ def test_the_truth_read_back_gives_the_very_gains(corruption, tmp_path):
     with pytest.raises(OutputError, match="exists"):
         save_truth(path, corruption, track)
     first = path.read_bytes()
-    assert save_truth(path, corruption, track, [f"ea{i:02d}" for i in range(N_ANT)], overwrite=True).read_bytes() == first
+    assert save_truth(path, corruption, track, [f"ea{i:02d}" for i in range(N_ANT)],
+                      overwrite=True).read_bytes() == first
 
 
 def test_the_truth_of_directions_pointing_and_flags(tmp_path):
-    directions = DirectionDependentGains(("3C286", "Süd", "a source with quite a long name " * 4), 0.1, 0.2, 60.0)
+    directions = DirectionDependentGains(("3C286", "Süd", "a source with quite a long name " * 4),
+                                         0.1, 0.2, 60.0)
     tracks = directions.draw(TIME, FREQUENCY, N_ANT, np.random.default_rng(3))
     back = read_truth(save_truth(tmp_path / "d.fits", directions, tracks))
     assert list(back) == list(directions.sources)
@@ -406,7 +428,8 @@ def test_scans_far_apart_and_one_time():
     time = np.concatenate([TIME[:20], TIME[:20] + 3601.7])
     gains = PhaseErrors(0.4, 60.0).gains(time, FREQUENCY, N_ANT, np.random.default_rng(0))
     assert np.isfinite(gains).all()
-    # Two nights a month apart: knots lie beside the data alone, and the nights have nothing in common.
+    # Two nights a month apart: knots lie beside the data alone, and the nights have nothing in
+    # common.
     nights = np.concatenate([TIME, TIME + 30 * 86400.0 + 3.0])
     track = PhaseErrors(0.4, 60.0).draw(nights, FREQUENCY, 200, np.random.default_rng(0))
     assert track.time.size <= 2 * TIME.size + 4
@@ -414,4 +437,5 @@ def test_scans_far_apart_and_one_time():
     assert phase[:300].std() == pytest.approx(0.4, rel=0.03)
     assert phase[300:].std() == pytest.approx(0.4, rel=0.03)
     assert abs(np.corrcoef(phase[0], phase[300])[0, 1]) < 5 / math.sqrt(200)
-    assert PhaseErrors(0.4, 60.0).gains(TIME[:1], FREQUENCY[:1], 1, np.random.default_rng(0)).shape == (1, 1, 1, 2)
+    assert PhaseErrors(0.4, 60.0).gains(TIME[:1], FREQUENCY[:1], 1,
+                                        np.random.default_rng(0)).shape == (1, 1, 1, 2)

@@ -30,7 +30,8 @@ SHAPES = [
 
 def integral(model, low, high, parameters, power=0):
     """∫ S^power dN/dS dS by quadrature in ln S."""
-    value = quad(lambda x: float(counts(model, np.exp(x), (low, high), **parameters)) * np.exp((power + 1) * x),
+    value = quad(lambda x: float(counts(model, np.exp(x), (low, high),
+                                        **parameters)) * np.exp((power + 1) * x),
                  np.log(low) + 1e-12, np.log(high) - 1e-12, limit=200, epsrel=1e-9)
     return value[0]
 
@@ -66,34 +67,43 @@ def test_417_bright_sources_are_those_above_71_microjansky():
         lower_limit("bondi2008", 1000, FIELD)
 
 
-#: Flux density in Jy and dN/dS per sr and Jy in the authors' tabulation (band AzTEC), at points that are not nodes of ours.
-BETHERMIN = [(2.5119e-07, 4.537e14), (7.0795e-06, 1.2496e13), (7.9433e-05, 1.0756e12), (2.2387e-04, 2.7242e11),
-             (7.9433e-04, 2.6328e10), (1.9953e-03, 2.5053e9), (7.9433e-03, 1.4538e7), (2.5119e-02, 1.1557e5)]
+#: Flux density in Jy and dN/dS per sr and Jy in the authors' tabulation (band AzTEC), at points
+#: that are not nodes of ours.
+BETHERMIN = [(2.5119e-07, 4.537e14), (7.0795e-06, 1.2496e13), (7.9433e-05, 1.0756e12),
+             (2.2387e-04, 2.7242e11), (7.9433e-04, 2.6328e10), (1.9953e-03, 2.5053e9),
+             (7.9433e-03, 1.4538e7), (2.5119e-02, 1.1557e5)]
 
 
 @pytest.mark.parametrize(("flux", "published"), BETHERMIN)
 def test_bethermin_meets_the_tabulation_between_the_nodes(flux, published):
-    # The spline is right to 0.02 % below 1 mJy and 0.4 % above; flux densities are given to 2e-5, counts to 2e-5.
-    assert counts("bethermin2012", flux, (1e-8, 0.05)) == pytest.approx(published, rel=4e-4 if flux < 1e-3 else 4.5e-3)
+    # The spline is right to 0.02 % below 1 mJy and 0.4 % above; flux densities are given to 2e-5,
+    # counts to 2e-5.
+    assert counts("bethermin2012", flux, (1e-8, 0.05)) == pytest.approx(
+        published, rel=4e-4 if flux < 1e-3 else 4.5e-3)
 
 
 def test_bethermin_numbers():
-    # Quadrature of the tabulation itself, by the trapezoidal rule in ln S at its 200 points (0.2 %).
+    # Quadrature of the tabulation itself, by the trapezoidal rule in ln S at its 200 points (0.2
+    # %).
     for low, wanted in ((1e-8, 344_370), (10e-6, 99_420), (100e-6, 37_210), (1e-3, 2_675)):
-        assert source_density("bethermin2012", (low, 0.05)) * SQUARE_DEGREE == pytest.approx(wanted, rel=0.005)
-    assert lower_limit("bethermin2012", 282, np.deg2rad(100 / 3600) ** 2) == pytest.approx(6.67e-9, rel=0.01)
+        assert source_density("bethermin2012",
+                              (low, 0.05)) * SQUARE_DEGREE == pytest.approx(wanted, rel=0.005)
+    assert lower_limit("bethermin2012", 282,
+                       np.deg2rad(100 / 3600) ** 2) == pytest.approx(6.67e-9, rel=0.01)
 
 
 @pytest.mark.parametrize(("model", "limits", "parameters"), SHAPES)
 def test_density_and_mean_equal_quadrature(model, limits, parameters):
     number = integral(model, *limits, parameters)
     assert source_density(model, limits, **parameters) == pytest.approx(number, rel=1e-6)
-    assert mean_flux(model, limits, **parameters) == pytest.approx(integral(model, *limits, parameters, 1) / number, rel=1e-6)
+    assert mean_flux(model, limits, **parameters) == pytest.approx(
+        integral(model, *limits, parameters, 1) / number, rel=1e-6)
 
 
 @pytest.mark.parametrize(("model", "limits", "parameters"), SHAPES)
 def test_draws_follow_the_counts(model, limits, parameters):
-    drawn = draw_fluxes(model, 20_000, flux_range=limits, rng=np.random.default_rng(11), **shape_only(model, parameters))
+    drawn = draw_fluxes(model, 20_000, flux_range=limits, rng=np.random.default_rng(11),
+                        **shape_only(model, parameters))
     assert drawn.shape == (20_000,)
     assert drawn.min() >= limits[0] * (1 - 1e-12)
     assert drawn.max() <= limits[1] * (1 + 1e-12)
@@ -103,14 +113,16 @@ def test_draws_follow_the_counts(model, limits, parameters):
     cdf = np.concatenate([[0.0], np.cumsum(0.5 * (density[1:] + density[:-1]))])
     assert kstest(np.log(drawn), lambda t: np.interp(t, x, cdf / cdf[-1])).pvalue > 0.01
     # Mean within 4 standard errors, the variance from the model.
-    mean, square = (integral(model, *limits, parameters, p) / integral(model, *limits, parameters) for p in (1, 2))
+    mean, square = (integral(model, *limits, parameters, p) / integral(model, *limits, parameters)
+                    for p in (1, 2))
     assert abs(drawn.mean() - mean) < 4 * np.sqrt((square - mean**2) / drawn.size)
 
 
 def test_a_wrong_slope_is_found_out():
     """What the test above would say of a count that is 0.1 too flat."""
     limits = (1e-5, 1e-2)
-    drawn = draw_fluxes("power-law", 20_000, flux_range=limits, slope=-1.7, rng=np.random.default_rng(11))
+    drawn = draw_fluxes("power-law", 20_000, flux_range=limits, slope=-1.7,
+                        rng=np.random.default_rng(11))
     cdf = (drawn**-0.8 - limits[0] ** -0.8) / (limits[1] ** -0.8 - limits[0] ** -0.8)
     assert kstest(cdf, "uniform").pvalue < 1e-6
 
@@ -192,7 +204,8 @@ def test_positions_within_circles(radius):
     ra, dec = positions_within(centres, radius, 4000, np.random.default_rng(8))
     fraction = np.empty((2, 4000))
     for i, (ra0, dec0) in enumerate(zip(*centres, strict=True)):
-        half = np.sin((dec - dec0) / 2) ** 2 + np.cos(dec) * np.cos(dec0) * np.sin((ra - ra0) / 2) ** 2
+        half = np.sin((dec - dec0)
+                      / 2) ** 2 + np.cos(dec) * np.cos(dec0) * np.sin((ra - ra0) / 2) ** 2
         fraction[i] = half / np.sin(radius / 2) ** 2
     nearest = fraction.min(axis=0)
     assert nearest.max() < 1 + 1e-6

@@ -27,7 +27,8 @@ def test_the_ellipse_is_the_half_power_contour_of_the_beam():
     axes.set(xlim=(6.4, -6.4), ylim=(-6.4, 6.4))
     mark_beam_and_rms(axes, noise, psf, cell * ARCSEC)
     (ellipse,) = axes.patches
-    drawn = axes.transData.inverted().transform(ellipse.get_transform().transform(ellipse.get_path().vertices))
+    drawn = axes.transData.inverted().transform(ellipse.get_transform().transform(
+                                                    ellipse.get_path().vertices))
     # Every third vertex of a Bézier curve lies on it.
     east, north = (drawn - ellipse.get_center())[:-1:3].T
     assert gaussian(east, north, major, minor, angle) == pytest.approx(0.5, abs=0.03)
@@ -38,7 +39,9 @@ def test_the_ellipse_is_the_half_power_contour_of_the_beam():
 
 def test_provenance_is_a_table_with_units():
     options = {"facet_size": 0.00145444, "reproject": False, "seed": 3}
-    rows = dict(provenance_rows(Provenance("1.2", "uvstack stack", {"ms": ["a.ms", "b.ms"], "options": options}, 3, "2030-01-01")))
+    rows = dict(provenance_rows(Provenance("1.2", "uvstack stack",
+                                           {"ms": ["a.ms", "b.ms"], "options": options}, 3,
+                                           "2030-01-01")))
     assert rows["measurement set"] == "a.ms, b.ms"
     assert rows["--facet-size"] == "0.00145444 rad"
     assert rows["--reproject"] == "no"
@@ -52,4 +55,5 @@ def test_places_fill_the_disc_evenly():
     distance = np.hypot((ra - np.deg2rad(150)) * np.cos(dec), dec - np.deg2rad(2.2))
     assert distance.max() < np.deg2rad(12 / 60) * (1 + 1e-6)
     # Half of a disc's area lies within 1/√2 of its radius: ± 5 standard deviations of a binomial.
-    assert np.mean(distance < np.deg2rad(12 / 60) / np.sqrt(2)) == pytest.approx(0.5, abs=5 * 0.5 / np.sqrt(20_000))
+    assert np.mean(distance < np.deg2rad(12 / 60)
+                   / np.sqrt(2)) == pytest.approx(0.5, abs=5 * 0.5 / np.sqrt(20_000))

@@ -47,9 +47,11 @@ def transformed(shape, flux, l, m, major, minor, angle, kind):
     u_, v_ = np.meshgrid(np.fft.fftfreq(padded[1], -CELL), np.fft.fftfreq(padded[0], CELL))
 
     def along(size_a, size_b, pa):
-        return np.hypot(size_a * (u_ * np.sin(pa) + v_ * np.cos(pa)), size_b * (u_ * np.cos(pa) - v_ * np.sin(pa)))
+        return np.hypot(size_a * (u_ * np.sin(pa) + v_ * np.cos(pa)),
+                        size_b * (u_ * np.cos(pa) - v_ * np.sin(pa)))
 
-    spectrum = flux * np.exp(-((np.pi * along(*BEAM)) ** 2) / (4 * np.log(2))) * np.exp(-2j * np.pi * (u_ * l + v_ * m))
+    spectrum = flux * np.exp(-((np.pi * along(*BEAM)) ** 2)
+                             / (4 * np.log(2))) * np.exp(-2j * np.pi * (u_ * l + v_ * m))
     x = np.pi * along(major, minor, angle)
     if kind == "gaussian":
         spectrum = spectrum * np.exp(-(x**2) / (4 * np.log(2)))
@@ -61,14 +63,17 @@ def transformed(shape, flux, l, m, major, minor, angle, kind):
     return image[y0 : y0 + shape[0], x0 : x0 + shape[1]] * solid_angle
 
 
-@pytest.mark.parametrize(("kind", "major", "minor", "angle"), [
-    ("point", 0, 0, 0), ("gaussian", 6, 2, 1.1), ("gaussian", 5, 0, -0.4), ("disc", 3, 3, 0), ("disc", 16, 7, 0.8), ("disc", 11, 0, 2.0),
-    ("disc", 30, 25, 0.0)])
+@pytest.mark.parametrize(("kind", "major", "minor", "angle"),
+                         [("point", 0, 0, 0), ("gaussian", 6, 2, 1.1), ("gaussian", 5, 0, -0.4),
+                          ("disc", 3, 3, 0), ("disc", 16, 7, 0.8), ("disc", 11, 0, 2.0),
+                          ("disc", 30, 25, 0.0)])
 def test_every_shape_equals_the_transform_of_its_visibilities(kind, major, minor, angle):
     l, m = -3.37 * ARCSEC, 2.21 * ARCSEC
-    made = image_of(sky_at(l, m, 2.0, shape=kind, fwhm_major=major * ARCSEC, fwhm_minor=minor * ARCSEC, position_angle=angle))
+    made = image_of(sky_at(l, m, 2.0, shape=kind, fwhm_major=major * ARCSEC,
+                           fwhm_minor=minor * ARCSEC, position_angle=angle))
     wanted = transformed(SHAPE, 2.0, l, m, major * ARCSEC, minor * ARCSEC, angle, kind)
-    # Budget: 1e-6 of the peak where the profile is cut off, 2e-7 of a disc without width, 1e-8 of the beam beyond the grid.
+    # Budget: 1e-6 of the peak where the profile is cut off, 2e-7 of a disc without width, 1e-8 of
+    # the beam beyond the grid.
     np.testing.assert_allclose(made.brightness, wanted, rtol=0, atol=2e-6 * wanted.max())
 
 
@@ -121,11 +126,14 @@ def test_beam_lies_from_north_through_east(angle):
     moments = np.array([[(weight * a * b).sum() for a in (east, north)] for b in (east, north)])
     values, vectors = np.linalg.eigh(moments)
     np.testing.assert_allclose(np.sqrt(8 * np.log(2) * values), [3 * ARCSEC, 6 * ARCSEC], rtol=1e-4)
-    assert abs(vectors[:, 1] @ [np.sin(np.deg2rad(angle)), np.cos(np.deg2rad(angle))]) == pytest.approx(1, abs=1e-6)
+    assert abs(vectors[:, 1]
+               @ [np.sin(np.deg2rad(angle)),
+                  np.cos(np.deg2rad(angle))]) == pytest.approx(1, abs=1e-6)
 
 
 def test_spectrum_scale_factor_and_offset():
-    sky = sky_at([0.0, 12 * ARCSEC], [0.0, 9 * ARCSEC], [1.0, 2.0], spectral_index=-0.7, reference_frequency=1.5e9)
+    sky = sky_at([0.0, 12 * ARCSEC], [0.0, 9 * ARCSEC], [1.0, 2.0], spectral_index=-0.7,
+                 reference_frequency=1.5e9)
     made = image_of(sky, flux_scale=1.1, flux_factor=[1.0, 3.0], offset=(2 * CELL, -1 * CELL))
     true = np.array([1.0, 6.0]) * 2**-0.7
     np.testing.assert_allclose(made.truth["epoch_flux"].to_value(u.Jy), true)
@@ -162,7 +170,9 @@ def test_noise_has_the_rms_and_the_autocorrelation_of_the_beam():
     rng = np.random.default_rng(11)
     draws = [correlated_noise(shape, BEAM, CELL, rng) for _ in range(n)]
     # 4 standard deviations of n independent images.
-    assert np.mean([g.var() for g in draws]) == pytest.approx(1, abs=4 * variance_error(shape, BEAM) / np.sqrt(n))
+    assert np.mean([g.var() for g in draws]) == pytest.approx(1,
+                                                              abs=4 * variance_error(shape, BEAM)
+                                                              / np.sqrt(n))
     for dy, dx in [(0, 3), (4, 0), (3, 3), (3, -3), (5, -4), (0, 30)]:
         east, north = -dx * CELL, dy * CELL
         p = east * np.sin(BEAM[2]) + north * np.cos(BEAM[2]), east * np.cos(BEAM[2]) - north * np.sin(BEAM[2])
@@ -171,14 +181,16 @@ def test_noise_has_the_rms_and_the_autocorrelation_of_the_beam():
         here = np.s_[: shape[0] - dy, max(-dx, 0) : shape[1] - max(dx, 0)]
         there = np.s_[dy:, max(dx, 0) : shape[1] + min(dx, 0)]
         measured = np.mean([np.mean(g[here] * g[there]) for g in draws])
-        assert measured == pytest.approx(wanted, abs=4 * variance_error(shape, BEAM) / np.sqrt(n)), (dy, dx)
+        assert measured == pytest.approx(wanted,
+                                         abs=4 * variance_error(shape, BEAM) / np.sqrt(n)), (dy, dx)
 
 
 def test_noise_variance_is_exact_in_expectation():
     """Of many small images with the narrowest beam, where the beam's sampling matters most; opposite edges are independent."""
     beam, rng, n = Beam(2 * CELL, 2 * CELL), np.random.default_rng(5), 4000
     draws = np.array([correlated_noise((7, 8), beam, CELL, rng) for _ in range(n)])
-    # Per pixel n independent draws: sqrt(2/n); the mean over 56 pixels is better still, by the pixels per beam.
+    # Per pixel n independent draws: sqrt(2/n); the mean over 56 pixels is better still, by the
+    # pixels per beam.
     assert draws.var() == pytest.approx(1, abs=4 * variance_error((7 * n, 8), beam))
     assert np.mean(draws[:, 0] * draws[:, -1]) == pytest.approx(0, abs=5 / np.sqrt(8 * n / 2))
     assert np.mean(draws[:, :, 0] * draws[:, :, -1]) == pytest.approx(0, abs=5 / np.sqrt(7 * n / 2))
@@ -189,27 +201,31 @@ def test_noise_follows_its_map():
     gradient = np.linspace(1e-4, 5e-4, shape[1])[None, :] * np.ones((shape[0], 1))
     made = image_of(nothing, size=shape, noise=gradient, rng=np.random.default_rng(2))
     np.testing.assert_array_equal(made.rms, gradient)
-    left, right = (made.brightness[:, part] / gradient[:, part] for part in (slice(0, 160), slice(160, 320)))
+    left, right = (made.brightness[:, part] / gradient[:, part]
+                   for part in (slice(0, 160), slice(160, 320)))
     assert left.var() == pytest.approx(1, abs=4 * variance_error(left.shape, BEAM))
     assert right.var() == pytest.approx(1, abs=4 * variance_error(right.shape, BEAM))
     # As a function of l, which decreases along the axis, the same map is the same image.
     low, high = -(160 - 1) * CELL, 160 * CELL
-    same = image_of(nothing, size=shape, noise=lambda l, m: 1e-4 + 4e-4 * (high - l) / (high - low), rng=np.random.default_rng(2))
+    same = image_of(nothing, size=shape, noise=lambda l, m: 1e-4 + 4e-4 * (high - l) / (high - low),
+                    rng=np.random.default_rng(2))
     np.testing.assert_allclose(same.brightness, made.brightness, rtol=1e-9)
 
 
 def test_noise_of_a_mosaic_rises_as_the_beam_falls():
     beam = "gaussian:60arcsec@3GHz"
-    one = image_of(components([], [], []), noise=1e-4, rng=np.random.default_rng(1), primary_beam=beam, pb_limit=0.4)
+    one = image_of(components([], [], []), noise=1e-4, rng=np.random.default_rng(1),
+                   primary_beam=beam, pb_limit=0.4)
     y, x = np.indices(SHAPE)
     power = np.exp(-4 * np.log(2) * (np.hypot(x - 60, y - 48) * CELL / (60 * ARCSEC)) ** 2)
     np.testing.assert_allclose(one.rms, np.where(power > 0.4, 1e-4 / power, np.nan), rtol=1e-7)
     assert np.array_equal(np.isnan(one.brightness), power <= 0.4)
     mosaic = rectangular_mosaic(*CENTRE, 30 * ARCSEC, 0.0, 30 * ARCSEC)
-    several = image_of(components([], [], []), noise=1e-4, rng=np.random.default_rng(1), primary_beam=beam, pointings=mosaic)
+    several = image_of(components([], [], []), noise=1e-4, rng=np.random.default_rng(1),
+                       primary_beam=beam, pointings=mosaic)
     l0, m0, _ = direction_cosines(mosaic.ra, mosaic.dec, *CENTRE)
-    squares = [np.exp(-8 * np.log(2) * ((-(x - 60) * CELL - l) ** 2 + ((y - 48) * CELL - m) ** 2) / (60 * ARCSEC) ** 2)
-               for l, m in zip(l0, m0, strict=True)]
+    squares = [np.exp(-8 * np.log(2) * ((-(x - 60) * CELL - l) ** 2 + ((y - 48) * CELL - m) ** 2)
+                      / (60 * ARCSEC) ** 2) for l, m in zip(l0, m0, strict=True)]
     np.testing.assert_allclose(several.rms, 1e-4 / np.sqrt(sum(squares)), rtol=1e-6)
 
 
@@ -219,20 +235,24 @@ def test_blank_pixels():
     made = image_of(sky_at(0, 0), blank=mask)
     assert np.array_equal(np.isnan(made.brightness), mask)
     assert np.array_equal(np.isnan(made.rms), mask)
-    assert np.isnan(image_of(sky_at(0, 0), blank=5).brightness).sum() == SHAPE[0] * SHAPE[1] - 86 * 111
+    assert np.isnan(image_of(sky_at(0, 0),
+                             blank=5).brightness).sum() == SHAPE[0] * SHAPE[1] - 86 * 111
 
 
 @pytest.mark.parametrize("four_axes", [True, False])
 def test_files_say_what_is_in_them(tmp_path, four_axes):
-    made = image_of(sky_at(0, 3 * ARCSEC, 0.1), noise=1e-4, rng=np.random.default_rng(1), date="2020-07-01T12:00:00", width=2e9, blank=2)
+    made = image_of(sky_at(0, 3 * ARCSEC, 0.1), noise=1e-4, rng=np.random.default_rng(1),
+                    date="2020-07-01T12:00:00", width=2e9, blank=2)
     image, rms, truth = made.write(tmp_path / "a.fits", four_axes=four_axes)
     header = fits.getheader(image)
     assert header["NAXIS"] == (4 if four_axes else 2)
     assert (header["BUNIT"], header["RADESYS"], header["EQUINOX"]) == ("Jy/beam", "FK5", 2000.0)
     assert header["DATE-OBS"] == "2020-07-01T12:00:00.000"
-    np.testing.assert_allclose([header["BMAJ"] * 3600, header["BMIN"] * 3600, header["BPA"]], [4.1, 2.7, 30.0])
+    np.testing.assert_allclose([header["BMAJ"] * 3600, header["BMIN"] * 3600, header["BPA"]],
+                               [4.1, 2.7, 30.0])
     if four_axes:
-        assert [header[f"CTYPE{i}"] for i in (1, 2, 3, 4)] == ["RA---SIN", "DEC--SIN", "FREQ", "STOKES"]
+        assert [header[f"CTYPE{i}"]
+                for i in (1, 2, 3, 4)] == ["RA---SIN", "DEC--SIN", "FREQ", "STOKES"]
         assert (header["CRVAL3"], header["CDELT3"]) == (3e9, 2e9)
     cube = read_cube(image)
     np.testing.assert_array_equal(cube.data[0], made.brightness.astype(np.float32))
@@ -250,17 +270,21 @@ def test_files_say_what_is_in_them(tmp_path, four_axes):
 
 
 SETTINGS = [{"noise": 1e-4, "name": "one"},
-            {"noise": 2e-4, "beam": (3 * ARCSEC, 2 * ARCSEC, 0.2), "flux_scale": 1.05, "offset": (0.2 * ARCSEC, 0.0), "name": "two"}]
+            {"noise": 2e-4, "beam": (3 * ARCSEC, 2 * ARCSEC, 0.2), "flux_scale": 1.05,
+             "offset": (0.2 * ARCSEC, 0.0), "name": "two"}]
 
 
 def test_epochs_write_a_folder_and_the_same_seed_the_same_bytes(tmp_path):
     shared = {key: value for key, value in GRID.items()}
-    made = [epochs(sky_at([0, 9 * ARCSEC], 0, [1, 2]), SETTINGS, seed=3, out=tmp_path / name, **shared) for name in ("a", "b")][0]
+    made = [epochs(sky_at([0, 9 * ARCSEC], 0, [1, 2]), SETTINGS, seed=3, out=tmp_path / name,
+                   **shared) for name in ("a", "b")][0]
     assert sorted(f.name for f in (tmp_path / "a").iterdir()) == sorted(
-        [f"{name}{end}" for name in ("one", "two") for end in (".fits", "-rms.fits", "-truth.ecsv")] + ["provenance.json", "epochs.png"])
+        [f"{name}{end}" for name in ("one", "two") for end in (".fits", "-rms.fits", "-truth.ecsv")]
+        + ["provenance.json", "epochs.png"])
     for name in ("one.fits", "one-rms.fits", "two.fits", "two-rms.fits", "two-truth.ecsv"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
-    assert not np.array_equal(epochs(sky_at(0, 0), SETTINGS, seed=4, **shared)[0].brightness, made[0].brightness)
+    assert not np.array_equal(epochs(sky_at(0, 0), SETTINGS, seed=4, **shared)[0].brightness,
+                              made[0].brightness)
     # An epoch's noise hangs on its place in the list and on nothing in the others.
     alone = epochs(sky_at([0, 9 * ARCSEC], 0, [1, 2]), SETTINGS[:1], seed=3, **shared)[0]
     np.testing.assert_array_equal(alone.brightness, made[0].brightness)
@@ -271,7 +295,8 @@ def test_epochs_write_a_folder_and_the_same_seed_the_same_bytes(tmp_path):
 
 
 def test_noise_of_two_epochs_is_independent():
-    first, second = epochs(components([], [], []), [{"noise": 1.0}] * 2, seed=1, **GRID | {"size": 200})
+    first, second = epochs(components([], [], []), [{"noise": 1.0}] * 2, seed=1,
+                           **GRID | {"size": 200})
     mean = np.mean(first.brightness * second.brightness)
     assert abs(mean) < 4 * variance_error((200, 200), BEAM)
 
@@ -291,16 +316,19 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path, monkeypatch):
     assert not list((tmp_path / "b").iterdir())
 
 
-BAD = [
-    ({"noise": -1e-4}, "must be 0 or more"), ({"noise": np.nan}, "must be 0 or more"),
-    ({"noise": np.full(SHAPE, np.inf)}, "must be 0 or more"), ({"noise": np.ones((3, 4))}, r"shape \(3, 4\)"),
-    ({"noise": 1e-4}, "give rng"), ({"beam": (2 * ARCSEC, 1 * ARCSEC, 0.0)}, "cell of 0.5 arcsec"),
-    ({"beam": (2 * ARCSEC, 4 * ARCSEC, 0.0)}, "fwhm_major"), ({"beam": (np.nan, 4 * ARCSEC, 0.0)}, "fwhm_major"),
-    ({"cell": 0.0}, "cell"), ({"size": (0, 10)}, "size"), ({"size": 10.5 * np.ones(2)}, "size"), ({"centre": (0.0, np.nan)}, "centre"),
-    ({"frequency": -1e9}, "frequency"), ({"flux_scale": 0.0}, "flux_scale"), ({"offset": (np.nan, 0.0)}, "offset"),
-    ({"blank": np.ones(SHAPE, bool)}, "every pixel is blank"), ({"blank": np.ones((2, 2), bool)}, "blank is an array"),
-    ({"blank": 500}, "blank is 500"), ({"pointings": rectangular_mosaic(*CENTRE, 1e-3, 1e-3, 1e-3)}, "without a primary_beam"),
-    ({"date": "last summer"}, "ISO 8601"), ({"pb_limit": 1.0}, "pb_limit")]
+BAD = [({"noise": -1e-4}, "must be 0 or more"), ({"noise": np.nan}, "must be 0 or more"),
+       ({"noise": np.full(SHAPE, np.inf)}, "must be 0 or more"),
+       ({"noise": np.ones((3, 4))}, r"shape \(3, 4\)"), ({"noise": 1e-4}, "give rng"),
+       ({"beam": (2 * ARCSEC, 1 * ARCSEC, 0.0)}, "cell of 0.5 arcsec"),
+       ({"beam": (2 * ARCSEC, 4 * ARCSEC, 0.0)}, "fwhm_major"),
+       ({"beam": (np.nan, 4 * ARCSEC, 0.0)}, "fwhm_major"), ({"cell": 0.0}, "cell"),
+       ({"size": (0, 10)}, "size"), ({"size": 10.5 * np.ones(2)}, "size"),
+       ({"centre": (0.0, np.nan)}, "centre"), ({"frequency": -1e9}, "frequency"),
+       ({"flux_scale": 0.0}, "flux_scale"), ({"offset": (np.nan, 0.0)}, "offset"),
+       ({"blank": np.ones(SHAPE, bool)}, "every pixel is blank"),
+       ({"blank": np.ones((2, 2), bool)}, "blank is an array"), ({"blank": 500}, "blank is 500"),
+       ({"pointings": rectangular_mosaic(*CENTRE, 1e-3, 1e-3, 1e-3)}, "without a primary_beam"),
+       ({"date": "last summer"}, "ISO 8601"), ({"pb_limit": 1.0}, "pb_limit")]
 
 
 @pytest.mark.parametrize(("change", "message"), BAD)
@@ -316,9 +344,11 @@ def test_bad_flux_factors(factor):
         image_of(sky_at([0, 1e-5], 0), flux_factor=factor)
 
 
-@pytest.mark.parametrize(("settings", "message"), [
-    ([], "no epoch"), ([{"name": "a"}, {"name": "a"}], "every name must be another"), ([{"nose": 1.0}], "nearest is noise"),
-    ([{"noise": -1.0}], "epoch1: the noise")])
+@pytest.mark.parametrize(("settings", "message"),
+                         [([], "no epoch"),
+                          ([{"name": "a"}, {"name": "a"}], "every name must be another"),
+                          ([{"nose": 1.0}], "nearest is noise"),
+                          ([{"noise": -1.0}], "epoch1: the noise")])
 def test_bad_settings(settings, message):
     with pytest.raises(ImageError, match=message):
         epochs(sky_at(0, 0), settings, **GRID)
@@ -336,7 +366,8 @@ def test_files_that_are_no_cubes(tmp_path):
     with pytest.raises(ImageError, match="not a FITS file"):
         read_cube(tmp_path / "text.fits")
     stokes = fits.PrimaryHDU(np.ones((2, 1, 5, 6)), sin_wcs(0.1, 0.2, (5, 6), 1e-5).to_header())
-    stokes.header.update({"CTYPE3": "FREQ", "CRVAL3": 1e9, "CTYPE4": "STOKES", "CRVAL4": -1.0, "CDELT4": -1.0, "CRPIX4": 1.0, "WCSAXES": 4})
+    stokes.header.update({"CTYPE3": "FREQ", "CRVAL3": 1e9, "CTYPE4": "STOKES", "CRVAL4": -1.0,
+                          "CDELT4": -1.0, "CRPIX4": 1.0, "WCSAXES": 4})
     stokes.writeto(tmp_path / "stokes.fits")
     with pytest.raises(ImageError, match=r"Stokes parameters \[-1, -2\] .* not I"):
         read_cube(tmp_path / "stokes.fits")
@@ -348,21 +379,25 @@ def test_files_that_are_no_cubes(tmp_path):
     with pytest.raises(ImageError, match="every pixel is blank"):
         read_cube(tmp_path / "blank.fits")
     with pytest.raises(ImageError, match="even spacing"):
-        write_image(tmp_path / "c.fits", np.ones((3, 5, 6)), sin_wcs(0.1, 0.2, (5, 6), 1e-5), frequency=np.array([1e9, 2e9, 4e9]))
+        write_image(tmp_path / "c.fits", np.ones((3, 5, 6)), sin_wcs(0.1, 0.2, (5, 6), 1e-5),
+                    frequency=np.array([1e9, 2e9, 4e9]))
     with pytest.raises(ImageError, match="2 frequencies for 3 planes"):
-        write_image(tmp_path / "c.fits", np.ones((3, 5, 6)), sin_wcs(0.1, 0.2, (5, 6), 1e-5), frequency=np.array([1e9, 2e9]))
+        write_image(tmp_path / "c.fits", np.ones((3, 5, 6)), sin_wcs(0.1, 0.2, (5, 6), 1e-5),
+                    frequency=np.array([1e9, 2e9]))
 
 
 def test_casa_finds_the_beam_the_date_and_the_source(tmp_path):
     casatasks = pytest.importorskip("casatasks", reason="casatasks is not installed")
 
-    made = image_of(sky_at(-9 * CELL, 14 * CELL, 0.1), noise=1e-5, rng=np.random.default_rng(1), date="2020-07-01T12:00:00", blank=3)
+    made = image_of(sky_at(-9 * CELL, 14 * CELL, 0.1), noise=1e-5, rng=np.random.default_rng(1),
+                    date="2020-07-01T12:00:00", blank=3)
     made.write(tmp_path / "a.fits")
     name = str(tmp_path / "a.im")
     casatasks.importfits(fitsimage=str(tmp_path / "a.fits"), imagename=name)
     header = casatasks.imhead(name, mode="summary")
     beam = header["restoringbeam"]
-    np.testing.assert_allclose([beam[key]["value"] for key in ("major", "minor", "positionangle")], [4.1, 2.7, 30.0], rtol=1e-6)
+    np.testing.assert_allclose([beam[key]["value"] for key in ("major", "minor", "positionangle")],
+                               [4.1, 2.7, 30.0], rtol=1e-6)
     assert casatasks.imhead(name, mode="get", hdkey="date-obs").startswith("2020/07/01/12:00:00")
     fit = casatasks.imfit(name, box="49,42,89,82")["deconvolved"]["component0"]
     # 1e4 times the noise: positions to 1e-4 of a beam, fluxes to some 1e-4; CASA converges to 1e-3.

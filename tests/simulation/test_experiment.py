@@ -19,7 +19,16 @@ from simulate.experiment.figures import mean_profile, write_figures
 from simulate.experiment.paper import TABLE_2
 from simulate.experiment.realisation import subset_noise
 from simulate.experiment.results import read_result, result_path
-from simulate.experiment.settings import ARCSEC, TYPES, Imaging, Settings, parse_scale, parse_types, seed_of, simulation
+from simulate.experiment.settings import (
+    ARCSEC,
+    TYPES,
+    Imaging,
+    Settings,
+    parse_scale,
+    parse_types,
+    seed_of,
+    simulation,
+)
 from simulate.experiment.task import run
 from simulate.experiment.uv_side import least_variance, null_sums, uv_edges
 from uvstack.cli.experiment import command
@@ -55,15 +64,19 @@ def test_fluxes_are_the_truth_within_their_errors_and_all_ways_agree(finished):
             # Four flux estimates of two sets each: 4 σ is passed by chance once in 2000 runs.
             assert abs(uv["flux"] - truth) < 4 * uv["flux_error"]
             assert abs(uv["least_variance"]["flux"] - uv["flux"]) < 2 * uv["flux_error"]
-            # The same data with the same weights: what differs is residuals of the bright source alone.
+            # The same data with the same weights: what differs is residuals of the bright source
+            # alone.
             assert abs(image["subpixel"]["flux"] - uv["flux"]) < 0.3 * uv["flux_error"]
             assert image["subpixel"]["response"] == pytest.approx(1.0, abs=1e-3)
-            # A pixel of a third of the beam smears by some per cent; what is left of the flux is known.
+            # A pixel of a third of the beam smears by some per cent; what is left of the flux is
+            # known.
             assert 0.9 < image["nearest"]["response"] < 0.999
-            assert image["nearest"]["flux_corrected"] == pytest.approx(image["nearest"]["flux"] / image["nearest"]["response"])
-            # Equation 7 from the map and from the weights of visibilities; the map of type 8 holds what is left of bright sources
-            # after one cycle, and the targets.
-            assert 0.8 < one["expected_error"] / uv["flux_error_expected"] < (1.2 if number == 1 else 2.0)
+            assert image["nearest"]["flux_corrected"] == pytest.approx(
+                image["nearest"]["flux"] / image["nearest"]["response"])
+            # Equation 7 from the map and from the weights of visibilities; the map of type 8 holds
+            # what is left of bright sources after one cycle, and the targets.
+            assert 0.8 < one["expected_error"] / uv["flux_error_expected"] < (
+                1.2 if number == 1 else 2.0)
             # Nothing is at random positions; 4 lists.
             assert abs(np.mean(one["null"]["uv"])) < 4 * uv["flux_error"]
             assert one["map"]["model_flux"] == pytest.approx(one["map"]["bright_flux"], rel=0.2)
@@ -75,14 +88,18 @@ def test_the_profile_averages_to_the_flux(finished):
     profile = one["uv"]["profile"]
     weight = np.array([0.0 if e is None else e**-2.0 for e in profile["re_error"]])
     mean = np.average([x or 0.0 for x in profile["re"]], weights=weight)
-    # Weights from the scatter in each bin, and not from the noise: 10 % of weights of bins that differ by a few σ.
+    # Weights from the scatter in each bin, and not from the noise: 10 % of weights of bins that
+    # differ by a few σ.
     assert mean == pytest.approx(one["uv"]["flux"], abs=0.3 * one["uv"]["flux_error"])
 
 
 def test_sums_at_random_positions_are_those_of_plain_loops(tmp_path):
-    places = [offset(x * ARCMIN, y * ARCMIN) for x, y in ((1, 2), (-3, 0.5), (2, -4), (0.3, 0.1), (-5, 2))]
+    places = [offset(x * ARCMIN, y * ARCMIN)
+              for x, y in ((1, 2), (-3, 0.5), (2, -4), (0.3, 0.1), (-5, 2))]
     beam = gaussian_beam(np.deg2rad(0.5), 1.4e9)
-    ms = make_ms(tmp_path / "a.ms", sources=[(*offset(2 * ARCMIN, 1 * ARCMIN), 1.0), (*places[0], 0.5)], noise=0.3, n_times=3, scale=0.3)
+    ms = make_ms(tmp_path / "a.ms",
+                 sources=[(*offset(2 * ARCMIN, 1 * ARCMIN), 1.0), (*places[0], 0.5)], noise=0.3,
+                 n_times=3, scale=0.3)
     first, weight = np.array([0, 2, 5]), np.array([1.0, 2.0, 0.5, 3.0, 1.5])
     ra, dec = np.array(places).T
     found = null_sums(ms, "DATA", "gaussian:30arcmin@1.4GHz", ra, dec, first, weight, 1)
@@ -91,7 +108,8 @@ def test_sums_at_random_positions_are_those_of_plain_loops(tmp_path):
     edges, distance = uv_edges(1), np.hypot(uvw[:, 0], uvw[:, 1])
     for i in range(2):
         which = slice(first[i], first[i + 1])
-        turned, _ = stack(vis.mean(axis=2), uvw, frequency, places[which], *CENTRE, weight[which], beam)
+        turned, _ = stack(vis.mean(axis=2), uvw, frequency, places[which], *CENTRE, weight[which],
+                          beam)
         for b in range(edges.size - 1):
             here = (distance >= edges[b]) & (distance < edges[b + 1])
             if here.any():
@@ -104,7 +122,8 @@ def test_sums_at_random_positions_are_those_of_plain_loops(tmp_path):
 def test_weights_of_least_variance_pass_over_a_spoilt_bin():
     profile = {"re": [50.0, 1.0, 3.0, None], "re_error": [1.0, 1.0, 1.0, None]}
     found = least_variance(profile, np.array([1e3, 0.5, np.nan, np.nan]))
-    # Bins of noise 1e3, 1 (no less than thermal) and 1 (thermal alone): (50e-6 + 1 + 3) / (1e-6 + 2).
+    # Bins of noise 1e3, 1 (no less than thermal) and 1 (thermal alone): (50e-6 + 1 + 3) / (1e-6 +
+    # 2).
     assert found["flux"] == pytest.approx((50e-6 + 4) / (2 + 1e-6))
     assert found["flux_error"] == pytest.approx((2 + 1e-6) ** -0.5)
 
@@ -114,8 +133,10 @@ def test_noise_of_subsets_falls_with_the_root_of_their_number():
     weight = rng.uniform(0.5, 2.0, 4000)
     value = weight * (3.0 + rng.standard_normal(4000) / np.sqrt(weight))
     for size in (10, 100, 1000):
-        # 1/√ΣW with a mean weight of 1.25, also where lists share a quarter; 200 draws know a scatter to 5 %, 4 σ.
-        assert subset_noise(value, weight, size, rng) == pytest.approx((1.25 * size) ** -0.5, rel=0.2)
+        # 1/√ΣW with a mean weight of 1.25, also where lists share a quarter; 200 draws know a
+        # scatter to 5 %, 4 σ.
+        assert subset_noise(value, weight, size, rng) == pytest.approx((1.25 * size) ** -0.5,
+                                                                       rel=0.2)
 
 
 # ------------------------------------------------------------------------------------------------------- the simulations
@@ -128,7 +149,8 @@ def test_thinned_simulations_keep_sources_track_and_depth():
         assert thin["duration"] == full["duration"]
         if number in (8, 9, 10):
             width = full["frequency"][1] - full["frequency"][0]
-            sigma = [one["noise"].sigma(one["frequency"], np.full(one["frequency"].size, w), 6.0).mean() / np.sqrt(one["frequency"].size)
+            sigma = [one["noise"].sigma(one["frequency"], np.full(one["frequency"].size, w),
+                                        6.0).mean() / np.sqrt(one["frequency"].size)
                      for one, w in ((full, width), (thin, 10 * width))]
             assert thin["width"] == pytest.approx(10 * width)
             # The noise is that of the middle of a channel, which is taken as even across it.
@@ -140,7 +162,8 @@ def test_thinned_simulations_keep_sources_track_and_depth():
 
 def test_type_2_is_type_1_in_other_pixels_and_every_other_seed_is_its_own():
     settings = Settings(seed=4)
-    seeds = {(number, index): seed_of(settings, number, index) for number in TYPES for index in range(50)}
+    seeds = {(number, index): seed_of(settings, number, index) for number in TYPES
+             for index in range(50)}
     assert all(seeds[1, i] == seeds[2, i] for i in range(50))
     assert len(set(seeds.values())) == 10 * 50
     assert seed_of(Settings(seed=5), 1, 0) != seeds[1, 0]
@@ -148,7 +171,8 @@ def test_type_2_is_type_1_in_other_pixels_and_every_other_seed_is_its_own():
 
 
 def test_without_bright_sources_the_noise_is_larger_and_a_cut_field_has_fewer_sources():
-    full, empty, cut = (simulation(s, 6, 1) for s in (Settings(), Settings(bright=False), Settings(field=0.5)))
+    full, empty, cut = (simulation(s, 6, 1)
+                        for s in (Settings(), Settings(bright=False), Settings(field=0.5)))
     assert empty["sky"].target.all()
     assert len(empty["sky"]) == 900
     assert empty["noise"] == pytest.approx(np.sqrt(2) * full["noise"])
@@ -165,16 +189,24 @@ def made_up(number, fluxes, factor=1.0):
     """Realisations with given uv fluxes; images find `factor` of them, and all fluxes are in the paper's unit."""
     unit, found, n_bins = TABLE_2[number].unit, [], uv_edges(number).size - 1
     for i, flux in enumerate(fluxes):
-        way = {"flux": factor * flux * unit, "flux_corrected": flux * unit, "fit": {"flux": factor * flux * unit, "fwhm": 1.6}}
+        way = {"flux": factor * flux * unit, "flux_corrected": flux * unit,
+               "fit": {"flux": factor * flux * unit, "fwhm": 1.6}}
         fit = {"flux": flux * unit, "fwhm": 1.5}
-        found.append({
-            "type": number, "realisation": i, "truth": {"flux": 6.0 * unit, "n_targets": 25, "fwhm": 1.5}, "expected_error": 0.47 * unit,
-            "uv": {"flux": flux * unit, "flux_uncut": flux * unit, "least_variance": {"flux": flux * unit},
-                   "fit": {"cut": fit, "uncut": fit}, "profile": {"re": [flux * unit] * n_bins, "re_error": [0.1 * unit] * n_bins}},
-            "image": {name: way for name in ("nearest", "subpixel", "median", "filter")}, "map": {"bright_flux": 1.0},
-            "null": {"uv": [0.3 * unit, -0.3 * unit], "image": [0.4 * unit, -0.4 * unit], "subset_sizes": [10, 100],
-                     "bin_noise": [unit] * n_bins, "profile": [0.0] * n_bins,
-                     "subset_noise": {"uv": [unit, 0.3 * unit], "image": [unit, 0.4 * unit]}}})
+        found.append({"type": number, "realisation": i,
+                      "truth": {"flux": 6.0 * unit, "n_targets": 25, "fwhm": 1.5},
+                      "expected_error": 0.47 * unit,
+                      "uv": {"flux": flux * unit, "flux_uncut": flux * unit,
+                             "least_variance": {"flux": flux * unit},
+                             "fit": {"cut": fit, "uncut": fit},
+                             "profile": {"re": [flux * unit] * n_bins,
+                                         "re_error": [0.1 * unit] * n_bins}},
+                      "image": {name: way for name in ("nearest", "subpixel", "median", "filter")},
+                      "map": {"bright_flux": 1.0},
+                      "null": {"uv": [0.3 * unit, -0.3 * unit], "image": [0.4 * unit, -0.4 * unit],
+                               "subset_sizes": [10, 100], "bin_noise": [unit] * n_bins,
+                               "profile": [0.0] * n_bins,
+                               "subset_noise": {"uv": [unit, 0.3 * unit],
+                                                "image": [unit, 0.4 * unit]}}})
     return found
 
 
@@ -193,7 +225,8 @@ def test_means_scatters_and_errors_are_those_of_the_realisations():
 def test_what_differs_from_the_paper_is_named_and_what_does_not_is_not():
     rng = np.random.default_rng(2)
     like_the_paper = 6.02 + 0.38 * rng.standard_normal(100)
-    like_the_paper = 6.02 + 0.38 * (like_the_paper - like_the_paper.mean()) / like_the_paper.std(ddof=1)
+    like_the_paper = 6.02 + 0.38 * (like_the_paper
+                                    - like_the_paper.mean()) / like_the_paper.std(ddof=1)
     assert "uv" not in collect(made_up(1, like_the_paper, 5.89 / 6.02))["differs"][0]
     # 4 × the paper's standard error of 0.038, ours beside it: 2.8 combined.
     assert "uv" in collect(made_up(1, like_the_paper + 4 * 0.038))["differs"][0].split(", ")
@@ -215,7 +248,8 @@ def test_what_differs_from_the_paper_is_named_and_what_does_not_is_not():
 def test_figures_are_made_of_what_is_there(tmp_path):
     found = [one for number in (1, 5, 6, 7) for one in made_up(number, [5.5, 6.0, 6.4])]
     files = write_figures(tmp_path, found)
-    assert set(files) == {"figure1", "figure2", "figure4", "figure5", "figure6", "figure8", "figure9", "figure11"}
+    assert set(files) == {"figure1", "figure2", "figure4", "figure5", "figure6", "figure8",
+                          "figure9", "figure11"}
     assert all(path.stat().st_size > 5000 for path in files.values())
     for one in found:
         one["map"]["bright_flux"] = 0.0
@@ -240,13 +274,15 @@ def test_a_killed_worker_changes_nothing(finished, tmp_path):
     def kill_one():
         while not list(tmp_path.glob("killed/data-*/type*/set.ms*")):
             time.sleep(0.02)
-        workers = [p for p in psutil.Process().children(recursive=True) if "spawn_main" in " ".join(p.cmdline())]
+        workers = [p for p in psutil.Process().children(recursive=True)
+                   if "spawn_main" in " ".join(p.cmdline())]
         killed.append(workers[0].pid)
         workers[0].kill()
 
     watcher = threading.Thread(target=kill_one, daemon=True)
     watcher.start()
-    result = run(tmp_path / "killed", types=(1, 8), realisations=2, settings=TINY, workers=2, threads=1)
+    result = run(tmp_path / "killed", types=(1, 8), realisations=2, settings=TINY, workers=2,
+                 threads=1)
     watcher.join(5)
     assert killed
     assert result.n_computed == 4
@@ -256,7 +292,8 @@ def test_a_killed_worker_changes_nothing(finished, tmp_path):
     assert not list((tmp_path / "killed").glob("data-*"))
 
 
-def test_a_stopped_run_goes_on_and_corrupted_results_are_computed_again(finished, tmp_path, monkeypatch):
+def test_a_stopped_run_goes_on_and_corrupted_results_are_computed_again(finished, tmp_path,
+                                                                        monkeypatch):
     shutil.copytree(finished[0], tmp_path / "again")
     result_path(tmp_path / "again", 1, 0).unlink()
     broken = result_path(tmp_path / "again", 1, 1)
@@ -291,15 +328,18 @@ def test_a_file_of_something_else_is_not_taken(finished, tmp_path, change, said)
 
 
 def test_other_settings_have_another_fingerprint():
-    assert len({s.fingerprint(1) for s in (TINY, replace(TINY, seed=4), replace(TINY, thin=50), replace(TINY, imagings=()))}) == 4
+    assert len({s.fingerprint(1)
+                for s in (TINY, replace(TINY, seed=4), replace(TINY, thin=50),
+                          replace(TINY, imagings=()))}) == 4
 
 
 # ----------------------------------------------------------------------------------------------------------------- bad input
 
 
-@pytest.mark.parametrize(("options", "said"), [
-    ({"realisations": 0}, "realisations is 0"), ({"realisations": -3}, "realisations is -3"), ({"types": (12,)}, "type 12"),
-    ({"types": ()}, "type none")])
+@pytest.mark.parametrize(("options", "said"),
+                         [({"realisations": 0}, "realisations is 0"),
+                          ({"realisations": -3}, "realisations is -3"),
+                          ({"types": (12,)}, "type 12"), ({"types": ()}, "type none")])
 def test_what_cannot_be_is_refused_before_any_work(tmp_path, options, said):
     with pytest.raises(SelectionError, match=said):
         run(tmp_path / "x", settings=TINY, **options)
@@ -319,15 +359,18 @@ def test_types_and_scales_are_read():
     assert parse_scale("0.1") == {"scale": 0.1}
     with pytest.raises(SelectionError, match="wanted full, small"):
         parse_scale("tiny")
-    for bad in ({"scale": 0.0}, {"thin": 0}, {"field": 2.0}, {"noise_factor": float("nan")}, {"null_lists": 1}):
+    for bad in ({"scale": 0.0}, {"thin": 0}, {"field": 2.0}, {"noise_factor": float("nan")},
+                {"null_lists": 1}):
         with pytest.raises(SelectionError):
             Settings(**bad)
 
 
 def test_a_scheduler_that_does_not_answer_is_one_line_and_a_full_disk_too(tmp_path, monkeypatch):
-    monkeypatch.setattr("distributed.Client", lambda *_, **__: (_ for _ in ()).throw(OSError("timed out")))
+    monkeypatch.setattr("distributed.Client", lambda *_,
+                        **__: (_ for _ in ()).throw(OSError("timed out")))
     with pytest.raises(SchedulerError, match="no dask scheduler answers at tcp://127.0.0.1:1"):
-        run(tmp_path / "x", types=(1,), realisations=1, settings=TINY, scheduler="tcp://127.0.0.1:1")
+        run(tmp_path / "x", types=(1,), realisations=1, settings=TINY,
+            scheduler="tcp://127.0.0.1:1")
     with pytest.raises(SelectionError, match="workers is 0"):
         run(tmp_path / "x", types=(1,), realisations=1, settings=TINY, workers=0)
     usage = type(shutil.disk_usage(tmp_path))
@@ -346,10 +389,15 @@ def test_the_command_hands_its_options_on(tmp_path, monkeypatch, finished):
 
     monkeypatch.setattr(task, "run", fake)
     options = "--types 1,8 --realisations 2 --scale small --thin 7 --no-bright --seed 5 --out"
-    result = CliRunner().invoke(group, ["experiment", "lindroos", *options.split(), str(tmp_path / "o")], catch_exceptions=False)
+    result = CliRunner().invoke(group,
+                                ["experiment", "lindroos", *options.split(), str(tmp_path / "o")],
+                                catch_exceptions=False)
     assert result.exit_code == 0
     assert given["types"] == (1, 8)
-    assert given["settings"] == Settings(seed=5, thin=7, field=parse_scale("small")["field"], bright=False)
+    assert given["settings"] == Settings(seed=5, thin=7, field=parse_scale("small")["field"],
+                                         bright=False)
     assert "4 computed, 0 taken" in result.output
     assert "| 1 | 2 | 5 |" in result.output
-    assert isinstance(CliRunner().invoke(command, ["lindroos", "--types", "77", "--out", "x"]).exception, SelectionError)
+    assert isinstance(CliRunner().invoke(command,
+                                         ["lindroos", "--types", "77", "--out", "x"]).exception,
+                      SelectionError)

@@ -24,14 +24,16 @@ def hand_system_temperature(ghz, opacity, receiver, airmass=1.0, sidebands=1.0):
 
 
 def test_sigma_from_sefd_is_the_radiometer_equation():
-    # VLA at L band: 420 Jy, 2 MHz, 10 s, efficiency 0.92. 420 / (0.92 sqrt(2 · 2e6 · 10)) = 72.18 mJy.
+    # VLA at L band: 420 Jy, 2 MHz, 10 s, efficiency 0.92. 420 / (0.92 sqrt(2 · 2e6 · 10)) = 72.18
+    # mJy.
     sigma = Noise.from_sefd(420.0, 0.92).sigma([1.4e9], [2e6], 10.0)
     assert sigma.shape == (1, 1)
     assert sigma[0, 0] == pytest.approx(0.07218, rel=1e-4)
 
 
 def test_sigma_from_a_temperature():
-    # 2 · 1.380649e-23 · 30 / (0.6 · π/4 · 25²) = 2.81262e-24 W m⁻² Hz⁻¹ = 281.26 Jy; / sqrt(2 · 1e6 · 5) = 88.943 mJy.
+    # 2 · 1.380649e-23 · 30 / (0.6 · π/4 · 25²) = 2.81262e-24 W m⁻² Hz⁻¹ = 281.26 Jy; / sqrt(2 · 1e6
+    # · 5) = 88.943 mJy.
     noise = Noise.from_system_temperature(30.0, 25.0, 0.6)
     assert noise.sefd([3e9])[0, 0] == pytest.approx(281.262, rel=1e-5)
     assert noise.sigma([3e9], [-1e6], 5.0)[0, 0] == pytest.approx(0.088943, rel=1e-4)
@@ -51,12 +53,15 @@ def test_sum_of_the_noise_of_all_baselines_is_the_handbooks_array_sensitivity():
     n_ant, width, time = 43, 7.5e9, 3600.0
     noise = Noise.from_system_temperature(100.0, 12.0, 0.68, 0.845)
     sigma = noise.sigma([2.3e11], [width], 10.0)
-    expected = 2 * 1.380649e-23 * 100 / (0.845 * 0.68 * math.pi * 36) / 1e-26 / math.sqrt(n_ant * (n_ant - 1) * 2 * width * time)
-    assert image_noise(sigma, n_ant * (n_ant - 1) / 2 * 2 * time / 10) == pytest.approx(expected, rel=1e-9)
+    expected = 2 * 1.380649e-23 * 100 / (0.845 * 0.68 * math.pi * 36) / 1e-26 / math.sqrt(
+        n_ant * (n_ant - 1) * 2 * width * time)
+    assert image_noise(sigma,
+                       n_ant * (n_ant - 1) / 2 * 2 * time / 10) == pytest.approx(expected, rel=1e-9)
 
 
 def test_image_noise_of_the_papers_vla_observation():
-    # Lindroos et al. (2015), section 2.2: 10 mJy a visibility, 9.4 h of 10 s, 10 channels: 2.1 µJy/beam, to two digits.
+    # Lindroos et al. (2015), section 2.2: 10 mJy a visibility, 9.4 h of 10 s, 10 channels: 2.1
+    # µJy/beam, to two digits.
     found = image_noise(10e-3, 3384 * 351 * 10 * 2)
     assert found == pytest.approx(2.0518e-6, rel=1e-4)
     assert found == pytest.approx(2.1e-6, rel=0.03)
@@ -71,11 +76,14 @@ def test_image_noise_of_unequal_visibilities_adds_weights():
 ATM = {100: (0.0112, 0.00764), 230: (0.0117, 0.04645), 345: (0.0208, 0.16146)}
 
 
-@pytest.mark.parametrize(("ghz", "pwv", "receiver"), [(100, 5.186, 40), (230, 1.262, 50), (345, 0.913, 72)])
+@pytest.mark.parametrize(("ghz", "pwv", "receiver"),
+                         [(100, 5.186, 40), (230, 1.262, 50), (345, 0.913, 72)])
 @pytest.mark.parametrize("elevation", [90.0, 40.0])
-def test_system_temperature_is_the_handbooks_at_standard_water_vapour(ghz, pwv, receiver, elevation):
+def test_system_temperature_is_the_handbooks_at_standard_water_vapour(ghz, pwv, receiver,
+                                                                      elevation):
     dry, wet = ATM[ghz]
-    expected = hand_system_temperature(ghz, dry + wet * pwv, receiver, 1 / math.sin(math.radians(elevation)))
+    expected = hand_system_temperature(ghz, dry + wet * pwv, receiver,
+                                       1 / math.sin(math.radians(elevation)))
     noise = Noise.from_water_vapour(pwv)
     found = noise.system_temperature([ghz * GHZ], [math.radians(elevation)])[0, 0]
     assert found == pytest.approx(expected, rel=0.02)
@@ -96,7 +104,8 @@ def test_opacity_follows_the_model_of_the_atmosphere():
         atmType=2, h0=quantity(1.0, "km"))  # fmt: skip
     # Bands 3 to 9, away from lines of ozone.
     for ghz in (95, 140, 152, 220, 225, 245, 270, 340, 350, 410, 460, 660, 670):
-        model.initSpectralWindow(1, quantity(ghz, "GHz"), quantity(2.0, "GHz"), quantity(0.5, "GHz"))
+        model.initSpectralWindow(1, quantity(ghz, "GHz"), quantity(2.0, "GHz"),
+                                 quantity(0.5, "GHz"))
         model.setUserWH2O(quantity(1.0, "mm"))
         n = model.getNumChan(0)
         wet = np.mean([np.ravel(model.getWetOpacity(i, 0)["value"])[0] for i in range(n)])
@@ -140,7 +149,8 @@ def test_drawn_noise_has_sigma_in_each_part_and_channel():
     # Standard error of a standard deviation: σ / sqrt(2 n); five of them.
     margin = 5 / math.sqrt(2 * n)
     for part in (drawn.real, drawn.imag):
-        np.testing.assert_allclose(part.std(axis=0, dtype=float), np.repeat(sigma.T, 2, axis=1), rtol=margin)
+        np.testing.assert_allclose(part.std(axis=0, dtype=float), np.repeat(sigma.T, 2, axis=1),
+                                   rtol=margin)
         assert np.abs(part.mean(axis=0, dtype=float) / sigma.T).max() < 5 / math.sqrt(n)
     assert abs(np.mean(drawn[:, 0, 0].real * drawn[:, 0, 0].imag)) < margin * 2
     assert abs(np.mean(drawn[:, 0, 0] * drawn[:, 0, 1].conj())) < margin * 2

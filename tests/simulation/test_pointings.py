@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
 
-from simulate.pointings import at_positions, hexagonal_mosaic, on_the_fly, rectangular_mosaic, single
+from simulate.pointings import (
+    at_positions,
+    hexagonal_mosaic,
+    on_the_fly,
+    rectangular_mosaic,
+    single,
+)
 from uvstack.errors import PointingError
 
 ARCMIN = np.pi / 180 / 60
@@ -54,16 +60,19 @@ def test_rectangular_mosaic_covers_its_area():
     assert (east.min(), east.max()) == pytest.approx((-4 * ARCMIN, 4 * ARCMIN), rel=1e-5)
     assert (north.min(), north.max()) == pytest.approx((-2 * ARCMIN, 2 * ARCMIN), rel=1e-5)
     assert distances(mosaic).min() == pytest.approx(2 * ARCMIN, rel=1e-5)
-    assert SkyCoord(mosaic.ra, mosaic.dec, unit="rad").cartesian.mean().norm().value == pytest.approx(1, abs=1e-5)
+    assert SkyCoord(mosaic.ra, mosaic.dec,
+                    unit="rad").cartesian.mean().norm().value == pytest.approx(1, abs=1e-5)
 
 
 def test_mosaic_at_the_pole_keeps_its_spacing():
-    assert distances(hexagonal_mosaic(1.0, np.pi / 2, 10 * ARCMIN, 10 * ARCMIN, 2 * ARCMIN)).min() == pytest.approx(2 * ARCMIN, rel=1e-5)
+    assert distances(hexagonal_mosaic(1.0, np.pi / 2, 10 * ARCMIN, 10 * ARCMIN,
+                                      2 * ARCMIN)).min() == pytest.approx(2 * ARCMIN, rel=1e-5)
 
 
 def test_on_the_fly_scan_moves_at_its_speed_and_turns_round():
     # VLASS: 3.3′/s, integrations of 0.45 s, a phase centre for two, rows 7.2′ apart.
-    scan = on_the_fly(*CENTRE, 60 * ARCMIN, 20 * ARCMIN, 7.2 * ARCMIN, 3.3 * ARCMIN, 0.45, phase_centre_every=2)
+    scan = on_the_fly(*CENTRE, 60 * ARCMIN, 20 * ARCMIN, 7.2 * ARCMIN, 3.3 * ARCMIN, 0.45,
+                      phase_centre_every=2)
     east, north = offsets(scan)
     step = np.hypot(np.diff(east), np.diff(north))
     row = np.round(north / (7.2 * ARCMIN)).astype(int)
@@ -75,10 +84,13 @@ def test_on_the_fly_scan_moves_at_its_speed_and_turns_round():
     assert scan.schedule(2 * len(scan) + 3)[-3:].tolist() == [-1, -1, -1]
 
 
-@pytest.mark.parametrize("make", [
-    lambda: hexagonal_mosaic(*CENTRE, 1.0, 1.0, 0.0), lambda: rectangular_mosaic(*CENTRE, -1.0, 1.0, 0.1),
-    lambda: at_positions([], []), lambda: at_positions([np.nan], [0.0]), lambda: at_positions([0.0], [2.0]),
-    lambda: at_positions([0.0], [0.0], dwell=0), lambda: on_the_fly(*CENTRE, 1, 1, 0.1, 0.0, 1.0)])
+@pytest.mark.parametrize("make",
+                         [lambda: hexagonal_mosaic(*CENTRE, 1.0, 1.0, 0.0),
+                          lambda: rectangular_mosaic(*CENTRE, -1.0, 1.0, 0.1),
+                          lambda: at_positions([], []), lambda: at_positions([np.nan], [0.0]),
+                          lambda: at_positions([0.0], [2.0]),
+                          lambda: at_positions([0.0], [0.0], dwell=0),
+                          lambda: on_the_fly(*CENTRE, 1, 1, 0.1, 0.0, 1.0)])
 def test_impossible_pointings(make):
     with pytest.raises(PointingError, match="wanted|wants|must"):
         make()

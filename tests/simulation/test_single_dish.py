@@ -22,8 +22,10 @@ ARCMIN = np.pi / 180 / 60
 FREQUENCY = np.array([1.0e9, 1.5e9, 2.0e9])
 CELL = 1.5 * ARCMIN
 SHAPE = (60, 71)
-cube_of = partial(single_dish_cube, frequency=FREQUENCY, dish_diameter=100.0, centre=CENTRE, size=SHAPE, cell=CELL)
-GRID = {"frequency": FREQUENCY, "dish_diameter": 100.0, "centre": CENTRE, "size": SHAPE, "cell": CELL}
+cube_of = partial(single_dish_cube, frequency=FREQUENCY, dish_diameter=100.0, centre=CENTRE,
+                  size=SHAPE, cell=CELL)
+GRID = {"frequency": FREQUENCY, "dish_diameter": 100.0, "centre": CENTRE, "size": SHAPE,
+        "cell": CELL}
 
 
 def area(beam):
@@ -33,17 +35,20 @@ def area(beam):
 
 def test_beam_of_a_dish():
     """Rau et al. (2019), Table 1: 10.3′, 6.8′ and 5.1′ for 100 m, where λ/D is 6.87′ and 5.15′ cut short."""
-    np.testing.assert_allclose(dish_fwhm(FREQUENCY, 100.0, 1.0) / ARCMIN, [10.3, 6.8, 5.1], rtol=0.011)
+    np.testing.assert_allclose(dish_fwhm(FREQUENCY, 100.0, 1.0) / ARCMIN, [10.3, 6.8, 5.1],
+                               rtol=0.011)
     # Frayer (2017): 6.55″ (6.7″ × 6.4″) at 109.4 GHz is 1.16 λ/D.
     assert dish_fwhm(109.4e9, 100.0, 1.16) / ARCMIN * 60 == pytest.approx(6.55, rel=0.01)
 
 
 @pytest.mark.parametrize("kind", ["point", "gaussian", "disc"])
 def test_every_channel_sums_to_its_flux(kind):
-    sky = sky_at(1.2 * ARCMIN, -3.3 * ARCMIN, 2.0, shape=kind, fwhm_major=0.0 if kind == "point" else 9 * ARCMIN, spectral_index=-1.0,
+    sky = sky_at(1.2 * ARCMIN, -3.3 * ARCMIN, 2.0, shape=kind,
+                 fwhm_major=0.0 if kind == "point" else 9 * ARCMIN, spectral_index=-1.0,
                  reference_frequency=1e9)
     made = cube_of(sky)
-    total = [plane.sum() / area(beam) for plane, beam in zip(made.brightness, made.beams, strict=True)]
+    total = [plane.sum() / area(beam)
+             for plane, beam in zip(made.brightness, made.beams, strict=True)]
     np.testing.assert_allclose(total, 2.0 / (FREQUENCY / 1e9), rtol=3e-6)
 
 
@@ -53,7 +58,8 @@ def test_a_point_shows_the_beam_of_each_channel():
         assert np.unravel_index(plane.argmax(), SHAPE) == (30 + 4, 35 + 5)
         y, x = np.indices(SHAPE)
         r = np.hypot(x - 40, y - 34) * CELL
-        np.testing.assert_allclose(plane, 0.7 * np.exp(-4 * np.log(2) * (r / width) ** 2), atol=1.1e-6 * 0.7)
+        np.testing.assert_allclose(plane, 0.7 * np.exp(-4 * np.log(2) * (r / width) ** 2),
+                                   atol=1.1e-6 * 0.7)
 
 
 def test_beam_given_by_the_user():
@@ -61,12 +67,15 @@ def test_beam_given_by_the_user():
     for fwhm in (widths, lambda nu: np.interp(nu, FREQUENCY, widths)):
         made = cube_of(sky_at(0, 0), dish_diameter=None, fwhm=fwhm)
         np.testing.assert_allclose([beam.fwhm_major for beam in made.beams], widths)
-    assert {beam.fwhm_minor for beam in cube_of(sky_at(0, 0), dish_diameter=None, fwhm=8 * ARCMIN).beams} == {8 * ARCMIN}
+    assert {beam.fwhm_minor
+            for beam in cube_of(sky_at(0, 0), dish_diameter=None,
+                                fwhm=8 * ARCMIN).beams} == {8 * ARCMIN}
 
 
 def model(planes, frequency=(1e9,), spectral_index=0.0, centre_l=0.0):
     geometry = ImageGeometry(*CENTRE, -CELL, CELL, centre_l, 0.0)
-    return ImageModel("model", np.asarray(planes, float), np.array(frequency), geometry, spectral_index)
+    return ImageModel("model", np.asarray(planes, float), np.array(frequency), geometry,
+                      spectral_index)
 
 
 def test_an_image_is_convolved_as_its_pixels_are_as_points():
@@ -75,8 +84,10 @@ def test_an_image_is_convolved_as_its_pixels_are_as_points():
     rows, columns, flux = rng.integers(0, 60, 12), rng.integers(0, 71, 12), rng.uniform(0.1, 1, 12)
     rows[:2], columns[:2] = (0, 59), (0, 70)  # corners: nothing comes round
     plane[rows, columns] = flux
-    image = single_dish_cube(model([plane], spectral_index=-0.5), frequency=FREQUENCY, dish_diameter=100.0)
-    points = cube_of(sky_at(-(columns - 35) * CELL, (rows - 30) * CELL, flux, spectral_index=-0.5, reference_frequency=1e9))
+    image = single_dish_cube(model([plane], spectral_index=-0.5), frequency=FREQUENCY,
+                             dish_diameter=100.0)
+    points = cube_of(sky_at(-(columns - 35) * CELL, (rows - 30) * CELL, flux, spectral_index=-0.5,
+                            reference_frequency=1e9))
     # The points are cut at 1e-6 of their peaks.
     np.testing.assert_allclose(image.brightness, points.brightness, atol=3e-6)
 
@@ -84,12 +95,14 @@ def test_an_image_is_convolved_as_its_pixels_are_as_points():
 def test_an_image_against_a_sum_over_pixels():
     rng = np.random.default_rng(5)
     planes = rng.random((2, 9, 7))
-    made = single_dish_cube(model(planes, (1e9, 2e9), centre_l=3 * CELL), frequency=FREQUENCY, dish_diameter=100.0)
+    made = single_dish_cube(model(planes, (1e9, 2e9), centre_l=3 * CELL), frequency=FREQUENCY,
+                            dish_diameter=100.0)
     for chan, plane in enumerate((planes[0], planes.mean(axis=0), planes[1])):
         width = made.beams[chan].fwhm_major / CELL
         for row in range(9):
             for column in range(7):
-                wanted = sum(plane[j, i] * np.exp(-4 * np.log(2) * ((i - column) ** 2 + (j - row) ** 2) / width**2)
+                wanted = sum(plane[j, i] * np.exp(-4 * np.log(2)
+                                                  * ((i - column) ** 2 + (j - row) ** 2) / width**2)
                              for j in range(9) for i in range(7))
                 assert made.brightness[chan, row, column] == pytest.approx(wanted, rel=1e-6)
     x, y = made.wcs.world_to_pixel_values(np.rad2deg(CENTRE[0]), np.rad2deg(CENTRE[1]))
@@ -114,7 +127,8 @@ def test_kelvin():
     point = sky_at(0, 0, 1.0)
     jansky, kelvin = cube_of(point), cube_of(point, unit="K", noise=0.0)
     arcsec = np.array([beam.fwhm_major for beam in jansky.beams]) * 180 / np.pi * 3600
-    np.testing.assert_allclose(kelvin.brightness.max(axis=(1, 2)), 1.222e6 / ((FREQUENCY / 1e9) ** 2 * arcsec**2), rtol=5e-4)
+    np.testing.assert_allclose(kelvin.brightness.max(axis=(1, 2)),
+                               1.222e6 / ((FREQUENCY / 1e9) ** 2 * arcsec**2), rtol=5e-4)
 
 
 def test_files(tmp_path):
@@ -142,7 +156,8 @@ def test_files(tmp_path):
 def test_a_model_file_is_taken_on_its_own_pixels(tmp_path):
     plane = np.zeros(SHAPE)
     plane[10, 20] = 3.0
-    write_image(tmp_path / "model.fits", plane, sin_wcs(*CENTRE, SHAPE, CELL), unit="Jy/pixel", frequency=1.5e9)
+    write_image(tmp_path / "model.fits", plane, sin_wcs(*CENTRE, SHAPE, CELL), unit="Jy/pixel",
+                frequency=1.5e9)
     made = single_dish_cube(tmp_path / "model.fits", frequency=FREQUENCY, dish_diameter=100.0)
     assert made.truth is None
     for chan in range(3):
@@ -157,7 +172,8 @@ def test_radio_beam_reads_the_table_of_beams(tmp_path):
     made.write(tmp_path / "sd.fits")
     with fits.open(tmp_path / "sd.fits") as hdus:
         beams = radio_beam.Beams.from_fits_bintable(hdus["BEAMS"])
-    np.testing.assert_allclose(beams.major.to_value(u.rad), [beam.fwhm_major for beam in made.beams], rtol=1e-6)
+    np.testing.assert_allclose(beams.major.to_value(u.rad),
+                               [beam.fwhm_major for beam in made.beams], rtol=1e-6)
 
 
 def test_casa_finds_beams_frequencies_and_pixels(tmp_path):
@@ -179,7 +195,8 @@ def test_casa_finds_beams_frequencies_and_pixels(tmp_path):
     tool.open(name)
     pixels, system = tool.getchunk(), tool.coordsys()
     world = [system.toworld([0, 0, chan, 0], "n")["numeric"][2] for chan in range(3)]
-    point = tool.coordsys().topixel([*(made.truth[c][0].to_value(u.rad) for c in ("ra", "dec")), 1e9, 1])["numeric"]
+    point = tool.coordsys().topixel([*(made.truth[c][0].to_value(u.rad) for c in ("ra", "dec")),
+                                     1e9, 1])["numeric"]
     # The flux statistic divides by the beam of each plane, if CASA has taken them.
     tool.close()
     flux = [casatasks.imstat(name, chans=str(chan))["flux"][0] for chan in range(3)]
@@ -189,12 +206,14 @@ def test_casa_finds_beams_frequencies_and_pixels(tmp_path):
     np.testing.assert_allclose(flux, 1e9 / FREQUENCY, rtol=1e-5)
 
 
-BAD = [
-    ({"frequency": []}, "one or more channels"), ({"frequency": [1e9, -1.0]}, "negative"), ({"dish_diameter": None}, "no beam"),
-    ({"fwhm": 1e-3}, "given twice"), ({"dish_diameter": -1.0}, "dish_diameter"), ({"beam_factor": 0.0}, "beam_factor"),
-    ({"dish_diameter": None, "fwhm": [1e-3, 1e-3]}, "for 3 channels"), ({"dish_diameter": 400.0}, "the beam at 1.5 GHz .* cell of"),
-    ({"noise": -1.0}, "must be 0 or more"), ({"noise": np.nan}, "must be 0 or more"), ({"noise": [1.0, 2.0]}, "for 3 channels"),
-    ({"noise": 1.0}, "give rng"), ({"unit": "mJy"}, "known are Jy/beam and K"), ({"cell": None}, "give centre, size and cell")]
+BAD = [({"frequency": []}, "one or more channels"), ({"frequency": [1e9, -1.0]}, "negative"),
+       ({"dish_diameter": None}, "no beam"), ({"fwhm": 1e-3}, "given twice"),
+       ({"dish_diameter": -1.0}, "dish_diameter"), ({"beam_factor": 0.0}, "beam_factor"),
+       ({"dish_diameter": None, "fwhm": [1e-3, 1e-3]}, "for 3 channels"),
+       ({"dish_diameter": 400.0}, "the beam at 1.5 GHz .* cell of"),
+       ({"noise": -1.0}, "must be 0 or more"), ({"noise": np.nan}, "must be 0 or more"),
+       ({"noise": [1.0, 2.0]}, "for 3 channels"), ({"noise": 1.0}, "give rng"),
+       ({"unit": "mJy"}, "known are Jy/beam and K"), ({"cell": None}, "give centre, size and cell")]
 
 
 @pytest.mark.parametrize(("change", "message"), BAD)
@@ -208,8 +227,10 @@ def test_bad_models(tmp_path):
     with pytest.raises(ImageError, match="leave centre, size and cell out"):
         single_dish_cube(model(np.ones((1, 9, 9))), **GRID)
     with pytest.raises(ImageError, match="blank pixels"):
-        single_dish_cube(model(np.full((1, 9, 9), np.nan)), frequency=FREQUENCY, dish_diameter=100.0)
-    oblong = ImageModel("model", np.ones((1, 9, 9)), np.array([1e9]), ImageGeometry(*CENTRE, -CELL, 2 * CELL))
+        single_dish_cube(model(np.full((1, 9, 9), np.nan)), frequency=FREQUENCY,
+                         dish_diameter=100.0)
+    oblong = ImageModel("model", np.ones((1, 9, 9)), np.array([1e9]),
+                        ImageGeometry(*CENTRE, -CELL, 2 * CELL))
     with pytest.raises(ImageError, match="square"):
         single_dish_cube(oblong, frequency=FREQUENCY, dish_diameter=100.0)
     with pytest.raises(ImageError, match="no such image"):

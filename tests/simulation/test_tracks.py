@@ -31,12 +31,14 @@ def vla():
 
 
 def rows(array, times, ra, dec, frame="J2000"):
-    return baseline_uvw(uvw_of_times(array, times, ra, dec, frame), *np.triu_indices(len(array.antenna_names), 1))
+    return baseline_uvw(uvw_of_times(array, times, ra, dec, frame),
+                        *np.triu_indices(len(array.antenna_names), 1))
 
 
 def test_the_length_of_a_baseline_is_kept(vla):
     uvw = rows(vla, START + np.linspace(0, DAY, 7), *PHASE_CENTRE)
-    np.testing.assert_allclose(np.linalg.norm(uvw, axis=2), np.broadcast_to(vla.baseline_lengths, uvw.shape[:2]), atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(uvw, axis=2),
+                               np.broadcast_to(vla.baseline_lengths, uvw.shape[:2]), atol=1e-6)
 
 
 def test_u_v_w_are_right_handed(vla):
@@ -49,7 +51,8 @@ def test_u_v_w_are_right_handed(vla):
 
 def test_the_earth_turns_once_in_a_sidereal_day(vla):
     uvw = rows(vla, START + SIDEREAL_DAY * np.array([0, 0.5, 1]), *PHASE_CENTRE)
-    # In a day precession is 0.14″, aberration changes by up to 0.35″ and UT1 by 2 ms (0.03″): 1″ on 36 km is 0.18 m.
+    # In a day precession is 0.14″, aberration changes by up to 0.35″ and UT1 by 2 ms (0.03″): 1″ on
+    # 36 km is 0.18 m.
     assert np.abs(uvw[2] - uvw[0]).max() < 0.18
     assert np.abs(uvw[1] - uvw[0]).max() > 1e4
 
@@ -78,10 +81,13 @@ def test_w_at_the_zenith_is_height_and_u_is_east(vla):
     np.testing.assert_allclose(up, local @ vla.zenith, atol=0.02)
     east = np.array([-np.sin(vla.longitude), np.cos(vla.longitude), 0])
     # North of the sky of 2020 is turned from that of J2000 by some arc minutes.
-    np.testing.assert_allclose(-uvw_of_times(vla, time, best, dec)[0, :, 0], local @ east, atol=2e4 * np.deg2rad(0.2))
+    np.testing.assert_allclose(-uvw_of_times(vla, time, best, dec)[0, :, 0], local @ east,
+                               atol=2e4 * np.deg2rad(0.2))
 
 
-@pytest.mark.parametrize(("name", "dec"), [("vla.a", 0.2), ("vla.a", -0.5), ("meerkat", -0.9), ("alma.cycle1", 0.1), ("emerlin", 1.4)])
+@pytest.mark.parametrize(("name", "dec"),
+                         [("vla.a", 0.2), ("vla.a", -0.5), ("meerkat", -0.9), ("alma.cycle1", 0.1),
+                          ("emerlin", 1.4)])
 def test_elevation_at_transit(name, dec):
     array = read_array(name)
     times = hour_angle_times(array, 4.0, 2 * 3600, 60, dec=dec)
@@ -111,11 +117,13 @@ def test_shapes_and_reproducible_times(vla):
     assert times.shape == (10,)
     np.testing.assert_allclose(np.diff(times), 10, atol=1e-6)
     np.testing.assert_array_equal(times, hour_angle_times(vla, 1.0, 100, 10))
-    np.testing.assert_allclose(hour_angle_times(vla, 1.0, 30, 10, start=5e9), 5e9 + np.array([5, 15, 25]))
+    np.testing.assert_allclose(hour_angle_times(vla, 1.0, 30, 10, start=5e9),
+                               5e9 + np.array([5, 15, 25]))
     assert hour_angle_times(vla, 1.0, 1, 10).shape == (1,)
     assert uvw_of_times(vla, times[:0], 1.0, 0.2).shape == (0, 27, 3)
     assert uvw_of_times(vla, times[:1], 1.0, 0.2).shape == (1, 27, 3)
-    one = dataclasses.replace(vla, antenna_names=("A",), positions=vla.positions[:1], dish_diameters=vla.dish_diameters[:1])
+    one = dataclasses.replace(vla, antenna_names=("A",), positions=vla.positions[:1],
+                              dish_diameters=vla.dish_diameters[:1])
     assert np.all(uvw_of_times(one, times, 1.0, 0.2) == 0)
 
 
@@ -125,10 +133,12 @@ def test_inputs_are_unchanged_and_any_block_of_times_gives_the_same(vla):
     whole = uvw_of_times(vla, times, 1.0, 0.2)
     np.testing.assert_array_equal(before[0], times)
     np.testing.assert_array_equal(before[1], vla.positions)
-    np.testing.assert_allclose(np.concatenate([uvw_of_times(vla, t, 1.0, 0.2) for t in np.split(times, 5)]), whole, atol=1e-9)
+    np.testing.assert_allclose(np.concatenate([uvw_of_times(vla, t, 1.0, 0.2)
+                                               for t in np.split(times, 5)]), whole, atol=1e-9)
 
 
-@pytest.mark.parametrize(("duration", "integration"), [(0, 1), (-1, 1), (10, 0), (np.nan, 1), (10, np.inf)])
+@pytest.mark.parametrize(("duration", "integration"),
+                         [(0, 1), (-1, 1), (10, 0), (np.nan, 1), (10, np.inf)])
 def test_a_track_of_no_time_is_an_error(vla, duration, integration):
     with pytest.raises(ArrayError, match="wanted both above 0"):
         hour_angle_times(vla, 1.0, duration, integration)
@@ -136,7 +146,8 @@ def test_a_track_of_no_time_is_an_error(vla, duration, integration):
 
 def test_icrs_is_j2000_to_23_milliarcseconds(vla):
     times = np.array([START])
-    difference = np.abs(rows(vla, times, *PHASE_CENTRE, "ICRS") - rows(vla, times, *PHASE_CENTRE)).max()
+    difference = np.abs(rows(vla, times, *PHASE_CENTRE, "ICRS")
+                        - rows(vla, times, *PHASE_CENTRE)).max()
     assert 0 < difference < 0.03 * ARCSEC * 36_700
     with pytest.raises(CoordinateError, match="GALACTIC"):
         rows(vla, times, *PHASE_CENTRE, "GALACTIC")
@@ -164,10 +175,12 @@ def test_uvw_are_casas_to_a_millimetre(measures, name, date):
 
 @pytest.mark.parametrize("date", DATES)
 @pytest.mark.parametrize(("name", "limit"), [("vla.a", 0.03), ("meerkat", 0.01), ("emerlin", 0.4)])
-def test_uvw_are_casas_to_two_parts_in_a_billion_with_its_earth_rotation(measures, monkeypatch, name, limit, date):
+def test_uvw_are_casas_to_two_parts_in_a_billion_with_its_earth_rotation(measures, monkeypatch,
+                                                                         name, limit, date):
     """Measured: 0.020, 0.005 and 0.31 mm, of which the centre of e-MERLIN, 7 km from CASA's, makes 0.24 mm.
 
-    Two mas by either of the terms that casacore has otherwise than the textbook is 0.35 mm for VLA A.
+    Two mas by either of the terms that casacore has otherwise than the textbook is 0.35 mm for VLA
+    A.
     """
     monkeypatch.setattr("simulate.tracks._earth_rotation", _casas_earth_rotation())
     assert _largest_residual(measures, name, date) < limit * MILLIMETRE
@@ -182,7 +195,8 @@ def _largest_residual(measures, name, date):
     for ra, dec in DIRECTIONS:
         ours = uvw_of_times(array, times, ra, dec)[:, few]
         # Each antenna is a baseline from the mean, as casacore converts them.
-        theirs = np.array([_casa_uvw(measures, array, array.positions[few], time, ra, dec) for time in times])
+        theirs = np.array([_casa_uvw(measures, array, array.positions[few], time, ra, dec)
+                           for time in times])
         pairs = np.triu_indices(4, 1)
         # CASA's rows are antenna 1 minus antenna 2 of positions.
         residual = baseline_uvw(ours, *pairs) - (theirs[:, pairs[0]] - theirs[:, pairs[1]])
@@ -235,7 +249,8 @@ def test_casas_simulator_writes_the_same_rows_and_the_same_sign(tmp_path, monkey
     assert np.linalg.norm(ours, axis=1).max() > 36_000
     assert np.abs(columns["UVW"].T - ours).max() < MILLIMETRE
     expected = oracles.phasor(ours, [1.4e9], *source, *PHASE_CENTRE)
-    # A millimetre at 1.4 GHz and 1′ is a phase of 1e-5; complex64 and the component's rounding make 1e-3.
+    # A millimetre at 1.4 GHz and 1′ is a phase of 1e-5; complex64 and the component's rounding make
+    # 1e-3.
     np.testing.assert_allclose(columns["DATA"][0, 0], expected[:, 0], atol=2e-3)
 
 
@@ -245,18 +260,22 @@ def _casa_simulation(casatools, array, few, source):
     centre = measures.direction("J2000", *(f"{x}rad" for x in PHASE_CENTRE))
     x, y, z = array.positions[few].T
     simulator.open("casa.ms")
-    simulator.setspwindow(spwname="L", freq="1.4GHz", deltafreq="1MHz", freqresolution="1MHz", nchannels=1, stokes="RR LL")
-    simulator.setconfig(
-        telescopename="VLA", x=list(x), y=list(y), z=list(z), dishdiameter=[25.0] * len(few), mount=["ALT-AZ"] * len(few),
-        antname=[array.antenna_names[i] for i in few], coordsystem="global", referencelocation=measures.observatory("VLA"))
+    simulator.setspwindow(spwname="L", freq="1.4GHz", deltafreq="1MHz", freqresolution="1MHz",
+                          nchannels=1, stokes="RR LL")
+    simulator.setconfig(telescopename="VLA", x=list(x), y=list(y), z=list(z),
+                        dishdiameter=[25.0] * len(few), mount=["ALT-AZ"] * len(few),
+                        antname=[array.antenna_names[i] for i in few], coordsystem="global",
+                        referencelocation=measures.observatory("VLA"))
     simulator.setfeed("perfect R L")
     simulator.setfield(sourcename="field", sourcedirection=centre)
     simulator.setlimits(shadowlimit=0.0, elevationlimit="-90deg")
     simulator.setauto(0.0)
-    simulator.settimes(integrationtime="600s", usehourangle=False, referencetime=measures.epoch("UTC", "58849.3d"))
+    simulator.settimes(integrationtime="600s", usehourangle=False,
+                       referencetime=measures.epoch("UTC", "58849.3d"))
     simulator.observe("field", "L", starttime="0s", stoptime="6000s")
-    components.addcomponent(
-        flux=1.0, fluxunit="Jy", shape="point", dir=measures.direction("J2000", *(f"{x}rad" for x in source)), freq="1.4GHz")
+    components.addcomponent(flux=1.0, fluxunit="Jy", shape="point",
+                            dir=measures.direction("J2000", *(f"{x}rad" for x in source)),
+                            freq="1.4GHz")
     components.rename("source.cl")
     components.close()
     simulator.predict(complist="source.cl")

@@ -15,10 +15,12 @@ def some(n=7, seed=3):
     rng = np.random.default_rng(seed)
     shape = np.array(["point", "gaussian", "disc"])[np.arange(n) % 3]
     major = np.where(shape == "point", 0.0, rng.uniform(1, 5, n) * ARCSEC)
-    return components(
-        rng.uniform(0, 2 * np.pi, n), rng.uniform(-1.5, 1.5, n), rng.uniform(0, 1e-3, n), reference_frequency=1.4e9, shape=shape,
-        fwhm_major=major, fwhm_minor=0.4 * major, position_angle=rng.uniform(-np.pi, np.pi, n), spectral_index=rng.normal(-0.7, 0.2, n),
-        curvature=rng.normal(0, 0.1, n), q=0.1, u=rng.uniform(-0.2, 0.2, n), v=-0.01, target=np.arange(n) % 2 == 0)
+    return components(rng.uniform(0, 2 * np.pi, n), rng.uniform(-1.5, 1.5, n),
+                      rng.uniform(0, 1e-3, n), reference_frequency=1.4e9, shape=shape,
+                      fwhm_major=major, fwhm_minor=0.4 * major,
+                      position_angle=rng.uniform(-np.pi, np.pi, n),
+                      spectral_index=rng.normal(-0.7, 0.2, n), curvature=rng.normal(0, 0.1, n),
+                      q=0.1, u=rng.uniform(-0.2, 0.2, n), v=-0.01, target=np.arange(n) % 2 == 0)
 
 
 def equal(a, b, tolerance=0.0):
@@ -87,33 +89,39 @@ def test_table_of_another_maker():
     assert made.flux == pytest.approx([3e-3])
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"flux": [1.0, -1e-3]}, "component S2 has flux -0.001; it must not be negative"),
-    ({"flux": [np.nan, 1.0]}, "component S1 has flux nan; it must be finite"),
-    ({"fwhm_major": -1.0}, "fwhm_minor -1"),
-    ({"fwhm_major": 1e-6, "fwhm_minor": 2e-6}, r"S1 \(and 1 more\) has fwhm_major 1e-06"),
-    ({"shape": "gausian"}, "the shape 'gausian' is unknown: the nearest is gaussian; known are point, gaussian, disc"),
-    ({"shape": "point", "fwhm_major": 1e-6}, "must be 0 where the shape"),
-    ({"dec": [0.0, 2.0]}, "dec 2; it must lie within"),
-    ({"q": 0.8, "v": 0.7}, "polarised fraction of at most 1"),
-    ({"spectral_index": -0.7}, "needs reference_frequency"),
-    ({"reference_frequency": 0.0}, "must be positive"),
-    ({"ra": [0.0, 1.0, 2.0]}, "give one value, or one for each"),
-    ({"names": ["a", "b", "c"]}, "names has shape"),
-    ({"curvature": np.inf, "reference_frequency": 1e9}, "curvature inf; it must be finite"),
-])
+@pytest.mark.parametrize(("change", "message"),
+                         [({"flux": [1.0, -1e-3]},
+                           "component S2 has flux -0.001; it must not be negative"),
+                          ({"flux": [np.nan, 1.0]}, "component S1 has flux nan; it must be finite"),
+                          ({"fwhm_major": -1.0}, "fwhm_minor -1"),
+                          ({"fwhm_major": 1e-6, "fwhm_minor": 2e-6},
+                           r"S1 \(and 1 more\) has fwhm_major 1e-06"),
+                          ({"shape": "gausian"},
+                           "the shape 'gausian' is unknown: the nearest is gaussian; known are "
+                           "point, gaussian, disc"),
+                          ({"shape": "point", "fwhm_major": 1e-6}, "must be 0 where the shape"),
+                          ({"dec": [0.0, 2.0]}, "dec 2; it must lie within"),
+                          ({"q": 0.8, "v": 0.7}, "polarised fraction of at most 1"),
+                          ({"spectral_index": -0.7}, "needs reference_frequency"),
+                          ({"reference_frequency": 0.0}, "must be positive"),
+                          ({"ra": [0.0, 1.0, 2.0]}, "give one value, or one for each"),
+                          ({"names": ["a", "b", "c"]}, "names has shape"),
+                          ({"curvature": np.inf, "reference_frequency": 1e9},
+                           "curvature inf; it must be finite"),])
 def test_what_is_refused(change, message):
     given = {"ra": [0.0, 0.1], "dec": [0.0, 0.1], "flux": [1.0, 1.0], **change}
     with pytest.raises(ComponentError, match=message):
         components(**given)
 
 
-@pytest.mark.parametrize(("table", "message"), [
-    (Table({"ra": [1.0], "dec": [1.0]}), "the table lacks flux"),
-    (Table({"ra": [1.0], "dec": [1.0], "flux": [1.0]}), "column 'ra' has no unit"),
-    (QTable({"ra": [1.0] * u.Jy, "dec": [1.0] * u.deg, "flux": [1.0] * u.Jy}), "column 'ra' is in Jy"),
-    (QTable({"ra": [1.0] * u.deg, "dec": [1.0] * u.deg, "flux": [1.0] * u.Jy}, meta={"frame": "ICRS"}), "the table is in ICRS"),
-])
+@pytest.mark.parametrize(("table", "message"),
+                         [(Table({"ra": [1.0], "dec": [1.0]}), "the table lacks flux"),
+                          (Table({"ra": [1.0], "dec": [1.0], "flux": [1.0]}),
+                           "column 'ra' has no unit"),
+                          (QTable({"ra": [1.0] * u.Jy, "dec": [1.0] * u.deg, "flux": [1.0] * u.Jy}),
+                           "column 'ra' is in Jy"),
+                          (QTable({"ra": [1.0] * u.deg, "dec": [1.0] * u.deg, "flux": [1.0] * u.Jy},
+                                  meta={"frame": "ICRS"}), "the table is in ICRS"),])
 def test_tables_that_are_refused(table, message):
     with pytest.raises(ComponentError, match=message):
         components_from_table(table)

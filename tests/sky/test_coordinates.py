@@ -56,9 +56,11 @@ def random_sky(rng, n):
 
 @pytest.mark.parametrize("scale", [1e-9, 1e-6, 1e-3, 0.3])
 def test_direction_cosines_are_exact_relative_to_the_offset(scale):
-    # Budget: three roundings of the differences, five of products and functions: 8 eps of the offset.
+    # Budget: three roundings of the differences, five of products and functions: 8 eps of the
+    # offset.
     rng = np.random.default_rng(5)
-    for ra0, dec0 in [*zip(*random_sky(rng, 25), strict=True), (0.0, 0.0), (6.283, -1.5707963), (1.0, np.pi / 2)]:
+    for ra0, dec0 in [*zip(*random_sky(rng, 25), strict=True), (0.0, 0.0), (6.283, -1.5707963),
+                      (1.0, np.pi / 2)]:
         ra = ra0 + scale * rng.uniform(-1, 1) / max(np.cos(dec0), scale)
         dec = np.clip(dec0 + scale * rng.uniform(-1, 1), -np.pi / 2, np.pi / 2)
         l, m, n_minus_1 = decimal_cosines(ra, dec, ra0, dec0)
@@ -74,8 +76,10 @@ def test_direction_cosines_over_the_whole_sphere():
     (ra, dec), (ra0, dec0) = random_sky(rng, 300), random_sky(rng, 300)
     l, m, n_minus_1 = direction_cosines(ra, dec, ra0, dec0)
     coord, centre = SkyCoord(ra, dec, unit="rad"), SkyCoord(ra0, dec0, unit="rad")
-    # The separation, and the east and north of astropy's frame about the centre, are made without any of our formulas.
-    np.testing.assert_allclose(np.arctan2(np.hypot(l, m), n_minus_1 + 1), coord.separation(centre).rad, atol=1e-14)
+    # The separation, and the east and north of astropy's frame about the centre, are made without
+    # any of our formulas.
+    np.testing.assert_allclose(np.arctan2(np.hypot(l, m), n_minus_1 + 1),
+                               coord.separation(centre).rad, atol=1e-14)
     for k in range(0, 300, 30):
         offset = coord[k].transform_to(centre[k].skyoffset_frame())
         expected = offset.cartesian.xyz.value
@@ -115,7 +119,8 @@ def tms_uvw(xyz, hour_angle, dec):
         (-sin_d * cos_h, sin_d * sin_h, cos_d),
         (cos_d * cos_h, -cos_d * sin_h, sin_d),
     ]
-    return np.array([[sum(row[k] * xyz_one[k] for k in range(3)) for row in rows] for xyz_one in xyz])
+    return np.array([[sum(row[k] * xyz_one[k] for k in range(3)) for row in rows]
+                     for xyz_one in xyz])
 
 
 @pytest.mark.parametrize("offset", [1e-6, 0.01, 1.0, 3.0])
@@ -124,7 +129,8 @@ def test_rotation_turns_uvw_as_the_antennas_do(offset):
     for _ in range(20):
         xyz = rng.normal(0, 1e4, (6, 3))
         sidereal, ra0, dec0 = rng.uniform(0, 6), rng.uniform(0, 6), rng.uniform(-1.5, 1.5)
-        ra, dec = ra0 + offset * rng.uniform(-1, 1), np.clip(dec0 + offset * rng.uniform(-1, 1), -1.5, 1.5)
+        ra, dec = ra0 + offset * rng.uniform(-1, 1), np.clip(dec0 + offset * rng.uniform(-1, 1),
+                                                             -1.5, 1.5)
         old, new = tms_uvw(xyz, sidereal - ra0, dec0), tms_uvw(xyz, sidereal - ra, dec)
         rotation = rotation_between(ra0, dec0, ra, dec)
         # 1e-11 m: a few roundings of lengths of 2e4 m.
@@ -133,7 +139,8 @@ def test_rotation_turns_uvw_as_the_antennas_do(offset):
         assert np.linalg.det(rotation) == pytest.approx(1.0, abs=1e-14)
         l, m, n_minus_1 = direction_cosines(ra, dec, ra0, dec0)
         np.testing.assert_allclose(rotation[2], [l, m, n_minus_1 + 1], atol=2e-16, rtol=1e-14)
-        np.testing.assert_allclose(rotation @ rotation_between(ra, dec, ra0, dec0), np.eye(3), atol=1e-15)
+        np.testing.assert_allclose(rotation @ rotation_between(ra, dec, ra0, dec0), np.eye(3),
+                                   atol=1e-15)
 
 
 def test_rotation_leaves_the_delay_to_a_source_alone():
@@ -163,9 +170,11 @@ def test_b1950_as_the_vla_calibrator_manual(name, ra, dec, ra2000, dec2000):
     expected = SkyCoord(ra2000, dec2000, frame=parse_frame("J2000"))
     lon, lat = to_frame(coord, "J2000")
     # Budget: 3.1 mas of astropy's aberration terms, 1.1 mas for the last digit printed.
-    assert SkyCoord(lon, lat, unit="rad", frame=parse_frame("J2000")).separation(expected) < 4.2 * u.mas
+    assert SkyCoord(lon, lat, unit="rad",
+                    frame=parse_frame("J2000")).separation(expected) < 4.2 * u.mas
     lon, lat = to_frame(expected, name)
-    assert SkyCoord(lon, lat, unit="rad", frame=coord.frame.replicate_without_data()).separation(coord) < 4.2 * u.mas
+    assert SkyCoord(lon, lat, unit="rad",
+                    frame=coord.frame.replicate_without_data()).separation(coord) < 4.2 * u.mas
 
 
 def test_3c273_in_b1950_and_galactic():
@@ -209,18 +218,22 @@ def test_an_equinox_is_not_carried_along():
 
 
 def test_frames_as_casacore_has_them():
-    measures = pytest.importorskip("casacore.measures", reason="python-casacore is not installed").measures()
+    measures = pytest.importorskip("casacore.measures",
+                                   reason="python-casacore is not installed").measures()
     rng = np.random.default_rng(10)
     limits = {"B1950_VLA": 3.3, "B1950": 110, "ICRS": 31, "GALACTIC": 530, "J2000": 0.001}
     for name, limit in limits.items():
         for lon, lat in zip(*random_sky(rng, 20), strict=True):
-            theirs = measures.measure(measures.direction(name, f"{lon:.17g}rad", f"{lat:.17g}rad"), "J2000")
+            theirs = measures.measure(measures.direction(name, f"{lon:.17g}rad", f"{lat:.17g}rad"),
+                                      "J2000")
             theirs = SkyCoord(theirs["m0"]["value"], theirs["m1"]["value"], unit="rad")
-            ours = SkyCoord(*to_frame(SkyCoord(lon, lat, unit="rad", frame=parse_frame(name)), "J2000"), unit="rad")
+            ours = SkyCoord(*to_frame(SkyCoord(lon, lat, unit="rad", frame=parse_frame(name)),
+                                      "J2000"), unit="rad")
             assert ours.separation(theirs) < limit * u.mas, name
 
 
-@pytest.mark.parametrize(("name", "closest"), [("J200", "J2000"), ("galatic", "GALACTIC"), ("B1950VLA", "B1950_VLA")])
+@pytest.mark.parametrize(("name", "closest"),
+                         [("J200", "J2000"), ("galatic", "GALACTIC"), ("B1950VLA", "B1950_VLA")])
 def test_an_unknown_frame_names_the_closest(name, closest):
     with pytest.raises(CoordinateError, match=f"{name}.*closest is {closest};"):
         to_frame(SkyCoord(1, 2, unit="deg"), name)
@@ -260,7 +273,8 @@ def test_angle_from_text(text, hours, degrees):
     assert np.degrees(angle_from_text(text, hours=hours)) == pytest.approx(degrees, rel=1e-15)
 
 
-@pytest.mark.parametrize("text", ["", "57.3", "nan", "abc", "03:75:10", "25:00:00", "12Jy", "1.2.3.4.5"])
+@pytest.mark.parametrize("text",
+                         ["", "57.3", "nan", "abc", "03:75:10", "25:00:00", "12Jy", "1.2.3.4.5"])
 def test_no_angle(text):
     with pytest.raises(CoordinateError, match="is no angle"):
         angle_from_text(text, hours=True)
@@ -271,17 +285,22 @@ def test_no_angle(text):
 
 def test_a_direction_is_read_alike_however_it_is_written():
     ra, dec = np.deg2rad(153.054166666667), np.deg2rad(-30.000277777778)
-    for given in ("J2000 10h12m13s -30d00m01s", "10:12:13, -30:00:01", "fk5 153.054166666667deg -30.00.01", (ra, dec),
+    for given in ("J2000 10h12m13s -30d00m01s", "10:12:13, -30:00:01",
+                  "fk5 153.054166666667deg -30.00.01", (ra, dec),
                   SkyCoord(ra * u.rad, dec * u.rad, frame="fk5")):
         np.testing.assert_allclose(parse_direction(given), (ra, dec), atol=1e-13)
     galactic = SkyCoord(120 * u.deg, -3 * u.deg, frame="galactic").fk5
-    np.testing.assert_allclose(parse_direction("GALACTIC 120deg -3deg"), (galactic.ra.rad, galactic.dec.rad), atol=1e-12)
+    np.testing.assert_allclose(parse_direction("GALACTIC 120deg -3deg"),
+                               (galactic.ra.rad, galactic.dec.rad), atol=1e-12)
     np.testing.assert_allclose(parse_direction("J2000 0h0m0s 89d", "GALACTIC"),
-                               [x.rad for x in (lambda c: (c.l, c.b))(SkyCoord("0h0m0s 89d", frame="fk5").galactic)], atol=1e-12)
+                               [x.rad
+                                for x in (lambda c: (c.l, c.b))(
+                                    SkyCoord("0h0m0s 89d", frame="fk5").galactic)], atol=1e-12)
 
 
-@pytest.mark.parametrize("given", ["10h12m13s", "J2000", "Mars 1h 2d", "10 -30", (1.0,), (1.0, 2.0), (np.nan, 0.0), 3.0, ("a", "b"),
-                                   "J2000 1h -95d"])
+@pytest.mark.parametrize("given",
+                         ["10h12m13s", "J2000", "Mars 1h 2d", "10 -30", (1.0,), (1.0, 2.0),
+                          (np.nan, 0.0), 3.0, ("a", "b"), "J2000 1h -95d"])
 def test_what_is_no_direction_is_refused_by_its_name(given):
     with pytest.raises(CoordinateError, match=r"^centre") as caught:
         parse_direction(given, name="centre")
@@ -291,9 +310,11 @@ def test_what_is_no_direction_is_refused_by_its_name(given):
 def test_a_centre_that_no_field_sees_is_refused_or_doubted():
     fields = {"A": (1.0, 0.2), "B": (1.1, 0.2)}
     check_centre((1.1, 0.25), fields, np.deg2rad(3))
-    with pytest.warns(UvstackWarning, match=r"is 11.46° from the nearest field, B, and its antennas see some 3°"):
+    with pytest.warns(UvstackWarning,
+                      match=r"is 11.46° from the nearest field, B, and its antennas see some 3°"):
         check_centre((1.1, 0.4), fields, np.deg2rad(3))
-    with pytest.raises(CoordinateError, match=r"phase_centre is 107° from A: 90° or more.*the nearest is A"):
+    with pytest.raises(CoordinateError,
+                       match=r"phase_centre is 107° from A: 90° or more.*the nearest is A"):
         check_centre((1.0, 0.2 + np.deg2rad(107)), {"A": (1.0, 0.2)}, 1.0)
     assert sight([25.0, 12.0, 0.0], 1.4e9) == pytest.approx(10 * 0.21414 / 12, rel=1e-4)
     assert sight([0.0, np.nan], 1e9) == pytest.approx(np.deg2rad(10))
@@ -302,7 +323,8 @@ def test_a_centre_that_no_field_sees_is_refused_or_doubted():
 def test_a_frequency_is_read_alike_however_it_is_written():
     for given in (1.4e9, "1.4e9", "1.4GHz", "1400 MHz", 1.4 * u.GHz, np.float32(1.4e9)):
         assert parse_frequency(given, "nu0") == pytest.approx(1.4e9, rel=1e-7)
-    for given, wanted in ((1.4, "1.4 Hz"), ("-1GHz", "positive"), ("nan", "positive"), ("5km", "no frequency"), ("x", "no frequency"),
+    for given, wanted in ((1.4, "1.4 Hz"), ("-1GHz", "positive"), ("nan", "positive"),
+                          ("5km", "no frequency"), ("x", "no frequency"),
                           (1.4 * u.m, "no frequency"), ((1, 2), "no frequency")):
         with pytest.raises(SelectionError, match=f"^nu0.*{wanted}"):
             parse_frequency(given, "nu0")

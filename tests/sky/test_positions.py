@@ -13,7 +13,12 @@ from places import ROOT
 from uvstack.errors import CoordinateError, DuplicatePositionsWarning, PositionsError
 from uvstack.io.tables import read_positions
 from uvstack.sky.coordinates import parse_frame, to_frame
-from uvstack.sky.positions import Positions, positions_from_coord, positions_from_table, validate_positions
+from uvstack.sky.positions import (
+    Positions,
+    positions_from_coord,
+    positions_from_table,
+    validate_positions,
+)
 
 J2000 = parse_frame("J2000")
 EXAMPLE = ROOT / "../shared/data/stacker_testdata_positions.csv"
@@ -99,7 +104,8 @@ def test_skycoord_columns_keep_their_frame(tmp_path, filename):
     positions = read_positions(tmp_path / filename)
     assert_same_places(positions, coord)
     np.testing.assert_allclose(positions.flux, 1e-3 * np.arange(7))
-    with pytest.raises(PositionsError, match="frame=B1950 was given, but the column 'where' says itself"):
+    with pytest.raises(PositionsError,
+                       match="frame=B1950 was given, but the column 'where' says itself"):
         read_positions(tmp_path / filename, frame="B1950")
     assert len(read_positions(tmp_path / filename, columns={"coord": "where"})) == 7
 
@@ -115,7 +121,8 @@ def test_sexagesimal_columns(tmp_path):
         assert "in hours" in read_positions(tmp_path / filename).source
     table["RAJ2000"][4] = "12:99:00"
     table.write(tmp_path / "bad.csv")
-    with pytest.raises(PositionsError, match=r"bad.csv: row 5 of the column 'RAJ2000': '12:99:00' is no angle"):
+    with pytest.raises(PositionsError,
+                       match=r"bad.csv: row 5 of the column 'RAJ2000': '12:99:00' is no angle"):
         read_positions(tmp_path / "bad.csv")
 
 
@@ -191,22 +198,27 @@ def test_names_of_columns_are_guessed(lon, lat, frame):
     if lon == "x":
         table = Table({"Y": [-20.0, 30.0], "X": [10.0, 350.0]})
     positions = positions_from_table(table)
-    assert_same_places(positions, SkyCoord([10, 350], [-20, 30], unit="deg", frame=parse_frame(frame)))
+    assert_same_places(positions,
+                       SkyCoord([10, 350], [-20, 30], unit="deg", frame=parse_frame(frame)))
     assert positions.weight is None
     assert positions.flux is None
     assert positions_from_table(table, frame="ICRS").coord.frame.name == "icrs"
 
 
 def test_a_mapping_overrides_the_guess():
-    table = make_table(make_coord(), MY_RA=np.arange(7.0), other_weight=np.full(7, 2.0), G=np.zeros(7))
-    positions = positions_from_table(table, {"ra": "my_ra", "weight": "other_weight", "size": "z_phot"})
+    table = make_table(make_coord(), MY_RA=np.arange(7.0), other_weight=np.full(7, 2.0),
+                       G=np.zeros(7))
+    positions = positions_from_table(table,
+                                     {"ra": "my_ra", "weight": "other_weight", "size": "z_phot"})
     np.testing.assert_allclose(positions.coord.ra.deg, np.arange(7), atol=1e-13)
     np.testing.assert_allclose(positions.coord.dec.deg, table["dec"], rtol=1e-13)
     np.testing.assert_array_equal(positions.weight, 2.0)
     np.testing.assert_allclose(positions.size, np.radians(table["z_phot"] / 3600))
-    assert positions_from_table(table, {"glon": "MY_RA", "glat": "G"}).coord.frame.name == "galactic"
+    assert positions_from_table(table,
+                                {"glon": "MY_RA", "glat": "G"}).coord.frame.name == "galactic"
     table.rename_columns(["ra", "dec"], ["RAB1950", "DEB1950"])
-    assert positions_from_table(table, {"ra": "RAB1950", "dec": "DEB1950"}).coord.frame.name == "fk4"
+    assert positions_from_table(table,
+                                {"ra": "RAB1950", "dec": "DEB1950"}).coord.frame.name == "fk4"
 
 
 def test_units_of_columns():
@@ -231,7 +243,8 @@ def test_units_of_columns():
 
 
 def test_guessed_columns_that_hold_something_else_are_passed_over(caplog):
-    table = Table({"ra": [1.0, 2.0], "dec": [3.0, 4.0], "size": [3.0, 4.0] * u.pix, "s": ["a", "b"]})
+    table = Table({"ra": [1.0, 2.0], "dec": [3.0, 4.0], "size": [3.0, 4.0] * u.pix,
+                   "s": ["a", "b"]})
     with caplog.at_level(logging.INFO):
         positions = positions_from_table(table)
     assert positions.size is None
@@ -245,10 +258,12 @@ def test_guessed_columns_that_hold_something_else_are_passed_over(caplog):
 
 
 def test_masked_values():
-    table = Table({"ra": [1.0, 2.0], "dec": [3.0, 4.0], "flux": MaskedColumn([5.0, 6.0], mask=[False, True])})
+    table = Table({"ra": [1.0, 2.0], "dec": [3.0, 4.0],
+                   "flux": MaskedColumn([5.0, 6.0], mask=[False, True])})
     np.testing.assert_array_equal(positions_from_table(table).flux, [5.0, np.nan])
     table["dec"] = MaskedColumn([3.0, 4.0], mask=[False, True])
-    with pytest.raises(PositionsError, match="1 of 2 positions are empty, NaN or infinite, in row 2"):
+    with pytest.raises(PositionsError,
+                       match="1 of 2 positions are empty, NaN or infinite, in row 2"):
         positions_from_table(table)
 
 
@@ -307,9 +322,8 @@ def test_plain_numbers_are_radians_only_inside_the_box(tmp_path, caplog):
     assert_same_places(positions, SkyCoord([1.0, -6.28], [-0.5, 1.57], unit="rad", frame=J2000))
     assert "unit told by the range of its numbers ('ra' in rad" in positions.source
     assert "taken to be in rad" in caplog.text
-    assert_same_places(
-        read_positions(radians, unit="deg"), SkyCoord([1.0, -6.28], [-0.5, 1.57], unit="deg", frame=J2000)
-    )
+    assert_same_places(read_positions(radians, unit="deg"),
+                       SkyCoord([1.0, -6.28], [-0.5, 1.57], unit="deg", frame=J2000))
     # One number outside the box makes all of them degrees.
     for text in ("1.0,-0.5\n6.29,0.1\n", "1.0,-0.5\n2.0,1.58\n"):
         positions = read_positions(write(tmp_path, text))
@@ -318,7 +332,8 @@ def test_plain_numbers_are_radians_only_inside_the_box(tmp_path, caplog):
     # A list with texts in it was written by hand, in degrees.
     assert read_positions(write(tmp_path, "1.0,-0.5\n03:49:00,-29:58:39\n")).coord.ra.deg[0] == pytest.approx(1.0)
     # A header names columns, and a table is in degrees.
-    assert read_positions(write(tmp_path, "ra,dec\n1.0,0.5\n")).coord.ra.deg[0] == pytest.approx(1.0)
+    assert read_positions(write(tmp_path,
+                                "ra,dec\n1.0,0.5\n")).coord.ra.deg[0] == pytest.approx(1.0)
 
 
 def test_weights_survive_to_the_last_bit(tmp_path):
@@ -385,7 +400,8 @@ def test_bad_text_files_say_what_is_wrong_and_where(tmp_path, text, message):
 
 def test_remarks_that_name_columns_and_hashes_in_names(tmp_path):
     # Read as x, y, weight, an identifier would become a right ascension.
-    positions = read_positions(write(tmp_path, "# made by hand\n# id ra dec\n1 10.5 -20\n2 11.5 -21\n"))
+    positions = read_positions(write(tmp_path,
+                                     "# made by hand\n# id ra dec\n1 10.5 -20\n2 11.5 -21\n"))
     np.testing.assert_allclose(positions.coord.ra.deg, [10.5, 11.5])
     assert positions.table.colnames == ["id", "ra", "dec"]
     positions = read_positions(write(tmp_path, 'name,ra,dec\n"SN #3",10.5,-20\n'))
@@ -447,7 +463,8 @@ def test_ds9_regions(tmp_path):
     regions.write(path, format="ds9", precision=13)
     positions = read_positions(path)
     assert_same_places(positions, coord)
-    assert list(positions.table["shape"]) == ["point", "circle", "ellipse", "rectangle", "circleannulus"]
+    assert list(positions.table["shape"]) == ["point", "circle", "ellipse", "rectangle",
+                                              "circleannulus"]
     assert positions.table["label"][1] == "the pole"
     labels, index = positions.group_labels("shape")
     assert [labels[k] for k in index] == list(positions.table["shape"])
@@ -456,7 +473,8 @@ def test_ds9_regions(tmp_path):
 def test_crtf_regions(tmp_path):
     regions, coord = make_regions()
     path = tmp_path / "list.crtf"
-    # The package writes a point in a way that neither it nor CASA reads; CASA's symbols are met below.
+    # The package writes a point in a way that neither it nor CASA reads; CASA's symbols are met
+    # below.
     regions[1:].write(path, format="crtf", fmt=".13f", coordsys="fk5")
     assert_same_places(read_positions(path), coord[1:])
 
@@ -473,27 +491,32 @@ def test_regions_in_several_frames_with_texts_and_exclusions(tmp_path):
         "list.crtf",
     )
     positions = read_positions(path)
-    b1950 = SkyCoord(*to_frame(SkyCoord(42, 43, unit="deg", frame=parse_frame("B1950")), "J2000"), unit="rad")
-    expected = SkyCoord([57.29579166666667, b1950.ra.deg, 32.25], [-30, b1950.dec.deg, 12.5], unit="deg", frame=J2000)
+    b1950 = SkyCoord(*to_frame(SkyCoord(42, 43, unit="deg", frame=parse_frame("B1950")), "J2000"),
+                     unit="rad")
+    expected = SkyCoord([57.29579166666667, b1950.ra.deg, 32.25], [-30, b1950.dec.deg, 12.5],
+                        unit="deg", frame=J2000)
     assert_same_places(positions, expected)
     assert list(positions.table["label"]) == ["first", "", ""]
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("a.reg", "image\ncircle(10,20,3)\n", "a circle is in pixels of an image"),
-        ("a.reg", 'fk5\ncircle(10,20,3")\nblob(1,2)\n', r"line 3: 'blob\(1,2\)' is no region"),
-        ("a.reg", 'fk5\ncircle(10,20,3")\ncircle(a,20,3")\n', r"line 3: 'circle\(a,20,3\"\)' is no region"),
-        ("a.reg", 'circle(10,20,3")\n', "line 1: .*frame"),
-        ("a.reg", "fk5\npolygon(10,20,11,20,11,21)\n", "a polygon has no centre"),
-        ("a.reg", "# Region file format: DS9\nfk5\n", "the file holds no regions"),
-        ("a.reg", 'fk5\n-circle(10,20,3")\n', "the file holds no regions"),
-        ("a.crtf", "#CRTFv0\nglobal coord=J2000\ncircle[[10pix, 20pix], 3pix]\n", "line 3"),
-        ("a.crtf", "#CRTFv0\ncircle[[10deg, 20deg], 3arcsec]\n", "a circle is in pixels of an image or names no frame"),
-        ("a.crtf", "#CRTFv0\nglobal coord=J2000\nnonsense\n", "line 3: 'nonsense' is no region"),
-    ],
-)
+@pytest.mark.parametrize(("name", "text", "message"),
+                         [("a.reg", "image\ncircle(10,20,3)\n",
+                           "a circle is in pixels of an image"),
+                          ("a.reg", 'fk5\ncircle(10,20,3")\nblob(1,2)\n',
+                           r"line 3: 'blob\(1,2\)' is no region"),
+                          ("a.reg", 'fk5\ncircle(10,20,3")\ncircle(a,20,3")\n',
+                           r"line 3: 'circle\(a,20,3\"\)' is no region"),
+                          ("a.reg", 'circle(10,20,3")\n', "line 1: .*frame"),
+                          ("a.reg", "fk5\npolygon(10,20,11,20,11,21)\n", "a polygon has no centre"),
+                          ("a.reg", "# Region file format: DS9\nfk5\n",
+                           "the file holds no regions"),
+                          ("a.reg", 'fk5\n-circle(10,20,3")\n', "the file holds no regions"),
+                          ("a.crtf", "#CRTFv0\nglobal coord=J2000\ncircle[[10pix, 20pix], 3pix]\n",
+                           "line 3"),
+                          ("a.crtf", "#CRTFv0\ncircle[[10deg, 20deg], 3arcsec]\n",
+                           "a circle is in pixels of an image or names no frame"),
+                          ("a.crtf", "#CRTFv0\nglobal coord=J2000\nnonsense\n",
+                           "line 3: 'nonsense' is no region"),],)
 def test_bad_regions(tmp_path, name, text, message):
     pytest.importorskip("regions", reason="the package regions is not installed")
     with pytest.raises(PositionsError, match=message):
@@ -517,7 +540,8 @@ def test_what_holds_positions_already():
     assert read_positions(positions) is positions
     assert_ramp(read_positions(make_table(coord)))
     assert len(read_positions(coord[0])) == 1  # a scalar
-    with pytest.raises(PositionsError, match="columns and frame are for files and tables; SkyCoord has its own"):
+    with pytest.raises(PositionsError,
+                       match="columns and frame are for files and tables; SkyCoord has its own"):
         read_positions(coord, frame="J2000")
     with pytest.raises(PositionsError, match="positions were given as list"):
         read_positions([(1, 2)])
@@ -593,7 +617,8 @@ def test_group_labels():
     labels, index = positions.group_labels("depth")
     assert labels == ["0.5", "1.5", "(none)"]
     assert index[1] == 2
-    with pytest.raises(PositionsError, match="no column 'typ'; the closest is 'type'; the columns are name, ra"):
+    with pytest.raises(PositionsError,
+                       match="no column 'typ'; the closest is 'type'; the columns are name, ra"):
         positions.group_labels("typ")
     with pytest.raises(PositionsError, match="'coord' does not hold one number or text a row"):
         positions_from_coord(make_coord()).group_labels("coord")
@@ -607,7 +632,8 @@ def test_duplicates_are_counted_and_warned_of_once():
     ra[12], dec[12] = ra[20], dec[20] + 1e-9  # 0.2 mas, its own source
     ra[0], ra[1], dec[0], dec[1] = 0.0, 2 * np.pi - 1e-16, 0.1, 0.1  # across right ascension 0
     coord = SkyCoord(ra, dec, unit="rad")
-    with pytest.warns(DuplicatePositionsWarning, match="3 of 50 positions repeat another") as caught:
+    with pytest.warns(DuplicatePositionsWarning,
+                      match="3 of 50 positions repeat another") as caught:
         positions = positions_from_coord(coord)
     assert len(caught) == 1
     assert len(positions) == 50
@@ -618,22 +644,20 @@ def test_duplicates_are_counted_and_warned_of_once():
     assert positions.subset(np.zeros(20000, int)).n_duplicates() == 19999
 
 
-@pytest.mark.parametrize(
-    ("ra", "dec", "message"),
-    [
-        ([1, np.nan, 3], [1, 2, np.inf], "2 of 3 positions are empty, NaN or infinite, in rows 2, 3"),
-        ([1, 2, 3], [1, 2, 91], "beyond ±90° in row 3, the first 91°"),
-        ([1, 400, 3], [1, 2, 3], "beyond ±360° in row 2, the first 400°"),
-        ([np.nan] * 8, [0] * 8, "in rows 1, 2, 3, 4, 5, …;"),
-    ],
-)
+@pytest.mark.parametrize(("ra", "dec", "message"),
+                         [([1, np.nan, 3], [1, 2, np.inf],
+                           "2 of 3 positions are empty, NaN or infinite, in rows 2, 3"),
+                          ([1, 2, 3], [1, 2, 91], "beyond ±90° in row 3, the first 91°"),
+                          ([1, 400, 3], [1, 2, 3], "beyond ±360° in row 2, the first 400°"),
+                          ([np.nan] * 8, [0] * 8, "in rows 1, 2, 3, 4, 5, …;"),],)
 def test_bad_positions_of_a_table(ra, dec, message):
     with pytest.raises(PositionsError, match=message):
         positions_from_table(Table({"ra": ra, "dec": dec}))
 
 
 def test_bad_positions_of_a_skycoord():
-    with pytest.raises(PositionsError, match="1 of 2 positions are empty, NaN or infinite, in row 2"):
+    with pytest.raises(PositionsError,
+                       match="1 of 2 positions are empty, NaN or infinite, in row 2"):
         positions_from_coord(SkyCoord([1, np.nan], [2, 3], unit="deg"))
     with pytest.raises(PositionsError, match="holds no positions"):
         positions_from_coord(SkyCoord([], [], unit="deg"))
@@ -735,18 +759,34 @@ HOURS = "10.00666666666667,2.2\n10.01333333333333,-0.3\n"
 DEGREES = "150.1,2.2\n150.2,-0.3\n"
 
 
-@pytest.mark.parametrize(("name", "text"), [
-    ("vizier.tsv", VIZIER), ("vizier.csv", VIZIER.replace("\t", ";")), ("sexagesimal.tsv", SEXAGESIMAL),
-    ("sexagesimal.txt", SEXAGESIMAL.replace("\t", "|")), ("mrt.txt", BYTE_BY_BYTE), ("drawn.txt", DRAWN), ("ipac.tbl", IPAC),
-    ("units.csv", "ra,dec\nhourangle,deg\n" + HOURS), ("h.csv", "ra,dec\nh,deg\n" + HOURS), ("ra_hours.csv", "ra_hours,dec\n" + HOURS),
-    ("bracket.csv", "RA [h],Dec [deg]\n" + HOURS), ("RAh.csv", "RAh,DEd\n" + HOURS), ("RAdeg.csv", "RAdeg,DEdeg\n" + DEGREES),
-    ("topcat.csv", "RA(deg),Dec(deg)\n" + DEGREES), ("cont.csv", "ra_deg_cont,dec_deg_cont\n" + DEGREES),
-    ("icrs.csv", "RA_ICRS,DE_ICRS\n" + DEGREES), ("underscore.csv", "_RA,_DE\n" + DEGREES), ("pos.csv", "pos_ra,pos_dec\n" + DEGREES),
-    ("ned.txt", "No.|Object Name|RA|DEC\n1|NGC 1|10h00m24s|+02d12m00s\n2|NGC 2|10h00m48s|-00d18m00s\n"),
-    ("ned_degrees.txt", "No.|Object Name|RA(deg)|DEC(deg)\n1|NGC 1|150.1|2.2\n2|NGC 2|150.2|-0.3\n"),
-    ("parts.csv", "RAh,RAm,RAs,DE-,DEd,DEm,DEs\n10,0,24.0,+,2,12,0\n10,0,48.0,-,0,18,0\n"),
-    ("and_parts.csv", "RAdeg,DEdeg,RAh,RAm,DEd,DEm\n150.1,2.2,1,2,3,4\n150.2,-0.3,1,2,3,4\n"),
-    ("frame.csv", "RA (J2000),Dec (J2000)\n10:00:24,+02:12:00\n10:00:48,-00:18:00\n")])
+@pytest.mark.parametrize(("name", "text"),
+                         [("vizier.tsv", VIZIER), ("vizier.csv", VIZIER.replace("\t", ";")),
+                          ("sexagesimal.tsv", SEXAGESIMAL),
+                          ("sexagesimal.txt", SEXAGESIMAL.replace("\t", "|")),
+                          ("mrt.txt", BYTE_BY_BYTE), ("drawn.txt", DRAWN), ("ipac.tbl", IPAC),
+                          ("units.csv", "ra,dec\nhourangle,deg\n" + HOURS),
+                          ("h.csv", "ra,dec\nh,deg\n" + HOURS),
+                          ("ra_hours.csv", "ra_hours,dec\n" + HOURS),
+                          ("bracket.csv", "RA [h],Dec [deg]\n" + HOURS),
+                          ("RAh.csv", "RAh,DEd\n" + HOURS),
+                          ("RAdeg.csv", "RAdeg,DEdeg\n" + DEGREES),
+                          ("topcat.csv", "RA(deg),Dec(deg)\n" + DEGREES),
+                          ("cont.csv", "ra_deg_cont,dec_deg_cont\n" + DEGREES),
+                          ("icrs.csv", "RA_ICRS,DE_ICRS\n" + DEGREES),
+                          ("underscore.csv", "_RA,_DE\n" + DEGREES),
+                          ("pos.csv", "pos_ra,pos_dec\n" + DEGREES),
+                          ("ned.txt",
+                           "No.|Object Name|RA|DEC\n1|NGC 1|10h00m24s|+02d12m00s\n2|NGC "
+                           "2|10h00m48s|-00d18m00s\n"),
+                          ("ned_degrees.txt",
+                           "No.|Object Name|RA(deg)|DEC(deg)\n1|NGC 1|150.1|2.2\n2|NGC "
+                           "2|150.2|-0.3\n"),
+                          ("parts.csv",
+                           "RAh,RAm,RAs,DE-,DEd,DEm,DEs\n10,0,24.0,+,2,12,0\n10,0,48.0,-,0,18,0\n"),
+                          ("and_parts.csv",
+                           "RAdeg,DEdeg,RAh,RAm,DEd,DEm\n150.1,2.2,1,2,3,4\n150.2,-0.3,1,2,3,4\n"),
+                          ("frame.csv",
+                           "RA (J2000),Dec (J2000)\n10:00:24,+02:12:00\n10:00:48,-00:18:00\n")])
 def test_lists_of_archives_and_tools(tmp_path, name, text):
     (tmp_path / name).write_text(text)
     positions = read_positions(tmp_path / name)
@@ -757,28 +797,36 @@ def test_lists_of_archives_and_tools(tmp_path, name, text):
 @pytest.mark.parametrize("name", ["hours.fits", "hours.vot", "hours.ecsv"])
 def test_a_unit_of_hours_is_taken_at_its_word(tmp_path, name):
     table = Table({"RAJ2000": [10.0 + 0.4 / 60], "DEJ2000": [-0.3]}, units=("h", "deg"))
-    table.write(tmp_path / name, format={"fits": "fits", "vot": "votable", "ecsv": "ascii.ecsv"}[name.split(".")[1]])
+    table.write(tmp_path / name,
+                format={"fits": "fits", "vot": "votable", "ecsv": "ascii.ecsv"}[name.split(".")[1]])
     assert read_positions(tmp_path / name).coord[0].ra.deg == pytest.approx(150.1, abs=1e-9)
 
 
 def test_sexagesimal_texts_of_a_votable(tmp_path):
     table = Table({"RA": ["10 00 24.0"], "DEC": ["-00 18 00"]})
-    table["RA"].unit, table["DEC"].unit = u.Unit('"h:m:s"', parse_strict="silent"), u.Unit('"d:m:s"', parse_strict="silent")
+    table["RA"].unit, table["DEC"].unit = u.Unit('"h:m:s"', parse_strict="silent"), u.Unit(
+        '"d:m:s"', parse_strict="silent")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that this is no unit of the standard
         table.write(tmp_path / "simbad.vot", format="votable")
     positions = read_positions(tmp_path / "simbad.vot")
-    assert (positions.coord[0].ra.deg, positions.coord[0].dec.deg) == (pytest.approx(150.1), pytest.approx(-0.3))
+    assert (positions.coord[0].ra.deg,
+            positions.coord[0].dec.deg) == (pytest.approx(150.1), pytest.approx(-0.3))
 
 
-@pytest.mark.parametrize(("text", "message"), [
-    ("ra_deg,ra_hours,dec\n150.1,10,2.2\n", "the columns ra_deg and ra_hours may each be the ra; name those that are meant"),
-    ("ra_vla,dec_vla,ra_opt,dec_opt\n150.1,2.2,150.0,2.0\n", "among ra_vla, dec_vla, ra_opt, dec_opt; .*--columns ra="),
-    ("ra,dec_hours\n10,2\n", "among ra, dec_hours"),
-    ("ra,dec\nhourangle,hourangle\n10,2\n", "'dec' is in hours"),
-    ('ra,dec\n"h:m:s",deg\n100024.0,2.2\n', "'ra' is in h:m:s and holds plain numbers"),
-    ("RAh,RAm,RAs,DEd,DEm,DEs\n10,0,24,0,12,0\n", "without a column of signs"),
-    ("RAh,RAm,RAs,DE-,DEd,DEm,DEs\n10,0,24,+,a,12,0\n", "'DEd' holds texts")])
+@pytest.mark.parametrize(("text", "message"),
+                         [("ra_deg,ra_hours,dec\n150.1,10,2.2\n",
+                           "the columns ra_deg and ra_hours may each be the ra; name those that "
+                           "are meant"),
+                          ("ra_vla,dec_vla,ra_opt,dec_opt\n150.1,2.2,150.0,2.0\n",
+                           "among ra_vla, dec_vla, ra_opt, dec_opt; .*--columns ra="),
+                          ("ra,dec_hours\n10,2\n", "among ra, dec_hours"),
+                          ("ra,dec\nhourangle,hourangle\n10,2\n", "'dec' is in hours"),
+                          ('ra,dec\n"h:m:s",deg\n100024.0,2.2\n',
+                           "'ra' is in h:m:s and holds plain numbers"),
+                          ("RAh,RAm,RAs,DEd,DEm,DEs\n10,0,24,0,12,0\n",
+                           "without a column of signs"),
+                          ("RAh,RAm,RAs,DE-,DEd,DEm,DEs\n10,0,24,+,a,12,0\n", "'DEd' holds texts")])
 def test_what_is_ambiguous_is_refused_with_what_was_found(tmp_path, text, message):
     (tmp_path / "list.csv").write_text(text)
     with pytest.raises(PositionsError, match=message):
@@ -788,4 +836,5 @@ def test_what_is_ambiguous_is_refused_with_what_was_found(tmp_path, text, messag
 def test_named_columns_settle_what_is_ambiguous(tmp_path):
     (tmp_path / "list.csv").write_text("ra_deg,ra_hours,dec\n150.1,10.00666666666667,2.2\n")
     for name in ("ra_deg", "ra_hours"):
-        assert read_positions(tmp_path / "list.csv", columns={"ra": name}).coord[0].ra.deg == pytest.approx(150.1)
+        assert read_positions(tmp_path / "list.csv",
+                              columns={"ra": name}).coord[0].ra.deg == pytest.approx(150.1)

@@ -60,10 +60,12 @@ def cut(beam, angle, frequency):
     return beam(np.sin(angle), np.zeros_like(angle), np.array([frequency]))[:, 0]
 
 
-# Analytic truths -----------------------------------------------------------------------------------------------------
+# Analytic truths
+# -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("diameter", "blockage"), [(25.0, 0.0), (25.0, 2.36), (10.7, 0.75), (12.0, 6.0)])
+@pytest.mark.parametrize(("diameter", "blockage"),
+                         [(25.0, 0.0), (25.0, 2.36), (10.7, 0.75), (12.0, 6.0)])
 def test_airy_is_the_hankel_transform_of_its_annulus(diameter, blockage):
     """V(s) = ∫ J0(2π r s ν/c) r dr over blockage/2 < r < diameter/2, by Gauss-Legendre quadrature.
 
@@ -74,14 +76,16 @@ def test_airy_is_the_hankel_transform_of_its_annulus(diameter, blockage):
     node, weight = np.polynomial.legendre.leggauss(200)
     inner, outer = blockage / 2.0, diameter / 2.0
     r = 0.5 * (outer - inner) * node + 0.5 * (outer + inner)
-    voltage = (special.j0(2.0 * np.pi * np.outer(sine, r) * frequency / C) * r) @ weight / (r @ weight)
+    voltage = (special.j0(2.0 * np.pi * np.outer(sine, r) * frequency / C)
+               * r) @ weight / (r @ weight)
     power = Airy(diameter, blockage)(sine, np.zeros_like(sine), np.array([frequency]))[:, 0]
     np.testing.assert_allclose(power, voltage**2, rtol=0, atol=1e-12)
 
 
 def test_gaussian_is_half_at_half_its_width_and_a_sixteenth_at_its_width():
     beam = Gaussian(30 * ARCMIN, 1.4e9)
-    np.testing.assert_allclose(cut(beam, [0.0, 15 * ARCMIN, 30 * ARCMIN], 1.4e9), [1.0, 0.5, 1 / 16], rtol=1e-12)
+    np.testing.assert_allclose(cut(beam, [0.0, 15 * ARCMIN, 30 * ARCMIN], 1.4e9),
+                               [1.0, 0.5, 1 / 16], rtol=1e-12)
 
 
 def test_cosine_taper_is_finite_where_its_formula_is_zero_over_zero():
@@ -89,11 +93,14 @@ def test_cosine_taper_is_finite_where_its_formula_is_zero_over_zero():
     width = 57.5 * ARCMIN
     beam = CosineTaper(width, 1.5e9)
     s = np.array([0.5, 1.0, 1.4999, 1.5001, 2.0])
-    expected = [(math.pi / 4) ** 2, 1 / 9, (math.cos(math.pi * 1.4999) / (1 - 4 * 1.4999**2)) ** 2, 0.0, 0.0]
-    np.testing.assert_allclose(cut(beam, s * width / 1.18896478, 1.5e9), expected, rtol=1e-9, atol=1e-15)
+    expected = [(math.pi / 4) ** 2, 1 / 9, (math.cos(math.pi * 1.4999) / (1 - 4 * 1.4999**2)) ** 2,
+                0.0, 0.0]
+    np.testing.assert_allclose(cut(beam, s * width / 1.18896478, 1.5e9), expected, rtol=1e-9,
+                               atol=1e-15)
 
 
-# Published widths ----------------------------------------------------------------------------------------------------
+# Published widths
+# ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -120,14 +127,16 @@ def test_width_of_preset_is_the_published_one(name, frequency, arcmin, tolerance
 
 def test_width_of_an_unblocked_airy_is_1p029_wavelengths_over_the_diameter():
     """J1(x)/x falls to 1/sqrt(8) at x = 1.61634."""
-    assert math.sin(fwhm(Airy(25.0), 1.4e9) / 2) == pytest.approx(1.616340 * C / (math.pi * 25.0 * 1.4e9), rel=1e-6)
+    assert math.sin(fwhm(Airy(25.0), 1.4e9) / 2) == pytest.approx(
+        1.616340 * C / (math.pi * 25.0 * 1.4e9), rel=1e-6)
 
 
 def test_width_of_no_beam_is_infinite():
     assert fwhm(Constant(), 1e9) == math.inf
 
 
-# Published coefficients ----------------------------------------------------------------------------------------------
+# Published coefficients
+# ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -154,7 +163,8 @@ def test_polynomial_by_hand(name, megahertz, arcmin, coefficients, reciprocal):
     value = 1.0 + sum(c * x ** (i + 1) for i, c in enumerate(coefficients))
     expected = 1.0 / value if reciprocal else value
     assert 0.1 < expected < 0.95
-    np.testing.assert_allclose(cut(primary_beam(name), arcmin * ARCMIN, megahertz * 1e6), expected, rtol=1e-12)
+    np.testing.assert_allclose(cut(primary_beam(name), arcmin * ARCMIN, megahertz * 1e6), expected,
+                               rtol=1e-12)
 
 
 def test_evla_between_two_fits_is_their_mean_at_the_same_scaled_angle():
@@ -202,7 +212,8 @@ def test_frequency_without_coefficients_is_an_error_that_names_the_range(name, f
     assert "select those channels" in str(caught.value)
 
 
-# Contracts of every beam ---------------------------------------------------------------------------------------------
+# Contracts of every beam
+# ---------------------------------------------------------------------------------------------
 
 
 def example_beams():
@@ -257,7 +268,8 @@ def test_array_contract(beam, nu):
         np.testing.assert_array_equal(array, copy)
     np.testing.assert_array_equal(beam(l[2:3], m[2:3], frequency[1:2]), power[2:3, 1:2])
     np.testing.assert_allclose(beam(-l, m, frequency), power, atol=1e-5)  # all examples are circular
-    np.testing.assert_allclose(beam(l.astype(np.float32), m.astype(np.float32), frequency), power, atol=1e-6)
+    np.testing.assert_allclose(beam(l.astype(np.float32), m.astype(np.float32), frequency), power,
+                               atol=1e-6)
     assert beam(np.zeros(0), np.zeros(0), frequency).shape == (0, 3)
     assert beam(l, m, np.zeros(0)).shape == (5, 0)
     special_positions = beam(np.array([np.nan, 0.0, 0.9]), np.array([0.0, 0.0, 0.9]), frequency)
@@ -302,13 +314,15 @@ def test_beam_is_frozen_and_describes_itself(beam, nu):
 def test_scaling_beams_scale(beam):
     """A(θ, ν) = A(θν/ν0, ν0); for an image the two look-ups differ by rounding of the position alone."""
     angle = np.linspace(0.0, 20.0, 50) * ARCMIN
-    np.testing.assert_allclose(cut(beam, angle, 1.7e9), cut(beam, angle * 1.7 / 1.4, 1.4e9), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(cut(beam, angle, 1.7e9), cut(beam, angle * 1.7 / 1.4, 1.4e9),
+                               rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["alma", "casa-vla"])
 def test_airy_scales_in_the_sine_of_the_angle(name):
     beam, sine = primary_beam(name), np.linspace(0.0, 1e-4, 50)
-    wide, narrow = (beam(s, np.zeros(50), np.array([nu]))[:, 0] for s, nu in ((sine, 115e9), (sine / 2, 230e9)))
+    wide, narrow = (beam(s, np.zeros(50), np.array([nu]))[:, 0]
+                    for s, nu in ((sine, 115e9), (sine / 2, 230e9)))
     np.testing.assert_allclose(wide, narrow, rtol=1e-12)
 
 
@@ -320,15 +334,15 @@ def test_preset_airy_ends_at_the_radius_of_casa(name):
     assert outside == 0.0
 
 
-# Tables --------------------------------------------------------------------------------------------------------------
+# Tables
+# --------------------------------------------------------------------------------------------------------------
 
 
 def test_table_of_a_gaussian_is_the_gaussian_between_its_rows(tmp_path):
     """Rows every FWHM/12; a cubic spline of a Gaussian is then right to 5/384 of its fourth derivative, 6e-5."""
     angle = np.arange(0.0, 60.1, 2.5)
-    Table(
-        {"angle": angle * u.arcmin, "power": 0.7 * gaussian(angle, 30.0)}, meta={"reference_frequency": "1.4 GHz"}
-    ).write(tmp_path / "beam.ecsv")
+    Table({"angle": angle * u.arcmin, "power": 0.7 * gaussian(angle, 30.0)},
+          meta={"reference_frequency": "1.4 GHz"}).write(tmp_path / "beam.ecsv")
     beam = read_primary_beam(f"table:{tmp_path}/beam.ecsv")
     test = np.linspace(0.0, 59.9, 777)
     np.testing.assert_allclose(cut(beam, test * ARCMIN, 1.4e9), gaussian(test, 30.0), atol=1e-4)
@@ -339,7 +353,8 @@ def test_table_of_a_gaussian_is_the_gaussian_between_its_rows(tmp_path):
 
 def test_table_as_plain_text_with_the_unit_in_the_name(tmp_path):
     path = tmp_path / "beam@site.txt"
-    path.write_text("angle_deg power\n" + "".join(f"{a / 60} {gaussian(a, 30.0)}\n" for a in np.arange(0.0, 61.0)))
+    path.write_text("angle_deg power\n"
+                    + "".join(f"{a / 60} {gaussian(a, 30.0)}\n" for a in np.arange(0.0, 61.0)))
     for text in (f"table:{path}@1.4GHz", f"TABLE:{path}@1400 MHz"):
         assert fwhm(read_primary_beam(text), 1.4e9) == pytest.approx(30 * ARCMIN, rel=1e-5)
 
@@ -366,10 +381,12 @@ def test_bad_tables_are_refused(tmp_path, content, suffix, text):
         read_primary_beam(f"table:{tmp_path}/beam.txt{suffix}")
 
 
-# Images --------------------------------------------------------------------------------------------------------------
+# Images
+# --------------------------------------------------------------------------------------------------------------
 
 
-def write_image(path, power, cell_deg, ctype="SIN", frequency=(1.4e9,), axes=4, rotation=0.0, centre=None):
+def write_image(path, power, cell_deg, ctype="SIN", frequency=(1.4e9,), axes=4, rotation=0.0,
+                centre=None):
     """Write power (plane, y, x) with the pointing centre at a pixel that is not the middle."""
     ny, nx = power.shape[-2:]
     centre = centre or (nx // 2 + 1, ny // 2 + 1)
@@ -395,8 +412,8 @@ def write_image(path, power, cell_deg, ctype="SIN", frequency=(1.4e9,), axes=4, 
 def test_image_of_an_ellipse_is_the_ellipse_off_the_pixel_grid(tmp_path, ctype, rotation):
     """A Gaussian of 60' by 48' at position angle 30°, painted with the sky positions that astropy gives the pixels.
 
-    It also fixes east, north and the pixel order: a flip or a swap of axes errs by 0.3. Error budget: bicubic spline of
-    a Gaussian σ = 5 pixels, 5/384 of its fourth derivative = 6e-5.
+    It also fixes east, north and the pixel order: a flip or a swap of axes errs by 0.3. Error
+    budget: bicubic spline of a Gaussian σ = 5 pixels, 5/384 of its fourth derivative = 6e-5.
     """
     path, blank = tmp_path / "b.fits", np.ones((1, 80, 64))
     write_image(path, blank, 4.0 / 60.0, ctype, rotation=rotation, centre=(30, 38))
@@ -408,14 +425,16 @@ def test_image_of_an_ellipse_is_the_ellipse_off_the_pixel_grid(tmp_path, ctype, 
     theta, angle = rng.uniform(0.0, 60 * ARCMIN, 400), rng.uniform(0.0, 2 * np.pi, 400)
     l, m = np.sin(theta) * np.sin(angle), np.sin(theta) * np.cos(angle)
     expected = ellipse(theta, angle)
-    np.testing.assert_allclose(read_primary_beam(str(path))(l, m, np.array([1.4e9]))[:, 0], expected, atol=1e-4)
+    np.testing.assert_allclose(read_primary_beam(str(path))(l, m, np.array([1.4e9]))[:, 0],
+                               expected, atol=1e-4)
     # What the fault this guards against, the value of the nearest pixel, looks like:
     x, y = wcs.world_to_pixel(centre.directional_offset_by(angle * u.rad, theta * u.rad))
     assert np.abs(power[np.rint(y).astype(int), np.rint(x).astype(int)] - expected).max() > 0.02
 
 
 def ellipse(theta, position_angle):
-    along, across = theta * np.cos(position_angle - np.pi / 6), theta * np.sin(position_angle - np.pi / 6)
+    along, across = theta * np.cos(position_angle - np.pi / 6), theta * np.sin(
+        position_angle - np.pi / 6)
     return gaussian(along, 60 * ARCMIN) * gaussian(across, 48 * ARCMIN)
 
 
@@ -435,14 +454,17 @@ def test_image_with_a_frequency_axis_is_interpolated_between_its_planes(tmp_path
     """A width that does not scale as 1/ν: planes are met, and between two A is the mean of their scaled profiles."""
     frequency, width = np.array([1.0e9, 1.2e9, 1.4e9]), np.array([80.0, 60.0, 57.0]) * ARCMIN
     theta = np.arcsin(np.radians(0.05) * np.hypot(*np.mgrid[-60:61, -60:61]))
-    write_image(tmp_path / "cube.fits", np.stack([gaussian(theta, w) for w in width]), 0.05, frequency=frequency)
+    write_image(tmp_path / "cube.fits", np.stack([gaussian(theta, w) for w in width]), 0.05,
+                frequency=frequency)
     beam = read_primary_beam(f"{tmp_path}/cube.fits")
     angle = np.linspace(0.0, 60.0, 333) * ARCMIN
     for nu, w in zip(frequency, width, strict=True):
         np.testing.assert_allclose(cut(beam, angle, nu), gaussian(angle, w), atol=1e-4)
-    mean = 0.75 * gaussian(angle * 1.25 / 1.2, width[1]) + 0.25 * gaussian(angle * 1.25 / 1.4, width[2])
+    mean = 0.75 * gaussian(angle * 1.25 / 1.2, width[1]) + 0.25 * gaussian(angle * 1.25 / 1.4,
+                                                                           width[2])
     np.testing.assert_allclose(cut(beam, angle, 1.25e9), mean, atol=1e-4)
-    np.testing.assert_allclose(cut(beam, angle, 1.45e9), gaussian(angle * 1.45 / 1.4, width[2]), atol=1e-4)
+    np.testing.assert_allclose(cut(beam, angle, 1.45e9), gaussian(angle * 1.45 / 1.4, width[2]),
+                               atol=1e-4)
     with pytest.raises(PrimaryBeamError, match="0.9 to 1.5 GHz"):
         cut(beam, angle, 1.6e9)
     with pytest.raises(PrimaryBeamError, match="3 frequencies of its own"):
@@ -500,12 +522,14 @@ def test_width_of_an_image_that_ends_before_half_power_is_an_error():
         fwhm(gaussian_image(size=9, cell=2 * ARCMIN), 1.4e9)
 
 
-# Text ----------------------------------------------------------------------------------------------------------------
+# Text
+# ----------------------------------------------------------------------------------------------------------------
 
 
 def test_texts_and_names():
     assert primary_beam("gaussian:30arcmin@1.4GHz") == Gaussian(30 * ARCMIN, 1.4e9)
-    assert primary_beam(" Gaussian: 0.5 deg @ 1400 MHz ").fwhm == pytest.approx(30 * ARCMIN, rel=1e-12)
+    assert primary_beam(" Gaussian: 0.5 deg @ 1400 "
+                        "MHz ").fwhm == pytest.approx(30 * ARCMIN, rel=1e-12)
     assert primary_beam("airy:25m,2.36m") == Airy(25.0, 2.36)
     assert primary_beam("airy:2500cm") == Airy(25.0)
     assert primary_beam("ACA") == primary_beam("alma-7m") == primary_beam("ALMA_7m")
@@ -552,7 +576,8 @@ def test_something_else_is_no_beam():
         primary_beam(25)
 
 
-# CASA ----------------------------------------------------------------------------------------------------------------
+# CASA
+# ----------------------------------------------------------------------------------------------------------------
 
 CASA_SCRIPT = """
 import json, shutil, sys
@@ -630,15 +655,17 @@ CASA_CASES = [
 def casa(tmp_path_factory):
     """Angles (case, point) in radians and A of CASA there, made in a process of its own."""
     if importlib.util.find_spec("casatools") is None or importlib.util.find_spec("casadata") is None:
-        pytest.skip("casatools and casadata are not installed: primary beams not compared with CASA")
+        pytest.skip("casatools and casadata are not installed: primary beams not compared with "
+                    "CASA")
     folder = tmp_path_factory.mktemp("casa")
-    (folder / "config.py").write_text(
-        "import casadata\nmeasurespath = casadata.datapath\nmeasures_auto_update = data_auto_update = False\n"
-        "logfile = '/dev/null'\nnologger = True\n"
-    )
+    (folder / "config.py").write_text("import casadata\nmeasurespath = "
+                                      "casadata.datapath\nmeasures_auto_update = data_auto_update "
+                                      "= False\n" "logfile = '/dev/null'\nnologger = True\n")
     (folder / "pb.py").write_text(CASA_SCRIPT)
-    extent = [{"ALMA": 50.0, "ACA": 85.0}.get(common, 24.0) * 1e9 / nu for _, _, common, nu in CASA_CASES]
-    cases = [[tel, common, nu, size] for (_, tel, common, nu), size in zip(CASA_CASES, extent, strict=True)]
+    extent = [{"ALMA": 50.0, "ACA": 85.0}.get(common, 24.0) * 1e9 / nu
+              for _, _, common, nu in CASA_CASES]
+    cases = [[tel, common, nu, size]
+             for (_, tel, common, nu), size in zip(CASA_CASES, extent, strict=True)]
     subprocess.run(
         [sys.executable, "pb.py", json.dumps(cases)],
         cwd=folder,
@@ -653,13 +680,14 @@ def casa(tmp_path_factory):
 def test_casa_agrees(casa):
     """To 4e-4: CASA truncates into 10⁴ samples of its last radius (2e-4), and its Airy is 1.7e-4 too wide (1.2e-4)."""
     for (text, _, _, nu), angle, power in zip(CASA_CASES, *casa, strict=True):
-        np.testing.assert_allclose(cut(primary_beam(text), angle, nu), power, rtol=0, atol=4e-4, err_msg=f"{text} {nu}")
+        np.testing.assert_allclose(cut(primary_beam(text), angle, nu), power, rtol=0, atol=4e-4,
+                                   err_msg=f"{text} {nu}")
 
 
 def test_blockage_term_of_casa_is_off_by_what_the_docstring_says(casa):
     """If this fails CASA has mended its Airy: then the casa-* presets go."""
-    for text, case, error in (("alma", 2, 0.011), ("alma-7m", 3, 0.032), ("airy:25m,2.36m", 1, 0.020)):
+    for text, case, error in (("alma", 2, 0.011), ("alma-7m", 3, 0.032),
+                              ("airy:25m,2.36m", 1, 0.020)):
         angle, power = casa[0][case], casa[1][case]
-        assert np.abs(cut(primary_beam(text), angle, CASA_CASES[case][3]) - power).max() == pytest.approx(
-            error, abs=1e-3
-        )
+        assert np.abs(cut(primary_beam(text), angle, CASA_CASES[case][3])
+                      - power).max() == pytest.approx(error, abs=1e-3)

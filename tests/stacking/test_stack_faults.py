@@ -1,7 +1,8 @@
 """One test for each fault found in the original STACKER: none of them may come back.
 
-Sources are noise-free unless said otherwise, and the truth is their flux, or the plain sum of `oracles.stack`.
-Budget FLUX_TOLERANCE of a flux: float32 phasors 5e-6, visibilities in complex64 1e-7, sums in float64.
+Sources are noise-free unless said otherwise, and the truth is their flux, or the plain sum of
+`oracles.stack`. Budget FLUX_TOLERANCE of a flux: float32 phasors 5e-6, visibilities in complex64
+1e-7, sums in float64.
 """
 
 import gc
@@ -15,7 +16,25 @@ from astropy.wcs import WCS
 
 import oracles
 import uvstack
-from factories import ARCMIN, ARCSEC, CENTRE, LL, LR, RL, RR, XX, XY, YX, YY, Spw, at, edit, make_ms, offset, read
+from factories import (
+    ARCMIN,
+    ARCSEC,
+    CENTRE,
+    LL,
+    LR,
+    RL,
+    RR,
+    XX,
+    XY,
+    YX,
+    YY,
+    Spw,
+    at,
+    edit,
+    make_ms,
+    offset,
+    read,
+)
 from uvstack.errors import ColumnError
 
 FLUX_TOLERANCE = 1e-5
@@ -24,7 +43,8 @@ NEAR, FAR = offset(30 * ARCSEC, -50 * ARCSEC), offset(-140 * ARCSEC, 90 * ARCSEC
 
 def listed(points, weights=None):
     """Table of positions, with weights."""
-    table = Table({"ra": np.rad2deg([p[0] for p in points]), "dec": np.rad2deg([p[1] for p in points])})
+    table = Table({"ra": np.rad2deg([p[0] for p in points]),
+                   "dec": np.rad2deg([p[1] for p in points])})
     if weights is not None:
         table["weight"] = weights
     return table
@@ -40,10 +60,10 @@ def oracle_flux(path, points, weights=None, beam=None, spw=0):
 
 def test_weights_are_never_rescaled_at_random(tmp_path):
     """An uninitialised flag decided whether weights were rescaled: the same call must give the same bits."""
-    path = make_ms(tmp_path / "a.ms", sources=[(*NEAR, 1.0), (*FAR, 2.0)], noise=0.1, fields=[CENTRE, offset(0, 1e-4)])
-    results = [
-        uvstack.stack(path, listed([NEAR, FAR], [0.3, 0.6]), weights="list", out=tmp_path / f"{i}.ms", threads=1 + i % 2)
-        for i in range(4)]
+    path = make_ms(tmp_path / "a.ms", sources=[(*NEAR, 1.0), (*FAR, 2.0)], noise=0.1,
+                   fields=[CENTRE, offset(0, 1e-4)])
+    results = [uvstack.stack(path, listed([NEAR, FAR], [0.3, 0.6]), weights="list",
+                             out=tmp_path / f"{i}.ms", threads=1 + i % 2) for i in range(4)]
     assert len({(r.flux, r.flux_error, r.flux_error_expected) for r in results}) == 1
     for result in results:
         # Equation 6, always: the weight 1 of the data times Σ W = 0.9, rounded to float32.
@@ -55,8 +75,10 @@ def test_tiny_position_weights_are_kept(tmp_path, scale):
     """A weight below 1e-9 became 1: here that would turn the weights 1 : 3 into 1 : 1."""
     path = make_ms(tmp_path / "a.ms", sources=[(*NEAR, 1.0), (*FAR, 2.0)])
     weights = np.array([1.0, 3.0]) * scale
-    result = uvstack.stack(path, listed([NEAR, FAR], weights), weights="list", out=tmp_path / "out.ms")
-    assert result.flux == pytest.approx(oracle_flux(path, [NEAR, FAR], [1.0, 3.0]), rel=FLUX_TOLERANCE)
+    result = uvstack.stack(path, listed([NEAR, FAR], weights), weights="list",
+                           out=tmp_path / "out.ms")
+    assert result.flux == pytest.approx(oracle_flux(path, [NEAR, FAR], [1.0, 3.0]),
+                                        rel=FLUX_TOLERANCE)
     # The wrong answer is far away.
     assert abs(oracle_flux(path, [NEAR, FAR], [1.0, 1.0]) / result.flux - 1) > 0.05
     np.testing.assert_allclose(read(result.ms, "WEIGHT"), 4.0 * scale, rtol=1e-6)
@@ -95,8 +117,8 @@ def test_the_output_weight_does_not_hang_on_the_last_channel(tmp_path):
     """W_k = A_k² at the centre of the window; the last channel's beam is 30 times weaker than the first one's."""
     beam = oracles.gaussian_beam(6 * ARCMIN, 1.4e9)
     path = make_ms(tmp_path / "a.ms", spws=[Spw(1.0e9, 100e6, 9)], sources=[(*FAR, 1.0)], beam=beam)
-    result = uvstack.stack(path, at(CENTRE, FAR), primary_beam="gaussian:6arcmin@1.4GHz", weights="primary-beam", pb_cutoff=0.05,
-                           out=tmp_path / "out.ms")
+    result = uvstack.stack(path, at(CENTRE, FAR), primary_beam="gaussian:6arcmin@1.4GHz",
+                           weights="primary-beam", pb_cutoff=0.05, out=tmp_path / "out.ms")
     l, m, _ = oracles.cosines(*FAR, *CENTRE)
     centre, last = (float(beam(l, m, np.array([nu]))[0]) for nu in (1.4e9, 1.8e9))
     np.testing.assert_allclose(read(result.ms, "WEIGHT"), 1.0 + centre**2, rtol=1e-6)
@@ -104,17 +126,21 @@ def test_the_output_weight_does_not_hang_on_the_last_channel(tmp_path):
     expected = oracle_flux(path, [CENTRE, FAR], [1.0, centre**2], beam)
     assert result.flux == pytest.approx(expected, rel=FLUX_TOLERANCE)
     # And the order of the channels says nothing.
-    turned = make_ms(tmp_path / "b.ms", spws=[Spw(1.8e9, -100e6, 9)], sources=[(*FAR, 1.0)], beam=beam)
-    again = uvstack.stack(turned, at(CENTRE, FAR), primary_beam="gaussian:6arcmin@1.4GHz", weights="primary-beam", pb_cutoff=0.05)
+    turned = make_ms(tmp_path / "b.ms", spws=[Spw(1.8e9, -100e6, 9)], sources=[(*FAR, 1.0)],
+                     beam=beam)
+    again = uvstack.stack(turned, at(CENTRE, FAR), primary_beam="gaussian:6arcmin@1.4GHz",
+                          weights="primary-beam", pb_cutoff=0.05)
     assert again.flux == pytest.approx(result.flux, rel=FLUX_TOLERANCE)
     # Budget of a pixel: the gridder's 1e-5 of the peak, twice.
-    np.testing.assert_allclose(again.image(16).brightness, result.image(16, again.stamp.cell).brightness, atol=3e-5)
+    np.testing.assert_allclose(again.image(16).brightness,
+                               result.image(16, again.stamp.cell).brightness, atol=3e-5)
 
 
 def test_positions_and_phase_centre_keep_double_precision(tmp_path):
     """Right ascensions near 6 rad in float32 are up to 0.05″ off, on a beam of 1.2″ in the A array."""
     # Almost half way between two numbers of float32, both.
-    centre_ra, source_ra = (float(np.float32(ra)) + 0.49 * float(np.spacing(np.float32(ra))) for ra in (6.12345, 6.12499))
+    centre_ra, source_ra = (float(np.float32(ra)) + 0.49 * float(np.spacing(np.float32(ra)))
+                            for ra in (6.12345, 6.12499))
     centre, point = (centre_ra, 0.5123456789), (source_ra, 0.5103456789)
     path = make_ms(tmp_path / "a.ms", fields=[centre], sources=[(*point, 1.0)], scale=1.0, n_ant=14)
     assert uvstack.stack(path, at(point)).flux == pytest.approx(1.0, rel=FLUX_TOLERANCE)
@@ -134,7 +160,8 @@ def noise_map(path, beam, value, corrected, size=101):
     offsets = (np.arange(size) - size // 2) * cell
     l, m = np.meshgrid(-offsets, offsets)
     power = beam(l, m, 1.41e9)
-    fits.PrimaryHDU(value / power if corrected else np.full(power.shape, value), wcs.to_header()).writeto(path)
+    fits.PrimaryHDU(value / power if corrected else np.full(power.shape, value),
+                    wcs.to_header()).writeto(path)
     return path
 
 
@@ -149,13 +176,15 @@ def test_the_beam_enters_local_noise_weights_once(tmp_path, corrected):
     image = noise_map(tmp_path / "rms.fits", beam, sigma, corrected)
     sources = [(*point, flux) for point, flux in zip(points, [1.0, 2.0, 4.0], strict=True)]
     path = make_ms(tmp_path / "a.ms", spws=[Spw(1.40e9)], beam=beam, sources=sources)
-    result = uvstack.stack(
-        path, at(*points), primary_beam="gaussian:8arcmin@1.41GHz", weights="local-noise", noise_image=image,
-        noise_kind="rms-corrected" if corrected else "rms-flat", out=tmp_path / "out.ms")
+    result = uvstack.stack(path, at(*points), primary_beam="gaussian:8arcmin@1.41GHz",
+                           weights="local-noise", noise_image=image,
+                           noise_kind="rms-corrected" if corrected else "rms-flat",
+                           out=tmp_path / "out.ms")
     expected = (powers / sigma) ** 2
     # Budget: FITS stores the map in float64; the pixel falls 1e-9 off the position.
     np.testing.assert_allclose(read(result.ms, "WEIGHT"), expected.sum(), rtol=1e-5)
-    assert result.flux == pytest.approx(oracle_flux(path, points, expected, beam), rel=FLUX_TOLERANCE)
+    assert result.flux == pytest.approx(oracle_flux(path, points, expected, beam),
+                                        rel=FLUX_TOLERANCE)
     for power in (0, 4, 8):
         wrong = oracle_flux(path, points, powers**power, beam)
         assert abs(wrong / result.flux - 1) > 0.02
@@ -167,11 +196,14 @@ def test_two_pointings_share_the_noise_of_a_mosaic_map(tmp_path):
     other = offset(0, 200 * ARCSEC)
     point = offset(0, 50 * ARCSEC)
     image = noise_map(tmp_path / "rms.fits", lambda l, m, nu: 0 * l + 1.0, 1e-3, True)
-    path = make_ms(tmp_path / "a.ms", spws=[Spw(1.40e9)], beam=beam, fields=[CENTRE, other], sources=[(*point, 1.0)])
+    path = make_ms(tmp_path / "a.ms", spws=[Spw(1.40e9)], beam=beam, fields=[CENTRE, other],
+                   sources=[(*point, 1.0)])
     edit(path, "SCAN_NUMBER", lambda s: np.arange(s.size, dtype=np.int32))
-    result = uvstack.stack(path, at(point), primary_beam="gaussian:8arcmin@1.41GHz", weights="local-noise", noise_image=image,
-                           noise_kind="rms-corrected", out=tmp_path / "out.ms")
-    power = np.array([float(beam(*oracles.cosines(*point, *c)[:2], 1.41e9)) for c in (CENTRE, other)])
+    result = uvstack.stack(path, at(point), primary_beam="gaussian:8arcmin@1.41GHz",
+                           weights="local-noise", noise_image=image, noise_kind="rms-corrected",
+                           out=tmp_path / "out.ms")
+    power = np.array([float(beam(*oracles.cosines(*point, *c)[:2], 1.41e9))
+                      for c in (CENTRE, other)])
     share = power**2 / (power**2).sum()
     field = read(path, "FIELD_ID")[read(result.ms, "SCAN_NUMBER")]
     np.testing.assert_allclose(read(result.ms, "WEIGHT")[:, 0], 1e6 * share[field], rtol=1e-5)
@@ -184,16 +216,19 @@ def test_pointings_are_weighed_by_the_sum_of_their_position_weights(tmp_path):
     first = [offset(dx * ARCSEC, dy * ARCSEC) for dx, dy in [(300, 100), (-200, 250), (50, -400)]]
     second = offset(-30 * ARCSEC, 60 * ARCSEC, far_field)
     beam = oracles.gaussian_beam(20 * ARCMIN, 1.4e9)
-    path = make_ms(tmp_path / "a.ms", fields=[CENTRE, far_field], sources=[*((*p, 1.0) for p in first), (*second, 5.0)], beam=beam,
-                   scale=1.0, n_ant=9, n_times=12)
+    path = make_ms(tmp_path / "a.ms", fields=[CENTRE, far_field],
+                   sources=[*((*p, 1.0) for p in first), (*second, 5.0)], beam=beam, scale=1.0,
+                   n_ant=9, n_times=12)
     result = uvstack.stack(path, at(*first, second), primary_beam="gaussian:20arcmin@1.4GHz")
     frequency = read(path, "CHAN_FREQ", "SPECTRAL_WINDOW")[0]
-    vis, uvw, field = read(path, "DATA").mean(axis=2).astype(complex), read(path, "UVW"), read(path, "FIELD_ID")
-    stacks = [
-        (*oracles.stack(vis[field == i], uvw[field == i], frequency, points, *centre, None, beam), 1.0)
-        for i, (centre, points) in enumerate([(CENTRE, first), (far_field, [second])])]
+    vis, uvw, field = read(path, "DATA").mean(axis=2).astype(complex), read(path, "UVW"), read(
+        path, "FIELD_ID")
+    stacks = [(*oracles.stack(vis[field == i], uvw[field == i], frequency, points, *centre, None,
+                              beam), 1.0)
+              for i, (centre, points) in enumerate([(CENTRE, first), (far_field, [second])])]
     assert result.flux == pytest.approx(oracles.weighted_mean(stacks), rel=FLUX_TOLERANCE)
-    # Sidelobes of the other sources move the mean by some per cent of a Jy; without equation 6 it is 3.
+    # Sidelobes of the other sources move the mean by some per cent of a Jy; without equation 6 it
+    # is 3.
     assert result.flux == pytest.approx(2.0, abs=0.2)
     unscaled = oracles.weighted_mean([(s, 1.0, w) for s, _, w in stacks])
     assert unscaled == pytest.approx(3.0, abs=0.2)
@@ -201,8 +236,8 @@ def test_pointings_are_weighed_by_the_sum_of_their_position_weights(tmp_path):
 
 def test_data_descriptions_are_not_spectral_windows(tmp_path):
     """DATA_DESC_ID 0 is window 1 here and the reverse: frequencies that differ by half would smear a source 2′ away."""
-    path = make_ms(tmp_path / "a.ms", spws=[Spw(1.0e9, 1e6, 3), Spw(1.5e9, 1e6, 3)], descriptions=[(1, (RR, LL)), (0, (RR, LL))],
-                   sources=[(*FAR, 1.0)], scale=1.0)
+    path = make_ms(tmp_path / "a.ms", spws=[Spw(1.0e9, 1e6, 3), Spw(1.5e9, 1e6, 3)],
+                   descriptions=[(1, (RR, LL)), (0, (RR, LL))], sources=[(*FAR, 1.0)], scale=1.0)
     result = uvstack.stack(path, at(FAR), out=tmp_path / "out.ms")
     assert result.flux == pytest.approx(1.0, rel=FLUX_TOLERANCE)
     assert uvstack.stack(path, at(FAR), spw="0").flux == pytest.approx(1.0, rel=FLUX_TOLERANCE)
@@ -212,7 +247,9 @@ def test_data_descriptions_are_not_spectral_windows(tmp_path):
 
 
 def test_three_descriptions_may_share_a_window(tmp_path):
-    path = make_ms(tmp_path / "a.ms", descriptions=[(0, (RR, LL)), (0, (RR, RL, LR, LL)), (0, (XX, YY))], sources=[(*FAR, 1.0)])
+    path = make_ms(tmp_path / "a.ms",
+                   descriptions=[(0, (RR, LL)), (0, (RR, RL, LR, LL)), (0, (XX, YY))],
+                   sources=[(*FAR, 1.0)])
     assert uvstack.stack(path, at(FAR)).flux == pytest.approx(1.0, rel=FLUX_TOLERANCE)
 
 
@@ -227,7 +264,8 @@ def test_flag_row_is_honoured(tmp_path):
 
 
 def test_weight_spectrum_is_honoured(tmp_path):
-    path = make_ms(tmp_path / "a.ms", sources=[(*NEAR, 1.0)], weights={"WEIGHT": 1.0, "WEIGHT_SPECTRUM": np.array([[[1.0], [0.0], [3.0]]])})
+    path = make_ms(tmp_path / "a.ms", sources=[(*NEAR, 1.0)],
+                   weights={"WEIGHT": 1.0, "WEIGHT_SPECTRUM": np.array([[[1.0], [0.0], [3.0]]])})
     # Channel 1 weighs nothing; channel 2 holds twice the flux: (1·1 + 3·2) / 4.
     edit(path, "DATA", lambda v: v * np.array([1.0, 1e6, 2.0])[:, None])
     assert uvstack.stack(path, at(NEAR)).flux == pytest.approx(1.75, rel=FLUX_TOLERANCE)
@@ -240,9 +278,12 @@ def test_autocorrelations_do_not_enter(tmp_path):
     assert (read(result.ms, "ANTENNA1") != read(result.ms, "ANTENNA2")).all()
 
 
-@pytest.mark.parametrize("correlations", [(RR, RL, LR, LL), (XX, XY, YX, YY), (1, 2, 3, 4), (LL, RR), (RR, RL), (YY,), (1,)])
+@pytest.mark.parametrize("correlations",
+                         [(RR, RL, LR, LL), (XX, XY, YX, YY), (1, 2, 3, 4), (LL, RR), (RR, RL),
+                          (YY,), (1,)])
 def test_cross_hands_do_not_enter_stokes_i(tmp_path, correlations):
-    path = make_ms(tmp_path / "a.ms", sources=[(*NEAR, 1.0)], correlations=correlations, cross_hand=1e6)
+    path = make_ms(tmp_path / "a.ms", sources=[(*NEAR, 1.0)], correlations=correlations,
+                   cross_hand=1e6)
     result = uvstack.stack(path, at(NEAR), out=tmp_path / "out.ms")
     assert result.flux == pytest.approx(1.0, rel=FLUX_TOLERANCE)
     assert result.n_visibilities == 84 * 3  # whatever the number of hands
@@ -252,11 +293,15 @@ def test_cross_hands_do_not_enter_stokes_i(tmp_path, correlations):
 def test_a_gaussian_beam_is_not_silently_constant(tmp_path):
     beam = oracles.gaussian_beam(6 * ARCMIN, 1.4e9)
     path = make_ms(tmp_path / "a.ms", sources=[(*FAR, 1.0)], beam=beam, spws=[Spw(1.2e9, 100e6, 4)])
-    assert uvstack.stack(path, at(FAR), primary_beam="gaussian:6arcmin@1.4GHz").flux == pytest.approx(1.0, rel=FLUX_TOLERANCE)
+    assert uvstack.stack(path, at(FAR),
+                         primary_beam="gaussian:6arcmin@1.4GHz").flux == pytest.approx(
+        1.0, rel=FLUX_TOLERANCE)
     l, m, _ = oracles.cosines(*FAR, *CENTRE)
     attenuated = float(beam(l, m, read(path, "CHAN_FREQ", "SPECTRAL_WINDOW")[0]).mean())
     assert attenuated < 0.7
-    assert uvstack.stack(path, at(FAR), primary_beam="constant").flux == pytest.approx(attenuated, rel=FLUX_TOLERANCE)
+    assert uvstack.stack(path, at(FAR),
+                         primary_beam="constant").flux == pytest.approx(attenuated,
+                                                                        rel=FLUX_TOLERANCE)
 
 
 def test_a_beam_image_is_interpolated(tmp_path):
@@ -281,9 +326,8 @@ def test_a_beam_image_is_interpolated(tmp_path):
 
 
 def test_small_chunks_give_the_same_stack(tmp_path):
-    path = make_ms(
-        tmp_path / "a.ms", shuffle=True, noise=0.1, fields=[CENTRE, offset(0, 1e-4)], spws=[Spw(n=3), Spw(1.5e9, n=2)],
-        sources=[(*NEAR, 1.0), (*FAR, 2.0)])
+    path = make_ms(tmp_path / "a.ms", shuffle=True, noise=0.1, fields=[CENTRE, offset(0, 1e-4)],
+                   spws=[Spw(n=3), Spw(1.5e9, n=2)], sources=[(*NEAR, 1.0), (*FAR, 2.0)])
     edit(path, "SCAN_NUMBER", lambda s: np.arange(s.size, dtype=np.int32))
     whole = uvstack.stack(path, at(NEAR, FAR), out=tmp_path / "whole.ms", bootstrap=5, seed=1)
     calls = []
@@ -291,13 +335,15 @@ def test_small_chunks_give_the_same_stack(tmp_path):
                            chunk_size=101, progress=lambda i, n: calls.append((i, n)))
     assert len(calls) > 10
     assert [i for i, _ in calls] == list(range(1, calls[0][1] + 1))
-    # Budget: the factor may come from the antenna form or the direct form, 5e-6 each; the sums run in another order.
+    # Budget: the factor may come from the antenna form or the direct form, 5e-6 each; the sums run
+    # in another order.
     assert pieces.flux == pytest.approx(whole.flux, rel=FLUX_TOLERANCE)
     assert pieces.flux_error == pytest.approx(whole.flux_error, rel=FLUX_TOLERANCE)
     np.testing.assert_allclose(pieces.bootstrap, whole.bootstrap, rtol=FLUX_TOLERANCE)
     orders = [np.argsort(read(r.ms, "SCAN_NUMBER")) for r in (whole, pieces)]
     for name in ("UVW", "ANTENNA1", "DATA_DESC_ID", "TIME", "SCAN_NUMBER"):
-        np.testing.assert_array_equal(read(whole.ms, name)[orders[0]], read(pieces.ms, name)[orders[1]])
+        np.testing.assert_array_equal(read(whole.ms, name)[orders[0]],
+                                      read(pieces.ms, name)[orders[1]])
     one, other = (_cells(r.ms, order) for r, order in zip((whole, pieces), orders, strict=True))
     np.testing.assert_allclose(one, other, atol=FLUX_TOLERANCE * np.abs(one).max())
 
@@ -313,7 +359,8 @@ def test_memory_is_that_of_a_chunk_not_of_the_set(tmp_path):
     """Buffers of 15 MB × channels × correlations: here four times the data need no more memory."""
     peaks = []
     for n_times in (300, 1200):
-        path = make_ms(tmp_path / f"{n_times}.ms", sources=[(*NEAR, 1.0)], n_times=n_times, spws=[Spw(n=8)])
+        path = make_ms(tmp_path / f"{n_times}.ms", sources=[(*NEAR, 1.0)], n_times=n_times,
+                       spws=[Spw(n=8)])
         out = tmp_path / f"{n_times}-out.ms"
         uvstack.stack(path, at(NEAR), out=out, overwrite=True, threads=1, chunk_size=20_000)
         gc.collect()
@@ -321,21 +368,25 @@ def test_memory_is_that_of_a_chunk_not_of_the_set(tmp_path):
         uvstack.stack(path, at(NEAR), out=out, overwrite=True, threads=1, chunk_size=20_000)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    # 1200 times hold 3.2 MB of visibilities for each copy of the data, four times a chunk's 0.16 MB twenty times over.
+    # 1200 times hold 3.2 MB of visibilities for each copy of the data, four times a chunk's 0.16 MB
+    # twenty times over.
     assert peaks[1] < 1.2 * peaks[0]
 
 
 def test_no_option_touches_corrected_data(tmp_path, fingerprint):
-    path = make_ms(tmp_path / "a.ms", sources=[(*NEAR, 1.0)], data_columns=("DATA", "MODEL_DATA", "CORRECTED_DATA"))
+    path = make_ms(tmp_path / "a.ms", sources=[(*NEAR, 1.0)],
+                   data_columns=("DATA", "MODEL_DATA", "CORRECTED_DATA"))
     edit(path, "CORRECTED_DATA", lambda v: v * 3)
     before = fingerprint(path)
     points = at(NEAR, FAR)
-    for options in [
-            {"column": "CORRECTED_DATA"}, {"column": "CORRECTED_DATA-MODEL_DATA", "bootstrap": 2}, {"out": tmp_path / "o.ms"},
-            {"out": tmp_path / "o.ms", "overwrite": True}, {"reproject": True}, {"uvmin": "1km"}]:
+    for options in [{"column": "CORRECTED_DATA"},
+                    {"column": "CORRECTED_DATA-MODEL_DATA", "bootstrap": 2},
+                    {"out": tmp_path / "o.ms"}, {"out": tmp_path / "o.ms", "overwrite": True},
+                    {"reproject": True}, {"uvmin": "1km"}]:
         uvstack.stack(path, points, **options)
         assert fingerprint(path) == before
-    assert uvstack.stack(path, at(NEAR), column="CORRECTED_DATA").flux == pytest.approx(3.0, rel=FLUX_TOLERANCE)
+    assert uvstack.stack(path, at(NEAR),
+                         column="CORRECTED_DATA").flux == pytest.approx(3.0, rel=FLUX_TOLERANCE)
 
 
 @pytest.mark.parametrize("jitter", [0.0, 300.0])
@@ -348,7 +399,8 @@ def test_the_exponent_moves_a_source_to_the_phase_centre(tmp_path, scale, jitter
     data = read(result.ms, "DATA")
     # Every single visibility, not only their mean: amplitude 1, phase 0.
     np.testing.assert_allclose(data, 1.0, atol=3 * FLUX_TOLERANCE)
-    # A stack at the mirrored position, which is what the wrong sign does to the right one, finds nothing.
+    # A stack at the mirrored position, which is what the wrong sign does to the right one, finds
+    # nothing.
     l, m, n = oracles.cosines(*FAR, *CENTRE)
     mirrored = offset(-(FAR[0] - CENTRE[0]) * np.cos(FAR[1]), -(FAR[1] - CENTRE[1]))
     assert abs(uvstack.stack(path, at(mirrored)).flux) < 0.5
@@ -378,9 +430,10 @@ def test_the_errors_of_pure_noise(tmp_path):
     frequency = read(path, "CHAN_FREQ", "SPECTRAL_WINDOW")[0]
     factor, _ = oracles.stack(np.ones((84, 3)), read(path, "UVW"), frequency, points, *CENTRE)
     n = 84 * 3 * 2
-    # χ²(40)/40 lies within 0.47 … 1.75 with a probability of 0.998. An error from 504 visibilities has itself one of
-    # 3 to 4 %, its mean over 40 seeds one of 0.6 %.
+    # χ²(40)/40 lies within 0.47 … 1.75 with a probability of 0.998. An error from 504 visibilities
+    # has itself one of 3 to 4 %, its mean over 40 seeds one of 0.6 %.
     assert 0.47 < np.mean(np.square(pulls)) < 1.75
     assert np.mean(errors) == pytest.approx(np.sqrt(np.mean(np.abs(factor) ** 2) / n), rel=0.025)
-    # Equation 7: the noise of one visibility over √(number of positions), as if positions were independent.
+    # Equation 7: the noise of one visibility over √(number of positions), as if positions were
+    # independent.
     assert np.mean(expected) == pytest.approx(np.sqrt(1 / (len(points) * n)), rel=0.02)

@@ -35,7 +35,8 @@ def stacked_by_hand(ms, positions, weights=None, beam=None, fields=(CENTRE,), co
     for i, (ra, dec) in enumerate(fields):
         here = field == i
         w = None if weights is None else weights[i]
-        stacks.append((*oracles.stack(vis[here], uvw[here], frequency, positions, ra, dec, w, beam), 1.0))
+        stacks.append((*oracles.stack(vis[here], uvw[here], frequency, positions, ra, dec, w, beam),
+                       1.0))
     return oracles.weighted_mean(stacks)
 
 
@@ -45,14 +46,18 @@ def test_equation_5_with_a_beam_of_every_channel(tmp_path):
     wide = Spw(1.2e9, 100e6, 5)
     sources = [(*p, 1e-3 * (k + 1)) for k, p in enumerate(positions)]
     ms = make_ms(tmp_path / "a.ms", sources=sources, beam=beam, spws=(wide,), noise=1e-3)
-    weights = [oracles.gaussian_beam(FWHM, 1.4e9)(*oracles.cosines(*p, *CENTRE)[:2], np.array([1.4e9]))[0] ** 2 for p in positions]
-    result = uvstack.stack(ms, at(*positions), primary_beam=BEAM, weights="primary-beam", out=tmp_path / "s.ms")
-    vis, norm = oracles.stack(read(ms, "DATA")[:, :, 0], read(ms, "UVW"), wide.frequency, positions, *CENTRE, weights, beam)
+    weights = [oracles.gaussian_beam(FWHM, 1.4e9)(*oracles.cosines(*p, *CENTRE)[:2],
+                                                  np.array([1.4e9]))[0] ** 2 for p in positions]
+    result = uvstack.stack(ms, at(*positions), primary_beam=BEAM, weights="primary-beam",
+                           out=tmp_path / "s.ms")
+    vis, norm = oracles.stack(read(ms, "DATA")[:, :, 0], read(ms, "UVW"), wide.frequency, positions,
+                              *CENTRE, weights, beam)
     found = read(tmp_path / "s.ms", "DATA")[:, :, 0]
     assert np.abs(found - vis).max() < PRECISION * np.abs(vis).max()
     # Equation 6: the weights of the set were 1.
     assert read(tmp_path / "s.ms", "WEIGHT") == pytest.approx(norm, rel=1e-6)
-    both = [oracles.stack(read(ms, "DATA")[:, :, c], read(ms, "UVW"), wide.frequency, positions, *CENTRE, weights, beam)[0] for c in (0, 1)]
+    both = [oracles.stack(read(ms, "DATA")[:, :, c], read(ms, "UVW"), wide.frequency, positions,
+                          *CENTRE, weights, beam)[0] for c in (0, 1)]
     assert result.flux == pytest.approx(np.mean(both).real, rel=PRECISION)
 
 
@@ -62,20 +67,24 @@ def test_equation_6_two_pointings(tmp_path):
     first = [offset(60 * ARCSEC, 0)]
     second = [offset(x * ARCMIN, 1 * ARCMIN, fields[1]) for x in (-2, 1, 3)]
     fluxes = {first[0]: 1.0, second[0]: 3.0, second[1]: 4.0, second[2]: 4.0}
-    # Many baselines and times wash the other sources out; what is left is compared with the plain sum.
+    # Many baselines and times wash the other sources out; what is left is compared with the plain
+    # sum.
     sources = [(*p, s) for p, s in fluxes.items()]
 
     def cut(l, m, nu):
         return np.where(np.hypot(l, m) < 30 * ARCMIN, 1.0, 0.0) * np.ones(nu.size)
 
-    ms = make_ms(tmp_path / "a.ms", fields=fields, sources=sources, beam=cut, n_ant=20, n_times=12, scale=1.0)
+    ms = make_ms(tmp_path / "a.ms", fields=fields, sources=sources, beam=cut, n_ant=20, n_times=12,
+                 scale=1.0)
     table = Table({"angle": [0.0, 10.0, 20.0, 29.0] * u.arcmin, "power": [1.0, 1.0, 1.0, 1.0]})
     table.write(tmp_path / "beam.ecsv")
     from uvstack.io.primary_beams import read_radial_table
 
-    result = uvstack.stack(ms, at(*fluxes), primary_beam=read_radial_table(tmp_path / "beam.ecsv", 1.41e9))
+    result = uvstack.stack(ms, at(*fluxes),
+                           primary_beam=read_radial_table(tmp_path / "beam.ecsv", 1.41e9))
     weights = [[1, 0, 0, 0], [0, 1, 1, 1]]
-    assert result.flux == pytest.approx(stacked_by_hand(ms, list(fluxes), weights, None, fields), abs=PRECISION * 4)
+    assert result.flux == pytest.approx(stacked_by_hand(ms, list(fluxes), weights, None, fields),
+                                        abs=PRECISION * 4)
     assert result.flux == pytest.approx(3.0, abs=0.1)
     per_field = result.per_field["flux"].value
     assert per_field == pytest.approx([1.0, 11 / 3], abs=0.15)
@@ -96,17 +105,21 @@ def test_position_seen_by_two_pointings_counts_in_both(tmp_path):
     noise = uvstack.stack(errors, at(target), primary_beam=BEAM, weights="primary-beam")
     power = [beam(*oracles.cosines(*target, *f)[:2], np.array([1.41e9]))[0] for f in fields]
     single = noise.n_visibilities  # hands of one of the two pointings
-    assert noise.flux_error_expected == pytest.approx(1 / np.sqrt(single * np.sum(np.square(power))), rel=0.02)
+    assert noise.flux_error_expected == pytest.approx(1 / np.sqrt(single
+                                                                  * np.sum(np.square(power))),
+                                                      rel=0.02)
 
 
 def test_errors_agree_with_each_other_and_with_the_truth_on_pure_noise(tmp_path):
     """60 lists of 25 positions on noise: scatter, equation 7 and the true spread of the fluxes."""
     beam = BEAM
     ms = make_ms(tmp_path / "a.ms", noise=1.0, n_ant=12, n_times=30, scale=1.0)
-    results = [uvstack.stack(ms, at(*scattered(25, seed)), primary_beam=beam, weights="primary-beam") for seed in range(60)]
+    results = [uvstack.stack(ms, at(*scattered(25, seed)), primary_beam=beam,
+                             weights="primary-beam") for seed in range(60)]
     scatter = np.array([r.flux_error for r in results])
     expected = np.array([r.flux_error_expected for r in results])
-    # 11 880 visibilities: each error is known to 1 / sqrt(2 · 11 880 / 25 …) ≈ 3 %, their mean far better.
+    # 11 880 visibilities: each error is known to 1 / sqrt(2 · 11 880 / 25 …) ≈ 3 %, their mean far
+    # better.
     assert np.mean(scatter / expected) == pytest.approx(1.0, abs=0.02)
     assert np.all(np.abs(scatter / expected - 1) < 0.15)
     # The spread of 60 fluxes is known to 1/√118 = 9 %; 3 σ.
@@ -121,8 +134,8 @@ def test_flux_is_unbiased_far_below_the_noise(tmp_path):
     pulls = []
     for seed in range(40):
         positions = scattered(30, seed)
-        ms = make_ms(tmp_path / f"{seed}.ms", sources=[(*p, 6e-3) for p in positions], beam=beam, noise=1.0, n_ant=10, n_times=10,
-                     scale=1.0, seed=seed)
+        ms = make_ms(tmp_path / f"{seed}.ms", sources=[(*p, 6e-3) for p in positions], beam=beam,
+                     noise=1.0, n_ant=10, n_times=10, scale=1.0, seed=seed)
         result = uvstack.stack(ms, at(*positions), primary_beam=BEAM, weights="primary-beam")
         pulls.append((result.flux - 6e-3) / result.flux_error)
     assert abs(np.mean(pulls)) < 3 / np.sqrt(40)
@@ -131,30 +144,38 @@ def test_flux_is_unbiased_far_below_the_noise(tmp_path):
 
 def test_weights_of_the_list_and_products(tmp_path):
     positions = scattered(5)
-    ms = make_ms(tmp_path / "a.ms", sources=[(*p, k + 1.0) for k, p in enumerate(positions)], noise=0.1)
+    ms = make_ms(tmp_path / "a.ms", sources=[(*p, k + 1.0) for k, p in enumerate(positions)],
+                 noise=0.1)
     listed = np.array([1.0, 2.0, 0.0, 0.5, 1e-12])
     from uvstack.sky.positions import positions_from_coord
 
     with pytest.warns(DroppedPositionsWarning, match="1 of 5"):
         result = uvstack.stack(ms, positions_from_coord(at(*positions), listed), weights="list")
     vis = read(ms, "DATA")
-    by_hand = [oracles.weighted_mean([(*oracles.stack(vis[:, :, c], read(ms, "UVW"), Spw().frequency, positions, *CENTRE, listed), 1.0)])
-               for c in (0, 1)]
+    by_hand = [oracles.weighted_mean([(*oracles.stack(vis[:, :, c], read(ms, "UVW"),
+                                                      Spw().frequency, positions, *CENTRE, listed),
+                                       1.0)]) for c in (0, 1)]
     assert result.flux == pytest.approx(np.mean(by_hand), rel=PRECISION)
     beam = oracles.gaussian_beam(FWHM, 1.4e9)
-    squares = [beam(*oracles.cosines(*p, *CENTRE)[:2], np.array([1.41e9]))[0] ** 2 for p in positions]
+    squares = [beam(*oracles.cosines(*p, *CENTRE)[:2], np.array([1.41e9]))[0] ** 2
+               for p in positions]
     with pytest.warns(DroppedPositionsWarning):
-        product = uvstack.stack(ms, positions_from_coord(at(*positions), listed), weights="list*primary-beam", primary_beam=BEAM)
-    by_hand = [oracles.weighted_mean([(*oracles.stack(vis[:, :, c], read(ms, "UVW"), Spw().frequency, positions, *CENTRE,
-                                                      listed * squares, beam), 1.0)]) for c in (0, 1)]
+        product = uvstack.stack(ms, positions_from_coord(at(*positions), listed),
+                                weights="list*primary-beam", primary_beam=BEAM)
+    by_hand = [oracles.weighted_mean([(*oracles.stack(vis[:, :, c], read(ms, "UVW"),
+                                                      Spw().frequency, positions, *CENTRE,
+                                                      listed * squares, beam), 1.0)])
+               for c in (0, 1)]
     assert product.flux == pytest.approx(np.mean(by_hand), rel=PRECISION)
 
 
 def write_image(path, values, cell=10 * ARCSEC, beam=20 * ARCSEC):
     """FITS image around the centre of the factories' field."""
-    header = fits.Header({"CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN", "CRVAL1": np.rad2deg(CENTRE[0]), "CRVAL2": np.rad2deg(CENTRE[1]),
-                          "CRPIX1": values.shape[1] // 2 + 1, "CRPIX2": values.shape[0] // 2 + 1, "CDELT1": -np.rad2deg(cell),
-                          "CDELT2": np.rad2deg(cell), "BMAJ": np.rad2deg(beam), "BMIN": np.rad2deg(beam)})
+    header = fits.Header({"CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN",
+                          "CRVAL1": np.rad2deg(CENTRE[0]), "CRVAL2": np.rad2deg(CENTRE[1]),
+                          "CRPIX1": values.shape[1] // 2 + 1, "CRPIX2": values.shape[0] // 2 + 1,
+                          "CDELT1": -np.rad2deg(cell), "CDELT2": np.rad2deg(cell),
+                          "BMAJ": np.rad2deg(beam), "BMIN": np.rad2deg(beam)})
     fits.writeto(path, values, header)
     return path
 
@@ -171,14 +192,17 @@ def test_local_noise_from_images_corrected_and_flat(tmp_path):
     kwargs = {"primary_beam": BEAM}
     by_beam = uvstack.stack(ms, at(*positions), weights="primary-beam", **kwargs)
     for image, kind in ((corrected, "rms-corrected"), (flat, "rms-flat")):
-        result = uvstack.stack(ms, at(*positions), weights="local-noise", noise_image=image, noise_kind=kind, **kwargs)
+        result = uvstack.stack(ms, at(*positions), weights="local-noise", noise_image=image,
+                               noise_kind=kind, **kwargs)
         # The map of noise is interpolated linearly between pixels of 10″.
         assert result.flux == pytest.approx(by_beam.flux, rel=1e-3)
         assert result.flux_error == pytest.approx(by_beam.flux_error, rel=1e-3)
     rng = np.random.default_rng(2)
     sky = write_image(tmp_path / "s.fits", rng.normal(0, 1e-3, power.shape) / power)
-    measured = uvstack.stack(ms, at(*positions), weights="local-noise", noise_image=sky, noise_kind="corrected", **kwargs)
-    # Stamps of 36 × 36 pixels know σ to 2 %, W_k to 4 %, six of them together move the error by less.
+    measured = uvstack.stack(ms, at(*positions), weights="local-noise", noise_image=sky,
+                             noise_kind="corrected", **kwargs)
+    # Stamps of 36 × 36 pixels know σ to 2 %, W_k to 4 %, six of them together move the error by
+    # less.
     assert measured.flux_error == pytest.approx(by_beam.flux_error, rel=0.03)
 
 
@@ -188,10 +212,12 @@ def test_local_noise_ignores_the_source_in_the_middle(tmp_path):
     rng = np.random.default_rng(1)
     image = rng.normal(0, 2.0, (100, 100))
     image[48:53, 58:63] += 1000
-    assert noise_around(image, np.array([60.0]), np.array([50.0]), 40, 5.0) == pytest.approx(2.0, rel=3 / np.sqrt(2 * 1500))
+    assert noise_around(image, np.array([60.0]), np.array([50.0]), 40,
+                        5.0) == pytest.approx(2.0, rel=3 / np.sqrt(2 * 1500))
     assert noise_around(image, np.array([60.0]), np.array([50.0]), 40, 1.0)[0] > 50
     image[:] = np.nan
-    assert np.isnan(noise_around(image, np.array([60.0, np.nan, -500.0]), np.array([50.0, 1.0, 1.0]), 40, 5.0)).all()
+    assert np.isnan(noise_around(image, np.array([60.0, np.nan, -500.0]),
+                                 np.array([50.0, 1.0, 1.0]), 40, 5.0)).all()
 
 
 def test_uv_limits_are_exact_and_profile_adds_up(tmp_path):
@@ -204,8 +230,10 @@ def test_uv_limits_are_exact_and_profile_adds_up(tmp_path):
     cut = uvstack.stack(ms, at(*positions), uvmin="3km", uvmax=9000)
     assert cut.flux == pytest.approx(vis[inside].real.mean(), rel=PRECISION)
     assert cut.n_visibilities == vis[inside].size // 2  # hands count once
-    assert cut.flux_error == pytest.approx(vis[inside].real.std() / np.sqrt(vis[inside].size), rel=1e-4)
-    in_wavelengths = np.broadcast_to((q[:, None] * Spw().frequency / oracles.LIGHT)[:, :, None], vis.shape)
+    assert cut.flux_error == pytest.approx(vis[inside].real.std() / np.sqrt(vis[inside].size),
+                                           rel=1e-4)
+    in_wavelengths = np.broadcast_to((q[:, None] * Spw().frequency / oracles.LIGHT)[:, :, None],
+                                     vis.shape)
     wavelengths = uvstack.stack(ms, at(*positions), uvmin="20klambda")
     assert wavelengths.flux == pytest.approx(vis[in_wavelengths >= 20e3].real.mean(), rel=PRECISION)
     # The profile knows nothing of the limits of the flux.
@@ -219,7 +247,8 @@ def test_uv_limits_are_exact_and_profile_adds_up(tmp_path):
             assert chosen.size == 2 * row["count"]
             assert row["re"].value == pytest.approx(chosen.real.mean(), rel=PRECISION, abs=1e-9)
             assert row["im"].value == pytest.approx(chosen.imag.mean(), rel=1e-4, abs=1e-7)
-            assert row["re_error"].value == pytest.approx(chosen.real.std() / np.sqrt(chosen.size), rel=1e-4)
+            assert row["re_error"].value == pytest.approx(chosen.real.std() / np.sqrt(chosen.size),
+                                                          rel=1e-4)
     edges = full.uv_profile(bins=[0.0, 5000.0, 1e5])
     # Edges move to the nearest fine bin.
     assert edges["uv_max"][0].value == pytest.approx(5000, rel=0.003)
@@ -230,7 +259,8 @@ def test_uv_limits_are_exact_and_profile_adds_up(tmp_path):
 
 def test_suggested_cut_finds_a_disturbance_on_short_baselines_and_nothing_in_noise(tmp_path):
     target = offset(1 * ARCMIN, 0)
-    ms = make_ms(tmp_path / "a.ms", sources=[(*target, 0.5)], noise=1.0, n_ant=15, n_times=10, scale=1.0)
+    ms = make_ms(tmp_path / "a.ms", sources=[(*target, 0.5)], noise=1.0, n_ant=15, n_times=10,
+                 scale=1.0)
     assert uvstack.stack(ms, at(target)).suggest_uvmin() is None
     uvw = read(ms, "UVW")
     short = np.hypot(uvw[:, 0], uvw[:, 1]) < 2500
@@ -242,7 +272,8 @@ def test_suggested_cut_finds_a_disturbance_on_short_baselines_and_nothing_in_noi
     factories.edit(ms, "DATA", disturb)
     result = uvstack.stack(ms, at(target))
     assert 1800 < result.suggest_uvmin() < 3600
-    assert uvstack.stack(ms, at(target), uvmin="4km").flux == pytest.approx(0.5, abs=4 * result.flux_error)
+    assert uvstack.stack(ms, at(target), uvmin="4km").flux == pytest.approx(
+        0.5, abs=4 * result.flux_error)
 
 
 def short_baselines(ms):
@@ -264,7 +295,8 @@ def test_stamp_peaks_at_the_phase_centre_with_the_flux(tmp_path, with_ms):
     assert stamp.peak == pytest.approx(result.flux, rel=1e-4)
     assert np.unravel_index(stamp.brightness.argmax(), stamp.brightness.shape) == (32, 32)
     assert stamp.brightness == pytest.approx(2.0 * stamp.psf, abs=1e-3)
-    assert result.image(size=16).brightness == pytest.approx(stamp.brightness[24:40, 24:40], abs=1e-3)
+    assert result.image(size=16).brightness == pytest.approx(stamp.brightness[24:40, 24:40],
+                                                             abs=1e-3)
 
 
 def test_stamp_has_east_to_the_left_and_north_up(tmp_path):
@@ -280,11 +312,14 @@ def test_bootstrap_holds_the_variance_of_the_sources(tmp_path):
     rng = np.random.default_rng(4)
     positions = scattered(40, radius=20 * ARCMIN)
     fluxes = rng.exponential(1.0, 40)
-    ms = make_ms(tmp_path / "a.ms", sources=[(*p, s) for p, s in zip(positions, fluxes, strict=True)], n_ant=27, n_times=30, scale=1.0)
+    ms = make_ms(tmp_path / "a.ms",
+                 sources=[(*p, s) for p, s in zip(positions, fluxes, strict=True)], n_ant=27,
+                 n_times=30, scale=1.0)
     result = uvstack.stack(ms, at(*positions), bootstrap=2000, seed=1)
     # Sidelobes of 39 neighbours add to each flux: 10 %.
     assert result.bootstrap_error == pytest.approx(fluxes.std() / np.sqrt(40), rel=0.2)
-    assert result.bootstrap.mean() == pytest.approx(result.flux, abs=4 * result.bootstrap_error / np.sqrt(2000))
+    assert result.bootstrap.mean() == pytest.approx(result.flux,
+                                                    abs=4 * result.bootstrap_error / np.sqrt(2000))
     again = uvstack.stack(ms, at(*positions), bootstrap=2000, seed=1)
     assert np.array_equal(result.bootstrap, again.bootstrap)
 
@@ -295,7 +330,8 @@ def test_bootstrap_sums_are_the_stack(tmp_path, monkeypatch):
     fields = (CENTRE, offset(5 * ARCMIN, 0))
     ms = make_ms(tmp_path / "a.ms", fields=fields, noise=1.0)
     kept = []
-    monkeypatch.setattr(task, "bootstrap_fluxes", lambda sums, n, rng: kept.append(sums) or np.zeros(n))
+    monkeypatch.setattr(task, "bootstrap_fluxes", lambda sums, n,
+                        rng: kept.append(sums) or np.zeros(n))
     options = {"primary_beam": BEAM, "weights": "primary-beam", "uvmin": 300}
     whole = uvstack.stack(ms, at(*positions), bootstrap=2, **options)
     s, q = kept[0]
@@ -306,14 +342,17 @@ def test_bootstrap_sums_are_the_stack(tmp_path, monkeypatch):
 
 
 def test_bootstrap_fluxes_of_equal_positions_do_not_spread():
-    assert bootstrap_fluxes(np.array([[2.0, 4.0], [1.0, 2.0]]), 10, np.random.default_rng(1)) == pytest.approx(2.0)
+    assert bootstrap_fluxes(np.array([[2.0, 4.0], [1.0, 2.0]]), 10,
+                            np.random.default_rng(1)) == pytest.approx(2.0)
 
 
 def test_groups_equal_separate_stacks(tmp_path):
     positions = scattered(9)
-    ms = make_ms(tmp_path / "a.ms", sources=[(*p, k + 1.0) for k, p in enumerate(positions)], noise=0.3)
+    ms = make_ms(tmp_path / "a.ms", sources=[(*p, k + 1.0) for k, p in enumerate(positions)],
+                 noise=0.3)
     kind = np.array(["red", "blue", "red", "blue", "blue", "red", "old one", "red", "blue"])
-    table = Table({"ra": [p[0] for p in positions] * u.rad, "dec": [p[1] for p in positions] * u.rad, "kind": kind})
+    table = Table({"ra": [p[0] for p in positions] * u.rad,
+                   "dec": [p[1] for p in positions] * u.rad, "kind": kind})
     result = uvstack.stack(ms, table, group_by="kind", out=tmp_path / "s.ms", bootstrap=50, seed=1)
     assert result.flux == pytest.approx(uvstack.stack(ms, table).flux, rel=PRECISION)
     assert set(result.groups) == {"red", "blue", "old one"}
@@ -328,7 +367,8 @@ def test_groups_equal_separate_stacks(tmp_path):
 
 def test_several_sets_stack_as_one(tmp_path):
     positions = scattered(5)
-    paths = [make_ms(tmp_path / f"part{i}.ms", sources=[(*p, 1.0) for p in positions], noise=0.5, seed=i, n_times=3 + i) for i in range(2)]
+    paths = [make_ms(tmp_path / f"part{i}.ms", sources=[(*p, 1.0) for p in positions], noise=0.5,
+                     seed=i, n_times=3 + i) for i in range(2)]
     both = uvstack.stack(str(tmp_path / "part*.ms"), at(*positions))
     singles = [uvstack.stack(p, at(*positions)) for p in paths]
     n = [s.n_visibilities for s in singles]
@@ -343,15 +383,18 @@ def gaussian_set(path, centre_offset, fwhm, n_times=30):
     uvw = read(ms, "UVW")
     rotation = _frame(*target) @ _frame(*CENTRE).T
     q = np.hypot(*(uvw @ rotation.T)[:, :2].T)
-    size = np.exp(-((np.pi * fwhm * q[:, None] * Spw().frequency / oracles.LIGHT) ** 2) / (4 * np.log(2)))
+    size = np.exp(-((np.pi * fwhm * q[:, None] * Spw().frequency / oracles.LIGHT) ** 2)
+                  / (4 * np.log(2)))
     vis = size * oracles.phasor(uvw, Spw().frequency, *target, *CENTRE)
-    factories.edit(ms, "DATA", lambda data: np.broadcast_to(vis[:, :, None], data.shape).astype(np.complex64))
+    factories.edit(ms, "DATA",
+                   lambda data: np.broadcast_to(vis[:, :, None], data.shape).astype(np.complex64))
     return ms, target
 
 
 def _frame(ra, dec):
     """Unit vectors u, v, w (rows) at a direction, in equatorial axes."""
-    return np.array([[-np.sin(ra), np.cos(ra), 0], [-np.sin(dec) * np.cos(ra), -np.sin(dec) * np.sin(ra), np.cos(dec)],
+    return np.array([[-np.sin(ra), np.cos(ra), 0],
+                     [-np.sin(dec) * np.cos(ra), -np.sin(dec) * np.sin(ra), np.cos(dec)],
                      [np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)]])
 
 
@@ -376,9 +419,11 @@ def test_reprojection_removes_the_size_bias_one_degree_off_axis(tmp_path):
 
 
 def test_facets_are_written_side_by_side(tmp_path):
-    positions = [offset(np.deg2rad(0.5), 0), offset(-np.deg2rad(0.5), 1 * ARCMIN), offset(-np.deg2rad(0.5), 1.2 * ARCMIN)]
+    positions = [offset(np.deg2rad(0.5), 0), offset(-np.deg2rad(0.5), 1 * ARCMIN),
+                 offset(-np.deg2rad(0.5), 1.2 * ARCMIN)]
     ms = make_ms(tmp_path / "a.ms", sources=[(*p, 1.0) for p in positions], noise=0.1)
-    facets = uvstack.stack(ms, at(*positions), out=tmp_path / "f.ms", reproject=True, facet_size=5 * ARCMIN)
+    facets = uvstack.stack(ms, at(*positions), out=tmp_path / "f.ms", reproject=True,
+                           facet_size=5 * ARCMIN)
     plain = uvstack.stack(ms, at(*positions))
     assert facets.flux == pytest.approx(plain.flux, rel=PRECISION)
     n = read(ms, "TIME").size
@@ -410,6 +455,7 @@ def test_result_can_be_saved_and_read_back(tmp_path):
     assert found["flux_jy"] == result.flux
     assert found["provenance"]["seed"] == 3
     assert found["provenance"]["inputs"]["ms"] == [str(ms)]
-    assert QTable.read(tmp_path / "r-uv_profile.ecsv")["re"].to_value(u.Jy) == pytest.approx(result.uv_profile()["re"].value, nan_ok=True)
+    assert QTable.read(tmp_path / "r-uv_profile.ecsv")["re"].to_value(u.Jy) == pytest.approx(
+        result.uv_profile()["re"].value, nan_ok=True)
     result.plot(tmp_path / "p.png")
     assert (tmp_path / "p.png").read_bytes()[:4] == b"\x89PNG"

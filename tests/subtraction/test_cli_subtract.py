@@ -35,7 +35,8 @@ def run(*args):
 
 
 def test_subtract_prints_writes_and_reports(survey):
-    code, output = run("subtract", survey, "--model", "model.ecsv", "--into", "REST", "--threads", 1)
+    code, output = run("subtract", survey, "--model", "model.ecsv", "--into", "REST", "--threads",
+                       1)
     assert code == 0
     assert np.abs(read(survey, "REST")).max() < 1e-5
     printed = {line.split()[0]: line for line in output.splitlines()}
@@ -54,12 +55,14 @@ def test_subtract_prints_writes_and_reports(survey):
 def test_predict_only_in_place_and_frequency_in_ghz(survey):
     lines = [f"{np.rad2deg(r):.15g},{np.rad2deg(d):.15g},{f},-1\n" for r, d, f in SOURCES]
     Path("m.csv").write_text("ra,dec,flux,spectral_index\n" + "".join(lines))
-    assert run("subtract", survey, "--model", "m.csv", "--nu0", "1.4GHz", "--predict-only", "--no-report")[0] == 0
+    assert run("subtract", survey, "--model", "m.csv", "--nu0", "1.4GHz", "--predict-only",
+               "--no-report")[0] == 0
     ratio = np.abs(read(survey, "MODEL_DATA") / read(survey, "DATA"))
     # All sources have the spectrum 1/ν, so it is that of every visibility.
     assert np.abs(ratio / (1.4e9 / (1.4e9 + 10e6 * np.arange(3)))[:, None] - 1).max() < 1e-4
     before = read(survey, "DATA")
-    code, output = run("subtract", survey, "--model", "model.ecsv", "--in-place", "--backup", "SAFE", "--no-report")
+    code, output = run("subtract", survey, "--model", "model.ecsv", "--in-place", "--backup",
+                       "SAFE", "--no-report")
     assert code == 0
     assert "kept in column SAFE" in output
     assert np.array_equal(read(survey, "SAFE"), before)
@@ -85,8 +88,8 @@ main()
 """
     command = ["subtract", str(survey), "--model", "model.ecsv", "--threads", "1"]
     environment = os.environ | {"PYTHONPATH": str(Path(uvstack.__file__).parent.parent)}
-    process = subprocess.Popen([sys.executable, "-c", script, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               env=environment)
+    process = subprocess.Popen([sys.executable, "-c", script, *command], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True, env=environment)
     assert process.stdout.readline() == "written\n"
     process.send_signal(signal.SIGTERM)
     told = process.communicate(timeout=60)[1]

@@ -63,10 +63,12 @@ from uvstack.subtraction import sky_model
 from uvstack.subtraction.result import SubtractResult
 from uvstack.subtraction.task import unfinished
 
-#: What must be left of the brightest source: float32 phasors and sums of the prediction are 1e-6 of the sum of fluxes.
+#: What must be left of the brightest source: float32 phasors and sums of the prediction are 1e-6 of
+#: the sum of fluxes.
 LEFT = 1e-5
 SPWS = (Spw(1.4e9, 20e6, 3), Spw(2.1e9, -30e6, 3))
-SOURCES = [(*offset(3 * ARCMIN, -5 * ARCMIN), 1.0), (*offset(-7 * ARCMIN, 2 * ARCMIN), 0.4), (*offset(0.3 * ARCMIN, 0.0), 0.2)]
+SOURCES = [(*offset(3 * ARCMIN, -5 * ARCMIN), 1.0), (*offset(-7 * ARCMIN, 2 * ARCMIN), 0.4),
+           (*offset(0.3 * ARCMIN, 0.0), 0.2)]
 FIELDS = (CENTRE, offset(6 * ARCMIN, 4 * ARCMIN))
 BEAM = "gaussian:30arcmin@1.4GHz"
 
@@ -83,24 +85,28 @@ def catalogue(path, model):
     return path
 
 
-def save_image(path, planes, cell=2 * ARCSEC, centre=CENTRE, unit="Jy/pixel", frequency=None, step=1e6, frame="FK5", ctype="SIN",
-               shift=(0, 0)):
+def save_image(path, planes, cell=2 * ARCSEC, centre=CENTRE, unit="Jy/pixel", frequency=None,
+               step=1e6, frame="FK5", ctype="SIN", shift=(0, 0)):
     """A FITS image (plane, m, l); `shift` moves the touching point from pixel n//2."""
-    header = fits.Header({"CTYPE1": f"RA---{ctype}", "CTYPE2": f"DEC--{ctype}", "CRVAL1": np.rad2deg(centre[0]),
-                          "CRVAL2": np.rad2deg(centre[1]), "CDELT1": -np.rad2deg(cell), "CDELT2": np.rad2deg(cell),
-                          "CRPIX1": planes.shape[2] // 2 + 1 + shift[0], "CRPIX2": planes.shape[1] // 2 + 1 + shift[1], "CUNIT1": "deg",
+    header = fits.Header({"CTYPE1": f"RA---{ctype}", "CTYPE2": f"DEC--{ctype}",
+                          "CRVAL1": np.rad2deg(centre[0]), "CRVAL2": np.rad2deg(centre[1]),
+                          "CDELT1": -np.rad2deg(cell), "CDELT2": np.rad2deg(cell),
+                          "CRPIX1": planes.shape[2] // 2 + 1 + shift[0],
+                          "CRPIX2": planes.shape[1] // 2 + 1 + shift[1], "CUNIT1": "deg",
                           "CUNIT2": "deg", "RADESYS": frame, "BUNIT": unit})
     if frame == "FK5":
         header["EQUINOX"] = 2000.0
     if frequency is None:
         planes = planes[0]
     else:
-        header.update({"CTYPE3": "FREQ", "CRVAL3": frequency, "CDELT3": step, "CRPIX3": 1.0, "CUNIT3": "Hz"})
+        header.update({"CTYPE3": "FREQ", "CRVAL3": frequency, "CDELT3": step, "CRPIX3": 1.0,
+                       "CUNIT3": "Hz"})
     fits.writeto(path, planes, header)
     return path
 
 
-#: Sources on pixels (m, l) of an image of 400 × 380 pixels of 2″ around CENTRE, and the direction cosines there.
+#: Sources on pixels (m, l) of an image of 400 × 380 pixels of 2″ around CENTRE, and the direction
+#: cosines there.
 PIXELS = {(310, 20): 1.0, (37, 200): 0.4, (200, 190): 0.2, (399, 379): 0.1}
 
 
@@ -118,7 +124,8 @@ def pixel_sources(cell=2 * ARCSEC):
         l, m = -(column - 190) * cell, (row - 200) * cell
         n = np.sqrt(1 - l * l - m * m)
         ra0, dec0 = CENTRE
-        found.append((ra0 + np.arctan2(l, n * np.cos(dec0) - m * np.sin(dec0)), np.arcsin(m * np.cos(dec0) + n * np.sin(dec0)), flux))
+        found.append((ra0 + np.arctan2(l, n * np.cos(dec0) - m * np.sin(dec0)),
+                      np.arcsin(m * np.cos(dec0) + n * np.sin(dec0)), flux))
     return found
 
 
@@ -136,7 +143,9 @@ def ms(tmp_path):
 def test_a_catalogue_leaves_nothing_of_what_the_oracle_put_there(ms, tmp_path, ending, tables):
     path = tmp_path / f"model{ending}"
     if ending == ".csv":
-        path.write_text("name,ra,dec,flux\n" + "".join(f"s,{np.rad2deg(r):.15g},{np.rad2deg(d):.15g},{f}\n" for r, d, f in SOURCES))
+        path.write_text("name,ra,dec,flux\n"
+                        + "".join(f"s,{np.rad2deg(r):.15g},{np.rad2deg(d):.15g},{f}\n"
+                                  for r, d, f in SOURCES))
     else:
         catalogue(path, sky())
     before = read(ms, "DATA")
@@ -153,33 +162,41 @@ def test_a_catalogue_leaves_nothing_of_what_the_oracle_put_there(ms, tmp_path, e
 
 
 def test_every_field_through_its_beam(tmp_path):
-    ms = make_ms(tmp_path / "a.ms", fields=FIELDS, spws=SPWS, sources=SOURCES, scale=0.5, beam=oracles.gaussian_beam(30 * ARCMIN, 1.4e9))
+    ms = make_ms(tmp_path / "a.ms", fields=FIELDS, spws=SPWS, sources=SOURCES, scale=0.5,
+                 beam=oracles.gaussian_beam(30 * ARCMIN, 1.4e9))
     uvstack.subtract(ms, sky(), primary_beam=BEAM)
     uvstack.subtract(ms, sky(), into="APPARENT")
     assert np.abs(read(ms, "RESIDUAL_DATA")).max() < LEFT
     assert np.abs(read(ms, "APPARENT")).max() > 0.1
 
 
-def test_extended_polarised_spectral_sky_of_the_simulator_in_a_mosaic_with_noise(tmp_path, monkeypatch):
+def test_extended_polarised_spectral_sky_of_the_simulator_in_a_mosaic_with_noise(
+    tmp_path, monkeypatch):
     monkeypatch.setattr("simulate.task.plot_observation", lambda path, *_: path.touch())
     rng, n, radius = np.random.default_rng(2), 8, 8 * ARCMIN
     shapes = ["point", "gaussian", "disc", "gaussian"] * 2
     size = np.array([0.0, 4.0, 3.0, 40.0] * 2) * ARCSEC
     dec = -0.4 + rng.uniform(-radius, radius, n)
-    model = components(1.0 + rng.uniform(-radius, radius, n) / np.cos(-0.4), dec, np.geomspace(1, 0.01, n), shape=shapes, fwhm_major=size,
-                       fwhm_minor=0.5 * size, position_angle=rng.uniform(0, 3, n), spectral_index=rng.uniform(-1, 0, n),
-                       curvature=0.1, q=0.05, u=-0.02, v=0.01, reference_frequency=1.4e9)
+    model = components(1.0 + rng.uniform(-radius, radius, n) / np.cos(-0.4), dec,
+                       np.geomspace(1, 0.01, n), shape=shapes, fwhm_major=size,
+                       fwhm_minor=0.5 * size, position_angle=rng.uniform(0, 3, n),
+                       spectral_index=rng.uniform(-1, 0, n), curvature=0.1, q=0.05, u=-0.02, v=0.01,
+                       reference_frequency=1.4e9)
     made = {}
-    options = {"array": "vla.a", "frequency": 1.6e9 - 50e6 * np.arange(4), "integration": 10 * u.s, "duration": 30 * u.s,
-               "pointings": hexagonal_mosaic(1.0, -0.4, 20 * ARCMIN, 0.0, 10 * ARCMIN, dwell=1), "primary_beam": "vla", "noise": 1e-3,
-               "correlations": ("RR", "RL", "LR", "LL")}
+    options = {"array": "vla.a", "frequency": 1.6e9 - 50e6 * np.arange(4), "integration": 10 * u.s,
+               "duration": 30 * u.s,
+               "pointings": hexagonal_mosaic(1.0, -0.4, 20 * ARCMIN, 0.0, 10 * ARCMIN, dwell=1),
+               "primary_beam": "vla", "noise": 1e-3, "correlations": ("RR", "RL", "LR", "LL")}
     for name, flux in (("with", 1.0), ("without", 0.0)):
-        one = components(**{k: getattr(model, k) for k in ("ra", "dec", "shape", "fwhm_major", "fwhm_minor", "position_angle",
-                         "spectral_index", "curvature", "q", "u", "v", "reference_frequency")}, flux=model.flux * flux)
+        one = components(**{k: getattr(model, k)
+                            for k in ("ra", "dec", "shape", "fwhm_major", "fwhm_minor",
+                                      "position_angle", "spectral_index", "curvature", "q", "u",
+                                      "v", "reference_frequency")}, flux=model.flux * flux)
         made[name] = observe(sky=one, out=tmp_path / f"{name}.ms", **options)
     uvstack.subtract(made["with"].ms, made["with"].truth, primary_beam="vla")
     # The same seed draws the same noise: what is left is it alone, in all four correlations.
-    assert np.abs(read(made["with"].ms, "RESIDUAL_DATA") - read(made["without"].ms, "DATA")).max() < LEFT
+    assert np.abs(read(made["with"].ms, "RESIDUAL_DATA")
+                  - read(made["without"].ms, "DATA")).max() < LEFT
     assert np.abs(read(made["with"].ms, "DATA")[..., 1]).max() > 0.03
 
 
@@ -187,14 +204,18 @@ def test_extended_polarised_spectral_sky_of_the_simulator_in_a_mosaic_with_noise
 def test_extended_components_and_the_oracle(tmp_path, shape):
     """An extended source off axis, w not 0, its envelope at its own tangent plane; a negative one beside it."""
     ms = make_ms(tmp_path / "a.ms", n_times=1, scale=0.5)
-    one = {"ra": SOURCES[0][0], "dec": SOURCES[0][1], "flux": 1.0, "at": 1.4e9, "alpha": -0.7, "beta": 0.2, "shape": shape,
-           "major": 9 * ARCSEC, "minor": 4 * ARCSEC, "angle": 0.6}
+    one = {"ra": SOURCES[0][0], "dec": SOURCES[0][1], "flux": 1.0, "at": 1.4e9, "alpha": -0.7,
+           "beta": 0.2, "shape": shape, "major": 9 * ARCSEC, "minor": 4 * ARCSEC, "angle": 0.6}
     other = {"ra": SOURCES[1][0], "dec": SOURCES[1][1], "flux": -0.3, "at": 1.4e9}
     uvw = read(ms, "UVW")
-    edit(ms, "DATA", lambda vis: vis + oracles.predict_components(uvw, Spw().frequency, [one, other], *CENTRE)[:, :, None])
-    table = components(*np.array([[d["ra"], d["dec"], abs(d["flux"])] for d in (one, other)]).T, shape=[shape, "point"],
-                       fwhm_major=[one["major"], 0], fwhm_minor=[one["minor"], 0], position_angle=[0.6, 0], spectral_index=[-0.7, 0],
-                       curvature=[0.2, 0], reference_frequency=1.4e9).to_table()
+    edit(ms, "DATA",
+         lambda vis: vis
+         + oracles.predict_components(uvw, Spw().frequency, [one, other], *CENTRE)[:, :, None])
+    table = components(*np.array([[d["ra"], d["dec"], abs(d["flux"])] for d in (one, other)]).T,
+                       shape=[shape, "point"], fwhm_major=[one["major"], 0],
+                       fwhm_minor=[one["minor"], 0], position_angle=[0.6, 0],
+                       spectral_index=[-0.7, 0], curvature=[0.2, 0],
+                       reference_frequency=1.4e9).to_table()
     table["flux"] = table["flux"] * np.array([1, -1])
     table.write(tmp_path / "m.ecsv")
     uvstack.subtract(ms, tmp_path / "m.ecsv")
@@ -205,7 +226,8 @@ def test_extended_components_and_the_oracle(tmp_path, shape):
 def test_an_image_leaves_nothing(tmp_path, beam):
     """Fields that are not where the image is, blocks of several fields, an image whose touching point is off its middle."""
     power = oracles.gaussian_beam(30 * ARCMIN, 1.4e9) if beam else None
-    ms = make_ms(tmp_path / "a.ms", fields=FIELDS, spws=SPWS, sources=pixel_sources(), scale=0.5, beam=power, shuffle=True)
+    ms = make_ms(tmp_path / "a.ms", fields=FIELDS, spws=SPWS, sources=pixel_sources(), scale=0.5,
+                 beam=power, shuffle=True)
     image = np.zeros((1, 440, 400))
     image[0, :400, :380] = pixel_image()
     # The first 400 × 380 pixels stay where they are: pixel (200, 190) touches.
@@ -228,16 +250,20 @@ def test_spectra_of_images(tmp_path, beam, kind):
         for i, centre in enumerate(FIELDS):
             for j, window in enumerate(SPWS):
                 here = (field == i) & (spw == j)
-                wanted = oracles.predict(uvw[here], window.frequency, pixel_sources(), *centre, power)
+                wanted = oracles.predict(uvw[here], window.frequency, pixel_sources(), *centre,
+                                         power)
                 vis[here] += (wanted * spectrum(window.frequency))[..., None]
 
     edit(ms, "DATA", put)
     options = {}
     if kind == "cube":
         nu = 1.35e9 + 0.2e9 * np.arange(5)
-        save_image(tmp_path / "m.fits", np.stack([pixel_image(spectrum(one)) for one in nu])[::-1].copy(), frequency=nu[-1], step=-0.2e9)
+        save_image(tmp_path / "m.fits",
+                   np.stack([pixel_image(spectrum(one)) for one in nu])[::-1].copy(),
+                   frequency=nu[-1], step=-0.2e9)
     else:
-        save_image(tmp_path / "m.fits", pixel_image()[None], frequency=1.6e9 if kind == "taylor-header" else None)
+        save_image(tmp_path / "m.fits", pixel_image()[None],
+                   frequency=1.6e9 if kind == "taylor-header" else None)
         options = {"model_tt1": save_image(tmp_path / "m1.fits", pixel_image(-0.6)[None])}
         if kind == "taylor":
             with pytest.raises(ImageError, match="give --nu0"):
@@ -261,7 +287,8 @@ def test_many_channels_through_a_beam_by_a_few_images(tmp_path, monkeypatch, cut
             """0 beyond the half power of this frequency, which falls between the sources."""
 
             def _profile(self, theta, frequency):
-                return np.where(theta * frequency < 7.05 * ARCMIN * 1.4e9, super()._profile(theta, frequency), 0.0)
+                return np.where(theta * frequency < 7.05 * ARCMIN * 1.4e9,
+                                super()._profile(theta, frequency), 0.0)
 
         beam, whole = CutOff(30 * ARCMIN, 1.4e9), power
 
@@ -272,8 +299,10 @@ def test_many_channels_through_a_beam_by_a_few_images(tmp_path, monkeypatch, cut
     uvw, field = read(ms, "UVW"), read(ms, "FIELD_ID")
     calls = []
     plain = sky_model.predict_image
-    monkeypatch.setattr(sky_model, "predict_image", lambda *args, **options: calls.append(args[1].size) or plain(*args, **options))
-    uvstack.subtract(ms, tmp_path / "m.fits", model_tt1=tmp_path / "m1.fits", primary_beam=beam, predict_only=True)
+    monkeypatch.setattr(sky_model, "predict_image", lambda *args,
+                        **options: calls.append(args[1].size) or plain(*args, **options))
+    uvstack.subtract(ms, tmp_path / "m.fits", model_tt1=tmp_path / "m1.fits", primary_beam=beam,
+                     predict_only=True)
     model = read(ms, "MODEL_DATA")
     for i, centre in enumerate(FIELDS):
         wanted = oracles.predict(uvw[field == i], spw.frequency, pixel_sources(), *centre, power)
@@ -290,7 +319,8 @@ def test_fields_of_other_frames(tmp_path, frame):
     named = {"ICRS": "icrs", "B1950": "B1950", "GALACTIC": "galactic"}[frame]
     j2000 = to_frame(SkyCoord(ra, dec, unit="rad", frame=parse_frame(named)), "J2000")
     uvstack.subtract(ms, components(*j2000, flux))
-    # B1950 is no pure rotation: aberration shifts by 0.3″, which changes by 1 part in 1e6 across a field: 1e-4 of a fringe here.
+    # B1950 is no pure rotation: aberration shifts by 0.3″, which changes by 1 part in 1e6 across a
+    # field: 1e-4 of a fringe here.
     assert np.abs(read(ms, "RESIDUAL_DATA")).max() < (2e-3 if frame == "B1950" else LEFT)
 
 
@@ -300,8 +330,10 @@ def test_fields_of_other_frames(tmp_path, frame):
 
 def test_correlations_and_autocorrelations_and_selected_rows(tmp_path):
     """Windows of different shapes in turn: runs of rows of one shape, each with its own correlations."""
-    ms = make_ms(tmp_path / "a.ms", fields=FIELDS, spws=SPWS, sources=SOURCES, autocorrelation=7.0, cross_hand=3.0,
-                 descriptions=[(0, (RR, RL, LR, LL)), (1, (XX, YY)), (0, (I,)), (1, (XX, XY, YX, YY))], shuffle=True, n_times=2, n_ant=4)
+    ms = make_ms(tmp_path / "a.ms", fields=FIELDS, spws=SPWS, sources=SOURCES, autocorrelation=7.0,
+                 cross_hand=3.0,
+                 descriptions=[(0, (RR, RL, LR, LL)), (1, (XX, YY)), (0, (I,)),
+                               (1, (XX, XY, YX, YY))], shuffle=True, n_times=2, n_ant=4)
     uvstack.subtract(ms, sky(), field="1", spw="spw1")
     with open_table(ms) as table:
         chosen = (table.read("FIELD_ID") == 1) & np.isin(table.read("DATA_DESC_ID"), [1, 3]) & (
@@ -373,7 +405,8 @@ def test_processes_write_the_same_bytes_and_report(ms, tmp_path):
     table = QTable.read(tmp_path / "r" / "uv_profile.ecsv")
     distance = np.hypot(*read(ms, "UVW")[:, :2].T)
     here = (distance >= table["uv_min"][3].value) & (distance < table["uv_max"][3].value)
-    assert table["before"][3].value == pytest.approx(np.abs(read(ms, "DATA")[here]).mean(), rel=1e-5)
+    assert table["before"][3].value == pytest.approx(np.abs(read(ms, "DATA")[here]).mean(),
+                                                     rel=1e-5)
     assert table["after"][3].value == pytest.approx(np.abs(read(ms, "A")[here]).mean(), rel=1e-5)
     with pytest.raises(OutputError, match="exists"):
         check_report(tmp_path / "r", False, files_of_report(SubtractResult))
@@ -437,7 +470,8 @@ def test_a_killed_run_is_marked_and_goes_on(ms, tmp_path, monkeypatch):
         assert np.abs(table.read("RESIDUAL_DATA", 0, mark["rows"])).max() < LEFT
     read_from = []
     plain = subtract_column_task.Blocks._read
-    monkeypatch.setattr(subtract_column_task.Blocks, "_read", lambda self, a, b: read_from.append(a) or plain(self, a, b))
+    monkeypatch.setattr(subtract_column_task.Blocks, "_read", lambda self, a,
+                        b: read_from.append(a) or plain(self, a, b))
     result = uvstack.subtract(ms, sky(), chunk_size=700)
     assert min(read_from) == mark["rows"] == result.resumed_from
     assert np.array_equal(read(ms, "RESIDUAL_DATA"), read(twin, "RESIDUAL_DATA"))
@@ -468,7 +502,8 @@ def test_killed_in_place(ms, monkeypatch, task, scale):
         uvstack.subtract(ms, sky(), in_place=True, backup="OTHER")
     with pytest.raises(ColumnError, match="is unfinished"):
         uvstack.subtract(ms, sky())
-    result = uvstack.subtract(ms, sky([(*one[:2], one[2] * scale) for one in SOURCES]), in_place=True, backup="SAFE")
+    result = uvstack.subtract(ms, sky([(*one[:2], one[2] * scale) for one in SOURCES]),
+                              in_place=True, backup="SAFE")
     assert (result.resumed_from > 0) == (task == "subtract" and scale == 1.0)
     assert np.array_equal(read(ms, "SAFE"), before)
     assert np.abs(read(ms, "DATA") - before * (1 - scale)).max() < LEFT
@@ -508,25 +543,33 @@ def with_table(**changes):
     return make
 
 
-@pytest.mark.parametrize(("model", "options", "kind", "match"), [
-    (with_image(unit="Jy/beam"), {}, ImageError, "Jy/beam; wanted a model in Jy/pixel"),
-    (with_image(ctype="TAN"), {}, ImageError, "RA---SIN"),
-    (with_image(frame="FK4"), {}, ImageError, "fk4"),
-    (with_image(), {"nu0": 1e9}, ImageError, "nu0 belongs to"),
-    (with_table(flux="fluxx"), {}, ComponentError, "'fluxx' is not known; did you mean 'flux'"),
-    (with_table(spectral_index="spectral_indx"), {}, ComponentError, "did you mean 'spectral_index'"),
-    (with_table(flux="brightness"), {}, ComponentError, "'flux' is missing; the nearest is"),
-    ("MODEL_DAT", {"column": "DATA"}, ImageError, "neither a file nor a column"),
-    ("nothing.fits", {}, ImageError, "neither a file nor a column"),
-    (with_table(), {"column": "CORRECTED_DATA"}, ColumnError, "there are: DATA"),
-    (with_table(), {"into": "DATA", "overwrite": True}, OutputError, "in-place"),
-    (with_table(), {"into": "FLAG", "overwrite": True}, OutputError, "never overwritten"),
-    (with_table(), {"into": "no name"}, OutputError, "no name of a column"),
-    (with_table(), {"in_place": True}, OutputError, "--backup DATA_BACKUP"),
-    (with_table(), {"backup": "X"}, OutputError, "give --in-place"),
-    (with_table(), {"field": "9"}, SelectionError, "no field"),
-    (with_table(), {"primary_beam": "nonsense"}, UvstackError, "nonsense"),
-    ("DATA", {}, OutputError, "both the model and the data")])
+@pytest.mark.parametrize(("model", "options", "kind", "match"),
+                         [(with_image(unit="Jy/beam"), {}, ImageError,
+                           "Jy/beam; wanted a model in Jy/pixel"),
+                          (with_image(ctype="TAN"), {}, ImageError, "RA---SIN"),
+                          (with_image(frame="FK4"), {}, ImageError, "fk4"),
+                          (with_image(), {"nu0": 1e9}, ImageError, "nu0 belongs to"),
+                          (with_table(flux="fluxx"), {}, ComponentError,
+                           "'fluxx' is not known; did you mean 'flux'"),
+                          (with_table(spectral_index="spectral_indx"), {}, ComponentError,
+                           "did you mean 'spectral_index'"),
+                          (with_table(flux="brightness"), {}, ComponentError,
+                           "'flux' is missing; the nearest is"),
+                          ("MODEL_DAT", {"column": "DATA"}, ImageError,
+                           "neither a file nor a column"),
+                          ("nothing.fits", {}, ImageError, "neither a file nor a column"),
+                          (with_table(), {"column": "CORRECTED_DATA"}, ColumnError,
+                           "there are: DATA"),
+                          (with_table(), {"into": "DATA", "overwrite": True}, OutputError,
+                           "in-place"),
+                          (with_table(), {"into": "FLAG", "overwrite": True}, OutputError,
+                           "never overwritten"),
+                          (with_table(), {"into": "no name"}, OutputError, "no name of a column"),
+                          (with_table(), {"in_place": True}, OutputError, "--backup DATA_BACKUP"),
+                          (with_table(), {"backup": "X"}, OutputError, "give --in-place"),
+                          (with_table(), {"field": "9"}, SelectionError, "no field"),
+                          (with_table(), {"primary_beam": "nonsense"}, UvstackError, "nonsense"),
+                          ("DATA", {}, OutputError, "both the model and the data")])
 def test_refused_with_nothing_changed(tmp_path, fingerprint, model, options, kind, match):
     ms = make_ms(tmp_path / "a.ms", n_times=1)
     model = model(tmp_path) if callable(model) else model
@@ -551,7 +594,8 @@ def test_spectra_without_a_frequency_and_cubes_of_other_frequencies(tmp_path, fi
         uvstack.subtract(ms, far)
     assert fingerprint(ms) == before
     uvstack.subtract(ms, tmp_path / "m.csv", nu0=1.4e9, predict_only=True)
-    assert np.abs(read(ms, "MODEL_DATA")[0, :, 0]) == pytest.approx((Spw().frequency / 1.4e9) ** -0.7, rel=1e-5)
+    assert np.abs(read(ms, "MODEL_DATA")[0, :, 0]) == pytest.approx(
+        (Spw().frequency / 1.4e9) ** -0.7, rel=1e-5)
 
 
 def test_a_column_that_exists_a_full_disk_and_a_read_only_set(tmp_path, monkeypatch):
@@ -564,7 +608,8 @@ def test_a_column_that_exists_a_full_disk_and_a_read_only_set(tmp_path, monkeypa
     assert other.resumed_from == 0
     assert np.array_equal(read(ms, "RESIDUAL_DATA"), read(ms, "OTHER"))
     with monkeypatch.context() as patch:
-        patch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000))
+        patch.setattr(shutil, "disk_usage",
+                      lambda path: shutil._ntuple_diskusage(10**9, 10**9 - 1000, 1000))
         with pytest.raises(OutputError, match="are needed for column NEW"):
             uvstack.subtract(ms, sky(), into="NEW")
         uvstack.subtract(ms, sky(), overwrite=True)  # takes no more than it has
@@ -580,7 +625,8 @@ def test_models_far_from_the_fields_are_told(tmp_path):
         uvstack.subtract(ms, far)
     with pytest.warns(UvstackWarning, match="outside the primary beam of every field"):
         uvstack.subtract(ms, far, primary_beam="vla", overwrite=True)
-    save_image(tmp_path / "far.fits", pixel_image()[None], centre=offset(0.0, 5 * 60 * ARCMIN), frequency=5e9)
+    save_image(tmp_path / "far.fits", pixel_image()[None], centre=offset(0.0, 5 * 60 * ARCMIN),
+               frequency=5e9)
     with pytest.warns(UvstackWarning) as told:
         uvstack.subtract(ms, tmp_path / "far.fits", overwrite=True)
     assert {"holds for 5 GHz" in str(one.message) for one in told} == {True, False}

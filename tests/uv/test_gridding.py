@@ -23,7 +23,8 @@ from uvstack.uv.taylor import (
 ARCSEC = np.deg2rad(1 / 3600)
 RA0, DEC0 = 1.0, -0.52
 FREQUENCY = 1.4e9 + 60e6 * np.arange(3)
-#: A corner of the field is 0.008 rad from the centre: there w (n − 1) reaches two turns, so that a wrong w is seen.
+#: A corner of the field is 0.008 rad from the centre: there w (n − 1) reaches two turns, so that a
+#: wrong w is seen.
 CELL = 60 * ARCSEC
 #: Odd, even, not square, smaller than ducc0's least size, offset, cells of other signs.
 GRIDS = {
@@ -74,13 +75,15 @@ def test_image_equals_the_direct_sum(name, centre):
     wanted = direct_image(uvw, FREQUENCY, vis, weight, grid.l, grid.m, phase_centre)
     found = to_image(uvw, FREQUENCY, vis, weight, grid, phase_centre=phase_centre)
     assert found.dtype == np.float32
-    # ducc0's ε of 1e-5 is relative to the rms over its own image; padded images are mostly not looked at.
+    # ducc0's ε of 1e-5 is relative to the rms over its own image; padded images are mostly not
+    # looked at.
     assert np.abs(found - wanted).max() < 5e-5 * np.sqrt((weight**2).sum())
     fine = to_image(uvw, FREQUENCY, vis, weight, grid, phase_centre=phase_centre, epsilon=1e-10)
     assert fine.dtype == np.float64
     assert np.abs(fine - wanted).max() < 1e-9 * np.sqrt((weight**2).sum())
     # In another order of channels the same.
-    turned = to_image(uvw, FREQUENCY[::-1], vis[:, ::-1], weight[:, ::-1], grid, phase_centre=phase_centre, epsilon=1e-10)
+    turned = to_image(uvw, FREQUENCY[::-1], vis[:, ::-1], weight[:, ::-1], grid,
+                      phase_centre=phase_centre, epsilon=1e-10)
     assert np.allclose(turned, fine, rtol=0, atol=1e-8)
 
 
@@ -94,7 +97,8 @@ def test_visibilities_are_the_transpose_of_the_image(name, centre):
     seen = to_visibilities(uvw, FREQUENCY[::-1], image, grid, **options)
     assert seen.dtype == np.complex128
     forward = (seen * vis.conj()).real.sum()
-    backward = (image * to_image(uvw, FREQUENCY[::-1], vis, np.ones(vis.shape), grid, **options)).sum()
+    backward = (image
+                * to_image(uvw, FREQUENCY[::-1], vis, np.ones(vis.shape), grid, **options)).sum()
     scale = np.abs(image).sum() * np.abs(vis).max()
     assert abs(forward - backward) < 1e-10 * scale
     assert abs(forward) > 1e-4 * scale
@@ -122,7 +126,8 @@ def test_a_source_peaks_at_its_pixel_with_its_flux(name):
     ra, dec = direction(grid.l[column], grid.m[row])
     uvw, _, weight = data(2000)
     vis = 0.7 * phasor(uvw, FREQUENCY, ra, dec, *CENTRES["other"])
-    image = to_image(uvw, FREQUENCY, vis, weight, grid, phase_centre=CENTRES["other"]) / weight.sum(dtype=float)
+    image = to_image(uvw, FREQUENCY, vis, weight, grid,
+                     phase_centre=CENTRES["other"]) / weight.sum(dtype=float)
     assert np.unravel_index(image.argmax(), image.shape) == (row, column)
     assert image[row, column] == pytest.approx(0.7, rel=2e-5)
     assert grid.pixel_of(ra, dec) == pytest.approx((row, column), abs=1e-6)
@@ -131,7 +136,8 @@ def test_a_source_peaks_at_its_pixel_with_its_flux(name):
 def test_the_sign_is_that_of_the_oracle_and_of_dirty_image():
     uvw, vis, weight = data()
     grid = centred_grid(RA0, DEC0, 64, CELL)
-    assert np.allclose(to_image(uvw, FREQUENCY, vis, weight, grid), dirty_image(uvw, FREQUENCY, vis, weight, 64, CELL), atol=1e-3)
+    assert np.allclose(to_image(uvw, FREQUENCY, vis, weight, grid),
+                       dirty_image(uvw, FREQUENCY, vis, weight, 64, CELL), atol=1e-3)
     # East is to the left: l falls along the last axis.
     l, _, _ = cosines(RA0 + 1e-3, DEC0, RA0, DEC0)
     assert l > 0
@@ -144,7 +150,8 @@ def test_psf_has_its_peak_in_the_middle_and_is_the_image_of_a_source():
         image_grid = GRIDS["odd"]
         grid = psf_grid(image_grid, phase_centre)
         assert grid.shape == (82, 74)
-        psf = to_psf(uvw, FREQUENCY, weight, grid, phase_centre=phase_centre) / weight.sum(dtype=float)
+        psf = to_psf(uvw, FREQUENCY, weight, grid,
+                     phase_centre=phase_centre) / weight.sum(dtype=float)
         assert psf[41, 37] == pytest.approx(1.0, rel=1e-5)
         assert np.unravel_index(psf.argmax(), psf.shape) == (41, 37)
 
@@ -153,7 +160,8 @@ def test_parts_of_a_grid_are_parts_of_its_image():
     uvw, vis, weight = data()
     grid = GRIDS["offset"]
     whole = to_image(uvw, FREQUENCY, vis, weight, grid, epsilon=1e-9)
-    for rows, columns in [(slice(3, 20), slice(10, 45)), (slice(0, 36), slice(0, 1)), (slice(7, 8), slice(12, 30))]:
+    for rows, columns in [(slice(3, 20), slice(10, 45)), (slice(0, 36), slice(0, 1)),
+                          (slice(7, 8), slice(12, 30))]:
         part = to_image(uvw, FREQUENCY, vis, weight, grid.part(rows, columns), epsilon=1e-9)
         assert np.allclose(part, whole[rows, columns], rtol=0, atol=1e-6)
     with pytest.raises(ValueError, match="wanted are begin and end within it"):
@@ -164,7 +172,8 @@ def test_chunks_add_up_and_weights_are_linear():
     uvw, vis, weight = data()
     grid = GRIDS["even"]
     whole = to_image(uvw, FREQUENCY, vis, weight, grid, epsilon=1e-9)
-    parts = sum(to_image(uvw[s], FREQUENCY, vis[s], weight[s], grid, epsilon=1e-9) for s in (slice(0, 33), slice(33, 80)))
+    parts = sum(to_image(uvw[s], FREQUENCY, vis[s], weight[s], grid, epsilon=1e-9)
+                for s in (slice(0, 33), slice(33, 80)))
     assert np.allclose(parts, whole, rtol=0, atol=1e-6)
     negative = to_image(uvw, FREQUENCY, vis, -2 * weight, grid, epsilon=1e-9)
     assert np.allclose(negative, -2 * whole, rtol=0, atol=1e-6)
@@ -186,7 +195,8 @@ def test_bad_values_count_as_nothing():
     image = np.where(np.eye(40) > 0, np.nan, 1.0)
     seen = to_visibilities(bad_uvw, FREQUENCY, image, grid)
     assert not seen[[4, 9]].any()
-    assert np.allclose(seen[:4], to_visibilities(uvw, FREQUENCY, 1.0 - np.eye(40), grid)[:4], atol=1e-2)
+    assert np.allclose(seen[:4], to_visibilities(uvw, FREQUENCY, 1.0 - np.eye(40), grid)[:4],
+                       atol=1e-2)
 
 
 def test_nothing_gives_zeros_of_the_right_shape():
@@ -203,7 +213,8 @@ def test_nothing_gives_zeros_of_the_right_shape():
 def test_wrong_shapes_are_refused():
     uvw, vis, weight = data()
     grid = GRIDS["odd"]
-    with pytest.raises(ValueError, match=r"found weight \(80, 2\); wanted \(row, chan\) = \(80, 3\)"):
+    with pytest.raises(ValueError,
+                       match=r"found weight \(80, 2\); wanted \(row, chan\) = \(80, 3\)"):
         to_image(uvw, FREQUENCY, vis, weight[:, :2], grid)
     with pytest.raises(ValueError, match=r"found uvw \(80, 2\)"):
         to_image(uvw[:, :2], FREQUENCY, vis, weight, grid)
@@ -235,7 +246,9 @@ def test_channels_of_a_cube():
     assert [g.tolist() for g in groups] == [[0, 1], [2, 3], []]
 
 
-@pytest.mark.parametrize(("n", "wanted"), [(1, 2), (13, 14), (4000, 4000), (4001, 4032), (1021, 1024), (62, 64), (509, 512)])
+@pytest.mark.parametrize(("n", "wanted"),
+                         [(1, 2), (13, 14), (4000, 4000), (4001, 4032), (1021, 1024), (62, 64),
+                          (509, 512)])
 def test_good_sizes(n, wanted):
     assert good_size(n) == wanted
     rest = wanted

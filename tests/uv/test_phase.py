@@ -22,7 +22,8 @@ def vla_rows(n_times=3, n_stations=9, hours=2.0):
     x = antenna_uvw(itrf, sidereal - 1.878, 0.0, np.deg2rad(-30))
     first, second = np.triu_indices(itrf.shape[0], 1)
     uvw = (x[:, second] - x[:, first]).reshape(-1, 3)
-    return uvw, np.tile(first, n_times), np.tile(second, n_times), np.repeat(np.arange(n_times) * 10.0, first.size)
+    return uvw, np.tile(first, n_times), np.tile(second, n_times), np.repeat(
+        np.arange(n_times) * 10.0, first.size)
 
 
 def sky(n, radius=15 / 60 * np.pi / 180):
@@ -33,7 +34,8 @@ def sky(n, radius=15 / 60 * np.pi / 180):
 
 def beam_like(lmn):
     """1/A(ν) of a Gaussian beam of 20′ at 1.4 GHz, (chan, pos): what stacking asks for, from 1 to some 100."""
-    return np.exp(4 * np.log(2) * (lmn[0] ** 2 + lmn[1] ** 2) / np.deg2rad(20 / 60) ** 2 * (FREQUENCY[:, None] / 1.4e9) ** 2)
+    return np.exp(4 * np.log(2) * (lmn[0] ** 2 + lmn[1] ** 2) / np.deg2rad(20 / 60) ** 2
+                  * (FREQUENCY[:, None] / 1.4e9) ** 2)
 
 
 def oracle(uvw, frequency, lmn, coefficient):
@@ -84,9 +86,11 @@ def test_error_does_not_grow_with_the_number_of_positions(method):
 def test_many_uneven_and_falling_channels():
     uvw, ant1, ant2, time = vla_rows(n_times=1)
     lmn = sky(40)
-    for frequency in (1e9 + 1e6 * np.arange(70.0), 2e9 - 1e6 * np.arange(70.0), np.sort(RNG.uniform(1e9, 2e9, 20)), np.array([1.4e9])):
+    for frequency in (1e9 + 1e6 * np.arange(70.0), 2e9 - 1e6 * np.arange(70.0),
+                      np.sort(RNG.uniform(1e9, 2e9, 20)), np.array([1.4e9])):
         coefficient = RNG.uniform(0.5, 2, (frequency.size, 40))
-        found = phase_factor(uvw, ant1, ant2, time, frequency, lmn, coefficient, method="antenna")[0]
+        found = phase_factor(uvw, ant1, ant2, time, frequency, lmn, coefficient,
+                             method="antenna")[0]
         assert relative_error(found, oracle(uvw, frequency, lmn, coefficient)) < TOLERANCE
 
 
@@ -98,14 +102,17 @@ def test_subsets_add_up():
     assert not parts[1].any()
     for i, (begin, end) in enumerate(zip(first[:-1], first[1:], strict=True)):
         if end > begin:
-            assert relative_error(parts[i], oracle(uvw, FREQUENCY, lmn[:, begin:end], coefficient[:, begin:end])) < TOLERANCE
+            assert relative_error(parts[i],
+                                  oracle(uvw, FREQUENCY, lmn[:, begin:end],
+                                         coefficient[:, begin:end])) < TOLERANCE
 
 
 def test_odd_sets_take_the_direct_form_by_themselves():
     uvw, ant1, ant2, time = vla_rows()
     lmn, coefficient = sky(30), np.ones((10, 30))
     wanted = oracle(uvw, FREQUENCY, lmn, coefficient)
-    # (u, v, w) averaged over different times, as baseline-dependent averaging leaves them: no antenna coordinates fit.
+    # (u, v, w) averaged over different times, as baseline-dependent averaging leaves them: no
+    # antenna coordinates fit.
     odd = uvw + RNG.normal(0, 5.0, uvw.shape)
     with pytest.raises(ValueError, match="no differences of antenna coordinates"):
         phase_factor(odd, ant1, ant2, time, FREQUENCY, lmn, coefficient, method="antenna")
@@ -120,19 +127,23 @@ def test_odd_sets_take_the_direct_form_by_themselves():
     assert relative_error(alone, wanted) < TOLERANCE
     # In an order that mixes times.
     order = RNG.permutation(time.size)
-    shuffled = phase_factor(uvw[order], ant1[order], ant2[order], time[order], FREQUENCY, lmn, coefficient)[0]
+    shuffled = phase_factor(uvw[order], ant1[order], ant2[order], time[order], FREQUENCY, lmn,
+                            coefficient)[0]
     assert relative_error(shuffled, wanted[order]) < TOLERANCE
 
 
 def test_unconnected_antennas_large_numbers_and_swapped_baselines():
     uvw, ant1, ant2, time = vla_rows(n_times=1)
     ant1, ant2 = ant1 * 1000, ant2 * 1000
-    # Two halves of the array without a baseline between them, each baseline counted from either end.
+    # Two halves of the array without a baseline between them, each baseline counted from either
+    # end.
     keep = (ant1 < 13_000) == (ant2 < 13_000)
     swap = RNG.random(time.size) < 0.5
-    ant1, ant2, uvw = np.where(swap, ant2, ant1), np.where(swap, ant1, ant2), np.where(swap[:, None], -uvw, uvw)
+    ant1, ant2, uvw = np.where(swap, ant2, ant1), np.where(swap, ant1, ant2), np.where(
+        swap[:, None], -uvw, uvw)
     lmn, coefficient = sky(30), np.ones((10, 30))
-    found = phase_factor(uvw[keep], ant1[keep], ant2[keep], time[keep], FREQUENCY, lmn, coefficient, method="antenna")[0]
+    found = phase_factor(uvw[keep], ant1[keep], ant2[keep], time[keep], FREQUENCY, lmn, coefficient,
+                         method="antenna")[0]
     assert relative_error(found, oracle(uvw[keep], FREQUENCY, lmn, coefficient)) < TOLERANCE
 
 
@@ -144,7 +155,8 @@ def test_unusable_rows_spoil_nothing():
     uvw[3], uvw[50] = 0.0, np.nan
     lmn, coefficient = sky(30), np.ones((10, 30))
     found = phase_factor(uvw, ant1, ant2, time, FREQUENCY, lmn, coefficient, usable=usable)[0]
-    assert relative_error(found[usable], oracle(uvw[usable], FREQUENCY, lmn, coefficient)) < TOLERANCE
+    assert relative_error(found[usable],
+                          oracle(uvw[usable], FREQUENCY, lmn, coefficient)) < TOLERANCE
     assert np.isfinite(found).all()
 
 
@@ -165,17 +177,20 @@ def test_position_sums_are_the_transpose(method):
     uvw, ant1, ant2, time = vla_rows(n_times=2)
     lmn = sky(1500)
     coefficient = beam_like(lmn)
-    value = (RNG.normal(size=(time.size, 10)) + 1j * RNG.normal(size=(time.size, 10))).astype(np.complex64)
+    value = (RNG.normal(size=(time.size, 10))
+             + 1j * RNG.normal(size=(time.size, 10))).astype(np.complex64)
     value[RNG.random(value.shape) < 0.2] = 0
     found = position_sums(uvw, ant1, ant2, time, FREQUENCY, lmn, coefficient, value, method=method)
     wanted = np.zeros(1500)
     for chan, nu in enumerate(FREQUENCY):
-        wanted += coefficient[chan] * np.real(value[:, chan] @ np.exp(-2j * np.pi * nu / LIGHT * (uvw @ lmn)))
+        wanted += coefficient[chan] * np.real(value[:, chan]
+                                              @ np.exp(-2j * np.pi * nu / LIGHT * (uvw @ lmn)))
     # Random signs: the error is that of the phasors against the scatter of the sums.
     assert np.abs(found - wanted).std() < TOLERANCE * wanted.std()
     # <value, F> = Σ of the sums, whatever the values.
     factor = phase_factor(uvw, ant1, ant2, time, FREQUENCY, lmn, coefficient, method=method)[0]
-    assert np.sum(value * factor).real == pytest.approx(found.sum(), abs=1e-4 * wanted.std() * np.sqrt(1500))
+    assert np.sum(value * factor).real == pytest.approx(found.sum(),
+                                                        abs=1e-4 * wanted.std() * np.sqrt(1500))
 
 
 def far_corner(n):
@@ -192,10 +207,14 @@ def test_grid_gives_the_same_factor_and_sums():
     found = phase_factor(uvw, ant1, ant2, time, FREQUENCY, lmn, coefficient, first, method="grid")
     for i in (0, 1):
         part = slice(first[i], first[i + 1])
-        assert relative_error(found[i], oracle(uvw, FREQUENCY, lmn[:, part], coefficient[:, part])) < TOLERANCE
-    value = (RNG.normal(size=(time.size, 10)) + 1j * RNG.normal(size=(time.size, 10))).astype(np.complex64)
+        assert relative_error(found[i],
+                              oracle(uvw, FREQUENCY, lmn[:, part],
+                                     coefficient[:, part])) < TOLERANCE
+    value = (RNG.normal(size=(time.size, 10))
+             + 1j * RNG.normal(size=(time.size, 10))).astype(np.complex64)
     sums = position_sums(uvw, ant1, ant2, time, FREQUENCY, lmn, coefficient, value, method="grid")
-    wanted = position_sums(uvw, ant1, ant2, time, FREQUENCY, lmn, coefficient, value, method="direct")
+    wanted = position_sums(uvw, ant1, ant2, time, FREQUENCY, lmn, coefficient, value,
+                           method="direct")
     assert np.abs(sums - wanted).std() < TOLERANCE * wanted.std()
 
 
@@ -203,7 +222,8 @@ def test_grid_is_chosen_for_many_positions_alone(monkeypatch):
     from uvstack.uv import phase
 
     used = []
-    monkeypatch.setattr(phase, "gridded_factor", lambda uvw, frequency, *rest: used.append(1) or np.zeros((uvw.shape[0], 10), np.complex64))
+    monkeypatch.setattr(phase, "gridded_factor", lambda uvw, frequency,
+                        *rest: used.append(1) or np.zeros((uvw.shape[0], 10), np.complex64))
     uvw, ant1, ant2, time = vla_rows(n_times=40)
     for n, wanted in ((900, 0), (30_000, 1)):
         lmn = far_corner(n)
@@ -222,4 +242,5 @@ def test_expansion_in_frequency_needs_few_terms_and_gives_up_on_steps():
 
 def test_unknown_method():
     with pytest.raises(ValueError, match='wanted "auto", "antenna", "direct" or "grid"'):
-        phase_factor(*(x[:1] for x in vla_rows(1)), FREQUENCY, sky(1), np.ones((10, 1)), method="fast")
+        phase_factor(*(x[:1] for x in vla_rows(1)), FREQUENCY, sky(1), np.ones((10, 1)),
+                     method="fast")

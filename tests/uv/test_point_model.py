@@ -24,7 +24,8 @@ def array(n_ants=9, n_times=4, seed=3):
         at = rng.normal(size=(n_ants, 3)) * 1.5e3 * [1, 1, 3]
         uvw.append(at[second] - at[first])
         time.append(np.full(first.size, float(t)))
-    return np.concatenate(uvw), np.tile(first, n_times), np.tile(second, n_times), np.concatenate(time)
+    return np.concatenate(uvw), np.tile(first, n_times), np.tile(second,
+                                                                 n_times), np.concatenate(time)
 
 
 def model(shape, n_terms=1, n=7, seed=5):
@@ -49,8 +50,10 @@ def test_point_by_point_it_is_the_sum_of_equation_1(name, centre):
             path = uvw @ [grid.l[j], grid.m[i], np.sqrt(1 - grid.l[j] ** 2 - grid.m[i] ** 2) - 1]
             wanted += flux * np.exp(2j * np.pi * np.outer(path, FREQUENCY) / LIGHT)
         else:
-            wanted += flux * phasor(uvw, FREQUENCY, *direction(grid.l[j], grid.m[i]), *CENTRES[centre])
-    found = point_visibilities(uvw, first, second, time, FREQUENCY, images, grid, 1.45e9, phase_centre=CENTRES[centre])
+            wanted += flux * phasor(uvw, FREQUENCY, *direction(grid.l[j], grid.m[i]),
+                                    *CENTRES[centre])
+    found = point_visibilities(uvw, first, second, time, FREQUENCY, images, grid, 1.45e9,
+                               phase_centre=CENTRES[centre])
     assert found.dtype == np.complex64
     assert np.abs(found - wanted).max() < TOLERANCE * np.abs(images).sum()
 
@@ -61,7 +64,8 @@ def test_it_is_the_transform_for_many_rows_and_threads(monkeypatch):
     images = model(grid.shape, 3, 20)
     options = dict(phase_centre=CENTRES["other"])
     wanted = taylor_visibilities(uvw, FREQUENCY, images, grid, 1.4e9, epsilon=1e-9, **options)
-    one, two = (point_visibilities(uvw, first, second, time, FREQUENCY, images, grid, 1.4e9, threads=n, **options) for n in (1, 2))
+    one, two = (point_visibilities(uvw, first, second, time, FREQUENCY, images, grid, 1.4e9,
+                                   threads=n, **options) for n in (1, 2))
     np.testing.assert_array_equal(one, two)
     assert np.abs(one - wanted).max() < TOLERANCE * np.abs(images).sum()
 
@@ -77,7 +81,8 @@ def test_rows_without_coordinates_and_models_without_flux():
     np.testing.assert_allclose(np.delete(found, 5, 0), np.delete(good, 5, 0), atol=2e-6)
     empty = np.zeros((0, 3)), *(np.zeros(0, int),) * 2, np.zeros(0)
     assert point_visibilities(*empty, FREQUENCY, images, grid, 1.4e9).shape == (0, 3)
-    assert not point_visibilities(uvw, first, second, time, FREQUENCY, np.zeros((1, *grid.shape)), grid, 1.4e9).any()
+    assert not point_visibilities(uvw, first, second, time, FREQUENCY, np.zeros((1, *grid.shape)),
+                                  grid, 1.4e9).any()
     with pytest.raises(ImageError, match="wanted is"):
         point_visibilities(uvw, first, second, time, FREQUENCY, images[:, :-1], grid, 1.4e9)
 

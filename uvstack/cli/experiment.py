@@ -9,32 +9,41 @@ import click
 from uvstack.cli.main import example, progress_bar
 
 
-@click.group(name="experiment", epilog=example("uvstack experiment lindroos --types 5 --realisations 30 --scale small --out small"))
+@click.group(name="experiment",
+             epilog=example("uvstack experiment lindroos --types 5 --realisations 30 --scale "
+                            "small --out small"))
 def command() -> None:
     """Repeat published tests on many simulated surveys."""
 
 
-@command.command(name="lindroos", short_help="Table 2 of Lindroos and others (2015), beside theirs.", epilog=example(
-    "uvstack experiment lindroos --types 1-11 --realisations 30 --scale small --workers 2 --out small"))
+@command.command(name="lindroos",
+                 short_help="Table 2 of Lindroos and others (2015), beside theirs.",
+                 epilog=example("uvstack experiment lindroos --types 1-11 --realisations 30 "
+                                "--scale small --workers 2 --out small"))
 @click.option("--types", default="1-11", help="Data set types: 1-11, or 1,5,8.")
 @click.option("--realisations", default=100, help="Of each type.")
-@click.option("--scale", default="full", help="full, small (minutes), or the part of sources and integrations, e.g. 0.1.")
+@click.option("--scale", default="full",
+              help="full, small (minutes), or the part of sources and integrations, e.g. 0.1.")
 @click.option("--thin", type=int, help="Every so many integrations (VLA) or channels (ALMA), with the same depth of the map.")
-@click.option("--no-bright", is_flag=True, help="No bright sources, and noise √2 larger (Figure 7).")
+@click.option("--no-bright", is_flag=True,
+              help="No bright sources, and noise √2 larger (Figure 7).")
 @click.option("--noise-factor", default=1.0, help="All noise is multiplied by it.")
 @click.option("--seed", default=0, help="Of the whole experiment.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder; finished realisations in it are taken.")
-@click.option("--scratch", type=click.Path(path_type=Path), help="Folder for data while they are needed; default --out.")
+@click.option("--out", required=True, type=click.Path(path_type=Path),
+              help="Folder; finished realisations in it are taken.")
+@click.option("--scratch", type=click.Path(path_type=Path),
+              help="Folder for data while they are needed; default --out.")
 @click.option("--keep", is_flag=True, help="Keep the data of every realisation.")
 @click.option("--no-figures", is_flag=True, help="The table alone.")
 @click.option("--workers", type=int, help="Local processes instead of one realisation at a time.")
 @click.option("--scheduler", help="Address of a dask scheduler.")
-@click.option("--threads", type=int, help="Of each realisation; default all processors shared out to the workers.")
+@click.option("--threads", type=int,
+              help="Of each realisation; default all processors shared out to the workers.")
 def lindroos(types, scale, thin, no_bright, noise_factor, seed, out, no_figures, **options) -> None:
     """Simulate, image, subtract, stack and fit many data sets of each type, and put the table beside the paper's.
 
-    Every realisation is a file in OUT/realisations: a run that was stopped goes on with the same command, and more
-    realisations are added to those that are there.
+    Every realisation is a file in OUT/realisations: a run that was stopped goes on with the same
+    command, and more realisations are added to those that are there.
     """
     from simulate.experiment.collect import markdown
     from simulate.experiment.settings import Settings, parse_scale, parse_types
@@ -43,8 +52,10 @@ def lindroos(types, scale, thin, no_bright, noise_factor, seed, out, no_figures,
     given = parse_scale(scale) | ({} if thin is None else {"thin": thin})
     settings = Settings(seed=seed, bright=not no_bright, noise_factor=noise_factor, **given)
     with progress_bar("realisations") as progress:
-        result = run(out, types=parse_types(types), settings=settings, figures=not no_figures, progress=progress, **options)
+        result = run(out, types=parse_types(types), settings=settings, figures=not no_figures,
+                     progress=progress, **options)
     click.echo(markdown(result.table))
-    click.echo(f"{'realisations':<13}{result.n_computed} computed, {result.n_taken} taken from {out}")
+    click.echo(f"{'realisations':<13}{result.n_computed} computed, {result.n_taken} taken from "
+               f"{out}")
     for name, path in result.files.items():
         click.echo(f"{name:<13}{path}")

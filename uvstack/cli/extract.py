@@ -28,18 +28,26 @@ class BeamOption(click.ParamType):
         return (*angles, 0.0)[:3]
 
 
-@click.command(name="extract", epilog=example("uvstack extract image.fits --detection 5 --analysis 3 --out catalogue.fits"))
+@click.command(name="extract",
+               epilog=example("uvstack extract image.fits --detection 5 --analysis 3 --out "
+                              "catalogue.fits"))
 @click.argument("image")
 @click.option("--detection", default=5.0, help="Threshold of the brightest pixel of an island, σ.")
 @click.option("--analysis", default=3.0, help="Threshold of all pixels of an island, σ.")
 @click.option("--fdr", type=float, help="In place of --detection: largest part of source pixels that may be noise, e.g. 0.01.")
-@click.option("--rms-box", "box", type=int, help="Side of the boxes of background and noise, pixels; default 16 beams.")
-@click.option("--filter-size", default=3, help="Boxes of whose values the median is taken; 1 for none.")
-@click.option("--connectivity", type=click.Choice(["8", "4"]), default="8", help="Whether pixels hang together at their corners.")
+@click.option("--rms-box", "box", type=int,
+              help="Side of the boxes of background and noise, pixels; default 16 beams.")
+@click.option("--filter-size", default=3,
+              help="Boxes of whose values the median is taken; 1 for none.")
+@click.option("--connectivity", type=click.Choice(["8", "4"]), default="8",
+              help="Whether pixels hang together at their corners.")
 @click.option("--min-pixels", default=1, help="Drop islands with fewer pixels.")
-@click.option("--deblend", default=32, help="Sub-thresholds by which islands are split; 0 splits none.")
-@click.option("--deblend-fraction", default=0.005, help="Part of an island's flux that each part must have.")
-@click.option("--method", type=click.Choice(["fit", "moments"]), default="fit", help="How sources are measured.")
+@click.option("--deblend", default=32,
+              help="Sub-thresholds by which islands are split; 0 splits none.")
+@click.option("--deblend-fraction", default=0.005,
+              help="Part of an island's flux that each part must have.")
+@click.option("--method", type=click.Choice(["fit", "moments"]), default="fit",
+              help="How sources are measured.")
 @click.option("--weighting", type=click.Choice(["plain", "gls"]), default="plain",
               help="Least squares: plain, or by the inverse of the noise's covariance.")
 @click.option("--errors", type=click.Choice(["correlation", "condon"]), default="correlation",
@@ -50,20 +58,27 @@ class BeamOption(click.ParamType):
               help="Fluxes of sources that are not resolved: of the free fit, or of a second one with the beam's shape.")
 @click.option("--negative/--positive", default=None,
               help="Find sources below the background too; default in Stokes Q, U and V alone.")
-@click.option("--stokes", type=click.Choice(["I", "Q", "U", "V"]), help="Plane of a file of several; default I, or else the only one.")
+@click.option("--stokes", type=click.Choice(["I", "Q", "U", "V"]),
+              help="Plane of a file of several; default I, or else the only one.")
 @click.option("--beam", type=BeamOption(), help="In place of the header's: 5arcsec,4arcsec,30deg.")
 @click.option("--beam-frame", type=click.Choice(["auto", "pixel", "sky"]), default="auto",
               help="Where the beam is constant: pixels (SIN images) or sky (mosaics).")
 @click.option("--rms", help="Noise: a number in the unit of the image, or an image.")
 @click.option("--background", help="Background: a number in the unit of the image, or an image.")
-@click.option("--psf-map", help="Beam at each pixel: FITS image of three planes, BMAJ, BMIN and BPA in degrees.")
+@click.option("--psf-map",
+              help="Beam at each pixel: FITS image of three planes, BMAJ, BMIN and BPA in degrees.")
 @click.option("--detection-image", help="Find sources in this image, of flat noise for instance, and measure them in IMAGE.")
 @click.option("--forced", help="Measure at these positions, in their order.")
-@click.option("--search-radius", type=Angle(), default="0arcsec", help="How far a forced position may move.")
-@click.option("--counts-slope", type=float, help="q of counts N(>S) ~ S^-q: adds the expected true flux; wants --lowest-flux.")
-@click.option("--lowest-flux", type=Quantity("Jy", "10uJy"), help="Flux below which there are no sources.")
-@click.option("--position-systematic", type=Angle(), default="0arcsec", help="Systematic error of positions, a column of its own.")
-@click.option("--flux-systematic", default=0.0, help="Systematic error of fluxes as a part of them, a column of its own.")
+@click.option("--search-radius", type=Angle(), default="0arcsec",
+              help="How far a forced position may move.")
+@click.option("--counts-slope", type=float,
+              help="q of counts N(>S) ~ S^-q: adds the expected true flux; wants --lowest-flux.")
+@click.option("--lowest-flux", type=Quantity("Jy", "10uJy"),
+              help="Flux below which there are no sources.")
+@click.option("--position-systematic", type=Angle(), default="0arcsec",
+              help="Systematic error of positions, a column of its own.")
+@click.option("--flux-systematic", default=0.0,
+              help="Systematic error of fluxes as a part of them, a column of its own.")
 @click.option("--out", type=_FILE, help="Catalogue: .fits, .ecsv, .xml (VOTable) or .csv.")
 @click.option("--rms-out", type=_FILE, help="Image of the noise.")
 @click.option("--background-out", type=_FILE, help="Image of the background.")

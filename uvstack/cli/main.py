@@ -29,7 +29,8 @@ console = Console(stderr=True, highlight=False, soft_wrap=True)
 class Quantity(click.ParamType):
     """A finite number with a unit, given on in a unit of SI; several with commas between them where asked for.
 
-    A bare number is refused: at the command line every length, angle, flux and frequency says its unit.
+    A bare number is refused: at the command line every length, angle, flux and frequency says its
+    unit.
     """
 
     def __init__(self, unit: str, example: str, several: bool = False) -> None:
@@ -41,7 +42,8 @@ class Quantity(click.ParamType):
             return value
         numbers = tuple(self._number(part, value, param, ctx) for part in value.split(","))
         if not self.several and len(numbers) > 1:
-            self.fail(f"{value!r} holds {len(numbers)} values; wanted one, e.g. {self.example}", param, ctx)
+            self.fail(f"{value!r} holds {len(numbers)} values; wanted one, e.g. {self.example}",
+                      param, ctx)
         return numbers if self.several else numbers[0]
 
     def _number(self, text: str, whole: str, param, ctx) -> float:
@@ -79,7 +81,8 @@ class Baseline(click.ParamType):
         from uvstack.io.selection import parse_uv_range
 
         example = "300m, 5km, 20klambda" + (" or 3pixels" if self._pixels else "")
-        if not isinstance(value, str) or (self._pixels and re.fullmatch(r"\s*\d+\s*(px|pix|pixels?)\s*", value)):
+        if not isinstance(value, str) or (self._pixels
+                                          and re.fullmatch(r"\s*\d+\s*(px|pix|pixels?)\s*", value)):
             return value
         if is_number(value):
             self.fail(f"{value!r} has no unit; wanted e.g. {example}", param, ctx)
@@ -102,7 +105,8 @@ class SetsAndPositions(click.Command):
             given = self.make_parser(ctx).parse_args(args=whole)[0]
             only = given.get("positions")
             if isinstance(only, str) and not isinstance(given.get("ms"), tuple):
-                ctx.fail(f"Missing argument 'POSITIONS': after the measurement sets a list of positions is wanted; found is only {only!r}")
+                ctx.fail("Missing argument 'POSITIONS': after the measurement sets a list of "
+                         f"positions is wanted; found is only {only!r}")
             raise
 
 
@@ -132,7 +136,8 @@ class Frequency(click.ParamType):
         if isinstance(value, str) and is_number(value):
             self.fail(f"{value!r} has no unit; wanted e.g. 1.4GHz", param, ctx)
         try:
-            return parse_frequency(value, param.opts[-1] if param is not None else self.name, lowest=0.0)
+            return parse_frequency(value, param.opts[-1] if param is not None else self.name,
+                                   lowest=0.0)
         except UvstackError as error:
             self.fail(str(error), param, ctx)
 
@@ -155,9 +160,9 @@ class Direction(click.ParamType):
 class Commands(click.Group):
     """A group whose commands are imported when they are called, in the order in which one uses them."""
 
-    _modules = {"info": "info", "image": "image", "stack": "stack", "image-stack": "image_stack", "compare": "compare",
-                "montecarlo": "montecarlo",
-                "fit": "fit", "subtract": "subtract", "extract": "extract", "light-curves": "light_curves",
+    _modules = {"info": "info", "image": "image", "stack": "stack", "image-stack": "image_stack",
+                "compare": "compare", "montecarlo": "montecarlo", "fit": "fit",
+                "subtract": "subtract", "extract": "extract", "light-curves": "light_curves",
                 "simulate": "simulate", "experiment": "experiment", "demo": "demo"}
 
     def list_commands(self, ctx):
@@ -182,14 +187,16 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
-             epilog=example("uvstack stack survey.ms positions.csv --primary-beam vla --uvmin 5km --out stacked.ms"))
+@click.group(cls=Commands,
+             context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+             epilog=example("uvstack stack survey.ms positions.csv --primary-beam vla --uvmin "
+                            "5km --out stacked.ms"))
 @click.version_option(__version__, prog_name="uvstack")
 @click.option("-v", "--verbose", is_flag=True, help="Log what is decided on the way.")
 def group(verbose: bool) -> None:
     """Stack, fit, image and subtract interferometric data."""
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s",
-                        stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING,
+                        format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     # dask.distributed sets the level of its own loggers; the handler has the last word.
     for handler in logging.getLogger().handlers:
         handler.setLevel(logging.INFO if verbose else logging.WARNING)
@@ -223,7 +230,8 @@ def main() -> None:
         console.print(f"[red]error[/]: {_escape(error)}")
         sys.exit(1)
     except MemoryError:
-        console.print("[red]error[/]: out of memory: fewer --threads or --workers hold fewer chunks at once")
+        console.print("[red]error[/]: out of memory: fewer --threads or --workers hold fewer "
+                      "chunks at once")
         sys.exit(1)
     except OSError as error:
         console.print(f"[red]error[/]: {_escape(error)}")
@@ -233,7 +241,8 @@ def main() -> None:
 def _our_packages_first() -> None:
     """Let Python look for the packages beside `uvstack` there, before a user's own simulate.py; worker processes inherit the path.
 
-    `python -m` and PYTHONPATH put the user's folders first, and an editable installation comes last of all.
+    `python -m` and PYTHONPATH put the user's folders first, and an editable installation comes last
+    of all.
     """
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -267,7 +276,9 @@ def show(result, report: Path | None, additions=()) -> None:
     lines = [str(result)]
     for section in [*result.fit_sections(), *additions]:
         lines += [section.title, *(f"  {line}" for line in str(section).splitlines())]
-    click.echo("\n".join([*lines, *([] if report is None else [f"{'report':<12} {report / 'index.html'}"])]))
+    click.echo("\n".join([*lines,
+                          *([] if report is None
+                            else [f"{'report':<12} {report / 'index.html'}"])]))
 
 
 @contextmanager
@@ -276,7 +287,8 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     if not console.is_terminal:
         yield lambda done, total: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
+               TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -28,9 +28,11 @@ def _group(*options: Callable) -> Callable:
 def report_options(holds: str, *after: str) -> Callable:
     """`--report FOLDER` and `--no-report`, on a command that gets the folder, or None, as `report`.
 
-    `holds` says what is in it. Its default name is after the first of `after` (out, positions, ms) that is given.
+    `holds` says what is in it. Its default name is after the first of `after` (out, positions, ms)
+    that is given.
     """
-    called = {"out": "--out", "positions": "the list", "ms": "MS", "image": "IMAGE", "images": "the first of IMAGES"}
+    called = {"out": "--out", "positions": "the list", "ms": "MS", "image": "IMAGE",
+              "images": "the first of IMAGES"}
     names = ", or after ".join(called[name] for name in after)
 
     def decorate(function: Callable) -> Callable:
@@ -83,10 +85,12 @@ data_options = _group(
                  help="Centre of the primary beam: phase centre, REFERENCE_DIR or the POINTING table; auto: what there is, from the last."))
 
 #: How a list of positions is read.
-list_options = _group(
-    click.option("--columns", type=Columns(), help="Columns of the list by name: ra=RA_X,dec=DEC_X,weight=W."),
-    click.option("--frame", help="Frame of the list where it does not say: J2000, ICRS, B1950, GALACTIC …"),
-    click.option("--unit", type=click.Choice(["auto", "deg", "rad"]), default="auto", help="Unit of plain numbers in the list."))
+list_options = _group(click.option("--columns", type=Columns(),
+                                   help="Columns of the list by name: ra=RA_X,dec=DEC_X,weight=W."),
+                      click.option("--frame",
+                                   help="Frame of the list where it does not say: J2000, ICRS, B1950, GALACTIC …"),
+                      click.option("--unit", type=click.Choice(["auto", "deg", "rad"]),
+                                   default="auto", help="Unit of plain numbers in the list."))
 
 #: What a command runs on.
 run_options = _group(

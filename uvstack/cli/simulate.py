@@ -32,14 +32,15 @@ class FileOrCommand(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group(name="simulate", cls=FileOrCommand, subcommand_metavar="FILE.toml [OPTIONS] | COMMAND [ARGS]...",
+@click.group(name="simulate", cls=FileOrCommand,
+             subcommand_metavar="FILE.toml [OPTIONS] | COMMAND [ARGS]...",
              epilog=example("uvstack simulate survey.toml --out survey.ms"))
 def command() -> None:
     """Make measurement sets with a known truth.
 
-    uvstack simulate FILE.toml --out sim.ms: what the survey file says, with telescope, pointings, sky, noise and errors of
-    your own (all options: uvstack simulate survey --help; the same without the word survey). The file
-    docs/survey_example.toml is a complete one.
+    uvstack simulate FILE.toml --out sim.ms: what the survey file says, with telescope, pointings,
+    sky, noise and errors of your own (all options: uvstack simulate survey --help; the same without
+    the word survey). The file docs/survey_example.toml is a complete one.
 
     uvstack simulate COMMAND: one of the ready-made kinds below.
     """
@@ -57,9 +58,11 @@ def run_options(function: Any) -> Any:
     return function
 
 
-@command.command(name="survey", epilog=example("uvstack simulate survey survey.toml --out survey.ms --seed 7"))
+@command.command(name="survey",
+                 epilog=example("uvstack simulate survey survey.toml --out survey.ms --seed 7"))
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--seed", type=click.IntRange(min=0), show_default="that of the file, or 0", help="Seed of sky, errors and noise.")
+@click.option("--seed", type=click.IntRange(min=0), show_default="that of the file, or 0",
+              help="Seed of sky, errors and noise.")
 @run_options
 def survey(file: Path, seed: int | None, **options) -> None:
     """What a survey file (TOML) says; the word survey may be left out."""
@@ -69,18 +72,23 @@ def survey(file: Path, seed: int | None, **options) -> None:
     settings = read_survey(file).settings(seed)
     with progress_bar("simulating") as progress:
         made = observe(progress=progress, **settings, **options)
-    pointings, array, kinds = settings["pointings"], settings["array"], [type(one).__name__ for one in settings["corruptions"]]
+    pointings, array, kinds = settings["pointings"], settings["array"], [
+        type(one).__name__ for one in settings["corruptions"]]
     click.echo(f"survey       {file}, seed {settings['seed']}")
-    click.echo(f"array        {array.name}, {len(array.antenna_names)} antennas, {settings['frequency'].size} channels")
+    click.echo(f"array        {array.name}, {len(array.antenna_names)} antennas, "
+               f"{settings['frequency'].size} channels")
     click.echo(f"pointings    {len(pointings)}")
     click.echo(f"sky          {_sky_text(settings['sky'], len(settings['images']))}")
     click.echo(f"errors       {', '.join(kinds) or 'none'}")
     _echo_paths(made)
 
 
-@command.command(name="lindroos", short_help="One of the eleven data sets of Lindroos and others (2015).", epilog=example(
-    "uvstack simulate lindroos --type 5 --seed 7 --scale 0.1 --out sim5.ms"))
-@click.option("--type", "number", type=click.IntRange(1, 11), required=True, help="Data set type of Lindroos et al. (2015), Table 1.")
+@command.command(name="lindroos",
+                 short_help="One of the eleven data sets of Lindroos and others (2015).",
+                 epilog=example("uvstack simulate lindroos --type 5 --seed 7 --scale 0.1 --out "
+                                "sim5.ms"))
+@click.option("--type", "number", type=click.IntRange(1, 11), required=True,
+              help="Data set type of Lindroos et al. (2015), Table 1.")
 @click.option("--seed", default=0, help="Seed of sky and noise.")
 @click.option("--scale", default=1.0, help="Fraction of the sources and of the integrations, with the same depth of the map.")
 @run_options
@@ -94,72 +102,89 @@ def lindroos(number: int, seed: int, scale: float, **options) -> None:
         made = observe(seed=seed, progress=progress, **chosen.settings, **options)
     sky = chosen.settings["sky"]
     click.echo(f"type {number}       {chosen.studied}")
-    click.echo(f"sky          {int(sky.target.sum())} targets of {sky.flux[sky.target].mean() * 1e6:.4g} µJy on average, "
+    click.echo(f"sky          {int(sky.target.sum())} targets of "
+               f"{sky.flux[sky.target].mean() * 1e6:.4g} µJy on average, "
                f"{int((~sky.target).sum())} brighter sources")
     _echo_paths(made)
 
 
-@command.command(name="epochs", short_help="Images of one sky at several epochs.", epilog=example(
-    "uvstack simulate epochs sky.ecsv --centre '10h00m00s -30d00m00s' --cell 1arcsec --frequency 3GHz --beam 2.9arcsec,2.2arcsec,30deg "
-    "--noise 120uJy --out epochs"))
+@command.command(name="epochs", short_help="Images of one sky at several epochs.",
+                 epilog=example("uvstack simulate epochs sky.ecsv --centre '10h00m00s -30d00m00s' "
+                                "--cell 1arcsec --frequency 3GHz --beam 2.9arcsec,2.2arcsec,30deg "
+                                "--noise 120uJy --out epochs"))
 @click.argument("sky", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="New folder for images, noise maps, truth and a picture.")
-@click.option("--centre", type=Direction(), required=True, help="Direction of the central pixel: 'J2000 10h00m00s -30d00m00s'.")
+@click.option("--out", type=click.Path(path_type=Path), required=True,
+              help="New folder for images, noise maps, truth and a picture.")
+@click.option("--centre", type=Direction(), required=True,
+              help="Direction of the central pixel: 'J2000 10h00m00s -30d00m00s'.")
 @click.option("--size", default=1024, help="Pixels across.")
 @click.option("--cell", type=Quantity("rad", "1arcsec"), required=True, help="Pixel.")
 @click.option("--frequency", type=Frequency(), required=True)
-@click.option("--beam", "beams", type=Quantity("rad", "2.9arcsec,2.2arcsec,30deg", several=True), multiple=True, required=True,
-              help="Beam of an epoch, major,minor,angle.")
-@click.option("--noise", multiple=True, required=True, type=Quantity("Jy", "120uJy"), help="rms per beam, of an epoch or of all.")
-@click.option("--flux-scale", multiple=True, type=float, help="Error of the flux scale, of an epoch or of all.  [default: 1]")
+@click.option("--beam", "beams", type=Quantity("rad", "2.9arcsec,2.2arcsec,30deg", several=True),
+              multiple=True, required=True, help="Beam of an epoch, major,minor,angle.")
+@click.option("--noise", multiple=True, required=True, type=Quantity("Jy", "120uJy"),
+              help="rms per beam, of an epoch or of all.")
+@click.option("--flux-scale", multiple=True, type=float,
+              help="Error of the flux scale, of an epoch or of all.  [default: 1]")
 @click.option("--offset", multiple=True, type=Quantity("rad", "0.2arcsec,-0.1arcsec", several=True),
               help="Astrometric error east,north, of an epoch or of all.  [default: none]")
-@click.option("--primary-beam", help="Correct for this beam about the centre: the noise rises to the edge.")
+@click.option("--primary-beam",
+              help="Correct for this beam about the centre: the noise rises to the edge.")
 @click.option("--blank", default=0, help="Pixels blanked along every edge.")
 @click.option("--two-axes", is_flag=True, help="Write RA and DEC alone, without FREQ and STOKES.")
 @click.option("--seed", default=0, help="Seed of the noise.")
-def epoch_images(sky: Path, out: Path, centre: tuple[float, float], beams: tuple[tuple[float, ...], ...], noise: tuple[float, ...],
-                 flux_scale: tuple[float, ...], offset: tuple[Any, ...], two_axes: bool, seed: int, **shared) -> None:
+def epoch_images(sky: Path, out: Path, centre: tuple[float, float],
+                 beams: tuple[tuple[float, ...], ...], noise: tuple[float, ...],
+                 flux_scale: tuple[float, ...], offset: tuple[Any, ...], two_axes: bool, seed: int,
+                 **shared) -> None:
     """Images of the sources of SKY (a truth, or any catalogue of components), one epoch for each --beam."""
     from simulate import epochs, read_components
 
     for beam in beams:
         if len(beam) != 3:
-            raise click.UsageError(f"--beam has {len(beam)} values; wanted major,minor,angle, e.g. 2.9arcsec,2.2arcsec,30deg")
+            raise click.UsageError(f"--beam has {len(beam)} values; wanted major,minor,angle, "
+                                   "e.g. 2.9arcsec,2.2arcsec,30deg")
     own: list[dict[str, Any]] = [{"beam": beam} for beam in beams]
     for name, values in (("noise", noise), ("flux_scale", flux_scale), ("offset", offset)):
         if len(values) not in (0, 1, len(own)):
-            raise click.UsageError(f"--{name.replace('_', '-')} is given {len(values)} times and --beam {len(own)} times; give it once, "
-                                   "or once an epoch")
+            raise click.UsageError(f"--{name.replace('_', '-')} is given {len(values)} times and "
+                                   f"--beam {len(own)} times; give it once, " "or once an epoch")
         for i, one in enumerate(own):
             if values:
                 one[name] = values[i % len(values)]
-    made = epochs(read_components(sky), own, seed=seed, out=out, four_axes=not two_axes, centre=centre, **shared)
+    made = epochs(read_components(sky), own, seed=seed, out=out, four_axes=not two_axes,
+                  centre=centre, **shared)
     for i, epoch in enumerate(made, 1):
-        click.echo(f"epoch{i:<8}{out / f'epoch{i}.fits'}: {epoch.truth['on_image'].sum()} sources, {epoch.n_outside} off the image")
+        click.echo(f"epoch{i:<8}{out / f'epoch{i}.fits'}: {epoch.truth['on_image'].sum()} "
+                   f"sources, {epoch.n_outside} off the image")
     click.echo(f"{'picture':<13}{out / 'epochs.png'}\n{'provenance':<13}{out / 'provenance.json'}")
 
 
-@command.command(name="single-dish", short_help="Cube of a sky as a single dish sees it.", epilog=example(
-    "uvstack simulate single-dish sky.ecsv --frequency 1.5GHz --bandwidth 1GHz --channels 8 --dish 100m --centre '10h00m00s 30d00m00s' "
-    "--size 64 --cell 2arcmin --out cube.fits"))
+@command.command(name="single-dish", short_help="Cube of a sky as a single dish sees it.",
+                 epilog=example("uvstack simulate single-dish sky.ecsv --frequency 1.5GHz "
+                                "--bandwidth 1GHz --channels 8 --dish 100m --centre '10h00m00s "
+                                "30d00m00s' " "--size 64 --cell 2arcmin --out cube.fits"))
 @click.argument("sky", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="FITS cube; truth and provenance stand beside it.")
+@click.option("--out", type=click.Path(path_type=Path), required=True,
+              help="FITS cube; truth and provenance stand beside it.")
 @click.option("--frequency", type=Frequency(), required=True, help="Centre of the band.")
 @click.option("--bandwidth", type=Quantity("Hz", "1GHz"), required=True)
 @click.option("--channels", type=click.IntRange(1, 1_000_000), default=1)
-@click.option("--dish", type=Quantity("m", "100m"), help="Diameter: the beam is --beam-factor λ/D wide.")
+@click.option("--dish", type=Quantity("m", "100m"),
+              help="Diameter: the beam is --beam-factor λ/D wide.")
 @click.option("--fwhm", type=Quantity("rad", "10arcmin"), help="The beam, in place of a dish.")
 @click.option("--beam-factor", default=1.18, help="FWHM in λ/D.")
 @click.option("--centre", type=Direction(),
               help="Direction of the central pixel, 'J2000 10h00m00s -30d00m00s'; for catalogues, as are --size and --cell.")
 @click.option("--size", type=int, help="Pixels across.")
 @click.option("--cell", type=Quantity("rad", "1arcmin"), help="Pixel.")
-@click.option("--noise", type=Quantity("Jy", "1mJy"), default="0Jy", help="rms per beam of every channel.")
+@click.option("--noise", type=Quantity("Jy", "1mJy"), default="0Jy",
+              help="rms per beam of every channel.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the noise.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
-def single_dish(sky: Path, out: Path, frequency: float, bandwidth: float, channels: int, dish: float | None, seed: int,
-                centre: tuple[float, float] | None, overwrite: bool, **options) -> None:
+def single_dish(sky: Path, out: Path, frequency: float, bandwidth: float, channels: int,
+                dish: float | None, seed: int, centre: tuple[float, float] | None, overwrite: bool,
+                **options) -> None:
     """Cube of SKY: a catalogue of components, or a FITS image or cube in Jy/pixel."""
     import numpy as np
 
@@ -167,9 +192,9 @@ def single_dish(sky: Path, out: Path, frequency: float, bandwidth: float, channe
 
     is_image = sky.suffix.lower() in (".fits", ".fit")
     centres = frequency + bandwidth / channels * (np.arange(channels) - 0.5 * (channels - 1))
-    cube = single_dish_cube(
-        read_image_model(sky) if is_image else read_components(sky), frequency=centres, dish_diameter=dish,
-        centre=centre, rng=np.random.default_rng(seed), **options)
+    cube = single_dish_cube(read_image_model(sky) if is_image else read_components(sky),
+                            frequency=centres, dish_diameter=dish, centre=centre,
+                            rng=np.random.default_rng(seed), **options)
     for path in cube.write(out, overwrite=overwrite):
         click.echo(path)
 
@@ -177,7 +202,8 @@ def single_dish(sky: Path, out: Path, frequency: float, bandwidth: float, channe
 def _sky_text(sky: Any, n_images: int) -> str:
     parts = []
     if sky is not None and sky.target.any():
-        parts.append(f"{int(sky.target.sum())} targets of {sky.flux[sky.target].mean() * 1e6:.4g} µJy on average")
+        parts.append(f"{int(sky.target.sum())} targets of {sky.flux[sky.target].mean() * 1e6:.4g} "
+                     "µJy on average")
     if sky is not None:
         parts.append(f"{int((~sky.target).sum())} other sources")
     if n_images:
@@ -187,7 +213,8 @@ def _sky_text(sky: Any, n_images: int) -> str:
 
 def _echo_paths(made: Simulation) -> None:
     """What was written, a line a file."""
-    files = [("set", made.ms), ("truth", made.truth), ("targets", made.targets), ("provenance", made.provenance), ("picture", made.picture)]
+    files = [("set", made.ms), ("truth", made.truth), ("targets", made.targets),
+             ("provenance", made.provenance), ("picture", made.picture)]
     for what, path in [*files, *(("error truth", path) for path in made.corruptions)]:
         if path is not None:
             click.echo(f"{what:<13}{path}")

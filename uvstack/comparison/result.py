@@ -116,7 +116,8 @@ class CompareResult(Saved):
     ----------
     name : str
     methods : tuple of Method
-        First the uv-stacks (of all baselines, then within the uv limits where there are any), then the image-stacks.
+        First the uv-stacks (of all baselines, then within the uv limits where there are any), then
+        the image-stacks.
     cell : float
         Pixel of all stamps, rad.
     beam : tuple of float
@@ -124,21 +125,23 @@ class CompareResult(Saved):
     n_positions, n_positions_given : int
         Stacked by every method, and in the list.
     dropped : dict
-        Reason → numbers (from 0) of the positions that one of the methods could not use, and so none did.
+        Reason → numbers (from 0) of the positions that one of the methods could not use, and so
+        none did.
     image : dict
         What the image is: its file, size, cell, weighting, frequency …
     settings : dict
         Of both methods.
     files : dict
-        Product → path: the image, its psf and response where they were kept, the stacked measurement set.
+        Product → path: the image, its psf and response where they were kept, the stacked
+        measurement set.
     fit : FitResult or None
         To the stacked set, where it was asked for; fits to the stamps stand with their methods.
     provenance : Provenance or None
     """
 
     #: The last ones are the image that was made, and fits.
-    REPORT = ("methods.ecsv", "uv_profile.ecsv", "stamps.png", "profiles.png",
-              "image-dirty.fits", "image-psf.fits", "image-pb.fits", "fit.json", "fit.png", "psf_fit.json")
+    REPORT = ("methods.ecsv", "uv_profile.ecsv", "stamps.png", "profiles.png", "image-dirty.fits",
+              "image-psf.fits", "image-pb.fits", "fit.json", "fit.png", "psf_fit.json")
 
     name: str
     methods: tuple[Method, ...]
@@ -173,7 +176,8 @@ class CompareResult(Saved):
         """Of `uv`."""
         return self.uv.snr
 
-    def find(self, alignment: str = "subpixel", average: str = "mean", filtered: bool = False) -> Method:
+    def find(self, alignment: str = "subpixel", average: str = "mean",
+             filtered: bool = False) -> Method:
         """One of the image-stacks.
 
         Raises
@@ -182,29 +186,37 @@ class CompareResult(Saved):
             It was not made.
         """
         for method in self.methods:
-            if not method.is_uv and (method.alignment, method.average, method.baselines != "all") == (alignment, average, filtered):
+            if not method.is_uv and (method.alignment, method.average,
+                                     method.baselines != "all") == (alignment, average, filtered):
                 return method
-        raise KeyError(f"no image-stack with alignment={alignment!r}, average={average!r}, filtered={filtered}; there are: "
+        raise KeyError(f"no image-stack with alignment={alignment!r}, average={average!r}, "
+                       f"filtered={filtered}; there are: "
                        + "; ".join(method.name for method in self.methods))
 
     def table(self) -> QTable:
         """One row for each method, in Jy; NaN is not known.
 
-        `difference` is the corrected flux less that of the uv-stack that is cut likewise. Both come from the same visibilities: most
-        of the noise is in both, and a difference is expected to be far smaller than the errors.
+        `difference` is the corrected flux less that of the uv-stack that is cut likewise. Both come
+        from the same visibilities: most of the noise is in both, and a difference is expected to be
+        far smaller than the errors.
         """
         cut, whole = self.uv, self.uv_all
         rows = []
         for method in self.methods:
-            corrected, error = (np.nan if value is None else value for value in (method.flux_corrected, method.flux_corrected_error))
+            corrected, error = (np.nan if value is None else value
+                                for value in (method.flux_corrected, method.flux_corrected_error))
             like = whole if method.baselines == "all" else cut
-            rows.append((method.name, "uv" if method.is_uv else "image", method.average, method.alignment, method.baselines,
-                         method.flux, method.flux_error, method.flux_error_expected, method.snr, method.stamp_rms,
-                         np.nan if method.peak_response is None else method.peak_response, corrected, error, corrected - like.flux))
-        names = ("method", "domain", "average", "alignment", "baselines", "flux", "flux_error", "flux_error_expected", "snr", "stamp_rms",
-                 "peak_response", "flux_corrected", "flux_corrected_error", "difference")
+            rows.append((method.name, "uv" if method.is_uv else "image", method.average,
+                         method.alignment, method.baselines, method.flux, method.flux_error,
+                         method.flux_error_expected, method.snr, method.stamp_rms,
+                         np.nan if method.peak_response is None else method.peak_response,
+                         corrected, error, corrected - like.flux))
+        names = ("method", "domain", "average", "alignment", "baselines", "flux", "flux_error",
+                 "flux_error_expected", "snr", "stamp_rms", "peak_response", "flux_corrected",
+                 "flux_corrected_error", "difference")
         table = QTable(rows=rows, names=names)
-        for name in ("flux", "flux_error", "flux_error_expected", "stamp_rms", "flux_corrected", "flux_corrected_error", "difference"):
+        for name in ("flux", "flux_error", "flux_error_expected", "stamp_rms", "flux_corrected",
+                     "flux_corrected_error", "difference"):
             table[name] = table[name] * u.Jy
         return table
 
@@ -227,15 +239,20 @@ class CompareResult(Saved):
         found = [self.fit.as_section()]
         for method in self.methods:
             if method.fit is not None:
-                found.append(Section(f"psf fit of {method.name}", describe(method.fit, *flux_unit(method.fit.flux))))
-        fits = [{"method": method.name} | method.fit.summary() for method in self.methods if method.fit is not None]
+                found.append(Section(f"psf fit of {method.name}",
+                                     describe(method.fit, *flux_unit(method.fit.flux))))
+        fits = [{"method": method.name} | method.fit.summary() for method in self.methods
+                if method.fit is not None]
         if not fits:
-            return [*found, Section("psf fit", text=[("warning", "not made: it wants the dirty beam (--psf)")])]
+            return [*found,
+                    Section("psf fit",
+                            text=[("warning", "not made: it wants the dirty beam (--psf)")])]
         return [*found[:-1], replace(found[-1], files={"psf_fit.json": json_file(fits)})]
 
     def summary(self) -> dict[str, Any]:
         """Everything but the stamps and sums, as numbers and texts that JSON can hold."""
-        beam = dict(zip(("fwhm_major_rad", "fwhm_minor_rad", "position_angle_rad"), self.beam, strict=True))
+        beam = dict(zip(("fwhm_major_rad", "fwhm_minor_rad", "position_angle_rad"), self.beam,
+                        strict=True))
         uv = self.uv_all.stack
         assert isinstance(uv, StackResult)
         result: dict[str, Any] = {
@@ -245,7 +262,8 @@ class CompareResult(Saved):
             "suggested_uvmin_m": uv.suggest_uvmin(), "n_visibilities": self.uv.stack.n_visibilities, "files": self.files}  # type: ignore[union-attr]
         if self.fit is not None:
             result["fit"] = self.fit.summary()
-        return plain(result | {"provenance": None if self.provenance is None else vars(self.provenance)})
+        return plain(result
+                     | {"provenance": None if self.provenance is None else vars(self.provenance)})
 
     def tables(self, bins: int = 20) -> dict[str, QTable]:
         """`table`, and the uv profile of all baselines."""

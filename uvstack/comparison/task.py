@@ -1,19 +1,22 @@
 """uv- and image-stacking of one list from the same visibilities (Lindroos et al. 2015, sections 3.2, 3.3, 5.2 and 5.4).
 
-The set is taken as it is: step (ii) of section 3.1, with bright sources subtracted before (`uvstack subtract`). Nothing is
-deconvolved, "none of the target stacked sources is", and the peak of a point source does not depend on its sidelobes. With the
-natural weights of the default, the dirty image at a position *is* the mean that the uv-stack takes there: for one pointing and
-equal weights both methods give one number, noise and all, but for what the image loses. That is the alignment to the nearest
-pixel, which the psf stacked with the same offsets foretells (`peak_response`), and how short baselines are left out: the uv-stack
-does so exactly (`uvmin`), a stamp by setting Fourier pixels to zero (`low_filter`), pixels as coarse as one over the stamp. The
-image keeps the short baselines, as the paper's did.
+The set is taken as it is: step (ii) of section 3.1, with bright sources subtracted before (`uvstack
+subtract`). Nothing is deconvolved, "none of the target stacked sources is", and the peak of a point
+source does not depend on its sidelobes. With the natural weights of the default, the dirty image at
+a position *is* the mean that the uv-stack takes there: for one pointing and equal weights both
+methods give one number, noise and all, but for what the image loses. That is the alignment to the
+nearest pixel, which the psf stacked with the same offsets foretells (`peak_response`), and how
+short baselines are left out: the uv-stack does so exactly (`uvmin`), a stamp by setting Fourier
+pixels to zero (`low_filter`), pixels as coarse as one over the stamp. The image keeps the short
+baselines, as the paper's did.
 
-Both methods stack the same list: a position that one of them cannot use (off the image, near its edge, outside the primary beam)
-is left out of both, and told. In a mosaic with equal weights the uv-stack still weighs a position by how often it is seen, an
-image-stack does not: there W_k = A_k², the default with a primary beam, makes both the same estimate.
+Both methods stack the same list: a position that one of them cannot use (off the image, near its
+edge, outside the primary beam) is left out of both, and told. In a mosaic with equal weights the
+uv-stack still weighs a position by how often it is seen, an image-stack does not: there W_k = A_k²,
+the default with a primary beam, makes both the same estimate.
 
-Cost: two or three passes over the set for the image, one for each uv-stack, and 0.1 s for a thousand stamps. The image is
-held in memory several times over.
+Cost: two or three passes over the set for the image, one for each uv-stack, and 0.1 s for a
+thousand stamps. The image is held in memory several times over.
 """
 
 from __future__ import annotations
@@ -35,7 +38,13 @@ from typing_extensions import Unpack
 from uvstack._version import __version__
 from uvstack.comparison.result import CompareResult, Method
 from uvstack.constants import ARCSEC, SPEED_OF_LIGHT
-from uvstack.errors import DistantPositionsWarning, DroppedPositionsWarning, ImageError, PositionsError, SelectionError
+from uvstack.errors import (
+    DistantPositionsWarning,
+    DroppedPositionsWarning,
+    ImageError,
+    PositionsError,
+    SelectionError,
+)
 from uvstack.fitting.task import fit_stacked
 from uvstack.image_stacking.averaging import HALF_WIDTH, Averaging
 from uvstack.image_stacking.image_files import parse_filter, read_psf
@@ -173,7 +182,8 @@ def compare(
     image, psf : path, optional
         FITS image to be stacked and its dirty beam; by default the dirty image of the set is made.
     size : int or (int, int), optional
-        Pixels (m, l) of that image; default all positions with their stamps, or what fits around the phase centre.
+        Pixels (m, l) of that image; default all positions with their stamps, or what fits around
+        the phase centre.
     cell : float, optional
         Its pixel, and that of all stamps, rad; default a fifth of λ/B for the longest baseline.
     weighting, robust
@@ -181,11 +191,14 @@ def compare(
     methods : sequence of {"mean", "median", "clipped-mean"}
         How stamps are averaged.
     low_filter : str, optional
-        Low spatial frequencies taken out of the image-stack: "5km", "20klambda", "3pixels"; default uvmin.
+        Low spatial frequencies taken out of the image-stack: "5km", "20klambda", "3pixels"; default
+        uvmin.
     stamp : int, optional
-        Pixels across a stamp, even; default 64, and with a filter as many as put two Fourier pixels on its length, up to 256.
+        Pixels across a stamp, even; default 64, and with a filter as many as put two Fourier pixels
+        on its length, up to 256.
     weights : str, optional
-        W_k, as for `stack`; default "primary-beam" where one is given, else "equal". "local-noise" is that of the image.
+        W_k, as for `stack`; default "primary-beam" where one is given, else "equal". "local-noise"
+        is that of the image.
     primary_beam, pb_cutoff
         As for `stack`; needed for several pointings.
     image_kind : {"corrected", "flat"}, optional
@@ -201,7 +214,8 @@ def compare(
     out : path, optional
         Stacked measurement set.
     image_out : path, optional
-        Begin of the names under which the image made here is kept, with its psf and response: `image_out`-dirty.fits …
+        Begin of the names under which the image made here is kept, with its psf and response:
+        `image_out`-dirty.fits …
     overwrite : bool
         Whether these may exist.
 
@@ -212,7 +226,8 @@ def compare(
     Raises
     ------
     UvstackError
-        One of its subclasses, in one line: bad input, no position that both methods can use, output not writable.
+        One of its subclasses, in one line: bad input, no position that both methods can use, output
+        not writable.
 
     Examples
     --------
@@ -405,7 +420,8 @@ def _cell_for(data: _Data, uvmax) -> float:
 def _extent(data: _Data, sources: Positions, cell: float, pb_cutoff: float, stamp: int) -> dict[str, Any]:
     """Middle and size of an image that holds all positions with their stamps.
 
-    Around the phase centre (the middle of all), where nothing is turned; around the middle of the positions if this halves the pixels.
+    Around the phase centre (the middle of all), where nothing is turned; around the middle of the
+    positions if this halves the pixels.
     """
     ra, dec = to_frame(sources.coord, "J2000")
     seen, nearest = np.zeros(ra.size, np.bool_), np.inf

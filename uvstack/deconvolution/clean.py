@@ -1,32 +1,39 @@
 """Minor cycles of CLEAN: components found in a residual image with the psf alone; visibilities are not seen here.
 
-All four ways repeat one step: find the highest peak, take `gain` of what made it, subtract that times the psf.
+All four ways repeat one step: find the highest peak, take `gain` of what made it, subtract that
+times the psf.
 
 * ``hogbom`` (Högbom 1974): peak of the whole image, whole psf. Done tile by tile, and only where it can matter (see
   `uvstack.deconvolution.kernels`), with the same result as the textbook loop.
 * ``clark`` (Clark 1980): components from a list of the pixels above a limit; when the list is down to it, the model so far
-  is convolved with the whole psf by FFT, and a new list is made. The limit is 1/20 of the highest peak, but never below the
-  threshold. Clark subtracts the middle of the psf alone from the list: give a `patch` for that, and a list ends when what the
-  patch leaves out may have grown to the peak. Without, the values on the list are exact and the lists last longer.
+  is convolved with the whole psf by FFT, and a new list is made. The limit is 1/20 of the highest
+  peak, but never below the threshold. Clark subtracts the middle of the psf alone from the list:
+  give a `patch` for that, and a list ends when what the patch leaves out may have grown to the
+  peak. Without, the values on the list are exact and the lists last longer.
 * ``multiscale`` (Cornwell 2008): components are points and smooth discs k_s of given sizes. Compared is the signal-to-noise
-  ratio of a matched filter, |k_s ⋆ R| / √(k_s ⋆ k_s ⋆ psf)(0), in units in which a point gives |R|: by the inequality of
-  Schwarz a source with the shape of a scale is highest at that scale. Cornwell compares k_s ⋆ R with a bias chosen by
-  hand instead; `scale_bias` adds one. The amplitude is (k_s ⋆ R) / (k_s ⋆ k_s ⋆ psf)(0), so `gain` means the same at all scales.
+  ratio of a matched filter, |k_s ⋆ R| / √(k_s ⋆ k_s ⋆ psf)(0), in units in which a point gives |R|:
+  by the inequality of Schwarz a source with the shape of a scale is highest at that scale. Cornwell
+  compares k_s ⋆ R with a bias chosen by hand instead; `scale_bias` adds one. The amplitude is (k_s
+  ⋆ R) / (k_s ⋆ k_s ⋆ psf)(0), so `gain` means the same at all scales.
 * ``mtmfs`` (Rau & Cornwell 2011): each component is a Taylor polynomial in (ν − ν₀)/ν₀. Where and at which scale is decided
-  as in ``multiscale`` on the term 0; the coefficients are the principal solution (their section 3.2), a = H⁻¹ R with
-  H_tq = (k_s ⋆ k_s ⋆ psf_{t+q})(0). They also choose by the principal solution; the residual is kept here because it has the
-  noise, and so the threshold, of an image of one term.
+  as in ``multiscale`` on the term 0; the coefficients are the principal solution (their section
+  3.2), a = H⁻¹ R with H_tq = (k_s ⋆ k_s ⋆ psf_{t+q})(0). They also choose by the principal
+  solution; the residual is kept here because it has the noise, and so the threshold, of an image of
+  one term.
 
-A scale of α pixels is the tapered quadratic (1 − r²/α²)², normalised to sum 1: FWHM 1.08 α, exactly 0 from r = α on. (Cornwell
-tapers with a spheroidal function; like his, it is smooth and ends.) The psf has its peak, of the order of 1, at pixel
-(m'//2, l'//2) and any size: with twice the image's every pair of pixels is covered; beyond its edges it is taken as 0. With a
-`patch`, multiscale and multi-term loops are exact in stages as Clark's is.
+A scale of α pixels is the tapered quadratic (1 − r²/α²)², normalised to sum 1: FWHM 1.08 α, exactly
+0 from r = α on. (Cornwell tapers with a spheroidal function; like his, it is smooth and ends.) The
+psf has its peak, of the order of 1, at pixel (m'//2, l'//2) and any size: with twice the image's
+every pair of pixels is covered; beyond its edges it is taken as 0. With a `patch`, multiscale and
+multi-term loops are exact in stages as Clark's is.
 
-Cost: a field of 300 sources in a 4000² image, sidelobes of 3 %, cleaned to 6 σ (5000 iterations, one thread): 670 iterations a
-second with ``clark`` and no residual asked for, 160 with ``hogbom``, 20–30 with the textbook loop in numpy; fewer sources or
-lower sidelobes make ``hogbom`` faster, as fewer tiles are near the highest peak. float64 takes 1.5 to 3 times as long.
-Memory is that of the psf, for multiscale that of one smoothed psf for each pair of scales and each of 2 n_terms − 1 terms,
-cut to a patch so that all stay below 1 GiB; `with_residual` takes a transform of the psf more, 0.5 GB for 4000².
+Cost: a field of 300 sources in a 4000² image, sidelobes of 3 %, cleaned to 6 σ (5000 iterations,
+one thread): 670 iterations a second with ``clark`` and no residual asked for, 160 with ``hogbom``,
+20–30 with the textbook loop in numpy; fewer sources or lower sidelobes make ``hogbom`` faster, as
+fewer tiles are near the highest peak. float64 takes 1.5 to 3 times as long. Memory is that of the
+psf, for multiscale that of one smoothed psf for each pair of scales and each of 2 n_terms − 1
+terms, cut to a patch so that all stay below 1 GiB; `with_residual` takes a transform of the psf
+more, 0.5 GB for 4000².
 """
 
 from __future__ import annotations
@@ -49,8 +56,9 @@ _REASONS = {
 _DIVERGENCE = 2.0
 #: Share of the peak below which no Clark list goes.
 _LIST_FLOOR = 0.05
-#: Share of the peak down to which the innermost Clark list goes: with 0.5, flux of one of two blended sources went to the
-#: other (5 % at 2 beams), as pixels that are not on the list yet had become the higher ones.
+#: Share of the peak down to which the innermost Clark list goes: with 0.5, flux of one of two
+#: blended sources went to the other (5 % at 2 beams), as pixels that are not on the list yet had
+#: become the higher ones.
 _NESTED = 0.8
 
 
@@ -73,13 +81,17 @@ class MinorSettings:
     n_terms : int
         Taylor terms, 1 to 3; more than 1 only with "mtmfs".
     scale_bias : float
-        Scale α counts 1 − scale_bias α/α_max, in [0, 1); 0 treats all by their signal-to-noise ratio.
+        Scale α counts 1 − scale_bias α/α_max, in [0, 1); 0 treats all by their signal-to-noise
+        ratio.
     negative : str
-        What is done with negative peaks: "allow" takes them, "skip" leaves them, "stop" ends at the first.
+        What is done with negative peaks: "allow" takes them, "skip" leaves them, "stop" ends at the
+        first.
     patch : int, optional
-        Half-width of the middle of the psf used in the loop, pixels; see the module's text for what None means.
+        Half-width of the middle of the psf used in the loop, pixels; see the module's text for what
+        None means.
     mask_share : float
-        Least share of a scale's volume that lies in the mask, in (0, 1]; 1 keeps the model inside the mask.
+        Least share of a scale's volume that lies in the mask, in (0, 1]; 1 keeps the model inside
+        the mask.
     precision : str
         "float32" or "float64" for the loop; results are float64.
     with_residual : bool
@@ -108,7 +120,8 @@ class MinorSettings:
             ("precision", self.precision, ("float32", "float64"))):  # fmt: skip
             if value not in known:
                 near = difflib.get_close_matches(str(value).lower(), known, n=1, cutoff=0.0)[0]
-                raise ImageError(f"{what} {value!r} of CLEAN is unknown; did you mean {near!r}? Known: {', '.join(known)}")
+                raise ImageError(f"{what} {value!r} of CLEAN is unknown; did you mean {near!r}? "
+                                 f"Known: {', '.join(known)}")
         scales = tuple(self.scales)
         for good, text in (
             (0 < self.gain <= 1, f"gain is {self.gain}; give a number above 0, at most 1"),
@@ -163,7 +176,8 @@ class MinorResult:
     peak : float
         Highest peak in the mask at the end, in Jy/beam of a point; that of the best scale.
     stop_reason : str
-        "threshold", "iterations", "negative component", "divergence", "nothing left" (no peak above 0) or "empty mask".
+        "threshold", "iterations", "negative component", "divergence", "nothing left" (no peak above
+        0) or "empty mask".
     components : Components
     """
 
@@ -196,36 +210,43 @@ def minor_cycle(residual: np.ndarray, psf: np.ndarray, mask: np.ndarray | None =
     Raises
     ------
     ImageError
-        Shapes that do not belong together, values that are not finite, a psf without peak at its centre, terms that the psfs
-        cannot tell apart, or no scale that the psf passes.
+        Shapes that do not belong together, values that are not finite, a psf without peak at its
+        centre, terms that the psfs cannot tell apart, or no scale that the psf passes.
     """
     settings = settings or MinorSettings()
     residual, psf, mask = _checked(residual, psf, mask, settings)
     if not mask.any():
-        return _result(residual, _Taken(residual.shape, 1, 0), (0.0,), [np.ones((1, 1))], 0.0, "empty mask", residual)
-    return _clark(residual, psf, mask, settings) if settings.algorithm == "clark" else _tiles(residual, psf, mask, settings)
+        return _result(residual, _Taken(residual.shape, 1, 0), (0.0,), [np.ones((1, 1))], 0.0,
+                       "empty mask", residual)
+    return _clark(residual, psf, mask, settings) if settings.algorithm == "clark" else _tiles(
+        residual, psf, mask, settings)
 
 
 def _checked(residual, psf, mask, settings):
-    residual, psf = (np.asarray(a)[None] if np.ndim(a) == 2 else np.asarray(a) for a in (residual, psf))
+    residual, psf = (np.asarray(a)[None] if np.ndim(a) == 2 else np.asarray(a)
+                     for a in (residual, psf))
     n = settings.n_terms
     if residual.ndim != 3 or residual.shape[0] != n or 0 in residual.shape:
-        raise ImageError(f"the residual has shape {residual.shape}; with n_terms = {n} CLEAN wants ({n}, m, l)")
+        raise ImageError(f"the residual has shape {residual.shape}; with n_terms = {n} CLEAN "
+                         f"wants ({n}, m, l)")
     if psf.ndim != 3 or psf.shape[0] < 2 * n - 1 or 0 in psf.shape:
-        raise ImageError(f"the psf has shape {psf.shape}; with n_terms = {n} CLEAN wants ({2 * n - 1}, m', l')")
+        raise ImageError(f"the psf has shape {psf.shape}; with n_terms = {n} CLEAN wants "
+                         f"({2 * n - 1}, m', l')")
     psf = psf[: 2 * n - 1]
     mask = np.ones(residual.shape[1:], bool) if mask is None else np.asarray(mask)
     if mask.shape != residual.shape[1:]:
-        raise ImageError(f"the mask has shape {mask.shape}, the residual {residual.shape[1:]}; make the mask on the image's grid")
+        raise ImageError(f"the mask has shape {mask.shape}, the residual {residual.shape[1:]}; "
+                         "make the mask on the image's grid")
     for what, array in (("residual", residual), ("psf", psf)):
         bad = array.size - np.count_nonzero(np.isfinite(array))
         if bad:
-            raise ImageError(f"the {what} has {bad} pixels that are not finite; CLEAN needs numbers: set blank ones to 0 and mask them")
+            raise ImageError(f"the {what} has {bad} pixels that are not finite; CLEAN needs "
+                             "numbers: set blank ones to 0 and mask them")
     centre = psf.shape[1] // 2, psf.shape[2] // 2
     peak = np.unravel_index(np.argmax(np.abs(psf[0])), psf.shape[1:])
     if not psf[0][centre] > 0 or abs(psf[0][peak]) > psf[0][centre]:
-        raise ImageError(f"the psf's largest value {psf[0][peak]:g} lies at pixel ({peak[0]}, {peak[1]}); CLEAN wants it, "
-                         f"positive, at the centre {centre}")
+        raise ImageError(f"the psf's largest value {psf[0][peak]:g} lies at pixel ({peak[0]}, "
+                         f"{peak[1]}); CLEAN wants it, " f"positive, at the centre {centre}")
     return residual.astype(np.float64, copy=False), psf, mask.astype(bool, copy=False)
 
 
@@ -272,15 +293,18 @@ class _Taken:
 def _result(dirty, found, scales, shapes, peak, reason, residual):
     place, total = found.totals()
     components = Components(place[1], place[2], np.asarray(scales, np.float64)[place[0]], total)
-    return MinorResult(found.model(shapes, dirty.shape), residual, found.n, float(peak), reason, components)
+    return MinorResult(found.model(shapes, dirty.shape), residual, found.n, float(peak), reason,
+                       components)
 
 
 def _clark(dirty, psf, mask, settings):
     """Clark's CLEAN; see the module's text."""
-    dtype, both, point = np.dtype(settings.precision), settings.negative != "skip", [np.ones((1, 1))]
+    dtype, both, point = np.dtype(settings.precision), settings.negative != "skip", [
+        np.ones((1, 1))]
     exact = scaling.Convolution(dirty, psf, dtype, settings.threads)
     half = settings.patch or max(dirty.shape)
-    patch, top = np.ascontiguousarray(scaling.odd_middle(psf[0], (half, half)), dtype), float(psf[0].max())
+    patch, top = np.ascontiguousarray(scaling.odd_middle(psf[0], (half, half)),
+                                      dtype), float(psf[0].max())
     outside = scaling.outside(psf[0], half) / top
     found, current, floor = _Taken(dirty.shape, 1, settings.most_iterations), dirty, np.inf
     while True:
@@ -291,22 +315,26 @@ def _clark(dirty, psf, mask, settings):
             floor = min(floor, peak)
             limits = _limits(settings, outside, peak)
             limits[1] = max(settings.threshold, _LIST_FLOOR * peak)
-            reason, peak = _clark_stage(work, mask, patch, settings.gain / top, limits, found, settings)
+            reason, peak = _clark_stage(work, mask, patch, settings.gain / top, limits, found,
+                                        settings)
             if settings.with_residual or reason == kernels.STAGE:
                 current = exact.residual(found.model(point, dirty.shape))
                 if reason in (kernels.STAGE, kernels.THRESHOLD, kernels.NOTHING):
                     # Pixels that were not on the list may have risen.
                     continue
-        return _result(dirty, found, (0.0,), point, peak, _REASONS[reason], current if settings.with_residual else None)
+        return _result(dirty, found, (0.0,), point, peak, _REASONS[reason],
+                       current if settings.with_residual else None)
 
 
 def _limits(settings, outside, peak):
     """What the loops stop at, for a stage that begins with this peak; see `clean_kernels.tile_loop`.
 
-    What a patch leaves out of N sources of flux F is of the order of F √N times the largest |psf| outside. With the sum of
-    the fluxes taken, gain Σ, and the peak P that the stage began with, that is outside √(P gain Σ), at which the stage ends.
+    What a patch leaves out of N sources of flux F is of the order of F √N times the largest |psf|
+    outside. With the sum of the fluxes taken, gain Σ, and the peak P that the stage began with,
+    that is outside √(P gain Σ), at which the stage ends.
     """
-    return np.array([settings.threshold, 0.0, _DIVERGENCE, np.inf, outside**2 * settings.gain * peak, 0.0])
+    return np.array([settings.threshold, 0.0, _DIVERGENCE, np.inf,
+                     outside**2 * settings.gain * peak, 0.0])
 
 
 def _stop(peak, n, floor, settings):
@@ -323,14 +351,16 @@ def _stop(peak, n, floor, settings):
 def _clark_stage(image, mask, patch, amplitude, limits, found, settings):
     """Components from the pixels of image (m, l) above the limit of the stage; (reason, peak).
 
-    Lists nest: the loop sees the pixels above a share of the peak alone, and when these are down to it, what was taken goes
-    off the long list, a place at a time instead of an iteration at a time.
+    Lists nest: the loop sees the pixels above a share of the peak alone, and when these are down to
+    it, what was taken goes off the long list, a place at a time instead of an iteration at a time.
     """
     both, nowhere = settings.negative != "skip", np.zeros(0, np.int64)
     limit = limits[1]
-    n = kernels.gather(image, mask, limit, both, nowhere, nowhere, np.zeros(0, image.dtype), nowhere)
+    n = kernels.gather(image, mask, limit, both, nowhere, nowhere, np.zeros(0, image.dtype),
+                       nowhere)
     rows, cols, values = np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, image.dtype)
-    kernels.gather(image, mask, limit, both, rows, cols, values, np.empty(image.shape[0] + 1, np.int64))
+    kernels.gather(image, mask, limit, both, rows, cols, values,
+                   np.empty(image.shape[0] + 1, np.int64))
     everywhere, floor = np.ones(n, bool), np.inf
     while True:
         peak = _peak(values, everywhere, both)
@@ -342,7 +372,8 @@ def _clark_stage(image, mask, patch, amplitude, limits, found, settings):
         floor, before = min(floor, peak), found.n
         limits[1], limits[3] = max(limit, _NESTED * peak), np.inf
         high = np.flatnonzero((np.abs(values) if both else values) > limits[1])
-        reason, peak = _short_list(values[high], rows[high], cols[high], image.shape[0], patch, amplitude, limits, found, settings)
+        reason, peak = _short_list(values[high], rows[high], cols[high], image.shape[0], patch,
+                                   amplitude, limits, found, settings)
         if reason in (kernels.NEGATIVE, kernels.ITERATIONS, kernels.DIVERGING):
             return reason, peak
         new, index = np.unique(found.taken[before : found.n], return_inverse=True)
@@ -355,8 +386,9 @@ def _short_list(values, rows, cols, n_rows, patch, amplitude, limits, found, set
     row_start = np.searchsorted(rows, np.arange(n_rows + 1))
     peaks = np.empty(-(-values.size // kernels.RUN), values.dtype)
     while True:
-        reason, peak = kernels.list_loop(values, rows, cols, row_start, patch, amplitude, peaks, *found.arrays(), limits,
-                                         _SIGNS[settings.negative], settings.most_iterations)
+        reason, peak = kernels.list_loop(values, rows, cols, row_start, patch, amplitude, peaks,
+                                         *found.arrays(), limits, _SIGNS[settings.negative],
+                                         settings.most_iterations)
         if reason != kernels.FULL:
             return reason, peak
         found.grow()
@@ -371,11 +403,13 @@ def _peak(image, mask, both_signs):
 class _Tiles:
     """State of the loop over tiles: smoothed residuals, bounds, tables; see the text of the kernels."""
 
-    def __init__(self, image_shape: tuple[int, ...], basis: scaling.Basis, mask: np.ndarray, settings: MinorSettings) -> None:
+    def __init__(self, image_shape: tuple[int, ...], basis: scaling.Basis, mask: np.ndarray,
+                 settings: MinorSettings) -> None:
         n_scales = len(basis.scales)
         self.basis, self.settings = basis, settings
         self.found = _Taken(image_shape, n_scales, settings.most_iterations)
-        self.mask = np.stack([scaling.mask_of_scale(mask, k, settings.mask_share) for k in basis.shapes])
+        self.mask = np.stack([scaling.mask_of_scale(mask, k, settings.mask_share)
+                              for k in basis.shapes])
         tiles = tuple(-(-n // kernels.TILE) for n in image_shape[1:])
         self.bound, self.row_bound = np.empty((n_scales, *tiles)), np.empty((n_scales, tiles[0]))
         self.upto = np.zeros(self.bound.shape, np.int64)
@@ -387,7 +421,8 @@ class _Tiles:
 
     def load(self, residual: np.ndarray) -> float:
         """Begin with a residual (term, m, l) that holds all components taken so far; its peak."""
-        self.residual = scaling.smooth(residual, self.basis.shapes, np.dtype(self.settings.precision), self.settings.threads)
+        self.residual = scaling.smooth(residual, self.basis.shapes,
+                                       np.dtype(self.settings.precision), self.settings.threads)
         self.upto[:] = self.found.n
         both = self.settings.negative != "skip"
         kernels.tile_bounds(self.residual, self.mask, self.select, both, self.bound, self.row_bound)
@@ -396,10 +431,12 @@ class _Tiles:
     def run(self, limits: np.ndarray, most_work: float) -> tuple[int, float]:
         """Take components; (reason, peak)."""
         while True:
-            reason, peak = kernels.tile_loop(
-                self.residual, self.basis.stack, self.basis.pair, self.reach, self.solve, self.select, self.mask, self.bound,
-                self.row_bound, self.upto, *self.found.arrays(), limits, _SIGNS[self.settings.negative],
-                self.settings.most_iterations, most_work)
+            reason, peak = kernels.tile_loop(self.residual, self.basis.stack, self.basis.pair,
+                                             self.reach, self.solve, self.select, self.mask,
+                                             self.bound, self.row_bound, self.upto,
+                                             *self.found.arrays(), limits,
+                                             _SIGNS[self.settings.negative],
+                                             self.settings.most_iterations, most_work)
             if reason != kernels.FULL:
                 return reason, peak
             self.found.grow()
@@ -407,14 +444,16 @@ class _Tiles:
     def settled(self) -> np.ndarray:
         """Residual (term, m, l) of a loop over points, all of it brought up to date."""
         taken, flux, place, _, counts = self.found.arrays()
-        kernels.settle_all(self.residual, self.basis.stack, self.basis.pair, self.upto, taken, flux, place, counts)
+        kernels.settle_all(self.residual, self.basis.stack, self.basis.pair, self.upto, taken, flux,
+                           place, counts)
         return self.residual[0].astype(np.float64)
 
 
 def _tiles(dirty, psf, mask, settings):
     """Högbom's, multiscale and multi-term CLEAN; see the module's text."""
     dtype, threads = np.dtype(settings.precision), settings.threads
-    basis = scaling.make_basis(psf, dirty.shape[1:], settings.scales, settings.n_terms, settings.patch, dtype, threads)
+    basis = scaling.make_basis(psf, dirty.shape[1:], settings.scales, settings.n_terms,
+                               settings.patch, dtype, threads)
     exact = scaling.Convolution(dirty, psf, dtype, threads)
     tiles = _Tiles(dirty.shape, basis, mask, settings)
     found, outside, floor = tiles.found, basis.outside, np.inf
@@ -441,6 +480,8 @@ def _tiles(dirty, psf, mask, settings):
         points = len(basis.shapes) == 1 and basis.shapes[0].size == 1
         settle_cost = float(found.counts[kernels.N_PLACES]) * tiles.bound.size * settings.n_terms**2
         cheap = points and not outside and settle_cost < exact.cost
-        current = tiles.settled() if cheap else exact.residual(found.model(basis.shapes, dirty.shape))
+        current = tiles.settled() if cheap else exact.residual(
+            found.model(basis.shapes, dirty.shape))
     residual = current if settings.with_residual else None
-    return _result(dirty, found, basis.scales, basis.shapes, max(peak, 0.0), _REASONS[reason], residual)
+    return _result(dirty, found, basis.scales, basis.shapes, max(peak, 0.0), _REASONS[reason],
+                   residual)

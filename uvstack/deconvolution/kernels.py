@@ -1,19 +1,22 @@
 """Numba loops of CLEAN. Arrays and numbers in, results last; no checks.
 
-Högbom, multiscale and multi-term CLEAN are one loop over tiles that are brought up to date only when they can matter: each
-tile of each scale keeps an upper bound of its peak. A component raises the bounds by its flux times the largest |psf|
-between its place and the tile (a table); the pixels are left alone. Only if the largest bound belongs to a tile that
-lags behind are the components it lacks subtracted there, those at the same place as one. The peak is so that of the whole
-image, to rounding, and an iteration costs one pass over the bounds and a few tiles instead of the image.
+Högbom, multiscale and multi-term CLEAN are one loop over tiles that are brought up to date only
+when they can matter: each tile of each scale keeps an upper bound of its peak. A component raises
+the bounds by its flux times the largest |psf| between its place and the tile (a table); the pixels
+are left alone. Only if the largest bound belongs to a tile that lags behind are the components it
+lacks subtracted there, those at the same place as one. The peak is so that of the whole image, to
+rounding, and an iteration costs one pass over the bounds and a few tiles instead of the image.
 
-What has been taken stands in `taken` (iteration,) the place of each, `flux` (iteration, term) and `place` (3, place): scale,
-row and column; `place_of` (scale, m, l) holds the place of a pixel plus one, or 0; `counts` how many there are.
+What has been taken stands in `taken` (iteration,) the place of each, `flux` (iteration, term) and
+`place` (3, place): scale, row and column; `place_of` (scale, m, l) holds the place of a pixel plus
+one, or 0; `counts` how many there are.
 """
 
 import numpy as np
 from numba import njit
 
-_options = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz", "nnan"}}
+_options = {"nogil": True, "cache": True, "error_model": "numpy",
+            "fastmath": {"contract", "reassoc", "nsz", "nnan"}}
 
 #: Pixels on the side of a tile: it stays in the first-level cache.
 TILE = 32
@@ -89,13 +92,15 @@ def _subtract(residual, kernels, pair, q, y0, y1, x0, x1, scale, cy, cx, flux):
             if f == 0.0:
                 continue
             for y in range(y0, y1):
-                row, kernel = residual[q, t, y, x0:x1], kernels[p, t + term, y + dy, x0 + dx : x1 + dx]
+                row, kernel = residual[q, t, y, x0:x1], kernels[p, t + term, y + dy,
+                                                                x0 + dx : x1 + dx]
                 for x in range(x1 - x0):
                     row[x] -= f * kernel[x]
 
 
 @njit(**_options)
-def _settle(residual, kernels, pair, q, y0, y1, x0, x1, first, last, taken, flux, place, waiting, listed, order):
+def _settle(residual, kernels, pair, q, y0, y1, x0, x1, first, last, taken, flux, place, waiting,
+            listed, order):
     """Bring a tile up to date with iterations first … last − 1; the number of places that this took.
 
     waiting (place, term), listed (place,) bool all False, order (place,): scratch.
@@ -113,7 +118,8 @@ def _settle(residual, kernels, pair, q, y0, y1, x0, x1, first, last, taken, flux
     for j in range(n):
         i = order[j]
         listed[i] = False
-        _subtract(residual, kernels, pair, q, y0, y1, x0, x1, place[0, i], place[1, i], place[2, i], waiting[i])
+        _subtract(residual, kernels, pair, q, y0, y1, x0, x1, place[0, i], place[1, i], place[2, i],
+                  waiting[i])
     return n
 
 
@@ -148,8 +154,8 @@ def settle_all(residual, kernels, pair, upto, taken, flux, place, counts):
             for j in range(upto.shape[2]):
                 y0, x0 = i * TILE, j * TILE
                 y1, x1 = min(y0 + TILE, residual.shape[2]), min(x0 + TILE, residual.shape[3])
-                _settle(residual, kernels, pair, q, y0, y1, x0, x1, upto[q, i, j], counts[N_TAKEN], taken, flux, place,
-                        waiting, listed, order)
+                _settle(residual, kernels, pair, q, y0, y1, x0, x1, upto[q, i, j], counts[N_TAKEN],
+                        taken, flux, place, waiting, listed, order)
                 upto[q, i, j] = counts[N_TAKEN]
 
 
@@ -164,7 +170,8 @@ def _raise_bounds(bound, row_bound, reach, select, scale, y, x, flux):
             row = bound[q, i]
             for term in range(flux.size):
                 f = abs(flux[term]) * select[q]
-                table = reach[scale, q, term, y % TILE // STEP, x % TILE // STEP, i0 + i, j0 : j0 + n_j]
+                table = reach[scale, q, term, y % TILE // STEP, x % TILE // STEP, i0 + i,
+                              j0 : j0 + n_j]
                 for j in range(n_j):
                     row[j] += f * table[j]
             for j in range(n_j):
@@ -197,15 +204,17 @@ def enlist(scale, y, x, taken, place, place_of, counts):
 
 
 @njit(**_options)
-def tile_loop(residual, kernels, pair, reach, solve, select, mask, bound, row_bound, upto, taken, flux, place, place_of,
-              counts, limits, negative, most, most_work):
+def tile_loop(residual, kernels, pair, reach, solve, select, mask, bound, row_bound, upto, taken,
+              flux, place, place_of, counts, limits, negative, most, most_work):
     """Take components until something stops it; (reason, selecting peak).
 
-    residual (scale, term, m, l); kernels (pair, 2 term − 1, m', l') of which pair (scale, scale) says the first index;
-    reach (scale, scale, term, step, step, tile offset, tile offset) float32; solve (scale, term, term): gain times the
-    inverse Hessian; select (scale,); limits (6,): threshold, limit of the stage, the factor above the lowest peak that
-    is divergence, the lowest peak so far, and, for a psf cut to a patch, c and the sum Σ of the peaks taken: the stage ends
-    when peak² ≤ c Σ. Lowest peak and sum are kept up to date, as are the arrays from bound to counts.
+    residual (scale, term, m, l); kernels (pair, 2 term − 1, m', l') of which pair (scale, scale)
+    says the first index; reach (scale, scale, term, step, step, tile offset, tile offset) float32;
+    solve (scale, term, term): gain times the inverse Hessian; select (scale,); limits (6,):
+    threshold, limit of the stage, the factor above the lowest peak that is divergence, the lowest
+    peak so far, and, for a psf cut to a patch, c and the sum Σ of the peaks taken: the stage ends
+    when peak² ≤ c Σ. Lowest peak and sum are kept up to date, as are the arrays from bound to
+    counts.
     """
     both = negative != SKIP
     columns = np.empty(TILE, residual.dtype)
@@ -220,10 +229,11 @@ def tile_loop(residual, kernels, pair, reach, solve, select, mask, bound, row_bo
         y0, x0 = i * TILE, j * TILE
         y1, x1 = min(y0 + TILE, residual.shape[2]), min(x0 + TILE, residual.shape[3])
         if upto[q, i, j] < counts[N_TAKEN]:
-            work += _settle(residual, kernels, pair, q, y0, y1, x0, x1, upto[q, i, j], counts[N_TAKEN], taken, flux,
-                            place, waiting, listed, order)
+            work += _settle(residual, kernels, pair, q, y0, y1, x0, x1, upto[q, i, j],
+                            counts[N_TAKEN], taken, flux, place, waiting, listed, order)
             upto[q, i, j] = counts[N_TAKEN]
-            bound[q, i, j] = select[q] * np.float64(_largest(residual, mask, q, y0, y1, x0, x1, both, columns))
+            bound[q, i, j] = select[q] * np.float64(_largest(residual, mask, q, y0, y1, x0, x1,
+                                                             both, columns))
             row_bound[q, i] = bound[q, i].max()
             if work > most_work:
                 return LAGGING, peak
@@ -238,7 +248,8 @@ def tile_loop(residual, kernels, pair, reach, solve, select, mask, bound, row_bo
             return DIVERGING, peak
         if counts[N_TAKEN] == taken.size:
             return FULL, peak
-        y, x = _find(residual, mask, q, y0, y1, x0, x1, both, _largest(residual, mask, q, y0, y1, x0, x1, both, columns))
+        y, x = _find(residual, mask, q, y0, y1, x0, x1, both,
+                     _largest(residual, mask, q, y0, y1, x0, x1, both, columns))
         if negative == STOP and residual[q, 0, y, x] < 0:
             return NEGATIVE, peak
         limits[3] = min(limits[3], peak)
@@ -284,12 +295,12 @@ def run_peaks(values, begin, end, both_signs, peaks):
 
 
 @njit(**_options)
-def list_loop(values, rows, cols, row_start, psf, amplitude, peaks, taken, flux, place, place_of, counts, limits, negative,
-              most):
+def list_loop(values, rows, cols, row_start, psf, amplitude, peaks, taken, flux, place, place_of,
+              counts, limits, negative, most):
     """Clark's loop: components from a list of pixels, each subtracted from the list alone; (reason, peak).
 
-    values, rows, cols (entry,), row by row; row_start (m + 1,); psf (2 h + 1, 2 h' + 1); amplitude: gain over the psf's
-    peak; peaks (run,); the rest as in `tile_loop`.
+    values, rows, cols (entry,), row by row; row_start (m + 1,); psf (2 h + 1, 2 h' + 1); amplitude:
+    gain over the psf's peak; peaks (run,); the rest as in `tile_loop`.
     """
     both = negative != SKIP
     half_m, half_l = psf.shape[0] // 2, psf.shape[1] // 2
@@ -321,7 +332,8 @@ def list_loop(values, rows, cols, row_start, psf, amplitude, peaks, taken, flux,
         f = values[best] * values.dtype.type(amplitude)
         flux[counts[N_TAKEN], 0] = f
         counts[N_TAKEN] += 1
-        begin, end = row_start[max(y - half_m, 0)], row_start[min(y + half_m + 1, row_start.size - 1)]
+        begin, end = row_start[max(y - half_m, 0)], row_start[min(y + half_m + 1,
+                                                                  row_start.size - 1)]
         dy, dx = half_m - y, half_l - x
         for k in range(begin, end):
             column = cols[k] + dx

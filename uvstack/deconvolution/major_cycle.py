@@ -1,27 +1,32 @@
 """Major cycles: CLEAN against the exact residual, whatever that is made of.
 
-Minor cycles subtract shifted copies of the psf and so gather errors: of the psf's cut edges, of gridding, of a w term that
-changes over the field. A major cycle stops them in time and computes the residual of the whole model afresh (Clark 1980,
-Cotton & Schwab in Schwab 1984). Nothing here knows visibilities: `residual_of(model)` is any function that is linear in
-the model, and `minor` any deconvolver of (residual, psf, mask).
+Minor cycles subtract shifted copies of the psf and so gather errors: of the psf's cut edges, of
+gridding, of a w term that changes over the field. A major cycle stops them in time and computes the
+residual of the whole model afresh (Clark 1980, Cotton & Schwab in Schwab 1984). Nothing here knows
+visibilities: `residual_of(model)` is any function that is linear in the model, and `minor` any
+deconvolver of (residual, psf, mask).
 
 How deep minor cycles go. In one cycle they may go down to
 
     max(threshold, peak × min(max(cycle_factor × sidelobe, 0.05), 0.8)),
 
-as CASA documents it (cyclethreshold, minpsffraction, maxpsffraction): below the highest sidelobe of what was brightest, the
-residual is not to be trusted. `sidelobe` is the largest |psf| outside the main lobe; CASA takes the same of the psf less its
-fitted beam, which differs where the main lobe has broad skirts.
+as CASA documents it (cyclethreshold, minpsffraction, maxpsffraction): below the highest sidelobe of
+what was brightest, the residual is not to be trusted. `sidelobe` is the largest |psf| outside the
+main lobe; CASA takes the same of the psf less its fitted beam, which differs where the main lobe
+has broad skirts.
 
-When it stops. Each cycle is judged on its exact residual: the peak |residual| of term 0 within the mask against the larger
-of `threshold` and `threshold_sigma` times the noise. Where the minor cycle before went down to that threshold, a peak up to
-`tolerance` above it counts as reached: what the exact residual shows more is what the psf alone does not know, and cycles for
-a handful of such pixels cost as much as the first ones (WSClean stops at that point whatever the peak, tclean never). Else 1 %
-is allowed, for rounding. The names of the other ends are in `STOP_REASONS`. Divergence: not finite,
-or the rms or the peak over all usable pixels has grown past `divergence` times their least so far, or the rms has risen in
-three cycles in a row; then the cycle of least rms is given back. A clean that stops otherwise gives its last cycle.
+When it stops. Each cycle is judged on its exact residual: the peak |residual| of term 0 within the
+mask against the larger of `threshold` and `threshold_sigma` times the noise. Where the minor cycle
+before went down to that threshold, a peak up to `tolerance` above it counts as reached: what the
+exact residual shows more is what the psf alone does not know, and cycles for a handful of such
+pixels cost as much as the first ones (WSClean stops at that point whatever the peak, tclean never).
+Else 1 % is allowed, for rounding. The names of the other ends are in `STOP_REASONS`. Divergence:
+not finite, or the rms or the peak over all usable pixels has grown past `divergence` times their
+least so far, or the rms has risen in three cycles in a row; then the cycle of least rms is given
+back. A clean that stops otherwise gives its last cycle.
 
-Cost: one `residual_of` per cycle and two copies of the model and the residual in memory, for the best cycle is kept.
+Cost: one `residual_of` per cycle and two copies of the model and the residual in memory, for the
+best cycle is kept.
 """
 
 from __future__ import annotations
@@ -67,7 +72,8 @@ _CYCLES_OF_STANDSTILL = 2
 _RISES = 3
 #: A rise of the rms smaller than this is rounding.
 _LEAST_RISE = 1e-4
-#: Below this part of its first value a residual may wander: single precision and gridding end there.
+#: Below this part of its first value a residual may wander: single precision and gridding end
+#: there.
 _FLOOR = 1e-5
 
 
@@ -103,7 +109,8 @@ class CleanSettings:
     automask : AutoMask or None
         An automatic mask, renewed in every cycle, within the mask given.
     tolerance : float
-        How far above the threshold, as part of it, the exact residual may peak once a minor cycle has reached it.
+        How far above the threshold, as part of it, the exact residual may peak once a minor cycle
+        has reached it.
     divergence : float
         Growth of rms or peak over their least so far at which to stop; above 1.
     """
@@ -125,25 +132,29 @@ class CleanSettings:
     divergence: float = 1.5
 
     def __post_init__(self) -> None:
-        limits = {"threshold": (0, True), "threshold_sigma": (0, True), "gain": (0, False), "cycle_factor": (0, False),
-                  "most_cycles": (0, True), "most_iterations": (0, True), "tolerance": (0, True), "divergence": (1, False)}
+        limits = {"threshold": (0, True), "threshold_sigma": (0, True), "gain": (0, False),
+                  "cycle_factor": (0, False), "most_cycles": (0, True),
+                  "most_iterations": (0, True), "tolerance": (0, True), "divergence": (1, False)}
         for name, (least, included) in limits.items():
             value = getattr(self, name)
             if not (np.isfinite(value) and (value >= least if included else value > least)):
-                raise ImageError(f"clean: {name} is {value}; wanted is a number {'of at least' if included else 'above'} {least}")
+                raise ImageError(f"clean: {name} is {value}; wanted is a number "
+                                 f"{'of at least' if included else 'above'} {least}")
         if self.gain > 1:
             raise ImageError(f"clean: gain is {self.gain}; wanted is at most 1, usually 0.1")
         if self.iterations_per_cycle is not None and self.iterations_per_cycle < 1:
-            raise ImageError(f"clean: iterations_per_cycle is {self.iterations_per_cycle}; wanted is at least 1, or None")
+            raise ImageError(f"clean: iterations_per_cycle is {self.iterations_per_cycle}; wanted "
+                             "is at least 1, or None")
         # What the minor cycle would refuse is refused before the first, slow, dirty image.
         self.minor(self.threshold, self.most_iterations)
 
-    def minor(self, threshold: float, most_iterations: int, n_terms: int = 1, threads: int = 1) -> MinorSettings:
+    def minor(self, threshold: float, most_iterations: int, n_terms: int = 1,
+              threads: int = 1) -> MinorSettings:
         """What one minor cycle is told that may go down to a threshold with so many components."""
-        return MinorSettings(
-            algorithm=self.algorithm, gain=self.gain, threshold=threshold, most_iterations=most_iterations, scales=self.scales,
-            n_terms=n_terms, scale_bias=self.scale_bias, negative=self.negative, patch=self.patch, with_residual=False,
-            threads=threads)
+        return MinorSettings(algorithm=self.algorithm, gain=self.gain, threshold=threshold,
+                             most_iterations=most_iterations, scales=self.scales, n_terms=n_terms,
+                             scale_bias=self.scale_bias, negative=self.negative, patch=self.patch,
+                             with_residual=False, threads=threads)
 
 
 @dataclass(frozen=True)
@@ -157,7 +168,8 @@ class Cycle:
     iterations : int
         Components subtracted so far.
     peak : float
-        Largest |residual| of term 0 in the mask, Jy/beam; with negative "skip" the largest residual.
+        Largest |residual| of term 0 in the mask, Jy/beam; with negative "skip" the largest
+        residual.
     peak_anywhere : float
         Largest |residual| of term 0 over all usable pixels, masked or not, Jy/beam.
     rms : float
@@ -208,8 +220,8 @@ class Deconvolved:
     sidelobe : float
         Largest |psf| outside the main lobe.
     components : tuple of Components
-        Those of the minor cycles up to the best one, in order; empty where `minor` gives none. What `start` held is not in
-        them. `merge_components` makes one list of them.
+        Those of the minor cycles up to the best one, in order; empty where `minor` gives none. What
+        `start` held is not in them. `merge_components` makes one list of them.
     """
 
     model: NDArray
@@ -231,15 +243,18 @@ class Deconvolved:
             values = [getattr(row, f.name) for row in self.history]
             unit = u.Jy / u.beam if f.name in jy else u.Jy if f.name == "flux" else None
             table[f.name] = values if unit is None else values * unit
-        table.meta.update(stop_reason=self.stop_reason, best_cycle=self.best_cycle, sidelobe=self.sidelobe)
+        table.meta.update(stop_reason=self.stop_reason, best_cycle=self.best_cycle,
+                          sidelobe=self.sidelobe)
         return table
 
 
 def merge_components(parts: Sequence[Components]) -> Components:
     """One list of those of several cycles: each pixel and scale once, with its flux summed, in order of m, l and scale."""
     if not parts:
-        return Components(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros((0, 1)))
-    place = np.concatenate([np.stack([part.m, part.l, part.scale]).astype(np.float64) for part in parts], axis=1)
+        return Components(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0),
+                          np.zeros((0, 1)))
+    place = np.concatenate([np.stack([part.m, part.l, part.scale]).astype(np.float64)
+                            for part in parts], axis=1)
     flux = np.concatenate([part.flux for part in parts])
     unique, which = np.unique(place, axis=1, return_inverse=True)
     total = np.zeros((unique.shape[1], flux.shape[1]))
@@ -257,9 +272,10 @@ def sidelobe_level(psf: NDArray) -> float:
 
     Notes
     -----
-    The main lobe is what hangs together with the centre above half power and all that is reached from there without
-    climbing while the psf is positive: it ends at the first null or at the first valley. To start at half power keeps the
-    bumps apart that the pixels make of a long and narrow ridge.
+    The main lobe is what hangs together with the centre above half power and all that is reached
+    from there without climbing while the psf is positive: it ends at the first null or at the first
+    valley. To start at half power keeps the bumps apart that the pixels make of a long and narrow
+    ridge.
     """
     lobe, peak = half_power_lobe(psf)
     rows, columns = lobe.shape
@@ -281,31 +297,33 @@ def cycle_threshold(peak: float, threshold: float, sidelobe: float, cycle_factor
     return max(threshold, fraction * peak)
 
 
-def deconvolve(
-    residual_of: Callable[[NDArray], NDArray], psf: NDArray, start: NDArray, settings: CleanSettings | None = None, *,
-    dirty: NDArray | None = None, mask: NDArray | None = None,
-    minor: Callable[[NDArray, NDArray, NDArray, MinorSettings], Any] = minor_cycle,
-    progress: Callable[[Cycle], None] | None = None, threads: int = 1,
-) -> Deconvolved:
+def deconvolve(residual_of: Callable[[NDArray], NDArray], psf: NDArray, start: NDArray,
+               settings: CleanSettings | None = None, *, dirty: NDArray | None = None,
+               mask: NDArray | None = None,
+               minor: Callable[[NDArray, NDArray, NDArray, MinorSettings], Any] = minor_cycle,
+               progress: Callable[[Cycle], None] | None = None, threads: int = 1,) -> Deconvolved:
     """Model, residual and history of a CLEAN of any residual function.
 
     Parameters
     ----------
     residual_of : callable
-        Model (term, m, l) in Jy/pixel → residual (term, m, l) in Jy/beam, exact; it must not keep or change the model.
-        Pixels that are not finite in the first residual are blank and stay out.
+        Model (term, m, l) in Jy/pixel → residual (term, m, l) in Jy/beam, exact; it must not keep
+        or change the model. Pixels that are not finite in the first residual are blank and stay
+        out.
     psf : ndarray (2·term − 1, m', l')
-        What `residual_of` answers to one pixel of −1 Jy, its peak in pixel (rows // 2, columns // 2): 1 in term 0.
+        What `residual_of` answers to one pixel of −1 Jy, its peak in pixel (rows // 2, columns //
+        2): 1 in term 0.
     start : ndarray (term, m, l)
         Model to begin with, mostly zeros; it is not changed.
     settings : CleanSettings, optional
     dirty : ndarray (term, m, l), optional
         `residual_of(start)`, where it is at hand: saves one call.
     mask : ndarray (m, l), optional
-        Where components may be; by default everywhere. See `uvstack.deconvolution.mask.checked_mask`.
+        Where components may be; by default everywhere. See
+        `uvstack.deconvolution.mask.checked_mask`.
     minor : callable, optional
-        As `uvstack.deconvolution.clean.minor_cycle`: (residual, psf, mask, MinorSettings) → result with model, n_iterations and
-        stop_reason.
+        As `uvstack.deconvolution.clean.minor_cycle`: (residual, psf, mask, MinorSettings) → result
+        with model, n_iterations and stop_reason.
     progress : callable, optional
         Told of each `Cycle` as it is done.
     threads : int
@@ -318,7 +336,8 @@ def deconvolve(
     Raises
     ------
     ImageError
-        Shapes do not fit, the dirty image is blank everywhere, the psf is none, or the mask is of another grid.
+        Shapes do not fit, the dirty image is blank everywhere, the psf is none, or the mask is of
+        another grid.
     """
     settings = settings or CleanSettings()
     model = np.array(start)
@@ -333,7 +352,8 @@ def deconvolve(
         if loop.stop_reason:
             break
         minor_settings = loop.minor_settings(len(model))
-        result = minor(np.where(loop.usable, residual, 0.0).astype(residual.dtype), psf, loop.mask, minor_settings)
+        result = minor(np.where(loop.usable, residual, 0.0).astype(residual.dtype), psf, loop.mask,
+                       minor_settings)
         loop.after_minor(result, minor_settings.threshold)
         if result.n_iterations == 0:
             loop.stop_reason = "no progress"
@@ -341,31 +361,36 @@ def deconvolve(
         model = model + result.model
         residual = np.asarray(residual_of(model))
     last = loop.history[-1]
-    _LOG.info("clean: %s after %d cycles and %d iterations, peak %.3g Jy/beam", loop.stop_reason, last.cycle, last.iterations, last.peak)
+    _LOG.info("clean: %s after %d cycles and %d iterations, peak %.3g Jy/beam", loop.stop_reason,
+              last.cycle, last.iterations, last.peak)
     if loop.stop_reason == "diverged":
         model, residual = loop.best
     best = loop.best_cycle if loop.stop_reason == "diverged" else last.cycle
-    return Deconvolved(
-        model, residual, loop.mask, last.cycle, last.iterations, loop.stop_reason, tuple(loop.history), best, loop.sidelobe,
-        tuple(loop.components[:best]))
+    return Deconvolved(model, residual, loop.mask, last.cycle, last.iterations, loop.stop_reason,
+                       tuple(loop.history), best, loop.sidelobe, tuple(loop.components[:best]))
 
 
 def _check_shapes(model: NDArray, residual: NDArray, psf: NDArray) -> None:
     if model.ndim != 3 or residual.shape != model.shape:
-        raise ImageError(f"a model of shape {model.shape} and a residual of {residual.shape}; wanted are equal (term, m, l)")
+        raise ImageError(f"a model of shape {model.shape} and a residual of {residual.shape}; "
+                         "wanted are equal (term, m, l)")
     if psf.ndim != 3 or len(psf) < 2 * len(model) - 1:
-        raise ImageError(f"a psf of shape {psf.shape} for {len(model)} terms; wanted is ({2 * len(model) - 1}, m, l)")
+        raise ImageError(f"a psf of shape {psf.shape} for {len(model)} terms; wanted is "
+                         f"({2 * len(model) - 1}, m, l)")
     if not np.isfinite(residual).all(axis=0).any():
-        raise ImageError("the dirty image is blank everywhere; wanted is one with finite pixels: are all visibilities flagged?")
+        raise ImageError("the dirty image is blank everywhere; wanted is one with finite pixels: "
+                         "are all visibilities flagged?")
 
 
 class _Loop:
     """What is remembered from cycle to cycle, and the judgement on each."""
 
-    def __init__(self, settings: CleanSettings, psf: NDArray, dirty: NDArray, mask: NDArray | None, threads: int) -> None:
+    def __init__(self, settings: CleanSettings, psf: NDArray, dirty: NDArray, mask: NDArray | None,
+                 threads: int) -> None:
         self.settings, self.threads = settings, threads
         self.usable = np.isfinite(dirty).all(axis=0)
-        self.allowed = self.usable if mask is None else self.usable & checked_mask(mask, self.usable.shape)
+        self.allowed = self.usable if mask is None else self.usable & checked_mask(
+            mask, self.usable.shape)
         self.mask = self.allowed if settings.automask is None else np.zeros_like(self.usable)
         self.sidelobe = sidelobe_level(psf[0])
         self.beam: Beam | None = None if settings.automask is None else fit_beam(psf[0], 1.0)
@@ -383,17 +408,20 @@ class _Loop:
         flat = residual[0]
         finite = bool((np.isfinite(residual).all(axis=0) | ~self.usable).all())
         if finite and self.settings.automask is not None and self.beam is not None:
-            self.mask = automatic_mask(
-                flat, self.sidelobe, self.beam, self.settings.automask, self.mask, self.allowed, self.threads)
+            self.mask = automatic_mask(flat, self.sidelobe, self.beam, self.settings.automask,
+                                       self.mask, self.allowed, self.threads)
         magnitude = np.abs(flat)
         sought = flat if self.settings.negative == "skip" else magnitude
         rms = float(np.sqrt(np.mean(np.square(flat, dtype=np.float64), where=self.usable)))
         threshold, stop = self._minor
-        self.history.append(Cycle(
-            cycle=len(self.history), iterations=self.n_iterations, peak=float(sought.max(where=self.mask, initial=0.0)),
-            peak_anywhere=float(magnitude.max(where=self.usable, initial=0.0)), rms=rms, noise=robust_noise(flat, self.mask),
-            flux=float(model[0].sum(dtype=np.float64)), masked=int(np.count_nonzero(self.mask)), threshold=threshold,
-            minor_stop=stop))
+        self.history.append(Cycle(cycle=len(self.history), iterations=self.n_iterations,
+                                  peak=float(sought.max(where=self.mask, initial=0.0)),
+                                  peak_anywhere=float(magnitude.max(where=self.usable,
+                                                                    initial=0.0)), rms=rms,
+                                  noise=robust_noise(flat, self.mask),
+                                  flux=float(model[0].sum(dtype=np.float64)),
+                                  masked=int(np.count_nonzero(self.mask)), threshold=threshold,
+                                  minor_stop=stop))
         if finite and (len(self.history) == 1 or rms < min(row.rms for row in self.history[:-1])):
             self.best, self.best_cycle = (model, residual), len(self.history) - 1
         self.stop_reason = self._judge(finite)
@@ -409,7 +437,8 @@ class _Loop:
         """What the next minor cycle is told."""
         s = self.settings
         left = s.most_iterations - self.n_iterations
-        threshold = cycle_threshold(self.history[-1].peak, self.limit()[0], self.sidelobe, s.cycle_factor)
+        threshold = cycle_threshold(self.history[-1].peak, self.limit()[0], self.sidelobe,
+                                    s.cycle_factor)
         return s.minor(threshold, min(left, s.iterations_per_cycle or left), n_terms, self.threads)
 
     def after_minor(self, result: Any, threshold: float) -> None:
@@ -441,17 +470,20 @@ class _Loop:
         return "no progress" if self._stands_still() else ""
 
     def _has_diverged(self) -> bool:
-        for values in ([row.rms for row in self.history], [row.peak_anywhere for row in self.history]):
+        for values in ([row.rms for row in self.history],
+                       [row.peak_anywhere for row in self.history]):
             if values[-1] > max(self.settings.divergence * min(values), _FLOOR * values[0]):
                 return True
         rms = [row.rms for row in self.history[-_RISES - 1:]]
-        rises = [b > a * (1.0 + _LEAST_RISE) + _FLOOR * self.history[0].rms for a, b in zip(rms[:-1], rms[1:], strict=True)]
+        rises = [b > a * (1.0 + _LEAST_RISE) + _FLOOR * self.history[0].rms
+                 for a, b in zip(rms[:-1], rms[1:], strict=True)]
         return len(rises) == _RISES and all(rises)
 
     def _stands_still(self) -> bool:
         if len(self.history) < 2:
             return False
         before, now = self.history[-2:]
-        moved = any(abs(a - b) > _STANDSTILL * b for a, b in ((now.peak, before.peak), (now.rms, before.rms)))
+        moved = any(abs(a - b) > _STANDSTILL * b
+                    for a, b in ((now.peak, before.peak), (now.rms, before.rms)))
         self._still = 0 if moved or now.masked != before.masked else self._still + 1
         return self._still >= _CYCLES_OF_STANDSTILL

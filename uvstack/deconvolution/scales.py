@@ -1,8 +1,9 @@
 """Scales of CLEAN: their kernels, what the psf makes of them, and exact residuals by FFT.
 
-A psf smoothed with two scales is what a component of one does to the residual smoothed with the other (Cornwell 2008); all
-pairs of them are kept, cut to a patch where memory is short. The psf has its centre at pixel (m'//2, l'//2) throughout.
-Convolutions are linear: images are padded so that nothing wraps round.
+A psf smoothed with two scales is what a component of one does to the residual smoothed with the
+other (Cornwell 2008); all pairs of them are kept, cut to a patch where memory is short. The psf has
+its centre at pixel (m'//2, l'//2) throughout. Convolutions are linear: images are padded so that
+nothing wraps round.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ _UNSEEN = 1e-5
 _CONDITION = 1e6
 #: Bytes that smoothed psfs may take when no patch is given.
 _KERNEL_BYTES = 2**30
-#: Time of an FFT for a point and power of two, over that of taking one component from one tile. Measured.
+#: Time of an FFT for a point and power of two, over that of taking one component from one tile.
+#: Measured.
 _FFT_PER_TILE = 1e-3
 _LOG = logging.getLogger(__name__)
 
@@ -96,8 +98,9 @@ def outside(image: np.ndarray, half: int) -> float:
 class Basis:
     """Scales and what the psf makes of them.
 
-    shapes: kernels of the scales; stack (pair, 2 term − 1, m', l'): psf smoothed with both of a pair; pair (scale, scale);
-    hessian (scale, term, term); outside: largest |kernel| beyond the patch, in units of the peaks; top: peak of the psf.
+    shapes: kernels of the scales; stack (pair, 2 term − 1, m', l'): psf smoothed with both of a
+    pair; pair (scale, scale); hessian (scale, term, term); outside: largest |kernel| beyond the
+    patch, in units of the peaks; top: peak of the psf.
     """
 
     scales: tuple[float, ...]
@@ -109,11 +112,12 @@ class Basis:
     top: float
 
 
-def make_basis(psf: np.ndarray, shape: tuple[int, ...], scales: tuple[float, ...], n: int, patch: int | None, dtype: np.dtype,
-               threads: int) -> Basis:
+def make_basis(psf: np.ndarray, shape: tuple[int, ...], scales: tuple[float, ...], n: int,
+               patch: int | None, dtype: np.dtype, threads: int) -> Basis:
     """Smoothed psfs of all pairs of scales for images of `shape` (m, l), without the scales that the psf does not pass.
 
-    psf (2 n − 1, m', l'); scales in pixels; n terms; patch as in the settings of CLEAN; dtype of the loop.
+    psf (2 n − 1, m', l'); scales in pixels; n terms; patch as in the settings of CLEAN; dtype of
+    the loop.
     """
     support = max(int(np.ceil(s)) for s in scales)
     psf = _middle(psf, (shape[0] - 1 + support, shape[1] - 1 + support))
@@ -121,22 +125,28 @@ def make_basis(psf: np.ndarray, shape: tuple[int, ...], scales: tuple[float, ...
     at_centre = np.array([_at_centre(psf, scale_kernel(s)) for s in scales])
     seen = at_centre[:, 0] > _UNSEEN * top
     if not seen.any():
-        raise ImageError(f"none of the scales {scales} (pixels) passes the psf; take smaller ones, 0 for points")
+        raise ImageError(f"none of the scales {scales} (pixels) passes the psf; take smaller "
+                         "ones, 0 for points")
     if not seen.all():
         left = [s for s, ok in zip(scales, seen, strict=True) if not ok]
-        _LOG.warning("scales of %s pixels are left out: the psf does not pass them", ", ".join(f"{s:g}" for s in left))
-        scales, at_centre = tuple(s for s, ok in zip(scales, seen, strict=True) if ok), at_centre[seen]
+        _LOG.warning("scales of %s pixels are left out: the psf does not pass them",
+                     ", ".join(f"{s:g}" for s in left))
+        scales, at_centre = tuple(s for s, ok in zip(scales, seen, strict=True)
+                                  if ok), at_centre[seen]
     hessian = at_centre[:, np.arange(n)[:, None] + np.arange(n)]
     condition = np.linalg.cond(hessian)
     if condition.max() > _CONDITION:
         worst = int(np.argmax(condition))
-        raise ImageError(f"the psfs of {n} Taylor terms cannot be told apart at scale {scales[worst]:g} (condition of the Hessian "
-                         f"{condition[worst]:.2g}); take fewer terms, more bandwidth, or leave that scale out")
+        raise ImageError(f"the psfs of {n} Taylor terms cannot be told apart at scale "
+                         f"{scales[worst]:g} (condition of the Hessian "
+                         f"{condition[worst]:.2g}); take fewer terms, more bandwidth, or leave "
+                         "that scale out")
     shapes = [scale_kernel(s) for s in scales]
     half = patch or max(shape)
     if len(scales) == 1 and shapes[0].size == 1:
         stack = np.ascontiguousarray(_middle(psf, (half, half))[None], dtype)
-        return Basis(scales, shapes, stack, np.zeros((1, 1), np.int64), hessian, outside(psf[0], half) / top, top)
+        return Basis(scales, shapes, stack, np.zeros((1, 1), np.int64), hessian,
+                     outside(psf[0], half) / top, top)
     if patch is None:
         n_images = len(scales) * (len(scales) + 1) // 2 * (2 * n - 1)
         half = min(half, int(np.sqrt(_KERNEL_BYTES / (n_images * dtype.itemsize))) // 2)
@@ -174,8 +184,10 @@ def _pair_kernels(psf, shapes, half, dtype, threads, hessian):
     for s in range(len(shapes)):
         for q in range(s + 1):
             both = fft.irfft2(spectrum * (factors[s] * factors[q]), shape, workers=threads)
-            full = np.roll(both, (psf.shape[1] // 2, psf.shape[2] // 2), axis=(1, 2))[:, : psf.shape[1], : psf.shape[2]]
-            beyond = max(beyond, outside(full[0], half) / np.sqrt(hessian[s, 0, 0] * hessian[q, 0, 0]))
+            full = np.roll(both, (psf.shape[1] // 2, psf.shape[2] // 2),
+                           axis=(1, 2))[:, : psf.shape[1], : psf.shape[2]]
+            beyond = max(beyond,
+                         outside(full[0], half) / np.sqrt(hessian[s, 0, 0] * hessian[q, 0, 0]))
             pair[s, q] = pair[q, s] = len(stack)
             stack.append(np.ascontiguousarray(_middle(full, (half, half)), dtype))
     return np.stack(stack), pair, beyond
@@ -189,12 +201,14 @@ def mask_of_scale(mask: np.ndarray, kernel: np.ndarray, share: float) -> np.ndar
 
     shape = (kernel > 0) / np.count_nonzero(kernel) if share == 1 else kernel
     half = kernel.shape[0] // 2
-    lies_in = fftconvolve(mask.astype(np.float64), shape)[half : half + mask.shape[0], half : half + mask.shape[1]]
+    lies_in = fftconvolve(mask.astype(np.float64), shape)[half : half + mask.shape[0],
+                                                          half : half + mask.shape[1]]
     # A missing pixel of the support shows as 1/n, more than 1e-7 for scales below 1700 pixels.
     return (lies_in > share - 1e-8) & mask
 
 
-def smooth(residual: np.ndarray, shapes: list[np.ndarray], dtype: np.dtype, threads: int) -> np.ndarray:
+def smooth(residual: np.ndarray, shapes: list[np.ndarray], dtype: np.dtype,
+           threads: int) -> np.ndarray:
     """Residual (term, m, l) smoothed with each scale, (scale, term, m, l)."""
     out = np.empty((len(shapes), *residual.shape), dtype)
     support = max(k.shape[0] for k in shapes)
@@ -204,20 +218,25 @@ def smooth(residual: np.ndarray, shapes: list[np.ndarray], dtype: np.dtype, thre
         out[s] = residual
         if kernel.size > 1:
             product = spectrum * _transform(kernel.astype(dtype), shape, threads)
-            out[s] = fft.irfft2(product, shape, workers=threads)[:, : residual.shape[1], : residual.shape[2]]
+            out[s] = fft.irfft2(product, shape, workers=threads)[:, : residual.shape[1],
+                                                                 : residual.shape[2]]
     return out
 
 
 def reach(basis: Basis, tiles: tuple[int, ...], n_terms: int) -> np.ndarray:
     """Largest |kernel| between a square of STEP pixels in one tile and another tile, as the kernels want it.
 
-    (scale, scale, term, step, step, tile offset, tile offset) float32, for the terms that act on term 0, rounded up.
+    (scale, scale, term, step, step, tile offset, tile offset) float32, for the terms that act on
+    term 0, rounded up.
     """
     per_tile, n_scales = kernels.TILE // kernels.STEP, len(basis.scales)
     half = [(n + 1) * per_tile for n in tiles]
-    out = np.empty((n_scales, n_scales, n_terms, per_tile, per_tile, *(2 * n - 1 for n in tiles)), np.float32)
-    # A tile seen from somewhere in a step covers per_tile + 1 blocks; the first, for each step and offset.
-    rows, cols = (np.arange(1 - n, n) * per_tile - np.arange(per_tile)[:, None] + h for n, h in zip(tiles, half, strict=True))
+    out = np.empty((n_scales, n_scales, n_terms, per_tile, per_tile, *(2 * n - 1 for n in tiles)),
+                   np.float32)
+    # A tile seen from somewhere in a step covers per_tile + 1 blocks; the first, for each step and
+    # offset.
+    rows, cols = (np.arange(1 - n, n) * per_tile - np.arange(per_tile)[:, None] + h
+                  for n, h in zip(tiles, half, strict=True))
     for s in range(n_scales):
         for q in range(s + 1):
             for t in range(n_terms):
@@ -226,7 +245,8 @@ def reach(basis: Basis, tiles: tuple[int, ...], n_terms: int) -> np.ndarray:
                 kernels.block_peaks(kernel, kernel.shape[0] // 2, kernel.shape[1] // 2, peaks)
                 for axis in (0, 1):
                     n = peaks.shape[axis] - per_tile
-                    peaks = np.max([peaks.take(range(k, k + n), axis) for k in range(per_tile + 1)], axis=0)
+                    peaks = np.max([peaks.take(range(k, k + n), axis) for k in range(per_tile + 1)],
+                                   axis=0)
                 table = peaks[rows[:, None, :, None], cols[None, :, None, :]]
                 out[s, q, t] = out[q, s, t] = table * (1 + 1e-6)
     return out

@@ -10,8 +10,9 @@ from numba import njit
 def sum_of_products(image, rms, label, step, total, count):
     """Add products of pixels outside islands with those at each lag, and their numbers.
 
-    Both go to (r + 1, 2 r + 1): lags down, and to both sides. They are taken over the noise at the first of both.
-    Pixels are taken at every `step` along both axes, in rows that are shifted against each other; NaN is left out.
+    Both go to (r + 1, 2 r + 1): lags down, and to both sides. They are taken over the noise at the
+    first of both. Pixels are taken at every `step` along both axes, in rows that are shifted
+    against each other; NaN is left out.
     """
     n_y, n_x = image.shape
     r = total.shape[0] - 1

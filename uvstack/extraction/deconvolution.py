@@ -27,7 +27,8 @@ from uvstack.errors import ImageError
 from uvstack.extraction.moments import UNKNOWN_ANGLE
 from uvstack.sky.beam import axes_of_covariances, deconvolve
 
-#: A source is resolved where its area is so many errors above the beam's: 1 % of points are by chance.
+#: A source is resolved where its area is so many errors above the beam's: 1 % of points are by
+#: chance.
 RESOLVED = 2.33
 
 

@@ -1,9 +1,10 @@
 """What follows from the six numbers of a Gaussian: its flux, and the ellipse it has on the sky, with errors and without bias.
 
-A quantity f of numbers θ with covariance V and bias b is estimated as f(θ) − f′ b − ½ tr(f″ V), its variance f′ V f′ᵀ. That
-correction is at most one error. Axes want more care: the difference of both is the length of a vector (of the size matrix's
-trace-free part), and lengths of noisy vectors are too large, by σ²/2r; with σ⊥ the error across the vector, √(r² − σ⊥²) is taken
-for it (Wardle & Kronberg 1974, of polarisation, ApJ 194, 249).
+A quantity f of numbers θ with covariance V and bias b is estimated as f(θ) − f′ b − ½ tr(f″ V), its
+variance f′ V f′ᵀ. That correction is at most one error. Axes want more care: the difference of both
+is the length of a vector (of the size matrix's trace-free part), and lengths of noisy vectors are
+too large, by σ²/2r; with σ⊥ the error across the vector, √(r² − σ⊥²) is taken for it (Wardle &
+Kronberg 1974, of polarisation, ApJ 194, 249).
 """
 
 from __future__ import annotations
@@ -42,10 +43,12 @@ def _at_most(correction: NDArray, variance: NDArray) -> NDArray[np.float64]:
 def peaks_of(fits: GaussianFits) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Peaks without their bias, and their errors, (n,), unit of the image."""
     variance = fits.covariance[:, 0, 0]
-    return fits.numbers[:, 0] - _at_most(fits.bias[:, 0], variance), np.sqrt(np.maximum(variance, 0.0))
+    return fits.numbers[:, 0] - _at_most(fits.bias[:, 0], variance), np.sqrt(
+        np.maximum(variance, 0.0))
 
 
-def positions_of(fits: GaussianFits) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+def positions_of(fits: GaussianFits) -> tuple[NDArray[np.float64], NDArray[np.float64],
+                                              NDArray[np.float64]]:
     """x, y without their bias, (n,), and their covariance (n, 2, 2), pixels."""
     variance = fits.covariance[:, [1, 2], [1, 2]]
     place = fits.numbers[:, 1:3] - _at_most(fits.bias[:, 1:3], variance)
@@ -58,7 +61,8 @@ def flux_gradient(numbers: NDArray[np.float64]) -> tuple[NDArray[np.float64], ND
     determinant = a * c - b * b
     total = np.pi * p / np.sqrt(determinant)
     zero = np.zeros_like(p)
-    relative = np.stack([1.0 / p, zero, zero, -0.5 * c / determinant, b / determinant, -0.5 * a / determinant], axis=1)
+    relative = np.stack([1.0 / p, zero, zero, -0.5 * c / determinant, b / determinant,
+                         -0.5 * a / determinant], axis=1)
     return total, total[:, None] * relative
 
 
@@ -76,7 +80,8 @@ def fluxes_of(fits: GaussianFits) -> tuple[NDArray[np.float64], NDArray[np.float
     second[:, 3, 5] -= 0.5 / d
     second[:, 5, 3] -= 0.5 / d
     second[:, 4, 4] += 1.0 / d
-    shift = np.einsum("ni,ni->n", gradient, fits.bias) + 0.5 * total * np.einsum("nij,nij->n", second, fits.covariance)
+    shift = np.einsum("ni,ni->n", gradient, fits.bias) + 0.5 * total * np.einsum(
+        "nij,nij->n", second, fits.covariance)
     variance = np.einsum("ni,nij,nj->n", gradient, fits.covariance, gradient)
     return total - _at_most(shift, variance), np.sqrt(np.maximum(variance, 0.0))
 
@@ -93,12 +98,14 @@ def sizes_of(fits: GaussianFits) -> tuple[NDArray[np.float64], NDArray[np.float6
     shift = np.einsum("npij,np->nij", slope, fits.bias[:, 3:]) + half
     gradient = np.stack([slope[:, :, 0, 0], slope[:, :, 0, 1], slope[:, :, 1, 1]], axis=1)
     spread = np.einsum("nip,npq,njq->nij", gradient, covariance, gradient)
-    limit = np.moveaxis(np.array([[spread[:, 0, 0], spread[:, 1, 1]], [spread[:, 1, 1], spread[:, 2, 2]]]), 2, 0)
+    limit = np.moveaxis(np.array([[spread[:, 0, 0], spread[:, 1, 1]],
+                                  [spread[:, 1, 1], spread[:, 2, 2]]]), 2, 0)
     size = size - _at_most(shift, limit)
     return size, spread
 
 
-def turned(size: NDArray, spread: NDArray, steps: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def turned(size: NDArray, spread: NDArray,
+           steps: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Matrices of ellipses and the covariance of their elements after a linear map, steps (n, 2, 2): (east, north) of (x, y)."""
     new = np.einsum("nij,njk,nlk->nil", steps, size, steps)
     parts = np.einsum("nij,pjk,nlk->npil", steps, _BASIS, steps)
@@ -108,7 +115,8 @@ def turned(size: NDArray, spread: NDArray, steps: NDArray) -> tuple[NDArray[np.f
 
 def axes_of(size: NDArray, spread: NDArray) -> Axes:
     """Axes and angles, from the second coordinate (north) through the first (east), of matrices (n, 2, 2); errors from (n, 3, 3)."""
-    middle, u, v = 0.5 * (size[:, 0, 0] + size[:, 1, 1]), 0.5 * (size[:, 1, 1] - size[:, 0, 0]), size[:, 0, 1]
+    middle, u, v = 0.5 * (size[:, 0, 0] + size[:, 1, 1]), 0.5 * (size[:, 1, 1]
+                                                                 - size[:, 0, 0]), size[:, 0, 1]
     change = np.array([[0.5, 0.0, 0.5], [-0.5, 0.0, 0.5], [0.0, 1.0, 0.0]])
     found = np.einsum("ip,npq,jq->nij", change, spread, change)
     r = np.hypot(u, v)
@@ -126,10 +134,11 @@ def axes_of(size: NDArray, spread: NDArray) -> Axes:
         errors.append(0.5 * np.sqrt(variance) / root)
         axes.append(root + np.minimum(variance / (8.0 * safe * root), errors[-1]))
     # Of the angle: half that of the vector, whose length the noise makes no shorter than its error.
-    angle_error = np.minimum(0.5 * np.sqrt(across) / np.maximum(length, 1e-12 * middle), MOST_ANGLE_ERROR)
+    angle_error = np.minimum(0.5 * np.sqrt(across) / np.maximum(length, 1e-12 * middle),
+                             MOST_ANGLE_ERROR)
     angle = 0.5 * np.arctan2(sin, cos) % np.pi
-    return Axes(np.maximum(axes[0], axes[1]), np.minimum(axes[0], axes[1]), np.where(angle >= np.pi, 0.0, angle), errors[0], errors[1],
-                angle_error)
+    return Axes(np.maximum(axes[0], axes[1]), np.minimum(axes[0], axes[1]),
+                np.where(angle >= np.pi, 0.0, angle), errors[0], errors[1], angle_error)
 
 
 def _variance(gradient: NDArray, covariance: NDArray) -> NDArray[np.float64]:

@@ -1,17 +1,20 @@
 """Numba kernels of Gaussian fits to pixels of an image whose noise is correlated.
 
-Frame of the pixels: x along the last axis, y along the first. A component has six numbers: peak P, centre (x0, y0), and a, b, c of
+Frame of the pixels: x along the last axis, y along the first. A component has six numbers: peak P,
+centre (x0, y0), and a, b, c of
 
     G = P exp(−(a dx² + 2 b dx dy + c dy²)),   dx = x − x0, dy = y − y0.
 
-Several components on the same pixels are one problem of 6 n numbers, of which a mask says which are free. With the free ones'
-Jacobian J and a whitening W = (LLᵀ)⁻¹ (the identity for plain least squares) the estimate moves with the noise as H n, with
-H = (JᵀWJ)⁻¹JᵀW, so that its covariance is the sandwich V = H C Hᵀ, C the covariance of the noise between the pixels (Refregier &
-Brown 1998), and its bias of second order is, by expanding the normal equations,
+Several components on the same pixels are one problem of 6 n numbers, of which a mask says which are
+free. With the free ones' Jacobian J and a whitening W = (LLᵀ)⁻¹ (the identity for plain least
+squares) the estimate moves with the noise as H n, with H = (JᵀWJ)⁻¹JᵀW, so that its covariance is
+the sandwich V = H C Hᵀ, C the covariance of the noise between the pixels (Refregier & Brown 1998),
+and its bias of second order is, by expanding the normal equations,
 
     b = (JᵀWJ)⁻¹ [ Σ_k (∂_k J)ᵀ W e_k − ½ JᵀW m ],   m_i = tr(∂∂G_i V),   e_k = (C Hᵀ − J V) column k,
 
-of which Box (1971, J. R. Statist. Soc. B 33, 171) has the second term; the first vanishes where W is C⁻¹.
+of which Box (1971, J. R. Statist. Soc. B 33, 171) has the second term; the first vanishes where W
+is C⁻¹.
 """
 
 import math
@@ -33,8 +36,8 @@ _options = {"nogil": True, "cache": True, "error_model": "numpy"}
 def select_pixels(image, label, own, ellipse, centre, sign, stride, out_x, out_y, out_value):
     """Pixels within any of the ellipses (n, 3), a dx² + 2 b dx dy + c dy² ≤ 1 about (n, 2), that are not blank nor another island's.
 
-    `own` are the islands of the components. Pixels count from the corner that the first centre is in. Returns their number; where it
-    would be more than there is room for, −1.
+    `own` are the islands of the components. Pixels count from the corner that the first centre is
+    in. Returns their number; where it would be more than there is room for, −1.
     """
     n_rows, n_columns = image.shape
     low_x, high_x, low_y, high_y = n_columns, -1, n_rows, -1
@@ -42,8 +45,10 @@ def select_pixels(image, label, own, ellipse, centre, sign, stride, out_x, out_y
         a, b, c = ellipse[k]
         area = a * c - b * b
         reach_x, reach_y = math.sqrt(c / area), math.sqrt(a / area)
-        low_x, high_x = min(low_x, int(centre[k, 0] - reach_x)), max(high_x, int(centre[k, 0] + reach_x) + 1)
-        low_y, high_y = min(low_y, int(centre[k, 1] - reach_y)), max(high_y, int(centre[k, 1] + reach_y) + 1)
+        low_x, high_x = min(low_x, int(centre[k, 0] - reach_x)), max(
+            high_x, int(centre[k, 0] + reach_x) + 1)
+        low_y, high_y = min(low_y, int(centre[k, 1] - reach_y)), max(
+            high_y, int(centre[k, 1] + reach_y) + 1)
     n = 0
     for y in range(max(low_y, 0), min(high_y, n_rows - 1) + 1):
         for x in range(max(low_x, 0), min(high_x, n_columns - 1) + 1):
@@ -210,7 +215,8 @@ def _may_be(numbers, start, free, reach):
     for k in range(numbers.shape[0]):
         p, a, b, c = numbers[k, PEAK], numbers[k, A], numbers[k, B], numbers[k, C]
         far = max(abs(numbers[k, X0] - start[k, X0]), abs(numbers[k, Y0] - start[k, Y0])) > reach
-        if far or not (p * start[k, PEAK] > 0.0 and a > 0.0 and c > 0.0 and a * c - b * b > 1e-8 * a * c):
+        if far or not (p * start[k, PEAK] > 0.0 and a > 0.0 and c > 0.0
+                       and a * c - b * b > 1e-8 * a * c):
             return False
     return True
 
@@ -234,7 +240,8 @@ def _solve(normal, q, damping, damped, lower, step):
 def fit(numbers, free, x, y, value, lower_noise, reach):
     """Least squares of components (n, 6), changed in place, over pixels in units of the noise; why it ended, and the sum of squares.
 
-    free are the places in 6 n of the free numbers; lower_noise (pix, pix) the Cholesky triangle that whitens, or empty.
+    free are the places in 6 n of the free numbers; lower_noise (pix, pix) the Cholesky triangle
+    that whitens, or empty.
     """
     q, n = free.size, x.size
     if n <= q:
@@ -349,12 +356,14 @@ def _second_order(numbers, free, x, y, covariance, extra, back, inverse, bias):
 
 
 @njit(**_options)
-def _pixels_of_group(image, label, first, last, islands, ellipse, numbers, sign, most, out_x, out_y, out_value):
+def _pixels_of_group(image, label, first, last, islands, ellipse, numbers, sign, most, out_x, out_y,
+                     out_value):
     """As `select_pixels`, of every second, third … pixel where there are more than `most`; returns their number."""
     stride = 1
     while True:
-        n = select_pixels(image, label, islands[first:last], ellipse[first:last], numbers[first:last, X0:A], sign, stride,
-                          out_x[:most], out_y[:most], out_value[:most])
+        n = select_pixels(image, label, islands[first:last], ellipse[first:last],
+                          numbers[first:last, X0:A], sign, stride, out_x[:most], out_y[:most],
+                          out_value[:most])
         if n >= 0:
             return n
         stride += 1
@@ -373,18 +382,21 @@ def _free_of_group(free, first, last, out):
 
 
 @njit(**_options)
-def fit_groups(image, label, islands, rms, sign, ellipse, reach, free, group_start, covariance_start, correlation, ridge, most,
-               numbers, covariance, bias, status, chi_squared, n_pixels):
+def fit_groups(image, label, islands, rms, sign, ellipse, reach, free, group_start,
+               covariance_start, correlation, ridge, most, numbers, covariance, bias, status,
+               chi_squared, n_pixels):
     """Fit every group of components that share pixels; `uvstack.extraction.gaussian_fit.fit_gaussians` says what the arguments are.
 
-    numbers (n, 6) come in as starting values and go out fitted; covariance holds (6 n_g)² numbers for each group, from
-    covariance_start on, and bias (n, 6) belongs to the numbers. ridge < 0 is least squares without weights.
+    numbers (n, 6) come in as starting values and go out fitted; covariance holds (6 n_g)² numbers
+    for each group, from covariance_start on, and bias (n, 6) belongs to the numbers. ridge < 0 is
+    least squares without weights.
     """
     x, y, value = np.empty(most), np.empty(most), np.empty(most)
     for g in range(group_start.size - 1):
         first, last = group_start[g], group_start[g + 1]
         unit = rms[first]
-        n = _pixels_of_group(image, label, first, last, islands, ellipse, numbers, sign[first], most, x, y, value)
+        n = _pixels_of_group(image, label, first, last, islands, ellipse, numbers, sign[first],
+                             most, x, y, value)
         places = np.empty(N_NUMBERS * (last - first), np.int64)
         places = places[:_free_of_group(free, first, last, places)]
         n_pixels[first:last] = n
@@ -405,12 +417,14 @@ def fit_groups(image, label, islands, rms, sign, ellipse, reach, free, group_sta
         if end > MOST_STEPS:
             continue
         found, shift = np.empty((places.size, places.size)), np.empty(places.size)
-        if not covariance_and_bias(now, places, x[:n], y[:n], value[:n], lower, correlation, found, shift):
+        if not covariance_and_bias(now, places, x[:n], y[:n], value[:n], lower, correlation, found,
+                                   shift):
             status[first:last] = SINGULAR
             continue
         now[:, PEAK] *= sign[first] * unit
         numbers[first:last] = now
-        wide = covariance[covariance_start[g]:covariance_start[g + 1]].reshape(N_NUMBERS * (last - first), N_NUMBERS * (last - first))
+        wide = covariance[covariance_start[g]:covariance_start[g + 1]].reshape(
+            N_NUMBERS * (last - first), N_NUMBERS * (last - first))
         for p in range(places.size):
             scale = sign[first] * unit if places[p] % N_NUMBERS == PEAK else 1.0
             bias[first + places[p] // N_NUMBERS, places[p] % N_NUMBERS] = shift[p] * scale

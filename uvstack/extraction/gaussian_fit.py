@@ -1,15 +1,18 @@
 """Gaussians fitted to the pixels of sources, with errors from the noise's correlation and without its bias of second order.
 
-Which pixels take part is a matter of geometry: those within 0.8 FWHM of where the source seems to be, of the beam or of the source
-where that is twice as large. Pixels above a threshold would be those in which the noise is positive, which makes fluxes of 10 to
-20 σ sources 2 % too high. Components closer than 1.5 FWHM share their pixels and are fitted together.
+Which pixels take part is a matter of geometry: those within 0.8 FWHM of where the source seems to
+be, of the beam or of the source where that is twice as large. Pixels above a threshold would be
+those in which the noise is positive, which makes fluxes of 10 to 20 σ sources 2 % too high.
+Components closer than 1.5 FWHM share their pixels and are fitted together.
 
-Plain least squares is the default, the estimate that trusts the model least. Least squares by the inverse of the noise's
-covariance (`weighting="gls"`) halves the scatter of positions where noise and source really have the same Gaussian shape, but
-weights the highest spatial frequencies most, where a restored image has its least certain information; the ridge keeps it in
-bounds. In both, errors are those of the sandwich (`uvstack.extraction.fit_kernels`), so that they hold for whatever noise was
-measured, and the second-order bias is taken off all that is derived: near 8 σ it is 12 % of the error of a peak, the eq. 2.96 of
-Spreeuw (2010), and up to 40 % of that of a major axis. Cost: 30 µs for each source of the size of a beam of 5 × 4 pixels.
+Plain least squares is the default, the estimate that trusts the model least. Least squares by the
+inverse of the noise's covariance (`weighting="gls"`) halves the scatter of positions where noise
+and source really have the same Gaussian shape, but weights the highest spatial frequencies most,
+where a restored image has its least certain information; the ridge keeps it in bounds. In both,
+errors are those of the sandwich (`uvstack.extraction.fit_kernels`), so that they hold for whatever
+noise was measured, and the second-order bias is taken off all that is derived: near 8 σ it is 12 %
+of the error of a peak, the eq. 2.96 of Spreeuw (2010), and up to 40 % of that of a major axis.
+Cost: 30 µs for each source of the size of a beam of 5 × 4 pixels.
 """
 
 from __future__ import annotations
@@ -41,7 +44,8 @@ class GaussianFits:
     Attributes
     ----------
     numbers : ndarray (n, 6)
-        Peak (unit of the image), x0, y0 (pixels) and a, b, c (pixels⁻²); of least squares, its bias not taken off.
+        Peak (unit of the image), x0, y0 (pixels) and a, b, c (pixels⁻²); of least squares, its bias
+        not taken off.
     covariance : ndarray (n, 6, 6)
         Of the numbers; 0 where one was fixed.
     bias : ndarray (n, 6)
@@ -75,7 +79,8 @@ def size_matrix(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def quadratic_form(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     """Matrices ((a, b), (b, c)), (n, 2, 2)."""
-    return np.moveaxis(np.array([[numbers[:, 3], numbers[:, 4]], [numbers[:, 4], numbers[:, 5]]]), 2, 0)
+    return np.moveaxis(np.array([[numbers[:, 3], numbers[:, 4]], [numbers[:, 4], numbers[:, 5]]]),
+                       2, 0)
 
 
 def numbers_of(peak: NDArray, x: NDArray, y: NDArray, size: NDArray) -> NDArray[np.float64]:
@@ -99,10 +104,10 @@ def groups_of(x: NDArray, y: NDArray, size: NDArray, link: float = LINK) -> NDAr
     return np.asarray(connected_components(graph, directed=False)[1], np.int64)
 
 
-def fit_gaussians(
-    image: NDArray, label: NDArray[np.int32], start: NDArray[np.float64], islands: NDArray, rms: NDArray, beam: NDArray,
-    correlation: NDArray[np.float64], *, free: NDArray[np.bool_] | None = None, weighting: str = "plain", group: NDArray | None = None,
-) -> GaussianFits:
+def fit_gaussians(image: NDArray, label: NDArray[np.int32], start: NDArray[np.float64],
+                  islands: NDArray, rms: NDArray, beam: NDArray, correlation: NDArray[np.float64],
+                  *, free: NDArray[np.bool_] | None = None, weighting: str = "plain",
+                  group: NDArray | None = None,) -> GaussianFits:
     """Gaussians that are nearest to an image in the least-squares sense, one a component.
 
     Parameters
@@ -137,7 +142,8 @@ def fit_gaussians(
         The weighting is unknown.
     """
     if weighting not in WEIGHTINGS:
-        raise ImageError(f"weighting={weighting!r} is unknown; wanted is one of {', '.join(WEIGHTINGS)}")
+        raise ImageError(f"weighting={weighting!r} is unknown; wanted is one of "
+                         f"{', '.join(WEIGHTINGS)}")
     n = len(start)
     free = np.ones((n, 6), bool) if free is None else free
     group = groups_of(start[:, 1], start[:, 2], beam) if group is None else group
@@ -151,7 +157,8 @@ def fit_gaussians(
     again = np.isin(group, group[(change > 1.25) | (change < 0.8)])
     if again.any():
         start = np.where(sound[:, None], fits.numbers, start)[again]
-        second = _fit(image, label, start, islands[again], rms[again], better[again], correlation, free[again], weighting, group[again])
+        second = _fit(image, label, start, islands[again], rms[again], better[again], correlation,
+                      free[again], weighting, group[again])
         fits = _merged(fits, second, again)
     return fits
 
@@ -162,8 +169,9 @@ def _regions(size: NDArray, beam: NDArray) -> NDArray[np.float64]:
     return np.where(large[:, None, None], size, beam)
 
 
-def _fit(image: NDArray, label: NDArray, start: NDArray, islands: NDArray, rms: NDArray, region: NDArray, correlation: NDArray,
-         free: NDArray, weighting: str, group: NDArray) -> GaussianFits:
+def _fit(image: NDArray, label: NDArray, start: NDArray, islands: NDArray, rms: NDArray,
+         region: NDArray, correlation: NDArray, free: NDArray, weighting: str,
+         group: NDArray) -> GaussianFits:
     order = np.argsort(group, kind="stable")
     sizes = np.unique(group[order], return_counts=True)[1]
     bounds = np.concatenate([[0], np.cumsum(sizes)])
@@ -176,8 +184,9 @@ def _fit(image: NDArray, label: NDArray, start: NDArray, islands: NDArray, rms: 
     numbers, bias, covariance = start[order].copy(), np.zeros((n, 6)), np.zeros(places[-1])
     status, n_pixels, chi = np.zeros(n, np.int32), np.zeros(n, np.int32), np.zeros(n)
     ridge, most = (RIDGE, _MOST_WHITENED) if weighting == "gls" else (-1.0, _MOST_PIXELS)
-    kernels.fit_groups(image, label, islands[order].astype(np.int32), rms[order].astype(float), np.sign(numbers[:, 0]), ellipse, reach,
-                       free[order], bounds, places, correlation, ridge, most, numbers, covariance, bias, status, chi, n_pixels)
+    kernels.fit_groups(image, label, islands[order].astype(np.int32), rms[order].astype(float),
+                       np.sign(numbers[:, 0]), ellipse, reach, free[order], bounds, places,
+                       correlation, ridge, most, numbers, covariance, bias, status, chi, n_pixels)
     own = np.zeros((n, 6, 6))
     joint = {}
     for k, (first, size) in enumerate(zip(bounds[:-1], sizes, strict=True)):
@@ -187,7 +196,8 @@ def _fit(image: NDArray, label: NDArray, start: NDArray, islands: NDArray, rms: 
         if size > 1:
             joint[int(group[order[first]])] = whole
     back = np.argsort(order)
-    return GaussianFits(numbers[back], own[back], bias[back], status[back], chi[back], n_pixels[back], group, joint)
+    return GaussianFits(numbers[back], own[back], bias[back], status[back], chi[back],
+                        n_pixels[back], group, joint)
 
 
 def _merged(first: GaussianFits, second: GaussianFits, where: NDArray[np.bool_]) -> GaussianFits:

@@ -16,9 +16,22 @@ from numpy.typing import NDArray
 from uvstack.extraction import fit_kernels
 from uvstack.extraction.condon_errors import condon_errors, unbiased_peak
 from uvstack.extraction.deconvolution import RESOLVED, deconvolve_sizes
-from uvstack.extraction.derived import axes_of, flux_gradient, fluxes_of, peaks_of, positions_of, sizes_of
+from uvstack.extraction.derived import (
+    axes_of,
+    flux_gradient,
+    fluxes_of,
+    peaks_of,
+    positions_of,
+    sizes_of,
+)
 from uvstack.extraction.flags import Flag
-from uvstack.extraction.gaussian_fit import GaussianFits, fit_gaussians, groups_of, numbers_of, size_matrix
+from uvstack.extraction.gaussian_fit import (
+    GaussianFits,
+    fit_gaussians,
+    groups_of,
+    numbers_of,
+    size_matrix,
+)
 from uvstack.extraction.moments import MomentErrors, Moments, MomentStatus
 from uvstack.extraction.options import ExtractionOptions
 from uvstack.sky.beam import FOUR_LN2
@@ -26,8 +39,9 @@ from uvstack.sky.beam import FOUR_LN2
 #: A fit narrower than this part of the beam's area, or longer than so many of the moments' major
 #: axes and of the beam's, is no source.
 _LEAST_AREA, _LONGEST = 0.1, 4.0
-_ENDS = {fit_kernels.CONVERGED: "converged", fit_kernels.MOST_STEPS: "most steps", fit_kernels.STUCK: "stuck",
-         fit_kernels.TOO_FEW_PIXELS: "too few pixels", fit_kernels.SINGULAR: "singular"}
+_ENDS = {fit_kernels.CONVERGED: "converged", fit_kernels.MOST_STEPS: "most steps",
+         fit_kernels.STUCK: "stuck", fit_kernels.TOO_FEW_PIXELS: "too few pixels",
+         fit_kernels.SINGULAR: "singular"}
 
 
 @dataclass(frozen=True)
@@ -84,24 +98,28 @@ def of_moments(moments: Moments, errors: MomentErrors) -> Measured:
     area = np.pi / FOUR_LN2 * np.sqrt(np.linalg.det(size))
     total = moments.peak * area
     # Angles of moments run from x towards y.
-    spread = _spread(moments.fwhm_major, moments.fwhm_minor, np.pi / 2 - moments.angle, errors.fwhm_major, errors.fwhm_minor,
-                     errors.angle)
+    spread = _spread(moments.fwhm_major, moments.fwhm_minor, np.pi / 2 - moments.angle,
+                     errors.fwhm_major, errors.fwhm_minor, errors.angle)
     with np.errstate(divide="ignore", invalid="ignore"):
         total_error = np.abs(total) * errors.flux / np.abs(moments.flux)
-    return Measured(moments.peak, errors.peak, moments.x, moments.y, place, total, total_error, size, spread,
-                    np.full(len(size), int(Flag.MOMENTS), np.int32), np.full(len(size), "moments", "U24"), np.arange(len(size)),
+    return Measured(moments.peak, errors.peak, moments.x, moments.y, place, total, total_error,
+                    size, spread, np.full(len(size), int(Flag.MOMENTS), np.int32),
+                    np.full(len(size), "moments", "U24"), np.arange(len(size)),
                     np.arange(len(size)), total, total_error)
 
 
-def _spread(major: NDArray, minor: NDArray, angle: NDArray, *errors: NDArray) -> NDArray[np.float64]:
+def _spread(major: NDArray, minor: NDArray, angle: NDArray,
+            *errors: NDArray) -> NDArray[np.float64]:
     """Covariance of xx, xy, yy of ellipses whose axes and angle, from y through x, have independent errors."""
     sin, cos = np.sin(angle), np.cos(angle)
     along, across = np.stack([sin, cos], -1), np.stack([cos, -sin], -1)
 
     def elements(p: NDArray, q: NDArray) -> NDArray:
-        return np.stack([p[:, 0] * q[:, 0], 0.5 * (p[:, 0] * q[:, 1] + p[:, 1] * q[:, 0]), p[:, 1] * q[:, 1]], -1)
+        return np.stack([p[:, 0] * q[:, 0], 0.5 * (p[:, 0] * q[:, 1] + p[:, 1] * q[:, 0]),
+                         p[:, 1] * q[:, 1]], -1)
 
-    slopes = (2.0 * major[:, None] * elements(along, along), 2.0 * minor[:, None] * elements(across, across),
+    slopes = (2.0 * major[:, None] * elements(along, along),
+              2.0 * minor[:, None] * elements(across, across),
               2.0 * (major**2 - minor**2)[:, None] * elements(along, across))
     total = np.zeros((len(major), 3, 3))
     for slope, error in zip(slopes, errors, strict=True):
@@ -117,11 +135,13 @@ def of_fits(fits: GaussianFits, flags: int, island: NDArray) -> Measured:
         total, total_error = fluxes_of(fits)
         size, spread = sizes_of(fits)
     status = np.array(["fit: " + _ENDS[int(end)] for end in fits.status], "U24")
-    return Measured(peak, peak_error, x, y, place, total, total_error, size, spread, np.full(len(x), flags, np.int32),
-                    status if status.size else np.zeros(0, "U24"), fits.group, *_sources(fits, island, total, total_error))
+    return Measured(peak, peak_error, x, y, place, total, total_error, size, spread,
+                    np.full(len(x), flags, np.int32), status if status.size else np.zeros(0, "U24"),
+                    fits.group, *_sources(fits, island, total, total_error))
 
 
-def _sources(fits: GaussianFits, island: NDArray, total: NDArray, error: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+def _sources(fits: GaussianFits, island: NDArray, total: NDArray,
+             error: NDArray) -> tuple[NDArray, NDArray, NDArray]:
     """Source of each component, the sum over its components, and the error of that from the covariance of their numbers."""
     pairs = np.stack([fits.group, island], axis=1)
     _, first, source = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
@@ -140,7 +160,8 @@ def _sources(fits: GaussianFits, island: NDArray, total: NDArray, error: NDArray
     return source, whole, errors
 
 
-def with_condon_errors(found: Measured, fits: GaussianFits, rms: NDArray, beam: NDArray) -> Measured:
+def with_condon_errors(found: Measured, fits: GaussianFits, rms: NDArray,
+                       beam: NDArray) -> Measured:
     """The fits with the errors of Condon (1997), and peaks by equation 2.96, in place of those of the noise's correlation."""
     none = np.zeros((len(rms), 3, 3))
     axes, of_beam = axes_of(size_matrix(fits.numbers), none), axes_of(beam[None], none[:1])
@@ -153,19 +174,19 @@ def with_condon_errors(found: Measured, fits: GaussianFits, rms: NDArray, beam: 
     place = (told.along_major**2)[:, None, None] * along[:, :, None] * along[:, None, :]
     place += (told.along_minor**2)[:, None, None] * across[:, :, None] * across[:, None, :]
     beam_area = np.pi / FOUR_LN2 * np.sqrt(np.linalg.det(beam))
-    spread = _spread(axes.major, axes.minor, axes.angle, told.fwhm_major, told.fwhm_minor, told.angle)
+    spread = _spread(axes.major, axes.minor, axes.angle, told.fwhm_major, told.fwhm_minor,
+                     told.angle)
     errors = told.flux * beam_area
     variance = np.bincount(found.source, errors**2)[found.source]
     whole = np.asarray(np.bincount(found.source, total)[found.source], float)
     return replace(found, source_total=whole, source_total_error=np.sqrt(variance), peak=peak,
-                   peak_error=told.peak, x=fits.numbers[:, 1], y=fits.numbers[:, 2], place=place, total=total,
-                   total_error=errors, size=size_matrix(fits.numbers), spread=spread)
+                   peak_error=told.peak, x=fits.numbers[:, 1], y=fits.numbers[:, 2], place=place,
+                   total=total, total_error=errors, size=size_matrix(fits.numbers), spread=spread)
 
 
-def measure_islands(
-    image: NDArray, label: NDArray[np.int32], moments: Moments, errors: MomentErrors, rms: NDArray, beam: NDArray,
-    correlation: NDArray, options: ExtractionOptions, parent: NDArray,
-) -> Measured:
+def measure_islands(image: NDArray, label: NDArray[np.int32], moments: Moments,
+                    errors: MomentErrors, rms: NDArray, beam: NDArray, correlation: NDArray,
+                    options: ExtractionOptions, parent: NDArray,) -> Measured:
     """Sources of islands, one each, by fits that begin at their moments.
 
     Parameters
@@ -194,8 +215,8 @@ def measure_islands(
     # In crowded islands the barycentre may be off every peak; a fit begins where moments are sound.
     start = numbers_of(plain.peak, plain.x, plain.y, shape)
     def fit(begin: NDArray, free: NDArray, group: NDArray | None = None) -> GaussianFits:
-        return fit_gaussians(image, label, begin, np.arange(1, len(rms) + 1), rms, beam, correlation, free=free,
-                             weighting=options.weighting, group=group)
+        return fit_gaussians(image, label, begin, np.arange(1, len(rms) + 1), rms, beam,
+                             correlation, free=free, weighting=options.weighting, group=group)
 
     fits = fit(start, free)
     bad = unphysical(fits, moments, beam)
@@ -207,29 +228,34 @@ def measure_islands(
     return merged(found, plain, bad)
 
 
-def _with_points(found: Measured, fits: GaussianFits, fit: Callable[..., GaussianFits], free: NDArray, bad: NDArray, parent: NDArray,
-                 beam: NDArray) -> Measured:
+def _with_points(found: Measured, fits: GaussianFits, fit: Callable[..., GaussianFits],
+                 free: NDArray, bad: NDArray, parent: NDArray, beam: NDArray) -> Measured:
     """Unresolved sources with the peak, place and flux of a fit with the beam's shape, as in the NVSS (Condon et al. 1998, section 5.2.5).
 
-    Fewer numbers are free, so that their errors are smaller; sizes and limits stay those of the first fit.
+    Fewer numbers are free, so that their errors are smaller; sizes and limits stay those of the
+    first fit.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         point = ~bad & ~(deconvolve_sizes(found.size, found.spread, beam).significance > RESOLVED)
     if not point.any():
         return found
-    begin = np.where(point[:, None], numbers_of(fits.numbers[:, 0], fits.numbers[:, 1], fits.numbers[:, 2], beam), fits.numbers)
+    begin = np.where(point[:, None],
+                     numbers_of(fits.numbers[:, 0], fits.numbers[:, 1], fits.numbers[:, 2], beam),
+                     fits.numbers)
     less = free.copy()
     less[point, 3:] = False
     second = fit(begin, less, fits.group)
     point &= second.status == fit_kernels.CONVERGED
     points = of_fits(second, int(Flag.FIXED), parent)
-    return merged(found, replace(points, size=found.size, spread=found.spread, status=np.full(len(point), "fit: point", "U24")), point,
-                  failed=False)
+    return merged(found,
+                  replace(points, size=found.size, spread=found.spread,
+                          status=np.full(len(point), "fit: point", "U24")), point, failed=False)
 
 
 def _start_shape(moments: Moments, size: NDArray, beam: NDArray) -> NDArray[np.float64]:
     """Moments' shape, the beam's where that is narrower or not sound."""
-    narrow = ~(np.linalg.det(size) > np.linalg.det(beam)) | ((moments.status & MomentStatus.BEAM_SHAPE) != 0)
+    narrow = ~(np.linalg.det(size) > np.linalg.det(beam)) | ((moments.status
+                                                              & MomentStatus.BEAM_SHAPE) != 0)
     return np.where(narrow[:, None, None], beam, size)
 
 
@@ -244,7 +270,8 @@ def unphysical(fits: GaussianFits, moments: Moments, beam: NDArray) -> NDArray[n
     return bad
 
 
-def merged(first: Measured, second: Measured, where: NDArray[np.bool_], failed: bool = True) -> Measured:
+def merged(first: Measured, second: Measured, where: NDArray[np.bool_],
+           failed: bool = True) -> Measured:
     """The first, with the second in some places; the status keeps the reason where the first had failed there."""
     if not where.any():
         return first
@@ -260,12 +287,12 @@ def merged(first: Measured, second: Measured, where: NDArray[np.bool_], failed: 
     return Measured(**values)
 
 
-def force(
-    image: NDArray, x: NDArray, y: NDArray, rms: NDArray, beam: NDArray, correlation: NDArray, *, radius: float = 0.0,
-) -> Measured:
+def force(image: NDArray, x: NDArray, y: NDArray, rms: NDArray, beam: NDArray, correlation: NDArray,
+          *, radius: float = 0.0,) -> Measured:
     """Fluxes of the beam's shape at given places, (n,), off the image NaN; close pairs are fitted together.
 
-    With a radius (pixels) places are free within it; where the fit leaves it, or does not converge, the place given counts.
+    With a radius (pixels) places are free within it; where the fit leaves it, or does not converge,
+    the place given counts.
     """
     label = np.zeros(image.shape, np.int32)
     n = len(x)
@@ -280,7 +307,8 @@ def force(
     free[:, 0] = True
 
     def fit(begin: NDArray) -> GaussianFits:
-        return fit_gaussians(image, label, begin, np.full(here.size, -1), rms[here], beam, correlation, free=free, group=group)
+        return fit_gaussians(image, label, begin, np.full(here.size, -1), rms[here], beam,
+                             correlation, free=free, group=group)
 
     fits = fit(start)
     # Places that stand in the list twice cannot be told apart: each is measured by itself.
@@ -294,12 +322,16 @@ def force(
         free[:, 1:3] = True
         moved = fit(np.where(fits.numbers[:, :1] != 0, fits.numbers, start))
         off = np.hypot(moved.numbers[:, 1] - x[here], moved.numbers[:, 2] - y[here]) > radius
-        found = merged(of_fits(moved, int(Flag.FIXED), alone), found, off | (moved.status != fit_kernels.CONVERGED))
-    found = replace(found, flags=found.flags | np.where(twice, int(Flag.NOT_CONVERGED), 0).astype(np.int32))
+        found = merged(of_fits(moved, int(Flag.FIXED), alone), found,
+                       off | (moved.status != fit_kernels.CONVERGED))
+    found = replace(found,
+                    flags=found.flags
+                    | np.where(twice, int(Flag.NOT_CONVERGED), 0).astype(np.int32))
     return _spread_over(found, here, n, x, y, fits.status)
 
 
-def _spread_over(found: Measured, here: NDArray, n: int, x: NDArray, y: NDArray, status: NDArray) -> Measured:
+def _spread_over(found: Measured, here: NDArray, n: int, x: NDArray, y: NDArray,
+                 status: NDArray) -> Measured:
     """Rows for all places asked for: those without pixels have no numbers."""
     values = {}
     for one in fields(Measured):
@@ -309,12 +341,15 @@ def _spread_over(found: Measured, here: NDArray, n: int, x: NDArray, y: NDArray,
         values[one.name] = full
     off = np.ones(n, bool)
     off[here[status <= fit_kernels.MOST_STEPS]] = False
-    for name in ("peak", "peak_error", "total", "total_error", "source_total", "source_total_error"):
+    for name in ("peak", "peak_error", "total", "total_error", "source_total",
+                 "source_total_error"):
         values[name] = np.where(off, np.nan, values[name])
     lost = np.ones(n, bool)
     lost[here[status != fit_kernels.TOO_FEW_PIXELS]] = False
-    values["flags"] = np.where(lost, int(Flag.OFF_IMAGE | Flag.FIXED), values["flags"] | np.where(off, int(Flag.NOT_CONVERGED), 0))
+    values["flags"] = np.where(lost, int(Flag.OFF_IMAGE | Flag.FIXED),
+                               values["flags"] | np.where(off, int(Flag.NOT_CONVERGED), 0))
     values["status"] = np.where(lost, "no pixels", values["status"])
-    values["x"], values["y"] = np.where(np.isnan(values["x"]), x, values["x"]), np.where(np.isnan(values["y"]), y, values["y"])
+    values["x"], values["y"] = np.where(np.isnan(values["x"]), x, values["x"]), np.where(
+        np.isnan(values["y"]), y, values["y"])
     values["group"], values["source"] = np.where(off, -1, values["group"]), np.arange(n)
     return Measured(**values)

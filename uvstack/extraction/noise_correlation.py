@@ -1,9 +1,10 @@
 """How the noise of an image is correlated from pixel to pixel, as a table by lags.
 
-The noise of a synthesis image is white only in the uv plane: its autocorrelation is the transform of the weights' square, for a
-Gaussian beam of FWHM θ a Gaussian of FWHM √2 θ. It is measured from the pixels outside islands (Refregier & Brown 1998, section 3),
-at places some beams apart, or taken from the beam where the image has too few. Errors of fits follow from it without any
-formula's assumption on the shape of the noise.
+The noise of a synthesis image is white only in the uv plane: its autocorrelation is the transform
+of the weights' square, for a Gaussian beam of FWHM θ a Gaussian of FWHM √2 θ. It is measured from
+the pixels outside islands (Refregier & Brown 1998, section 3), at places some beams apart, or taken
+from the beam where the image has too few. Errors of fits follow from it without any formula's
+assumption on the shape of the noise.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def beam_correlation(size: NDArray[np.float64]) -> NDArray[np.float64]:
     lag = np.arange(-r, r + 1.0)
     # Of twice the covariance.
     (xx, xy), (_, yy) = 0.5 * FOUR_LN2 * np.linalg.inv(size)
-    return np.asarray(np.exp(-(xx * lag**2 + 2.0 * xy * lag * lag[:, None] + yy * lag[:, None] ** 2)))
+    return np.asarray(np.exp(-(xx * lag**2 + 2.0 * xy * lag * lag[:, None]
+                               + yy * lag[:, None] ** 2)))
 
 
 def reach_of(size: NDArray[np.float64]) -> int:

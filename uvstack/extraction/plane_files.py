@@ -76,7 +76,8 @@ def read_plane(path: str | Path, beam: Beam | None = None, stokes: str | None = 
     frequency = None if image.cube.frequency is None else float(image.cube.frequency[0])
     # Of the cube the coordinates alone are kept.
     coordinates = replace(image.cube, data=np.broadcast_to(0.0, image.cube.data.shape))
-    return Plane(np.asarray(image.data, np.float32), coordinates, found, bright, flux, frequency, str(path))
+    return Plane(np.asarray(image.data, np.float32), coordinates, found, bright, flux, frequency,
+                 str(path))
 
 
 def _without_coordinates(path: str | Path, beam: Beam | None) -> Plane:
@@ -85,7 +86,8 @@ def _without_coordinates(path: str | Path, beam: Beam | None) -> Plane:
         data = np.squeeze(np.asarray(hdu.data, np.float32))
         unit = str(hdu.header.get("BUNIT") or "")
     if data.ndim != 2:
-        raise ImageError(f"{path}: has no celestial coordinates and {data.ndim} axes; wanted is one plane")
+        raise ImageError(f"{path}: has no celestial coordinates and {data.ndim} axes; wanted is "
+                         "one plane")
     bright, flux = units_of(unit, path)
     return Plane(data, None, beam, bright, flux, None, str(path))
 
@@ -102,7 +104,8 @@ def units_of(text: str, path: str | Path) -> tuple[u.UnitBase, u.UnitBase]:
     try:
         bright = u.Unit(text.strip())
     except ValueError as error:
-        raise ImageError(f"{path}: is in {text}, no unit that is known: mega or milli? Wanted is Jy/beam, K or such in BUNIT") from error
+        raise ImageError(f"{path}: is in {text}, no unit that is known: mega or milli? "
+                         "Wanted is Jy/beam, K or such in BUNIT") from error
     return bright, bright * u.beam
 
 
@@ -115,13 +118,16 @@ def read_psf_map(path: str | Path, shape: tuple[int, ...]) -> NDArray[np.float64
         It cannot be read, or is not of that shape; somewhere it is no beam.
     """
     with open_fits(path) as hdus:
-        data = next((np.squeeze(np.asarray(h.data, float)) for h in hdus if h.is_image and h.header.get("NAXIS", 0) >= 3), None)
+        data = next((np.squeeze(np.asarray(h.data, float)) for h in hdus
+                     if h.is_image and h.header.get("NAXIS", 0) >= 3), None)
     if data is None or data.shape != (3, *shape):
         found = "no image of three axes" if data is None else " × ".join(str(n) for n in data.shape[::-1]) + " pixels"
-        raise ImageError(f"{path}: has {found}; wanted are {shape[1]} × {shape[0]} × 3: BMAJ, BMIN and BPA in degrees")
+        raise ImageError(f"{path}: has {found}; wanted are {shape[1]} × {shape[0]} × 3: BMAJ, "
+                         "BMIN and BPA in degrees")
     good = (data[1] > 0) & (data[0] >= data[1]) & np.isfinite(data[2])
     if not good.all():
         row, column = np.argwhere(~good)[0]
-        raise ImageError(f"{path}: at pixel {column}, {row} its beam is {data[0, row, column]:g} by {data[1, row, column]:g} degrees; "
+        raise ImageError(f"{path}: at pixel {column}, {row} its beam is {data[0, row, column]:g} "
+                         f"by {data[1, row, column]:g} degrees; "
                          "wanted is BMAJ ≥ BMIN > 0 everywhere")
     return np.asarray(np.deg2rad(data))

@@ -31,13 +31,16 @@ def write_regions(path: str | Path, catalogue: QTable) -> None:
     path = Path(path)
     kind = _FORMATS.get(path.suffix.lower())
     if kind is None:
-        raise ComponentError(f"{path.name} is no region file; wanted is .reg (DS9) or .crtf (CASA, CARTA)")
+        raise ComponentError(f"{path.name} is no region file; wanted is .reg (DS9) or .crtf "
+                             "(CASA, CARTA)")
     frame = {"J2000": "fk5", "ICRS": "icrs", "B1950": "fk4"}[catalogue.meta["frame"]]
     good = np.isfinite(catalogue["ra"]) & np.isfinite(catalogue["fwhm_major"])
     if len(catalogue) and not good.any():
         raise ComponentError(f"{path.name}: no source has a place on the sky")
-    regions = [EllipseSkyRegion(SkyCoord(row["ra"], row["dec"], frame=frame), width=row["fwhm_major"], height=row["fwhm_minor"],
-                                angle=row["position_angle"] + 90 * u.deg, meta=RegionMeta({"label": str(row["source"])}))
+    regions = [EllipseSkyRegion(SkyCoord(row["ra"], row["dec"], frame=frame),
+                                width=row["fwhm_major"], height=row["fwhm_minor"],
+                                angle=row["position_angle"] + 90 * u.deg,
+                                meta=RegionMeta({"label": str(row["source"])}))
                for row in catalogue[good]]
     with written_whole(path) as partial:
         Regions(regions).write(str(partial), format=kind, overwrite=True)

@@ -34,10 +34,13 @@ def overview(result: ExtractResult) -> Section:
     rows.append(("noise", f"{result.median_rms:.4g} {unit} (median)"))
     if result.beam is not None and result.frame.image is not None:
         major, minor = result.beam.fwhm_major / ARCSEC, result.beam.fwhm_minor / ARCSEC
-        rows.append(("beam", f"{major:.4g}″ × {minor:.4g}″ at {np.rad2deg(result.beam.position_angle):.1f}°",
+        rows.append(("beam",
+                     f"{major:.4g}″ × {minor:.4g}″ at "
+                     f"{np.rad2deg(result.beam.position_angle):.1f}°",
                      f"the same everywhere in {result.frame.beam_frame} coordinates"))
     flags = np.asarray(table["flags"])
-    told = [f"{int(((flags & one) != 0).sum())} {str(one.name).lower().replace('_', ' ')}" for one in Flag if (flags & one).any()]
+    told = [f"{int(((flags & one) != 0).sum())} {str(one.name).lower().replace('_', ' ')}"
+            for one in Flag if (flags & one).any()]
     if told:
         rows.append(("flags", ", ".join(told)))
     return Section(f"Sources of {result.image}", rows)
@@ -46,10 +49,11 @@ def overview(result: ExtractResult) -> Section:
 def sections(result: ExtractResult) -> list[Section]:
     """Overview with the image, the brightest sources, noise, residuals."""
     first = overview(result)
-    found = Section("Sources", [("marked", "ellipses are the FWHM that were measured")], {"image": image_figure(result)},
-                    result.tables(), grid=_brightest(result))
+    found = Section("Sources", [("marked", "ellipses are the FWHM that were measured")],
+                    {"image": image_figure(result)}, result.tables(), grid=_brightest(result))
     noise = Section("Background and noise", figures={"noise": noise_figure(result)})
-    left = Section("Residuals", [("residuals", "of pure noise the histogram follows the line, which is no fit")],
+    left = Section("Residuals",
+                   [("residuals", "of pure noise the histogram follows the line, which is no fit")],
                    {"residuals": residual_figure(result)})
     return [first, found, noise, left]
 
@@ -58,12 +62,16 @@ def _brightest(result: ExtractResult) -> list[tuple[str, ...]]:
     table = result.catalogue
     unit, flux = unit_text(table["peak"].unit), unit_text(table["flux"].unit)
     peaks = np.nan_to_num(np.asarray(table["peak"].value), nan=-np.inf)
-    grid: list[tuple[str, ...]] = [("source", "ra (deg)", "dec (deg)", f"peak ({unit})", f"flux ({flux})", "σ", "size (″)", "flags")]
+    grid: list[tuple[str, ...]] = [("source", "ra (deg)", "dec (deg)", f"peak ({unit})",
+                                    f"flux ({flux})", "σ", "size (″)", "flags")]
     for i in np.argsort(-peaks)[:_MOST_LISTED]:
         row = table[int(i)]
         grid.append((str(row["source"]), f"{row['ra'].value:.6f}", f"{row['dec'].value:.6f}",
-                     f"{row['peak'].value:.4g} ± {row['peak_error'].value:.2g}", f"{row['flux'].value:.4g} ± {row['flux_error'].value:.2g}",
-                     f"{row['significance']:.1f}", f"{row['fwhm_major'].value:.3g} × {row['fwhm_minor'].value:.3g}", str(row["flags"])))
+                     f"{row['peak'].value:.4g} ± {row['peak_error'].value:.2g}",
+                     f"{row['flux'].value:.4g} ± {row['flux_error'].value:.2g}",
+                     f"{row['significance']:.1f}",
+                     f"{row['fwhm_major'].value:.3g} × {row['fwhm_minor'].value:.3g}",
+                     str(row["flags"])))
     return grid
 
 
@@ -87,18 +95,21 @@ def image_figure(result: ExtractResult) -> Figure:
     pixels, step = _thinned(result.data)
     rms = result.median_rms
     pixels = np.where(np.isfinite(pixels), pixels, np.nan)
-    shown = axes.imshow(pixels, origin="lower", cmap="gray", vmin=-2 * rms, vmax=10 * rms, interpolation="nearest",
-                        extent=_extent(pixels.shape, step))
+    shown = axes.imshow(pixels, origin="lower", cmap="gray", vmin=-2 * rms, vmax=10 * rms,
+                        interpolation="nearest", extent=_extent(pixels.shape, step))
     found = result.catalogue[:_MOST_MARKED]
     if len(found):
         x, y = found["x"].value, found["y"].value
         cell = _cell(result)
         factor = 2.0 if max(result.data.shape) < 400 else max(2.0, max(result.data.shape) / 200.0)
-        major, minor = (np.nan_to_num(found[name].value) / cell for name in ("fwhm_major", "fwhm_minor"))
+        major, minor = (np.nan_to_num(found[name].value) / cell
+                        for name in ("fwhm_major", "fwhm_minor"))
         # From the first axis, east against it.
         angle = 90.0 + np.nan_to_num(found["position_angle"].value)
-        axes.add_collection(EllipseCollection(factor * major, factor * minor, angle, units="xy", offsets=np.stack([x, y], 1),
-                                              transOffset=axes.transData, facecolors="none", edgecolors="C1", linewidths=0.8))
+        axes.add_collection(EllipseCollection(factor * major, factor * minor, angle, units="xy",
+                                              offsets=np.stack([x, y], 1),
+                                              transOffset=axes.transData, facecolors="none",
+                                              edgecolors="C1", linewidths=0.8))
         if factor > 2:
             axes.set_title(f"ellipses are {factor:.3g} FWHM wide", fontsize="small")
     axes.set(xlabel="x (pixels)", ylabel="y (pixels)")
@@ -119,14 +130,16 @@ def noise_figure(result: ExtractResult) -> Figure:
     """Maps of background and noise."""
     figure = new_figure((11, 5))
     unit = unit_text(result.catalogue["peak"].unit)
-    for axes, image, title in zip(figure.subplots(1, 2), (result.background, result.rms), ("background", "noise"), strict=True):
+    for axes, image, title in zip(figure.subplots(1, 2), (result.background, result.rms),
+                                  ("background", "noise"), strict=True):
         step = -(-max(result.data.shape) // _MOST_PIXELS)
         _map(axes, map_of(image, result.data.shape, step), step, title, unit)
     return figure
 
 
 def _map(axes: Axes, image: NDArray, step: int, title: str, unit: str) -> None:
-    shown = axes.imshow(image, origin="lower", cmap="viridis", extent=_extent(image.shape, step), interpolation="nearest")
+    shown = axes.imshow(image, origin="lower", cmap="viridis", extent=_extent(image.shape, step),
+                        interpolation="nearest")
     axes.set(title=title, xlabel="x (pixels)", ylabel="y (pixels)")
     axes.figure.colorbar(shown, ax=axes, label=unit, shrink=0.8)
 
@@ -139,8 +152,9 @@ def residual_figure(result: ExtractResult) -> Figure:
     part = (slice(None, None, step),) * 2
     rms = map_of(result.rms, result.data.shape, step)
     edges = np.linspace(-8, 8, 161)
-    for values, label, colour in ((result.data[part] / rms, "image", "0.6"), ((result.data[part] - result.model[part]) / rms,
-                                                                             "without sources", "C0")):
+    for values, label, colour in ((result.data[part] / rms, "image", "0.6"),
+                                  ((result.data[part] - result.model[part]) / rms,
+                                   "without sources", "C0")):
         good = values[np.isfinite(values)]
         counts, _ = np.histogram(good, edges)
         axes.stairs(counts, edges, label=label, color=colour)

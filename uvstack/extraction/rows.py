@@ -47,9 +47,8 @@ class Surroundings:
     flags: NDArray[np.int32]
 
 
-def catalogue_rows(
-    found: Measured, around: Surroundings, frame: SkyFrame, beam: Beam | None, unit: tuple[u.UnitBase, u.UnitBase],
-) -> QTable:
+def catalogue_rows(found: Measured, around: Surroundings, frame: SkyFrame, beam: Beam | None,
+                   unit: tuple[u.UnitBase, u.UnitBase],) -> QTable:
     """Catalogue of sources: one row each, in their order.
 
     Parameters
@@ -60,7 +59,8 @@ def catalogue_rows(
     beam : Beam, optional
         rad; without one there are neither fluxes nor sizes without the beam.
     unit : (Unit, Unit)
-        Of the image's pixels (Jy/beam), and of a flux: the sum over a source times a beam's area is in the first times beam.
+        Of the image's pixels (Jy/beam), and of a flux: the sum over a source times a beam's area is
+        in the first times beam.
     """
     n = len(found.x)
     steps = frame.steps(found.x, found.y)
@@ -74,24 +74,30 @@ def catalogue_rows(
         area = np.pi / FOUR_LN2 * np.sqrt(np.linalg.det(frame.beams_at(beam, found.x, found.y)))
     bright, whole = unit
     to_sky = u.rad if frame.image is not None else u.pix
-    columns: dict[str, Any] = {
-        "source": found.source + 1, "island": around.island,
-        "ra": (ra * u.rad).to(u.deg), "dec": (dec * u.rad).to(u.deg),
-        "ra_error": _angle(np.sqrt(place[:, 0, 0]), to_sky), "dec_error": _angle(np.sqrt(place[:, 1, 1]), to_sky),
-        "x": found.x * u.pix, "y": found.y * u.pix,
-        "x_error": np.sqrt(found.place[:, 0, 0]) * u.pix, "y_error": np.sqrt(found.place[:, 1, 1]) * u.pix,
-        "peak": found.peak * bright, "peak_error": found.peak_error * bright,
-        "flux": found.total / area * whole, "flux_error": found.total_error / area * whole,
-        "source_flux": found.source_total / area * whole, "source_flux_error": found.source_total_error / area * whole,
-        "fwhm_major": _angle(axes.major, to_sky), "fwhm_minor": _angle(axes.minor, to_sky),
-        "fwhm_major_error": _angle(axes.major_error, to_sky), "fwhm_minor_error": _angle(axes.minor_error, to_sky),
-        "position_angle": (axes.angle * u.rad).to(u.deg), "position_angle_error": (axes.angle_error * u.rad).to(u.deg)}
+    columns: dict[str, Any] = {"source": found.source + 1, "island": around.island,
+                               "ra": (ra * u.rad).to(u.deg), "dec": (dec * u.rad).to(u.deg),
+                               "ra_error": _angle(np.sqrt(place[:, 0, 0]), to_sky),
+                               "dec_error": _angle(np.sqrt(place[:, 1, 1]), to_sky),
+                               "x": found.x * u.pix, "y": found.y * u.pix,
+                               "x_error": np.sqrt(found.place[:, 0, 0]) * u.pix,
+                               "y_error": np.sqrt(found.place[:, 1, 1]) * u.pix,
+                               "peak": found.peak * bright, "peak_error": found.peak_error * bright,
+                               "flux": found.total / area * whole,
+                               "flux_error": found.total_error / area * whole,
+                               "source_flux": found.source_total / area * whole,
+                               "source_flux_error": found.source_total_error / area * whole,
+                               "fwhm_major": _angle(axes.major, to_sky),
+                               "fwhm_minor": _angle(axes.minor, to_sky),
+                               "fwhm_major_error": _angle(axes.major_error, to_sky),
+                               "fwhm_minor_error": _angle(axes.minor_error, to_sky),
+                               "position_angle": (axes.angle * u.rad).to(u.deg),
+                               "position_angle_error": (axes.angle_error * u.rad).to(u.deg)}
     columns |= _without_beam(found, on_sky, spread, frame, beam, to_sky)
-    columns |= {
-        "rms": around.rms * bright, "background": around.background * bright,
-        "significance": around.brightest / around.rms, "n_pixels": around.n_pixels,
-        "island_flux": around.island_sum / area * whole, "island_flux_error": around.island_sum_error / area * whole,
-        "island_rms": around.island_rms * bright, "fit_status": found.status}
+    columns |= {"rms": around.rms * bright, "background": around.background * bright,
+                "significance": around.brightest / around.rms, "n_pixels": around.n_pixels,
+                "island_flux": around.island_sum / area * whole,
+                "island_flux_error": around.island_sum_error / area * whole,
+                "island_rms": around.island_rms * bright, "fit_status": found.status}
     if beam is None:
         flags = flags | int(Flag.NO_BEAM)
     bad = ~np.all([np.isfinite(_number(columns[name])) & (_number(columns[name]) > 0)
@@ -127,9 +133,12 @@ def _without_beam(
     alone = deconvolve_sizes(on_sky, spread, np.where(sound[:, None, None], blur, np.eye(2)))
     point = ~(alone.significance > RESOLVED)
     columns: dict[str, Any] = {}
-    for name, axis, error, limit in (("major", alone.fwhm_major, alone.major_error, alone.major_limit),
-                                     ("minor", alone.fwhm_minor, alone.minor_error, alone.minor_limit)):
-        columns[f"deconvolved_{name}"] = _angle(np.where(point & np.isfinite(axis), 0.0, axis), unit)
+    for name, axis, error, limit in (("major", alone.fwhm_major, alone.major_error,
+                                      alone.major_limit),
+                                     ("minor", alone.fwhm_minor, alone.minor_error,
+                                      alone.minor_limit)):
+        columns[f"deconvolved_{name}"] = _angle(np.where(point & np.isfinite(axis), 0.0, axis),
+                                                unit)
         columns[f"deconvolved_{name}_error"] = _angle(error, unit)
         columns[f"deconvolved_{name}_limit"] = _angle(limit, unit)
     angle = np.where(point & np.isfinite(alone.position_angle), 0.0, alone.position_angle)

@@ -114,7 +114,8 @@ class SkyFrame:
     def beams_at(self, beam: Beam, x: NDArray, y: NDArray) -> NDArray[np.float64]:
         """The same at each of n places, (n, 2, 2)."""
         if self.beams is not None:
-            row, column = (np.clip(np.rint(np.nan_to_num(v)), 0, n - 1).astype(int) for v, n in zip((y, x), self.shape, strict=True))
+            row, column = (np.clip(np.rint(np.nan_to_num(v)), 0, n - 1).astype(int)
+                           for v, n in zip((y, x), self.shape, strict=True))
             return seen_in_pixels(covariances(*self.beams[:, row, column]), self.steps(x, y))
         if self.beam_frame == "pixel" or self.image is None:
             return np.broadcast_to(self.beam_in_pixels(beam), (len(x), 2, 2))

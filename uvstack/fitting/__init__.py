@@ -1,6 +1,7 @@
 """Model fitting to visibilities.
 
-`from uvstack.fitting import fit_visibilities` and the like load what they need when they are asked for.
+`from uvstack.fitting import fit_visibilities` and the like load what they need when they are asked
+for.
 """
 
 import importlib as _importlib
@@ -16,7 +17,8 @@ __all__ = ["FitResult", "fit", "fit_visibilities", "uvmultifit"]
 
 #: Public name → the module that has it.
 _HOME = {"FitResult": "uvstack.fitting.result", "fit": "uvstack.fitting.task",
-         "fit_visibilities": "uvstack.fitting.solve.visibilities", "uvmultifit": "uvstack.fitting.multifit.call"}
+         "fit_visibilities": "uvstack.fitting.solve.visibilities",
+         "uvmultifit": "uvstack.fitting.multifit.call"}
 
 
 def __getattr__(name: str) -> object:

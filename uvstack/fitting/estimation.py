@@ -35,7 +35,14 @@ from uvstack.fitting.solve.cells import Layout, cell_sums, is_few, means_of
 from uvstack.fitting.solve.search import parts_of
 from uvstack.fitting.solve.solver import Passes
 from uvstack.fitting.solve.start import Starts, gathered, starts_in_bins, starts_in_data, thinned
-from uvstack.fitting.solve.visibilities import check_start, fit_bins, fit_passes, from_best, limits_of, looked_elsewhere
+from uvstack.fitting.solve.visibilities import (
+    check_start,
+    fit_bins,
+    fit_passes,
+    from_best,
+    limits_of,
+    looked_elsewhere,
+)
 from uvstack.uv.profile import UVSums
 
 #: Visibilities below which "auto" does not bin: there is nothing to win.
@@ -64,14 +71,16 @@ def sum_normal(shared: tuple[Model, np.ndarray], pieces: list[Piece]) -> NormalE
     return total
 
 
-def estimate(request: Request, variables: Variables, model: Model, data: Chunks, survey: Survey) -> FitResult:
+def estimate(request: Request, variables: Variables, model: Model, data: Chunks,
+             survey: Survey) -> FitResult:
     """One fit to all data."""
     bounds = request.bounds if request.bounds is not None else variables.bounds
     weighted = data.job.uvtaper > 0.0 or data.job.weight_power != 1.0
     scale = request.scale_errors
     passes, bins = data.passes(model), _bins(request, model, survey)
     blocks = block_starts(survey.times) if request.bootstrap else None
-    starts = None if request.p_ini is not None else _searched(variables, model, data, survey, bounds)
+    starts = None if request.p_ini is not None else _searched(variables, model, data, survey,
+                                                              bounds)
     given = np.asarray(request.p_ini) if starts is None else starts.best.p
     if request.only_flux:
         bounds = only_fluxes(model, given.tolist(), bounds)
@@ -82,46 +91,52 @@ def estimate(request: Request, variables: Variables, model: Model, data: Chunks,
     def fitted(start: np.ndarray) -> FitResult:
         if bins is None:
             return _fit(passes, model, start, bounds, request, scale, sample)
-        return fit_bins(bins, passes, model, start, bounds, method=request.method, tolerance=request.tolerance,
-                        most_passes=request.most_passes, scale_errors=scale)
+        return fit_bins(bins, passes, model, start, bounds, method=request.method,
+                        tolerance=request.tolerance, most_passes=request.most_passes,
+                        scale_errors=scale)
 
     if starts is not None:
         result = from_best(fitted, starts, one=request.only_flux)
     else:
         result = fitted(given)
         if not request.only_flux and request.most_passes > 1:
-            result = looked_elsewhere(result, _quickly(model, data, survey, bounds, result.parameters))
+            result = looked_elsewhere(result,
+                                      _quickly(model, data, survey, bounds, result.parameters))
     if variables.names and request.bounds is None:
         other = _along_major(variables, result)
         if other is not None:
             again = _fit(passes, model, other, bounds, request, scale)
-            result = replace(again, n_passes=again.n_passes + result.n_passes, n_starts=result.n_starts,
-                             next_chi_squared=result.next_chi_squared, elsewhere=result.elsewhere)
+            result = replace(again, n_passes=again.n_passes + result.n_passes,
+                             n_starts=result.n_starts, next_chi_squared=result.next_chi_squared,
+                             elsewhere=result.elsewhere)
         result = _turned_to_half(variables, result)
     if request.bayes:
         result = _with_posterior(request, result, bounds, survey, data)
     return _looked_at(request, result, data, survey, weighted, blocks)
 
 
-def _fit(passes: Passes, model: Model, start: Sequence[float] | np.ndarray, bounds: Any, request: Request, scale: bool,
-         sample: Passes | None = None) -> FitResult:
-    return fit_passes(passes, model, start, bounds, tolerance=request.tolerance, most_passes=request.most_passes, scale_errors=scale,
-                      first=sample)
+def _fit(passes: Passes, model: Model, start: Sequence[float] | np.ndarray, bounds: Any,
+         request: Request, scale: bool, sample: Passes | None = None) -> FitResult:
+    return fit_passes(passes, model, start, bounds, tolerance=request.tolerance,
+                      most_passes=request.most_passes, scale_errors=scale, first=sample)
 
 
-def _with_posterior(request: Request, result: FitResult, bounds: Any, survey: Survey, data: Chunks) -> FitResult:
+def _with_posterior(request: Request, result: FitResult, bounds: Any, survey: Survey,
+                    data: Chunks) -> FitResult:
     """The result with samples of its posterior."""
     of_bins = survey.bins if request.method != "exact" and survey.binnable and is_binnable(result.model) else None
     passes = data.passes(result.model)
     if of_bins is None and data.kept is None:
-        raise FitError("bayes evaluates the model thousands of times and wants the data in memory; give more memory (--memory), average, "
-                       "or select")
+        raise FitError("bayes evaluates the model thousands of times and wants the data in memory; "
+                       "give more memory (--memory), average, " "or select")
 
     def chi_squared(p: np.ndarray) -> float:
-        return passes(p).chi_squared if of_bins is None else bin_equations(of_bins, result.model, p).chi_squared
+        return passes(p).chi_squared if of_bins is None else bin_equations(of_bins, result.model,
+                                                                           p).chi_squared
 
     _, limits = check_start(result.model, result.parameters, bounds)
-    return replace(result, samples=posterior(result, chi_squared, limits, request.bayes, request.seed))
+    return replace(result,
+                   samples=posterior(result, chi_squared, limits, request.bayes, request.seed))
 
 
 def _bins(request: Request, model: Model, survey: Survey) -> Bins | None:
@@ -130,16 +145,19 @@ def _bins(request: Request, model: Model, survey: Survey) -> Bins | None:
         return None
     if survey.bins is None or not survey.binnable or not is_binnable(model):
         if request.method == "binned":
-            raise FitError("method binned wants round components at the phase centre without nu, t, gains, fixed visibilities or primary "
+            raise FitError("method binned wants round components at the phase centre without nu, "
+                           "t, gains, fixed visibilities or primary "
                            "beam; use method exact, or auto")
         return None
     return survey.bins if request.method == "binned" or survey.bins.n >= _FEW else None
 
 
-def _searched(variables: Variables, model: Model, data: Chunks, survey: Survey, bounds: Any) -> Starts:
+def _searched(variables: Variables, model: Model, data: Chunks, survey: Survey,
+              bounds: Any) -> Starts:
     """Starting values from a search over sizes and positions."""
     if variables.kinds:  # without proper motion
-        model = replace(make_model([shape.name for shape in model.shapes], variables.var, model.nu0), names=model.names)
+        model = replace(make_model([shape.name for shape in model.shapes], variables.var,
+                                   model.nu0), names=model.names)
     limits = limits_of(model, bounds)
     if survey.bins is not None and is_binnable(model):
         return starts_in_bins(model, survey.bins, limits)
@@ -159,7 +177,8 @@ def _cells(data: Chunks, layout: Layout, frequency: float) -> FitData:
     return means_of(found[0], frequency)
 
 
-def _quickly(model: Model, data: Chunks, survey: Survey, bounds: Any, p: np.ndarray) -> Starts | None:
+def _quickly(model: Model, data: Chunks, survey: Survey, bounds: Any,
+             p: np.ndarray) -> Starts | None:
     """A quick look for other starts; None where a model cannot be searched."""
     limits = limits_of(model, bounds)
     if parts_of(model, limits) is None:
@@ -169,7 +188,8 @@ def _quickly(model: Model, data: Chunks, survey: Survey, bounds: Any, p: np.ndar
     pieces = thinned(survey.sample or [piece for pieces in data.kept or [] for piece in pieces])
     if any(piece.data.attenuation is not None for piece in pieces):
         return None  # a search knows nothing of beams: it would compare what is not alike
-    return starts_in_data(model, gathered(pieces, model.nu0), survey.reach[1], limits, quick=True) if pieces else None
+    return starts_in_data(model, gathered(pieces, model.nu0), survey.reach[1], limits,
+                          quick=True) if pieces else None
 
 
 def _along_major(variables: Variables, result: FitResult) -> list[float] | None:
@@ -191,7 +211,8 @@ def _turned_to_half(variables: Variables, result: FitResult) -> FitResult:
     return replace(result, parameters=p)
 
 
-def _looked_at(request: Request, result: FitResult, data: Chunks, survey: Survey, weighted: bool, blocks: np.ndarray | None) -> FitResult:
+def _looked_at(request: Request, result: FitResult, data: Chunks, survey: Survey, weighted: bool,
+               blocks: np.ndarray | None) -> FitResult:
     """The result with its uv profile, bootstrap and, for tapered weights, covariance: one more pass where sums do not do."""
     if result.method == "binned" and blocks is None and not weighted:
         profile = survey.profile(result.model, result.parameters)
@@ -204,6 +225,10 @@ def _looked_at(request: Request, result: FitResult, data: Chunks, survey: Survey
             result = covariance_with_spread(result, total, request.scale_errors)
         if blocks is not None:
             rng = np.random.default_rng(request.seed)
-            result = replace(result, bootstrap=resampled(result, total.blocks, request.bootstrap, rng))
+            result = replace(result,
+                             bootstrap=resampled(result, total.blocks, request.bootstrap, rng))
         profile = UVProfile(total.profile)
-    return replace(result, profile=replace(profile, scale=result.reduced_chi_squared if request.scale_errors else 1.0))
+    return replace(result,
+                   profile=replace(profile,
+                                   scale=result.reduced_chi_squared if request.scale_errors
+                                   else 1.0))

@@ -10,7 +10,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from astropy.coordinates import SkyCoord
 
-from uvstack.checks import MOST_RESAMPLINGS, check_resamplings, check_seed, finite_number, one_of, whole_number
+from uvstack.checks import (
+    MOST_RESAMPLINGS,
+    check_resamplings,
+    check_seed,
+    finite_number,
+    one_of,
+    whole_number,
+)
 from uvstack.errors import CoordinateError, FitError, OutputError, SelectionError
 from uvstack.records import Selection, Structure
 from uvstack.sky.coordinates import check_centre, in_frame, parse_direction, sight
@@ -84,21 +91,27 @@ class Request:
         check_resamplings("bootstrap", self.bootstrap)
         check_seed(self.seed)
         whole_number("bayes", self.bayes, 0, MOST_RESAMPLINGS)
-        if self.bayes and (self.bayes < 100 or self.weight_power != 1.0 or self.uvtaper is not None):
-            raise SelectionError(f"bayes is {self.bayes}; wanted 0, or at least 100 steps and no uvtaper nor weight_power")
+        if self.bayes and (self.bayes < 100 or self.weight_power != 1.0
+                           or self.uvtaper is not None):
+            raise SelectionError(f"bayes is {self.bayes}; wanted 0, or at least 100 steps and no "
+                                 "uvtaper nor weight_power")
         finite_number("tolerance", self.tolerance, 0, 1, above=True)
         finite_number("weight_power", self.weight_power, 0, 4, above=True)
         one_of("method", self.method, METHODS)
         if self.write is not None:
             one_of("write", self.write, tuple(COLUMNS))
             if self.per_channel:
-                raise SelectionError("write and per_channel cannot be combined: the channels have no common model")
+                raise SelectionError("write and per_channel cannot be combined: the channels have "
+                                     "no common model")
         elif self.into is not None:
-            raise SelectionError(f"into={self.into!r} says where to write and nothing is written; give write: {', '.join(COLUMNS)}")
+            raise SelectionError(f"into={self.into!r} says where to write and nothing is written; "
+                                 f"give write: {', '.join(COLUMNS)}")
         if self.only_flux and self.p_ini is None and self.var is not None:
-            raise FitError("only_flux holds sizes and positions at their starting values; give them with p_ini (--p-ini)")
+            raise FitError("only_flux holds sizes and positions at their starting values; give "
+                           "them with p_ini (--p-ini)")
         if self.var is None and (self.amp_gains or self.phase_gains or self.scalefix):
-            raise FitError("gains and scalefix want var to be written out, so that their parameters are numbered beside those of the model")
+            raise FitError("gains and scalefix want var to be written out, so that their "
+                           "parameters are numbered beside those of the model")
         if self.scalefix is not None and self.fixed is None:
             raise FitError("scalefix without anything fixed; give fixed, or leave scalefix out")
 
@@ -107,18 +120,21 @@ class Request:
         """Column that is written."""
         return self.into or COLUMNS[self.write or "model"]
 
-    def check_target(self, structure: Structure, read: Sequence[str | None], is_remains: bool = False) -> None:
+    def check_target(self, structure: Structure, read: Sequence[str | None],
+                     is_remains: bool = False) -> None:
         """Raise OutputError where a column that exists would be replaced and that was not asked for; what a killed run left may be."""
         if self.target in structure.columns and not self.overwrite_column and not is_remains:
             what = "is what is fitted" if self.target in read else "holds what was observed" if self.target == "DATA" else "exists"
-            raise OutputError(f"{structure.path}: column {self.target} {what}; choose another (--into), or replace it with "
+            raise OutputError(f"{structure.path}: column {self.target} {what}; choose another "
+                              "(--into), or replace it with "
                               "--overwrite-column (overwrite_column=True)")
 
     def fixed_column(self, structures: Sequence[Structure]) -> str | None:
         """Column among what is fixed, or None: a name that no shape has."""
         names = self._fixed_columns(structures)
         if len(names) > 1:
-            raise FitError(f"fixed names {len(names)} columns ({', '.join(names)}); wanted one, besides shapes")
+            raise FitError(f"fixed names {len(names)} columns ({', '.join(names)}); wanted one, "
+                           "besides shapes")
         return names[0] if names else None
 
     def _fixed_columns(self, structures: Sequence[Structure]) -> list[str]:
@@ -131,7 +147,8 @@ class Request:
         shapes = [name for name in _several(self.fixed) if name not in columns]
         numbers = _several(self.fixedvar)
         if numbers and not shapes:
-            raise FitError("fixedvar without shapes; give them in fixed, e.g. fixed='delta', fixedvar='1.0,0,0.5'")
+            raise FitError("fixedvar without shapes; give them in fixed, e.g. fixed='delta', "
+                           "fixedvar='1.0,0,0.5'")
         return shapes, numbers
 
 
@@ -139,8 +156,10 @@ def _several(value: str | Sequence[str] | None) -> list[str]:
     return [] if value is None else [value] if isinstance(value, str) else list(value)
 
 
-def directions_of(structures: Sequence[Structure], selections: Sequence[Selection], phase_centre: str | Sequence[float] | SkyCoord | None,
-                  ) -> tuple[dict[tuple[int, int], tuple[float, float]], dict[tuple[int, int], tuple[float, float]], tuple[float, float]]:
+def directions_of(structures: Sequence[Structure], selections: Sequence[Selection],
+                  phase_centre: str | Sequence[float] | SkyCoord | None,) -> tuple[
+    dict[tuple[int, int], tuple[float, float]], dict[tuple[int, int], tuple[float, float]],
+    tuple[float, float]]:
     """Phase centre and pointing of each selected field, (set, field) → (ra, dec) in rad, and the fit's phase centre.
 
     All in the frame of the first field.
@@ -150,17 +169,22 @@ def directions_of(structures: Sequence[Structure], selections: Sequence[Selectio
     CoordinateError
         The phase centre cannot be read, or fields have frames that turn against each other.
     """
-    fields = [(i, f) for i, (structure, selection) in enumerate(zip(structures, selections, strict=True))
-              if selection.data_description_ids for f in structure.fields if f.id in selection.field_ids]
+    fields = [(i, f)
+              for i, (structure, selection) in enumerate(zip(structures, selections, strict=True))
+              if selection.data_description_ids for f in structure.fields
+              if f.id in selection.field_ids]
     frame = fields[0][1].frame
     directions: dict[tuple[int, int], tuple[float, float]] = {}
     pointings: dict[tuple[int, int], tuple[float, float]] = {}
     for i, one in fields:
-        if one.frame != frame and not any({one.frame.upper(), frame.upper()} <= alike for alike in _ALIKE):
-            raise CoordinateError(f"{structures[i].path}: field {one.name} is in {one.frame}, the first in {frame}, whose (u, v, w) have "
+        if one.frame != frame and not any({one.frame.upper(), frame.upper()} <= alike
+                                          for alike in _ALIKE):
+            raise CoordinateError(f"{structures[i].path}: field {one.name} is in {one.frame}, the "
+                                  f"first in {frame}, whose (u, v, w) have "
                                   "other axes; fit them apart, or bring them to one frame")
         for found, direction in ((directions, (one.ra, one.dec)), (pointings, one.beam_centre)):
-            found[i, one.id] = direction if one.frame == frame else in_frame(*direction, one.frame, frame)
+            found[i, one.id] = direction if one.frame == frame else in_frame(
+                *direction, one.frame, frame)
     if phase_centre is None:
         return directions, pointings, next(iter(directions.values()))
     return directions, pointings, parse_direction(phase_centre, frame)
@@ -169,21 +193,27 @@ def directions_of(structures: Sequence[Structure], selections: Sequence[Selectio
 def check_phase_centre(structures: Sequence[Structure], selections: Sequence[Selection],
                        directions: Mapping[tuple[int, int], tuple[float, float]], reference: tuple[float, float]) -> None:  # fmt: skip
     """Refuse or doubt a phase centre that no antenna looks at."""
-    names = {(i, field.id): f"field {field.name} of {one.path}" for i, one in enumerate(structures) for field in one.fields}
-    lowest = min(float(one.data_descriptions[d].spw.frequency.min()) for one, selection in zip(structures, selections, strict=True)
+    names = {(i, field.id): f"field {field.name} of {one.path}" for i, one in enumerate(structures)
+             for field in one.fields}
+    lowest = min(float(one.data_descriptions[d].spw.frequency.min())
+                 for one, selection in zip(structures, selections, strict=True)
                  for d in selection.data_description_ids)
     check_centre(reference, {names[key]: at for key, at in directions.items()},
-                 sight(np.concatenate([structure.dish_diameters for structure in structures]), lowest))
+                 sight(np.concatenate([structure.dish_diameters for structure in structures]),
+                       lowest))
 
 
 def with_stokes(structure: Structure, selection: Selection, stokes: str) -> Selection:
     """The selection without spectral windows whose correlations do not give this Stokes parameter."""
     name = parse_fit_stokes(stokes)
-    able = frozenset(d.id for d in structure.used(selection) if combination_of(name, d.correlations) is not None)
-    return replace(selection, data_description_ids=able, field_ids=frozenset(f for f, d in selection.visits if d in able))
+    able = frozenset(d.id for d in structure.used(selection)
+                     if combination_of(name, d.correlations) is not None)
+    return replace(selection, data_description_ids=able,
+                   field_ids=frozenset(f for f, d in selection.visits if d in able))
 
 
-def antenna_numbers(structures: Sequence[Structure]) -> tuple[tuple[np.ndarray, ...], tuple[str, ...]]:
+def antenna_numbers(structures: Sequence[Structure]) -> tuple[tuple[np.ndarray, ...],
+                                                              tuple[str, ...]]:
     """Numbers of each set's antennas among those of all sets, which go by their names, and these names."""
     names: dict[tuple[str, int], int] = {}
     numbers = []
@@ -202,7 +232,8 @@ def shortened(names: Sequence[str], most: int = 30) -> str:
     return ", ".join(names if len(names) <= most else [*names[: most - 5], "…", *names[-4:]])
 
 
-def gains_by_number(what: str, gains: Mapping[int | str, str] | None, names: Sequence[str]) -> dict[int, str] | None:
+def gains_by_number(what: str, gains: Mapping[int | str, str] | None,
+                    names: Sequence[str]) -> dict[int, str] | None:
     """Gains by number of antenna from gains by name or number.
 
     Raises
@@ -221,7 +252,8 @@ def gains_by_number(what: str, gains: Mapping[int | str, str] | None, names: Seq
         else:
             close = difflib.get_close_matches(str(key), names, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
-            raise FitError(f"{what}: there is no antenna {key}{hint}; there are {len(names)}: {shortened(names)}, or their numbers from 0")
+            raise FitError(f"{what}: there is no antenna {key}{hint}; there are {len(names)}: "
+                           f"{shortened(names)}, or their numbers from 0")
         out[number] = str(text)
     return out
 
@@ -229,5 +261,6 @@ def gains_by_number(what: str, gains: Mapping[int | str, str] | None, names: Seq
 def check_nu0(nu0: float, low: float, high: float) -> None:
     """Raise FitError where a reference frequency is far from the data (Hz): it is in the wrong unit."""
     if not low / _FAR <= nu0 <= high * _FAR:
-        raise FitError(f"nu0 is {nu0:g} Hz and the data are from {low / 1e9:.6g} to {high / 1e9:.6g} GHz; wanted a frequency near them: "
+        raise FitError(f"nu0 is {nu0:g} Hz and the data are from {low / 1e9:.6g} to "
+                       f"{high / 1e9:.6g} GHz; wanted a frequency near them: "
                        f"--nu0 {low / 1e9:.3g}GHz, or a number in Hz")

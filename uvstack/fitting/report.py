@@ -87,7 +87,8 @@ def goodness(result: FitResult) -> str:
     if result.weighted_degrees_of_freedom is None:
         found = f"{result.chi_squared:.6g} for {result.degrees_of_freedom} degrees of freedom, reduced {result.reduced_chi_squared:.3f}"
     else:
-        found = (f"{result.chi_squared:.6g} with the weights as tapered, for which {result.weighted_degrees_of_freedom:.6g} are expected: "
+        found = (f"{result.chi_squared:.6g} with the weights as tapered, for which "
+                 f"{result.weighted_degrees_of_freedom:.6g} are expected: "
                  f"reduced {result.reduced_chi_squared:.3f}")
     return f"{found}; errors from the {'scatter' if result.errors_scaled else 'weights'}"
 
@@ -113,15 +114,17 @@ def _begun(result: FitResult) -> str:
     if not result.n_starts:
         return ""
     found = f", from the best of {result.n_starts} starts" if result.n_starts > 1 else ", from 1 start"
-    return found + (f" (next minimum: χ² {result.next_chi_squared:.6g})" if result.next_chi_squared is not None else "")
+    return found + (f" (next minimum: χ² {result.next_chi_squared:.6g})"
+                    if result.next_chi_squared is not None else "")
 
 
 def correlation_texts(result: FitResult) -> list[str]:
     """The strong correlations, strongest first: "flux and fwhm +0.82"."""
     matrix = result.correlation
-    pairs = [(matrix[i, j], label(result, i), label(result, j)) for i in range(len(matrix)) for j in range(i)
-             if np.isfinite(matrix[i, j]) and abs(matrix[i, j]) >= _STRONG]
-    return [f"{b} and {a} {r:+.2f}" for r, a, b in sorted(pairs, key=lambda pair: -abs(pair[0]))[:6]]
+    pairs = [(matrix[i, j], label(result, i), label(result, j)) for i in range(len(matrix))
+             for j in range(i) if np.isfinite(matrix[i, j]) and abs(matrix[i, j]) >= _STRONG]
+    return [f"{b} and {a} {r:+.2f}"
+            for r, a, b in sorted(pairs, key=lambda pair: -abs(pair[0]))[:6]]
 
 
 def posterior_texts(result: FitResult) -> list[tuple[str, str]]:
@@ -131,7 +134,8 @@ def posterior_texts(result: FitResult) -> list[tuple[str, str]]:
     for i, percentiles in enumerate(np.percentile(result.samples, [15.87, 50, 84.13], axis=0).T):
         unit, size = _scale(result, i, percentiles[1])
         low, middle, high = percentiles / size
-        decimals = max(1 - int(np.floor(np.log10(min(high - middle, middle - low)))), 0) if high > middle > low else 4
+        decimals = max(1 - int(np.floor(np.log10(min(high - middle, middle - low)))),
+                       0) if high > middle > low else 4
         name = label(result, i)
         found.append((name, f"{middle:.{decimals}f} +{high - middle:.{decimals}f} −{middle - low:.{decimals}f} {unit}".rstrip()))
     return found
@@ -141,7 +145,8 @@ def bootstrap_texts(result: FitResult) -> list[str]:
     """Errors by resampling: "flux 0.12 mJy"."""
     assert result.bootstrap_errors is not None
     found = []
-    for i, (value, error) in enumerate(zip(result.parameters, result.bootstrap_errors, strict=True)):
+    for i, (value, error) in enumerate(zip(result.parameters, result.bootstrap_errors,
+                                           strict=True)):
         unit, size = _scale(result, i, value)
         if error != 0:  # held
             found.append(f"{label(result, i)} {error / size:.2g} {unit}".rstrip())
@@ -150,13 +155,18 @@ def bootstrap_texts(result: FitResult) -> list[str]:
 
 def overview(result: FitResult) -> Section:
     """What was fitted, parameters with errors, goodness of fit, how it ended."""
-    rows: list[tuple[str, ...]] = [(name, f"{text} {unit}".rstrip()) for name, text, unit in parameter_rows(result)]
-    rows += [*setting(result), ("χ²", goodness(result)), ("visibilities", f"{result.n_visibilities} ({_COUNTED})")]
+    rows: list[tuple[str, ...]] = [(name, f"{text} {unit}".rstrip())
+                                   for name, text, unit in parameter_rows(result)]
+    rows += [*setting(result), ("χ²", goodness(result)),
+             ("visibilities", f"{result.n_visibilities} ({_COUNTED})")]
     if result.bootstrap_errors is not None and result.bootstrap is not None:
         errors = ", ".join(bootstrap_texts(result))
-        rows.append(("bootstrap", f"errors {errors} from {len(result.bootstrap)} resamplings of blocks of time"))
+        rows.append(("bootstrap",
+                     f"errors {errors} from {len(result.bootstrap)} resamplings of blocks of time"))
     if result.samples is not None:
-        rows.append(("posterior", ", ".join(f"{name} {text}" for name, text in posterior_texts(result)), "median and 68 %"))
+        rows.append(("posterior",
+                     ", ".join(f"{name} {text}" for name, text in posterior_texts(result)),
+                     "median and 68 %"))
     correlations = correlation_texts(result)
     if correlations:
         rows.append(("correlation", ", ".join(correlations)))
@@ -167,7 +177,8 @@ def overview(result: FitResult) -> Section:
 def sections(result: FitResult) -> list[Section]:
     """Overview, picture and model."""
     figures = {} if result.profile is None else {"fit": fit_figure(result)}
-    return [overview(result), Section("Data and model", figures=figures, tables=result.tables()), _model(result)]
+    return [overview(result), Section("Data and model", figures=figures, tables=result.tables()),
+            _model(result)]
 
 
 def overview_of_channels(results: Sequence[FitResult]) -> Section:
@@ -177,20 +188,24 @@ def overview_of_channels(results: Sequence[FitResult]) -> Section:
     for result in results:
         cells = (f"{text} {unit}".rstrip() for _, text, unit in parameter_rows(result))
         grid.append((range_text(result), *cells, f"{result.reduced_chi_squared:.3f}"))
-    return Section(f"Fits of {_shapes(results[0])}, channel by channel", setting(results[0])[:1], grid=grid,
-                   text=[("warning", f"{range_text(result)}: {text}") for result in results for text in warnings_of(result)])
+    return Section(f"Fits of {_shapes(results[0])}, channel by channel", setting(results[0])[:1],
+                   grid=grid,
+                   text=[("warning", f"{range_text(result)}: {text}") for result in results
+                         for text in warnings_of(result)])
 
 
 def sections_of_channels(results: Sequence[FitResult]) -> list[Section]:
     """Overview, spectrum and model."""
     return [overview_of_channels(results),
-            Section("Spectrum", figures={"spectrum": spectrum_figure(results)}, tables={"parameters": parameter_table(results)}),
-            _model(results[0])]
+            Section("Spectrum", figures={"spectrum": spectrum_figure(results)},
+                    tables={"parameters": parameter_table(results)}), _model(results[0])]
 
 
 def _model(result: FitResult) -> Section:
-    return Section("Model", [("variables", "   ".join(variables.text for variables in result.model.variables)),
-                             ("reference frequency", f"{result.frequency / 1e9:.6g} GHz")])
+    return Section("Model",
+                   [("variables",
+                     "   ".join(variables.text for variables in result.model.variables)),
+                    ("reference frequency", f"{result.frequency / 1e9:.6g} GHz")])
 
 
 def _shapes(result: FitResult) -> str:
@@ -199,7 +214,8 @@ def _shapes(result: FitResult) -> str:
 
 def warnings_of(result: FitResult) -> list[str]:
     """What a user must know before believing the numbers."""
-    found = [] if result.converged else [f"the fit has not converged: {result.stop_reason}; other starting values or bounds may help"]
+    found = [] if result.converged else [f"the fit has not converged: {result.stop_reason}; other "
+                                         "starting values or bounds may help"]
     found += [text for text in (result.elsewhere, result.degenerate) if text]
     return found + _misfit(result)
 
@@ -216,39 +232,51 @@ def _misfit(result: FitResult) -> list[str]:
     if pulls[part, i] < _MISFIT:
         return []
     where = f"at {table['uv_distance'][i] / 1e3:.3g} kλ the mean {('real', 'imaginary')[part]} part is {pulls[part, i]:.0f} σ off"
-    return [f"the model does not describe the data: {where}; look at the residuals, and at other models, starting values or uv limits"]
+    return [f"the model does not describe the data: {where}; look at the residuals, and at other "
+            "models, starting values or uv limits"]
 
 
 def summary(result: FitResult) -> dict[str, Any]:
     """Everything but the profile, as numbers and texts that JSON can hold; NaN as null."""
-    out: dict[str, Any] = {
-        "model": [shape.name for shape in result.model.shapes], "var": [variables.text for variables in result.model.variables],
-        "parameters": [
-            {"name": name, "kind": kind, "value": plain(value), "error": plain(error), "unit": unit,
-             "upper_limit_95": plain(result.upper_limits.get(name, np.nan))}
-            for name, kind, unit, value, error in zip(result.names, result.kinds, result.units, result.parameters, result.errors,
-                                                      strict=True)],
-        "stokes": result.stokes, "band_hz": None if result.band is None else list(result.band),
-        "covariance": [[plain(x) for x in row] for row in result.covariance],
-        "correlation": [[plain(x) for x in row] for row in result.correlation],
-        "chi_squared": plain(result.chi_squared), "reduced_chi_squared": plain(result.reduced_chi_squared),
-        "n_visibilities": result.n_visibilities,
-        "degrees_of_freedom": result.degrees_of_freedom, "errors_scaled": result.errors_scaled,
-        "weighted_degrees_of_freedom": plain(result.weighted_degrees_of_freedom), "frequency_hz": result.frequency,
-        "stop_reason": result.stop_reason, "converged": result.converged, "n_passes": result.n_passes, "method": result.method,
-        "n_starts": result.n_starts, "next_chi_squared": plain(result.next_chi_squared), "elsewhere": result.elsewhere,
-        "binning_error": plain(result.binning_error), "degenerate": result.degenerate}
+    out: dict[str, Any] = {"model": [shape.name for shape in result.model.shapes],
+                           "var": [variables.text for variables in result.model.variables],
+                           "parameters": [{"name": name, "kind": kind, "value": plain(value),
+                                           "error": plain(error), "unit": unit,
+                                           "upper_limit_95": plain(
+                                               result.upper_limits.get(name, np.nan))}
+                                          for name, kind, unit, value, error in zip(
+                                              result.names, result.kinds, result.units,
+                                              result.parameters, result.errors, strict=True)],
+                           "stokes": result.stokes,
+                           "band_hz": None if result.band is None else list(result.band),
+                           "covariance": [[plain(x) for x in row] for row in result.covariance],
+                           "correlation": [[plain(x) for x in row] for row in result.correlation],
+                           "chi_squared": plain(result.chi_squared),
+                           "reduced_chi_squared": plain(result.reduced_chi_squared),
+                           "n_visibilities": result.n_visibilities,
+                           "degrees_of_freedom": result.degrees_of_freedom,
+                           "errors_scaled": result.errors_scaled,
+                           "weighted_degrees_of_freedom": plain(result.weighted_degrees_of_freedom),
+                           "frequency_hz": result.frequency, "stop_reason": result.stop_reason,
+                           "converged": result.converged, "n_passes": result.n_passes,
+                           "method": result.method, "n_starts": result.n_starts,
+                           "next_chi_squared": plain(result.next_chi_squared),
+                           "elsewhere": result.elsewhere,
+                           "binning_error": plain(result.binning_error),
+                           "degenerate": result.degenerate}
     if result.bootstrap is not None and result.bootstrap_errors is not None:
         out["bootstrap"] = _percentiles(result.bootstrap) | {"errors": result.bootstrap_errors}
     if result.samples is not None:
         out["posterior"] = _percentiles(result.samples)
-    return plain(out | {"provenance": None if result.provenance is None else vars(result.provenance)})
+    return plain(out
+                 | {"provenance": None if result.provenance is None else vars(result.provenance)})
 
 
 def _percentiles(values: np.ndarray) -> dict[str, Any]:
     """Of parameters (n, par), in the units in which they are fitted: a list of all of them for each percentile."""
     percent = (2.5, 16, 50, 84, 95, 97.5)
-    return {"n": len(values), "percentiles": percent, "at_percentiles": np.percentile(values, percent, axis=0)}
+    return {"n": len(values), "percentiles": percent,
+            "at_percentiles": np.percentile(values, percent, axis=0)}
 
 
 def parameter_table(results: Sequence[FitResult]) -> QTable:
@@ -261,9 +289,11 @@ def parameter_table(results: Sequence[FitResult]) -> QTable:
         table[name] = [getattr(result, name) for result in results]
     for i, name in enumerate(results[0].names if results else ()):
         limits = [result.upper_limits.get(name, np.nan) for result in results]
-        columns = [("", [r.parameters[i] for r in results], results[0].kinds[i]), ("_error", [r.errors[i] for r in results], _ERROR)]
+        columns = [("", [r.parameters[i] for r in results], results[0].kinds[i]),
+                   ("_error", [r.errors[i] for r in results], _ERROR)]
         if name in {key for result in results for key in result.upper_limits}:
-            columns.append(("_limit_95", limits, "95 % upper limit of what is not resolved; NaN where it is"))
+            columns.append(("_limit_95", limits,
+                            "95 % upper limit of what is not resolved; NaN where it is"))
         for suffix, values, meaning in columns:
             table[name + suffix] = values
             table[name + suffix].info.unit = results[0].units[i] or None
@@ -289,14 +319,15 @@ def fit_figure(result: FitResult) -> Figure:
     from matplotlib.figure import Figure
 
     if result.profile is None:
-        raise FitError("this result has no uv profile: only those of uvstack.fit, from measurement sets, can be plotted")
+        raise FitError("this result has no uv profile: only those of uvstack.fit, from "
+                       "measurement sets, can be plotted")
     figure = Figure(figsize=(10.5, 5.5), layout="constrained")
     several = len(result.names) > 1
     # Many parameters want more room than the residuals.
     share = min(1.3 + 0.25 * max(len(result.names) - 4, 0), 3.0)
     outer = figure.add_gridspec(1, 2, width_ratios=(3, 1.6 if several else 1.0))
-    left, right = outer[0].subgridspec(2, 1, height_ratios=(3, 1.3)), outer[1].subgridspec(2 if several else 1, 1,
-                                                                                          height_ratios=(3, share) if several else None)
+    left, right = outer[0].subgridspec(2, 1, height_ratios=(3, 1.3)), outer[1].subgridspec(
+        2 if several else 1, 1, height_ratios=(3, share) if several else None)
     upper = figure.add_subplot(left[0])
     lower = figure.add_subplot(left[1], sharex=upper)
     draw_profile(upper, lower, result)
@@ -309,12 +340,15 @@ def fit_figure(result: FitResult) -> Figure:
 def draw_numbers(axes: Axes, result: FitResult) -> None:
     """Write the parameters with their errors, and how good the fit is."""
     axes.axis("off")
-    lines = [f"{_named(name)}  {text} {unit}".rstrip() for name, text, unit in parameter_rows(result)[:_MOST_LINES]]
+    lines = [f"{_named(name)}  {text} {unit}".rstrip()
+             for name, text, unit in parameter_rows(result)[:_MOST_LINES]]
     more = len(result.names) - len(lines)
     lines += [f"… and {more} more"] if more else []
-    lines += [f"reduced χ²  {result.reduced_chi_squared:.3f}", f"{result.n_visibilities} visibilities"]
+    lines += [f"reduced χ²  {result.reduced_chi_squared:.3f}",
+              f"{result.n_visibilities} visibilities"]
     lines += [] if result.converged else ["not converged"]
-    axes.text(0.0, 1.0, "\n".join(lines), va="top", fontsize="small" if len(lines) <= 8 else "x-small", transform=axes.transAxes)
+    axes.text(0.0, 1.0, "\n".join(lines), va="top",
+              fontsize="small" if len(lines) <= 8 else "x-small", transform=axes.transAxes)
 
 
 def _named(name: str) -> str:
@@ -341,7 +375,8 @@ def draw_profile(upper: Axes, lower: Axes, result: FitResult) -> None:
     if np.abs(model_im).max(initial=0.0) > 1e-6 * np.abs(model_re).max(initial=0.0):
         upper.plot(x, model_im, color="C3", lw=0.9, ls=":", label="model, imaginary")
     upper.set(ylabel=f"visibility ({name})")
-    upper.legend(frameon=False, fontsize="small", ncols=4, loc="lower left", bbox_to_anchor=(0.0, 1.0))
+    upper.legend(frameon=False, fontsize="small", ncols=4, loc="lower left",
+                 bbox_to_anchor=(0.0, 1.0))
     upper.tick_params(labelbottom=False)
     lower.axhline(0, color="C3", lw=1)
     lower.errorbar(x, im - model_im, error, fmt="o", ms=3, color="0.7", lw=0.8)
@@ -355,14 +390,15 @@ def draw_correlation(axes: Axes, result: FitResult) -> None:
     n = len(matrix)
     axes.imshow(matrix, vmin=-1, vmax=1, cmap="RdBu_r")
     names = [_named(name) for name in result.names]
-    axes.set_xticks(range(n), names, rotation=60, ha="right", rotation_mode="anchor", fontsize="small")
+    axes.set_xticks(range(n), names, rotation=60, ha="right", rotation_mode="anchor",
+                    fontsize="small")
     axes.set_yticks(range(n), names, fontsize="small")
     digits = 2 if n <= 6 else 1
     if n <= _MOST_NUMBERS:
         for i in range(n):
             for j in range(n):
-                axes.text(j, i, f"{round(matrix[i, j], digits) + 0.0:.{digits}f}", ha="center", va="center",
-                          fontsize="x-small" if n <= 6 else 6,
+                axes.text(j, i, f"{round(matrix[i, j], digits) + 0.0:.{digits}f}", ha="center",
+                          va="center", fontsize="x-small" if n <= 6 else 6,
                           color="w" if abs(matrix[i, j]) > 0.6 else "k")
     axes.set_title("correlation", fontsize="medium")
 
@@ -373,25 +409,35 @@ def spectrum_figure(results: Sequence[FitResult]) -> Figure:
 
     names = results[0].names
     figure = Figure(figsize=(7, 1.2 + 1.8 * len(names)), layout="constrained")
-    frequency = np.array([result.frequency if result.band is None else np.mean(result.band) for result in results]) / 1e9
-    half = np.array([0.0 if result.band is None else np.ptp(result.band) / 2 for result in results]) / 1e9
+    frequency = np.array([result.frequency if result.band is None else np.mean(result.band)
+                          for result in results]) / 1e9
+    half = np.array([0.0 if result.band is None else np.ptp(result.band) / 2
+                     for result in results]) / 1e9
     for i, axes in enumerate(np.atleast_1d(figure.subplots(len(names), 1, sharex=True))):
-        values, errors = (np.array([row[i] for row in rows]) for rows in ([r.parameters for r in results], [r.errors for r in results]))
+        values, errors = (np.array([row[i] for row in rows])
+                          for rows in ([r.parameters for r in results],
+                                       [r.errors for r in results]))
         limits = np.array([result.upper_limits.get(names[i], np.nan) for result in results])
         unit, size = results[0].units[i], 1.0
         if unit == "Jy":
             unit, size = flux_unit(float(np.nanmax(np.abs(values))))
-        found = np.isnan(limits) & (np.array([names[i] not in result.upper_limits for result in results]))
+        found = np.isnan(limits) & (np.array([names[i] not in result.upper_limits
+                                              for result in results]))
         shown = np.where(np.isfinite(errors), errors, 0.0)
         for known, colour in ((True, "C0"), (False, "0.7")):  # grey: not determined
             these = found & (np.isfinite(errors) == known)
-            axes.errorbar(frequency[these], values[these] / size, shown[these] / size, half[these], fmt="o", ms=4, color=colour, lw=1)
+            axes.errorbar(frequency[these], values[these] / size, shown[these] / size, half[these],
+                          fmt="o", ms=4, color=colour, lw=1)
         below = np.isfinite(limits)
         if below.any():
-            axes.errorbar(frequency[below], limits[below] / size, None, half[below], fmt="none", color="C0", lw=1)
+            axes.errorbar(frequency[below], limits[below] / size, None, half[below], fmt="none",
+                          color="C0", lw=1)
             for x, y in zip(frequency[below], limits[below] / size, strict=True):
-                axes.annotate("", (x, 0.75 * y), (x, y), arrowprops={"arrowstyle": "->", "color": "C0"})
-            axes.set_ylim(0.0, 1.1 * max(limits[below].max(), (values + shown)[found].max(initial=0.0)) / size)
+                axes.annotate("", (x, 0.75 * y), (x, y),
+                              arrowprops={"arrowstyle": "->", "color": "C0"})
+            axes.set_ylim(0.0,
+                          1.1 * max(limits[below].max(), (values + shown)[found].max(initial=0.0))
+                          / size)
         axes.set_ylabel(_named(names[i]) + (f" ({unit})" if unit else ""))
     axes.set_xlabel("frequency (GHz)")
     return figure

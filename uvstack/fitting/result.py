@@ -29,12 +29,13 @@ class FitResult(Saved):
     parameters : ndarray (par,)
         In the units in which the expressions are written.
     errors : ndarray (par,)
-        Standard deviations; 0 at a bound, NaN where degenerate. Of an unresolved size: the distance to its 68 % limit.
+        Standard deviations; 0 at a bound, NaN where degenerate. Of an unresolved size: the distance
+        to its 68 % limit.
     covariance : ndarray (par, par)
     chi_squared : float
     reduced_chi_squared : float
-        χ² over 2 n_visibilities − n_par: real and imaginary part are two measurements. With tapered weights over
-        `weighted_degrees_of_freedom`: what the errors use.
+        χ² over 2 n_visibilities − n_par: real and imaginary part are two measurements. With tapered
+        weights over `weighted_degrees_of_freedom`: what the errors use.
     n_visibilities : int
     errors_scaled : bool
         Whether errors were multiplied by the square root of the reduced χ².
@@ -47,7 +48,8 @@ class FitResult(Saved):
     next_chi_squared : float or None
         χ² of the next best minimum among these, about; None where all came to the same.
     elsewhere : str
-        Which other starting values lead to a much lower χ² than those given; "" if a quick look found none.
+        Which other starting values lead to a much lower χ² than those given; "" if a quick look
+        found none.
     method : str
         "exact", or "binned" with the bound on what binning changed.
     binning_error : float
@@ -70,7 +72,8 @@ class FitResult(Saved):
     band : tuple of float or None
         Lowest and highest frequency of the data, Hz, to the edges of their channels.
     weighted_degrees_of_freedom : float or None
-        What the reduced χ² is taken over where weights are tapered or powers, and no inverse variances.
+        What the reduced χ² is taken over where weights are tapered or powers, and no inverse
+        variances.
     provenance : Provenance or None
     """
 
@@ -125,7 +128,8 @@ class FitResult(Saved):
     def reduced_chi_squared(self) -> float:
         """χ² over the degrees of freedom."""
         of_weights = self.weighted_degrees_of_freedom
-        return self.chi_squared / (max(self.degrees_of_freedom, 1) if of_weights is None else of_weights)
+        return self.chi_squared / (max(self.degrees_of_freedom, 1) if of_weights is None
+                                   else of_weights)
 
     @property
     def correlation(self) -> np.ndarray:
@@ -197,12 +201,14 @@ class FitResult(Saved):
         """The parameters, and the uv profile where there is one."""
         from uvstack.fitting.report import parameter_table
 
-        return {"parameters": parameter_table([self])} | ({} if self.profile is None else {"uv_profile": self.profile.table()})
+        return {"parameters": parameter_table([self])} | ({} if self.profile is None
+                                                          else {"uv_profile": self.profile.table()})
 
     def __repr__(self) -> str:
         from uvstack.fitting.report import parameter_rows
 
-        found = ", ".join(f"{name} {text} {unit}".rstrip() for name, text, unit in parameter_rows(self))
+        found = ", ".join(f"{name} {text} {unit}".rstrip()
+                          for name, text, unit in parameter_rows(self))
         return f"<FitResult: {found}; reduced χ² {self.reduced_chi_squared:.3f}{'' if self.converged else '; not converged'}>"
 
     def _number(self, which: int) -> tuple[float, float]:
@@ -212,7 +218,8 @@ class FitResult(Saved):
         slope = numbers.slopes[0, 0, which, :, 0] / unit
         used = slope != 0
         covariance = np.where(np.outer(used, used), self.covariance, 0.0)
-        return float(numbers.values[0, 0, which, 0] / unit), float(np.sqrt(slope @ covariance @ slope))
+        return float(numbers.values[0, 0, which, 0]
+                     / unit), float(np.sqrt(slope @ covariance @ slope))
 
 
 class FitSpectrum(Saved, list[FitResult]):

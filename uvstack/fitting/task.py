@@ -1,9 +1,10 @@
 """The task: measurement sets in, parameters with errors out.
 
-Data are read in chunks of rows. What a fit needs of them (one Stokes parameter, averaged) is kept between passes where all of
-it fits `memory`; else each pass reads the chunks again, on threads or a cluster, and memory is bounded by a few chunks. Sums
-of chunks are added in the order of the chunks either way, so the result is the same to the last bit. A sample of the rows is
-fitted first, so that few passes go over everything.
+Data are read in chunks of rows. What a fit needs of them (one Stokes parameter, averaged) is kept
+between passes where all of it fits `memory`; else each pass reads the chunks again, on threads or a
+cluster, and memory is bounded by a few chunks. Sums of chunks are added in the order of the chunks
+either way, so the result is the same to the last bit. A sample of the rows is fitted first, so that
+few passes go over everything.
 """
 
 from __future__ import annotations
@@ -29,7 +30,12 @@ from uvstack.fitting.data.survey import SAMPLE, Survey, survey_pieces
 from uvstack.fitting.estimation import estimate, sum_normal
 from uvstack.fitting.model.model import Model, make_model
 from uvstack.fitting.model.normal import NormalEquations
-from uvstack.fitting.model.variables import Variables, default_variables, fixed_components, with_proper_motion
+from uvstack.fitting.model.variables import (
+    Variables,
+    default_variables,
+    fixed_components,
+    with_proper_motion,
+)
 from uvstack.fitting.options import (
     Request,
     antenna_numbers,
@@ -111,15 +117,18 @@ def fit(
     Parameters
     ----------
     ms : path, glob, `uvstack.Datasets` or sequence of these
-        Measurement sets; several are fitted together. Nothing in them is changed unless `write` is given.
+        Measurement sets; several are fitted together. Nothing in them is changed unless `write` is
+        given.
     model : str or sequence of str
         Shape of each component: see `uvstack.fitting.model.shapes`.
     circular : bool
         Without `var`: ratio 1 and no position angle.
     var : str or sequence of str, optional
-        Variables of each component in p[0], p[1] …, nu, nu0 and t: see `uvstack.fitting.model.expressions`. RA and Dec are in arcsec to
-        the east and north of the phase centre (direction cosines over 1″), flux in Jy, sizes in arcsec, PA in degrees.
-        Default: flux, size and, where not circular, ratio and position angle of each component at the phase centre.
+        Variables of each component in p[0], p[1] …, nu, nu0 and t: see
+        `uvstack.fitting.model.expressions`. RA and Dec are in arcsec to the east and north of the
+        phase centre (direction cosines over 1″), flux in Jy, sizes in arcsec, PA in degrees.
+        Default: flux, size and, where not circular, ratio and position angle of each component at
+        the phase centre.
     p_ini : sequence of float, optional
         Starting values; wanted with `var`. Default: from the data.
     bounds : sequence, optional
@@ -127,28 +136,33 @@ def fit(
     offset : bool
         Without `var`: RA and Dec are fitted too.
     nu0 : float, str or Quantity, optional
-        Frequency (a number is in Hz, "1.4GHz") of expressions, and at which flux and size are told; default the first channel, per
-        channel that channel.
+        Frequency (a number is in Hz, "1.4GHz") of expressions, and at which flux and size are told;
+        default the first channel, per channel that channel.
     stokes : str
-        I, Q, U, V, PI or a correlation. I wants both parallel hands, PI takes what there is: see `uvstack.uv.stokes`.
+        I, Q, U, V, PI or a correlation. I wants both parallel hands, PI takes what there is: see
+        `uvstack.uv.stokes`.
     chanwidth, timewidth : int
-        Channels and integrations that are averaged before the fit: see `uvstack.fitting.data.averaging`.
+        Channels and integrations that are averaged before the fit: see
+        `uvstack.fitting.data.averaging`.
     per_channel : bool
         A fit for each (averaged) channel.
     phase_centre : str, (float, float) or SkyCoord, optional
-        To which data are turned and from which RA and Dec count: "J2000 10h12m13s -30d00m01s", or RA and Dec in rad in the
-        frame of the first field; default the first field. Several fields are brought to it.
+        To which data are turned and from which RA and Dec count: "J2000 10h12m13s -30d00m01s", or
+        RA and Dec in rad in the frame of the first field; default the first field. Several fields
+        are brought to it.
     primary_beam : str or PrimaryBeam, optional
-        Then fluxes are those of the sky, seen through the beam of each field: preset, text or file. Default none.
+        Then fluxes are those of the sky, seen through the beam of each field: preset, text or file.
+        Default none.
     fixed : str or sequence of str, optional
-        What belongs to the model and is not fitted: a column such as "MODEL_DATA", or shapes, or both.
+        What belongs to the model and is not fitted: a column such as "MODEL_DATA", or shapes, or
+        both.
     fixedvar : str or sequence of str, optional
         Numbers of each of these shapes, written as in `var` without parameters.
     scalefix : str, optional
         Expression by which all that is fixed is multiplied, e.g. "p[3]".
     amp_gains, phase_gains : mapping, optional
-        Expressions of |g| and of the phase of g (rad) of antennas, by name or number (of the first set); V_pq is
-        multiplied by g_p g_q*. t is in seconds since the first of the data.
+        Expressions of |g| and of the phase of g (rad) of antennas, by name or number (of the first
+        set); V_pq is multiplied by g_p g_q*. t is in seconds since the first of the data.
     bandwidth_smearing, time_smearing : bool
         The model is averaged over the width of the (averaged) channels, or integrations.
     proper_motion : sequence of (float, float), optional
@@ -158,25 +172,32 @@ def fit(
     weight_power : float
         Weights are taken to this power. Errors allow for it.
     only_flux : bool
-        Only parameters of fluxes are fitted, the others stay at `p_ini`. With fluxes that are linear in them one exact step.
+        Only parameters of fluxes are fitted, the others stay at `p_ini`. With fluxes that are
+        linear in them one exact step.
     scale_errors : bool
-        Errors are multiplied by the square root of the reduced χ², so that they follow from the scatter. The default, since
-        weights of most sets, and of all stacked ones, are only relative. False where weights are 1/σ² in Jy⁻².
+        Errors are multiplied by the square root of the reduced χ², so that they follow from the
+        scatter. The default, since weights of most sets, and of all stacked ones, are only
+        relative. False where weights are 1/σ² in Jy⁻².
     bootstrap : int
         Resamplings of blocks of time: see `uvstack.fitting.data.inspection`.
     bayes : int
-        Steps of emcee's walkers through the posterior, e.g. 2000; 0 for none: see `uvstack.fitting.solve.bayes`.
+        Steps of emcee's walkers through the posterior, e.g. 2000; 0 for none: see
+        `uvstack.fitting.solve.bayes`.
     seed : int, optional
         Of both.
     write : {"model", "residual", "calibrated"}, optional
-        What is written to a column of the sets, for all selected rows in full resolution. The model includes what is fixed and
-        the gains, as it is compared with the data; calibrated data are divided by the gains.
+        What is written to a column of the sets, for all selected rows in full resolution. The model
+        includes what is fixed and the gains, as it is compared with the data; calibrated data are
+        divided by the gains.
     into : str, optional
-        The column; default MODEL_DATA, RESIDUAL_DATA or CALIBRATED_DATA. Made where it does not exist.
+        The column; default MODEL_DATA, RESIDUAL_DATA or CALIBRATED_DATA. Made where it does not
+        exist.
     overwrite_column : bool
-        Whether `into` may exist, and what it holds be lost; DATA and the column that is fitted are no exceptions.
+        Whether `into` may exist, and what it holds be lost; DATA and the column that is fitted are
+        no exceptions.
     method : {"auto", "exact", "binned"}
-        "binned" sums centred circular models in bins of uv distance; "auto" where that is as good as exact.
+        "binned" sums centred circular models in bins of uv distance; "auto" where that is as good
+        as exact.
     tolerance : float
         Of parameters, in units of their errors.
     most_passes : int
@@ -217,7 +238,8 @@ def fit(
         data.client = client
         provenance = _provenance(data.job, asked)
         if per_channel:
-            return FitSpectrum(replace(one, provenance=provenance) for one in _fit_channels(request, variables, made, data))
+            return FitSpectrum(replace(one, provenance=provenance)
+                               for one in _fit_channels(request, variables, made, data))
         result = estimate(request, variables, made, data, data.survey())
     if write is not None:
         write_to_column(data.job, data.chunks, result, request, provenance, options["threads"])
@@ -227,7 +249,8 @@ def fit(
 def fit_stacked(ms: MeasurementSets, model: str, options: Mapping[str, Any]) -> FitResult:
     """Fit of one shape to a stacked set, within the uv range and on the machine of the stack's options."""
     given = {name: options[name] for name in ("uvmin", "uvmax", "workers", "scheduler", "threads")}
-    # The parallel hands as the stack itself takes them; its weights are only relative, so errors come from the scatter.
+    # The parallel hands as the stack itself takes them; its weights are only relative, so errors
+    # come from the scatter.
     found = fit(ms, model=model, stokes="PI", **given)
     assert isinstance(found, FitResult)
     return found
@@ -235,28 +258,33 @@ def fit_stacked(ms: MeasurementSets, model: str, options: Mapping[str, Any]) -> 
 
 def _job(ms: MeasurementSets, request: Request) -> FitJob:
     """Everything that is checked and known before data are read."""
-    structures, selections = open_sets(ms, request.field, request.spw, request.timerange, request.pointing)
-    selections = tuple(with_stokes(*one, request.stokes) for one in zip(structures, selections, strict=True))
+    structures, selections = open_sets(ms, request.field, request.spw, request.timerange,
+                                       request.pointing)
+    selections = tuple(with_stokes(*one, request.stokes)
+                       for one in zip(structures, selections, strict=True))
     if not any(selection.data_description_ids for selection in selections):
         wanted = wanted_correlations(parse_fit_stokes(request.stokes))
         raise SelectionError(f"stokes={request.stokes} wants {wanted}, and no selected spectral "
-                             f"window of {', '.join(s.path for s in structures)} has them; `uvstack info` lists the correlations")
+                             f"window of {', '.join(s.path for s in structures)} has them; "
+                             "`uvstack info` lists the correlations")
     directions, pointings, reference = directions_of(structures, selections, request.phase_centre)
     fixed_column = request.fixed_column(structures)
     if request.phase_centre is not None:
         check_phase_centre(structures, selections, directions, reference)
     taper, unit = parse_distance("uvtaper", request.uvtaper)
     if unit != "m":
-        raise SelectionError(f"uvtaper={request.uvtaper!r} is in wavelengths; wanted a length, e.g. 5km")
+        raise SelectionError(f"uvtaper={request.uvtaper!r} is in wavelengths; wanted a length, "
+                             "e.g. 5km")
     beam = None if request.primary_beam is None else read_primary_beam(request.primary_beam)
     warn_of_beam(structures, selections, request.primary_beam, beam)
     sets = list(zip(structures, selections, strict=True))
-    return FitJob(
-        structures, selections, tuple(parse_column(request.column, *one) for one in sets),
-        None if fixed_column is None else tuple(parse_column(fixed_column, *one)[0] for one in sets),
-        directions, pointings, reference, antenna_numbers(structures)[0], parse_fit_stokes(request.stokes),
-        parse_uv_range(request.uvmin, request.uvmax), request.chanwidth, request.timewidth, taper, request.weight_power,
-        request.bandwidth_smearing, request.time_smearing, beam)
+    return FitJob(structures, selections, tuple(parse_column(request.column, *one) for one in sets),
+                  None if fixed_column is None else tuple(parse_column(fixed_column, *one)[0]
+                                                          for one in sets), directions, pointings,
+                  reference, antenna_numbers(structures)[0], parse_fit_stokes(request.stokes),
+                  parse_uv_range(request.uvmin, request.uvmax), request.chanwidth,
+                  request.timewidth, taper, request.weight_power, request.bandwidth_smearing,
+                  request.time_smearing, beam)
 
 
 def _model(request: Request, job: FitJob) -> tuple[Variables, Model]:
@@ -266,10 +294,12 @@ def _model(request: Request, job: FitJob) -> tuple[Variables, Model]:
         variables = default_variables(models, request.circular, request.offset)
     else:
         variables = Variables(tuple([request.var] if isinstance(request.var, str) else request.var))
-    texts = variables.var if request.proper_motion is None else with_proper_motion(variables.var, request.proper_motion)
+    texts = variables.var if request.proper_motion is None else with_proper_motion(
+        variables.var, request.proper_motion)
     nu0 = request.nu0
     if nu0 is None:
-        used = [(s, selection) for s, selection in zip(job.structures, job.selections, strict=True) if selection.data_description_ids]
+        used = [(s, selection) for s, selection in zip(job.structures, job.selections, strict=True)
+                if selection.data_description_ids]
         structure, selection = used[0]
         nu0 = float(structure.data_descriptions[min(selection.data_description_ids)].spw.frequency[0])
     else:
@@ -285,7 +315,8 @@ def _model(request: Request, job: FitJob) -> tuple[Variables, Model]:
 
 def _band(job: FitJob) -> tuple[float, float]:
     """Lowest and highest frequency of the selected windows, Hz, to the edges of their channels."""
-    windows = [structure.data_descriptions[d].spw for structure, selection in zip(job.structures, job.selections, strict=True)
+    windows = [structure.data_descriptions[d].spw
+               for structure, selection in zip(job.structures, job.selections, strict=True)
                for d in selection.data_description_ids]
     return (min(float((w.frequency - np.abs(w.width) / 2).min()) for w in windows),
             max(float((w.frequency + np.abs(w.width) / 2).max()) for w in windows))
@@ -297,7 +328,8 @@ def _channel_band(job: FitJob, nominal: float) -> tuple[float, float]:
     for structure, selection in zip(job.structures, job.selections, strict=True):
         for window in (structure.data_descriptions[d].spw for d in selection.data_description_ids):
             for first in range(0, window.frequency.size, job.chanwidth):
-                nu, half = (a[first : first + job.chanwidth] for a in (window.frequency, np.abs(window.width) / 2))
+                nu, half = (a[first : first + job.chanwidth]
+                            for a in (window.frequency, np.abs(window.width) / 2))
                 if abs(nu.mean() - nominal) < 1e-6 * half[0]:
                     low.append(float((nu - half).min()))
                     high.append(float((nu + half).max()))
@@ -313,10 +345,12 @@ def _fixed_model(request: Request, structures: Sequence[Structure], nu0: float) 
 def _provenance(job: FitJob, asked: dict[str, Any]) -> Provenance:
     more: dict[str, Any] = {"phase_centre": _readable(job), "phase_centre_rad": list(job.reference)}
     if job.reference_time:
-        more |= {"reference_time": Time(job.reference_time / 86400.0, format="mjd", scale="utc").isot + " UTC",
-                   "reference_time_mjd_s": job.reference_time}
+        more |= {"reference_time": Time(job.reference_time / 86400.0, format="mjd",
+                                        scale="utc").isot + " UTC",
+                 "reference_time_mjd_s": job.reference_time}
     if job.primary_beam is not None:
-        more |= {"primary_beam": job.primary_beam.describe(), "pointing": pointings_text(job.structures, job.selections)}
+        more |= {"primary_beam": job.primary_beam.describe(),
+                 "pointing": pointings_text(job.structures, job.selections)}
     return provenance_of(asked, ms=[s.path for s in job.structures], seed=asked["seed"], **more)
 
 
@@ -326,7 +360,8 @@ def _readable(job: FitJob) -> str:
     frame = next(field.frame for field in job.structures[first[0]].fields if field.id == first[1])
     longitude, latitude = (Angle(value, "rad") for value in job.reference)
     hours = "deg" if frame.upper() == "GALACTIC" else "hourangle"
-    return (f"{frame} {longitude.wrap_at('360d').to_string(unit=hours, sep=':', precision=4, pad=True)} "
+    return (f"{frame} "
+            f"{longitude.wrap_at('360d').to_string(unit=hours, sep=':', precision=4, pad=True)} "
             f"{latitude.to_string(unit='deg', sep=':', precision=3, pad=True, alwayssign=True)}")
 
 
@@ -353,11 +388,14 @@ class _Data:
 
     def _channels(self, set_index: int) -> int:
         structure, selection = self.job.structures[set_index], self.job.selections[set_index]
-        return max(-(-structure.data_descriptions[d].spw.frequency.size // self.job.chanwidth) for d in selection.data_description_ids)
+        return max(-(-structure.data_descriptions[d].spw.frequency.size // self.job.chanwidth)
+                   for d in selection.data_description_ids)
 
     def first_time(self) -> float:
         """Earliest time of the selected rows, MJD s."""
-        return min(float(read_rows(self.job.structures[i], "TIME", np.arange(block.start, block.stop)).min()) for i, block in self.chunks)
+        return min(float(read_rows(self.job.structures[i], "TIME",
+                                   np.arange(block.start, block.stop)).min())
+                   for i, block in self.chunks)
 
     def run(self, function: Callable, shared: Any, consume: Callable[[int, Any], None]) -> None:
         """Call function(shared, pieces of a chunk) for each chunk and consume(index, result) in order."""
@@ -365,7 +403,8 @@ class _Data:
             consume(0, function(shared, self.kept[0]))  # dask would take longer than small data
             return
         if self.kept is not None:
-            map_chunks(_on_pieces, _Pass(function, shared, self.job), self.kept, consume, None, self.threads)
+            map_chunks(_on_pieces, _Pass(function, shared, self.job), self.kept, consume, None,
+                       self.threads)
             return
 
         def consumed(index: int, found: Any) -> None:
@@ -373,7 +412,8 @@ class _Data:
             if self.progress is not None:
                 self.progress(index + 1, len(self.chunks))
 
-        map_chunks(_on_chunk, _Pass(function, shared, self.job), self.chunks, consumed, self.client, self.threads)
+        map_chunks(_on_chunk, _Pass(function, shared, self.job), self.chunks, consumed, self.client,
+                   self.threads)
 
     def passes(self, model: Model) -> Callable[[np.ndarray], NormalEquations]:
         """Normal equations of all data as a function of the parameters."""
@@ -401,7 +441,8 @@ class _Data:
                 self.progress(index + 1, len(self.chunks))
 
         numbered = [(i, *chunk) for i, chunk in enumerate(self.chunks)]
-        map_chunks(_survey_chunk, (self.job, share if share >= 4 else 0.0, keep), numbered, add, self.client, self.threads)
+        map_chunks(_survey_chunk, (self.job, share if share >= 4 else 0.0, keep), numbered, add,
+                   self.client, self.threads)
         if keep:
             self.kept = survey.pieces
         _check_any(survey, self.job)
@@ -412,7 +453,8 @@ class _Data:
         """All data of some channels, by their nominal frequencies."""
         found: list[list[Piece]] = []
         job = replace(self.job, only=nominal)
-        map_chunks(_pieces_of, job, self.chunks, lambda _, pieces: found.append(pieces), self.client, self.threads)
+        map_chunks(_pieces_of, job, self.chunks, lambda _, pieces: found.append(pieces),
+                   self.client, self.threads)
         return found
 
 
@@ -422,18 +464,21 @@ def _check_any(survey: Survey, job: FitJob) -> None:
             f"{survey.n_not_finite} {InvalidVisibilityWarning.what}"), stacklevel=7)
     if not survey.n_visibilities:
         where = "" if str(job.uv_range) == "all" else f" within the uv range {job.uv_range}"
-        raise NoDataError(f"no unflagged visibility of Stokes {job.stokes} has a weight{where}; look at the data with `uvstack info`")
+        raise NoDataError(f"no unflagged visibility of Stokes {job.stokes} has a weight{where}; "
+                          "look at the data with `uvstack info`")
 
 
 def read_pieces(job: FitJob, chunk: tuple[int, Any]) -> tuple[list[Piece], int]:
     """Prepared visibilities of one block of rows, and how many unflagged ones were not finite."""
     set_index, block = chunk
     structure, selection = job.structures[set_index], job.selections[set_index]
-    models = None if job.fixed_columns is None else read_block(structure, selection, block, (job.fixed_columns[set_index], None))
+    models = None if job.fixed_columns is None else read_block(structure, selection, block,
+                                                               (job.fixed_columns[set_index], None))
     pieces, not_finite = [], 0
     for partition in read_block(structure, selection, block, job.columns[set_index]):
         fixed = None if models is None else next(models).vis
-        found, bad = prepare(job, set_index, partition, fixed, interval_of(job, structure, partition.rows))
+        found, bad = prepare(job, set_index, partition, fixed,
+                             interval_of(job, structure, partition.rows))
         pieces += found
         not_finite += bad
     return pieces, not_finite
@@ -469,10 +514,13 @@ def _survey_chunk(shared: tuple[FitJob, float, bool], numbered: tuple[int, int, 
     return survey_pieces(pieces, not_finite, share, keep, numbered[0])
 
 
-def _fit_channels(request: Request, variables: Variables, model: Model, data: _Data) -> list[FitResult]:
+def _fit_channels(request: Request, variables: Variables, model: Model,
+                  data: _Data) -> list[FitResult]:
     """A fit for each channel: as many channels as fit the memory are read together."""
     survey = data.survey()
-    n_groups = 1 if data.kept is not None else min(int(np.ceil(data.n_bytes / max(data.memory, 1.0))), survey.nominal.size)
+    n_groups = 1 if data.kept is not None else min(int(np.ceil(data.n_bytes
+                                                               / max(data.memory, 1.0))),
+                                                   survey.nominal.size)
     results = []
     for group in np.array_split(survey.nominal, n_groups):
         chunks = data.kept
@@ -480,14 +528,16 @@ def _fit_channels(request: Request, variables: Variables, model: Model, data: _D
             chunks = data.read_channels(tuple(float(nu) for nu in group))
         for nominal in group:
             one = copy.copy(data)
-            one.kept = [[p.channels(p.nominal == nominal) for p in pieces if (p.nominal == nominal).any()] for pieces in chunks]
+            one.kept = [[p.channels(p.nominal == nominal) for p in pieces
+                         if (p.nominal == nominal).any()] for pieces in chunks]
             there = model if request.nu0 is not None else replace(model, nu0=float(nominal))
             of_channel = Survey()
             for i, pieces in enumerate(one.kept):
                 of_channel.add(survey_pieces(pieces, 0, 0.0, False, i))
             if of_channel.n_visibilities:
                 found = estimate(request, variables, there, one, of_channel)
-                results.append(replace(found, stokes=data.job.stokes, band=_channel_band(data.job, float(nominal))))
+                results.append(replace(found, stokes=data.job.stokes,
+                                       band=_channel_band(data.job, float(nominal))))
     return results
 
 
@@ -499,32 +549,41 @@ def write_to_column(job: FitJob, chunks: list[tuple[int, Any]], result: FitResul
                     provenance: Provenance, threads: int | None = None) -> None:
     """Write model, residual or calibrated data of all selected rows to a column of each set, in full resolution.
 
-    Threads of this process read and write, whatever made the fit: casacore's tables stand no second process that writes.
+    Threads of this process read and write, whatever made the fit: casacore's tables stand no second
+    process that writes.
     """
     assert request.write is not None
     for i, structure in enumerate(job.structures):
         some = [chunk for chunk in chunks if chunk[0] == i]
         source = None if request.write == "model" else job.columns[i]
-        with column_writer(structure.path, request.target, job.columns[i][0], source, request.overwrite_column) as write:
+        with column_writer(structure.path, request.target, job.columns[i][0], source,
+                           request.overwrite_column) as write:
 
-            def consume(_: int, found: list[tuple[np.ndarray, np.ndarray]], write: Callable = write) -> None:
+            def consume(_: int, found: list[tuple[np.ndarray, np.ndarray]],
+                        write: Callable = write) -> None:
                 for rows, values in found:
                     write(rows, values)
 
-            map_chunks(_written_chunk, (job, result.model, result.parameters, request.write), some, consume, None, threads)
+            map_chunks(_written_chunk, (job, result.model, result.parameters, request.write), some,
+                       consume, None, threads)
         said = replace(provenance, command=f"{provenance.command} ({request.write} written to {request.target})")
-        finish_with_outputs(structure.path, request.target, functools.partial(append_history, structure.path, said))
+        finish_with_outputs(structure.path, request.target,
+                            functools.partial(append_history, structure.path, said))
 
 
-def _written_chunk(shared: tuple[FitJob, Model, np.ndarray, str], chunk: tuple[int, Any]) -> list[tuple[np.ndarray, np.ndarray]]:
+def _written_chunk(shared: tuple[FitJob, Model, np.ndarray, str],
+                   chunk: tuple[int, Any]) -> list[tuple[np.ndarray, np.ndarray]]:
     """Row numbers and values of each partition of a chunk."""
     job, model, p, what = shared
     set_index, block = chunk
     structure, selection = job.structures[set_index], job.selections[set_index]
-    models = None if job.fixed_columns is None else read_block(structure, selection, block, (job.fixed_columns[set_index], None), True)
+    models = None if job.fixed_columns is None else read_block(
+        structure, selection, block, (job.fixed_columns[set_index], None), True)
     found = []
-    for partition in read_block(structure, selection, block, job.columns[set_index], as_stored=True):
+    for partition in read_block(structure, selection, block, job.columns[set_index],
+                                as_stored=True):
         fixed = None if models is None else next(models).vis
         interval = interval_of(job, structure, partition.rows)
-        found.append((partition.rows, written(job, set_index, partition, fixed, interval, model, p, what)))
+        found.append((partition.rows,
+                      written(job, set_index, partition, fixed, interval, model, p, what)))
     return found

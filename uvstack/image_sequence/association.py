@@ -6,8 +6,8 @@ the distance in units of the errors of both positions,
 
     r² = Δα² cos²δ / (σ_α,1² + σ_α,2²) + Δδ² / (σ_δ,1² + σ_δ,2²) .
 
-It chooses between candidates; the radius alone says what is none. Small errors of a bright source do
-not make two of it where images are shifted by more than they are. Each detection of an image
+It chooses between candidates; the radius alone says what is none. Small errors of a bright source
+do not make two of it where images are shifted by more than they are. Each detection of an image
 belongs to one source, each source has one detection of an image at most. The place of a source is
 the mean of its detections, weighted by their errors.
 """
@@ -75,7 +75,8 @@ def associate(known: Places, found: Places, radius: float) -> tuple[Places, NDAr
 def _counterparts(known: Places, found: Places, radius: float) -> NDArray[np.int64]:
     """Source of each detection, -1 for none."""
     of_found, of_known, _, _ = known.coord.search_around_sky(found.coord, radius * u.rad)
-    east, north, _ = direction_cosines(found.ra[of_found], found.dec[of_found], known.ra[of_known], known.dec[of_known])
+    east, north, _ = direction_cosines(found.ra[of_found], found.dec[of_found], known.ra[of_known],
+                                       known.dec[of_known])
     ruiter = np.hypot(east / np.hypot(known.ra_error[of_known], found.ra_error[of_found]),
                       north / np.hypot(known.dec_error[of_known], found.dec_error[of_found]))
     source, taken = np.full(len(found.ra), -1), np.zeros(len(known.ra), bool)
@@ -86,15 +87,19 @@ def _counterparts(known: Places, found: Places, radius: float) -> NDArray[np.int
     return source
 
 
-def _moved(known: Places, source: NDArray[np.int64], found: Places, which: NDArray[np.bool_]) -> Places:
+def _moved(known: Places, source: NDArray[np.int64], found: Places,
+           which: NDArray[np.bool_]) -> Places:
     """Known sources, some of them with one detection more in their mean."""
     if source.size == 0:
         return known
-    east, north, _ = direction_cosines(found.ra[which], found.dec[which], known.ra[source], known.dec[source])
+    east, north, _ = direction_cosines(found.ra[which], found.dec[which], known.ra[source],
+                                       known.dec[source])
     part_east = 1.0 / (1.0 + (found.ra_error[which] / known.ra_error[source]) ** 2)
     part_north = 1.0 / (1.0 + (found.dec_error[which] / known.dec_error[source]) ** 2)
-    there = known.coord[source].spherical_offsets_by(part_east * east * u.rad, part_north * north * u.rad)
-    values = {name: getattr(known, name).copy() for name in ("ra", "dec", "ra_error", "dec_error", "n_found")}
+    there = known.coord[source].spherical_offsets_by(part_east * east * u.rad,
+                                                     part_north * north * u.rad)
+    values = {name: getattr(known, name).copy()
+              for name in ("ra", "dec", "ra_error", "dec_error", "n_found")}
     values["ra"][source], values["dec"][source] = there.ra.rad, there.dec.rad
     values["ra_error"][source] = found.ra_error[which] * np.sqrt(part_east)
     values["dec_error"][source] = found.dec_error[which] * np.sqrt(part_north)

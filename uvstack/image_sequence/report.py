@@ -33,8 +33,10 @@ def overview(result: LightCurvesResult) -> Section:
     best = result.most_variable(1)
     if best.size:
         row = sources[int(best[0])]
-        rows.append(("most variable", f"source {row['source']}: η = {row['eta']:.4g}, V = {row['v']:.3g}",
-                     "η is the reduced χ² about the weighted mean, V the standard deviation over the mean"))
+        rows.append(("most variable",
+                     f"source {row['source']}: η = {row['eta']:.4g}, V = {row['v']:.3g}",
+                     "η is the reduced χ² about the weighted mean, V the standard deviation over "
+                     "the mean"))
     return Section("Light curves", rows)
 
 
@@ -45,18 +47,26 @@ def sections(result: LightCurvesResult) -> list[Section]:
     grid: list[tuple[str, ...]] = [head]
     for i in result.most_variable(_LISTED):
         row = result.sources[int(i)]
-        grid.append((str(row["source"]), f"{row['ra'].value:.6f}", f"{row['dec'].value:.6f}", str(row["n_epochs"]),
-                     f"{row['flux'].value:.4g} ± {row['flux_error'].value:.2g}", f"{row['eta']:.4g}", f"{row['v']:.3g}"))
+        grid.append((str(row["source"]), f"{row['ra'].value:.6f}", f"{row['dec'].value:.6f}",
+                     str(row["n_epochs"]),
+                     f"{row['flux'].value:.4g} ± {row['flux_error'].value:.2g}",
+                     f"{row['eta']:.4g}", f"{row['v']:.3g}"))
     images: list[tuple[str, ...]] = [("epoch", "image", "time", f"noise ({unit})", "found")]
     for row in result.epochs:
-        images.append((str(row["epoch"]), str(row["image"]), str(row["time"]), f"{row['rms'].value:.3g}",
+        images.append((str(row["epoch"]), str(row["image"]), str(row["time"]),
+                       f"{row['rms'].value:.3g}",
                        str(row["n_found"]) if "n_found" in result.epochs.colnames else ""))
     tables = result.tables()
-    varied = Section("Most variable sources", figures={"light_curves": curves_figure(result)} if len(grid) > 1 else {},
+    varied = Section("Most variable sources",
+                     figures={"light_curves": curves_figure(result)} if len(grid) > 1 else {},
                      tables={"sources": tables["sources"], "curves": tables["curves"]}, grid=grid)
-    indices = Section("Variability", [("variability", "constant sources lie about η = 1, at a V that is one over their significance")],
+    indices = Section("Variability",
+                      [("variability",
+                        "constant sources lie about η = 1, at a V that is one over their "
+                        "significance")],
                       {"variability": indices_figure(result)} if len(grid) > 1 else {})
-    return [overview(result), varied, indices, Section("Images", tables={"epochs": tables["epochs"]}, grid=images)]
+    return [overview(result), varied, indices,
+            Section("Images", tables={"epochs": tables["epochs"]}, grid=images)]
 
 
 def curves_figure(result: LightCurvesResult) -> Figure:
@@ -72,10 +82,11 @@ def curves_figure(result: LightCurvesResult) -> Figure:
         curve, row = result.curve(int(i)), result.sources[int(i)]
         days, found = curve["mjd"].value - begin, np.asarray(curve["found"]) if "found" in curve.colnames else np.ones(len(curve), bool)
         for which, face in ((found, "C0"), (~found, "white")):
-            axes.errorbar(days[which], curve["flux"].value[which], curve["flux_error"].value[which], fmt="o", ms=4, color="C0",
-                          markerfacecolor=face, lw=1)
+            axes.errorbar(days[which], curve["flux"].value[which], curve["flux_error"].value[which],
+                          fmt="o", ms=4, color="C0", markerfacecolor=face, lw=1)
         axes.axhline(row["flux"].value, color="0.6", lw=0.8)
-        axes.set_title(f"source {row['source']}: η = {row['eta']:.3g}, V = {row['v']:.2g}", fontsize="small")
+        axes.set_title(f"source {row['source']}: η = {row['eta']:.3g}, V = {row['v']:.2g}",
+                       fontsize="small")
         axes.grid(alpha=0.3, lw=0.5)
     for axes in panels[len(rows):]:
         axes.set_axis_off()
@@ -93,7 +104,8 @@ def indices_figure(result: LightCurvesResult) -> Figure:
     axes.loglog(eta[good], v[good], ".", color="C0")
     for i in result.most_variable(3):
         if good[i]:
-            axes.annotate(str(result.sources["source"][i]), (eta[i], v[i]), xytext=(4, 4), textcoords="offset points", fontsize="small")
+            axes.annotate(str(result.sources["source"][i]), (eta[i], v[i]), xytext=(4, 4),
+                          textcoords="offset points", fontsize="small")
     axes.axvline(1.0, color="0.6", lw=0.8)
     axes.set(xlabel="η (reduced χ²)", ylabel="V (standard deviation over mean)")
     axes.grid(alpha=0.3, lw=0.5, which="both")

@@ -26,14 +26,16 @@ class LightCurvesResult(Saved):
     Attributes
     ----------
     sources : QTable
-        One row a source: source (from 1), name where a catalogue gave one, ra, dec (ICRS), n_epochs in which it was
-        measured, flux and flux_error (mean weighted by 1/error²), η and V as columns eta and v (NaN of fewer
-        than two epochs); of sources that were found also ra_error, dec_error and n_found, the images in which they were.
+        One row a source: source (from 1), name where a catalogue gave one, ra, dec (ICRS), n_epochs
+        in which it was measured, flux and flux_error (mean weighted by 1/error²), η and V as
+        columns eta and v (NaN of fewer than two epochs); of sources that were found also ra_error,
+        dec_error and n_found, the images in which they were.
     curves : QTable
-        One row a source and epoch: source, epoch, time (UTC) and mjd, flux, flux_error, rms, flags (`Flag`) and whether the
-        source was found in that image by itself.
+        One row a source and epoch: source, epoch, time (UTC) and mjd, flux, flux_error, rms, flags
+        (`Flag`) and whether the source was found in that image by itself.
     epochs : QTable
-        One row an image, in the order of their times: epoch (from 1), image, time, mjd, frequency, rms and n_found.
+        One row an image, in the order of their times: epoch (from 1), image, time, mjd, frequency,
+        rms and n_found.
     radius : float or None
         Of the association, rad; None where a catalogue was given.
     """
@@ -59,13 +61,14 @@ class LightCurvesResult(Saved):
 
     def summary(self) -> dict[str, Any]:
         """Numbers and texts that JSON can hold."""
-        return plain({
-            "n_sources": len(self.sources), "n_images": len(self.epochs), "radius_rad": self.radius,
-            "unit": unit_text(self.sources["flux"].unit),
-            "epochs": [{name: getattr(row[name], "value", row[name]) for name in self.epochs.colnames} for row in self.epochs],
-            "most_variable": [{name: self.sources[name][int(i)] for name in ("source", "eta", "v", "n_epochs")}
-                              for i in self.most_variable(10)],
-            "provenance": None if self.provenance is None else vars(self.provenance)})
+        return plain({"n_sources": len(self.sources), "n_images": len(self.epochs),
+                      "radius_rad": self.radius, "unit": unit_text(self.sources["flux"].unit),
+                      "epochs": [{name: getattr(row[name], "value", row[name])
+                                  for name in self.epochs.colnames} for row in self.epochs],
+                      "most_variable": [{name: self.sources[name][int(i)]
+                                         for name in ("source", "eta", "v", "n_epochs")}
+                                        for i in self.most_variable(10)],
+                      "provenance": None if self.provenance is None else vars(self.provenance)})
 
     def tables(self, *args: Any, **options: Any) -> dict[str, Table]:
         """All three."""

@@ -1,9 +1,11 @@
 """The task: images of several times in, the flux of each source in each of them out.
 
-Every image is searched by itself; what is found anywhere is one list of sources (`association`), which is measured in all images, before
-and after it was found: a source that is not seen has a flux with its error, not a limit. Places are fixed at the mean over the images
-in which a source was found, shapes at the beam, so that fluxes are those of points: of extended ones they are comparable where
-beams are alike. Images may differ in size, pixels and centre; each is read twice and held alone.
+Every image is searched by itself; what is found anywhere is one list of sources (`association`),
+which is measured in all images, before and after it was found: a source that is not seen has a flux
+with its error, not a limit. Places are fixed at the mean over the images in which a source was
+found, shapes at the beam, so that fluxes are those of points: of extended ones they are comparable
+where beams are alike. Images may differ in size, pixels and centre; each is read twice and held
+alone.
 """
 
 from __future__ import annotations
@@ -84,8 +86,8 @@ def light_curves(
     box : int, optional
         As of `uvstack.extract`.
     radius : float, optional
-        How far detections of one source may lie apart, rad; default the largest beam's major axis. Among
-        several the one that is nearest in units of the errors counts (de Ruiter et al. 1977).
+        How far detections of one source may lie apart, rad; default the largest beam's major axis.
+        Among several the one that is nearest in units of the errors counts (de Ruiter et al. 1977).
     stokes : {"I", "Q", "U", "V"}, optional
         The plane of files of several; default I, or else the only one.
     negative : bool, optional
@@ -119,14 +121,17 @@ def light_curves(
         if path is not None:
             check_output(path, overwrite, inputs=tuple(paths))
     if out is not None and Path(out).suffix.lower() != ".ecsv":
-        raise ImageError(f"{out}: the table of the light curves is written as ECSV; give a name that ends in .ecsv")
+        raise ImageError(f"{out}: the table of the light curves is written as ECSV; give a name "
+                         "that ends in .ecsv")
     if report is not None:
         check_report(report, overwrite, files_of_report(LightCurvesResult))
     if radius is not None and not 0 < radius < np.pi:
         raise ImageError(f"radius={radius}; wanted is an angle in rad above 0")
-    settings = ExtractionOptions(detection=detection, analysis=analysis, box=box, negative=bool(negative))
+    settings = ExtractionOptions(detection=detection, analysis=analysis, box=box,
+                                 negative=bool(negative))
     given = None if catalogue is None else read_positions(catalogue)
-    epochs = sorted((_searched(path, settings, stokes, negative, given is None) for path in paths), key=lambda one: one.time)
+    epochs = sorted((_searched(path, settings, stokes, negative, given is None) for path in paths),
+                    key=lambda one: one.time)
     _check_alike(epochs)
     if given is None:
         reach = max(one.beam for one in epochs) if radius is None else radius
@@ -134,7 +139,8 @@ def light_curves(
         given = _positions(places)
     else:
         reach, places, seen = None, None, None
-    result = _measured(epochs, given, places, seen, settings, stokes, provenance_of(asked, images=paths), reach)
+    result = _measured(epochs, given, places, seen, settings, stokes,
+                       provenance_of(asked, images=paths), reach)
     if out is not None:
         write_table(out, result.curves)
     if sources_out is not None:
@@ -147,10 +153,12 @@ def light_curves(
 def _paths_of(images: Sequence[str | Path]) -> list[str]:
     paths = [str(images)] if isinstance(images, str | Path) else [str(path) for path in images]
     if len(paths) < 2:
-        raise ImageError(f"{len(paths)} image{'' if len(paths) == 1 else 's'} given; a light curve wants two or more")
+        raise ImageError(f"{len(paths)} image{'' if len(paths) == 1 else 's'} given; a light "
+                         "curve wants two or more")
     twice = {path for path in paths if paths.count(path) > 1}
     if twice:
-        raise ImageError(f"{sorted(twice)[0]} is given more than once; wanted are images of several times")
+        raise ImageError(f"{sorted(twice)[0]} is given more than once; wanted are images of "
+                         "several times")
     return paths
 
 
@@ -158,22 +166,26 @@ def _read(path: str, stokes: str | None) -> Plane:
     plane = read_plane(path, stokes=stokes)
     if plane.image is None or plane.beam is None:
         lacking = "coordinates of the sky" if plane.image is None else "beam (BMAJ, BMIN)"
-        raise ImageError(f"{path}: has no {lacking}, without which fluxes of several images cannot be compared; correct the header")
+        raise ImageError(f"{path}: has no {lacking}, without which fluxes of several images "
+                         "cannot be compared; correct the header")
     return plane
 
 
-def _searched(path: str, settings: ExtractionOptions, stokes: str | None, negative: bool | None, search: bool) -> _Epoch:
+def _searched(path: str, settings: ExtractionOptions, stokes: str | None, negative: bool | None,
+              search: bool) -> _Epoch:
     """An image with its sources, in the frame ICRS."""
     plane = _read(path, stokes)
     assert plane.image is not None
     assert plane.beam is not None
     if plane.image.time is None:
-        raise ImageError(f"{path}: does not say its time; wanted is DATE-OBS, such as 2011-05-28T03:00:00, or MJD-OBS in the header")
+        raise ImageError(f"{path}: does not say its time; wanted is DATE-OBS, such as "
+                         "2011-05-28T03:00:00, or MJD-OBS in the header")
     found = _no_places()
     if search:
         chosen = replace(settings, negative=plane.is_polarised) if negative is None else settings
         found = _places_of(run(plane, chosen), plane.beam.fwhm_major)
-    return _Epoch(path, plane.image.time, plane.frequency, plane.image.stokes, plane.flux, plane.beam.fwhm_major, found)
+    return _Epoch(path, plane.image.time, plane.frequency, plane.image.stokes, plane.flux,
+                  plane.beam.fwhm_major, found)
 
 
 def _no_places() -> Places:
@@ -186,25 +198,29 @@ def _places_of(result: ExtractResult, beam: float) -> Places:
     table = table[np.isfinite(table["ra"]) & np.isfinite(table["dec"])]
     if len(table) == 0:
         return _no_places()
-    ra, dec = to_frame(SkyCoord(table["ra"], table["dec"], frame=parse_frame(table.meta["frame"])), "ICRS")
+    ra, dec = to_frame(SkyCoord(table["ra"], table["dec"], frame=parse_frame(table.meta["frame"])),
+                       "ICRS")
     errors = [np.asarray(table[name].to_value(u.rad)) for name in ("ra_error", "dec_error")]
     # Of a place without an error no more is known than that it lies in the beam.
     errors = [np.where(np.isfinite(error) & (error > 0), error, beam) for error in errors]
-    return Places(np.asarray(ra), np.asarray(dec), errors[0], errors[1], np.ones(len(table), np.int64))
+    return Places(np.asarray(ra), np.asarray(dec), errors[0], errors[1],
+                  np.ones(len(table), np.int64))
 
 
 def _check_alike(epochs: Sequence[_Epoch]) -> None:
     first = epochs[0]
     for one in epochs:
         if not one.unit.is_equivalent(first.unit):
-            raise ImageError(f"{one.path}: has fluxes in {one.unit or 'no unit'}, {first.path} in {first.unit or 'no unit'}; wanted are "
-                             "images in one kind of unit")
+            raise ImageError(f"{one.path}: has fluxes in {one.unit or 'no unit'}, {first.path} in "
+                             f"{first.unit or 'no unit'}; wanted are " "images in one kind of unit")
         if one.stokes not in (None, first.stokes) and first.stokes is not None:
-            raise ImageError(f"{one.path}: holds Stokes {one.stokes} (FITS's code), {first.path} {first.stokes}; wanted are images of one: "
+            raise ImageError(f"{one.path}: holds Stokes {one.stokes} (FITS's code), {first.path} "
+                             f"{first.stokes}; wanted are images of one: "
                              "give stokes= (--stokes)")
     known = [one.frequency for one in epochs if one.frequency is not None]
     if known and max(known) > min(known) * (1.0 + _SAME_FREQUENCY):
-        warnings.warn(UvstackWarning(f"the images lie between {min(known) / 1e9:.6g} and {max(known) / 1e9:.6g} GHz: what varies may "
+        warnings.warn(UvstackWarning(f"the images lie between {min(known) / 1e9:.6g} and "
+                                     f"{max(known) / 1e9:.6g} GHz: what varies may "
                                      "be a spectrum that is not flat"), stacklevel=3)
 
 
@@ -225,8 +241,9 @@ def _positions(places: Places) -> Positions | None:
         return positions_from_coord(places.coord, source="detections")
 
 
-def _measured(epochs: Sequence[_Epoch], given: Positions | None, places: Places | None, seen: list[NDArray[np.int64]] | None,
-              settings: ExtractionOptions, stokes: str | None, provenance: Provenance, radius: float | None) -> LightCurvesResult:
+def _measured(epochs: Sequence[_Epoch], given: Positions | None, places: Places | None,
+              seen: list[NDArray[np.int64]] | None, settings: ExtractionOptions, stokes: str | None,
+              provenance: Provenance, radius: float | None) -> LightCurvesResult:
     """Fluxes of the sources in all images, in the unit of the first."""
     n, unit = 0 if given is None else len(given.coord), epochs[0].unit
     shape = (len(epochs), n)
@@ -239,38 +256,44 @@ def _measured(epochs: Sequence[_Epoch], given: Positions | None, places: Places 
         table = measured.catalogue
         flux[k], error[k] = (table[name].to_value(unit) for name in ("flux", "flux_error"))
         noise[k] = (table["rms"] * u.beam).to_value(unit)
-        flags[k], median[k] = np.asarray(table["flags"]), (measured.median_rms * table["peak"].unit * u.beam).to_value(unit)
+        flags[k], median[k] = np.asarray(table["flags"]), (measured.median_rms * table["peak"].unit
+                                                           * u.beam).to_value(unit)
     detected = np.zeros(shape, bool)
     for k, source in enumerate(seen or []):
         detected[k, source] = True
     time = Time([one.time for one in epochs], format="mjd")
-    made = QTable({
-        "epoch": np.arange(1, len(epochs) + 1), "image": [one.path for one in epochs], "time": time.isot, "mjd": time.mjd * u.day,
-        "frequency": np.array([np.nan if one.frequency is None else one.frequency for one in epochs]) * u.Hz, "rms": median * unit})
+    made = QTable({"epoch": np.arange(1, len(epochs) + 1), "image": [one.path for one in epochs],
+                   "time": time.isot, "mjd": time.mjd * u.day,
+                   "frequency": np.array([np.nan if one.frequency is None else one.frequency
+                                          for one in epochs]) * u.Hz, "rms": median * unit})
     if seen is not None:
         made["n_found"] = detected.sum(axis=1)
-    curves = QTable({
-        "source": np.repeat(np.arange(1, n + 1), len(epochs)), "epoch": np.tile(made["epoch"], n),
-        "time": np.tile(np.asarray(time.isot), n), "mjd": np.tile(time.mjd, n) * u.day, "flux": flux.T.ravel() * unit,
-        "flux_error": error.T.ravel() * unit, "rms": noise.T.ravel() * unit, "flags": flags.T.ravel()})
+    curves = QTable({"source": np.repeat(np.arange(1, n + 1), len(epochs)),
+                     "epoch": np.tile(made["epoch"], n), "time": np.tile(np.asarray(time.isot), n),
+                     "mjd": np.tile(time.mjd, n) * u.day, "flux": flux.T.ravel() * unit,
+                     "flux_error": error.T.ravel() * unit, "rms": noise.T.ravel() * unit,
+                     "flags": flags.T.ravel()})
     if seen is not None:
         curves["found"] = detected.T.ravel()
     sources = _sources(given, places, flux.T, error.T, unit)
     return LightCurvesResult(sources, curves, made, radius, provenance)
 
 
-def _sources(given: Positions | None, places: Places | None, flux: NDArray, error: NDArray, unit: u.UnitBase) -> QTable:
+def _sources(given: Positions | None, places: Places | None, flux: NDArray, error: NDArray,
+             unit: u.UnitBase) -> QTable:
     """One row a source: its place, mean flux and indices."""
     n = len(flux)
     told = measure_variability(flux, error) if n else None
     table = QTable({"source": np.arange(1, n + 1)})
-    names = next((name for name in ("name", "id", "source_id") if given is not None and name in given.table.colnames), None)
+    names = next((name for name in ("name", "id", "source_id")
+                  if given is not None and name in given.table.colnames), None)
     if names is not None and given is not None:
         table["name"] = np.asarray(given.table[names]).astype(str)
     ra, dec = (np.zeros(0), np.zeros(0)) if given is None else to_frame(given.coord, "ICRS")
     table["ra"], table["dec"] = (ra * u.rad).to(u.deg) % (360 * u.deg), (dec * u.rad).to(u.deg)
     if places is not None:
-        table["ra_error"], table["dec_error"] = ((e * u.rad).to(u.arcsec) for e in (places.ra_error, places.dec_error))
+        table["ra_error"], table["dec_error"] = ((e * u.rad).to(u.arcsec)
+                                                 for e in (places.ra_error, places.dec_error))
         table["n_found"] = places.n_found
     for name in ("flux", "flux_error"):
         values = np.zeros(0) if told is None else (told.mean if name == "flux" else told.mean_error)

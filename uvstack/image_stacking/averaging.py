@@ -1,22 +1,25 @@
 """Image-stacking: stamps of an image around many positions, aligned and averaged (Lindroos et al. 2015, section 3.2).
 
-*Alignment.* The paper centres each stamp on the nearest pixel. The offsets that remain smear the source and lower its peak:
-for a Gaussian beam of FWHM b (pixels) by the mean of exp(−4 ln2 δ²/b²) over |δ| ≤ ½, along each axis, about
-1 − 0.231/b². Below the pixel a stamp is interpolated with a sinc under a Kaiser window of 32 taps (`HALF_WIDTH`). A dirty
-image holds nothing beyond the longest baseline, and the interpolation is exact but for the window: at most 1.2e-5 of
-the peak for a beam of 4 pixels FWHM or more, 1.6e-4 for a round one of 3.2 and, on average over positions, 8e-5. A Gaussian
-of 3.0 pixels is itself undersampled: between pixels any method that does not know its shape is off by up to 1.3e-4 of its
-peak along each axis; here it is 4e-4 at worst and 2e-4 on average over positions.
+*Alignment.* The paper centres each stamp on the nearest pixel. The offsets that remain smear the
+source and lower its peak: for a Gaussian beam of FWHM b (pixels) by the mean of exp(−4 ln2 δ²/b²)
+over |δ| ≤ ½, along each axis, about 1 − 0.231/b². Below the pixel a stamp is interpolated with a
+sinc under a Kaiser window of 32 taps (`HALF_WIDTH`). A dirty image holds nothing beyond the longest
+baseline, and the interpolation is exact but for the window: at most 1.2e-5 of the peak for a beam
+of 4 pixels FWHM or more, 1.6e-4 for a round one of 3.2 and, on average over positions, 8e-5. A
+Gaussian of 3.0 pixels is itself undersampled: between pixels any method that does not know its
+shape is off by up to 1.3e-4 of its peak along each axis; here it is 4e-4 at worst and 2e-4 on
+average over positions.
 
-*Blanks.* A pixel off the image or not finite is blank, and so is every pixel of a stamp that would need it. Stamps keep
-what is left; a position is dropped where its centre is blank.
+*Blanks.* A pixel off the image or not finite is blank, and so is every pixel of a stamp that would
+need it. Stamps keep what is left; a position is dropped where its centre is blank.
 
-*Averages.* Weighted mean; weighted median (plain where weights are equal); weighted mean of what lies within `clip`
-standard deviations, pixel by pixel. Median and clipping are biased where fluxes are distributed unevenly.
+*Averages.* Weighted mean; weighted median (plain where weights are equal); weighted mean of what
+lies within `clip` standard deviations, pixel by pixel. Median and clipping are biased where fluxes
+are distributed unevenly.
 
-Cost: 60 µs a stamp of 64 × 64 pixels below the pixel, 5 µs at the nearest. A mean needs no memory, the others hold a few rows
-of all stamps at once. Limits: stamps are parallel to the axes of the image (north turns over a wide field), and A is taken as
-constant across a stamp.
+Cost: 60 µs a stamp of 64 × 64 pixels below the pixel, 5 µs at the nearest. A mean needs no memory,
+the others hold a few rows of all stamps at once. Limits: stamps are parallel to the axes of the
+image (north turns over a wide field), and A is taken as constant across a stamp.
 """
 
 from __future__ import annotations
@@ -35,11 +38,13 @@ from uvstack.sky.position_weights import product_of
 
 METHODS = ("mean", "median", "clipped-mean")
 ALIGNMENTS = ("nearest", "subpixel")
-#: Taps on either side of a position, and the shape of the Kaiser window over them: chosen by the errors in the module docstring.
+#: Taps on either side of a position, and the shape of the Kaiser window over them: chosen by the
+#: errors in the module docstring.
 HALF_WIDTH, KAISER_BETA = 16, 9.5
 #: Bytes of stamps that median and clipped mean hold at once.
 _BLOCK_BYTES = 256e6
-#: Positions from which a stacked psf is made of offsets on a grid, and the cells of that grid along a pixel.
+#: Positions from which a stacked psf is made of offsets on a grid, and the cells of that grid along
+#: a pixel.
 _MANY_OFFSETS, _OFFSET_CELLS = 2000, 32
 
 
@@ -78,7 +83,8 @@ class Averaging:
                 raise SelectionError(f"{name}={found!r} is unknown; wanted {', '.join(words)}"
                                      + (f"; did you mean {close[0]}?" if close else ""))
         if whole_number("the stamp's size", self.stamp, 8, MOST_STAMP_PIXELS) % 2:
-            raise SelectionError(f"the stamp's size is {self.stamp}; wanted an even number of at least 8 pixels")
+            raise SelectionError(f"the stamp's size is {self.stamp}; wanted an even number of at "
+                                 "least 8 pixels")
         finite_number("clip", self.clip, 0, above=True, unit="standard deviations")
         thread_count(self.threads)
 
@@ -115,17 +121,21 @@ class Weighting:
     flat_noise: bool = False
     cutoff: float = 0.0
 
-    def __call__(self, x: np.ndarray, y: np.ndarray, listed: np.ndarray | None = None) -> PositionValues:
+    def __call__(self, x: np.ndarray, y: np.ndarray,
+                 listed: np.ndarray | None = None) -> PositionValues:
         """Weights at pixel coordinates x, y (pos,); listed are the weights of the list."""
         power = self.power_of(x, y)
         with np.errstate(divide="ignore", invalid="ignore"):
             noise = np.full(x.size, np.nan) if self.noise_of is None else self.noise_of(x, y)
             noise = np.where(noise > 0, noise / power if self.flat_noise else noise, np.nan)
-            weight = product_of(self.terms, x.size, {
-                "list": lambda: np.asarray(listed), "primary-beam": lambda: power**2, "local-noise": lambda: 1.0 / noise**2})
+            weight = product_of(self.terms, x.size,
+                                {"list": lambda: np.asarray(listed),
+                                 "primary-beam": lambda: power**2,
+                                 "local-noise": lambda: 1.0 / noise**2})
             scale = 1 / power if self.flat_image else np.ones(x.size)
         inside = self._inside(power)
-        return PositionValues(np.where(inside & np.isfinite(weight), weight, 0.0), np.where(inside, scale, 0.0), noise, power, inside)
+        return PositionValues(np.where(inside & np.isfinite(weight), weight, 0.0),
+                              np.where(inside, scale, 0.0), noise, power, inside)
 
     def inside(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Whether A ≥ cutoff, (pos,) bool."""
@@ -147,7 +157,9 @@ class PositionValues:
 
     def subset(self, which: np.ndarray) -> PositionValues:
         """Those of some positions."""
-        return PositionValues(*(v[which] for v in (self.weight, self.scale, self.noise, self.power, self.inside)))
+        return PositionValues(*(v[which]
+                                for v in (self.weight, self.scale, self.noise, self.power,
+                                          self.inside)))
 
 
 @dataclass(frozen=True)
@@ -165,7 +177,8 @@ class Aligned:
 
     def subset(self, which: np.ndarray | slice) -> Aligned:
         """Those of some positions."""
-        return Aligned(self.first_m[which], self.first_l[which], self.taps_m[which], self.taps_l[which])
+        return Aligned(self.first_m[which], self.first_l[which], self.taps_m[which],
+                       self.taps_l[which])
 
 
 def align(x: np.ndarray, y: np.ndarray, alignment: str) -> Aligned:
@@ -192,12 +205,14 @@ def values_at(image: np.ndarray, x: np.ndarray, y: np.ndarray, alignment: str) -
     near = np.isfinite(x) & np.isfinite(y) & (np.abs(x) < 1e9) & (np.abs(y) < 1e9)
     found = np.empty(int(near.sum()))
     aligned = align(x[near], y[near], alignment)
-    kernels.pixel_values(image, aligned.first_m, aligned.first_l, aligned.taps_m, aligned.taps_l, found)
+    kernels.pixel_values(image, aligned.first_m, aligned.first_l, aligned.taps_m, aligned.taps_l,
+                         found)
     values[near] = found
     return values
 
 
-def average_stamps(image: np.ndarray, aligned: Aligned, weight: np.ndarray, scale: np.ndarray, how: Averaging) -> tuple[np.ndarray, int]:
+def average_stamps(image: np.ndarray, aligned: Aligned, weight: np.ndarray, scale: np.ndarray,
+                   how: Averaging) -> tuple[np.ndarray, int]:
     """Average of aligned stamps, (stamp, stamp), NaN where all are blank, and how many stamps were partly blank.
 
     Parameters
@@ -221,7 +236,8 @@ def average_stamps(image: np.ndarray, aligned: Aligned, weight: np.ndarray, scal
     if how.method == "mean":
         # Neighbours after each other: their pixels are then in the cache.
         order = np.lexsort((aligned.first_l, aligned.first_m // 32))
-        return _mean(image, aligned.subset(order).window(half, half), weight[order], scale[order], how)
+        return _mean(image, aligned.subset(order).window(half, half), weight[order], scale[order],
+                     how)
     return _by_block(image, aligned, weight, scale, how)
 
 
@@ -232,7 +248,8 @@ def _mean(image, window, weight, scale, how: Averaging) -> tuple[np.ndarray, int
     def part(i: int) -> tuple[np.ndarray, np.ndarray, int]:
         here = slice(edges[i], edges[i + 1])
         total, weights = np.zeros((how.stamp, how.stamp)), np.zeros((how.stamp, how.stamp))
-        n = kernels.add_stamps(image, *(a[here] for a in window), weight[here], scale[here], total, weights)
+        n = kernels.add_stamps(image, *(a[here] for a in window), weight[here], scale[here], total,
+                               weights)
         return total, weights, n
 
     with ThreadPoolExecutor(how.n_threads) as pool:
@@ -289,16 +306,19 @@ def expected_error(noise: np.ndarray, weight: np.ndarray, method: str) -> float:
     if not known.any():
         return float("nan")
     square = np.where(known, noise, np.sqrt(np.mean(noise[known] ** 2))) ** 2
-    return float(np.sqrt((weight**2 * square).sum()) / weight.sum() * (np.sqrt(np.pi / 2) if method == "median" else 1.0))
+    return float(np.sqrt((weight**2 * square).sum()) / weight.sum()
+                 * (np.sqrt(np.pi / 2) if method == "median" else 1.0))
 
 
-def random_fluxes(image: np.ndarray, x: np.ndarray, y: np.ndarray, listed: np.ndarray | None, weighting: Weighting, how: Averaging,
-                  n: int, rng: np.random.Generator, keep_off: float) -> np.ndarray:
+def random_fluxes(image: np.ndarray, x: np.ndarray, y: np.ndarray, listed: np.ndarray | None,
+                  weighting: Weighting, how: Averaging, n: int, rng: np.random.Generator,
+                  keep_off: float) -> np.ndarray:
     """Fluxes of n lists of random positions as long as the list, (n,): their scatter is the noise, their mean the bias.
 
-    The Monte Carlo estimate in the spirit of Lindroos et al. (2015), section 3.5.2, on one image: nothing is added to the
-    data, so it holds thermal noise, sidelobes and confusion but not the scatter of the targets' fluxes. Positions are drawn
-    evenly over the rectangle that the list spans, widened by a stamp.
+    The Monte Carlo estimate in the spirit of Lindroos et al. (2015), section 3.5.2, on one image:
+    nothing is added to the data, so it holds thermal noise, sidelobes and confusion but not the
+    scatter of the targets' fluxes. Positions are drawn evenly over the rectangle that the list
+    spans, widened by a stamp.
 
     Parameters
     ----------
@@ -312,7 +332,8 @@ def random_fluxes(image: np.ndarray, x: np.ndarray, y: np.ndarray, listed: np.nd
     n : int
     rng : Generator
     keep_off : float
-        Least distance from a position of the list, pixels; dropped where the list covers more than half of the rectangle.
+        Least distance from a position of the list, pixels; dropped where the list covers more than
+        half of the rectangle.
 
     Raises
     ------
@@ -325,12 +346,14 @@ def random_fluxes(image: np.ndarray, x: np.ndarray, y: np.ndarray, listed: np.nd
         keep_off = 0.0
     fluxes = np.empty(n)
     for i in range(n):
-        value, found = _random_places(image, (x, y), weighting, how, rng, (low, high), keep_off, listed)
+        value, found = _random_places(image, (x, y), weighting, how, rng, (low, high), keep_off,
+                                      listed)
         fluxes[i] = average(value * found.scale, found.weight, how)
     return fluxes
 
 
-def _random_places(image, taken, weighting: Weighting, how: Averaging, rng, box, keep_off: float, listed):
+def _random_places(image, taken, weighting: Weighting, how: Averaging, rng, box, keep_off: float,
+                   listed):
     """Values at as many random places as the list has, all with data, and what they weigh."""
     from scipy.spatial import cKDTree
 
@@ -343,14 +366,18 @@ def _random_places(image, taken, weighting: Weighting, how: Averaging, rng, box,
             drawn = drawn[:, tree.query(drawn.T, distance_upper_bound=keep_off)[0] == np.inf]
         value = values_at(image, drawn[0], drawn[1], how.alignment)
         good = np.isfinite(value) & weighting.inside(drawn[0], drawn[1])
-        places, values = np.concatenate([places, drawn[:, good]], axis=1), np.append(values, value[good])
+        places, values = np.concatenate([places, drawn[:, good]],
+                                        axis=1), np.append(values, value[good])
         if values.size >= n:
             return values[:n], weighting(places[0, :n], places[1, :n], listed)
-    raise PositionsError(f"of the random positions hardly any has data: {values.size} of {n} found within the rectangle of the list; "
-                         "give a list whose surroundings are on the image, or leave out the random positions")
+    raise PositionsError(f"of the random positions hardly any has data: {values.size} of {n} found "
+                         "within the rectangle of the list; "
+                         "give a list whose surroundings are on the image, or leave out the "
+                         "random positions")
 
 
-def bootstrap_fluxes(values: np.ndarray, weight: np.ndarray, how: Averaging, n: int, rng: np.random.Generator) -> np.ndarray:
+def bootstrap_fluxes(values: np.ndarray, weight: np.ndarray, how: Averaging, n: int,
+                     rng: np.random.Generator) -> np.ndarray:
     """Fluxes of n lists drawn from the positions with replacement, (n,): noise and the scatter of the sources together."""
     fluxes = np.empty(n)
     for i in range(n):
@@ -359,11 +386,13 @@ def bootstrap_fluxes(values: np.ndarray, weight: np.ndarray, how: Averaging, n: 
     return fluxes
 
 
-def stacked_psf(psf: np.ndarray, x: np.ndarray, y: np.ndarray, weight: np.ndarray, how: Averaging, size: int) -> np.ndarray:
+def stacked_psf(psf: np.ndarray, x: np.ndarray, y: np.ndarray, weight: np.ndarray, how: Averaging,
+                size: int) -> np.ndarray:
     """Weighted mean of the psf as stamps hold it, (size, size): with the offsets that the alignment leaves.
 
-    With subpixel alignment there are none, and this is the psf. Zero beyond the psf given. From 2000 positions on offsets
-    are averaged in cells of 1/32 pixel, which leaves out a thousandth of what they smear.
+    With subpixel alignment there are none, and this is the psf. Zero beyond the psf given. From
+    2000 positions on offsets are averaged in cells of 1/32 pixel, which leaves out a thousandth of
+    what they smear.
 
     Parameters
     ----------
@@ -380,10 +409,12 @@ def stacked_psf(psf: np.ndarray, x: np.ndarray, y: np.ndarray, weight: np.ndarra
     if how.alignment == "nearest":
         offset = np.stack([y - np.rint(y), x - np.rint(x)])
         if weight.size > _MANY_OFFSETS:
-            _, inverse = np.unique(np.floor((offset + 0.5) * _OFFSET_CELLS), axis=1, return_inverse=True)
+            _, inverse = np.unique(np.floor((offset + 0.5) * _OFFSET_CELLS), axis=1,
+                                   return_inverse=True)
             cell = np.asarray(inverse).ravel()
             total = np.bincount(cell, weight)
-            offset, weight = np.stack([np.bincount(cell, weight * o) / total for o in offset]), total
+            offset, weight = np.stack([np.bincount(cell, weight * o) / total
+                                       for o in offset]), total
     else:
         offset, weight = np.zeros((2, 1)), np.ones(1)
     aligned = align(centre[1] - offset[1], centre[0] - offset[0], "subpixel")
@@ -405,15 +436,16 @@ class LowFilter:
             half = self.pixels / 2
             return (np.abs(m) < half)[:, None] & (np.abs(l) < half)[None, :]
         assert self.wavelengths is not None
-        return np.hypot(m[:, None] / (shape[0] * cell), l[None, :] / (shape[1] * cell)) < self.wavelengths
+        return np.hypot(m[:, None] / (shape[0] * cell),
+                        l[None, :] / (shape[1] * cell)) < self.wavelengths
 
 
 def filtered(stamp: np.ndarray, cell: float, low: LowFilter) -> np.ndarray:
     """Stamp without its low spatial frequencies (Lindroos et al. 2015, section 5.4); blanks are taken as 0 and stay blank.
 
-    The paper sets the central 3 × 3 pixels of the transform of a stamp of 256 pixels of 0.25″ to zero and gives 4500 m for
-    it. Pixels of that transform are 3223 λ wide (0.7 km at 1.4 GHz): 3 × 3 of them reach to 4834 λ, 1.0 km. The number
-    printed fits wavelengths, not metres.
+    The paper sets the central 3 × 3 pixels of the transform of a stamp of 256 pixels of 0.25″ to
+    zero and gives 4500 m for it. Pixels of that transform are 3223 λ wide (0.7 km at 1.4 GHz): 3 ×
+    3 of them reach to 4834 λ, 1.0 km. The number printed fits wavelengths, not metres.
 
     Raises
     ------
@@ -423,8 +455,10 @@ def filtered(stamp: np.ndarray, cell: float, low: LowFilter) -> np.ndarray:
     mask = low.mask((stamp.shape[0], stamp.shape[1]), cell)
     if mask.all() or mask.sum() == 0:
         what = "everything" if mask.all() else "nothing"
-        raise SelectionError(f"the filter takes {what} out of a stamp of {stamp.shape[1]} pixels, whose Fourier pixel is "
-                             f"{1 / (stamp.shape[1] * cell):.4g} wavelengths wide; choose another length or stamp")
+        raise SelectionError(f"the filter takes {what} out of a stamp of {stamp.shape[1]} pixels, "
+                             "whose Fourier pixel is "
+                             f"{1 / (stamp.shape[1] * cell):.4g} wavelengths wide; choose another "
+                             "length or stamp")
     blank = ~np.isfinite(stamp)
     transform = np.fft.fft2(np.where(blank, 0.0, stamp))
     transform[mask] = 0.0

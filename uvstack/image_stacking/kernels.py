@@ -1,8 +1,9 @@
 """Numba kernels on stamps of an image. Arrays and scalars in, results last; no checks.
 
-A stamp is read through the same code whether it is aligned to the nearest pixel or below it: `taps` are the weights of an
-interpolation along one axis, one tap of 1 for the nearest pixel. Pixel (i, j) of a stamp is Σ_s Σ_t taps_m[s] taps_l[t]
-image[first_m + i + s, first_l + j + t]. It is blank where any pixel it would need is off the image or not finite.
+A stamp is read through the same code whether it is aligned to the nearest pixel or below it: `taps`
+are the weights of an interpolation along one axis, one tap of 1 for the nearest pixel. Pixel (i, j)
+of a stamp is Σ_s Σ_t taps_m[s] taps_l[t] image[first_m + i + s, first_l + j + t]. It is blank where
+any pixel it would need is off the image or not finite.
 """
 
 import numpy as np
@@ -103,7 +104,8 @@ def _stamp(image, row, col, taps_m, taps_l, work, filled, blank, out):
 def add_stamps(image, first_m, first_l, taps_m, taps_l, weight, scale, total, weights):
     """Add Σ_k W_k scale_k stamp_k and Σ_k W_k of the pixels that are not blank; returns how many stamps were partly blank.
 
-    image (m, l); first_m, first_l (pos,) int64; taps (pos, tap); weight, scale (pos,); total, weights (m', l'), added to.
+    image (m, l); first_m, first_l (pos,) int64; taps (pos, tap); weight, scale (pos,); total,
+    weights (m', l'), added to.
     """
     n_m, n_l = total.shape
     n_taps = taps_m.shape[1]
@@ -145,7 +147,8 @@ def fill_block(image, first_m, first_l, taps_m, taps_l, scale, block, partial):
     filled = np.empty((n_m + n_taps - 1, n_l + n_taps - 1))
     blank = np.empty(filled.shape, np.bool_)
     for k in range(n):
-        if not _stamp(image, first_m[k], first_l[k], taps_m[k], taps_l[k], work, filled, blank, out):
+        if not _stamp(image, first_m[k], first_l[k], taps_m[k], taps_l[k], work, filled, blank,
+                      out):
             partial[k] = True
         for i in range(n_m):
             for j in range(n_l):

@@ -24,35 +24,47 @@ def overview(result: ImageStackResult) -> Section:
     name, size = flux_unit(result.flux)
     rows = [("error", f"{result.flux_error / size:.3g} {name} from the off-centre pixels")]
     if np.isfinite(result.flux_error_expected):
-        rows.append(("equation 7", f"{result.flux_error_expected / size:.3g} {name} from the noise around each position"))
+        rows.append(("equation 7",
+                     f"{result.flux_error_expected / size:.3g} {name} from the noise around each "
+                     "position"))
     if result.random is not None and result.random_error is not None and result.random_bias is not None:
         rows.append(("random", f"± {result.random_error / size:.3g} {name}, mean {result.random_bias / size:.2g} {name}, "
                                f"{result.random.size} lists of random positions"))
     if result.bootstrap is not None and result.bootstrap_error is not None:
-        rows.append(("bootstrap", f"± {result.bootstrap_error / size:.3g} {name} with the variance of the sources, "
-                                  f"{result.bootstrap.size} lists"))
+        rows.append(("bootstrap",
+                     f"± {result.bootstrap_error / size:.3g} {name} with the variance of the "
+                     "sources, " f"{result.bootstrap.size} lists"))
     if result.peak_response is not None and result.flux_corrected is not None:
-        corrected = with_error(result.flux_corrected, result.flux_error / result.peak_response, size)
-        rows.append(("corrected", f"{corrected} {name}: a point source keeps {result.peak_response:.4f} of its flux ({result.psf_source})"))
-    left_out = "".join(f", {which.size} {reason}" for reason, which in result.dropped.items() if which.size)
+        corrected = with_error(result.flux_corrected, result.flux_error / result.peak_response,
+                               size)
+        rows.append(("corrected",
+                     f"{corrected} {name}: a point source keeps {result.peak_response:.4f} of "
+                     f"its flux ({result.psf_source})"))
+    left_out = "".join(f", {which.size} {reason}" for reason, which in result.dropped.items()
+                       if which.size)
     rows.append(("positions", f"{result.n_positions} of {result.n_positions_given}{left_out}"))
     if result.n_partial:
         rows.append(("stamps", f"{result.n_partial} are partly off the image or blank"))
     if result.fits is not None:
         rows.append(("stamp", result.fits))
-    return Section(result.name, rows, lead=("flux", f"{with_error(result.flux, result.flux_error, size)} {name}", f"SNR {result.snr:.1f}"))
+    return Section(result.name, rows,
+                   lead=("flux", f"{with_error(result.flux, result.flux_error, size)} {name}",
+                         f"SNR {result.snr:.1f}"))
 
 
 def sections(result: ImageStackResult) -> list[Section]:
     """Overview, stamp, fluxes of random positions and resampled lists, settings."""
-    beam = "not known" if result.beam is None else (
-        f"{result.beam[0] / ARCSEC:.3g}″ × {result.beam[1] / ARCSEC:.3g}″ at {np.rad2deg(result.beam[2]):.3g}°, "
-        f"pixel {result.cell / ARCSEC:.3g}″")
+    beam = "not known" if result.beam is None else (f"{result.beam[0] / ARCSEC:.3g}″ × "
+                                                    f"{result.beam[1] / ARCSEC:.3g}″ at "
+                                                    f"{np.rad2deg(result.beam[2]):.3g}°, "
+                                                    f"pixel {result.cell / ARCSEC:.3g}″")
     writers = {f"{which}.fits": functools.partial(write_stack, result, which=which)
                for which in ("stamp", "psf") if which == "stamp" or result.psf is not None}
-    found = [overview(result), Section("Stamp", figures={"stamp": stack_figure(result)}, files=writers)]
+    found = [overview(result),
+             Section("Stamp", figures={"stamp": stack_figure(result)}, files=writers)]
     if result.random is not None or result.bootstrap is not None:
-        found.append(Section("Random positions and resampling", figures={"fluxes": histogram_figure(result)}))
+        found.append(Section("Random positions and resampling",
+                             figures={"fluxes": histogram_figure(result)}))
     return [*found, Section("How", [*setting_rows(result.settings), ("beam", beam)])]
 
 
@@ -66,8 +78,8 @@ def stack_figure(result: ImageStackResult) -> Figure:
     if result.psf is not None:
         half, middle = result.stamp.shape[0] // 2, result.psf.shape[0] // 2
         low = max(middle - half, 0)
-        draw_stamp(axes[2], result.psf[low:middle + half, low:middle + half], result.cell, f"psf: {Path(result.psf_source).name}",
-                   in_jansky=False)
+        draw_stamp(axes[2], result.psf[low:middle + half, low:middle + half], result.cell,
+                   f"psf: {Path(result.psf_source).name}", in_jansky=False)
     return figure
 
 
@@ -85,11 +97,14 @@ def histogram_figure(result: ImageStackResult) -> Figure:
     name, size = flux_unit(result.flux)
     figure = new_figure((6, 4))
     axes = figure.add_subplot()
-    for fluxes, label, colour in ((result.random, "random positions", "C0"), (result.bootstrap, "resampled lists", "0.6")):
+    for fluxes, label, colour in ((result.random, "random positions", "C0"),
+                                  (result.bootstrap, "resampled lists", "0.6")):
         if fluxes is not None:
-            axes.hist(fluxes[np.isfinite(fluxes)] / size, bins="auto", histtype="step", color=colour, label=label)
+            axes.hist(fluxes[np.isfinite(fluxes)] / size, bins="auto", histtype="step",
+                      color=colour, label=label)
     axes.axvline(result.flux / size, color="C3", label=f"stack: {result.flux / size:.3g} {name}")
-    axes.axvspan((result.flux - result.flux_error) / size, (result.flux + result.flux_error) / size, color="C3", alpha=0.15, lw=0)
+    axes.axvspan((result.flux - result.flux_error) / size, (result.flux + result.flux_error) / size,
+                 color="C3", alpha=0.15, lw=0)
     axes.set(xlabel=f"flux ({name})", ylabel="lists")
     axes.legend(frameon=False)
     return figure

@@ -25,16 +25,18 @@ class ImageStackResult(Saved):
     ----------
     name : str
     flux : float
-        Brightness at the centre of the stack, Jy/beam: the flux of a point source, less what the alignment and the filter
-        lose.
+        Brightness at the centre of the stack, Jy/beam: the flux of a point source, less what the
+        alignment and the filter lose.
     flux_error : float
         Standard deviation of the stack outside a circle of the beam's major axis, Jy.
     flux_error_expected : float
-        Equation 7 of Lindroos et al. (2015) from the noise around each position, Jy; NaN where no beam is known.
+        Equation 7 of Lindroos et al. (2015) from the noise around each position, Jy; NaN where no
+        beam is known.
     stamp : ndarray (m, l)
         The stack, Jy/beam; NaN is blank; the positions are pixel (size/2, size/2).
     psf : ndarray (m', l') or None
-        The dirty beam, stacked with the same weights and offsets, filtered alike; up to twice the stamp's size.
+        The dirty beam, stacked with the same weights and offsets, filtered alike; up to twice the
+        stamp's size.
     psf_source : str
         A file, "Gaussian beam of the header", or "".
     cell : float
@@ -157,21 +159,27 @@ class ImageStackResult(Saved):
 
     def summary(self) -> dict[str, Any]:
         """Everything but the arrays of pixels and positions, as numbers and texts that JSON can hold."""
-        beam = None if self.beam is None else dict(zip(("fwhm_major_rad", "fwhm_minor_rad", "position_angle_rad"), self.beam, strict=True))
-        result: dict[str, Any] = {
-            "name": self.name, "flux_jy": self.flux, "flux_error_jy": plain(self.flux_error),
-            "flux_error_expected_jy": plain(self.flux_error_expected), "snr": plain(self.snr), "peak_response": self.peak_response,
-            "flux_corrected_jy": self.flux_corrected, "n_positions": self.n_positions,
-            "n_positions_given": self.n_positions_given,
-            "dropped_positions": dropped_by_reason(self.dropped),
-            "n_partial_stamps": self.n_partial, "cell_rad": self.cell, "beam": beam, "psf": self.psf_source or None,
-            "settings": self.settings, "fits": self.fits}
+        beam = None if self.beam is None else dict(zip(("fwhm_major_rad", "fwhm_minor_rad",
+                                                        "position_angle_rad"), self.beam,
+                                                       strict=True))
+        result: dict[str, Any] = {"name": self.name, "flux_jy": self.flux,
+                                  "flux_error_jy": plain(self.flux_error),
+                                  "flux_error_expected_jy": plain(self.flux_error_expected),
+                                  "snr": plain(self.snr), "peak_response": self.peak_response,
+                                  "flux_corrected_jy": self.flux_corrected,
+                                  "n_positions": self.n_positions,
+                                  "n_positions_given": self.n_positions_given,
+                                  "dropped_positions": dropped_by_reason(self.dropped),
+                                  "n_partial_stamps": self.n_partial, "cell_rad": self.cell,
+                                  "beam": beam, "psf": self.psf_source or None,
+                                  "settings": self.settings, "fits": self.fits}
         for name, fluxes in (("random_positions", self.random), ("bootstrap", self.bootstrap)):
             if fluxes is not None:
                 result[name] = distribution(fluxes, "_jy")
         if self.fit is not None:
             result["fit"] = self.fit.summary()
-        return plain(result | {"provenance": None if self.provenance is None else vars(self.provenance)})
+        return plain(result
+                     | {"provenance": None if self.provenance is None else vars(self.provenance)})
 
     def figure(self) -> Figure:
         """Picture of the stack and its dirty beam."""

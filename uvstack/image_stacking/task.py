@@ -30,7 +30,14 @@ from uvstack.image_stacking.averaging import (
     stacked_psf,
     values_at,
 )
-from uvstack.image_stacking.image_files import ImagePlane, in_jansky, parse_filter, read_plane, read_psf, write_stack
+from uvstack.image_stacking.image_files import (
+    ImagePlane,
+    in_jansky,
+    parse_filter,
+    read_plane,
+    read_psf,
+    write_stack,
+)
 from uvstack.image_stacking.psf_fit import fit_psf
 from uvstack.image_stacking.result import ImageStackResult
 from uvstack.io.image_file import read_image
@@ -92,12 +99,14 @@ def image_stack(
     Parameters
     ----------
     image : path
-        FITS image in Jy/beam, north up and east to the left, best one from which bright sources were subtracted.
+        FITS image in Jy/beam, north up and east to the left, best one from which bright sources
+        were subtracted.
     positions : path, SkyCoord, table or Positions
         See `uvstack.io.tables.read_positions`; any frame.
     method : {"mean", "median", "clipped-mean"}
     weights : str
-        "equal", "list", "primary-beam" (A²), "local-noise" (1/σ²), or a product such as "list*primary-beam".
+        "equal", "list", "primary-beam" (A²), "local-noise" (1/σ²), or a product such as
+        "list*primary-beam".
     stamp : int
         Pixels across a stamp, even.
     alignment : {"subpixel", "nearest"}
@@ -105,12 +114,14 @@ def image_stack(
     clip : float
         Standard deviations at which "clipped-mean" clips.
     psf : path, optional
-        FITS image of the dirty beam: stacked alike, it says what alignment and filter lose. Else the Gaussian of the header.
+        FITS image of the dirty beam: stacked alike, it says what alignment and filter lose. Else
+        the Gaussian of the header.
     low_filter : str, optional
-        Low spatial frequencies taken out of the stack: a baseline ("5km", "20klambda") or the central pixels of its
-        Fourier transform ("3pixels").
+        Low spatial frequencies taken out of the stack: a baseline ("5km", "20klambda") or the
+        central pixels of its Fourier transform ("3pixels").
     primary_beam : str or PrimaryBeam
-        As in `stack`, around the reference direction of the image or each of `pointings`; a mosaic has sqrt(Σ A²).
+        As in `stack`, around the reference direction of the image or each of `pointings`; a mosaic
+        has sqrt(Σ A²).
     pointings : path, SkyCoord, table or Positions, optional
         Pointing centres of a mosaic.
     pb_image : path, optional
@@ -118,7 +129,8 @@ def image_stack(
     pb_cutoff : float
         A below which a position is dropped, 0 … 1.
     image_kind : {"corrected", "flat"}
-        Whether the image is corrected for the primary beam, or A times the sky with flat noise: then stamps are divided by A.
+        Whether the image is corrected for the primary beam, or A times the sky with flat noise:
+        then stamps are divided by A.
     noise_image : path, optional
         FITS image for the local noise; by default the image itself.
     noise_kind : {"corrected", "flat", "rms-corrected", "rms-flat"}, optional
@@ -161,40 +173,54 @@ def image_stack(
     """
     asked = {**locals(), **options}
     if fit_radius is not None and fit is None:
-        raise SelectionError("fit_radius says what fit takes (--fit-radius, --fit); give fit too, or leave it out")
+        raise SelectionError("fit_radius says what fit takes (--fit-radius, --fit); give fit too, "
+                             "or leave it out")
     how = Averaging(method, alignment, stamp, clip, threads)
     terms = parse_weights(weights)
     check_seed(seed)
     _check_numbers(pb_cutoff, random, bootstrap)
     if out is not None:
         files = (image, positions, psf, noise_image, pb_image, pointings)
-        check_output(out, overwrite, inputs=tuple(str(path) for path in files if isinstance(path, str | Path)))
-    plane = read_plane(image, channel, beam, None if frequency is None else parse_frequency(frequency, "frequency"))
+        check_output(out, overwrite,
+                     inputs=tuple(str(path) for path in files if isinstance(path, str | Path)))
+    plane = read_plane(image, channel, beam,
+                       None if frequency is None else parse_frequency(frequency, "frequency"))
     if stamp > max(plane.data.shape):
-        raise SelectionError(f"stamps of {stamp} pixels of {image}, which has {plane.data.shape[1]} × {plane.data.shape[0]}; give a stamp "
+        raise SelectionError(f"stamps of {stamp} pixels of {image}, which has "
+                             f"{plane.data.shape[1]} × {plane.data.shape[0]}; give a stamp "
                              "that is smaller than the image")
     low = None if low_filter is None else parse_filter(low_filter, plane.frequency)
-    sources = read_positions(positions, columns=options["columns"], frame=options["frame"], unit=options["unit"])
+    sources = read_positions(positions, columns=options["columns"], frame=options["frame"],
+                             unit=options["unit"])
     if "list" in terms and sources.weight is None:
-        raise PositionsError(f"{sources.source}: weights={weights!r} wants a column of weights, and the list has none")
+        raise PositionsError(f"{sources.source}: weights={weights!r} wants a column of weights, "
+                             "and the list has none")
     response = read_primary_beam(primary_beam)
     attenuated = pb_image is not None or not isinstance(response, Constant)
     check_weights(terms, attenuated)
-    warn_of_other_telescope(primary_beam, plane.cube.telescope, [] if plane.frequency is None else [plane.frequency], str(image))
-    power_of = _power(plane, response, pointings, pb_image, weights if "primary-beam" in terms else image_kind)
-    noise_of = _noise(plane, noise_image, noise_kind or image_kind, "local-noise" in terms, str(image), how.n_threads)
-    weighting = Weighting(terms, noise_of, power_of, image_kind == "flat", (noise_kind or image_kind).endswith("flat"),
+    warn_of_other_telescope(primary_beam, plane.cube.telescope,
+                            [] if plane.frequency is None else [plane.frequency], str(image))
+    power_of = _power(plane, response, pointings, pb_image,
+                      weights if "primary-beam" in terms else image_kind)
+    noise_of = _noise(plane, noise_image, noise_kind or image_kind, "local-noise" in terms,
+                      str(image), how.n_threads)
+    weighting = Weighting(terms, noise_of, power_of, image_kind == "flat",
+                          (noise_kind or image_kind).endswith("flat"),
                           pb_cutoff if attenuated else 0.0)
     provenance = provenance_of(
         asked, positions=sources.source, seed=seed, image=str(image),
         primary_beam=response.describe() if pb_image is None else str(pb_image))
-    settings = {"method": method, "weights": weights, "alignment": alignment, "stamp": stamp, "filter": low_filter,
-                "clip": clip if method == "clipped-mean" else None, "image": str(image), "image_kind": image_kind,
-                "noise_image": noise_image and str(noise_image), "noise_kind": noise_kind or image_kind}
-    result = _stack(plane, sources, weighting, how, low, psf, (random, bootstrap, seed), settings, provenance, out)
+    settings = {"method": method, "weights": weights, "alignment": alignment, "stamp": stamp,
+                "filter": low_filter, "clip": clip if method == "clipped-mean" else None,
+                "image": str(image), "image_kind": image_kind,
+                "noise_image": noise_image and str(noise_image),
+                "noise_kind": noise_kind or image_kind}
+    result = _stack(plane, sources, weighting, how, low, psf, (random, bootstrap, seed), settings,
+                    provenance, out)
     if fit is not None:
         if result.psf is None:
-            raise ImageError("a fit wants the dirty beam: give --psf (a Gaussian of the header does only without --filter)")
+            raise ImageError("a fit wants the dirty beam: give --psf (a Gaussian of the header "
+                             "does only without --filter)")
         found = fit_psf(result.stamp, result.psf, result.cell, shape=fit, radius=fit_radius)
         result = replace(result, fit=found)
     if out is not None:
@@ -208,22 +234,28 @@ def _check_numbers(pb_cutoff: float, random: int, bootstrap: int) -> None:
         check_resamplings(name, number)
 
 
-def _power(plane: ImagePlane, response: PrimaryBeam, pointings: Any, pb_image: str | Path | None, wanted_by: str) -> Callable:
+def _power(plane: ImagePlane, response: PrimaryBeam, pointings: Any, pb_image: str | Path | None,
+           wanted_by: str) -> Callable:
     """Function of pixel coordinates x, y that gives A, (pos,)."""
     cube = plane.cube
     if pb_image is not None:
         if pointings is not None or not isinstance(response, Constant):
-            raise SelectionError("pb_image (--pb-image) says all of A: give it without primary_beam and pointings")
+            raise SelectionError("pb_image (--pb-image) says all of A: give it without "
+                                 "primary_beam and pointings")
         attenuation = read_image(pb_image)
-        return lambda x, y: np.nan_to_num(interpolated(attenuation.data, *attenuation.pixels_of(cube.directions_of(x, y))), nan=0.0)
+        return lambda x, y: np.nan_to_num(interpolated(attenuation.data,
+                                                       *attenuation.pixels_of(
+                                                           cube.directions_of(x, y))), nan=0.0)
     if isinstance(response, Constant):
         if wanted_by not in ("corrected", "equal"):
             logger.info("%s without a primary beam: A is 1 everywhere", wanted_by)
         return lambda x, y: np.ones(np.size(x))
     if plane.frequency is None:
-        raise ImageError(f"{plane.cube.unit or 'the image'}: no frequency is known for the primary beam; give frequency= (--frequency)")
+        raise ImageError(f"{plane.cube.unit or 'the image'}: no frequency is known for the "
+                         "primary beam; give frequency= (--frequency)")
     at = np.array([plane.frequency])
-    centre = read_positions(pointings).coord if pointings is not None else cube.directions_of(*(cube.wcs.wcs.crpix - 1.0))
+    centre = read_positions(pointings).coord if pointings is not None else cube.directions_of(
+        *(cube.wcs.wcs.crpix - 1.0))
     centres = np.stack([np.atleast_1d(a) for a in to_frame(centre, "J2000")], axis=1)
 
     def power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -237,22 +269,25 @@ def _power(plane: ImagePlane, response: PrimaryBeam, pointings: Any, pb_image: s
     return power
 
 
-def _noise(plane: ImagePlane, path: str | Path | None, kind: str, wanted: bool, name: str, threads: int) -> Callable | None:
+def _noise(plane: ImagePlane, path: str | Path | None, kind: str, wanted: bool, name: str,
+           threads: int) -> Callable | None:
     """Function of pixel coordinates x, y of the image that gives the noise there, (pos,); None where no beam is known."""
     if path is None and kind.startswith("rms"):
-        raise SelectionError(f"noise_kind is {kind!r}, a map of the noise: give it as noise_image (--noise-image)")
+        raise SelectionError(f"noise_kind is {kind!r}, a map of the noise: give it as noise_image "
+                             "(--noise-image)")
     if kind.startswith("rms"):
         assert path is not None
         rms = read_image(path)
-        return lambda x, y: in_jansky(rms.cube) * interpolated(rms.data, *rms.pixels_of(plane.cube.directions_of(x, y)))
+        return lambda x, y: in_jansky(rms.cube) * interpolated(
+            rms.data, *rms.pixels_of(plane.cube.directions_of(x, y)))
     data, cell, beam, other = plane.data, plane.cube.cell, plane.beam, None
     if path is not None:
         other = read_image(path)
         data, cell, beam = other.data * in_jansky(other.cube), other.cell, other.beam or beam
     if beam is None:
         if wanted:
-            raise ImageError(f"{path or name}: has no beam (BMAJ, BMIN), which the local noise wants; give beam= "
-                             "(--beam 3.2arcsec,1.6arcsec)")
+            raise ImageError(f"{path or name}: has no beam (BMAJ, BMIN), which the local noise "
+                             "wants; give beam= " "(--beam 3.2arcsec,1.6arcsec)")
         return None
     size = max(round(float(np.sqrt(_NOISE_BEAMS * beam.solid_angle)) / cell), 16)
     radius = beam.fwhm_major / cell
@@ -265,36 +300,47 @@ def _noise(plane: ImagePlane, path: str | Path | None, kind: str, wanted: bool, 
     return noise
 
 
-def _stack(plane: ImagePlane, sources: Positions, weighting: Weighting, how: Averaging, low: LowFilter | None, psf: str | Path | None,
-           resampling: tuple[int, int, int | None], settings: dict, provenance: Provenance, out: str | Path | None) -> ImageStackResult:
+def _stack(plane: ImagePlane, sources: Positions, weighting: Weighting, how: Averaging,
+           low: LowFilter | None, psf: str | Path | None, resampling: tuple[int, int, int | None],
+           settings: dict, provenance: Provenance, out: str | Path | None) -> ImageStackResult:
     """The stack of an image that was read."""
     x, y = plane.cube.pixels_of(sources.coord)
     values = values_at(plane.data, x, y, how.alignment)
     found, used, dropped = _used(plane, x, y, values, weighting, sources)
-    stacked, n_partial = average_stamps(plane.data, align(x[used], y[used], how.alignment), found.weight[used], found.scale[used], how)
+    stacked, n_partial = average_stamps(plane.data, align(x[used], y[used], how.alignment),
+                                        found.weight[used], found.scale[used], how)
     response, source = _stacked_psf(plane, psf, x[used], y[used], found.weight[used], how, low)
     if low is not None:
         stacked = filtered(stacked, plane.cube.cell, low)
         response = None if response is None else filtered(response, plane.cube.cell, low)
     n_random, n_bootstrap, seed = resampling
     rng_random, rng_bootstrap = np.random.default_rng(seed).spawn(2)
-    radius = (plane.beam.fwhm_major if plane.beam is not None else how.stamp * plane.cube.cell / 16) / plane.cube.cell
+    radius = (plane.beam.fwhm_major if plane.beam is not None
+              else how.stamp * plane.cube.cell / 16) / plane.cube.cell
     values = np.where(used, values * found.scale, np.nan)
     listed = None if sources.weight is None else sources.weight[used]
     fluxes = None
     if n_random:
-        fluxes = random_fluxes(plane.data, x[used], y[used], listed, weighting, how, n_random, rng_random, radius)
+        fluxes = random_fluxes(plane.data, x[used], y[used], listed, weighting, how, n_random,
+                               rng_random, radius)
     resampled = None
     if n_bootstrap:
-        resampled = bootstrap_fluxes(values[used], found.weight[used], how, n_bootstrap, rng_bootstrap)
+        resampled = bootstrap_fluxes(values[used], found.weight[used], how, n_bootstrap,
+                                     rng_bootstrap)
     middle = how.stamp // 2
-    ra, dec = to_frame(SkyCoord(sources.coord[used].cartesian.mean(), frame=sources.coord.frame.replicate_without_data()), "J2000")
-    return ImageStackResult(
-        name=settings["image"].rpartition("/")[2], flux=float(stacked[middle, middle]), flux_error=off_centre_rms(stacked, radius),
-        flux_error_expected=expected_error(found.noise[used], found.weight[used], how.method), stamp=stacked, psf=response,
-        psf_source=source, cell=plane.cube.cell, beam=plane.beam, ra=float(ra), dec=float(dec), values=values,
-        weights=np.where(used, found.weight, 0.0), noise=found.noise, dropped=dropped, n_partial=n_partial, random=fluxes,
-        bootstrap=resampled, settings=settings, fits=None if out is None else str(out), provenance=provenance)
+    ra, dec = to_frame(SkyCoord(sources.coord[used].cartesian.mean(),
+                                frame=sources.coord.frame.replicate_without_data()), "J2000")
+    return ImageStackResult(name=settings["image"].rpartition("/")[2],
+                            flux=float(stacked[middle, middle]),
+                            flux_error=off_centre_rms(stacked, radius),
+                            flux_error_expected=expected_error(found.noise[used],
+                                                               found.weight[used], how.method),
+                            stamp=stacked, psf=response, psf_source=source, cell=plane.cube.cell,
+                            beam=plane.beam, ra=float(ra), dec=float(dec), values=values,
+                            weights=np.where(used, found.weight, 0.0), noise=found.noise,
+                            dropped=dropped, n_partial=n_partial, random=fluxes,
+                            bootstrap=resampled, settings=settings,
+                            fits=None if out is None else str(out), provenance=provenance)
 
 
 def _used(plane: ImagePlane, x: np.ndarray, y: np.ndarray, values: np.ndarray, weighting: Weighting,
@@ -303,26 +349,33 @@ def _used(plane: ImagePlane, x: np.ndarray, y: np.ndarray, values: np.ndarray, w
     n_m, n_l = plane.data.shape
     on_image = (x > -0.5) & (x < n_l - 0.5) & (y > -0.5) & (y < n_m - 0.5)
     n = x.size
-    found = PositionValues(np.zeros(n), np.zeros(n), np.full(n, np.nan), np.zeros(n), np.zeros(n, np.bool_))
+    found = PositionValues(np.zeros(n), np.zeros(n), np.full(n, np.nan), np.zeros(n),
+                           np.zeros(n, np.bool_))
     if on_image.any():
-        there = weighting(x[on_image], y[on_image], None if sources.weight is None else sources.weight[on_image])
+        there = weighting(x[on_image], y[on_image],
+                          None if sources.weight is None else sources.weight[on_image])
         for name, value in vars(there).items():
             getattr(found, name)[on_image] = value
     blank = on_image & ~np.isfinite(values)
     outside = on_image & ~blank & ~found.inside
     weightless = on_image & ~blank & found.inside & ~(found.weight > 0)
-    dropped = {"off the image": np.flatnonzero(~on_image), "at or too near blank pixels or the edge": np.flatnonzero(blank),
-               "outside the primary beam": np.flatnonzero(outside), "without weight": np.flatnonzero(weightless)}
+    dropped = {"off the image": np.flatnonzero(~on_image),
+               "at or too near blank pixels or the edge": np.flatnonzero(blank),
+               "outside the primary beam": np.flatnonzero(outside),
+               "without weight": np.flatnonzero(weightless)}
     used = on_image & ~blank & ~outside & ~weightless
     reasons = ", ".join(f"{which.size} {reason}" for reason, which in dropped.items() if which.size)
     if not used.any():
-        raise PositionsError(f"{sources.source}: no position can be stacked: {reasons}; are frame and unit of the list right?")
+        raise PositionsError(f"{sources.source}: no position can be stacked: {reasons}; are frame "
+                             "and unit of the list right?")
     if reasons:
-        warnings.warn(DroppedPositionsWarning(f"{int((~used).sum())} of {n} positions were left out: {reasons}"), stacklevel=5)
+        warnings.warn(DroppedPositionsWarning(f"{int((~used).sum())} of {n} positions were left "
+                                              f"out: {reasons}"), stacklevel=5)
     return found, used, dropped
 
 
-def _stacked_psf(plane: ImagePlane, path: str | Path | None, x: np.ndarray, y: np.ndarray, weight: np.ndarray, how: Averaging,
+def _stacked_psf(plane: ImagePlane, path: str | Path | None, x: np.ndarray, y: np.ndarray,
+                 weight: np.ndarray, how: Averaging,
                  low: LowFilter | None) -> tuple[np.ndarray | None, str]:
     """Dirty beam of the stack and where it is from; from a Gaussian it is only made where nothing is filtered."""
     cell = plane.cube.cell
@@ -333,7 +386,8 @@ def _stacked_psf(plane: ImagePlane, path: str | Path | None, x: np.ndarray, y: n
         return stacked_psf(psf, x, y, weight, how, size), Path(path).name
     if plane.beam is None or low is not None:
         return None, ""
-    return stacked_psf(gaussian_beam(plane.beam, cell, size + 128), x, y, weight, how, size), "Gaussian beam of the header"
+    return stacked_psf(gaussian_beam(plane.beam, cell, size + 128), x, y, weight, how,
+                       size), "Gaussian beam of the header"
 
 
 def gaussian_beam(beam: Beam, cell: float, size: int) -> np.ndarray:

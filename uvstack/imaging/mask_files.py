@@ -1,12 +1,13 @@
 """Masks from files on the grid of an image: FITS images, catalogues of sources, and regions of DS9 and CASA.
 
-A source of a catalogue is an ellipse of twice the FWHM that was observed, which reaches down to 6 % of its peak; where the catalogue
-says no size, that of three pixels.
+A source of a catalogue is an ellipse of twice the FWHM that was observed, which reaches down to 6 %
+of its peak; where the catalogue says no size, that of three pixels.
 
-Pixels whose centre lies in a region are in the mask, and for a region smaller than a pixel the one that holds its centre. The
-regions of a file are united, and those that it excludes (DS9: a minus before the shape; CRTF: likewise) are taken out of all of
-them, wherever they stand in the file. Sky and pixel coordinates both do, in any frame that the package `regions` reads; texts and
-annotations count for nothing. The size of a region of the sky is turned into pixels at its centre.
+Pixels whose centre lies in a region are in the mask, and for a region smaller than a pixel the one
+that holds its centre. The regions of a file are united, and those that it excludes (DS9: a minus
+before the shape; CRTF: likewise) are taken out of all of them, wherever they stand in the file. Sky
+and pixel coordinates both do, in any frame that the package `regions` reads; texts and annotations
+count for nothing. The size of a region of the sky is turned into pixels at its centre.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def read_mask(mask: str | Path | NDArray | None, grid: Grid) -> NDArray[np.bool_
     if mask is None or isinstance(mask, np.ndarray):
         return None if mask is None else checked_mask(mask, grid.shape)
     if not (Path(mask).is_file() or is_casa_image(mask)):
-        raise ImageError(f"{mask}: no such mask; wanted is a FITS image, an image of CASA, a catalogue or a file of regions")
+        raise ImageError(f"{mask}: no such mask; wanted is a FITS image, an image of CASA, a "
+                         "catalogue or a file of regions")
     if not Path(mask).is_dir() and _is_catalogue(Path(mask)):
         return _catalogue_mask(Path(mask), grid)
     language = None if Path(mask).is_dir() else _language(Path(mask))
@@ -56,7 +58,8 @@ def read_mask(mask: str | Path | NDArray | None, grid: Grid) -> NDArray[np.bool_
 
 def _is_catalogue(path: Path) -> bool:
     name = path.name.lower().removesuffix(".gz")
-    return name.endswith((".ecsv", ".csv", ".xml", ".vot", ".votable")) or (name.endswith((".fits", ".fit")) and not holds_image(path))
+    return name.endswith((".ecsv", ".csv", ".xml", ".vot", ".votable")) or (
+        name.endswith((".fits", ".fit")) and not holds_image(path))
 
 
 def _catalogue_mask(path: Path, grid: Grid) -> NDArray[np.bool_]:
@@ -66,25 +69,29 @@ def _catalogue_mask(path: Path, grid: Grid) -> NDArray[np.bool_]:
     except ComponentError as error:
         raise ImageError(f"a mask of a catalogue: {error}") from error
     if not {"ra", "dec"} <= set(table.colnames):
-        raise ImageError(f"{path}: holds no image, but a table without ra and dec; a mask of sources wants these; it has {', '.join(table.colnames)}")
+        raise ImageError(f"{path}: holds no image, but a table without ra and dec; a mask of "
+                         f"sources wants these; it has {', '.join(table.colnames)}")
     table = table[np.isfinite(table["ra"]) & np.isfinite(table["dec"])]
-    ra, dec = to_frame(SkyCoord(table["ra"], table["dec"], frame=parse_frame(table.meta["frame"])), "J2000")
+    ra, dec = to_frame(SkyCoord(table["ra"], table["dec"], frame=parse_frame(table.meta["frame"])),
+                       "J2000")
     where = grid.geometry
     l, m, below = direction_cosines(ra, dec, where.ra, where.dec)
     least = _LEAST_PIXELS * abs(where.cell_m)
-    size = {name: np.nan_to_num(table[name].to_value("rad")) if name in table.colnames else np.zeros(len(table))
-            for name in ("fwhm_major", "fwhm_minor", "position_angle")}
+    size = {name: np.nan_to_num(table[name].to_value("rad")) if name in table.colnames
+            else np.zeros(len(table)) for name in ("fwhm_major", "fwhm_minor", "position_angle")}
     major, minor = (np.maximum(size[name], least) for name in ("fwhm_major", "fwhm_minor"))
     mask = np.zeros(grid.shape, bool)
     for k in np.flatnonzero(below > -1.0):
-        rows, columns = (np.flatnonzero(np.abs(axis - place) <= major[k]) for axis, place in ((grid.m, m[k]), (grid.l, l[k])))
+        rows, columns = (np.flatnonzero(np.abs(axis - place) <= major[k])
+                         for axis, place in ((grid.m, m[k]), (grid.l, l[k])))
         if rows.size == 0 or columns.size == 0:
             continue
         inside = Beam(2.0 * major[k], 2.0 * minor[k], size["position_angle"][k]).profile(
             grid.l[columns] - l[k], grid.m[rows, None] - m[k]) >= 0.5
         mask[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1] |= inside
     if not mask.any():
-        raise ImageError(f"{path}: none of its {len(table)} sources lies in the image; are they of another field?")
+        raise ImageError(f"{path}: none of its {len(table)} sources lies in the image; are they "
+                         "of another field?")
     return mask
 
 
@@ -99,7 +106,8 @@ def _language(path: Path) -> str | None:
 def _fits_mask(mask: str | Path, grid: Grid) -> NDArray[np.bool_]:
     found = read_cube(mask)
     if len(found.data) > 1:
-        raise ImageError(f"{mask}: a mask of {len(found.data)} planes; wanted is one, for all planes of the image")
+        raise ImageError(f"{mask}: a mask of {len(found.data)} planes; wanted is one, for all "
+                         "planes of the image")
     try:
         where, wanted = image_geometry(found.wcs, found.data.shape[1:]), grid.geometry
     except ImageError as error:
@@ -107,10 +115,13 @@ def _fits_mask(mask: str | Path, grid: Grid) -> NDArray[np.bool_]:
     if found.data.shape[1:] == grid.shape:
         l, m, _ = direction_cosines(where.ra, where.dec, wanted.ra, wanted.dec)
         off = np.hypot(l + where.centre_l, m + where.centre_m) / wanted.cell_m
-        scale = max(abs(where.cell_l / wanted.cell_l - 1), abs(where.cell_m / wanted.cell_m - 1)) * max(grid.shape)
+        scale = max(abs(where.cell_l / wanted.cell_l - 1),
+                    abs(where.cell_m / wanted.cell_m - 1)) * max(grid.shape)
         if off > 0.1 or scale > 0.1:
-            raise ImageError(f"{mask}: a mask of another grid: its middle is {off:.3g} pixels off, its cell "
-                             f"{abs(where.cell_m) / ARCSEC:.4g} arcsec where {wanted.cell_m / ARCSEC:.4g} is wanted; regrid it")
+            raise ImageError(f"{mask}: a mask of another grid: its middle is {off:.3g} pixels off, "
+                             "its cell "
+                             f"{abs(where.cell_m) / ARCSEC:.4g} arcsec where "
+                             f"{wanted.cell_m / ARCSEC:.4g} is wanted; regrid it")
     try:
         return checked_mask(found.data[0], grid.shape)
     except ImageError as error:
@@ -118,7 +129,8 @@ def _fits_mask(mask: str | Path, grid: Grid) -> NDArray[np.bool_]:
 
 
 def _region_mask(path: Path, language: str, grid: Grid) -> NDArray[np.bool_]:
-    regions = [r for r in _read_regions(path, language) if r.meta.get("type") != "ann" and not type(r).__name__.startswith("Text")]
+    regions = [r for r in _read_regions(path, language)
+               if r.meta.get("type") != "ann" and not type(r).__name__.startswith("Text")]
     where = grid.geometry
     wcs = fits_files.sin_wcs(where.ra, where.dec, grid.shape, where.cell_m)
     wanted, unwanted = np.zeros(grid.shape, bool), np.zeros(grid.shape, bool)
@@ -128,10 +140,12 @@ def _region_mask(path: Path, language: str, grid: Grid) -> NDArray[np.bool_]:
     for region in regions:
         excluded = region.meta.get("include") in (0, False, "-")
         n_wanted += not excluded
-        _draw(region.to_pixel(wcs) if hasattr(region, "to_pixel") else region, unwanted if excluded else wanted, path)
+        _draw(region.to_pixel(wcs) if hasattr(region, "to_pixel") else region,
+              unwanted if excluded else wanted, path)
     out: NDArray[np.bool_] = (wanted if n_wanted else True) & ~unwanted
     if not out.any():
-        raise ImageError(f"{path}: none of its {len(regions)} regions leaves a pixel of the image in the mask; are they of another field?")
+        raise ImageError(f"{path}: none of its {len(regions)} regions leaves a pixel of the image "
+                         "in the mask; are they of another field?")
     return out
 
 
@@ -139,26 +153,30 @@ def _read_regions(path: Path, language: str) -> list[Any]:
     try:
         from regions import Regions
     except ImportError as error:
-        raise MissingDependencyError(f"{path}: reading region files needs the package regions: pip install 'uvstack[regions]'") from error
+        raise MissingDependencyError(f"{path}: reading region files needs the package "
+                                     "regions: pip install 'uvstack[regions]'") from error
     from astropy.utils.exceptions import AstropyUserWarning
 
     try:
         with warnings.catch_warnings():
             # The reader of DS9 drops what it cannot read with a warning: a region would be lost.
             warnings.simplefilter("error", AstropyUserWarning)
-            warnings.filterwarnings("ignore", "Found duplicate metadata|DS9 .* is invalid", AstropyUserWarning)
+            warnings.filterwarnings("ignore", "Found duplicate metadata|DS9 .* is invalid",
+                                    AstropyUserWarning)
             return list(Regions.parse(path.read_text(encoding="utf-8"), format=language))
     except Exception as error:  # regions raises its own kinds, ValueError, and those of astropy's angles
-        raise ImageError(f"{path}: cannot be read as regions of {'DS9' if language == 'ds9' else 'CASA'}: {' '.join(str(error).split())}"
-                         ) from error
+        raise ImageError(f"{path}: cannot be read as regions of "
+                         f"{'DS9' if language == 'ds9' else 'CASA'}: "
+                         f"{' '.join(str(error).split())}") from error
 
 
 def _draw(region: Any, mask: NDArray[np.bool_], path: Path) -> None:
     """Set the pixels of a region in pixel coordinates."""
     name = type(region).__name__.removesuffix("PixelRegion").lower()
-    if name not in ("point", "circle", "ellipse", "rectangle", "polygon", "regularpolygon", "circleannulus", "ellipseannulus",
-                    "rectangleannulus"):
-        raise ImageError(f"{path}: a {name} has no area; wanted are circles, ellipses, boxes, annuli, polygons and points")
+    if name not in ("point", "circle", "ellipse", "rectangle", "polygon", "regularpolygon",
+                    "circleannulus", "ellipseannulus", "rectangleannulus"):
+        raise ImageError(f"{path}: a {name} has no area; wanted are circles, ellipses, boxes, "
+                         "annuli, polygons and points")
     drawn = False
     if name != "point":
         cut = region.to_mask(mode="center")

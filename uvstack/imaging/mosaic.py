@@ -1,29 +1,32 @@
 """Joint images of many pointings: primary-beam weighted sums, as a linear mosaic before deconvolution.
 
-Pointing p gives the dirty image D_p = Σ w Re(V exp(…)), which holds W_p A_p I convolved with its PSF (A_p its primary beam,
-W_p = Σ w). All pointings are imaged onto one common grid and summed with the weights of least squares (Cornwell 1988;
-Sault, Staveley-Smith & Brouw 1996):
+Pointing p gives the dirty image D_p = Σ w Re(V exp(…)), which holds W_p A_p I convolved with its
+PSF (A_p its primary beam, W_p = Σ w). All pointings are imaged onto one common grid and summed with
+the weights of least squares (Cornwell 1988; Sault, Staveley-Smith & Brouw 1996):
 
     weight     M = Σ_p A_p² W_p
     corrected  I = Σ_p A_p D_p / M                     Jy/beam, true fluxes, noise rising outwards as 1/√M
     response   P = √(M / max M)                        the primary beam of the mosaic, 1 where it is most sensitive
     flat noise F = P I = Σ_p A_p D_p / √(M max M)      fluxes times P, the noise that of the best pixel everywhere
 
-For one pointing P = A, F = D/W and I = F/A. The noise of F is uniform to the extent that the noise for each imaging weight is
-the same for all pointings: exactly for natural weights, and for any weighting where the pointings were observed alike.
-CLEAN works on F; a model found there is P times the sky (`Mosaic.sky`), and a pointing sees A_p of that (`BeamPatch.seen`).
-Σ_p A_p D_p and `seen` with `to_visibilities` are transposes of each other.
+For one pointing P = A, F = D/W and I = F/A. The noise of F is uniform to the extent that the noise
+for each imaging weight is the same for all pointings: exactly for natural weights, and for any
+weighting where the pointings were observed alike. CLEAN works on F; a model found there is P times
+the sky (`Mosaic.sky`), and a pointing sees A_p of that (`BeamPatch.seen`). Σ_p A_p D_p and `seen`
+with `to_visibilities` are transposes of each other.
 
-A beam is taken once for all channels given to `beam_patch`, as their weighted mean: right for fluxes at the first order of the
-bandwidth; give a patch to each band of channels (`uvstack.imaging.planes.split_bands`). The task does, with bands of 4 %. Measured on
-three pointings with two windows of 160 MHz at 1.4 GHz, no noise: fluxes of five sources at P of 0.5 to 1 are right to 0.06 %,
-spectral indices with two Taylor terms to 0.02; with a beam for each window they were wrong by up to 0.4 % and 0.3, and
-CLEAN needed twenty times the components to fit what no sky explains. A pointing is imaged only where A_p exceeds a level: cost and
-memory are those of its patch, not of the mosaic, and each band has its own.
+A beam is taken once for all channels given to `beam_patch`, as their weighted mean: right for
+fluxes at the first order of the bandwidth; give a patch to each band of channels
+(`uvstack.imaging.planes.split_bands`). The task does, with bands of 4 %. Measured on three
+pointings with two windows of 160 MHz at 1.4 GHz, no noise: fluxes of five sources at P of 0.5 to 1
+are right to 0.06 %, spectral indices with two Taylor terms to 0.02; with a beam for each window
+they were wrong by up to 0.4 % and 0.3, and CLEAN needed twenty times the components to fit what no
+sky explains. A pointing is imaged only where A_p exceeds a level: cost and memory are those of its
+patch, not of the mosaic, and each band has its own.
 
-A beam that depends on the distance from its axis alone is taken from a fine table over the square of that distance where many
-pixels are asked for: right to 5e-7, since where the table is not (at the steps where models end) the model itself is asked.
-16 million pixels take 0.5 s instead of 5.
+A beam that depends on the distance from its axis alone is taken from a fine table over the square
+of that distance where many pixels are asked for: right to 5e-7, since where the table is not (at
+the steps where models end) the model itself is asked. 16 million pixels take 0.5 s instead of 5.
 """
 
 from __future__ import annotations
@@ -38,16 +41,18 @@ from uvstack.pixels.grid import Grid
 from uvstack.sky.coordinates import rotation_between
 from uvstack.sky.primary_beam import PrimaryBeam
 
-#: The mean of a beam over many channels is taken over as many groups of them; for a whole band, of which the beam costs little
-#: where it is radial, over more.
+#: The mean of a beam over many channels is taken over as many groups of them; for a whole band, of
+#: which the beam costs little where it is radial, over more.
 _MOST_FREQUENCIES, _MOST_OF_A_BAND, _MOST_OF_A_RADIAL_BAND = 5, 8, 48
-#: Of this part of their frequency each: by what the mean is off the beam at a group's middle, 4e-5 where it is 0.2.
+#: Of this part of their frequency each: by what the mean is off the beam at a group's middle, 4e-5
+#: where it is 0.2.
 _GROUP = 0.01
 #: Where a beam is lower it is not looked at.
 LEVEL = 1e-3
 #: Points of the net on a side that the extent of a beam is found on.
 _NET = 128
-#: Directions times frequencies that are looked at together, and pixels that are taken from a table together.
+#: Directions times frequencies that are looked at together, and pixels that are taken from a table
+#: together.
 _AT_ONCE, _FROM_TABLE_AT_ONCE = 1_000_000, 65_536
 #: Intervals of a table, and what it may be off in the middle of one.
 _INTERVALS, _TABLE_ERROR = 65_536, 5e-7
@@ -83,8 +88,9 @@ class BeamPatch:
         return part if self.is_even else part * self.power
 
 
-def beam_patch(grid: Grid, primary_beam: PrimaryBeam | None, pointing: tuple[float, float], frequency: np.ndarray,
-               weight: np.ndarray | None = None, level: float = LEVEL) -> BeamPatch | None:
+def beam_patch(grid: Grid, primary_beam: PrimaryBeam | None, pointing: tuple[float, float],
+               frequency: np.ndarray, weight: np.ndarray | None = None,
+               level: float = LEVEL) -> BeamPatch | None:
     """What of a grid one pointing sees; None where that is nothing.
 
     Parameters
@@ -106,26 +112,31 @@ def beam_patch(grid: Grid, primary_beam: PrimaryBeam | None, pointing: tuple[flo
     if primary_beam is None:
         return BeamPatch(grid, *whole, np.broadcast_to(1.0, grid.shape))
     nodes, shares = _nodes(np.asarray(frequency, np.float64), weight)
-    looked_through = _Beam(primary_beam, (float(pointing[0]), float(pointing[1])), nodes, (shares / shares.sum())[:, None])
+    looked_through = _Beam(primary_beam, (float(pointing[0]), float(pointing[1])), nodes,
+                           (shares / shares.sum())[:, None])
     # Where to look is found on a net first: a mosaic may be a hundred times its patches.
     centre = [np.nan_to_num(x) for x in grid.pixel_of(*pointing)]
     net = [_net(n, x) for n, x in zip(grid.shape, centre, strict=True)]
     inside = np.asarray(looked_through.power(grid, net[0], net[1])[0] >= level)
     if not inside.any():
         return None
-    rows, columns = (_reach(points, np.asarray(inside.any(axis=axis))) for points, axis in zip(net, (1, 0), strict=True))
-    power = looked_through.power(grid, np.arange(rows.start, rows.stop), np.arange(columns.start, columns.stop))[0]
+    rows, columns = (_reach(points, np.asarray(inside.any(axis=axis)))
+                     for points, axis in zip(net, (1, 0), strict=True))
+    power = looked_through.power(grid, np.arange(rows.start, rows.stop),
+                                 np.arange(columns.start, columns.stop))[0]
     power[~(power >= level)] = 0.0
     return BeamPatch(grid.part(rows, columns), rows, columns, power)
 
 
-def beam_terms(grid: Grid, primary_beam: PrimaryBeam, pointing: tuple[float, float], frequency: np.ndarray, weight: np.ndarray,
-               reference_frequency: float, n_terms: int, level: float = LEVEL) -> np.ndarray:
+def beam_terms(grid: Grid, primary_beam: PrimaryBeam, pointing: tuple[float, float],
+               frequency: np.ndarray, weight: np.ndarray, reference_frequency: float, n_terms: int,
+               level: float = LEVEL) -> np.ndarray:
     """Taylor terms of a beam as a fit of so many terms sees it, (term, m, l).
 
-    At each pixel the polynomial in (ν − ν0)/ν0 of degree n_terms − 1 that is nearest to A(ν) by weighted least squares: of one
-    term the weighted mean. That is what Taylor terms of an image make of a source with a flat spectrum, for they are fitted to
-    the same channels with the same weights; a Taylor series about ν0 leaves out what they take up of the beam's curvature.
+    At each pixel the polynomial in (ν − ν0)/ν0 of degree n_terms − 1 that is nearest to A(ν) by
+    weighted least squares: of one term the weighted mean. That is what Taylor terms of an image
+    make of a source with a flat spectrum, for they are fitted to the same channels with the same
+    weights; a Taylor series about ν0 leaves out what they take up of the beam's curvature.
 
     Parameters
     ----------
@@ -180,15 +191,16 @@ class Mosaic:
     def add(self, patch: BeamPatch, dirty: np.ndarray, weight: float) -> None:
         """Add dirty images of one pointing (or of a chunk or band of it) on patch.grid.
 
-        dirty (term, m, l) or (m, l) is as from `to_image`, unnormalised; weight is its Σ w, 0 for a later image of the same
-        weights (a residual).
+        dirty (term, m, l) or (m, l) is as from `to_image`, unnormalised; weight is its Σ w, 0 for a
+        later image of the same weights (a residual).
         """
         dirty = np.asarray(dirty)
         dirty = dirty[None] if dirty.ndim == 2 else dirty
         if dirty.shape != (self.weighted.shape[0], *patch.grid.shape):
-            raise ImageError(f"an image of shape {dirty.shape} for a patch of {patch.grid.shape} and {self.weighted.shape[0]} Taylor "
-                             "terms; image on patch.grid")
-        self.weighted[:, patch.rows, patch.columns] += dirty if patch.is_even else patch.power * dirty
+            raise ImageError(f"an image of shape {dirty.shape} for a patch of {patch.grid.shape} "
+                             f"and {self.weighted.shape[0]} Taylor " "terms; image on patch.grid")
+        self.weighted[:, patch.rows,
+                      patch.columns] += dirty if patch.is_even else patch.power * dirty
         if not weight:
             return
         if self._is_even:
@@ -208,7 +220,8 @@ class Mosaic:
         if self._response is None:
             top = self.weight.max()
             if not top > 0:
-                raise ImageError("no pointing sees any pixel of the image; give another centre or a larger image")
+                raise ImageError("no pointing sees any pixel of the image; give another centre or "
+                                 "a larger image")
             self._response = np.sqrt(self.weight / top)
         return self._response
 
@@ -233,7 +246,8 @@ def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(a, b, out=np.zeros(np.broadcast_shapes(a.shape, b.shape)), where=b > 0)
 
 
-def _nodes(frequency: np.ndarray, weight, most: int = _MOST_FREQUENCIES, fewest: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def _nodes(frequency: np.ndarray, weight, most: int = _MOST_FREQUENCIES,
+           fewest: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Frequencies and weights that stand for all channels: means over a few groups of them."""
     weight = np.ones(frequency.size) if weight is None else np.asarray(weight, np.float64)
     used = weight > 0
@@ -241,7 +255,8 @@ def _nodes(frequency: np.ndarray, weight, most: int = _MOST_FREQUENCIES, fewest:
         raise ImageError("a primary beam for channels without weight; give those that hold data")
     order = np.argsort(frequency[used], kind="stable")
     frequency, weight = frequency[used][order], weight[used][order]
-    n = min(most, frequency.size, max(fewest, 1 + int((frequency[-1] - frequency[0]) / (_GROUP * frequency[0]))))
+    n = min(most, frequency.size,
+            max(fewest, 1 + int((frequency[-1] - frequency[0]) / (_GROUP * frequency[0]))))
     groups = np.array_split(np.arange(frequency.size), n)
     shares = np.array([weight[g].sum() for g in groups])
     return np.array([np.average(frequency[g], weights=weight[g]) for g in groups]), shares
@@ -261,11 +276,14 @@ class _Beam(NamedTuple):
         l, m = grid.l[columns], grid.m[rows]
         # A table costs two looks an interval.
         table = self._table(grid, l, m) if self.model.is_radial and rows.size * columns.size > 4 * _INTERVALS else None
-        step = max(1, (_AT_ONCE // self.frequency.size if table is None else _FROM_TABLE_AT_ONCE) // columns.size)
+        step = max(1,
+                   (_AT_ONCE // self.frequency.size if table is None
+                    else _FROM_TABLE_AT_ONCE) // columns.size)
         for begin in range(0, rows.size, step):
             part = slice(begin, begin + step)
             east, north = self._seen(grid, l, m[part])
-            out[:, part] = self._at(east, north) if table is None else self._looked_up(table, east**2 + north**2)
+            out[:, part] = self._at(east, north) if table is None else self._looked_up(
+                table, east**2 + north**2)
         return out
 
     def _seen(self, grid: Grid, l: np.ndarray, m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -275,14 +293,16 @@ class _Beam(NamedTuple):
             return east, north
         # Unit vectors turn as (u, v, w) do.
         up = np.sqrt(1.0 - east**2 - north**2)
-        turned = [east * x + north * y + up * z for x, y, z in rotation_between(where.ra, where.dec, *self.pointing)]
+        turned = [east * x + north * y + up * z
+                  for x, y, z in rotation_between(where.ra, where.dec, *self.pointing)]
         turned[0][turned[2] <= 0] = 2.0  # beyond the horizon a beam answers 0
         return turned[0], turned[1]
 
     def _at(self, east: np.ndarray, north: np.ndarray) -> np.ndarray:
         """The sums in some directions, by the model, (sum, …)."""
         east, north = np.broadcast_arrays(east, north)
-        return (self.model(east.ravel(), north.ravel(), self.frequency) @ self.share).T.reshape(-1, *east.shape)
+        return (self.model(east.ravel(), north.ravel(), self.frequency)
+                @ self.share).T.reshape(-1, *east.shape)
 
     def _table(self, grid: Grid, l: np.ndarray, m: np.ndarray) -> _Table:
         """The sums over the square of the distance from the axis, as far as these pixels reach."""
@@ -292,11 +312,13 @@ class _Beam(NamedTuple):
         distance = np.sqrt(np.linspace(0.0, farthest, 2 * _INTERVALS + 1))
         step = max(1, _AT_ONCE // self.frequency.size)
         values = np.concatenate([self._at(part, np.zeros_like(part))
-                                 for part in (distance[i : i + step] for i in range(0, distance.size, step))], axis=1)
+                                 for part in (distance[i : i + step]
+                                              for i in range(0, distance.size, step))], axis=1)
         begin, middle, end = values[:, :-1:2], values[:, 1::2], values[:, 2::2]
         good = (np.abs(middle - (begin + end) / 2) <= _TABLE_ERROR).all(axis=0)
         # One more interval, for all that is beyond.
-        return _Table(_INTERVALS / farthest, np.pad(begin, ((0, 0), (0, 1))), np.pad(end - begin, ((0, 0), (0, 1))), np.append(good, False))
+        return _Table(_INTERVALS / farthest, np.pad(begin, ((0, 0), (0, 1))),
+                      np.pad(end - begin, ((0, 0), (0, 1))), np.append(good, False))
 
     def _looked_up(self, table: _Table, square: np.ndarray) -> np.ndarray:
         """The sums at squares of the distance, (sum, …)."""
@@ -327,7 +349,8 @@ class _Table(NamedTuple):
 def _net(n: int, centre: float) -> np.ndarray:
     """Pixels out of n: evenly spread, and denser towards the one where the antennas point, since a beam may be narrow."""
     steps = np.geomspace(1.0, n, _NET // 2)
-    spread = np.concatenate([np.linspace(0, n - 1, min(n, _NET)), centre - steps, [centre], centre + steps])
+    spread = np.concatenate([np.linspace(0, n - 1, min(n, _NET)), centre - steps, [centre],
+                             centre + steps])
     return np.unique(np.clip(spread, 0, n - 1).round().astype(int))
 
 

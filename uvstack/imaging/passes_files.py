@@ -1,10 +1,11 @@
 """Passes over measurement sets for imaging: what must be known first, dirty images with their psf, residuals of a model.
 
-Every pass reads the sets anew in chunks of rows, and sums what the chunks give in their order. A chunk is a function of the
-job and of its rows alone, for dask to run anywhere.
+Every pass reads the sets anew in chunks of rows, and sums what the chunks give in their order. A
+chunk is a function of the job and of its rows alone, for dask to run anywhere.
 
-Channels are gridded in bands: all those of a data description together, those of one plane of a cube, or, in a mosaic, so few
-that the primary beam hardly changes among them, since a band is seen through one beam.
+Channels are gridded in bands: all those of a data description together, those of one plane of a
+cube, or, in a mosaic, so few that the primary beam hardly changes among them, since a band is seen
+through one beam.
 """
 
 from __future__ import annotations
@@ -32,14 +33,18 @@ from uvstack.uv.stokes import Combination
 from uvstack.uv.taylor import taylor_images, taylor_psfs, taylor_visibilities
 from uvstack.uv.weights import apply_flags, inside_uv_range
 
-#: Visibilities (row × chan × corr) of a chunk. A transform costs the same for few visibilities and many, so a large image gets twice
-#: as many as it has pixels, times the pointings, up to the second number.
+#: Visibilities (row × chan × corr) of a chunk. A transform costs the same for few visibilities and
+#: many, so a large image gets twice as many as it has pixels, times the pointings, up to the second
+#: number.
 _PER_CHUNK, _MOST_PER_CHUNK = 4_000_000, 32_000_000
-#: So many are read at once and their correlations combined: 30 bytes each, of which 12 for each combined one are kept.
+#: So many are read at once and their correlations combined: 30 bytes each, of which 12 for each
+#: combined one are kept.
 _READ_AT_ONCE = 1_000_000
-#: Sizes up to this get a psf twice as large for CLEAN; beyond it costs more than the major cycles that it spares.
+#: Sizes up to this get a psf twice as large for CLEAN; beyond it costs more than the major cycles
+#: that it spares.
 _LARGE = 2048
-#: Accuracy of dirty image and psf, of residual images, relative to the rms of each, and of a model's visibilities.
+#: Accuracy of dirty image and psf, of residual images, relative to the rms of each, and of a
+#: model's visibilities.
 _DIRTY, _RESIDUAL, _MODEL = 1e-5, 1e-4, 1e-5
 
 #: A pointing and frequency axis: number of the set, field, data description, band of its channels.
@@ -50,9 +55,9 @@ Key = tuple[int, int, int, int]
 class Job:
     """What all chunks share.
 
-    `hands` and `bands` are those of a set and data description that take part: how correlations are combined, and the channels
-    that are gridded together. `with_clean` says that the psf is for CLEAN. `sky` is the model (term, m, l) in Jy/pixel, None for the
-    data as they are.
+    `hands` and `bands` are those of a set and data description that take part: how correlations are
+    combined, and the channels that are gridded together. `with_clean` says that the psf is for
+    CLEAN. `sky` is the model (term, m, l) in Jy/pixel, None for the data as they are.
     """
 
     structures: tuple[Structure, ...]
@@ -90,7 +95,8 @@ class Job:
 
     def psf_grid(self) -> Grid:
         """Grid of the psf: as wide as the image, or twice as wide for the CLEAN of a small one."""
-        return psf_grid(self.grid, factor=2 if self.with_clean and max(self.grid.shape) <= _LARGE else 1)
+        return psf_grid(self.grid,
+                        factor=2 if self.with_clean and max(self.grid.shape) <= _LARGE else 1)
 
 
 class Piece(NamedTuple):
@@ -111,10 +117,12 @@ class Piece(NamedTuple):
 def _pieces(job: Job, chunk: tuple[int, Any]) -> Iterator[Piece]:
     """A piece for each key in the chunk, in their order; what is read is dropped as soon as its correlations are combined."""
     i, block = chunk
-    rows = max(_READ_AT_ONCE // max(d.shape[0] * d.shape[1] for d in job.structures[i].used(job.selections[i])), 1)
+    rows = max(_READ_AT_ONCE // max(d.shape[0] * d.shape[1]
+                                    for d in job.structures[i].used(job.selections[i])), 1)
     found: dict[Key, list[Piece]] = {}
     for start in range(block.start, block.stop, rows):
-        for piece in _read_pieces(job, i, replace(block, start=start, stop=min(start + rows, block.stop))):
+        for piece in _read_pieces(job, i,
+                                  replace(block, start=start, stop=min(start + rows, block.stop))):
             found.setdefault(piece.key, []).append(piece)
     for key in sorted(found):
         yield _joined(found.pop(key))
@@ -140,13 +148,15 @@ def _read_pieces(job: Job, i: int, block: RowBlock) -> Iterator[Piece]:
             uvw = uvw @ np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
         for number, band in enumerate(bands):
             frequency = description.spw.frequency[band]
-            raw, flag, natural = (_channels(values, band) for values in (part.vis, part.flag, part.weight))
+            raw, flag, natural = (_channels(values, band)
+                                  for values in (part.vis, part.flag, part.weight))
             _, bad = apply_flags(raw, flag, part.flag_row, natural)
             vis, weight = job.hands[i, description.id](raw, natural)
             inside = inside_uv_range(uvw, frequency, job.uv_range)
             n_outside = int(np.count_nonzero((weight > 0) & ~inside))
-            yield Piece((i, part.field.id, description.id, number), uvw, frequency, vis, np.where(inside, weight, np.float32(0)),
-                        part.antenna1, part.antenna2, part.time, n_outside, bad)
+            yield Piece((i, part.field.id, description.id, number), uvw, frequency, vis,
+                        np.where(inside, weight, np.float32(0)), part.antenna1, part.antenna2,
+                        part.time, n_outside, bad)
 
 
 def _channels(values: NDArray, band: NDArray[np.intp]) -> NDArray:
@@ -157,8 +167,8 @@ def _channels(values: NDArray, band: NDArray[np.intp]) -> NDArray:
 
 def survey_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
     """Of a chunk: longest baselines, weights of each pointing and channel, density, counts. A function that dask runs."""
-    found: dict[str, Any] = {"extent": (0.0, 0.0), "weights": {}, "density": None, "n": 0, "n_outside": 0, "n_not_finite": 0,
-                             "first_time": np.inf}
+    found: dict[str, Any] = {"extent": (0.0, 0.0), "weights": {}, "density": None, "n": 0,
+                             "n_outside": 0, "n_not_finite": 0, "first_time": np.inf}
     for piece in _pieces(job, chunk):
         extent = uv_extent(piece.uvw, piece.frequency, piece.weight)
         found["extent"] = (max(found["extent"][0], extent[0]), max(found["extent"][1], extent[1]))
@@ -176,7 +186,8 @@ def survey_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
 def image_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
     """Unnormalised images of a chunk, with psf where there is no model yet. A function that dask runs.
 
-    "images" holds (key, dirty (term, m, l) on the patch, Σ w of each channel, Σ w²/w_natural); "psf" is (2 term − 1, m', l') or None.
+    "images" holds (key, dirty (term, m, l) on the patch, Σ w of each channel, Σ w²/w_natural);
+    "psf" is (2 term − 1, m', l') or None.
     """
     assert job.patches is not None
     assert job.imaging is not None
@@ -191,34 +202,41 @@ def image_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
         shared: dict[str, Any] = {"phase_centre": centre, "threads": job.threads}
         vis = piece.vis
         if job.sky is not None:
-            vis = vis - _model(piece, patch.seen(job.sky), patch.grid, job.reference_frequency, shared)
-        dirty = taylor_images(piece.uvw, piece.frequency, vis, weight, patch.grid, job.reference_frequency, job.terms,
+            vis = vis - _model(piece, patch.seen(job.sky), patch.grid, job.reference_frequency,
+                               shared)
+        dirty = taylor_images(piece.uvw, piece.frequency, vis, weight, patch.grid,
+                              job.reference_frequency, job.terms,
                               epsilon=_DIRTY if job.sky is None else _RESIDUAL, **shared)
         with np.errstate(divide="ignore", invalid="ignore"):
-            variance = np.where(weight > 0, weight.astype(np.float64) ** 2 / piece.weight, 0.0).sum()
+            variance = np.where(weight > 0, weight.astype(np.float64) ** 2 / piece.weight,
+                                0.0).sum()
         images.append((piece.key, dirty, weight.sum(axis=0, dtype=np.float64), float(variance)))
         if job.sky is None:
             # As a source at the middle of the image is seen: (u, v, w) are those towards it.
             uvw = piece.uvw @ rotation_between(*centre, where.ra, where.dec).T
-            towards_middle.setdefault(piece.frequency.tobytes(), []).append((uvw, piece.frequency, weight))
+            towards_middle.setdefault(piece.frequency.tobytes(), []).append(
+                (uvw, piece.frequency, weight))
     return {"images": images, "psf": _psf(job, towards_middle) if towards_middle else None}
 
 
 def _psf(job: Job, pieces: dict[bytes, list[tuple[NDArray, NDArray, NDArray]]]) -> NDArray:
     """Sum of the psfs of pieces (uvw, frequency, weight), (2 term − 1, m', l'): those of the same channels in one transform."""
-    psfs = [taylor_psfs(np.concatenate([uvw for uvw, _, _ in group]), group[0][1], np.concatenate([w for _, _, w in group]),
-                        job.psf_grid(), job.reference_frequency, job.terms, epsilon=_DIRTY, threads=job.threads)
+    psfs = [taylor_psfs(np.concatenate([uvw for uvw, _, _ in group]), group[0][1],
+                        np.concatenate([w for _, _, w in group]), job.psf_grid(),
+                        job.reference_frequency, job.terms, epsilon=_DIRTY, threads=job.threads)
             for group in pieces.values()]
     return psfs[0] if len(psfs) == 1 else np.sum(psfs, axis=0)
 
 
-def _model(piece: Piece, seen: NDArray, grid: Grid, reference_frequency: float, shared: dict[str, Any]) -> NDArray:
+def _model(piece: Piece, seen: NDArray, grid: Grid, reference_frequency: float,
+           shared: dict[str, Any]) -> NDArray:
     """Visibilities of a model (term, m, l) as the pointing sees it: by points or by a transform, what costs less."""
     n_points = int(np.count_nonzero((seen != 0).any(axis=0)))
     if is_cheaper(n_points, piece.vis.size, grid):
-        return point_visibilities(piece.uvw, piece.antenna1, piece.antenna2, piece.time, piece.frequency, seen, grid,
-                                  reference_frequency, **shared)
-    return taylor_visibilities(piece.uvw, piece.frequency, seen, grid, reference_frequency, epsilon=_MODEL, **shared)
+        return point_visibilities(piece.uvw, piece.antenna1, piece.antenna2, piece.time,
+                                  piece.frequency, seen, grid, reference_frequency, **shared)
+    return taylor_visibilities(piece.uvw, piece.frequency, seen, grid, reference_frequency,
+                               epsilon=_MODEL, **shared)
 
 
 class Survey:
@@ -256,7 +274,8 @@ class Sums:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.mosaic = Mosaic(job.grid, job.terms, all(patch.is_even for patch in (job.patches or {}).values()))
+        self.mosaic = Mosaic(job.grid, job.terms,
+                             all(patch.is_even for patch in (job.patches or {}).values()))
         self.psf: NDArray = np.zeros((2 * job.terms - 1, *job.psf_grid().shape))
         self.weight, self.variance = 0.0, {}  # type: float, dict[Key, float]
         #: Imaging weights of each channel.
@@ -277,8 +296,8 @@ class Sums:
     def finish(self) -> None:
         """Normalise the psf, in place."""
         if not self.weight > 0:
-            raise NoDataError("no pointing sees any pixel of the image, or no visibility with a weight is left; give another centre or a "
-                              "larger image")
+            raise NoDataError("no pointing sees any pixel of the image, or no visibility with a "
+                              "weight is left; give another centre or a " "larger image")
         self.psf /= self.psf[0, self.psf.shape[1] // 2, self.psf.shape[2] // 2]
 
     def flat(self, weighted: NDArray | None = None) -> NDArray:
@@ -295,18 +314,21 @@ class Sums:
         for key, variance in self.variance.items():
             patch = self.job.patches[key]
             if patch.rows.start <= row < patch.rows.stop and patch.columns.start <= column < patch.columns.stop:
-                total += patch.power[row - patch.rows.start, column - patch.columns.start] ** 2 * variance
+                total += patch.power[row - patch.rows.start,
+                                     column - patch.columns.start] ** 2 * variance
         return float(np.sqrt(total) / self.mosaic.weight[row, column])
 
 
 class Passes:
     """Goes through all chunks, as often as is wanted."""
 
-    def __init__(self, job: Job, client: Any, threads: int, progress: Callable[[int, int], None] | None) -> None:
+    def __init__(self, job: Job, client: Any, threads: int,
+                 progress: Callable[[int, int], None] | None) -> None:
         self.job, self._client, self._threads, self._progress = job, client, threads, progress
         self._chunks = chunks_of(job.structures, job.selections, job.chunk_size)
 
-    def _go(self, function: Callable, job: Job, add: Callable[[int, Any], None], threads: int) -> None:
+    def _go(self, function: Callable, job: Job, add: Callable[[int, Any], None],
+            threads: int) -> None:
         def consume(index: int, one: Any) -> None:
             add(index, one)
             if self._progress is not None:
@@ -317,12 +339,14 @@ class Passes:
     def survey(self, with_density: bool) -> Survey:
         """What must be known first."""
         survey, uv_range = Survey(), self.job.uv_range
-        self._go(survey_chunk, replace(self.job, with_density=with_density), survey.add, self._threads)
+        self._go(survey_chunk, replace(self.job, with_density=with_density), survey.add,
+                 self._threads)
         if survey.n == 0:
             if survey.n_outside:
-                raise NoDataError(f"no unflagged visibility lies within the uv range {uv_range}; `uvstack info` shows the range of the "
-                                  "data")
-            raise NoDataError("every visibility is flagged, has no weight or is not of the correlation asked for: nothing to image")
+                raise NoDataError(f"no unflagged visibility lies within the uv range {uv_range}; "
+                                  "`uvstack info` shows the range of the " "data")
+            raise NoDataError("every visibility is flagged, has no weight or is not of the "
+                              "correlation asked for: nothing to image")
         return survey
 
     def dirty(self) -> Sums:

@@ -1,8 +1,9 @@
 """One plane of an image: a Stokes parameter and a band of frequencies, from the visibilities to all its images.
 
-A plane is gone through alone: its own weights and density, psf, restoring beam, deconvolution and reference frequency. Where
-another imager makes it (`uvstack.imaging.external.task`), what it gives back takes the place of our deconvolution; noise,
-correction for the primary beam and lists are made as ours.
+A plane is gone through alone: its own weights and density, psf, restoring beam, deconvolution and
+reference frequency. Where another imager makes it (`uvstack.imaging.external.task`), what it gives
+back takes the place of our deconvolution; noise, correction for the primary beam and lists are made
+as ours.
 """
 
 from __future__ import annotations
@@ -19,7 +20,12 @@ from astropy.table import QTable
 from astropy.time import Time
 from numpy.typing import NDArray
 
-from uvstack.deconvolution.major_cycle import CleanSettings, Deconvolved, deconvolve, merge_components
+from uvstack.deconvolution.major_cycle import (
+    CleanSettings,
+    Deconvolved,
+    deconvolve,
+    merge_components,
+)
 from uvstack.errors import UvstackWarning
 from uvstack.imaging.external.request import ExternalImages, ExternalRequest
 from uvstack.imaging.external.task import external_images
@@ -98,7 +104,8 @@ class _Made(NamedTuple):
     alpha_error: NDArray | None = None
 
 
-def image_plane(job: Job, request: Request, stokes: str, client: Any, progress: Callable[[int, int], None] | None) -> ImageResult:
+def image_plane(job: Job, request: Request, stokes: str, client: Any,
+                progress: Callable[[int, int], None] | None) -> ImageResult:
     """Images of the hands and bands of a job.
 
     Raises
@@ -111,21 +118,28 @@ def image_plane(job: Job, request: Request, stokes: str, client: Any, progress: 
     passes = Passes(job, client, request.threads, progress)
     survey = passes.survey(request.weighting.needs_density)
     check_cell(job.grid, survey.extent)
-    job = replace(
-        job, imaging=request.weighting.prepared(job.grid, survey.density),
-        reference_frequency=request.reference_frequency or survey.mean_frequency(job), threads=1 if client is not None else request.threads)
+    job = replace(job, imaging=request.weighting.prepared(job.grid, survey.density),
+                  reference_frequency=request.reference_frequency or survey.mean_frequency(job),
+                  threads=1 if client is not None else request.threads)
     if request.external is not None:
         passes.job = _of_few_pixels(job, survey)
         sums = passes.dirty()
-        got = external_images(request.imager, replace(request.external, reference_frequency=job.reference_frequency), request.folder)
+        got = external_images(request.imager,
+                              replace(request.external,
+                                      reference_frequency=job.reference_frequency), request.folder)
         if got.stop_reason == "diverged":
-            warnings.warn(UvstackWarning(f"{got.version} diverged: its image is not to be trusted; give a mask or a higher threshold, or "
+            warnings.warn(UvstackWarning(f"{got.version} diverged: its image is not to be trusted; "
+                                         "give a mask or a higher threshold, or "
                                          "use our own imager"), stacklevel=2)
         request = replace(request, provenance=_provenance(request.provenance, got))
-        return _result(job, request, survey, sums, _Made(got.dirty, got.psf, got.image, got.beam, got.deconvolved(request.mask), got.alpha,
-                                                         got.alpha_error), stokes)
-    passes.job = job = replace(job, patches=patches_of(job, survey, request.beam if request.is_mosaic else None),
-                               with_clean=request.settings.most_iterations > 0 and request.settings.most_cycles > 0)
+        return _result(job, request, survey, sums,
+                       _Made(got.dirty, got.psf, got.image, got.beam, got.deconvolved(request.mask),
+                             got.alpha, got.alpha_error), stokes)
+    passes.job = job = replace(job,
+                               patches=patches_of(job, survey,
+                                                  request.beam if request.is_mosaic else None),
+                               with_clean=request.settings.most_iterations > 0
+                               and request.settings.most_cycles > 0)
     sums = passes.dirty()
     return _result(job, request, survey, sums, _deconvolved(passes, sums, request, stokes), stokes)
 
@@ -138,7 +152,8 @@ def _of_few_pixels(job: Job, survey: Survey) -> Job:
 
 
 def _provenance(ours: Provenance, got: ExternalImages) -> Provenance:
-    return replace(ours, inputs=ours.inputs | {"imager": got.version, "imager_command": got.command})
+    return replace(ours,
+                   inputs=ours.inputs | {"imager": got.version, "imager_command": got.command})
 
 
 def _deconvolved(passes: Passes, sums: Sums, request: Request, stokes: str) -> _Made:
@@ -146,44 +161,59 @@ def _deconvolved(passes: Passes, sums: Sums, request: Request, stokes: str) -> _
     job, settings = passes.job, request.settings
     if stokes in ("Q", "U", "V") and settings.automask is not None:
         # They are of either sign.
-        settings = replace(settings, automask=replace(settings.automask, negative_sigma=settings.automask.sigma))
+        settings = replace(settings,
+                           automask=replace(settings.automask,
+                                            negative_sigma=settings.automask.sigma))
     dirty = sums.flat()
-    found = deconvolve(passes.residual_of(sums), sums.psf, np.zeros((job.terms, *job.grid.shape)), settings, dirty=dirty,
-                       mask=request.mask, threads=request.threads, progress=_log_cycle)
+    found = deconvolve(passes.residual_of(sums), sums.psf, np.zeros((job.terms, *job.grid.shape)),
+                       settings, dirty=dirty, mask=request.mask, threads=request.threads,
+                       progress=_log_cycle)
     cell = job.grid.geometry.cell_m
     beam = fit_beam(sums.psf[0], cell)
-    return _Made(dirty, sums.psf, restore(found.model, found.residual, beam, cell, sums.psf, request.threads), beam, found)
+    return _Made(dirty, sums.psf,
+                 restore(found.model, found.residual, beam, cell, sums.psf, request.threads), beam,
+                 found)
 
 
 def _log_cycle(cycle: Any) -> None:
-    logger.info("cycle %d: %d iterations, peak %.4g, rms %.4g Jy/beam, model %.5g Jy", cycle.cycle, cycle.iterations, cycle.peak, cycle.rms,
-                cycle.flux)
+    logger.info("cycle %d: %d iterations, peak %.4g, rms %.4g Jy/beam, model %.5g Jy", cycle.cycle,
+                cycle.iterations, cycle.peak, cycle.rms, cycle.flux)
 
 
-def _result(job: Job, request: Request, survey: Survey, sums: Sums, made: _Made, stokes: str) -> ImageResult:
+def _result(job: Job, request: Request, survey: Survey, sums: Sums, made: _Made,
+            stokes: str) -> ImageResult:
     """Corrected and spectral images, and all numbers."""
     found, restored = made.found, made.restored
-    powers = None if request.beam is None or request.is_mosaic else _beam_terms(job, sums, request.beam)
+    powers = None if request.beam is None or request.is_mosaic else _beam_terms(
+        job, sums, request.beam)
     response = sums.mosaic.response() if request.is_mosaic else None if powers is None else powers[0]
     model, pbcor = found.model, None
     if request.is_mosaic:
         model = sums.mosaic.sky(found.model)
     if response is not None:
-        pbcor = correct_primary_beam(restored, response if powers is None else powers, request.pb_cutoff)
+        pbcor = correct_primary_beam(restored, response if powers is None else powers,
+                                     request.pb_cutoff)
         if request.is_mosaic:  # one response for all terms: each pointing's beam was taken at its own channels
-            pbcor = np.stack([correct_primary_beam(plane, response, request.pb_cutoff) for plane in restored])
+            pbcor = np.stack([correct_primary_beam(plane, response, request.pb_cutoff)
+                              for plane in restored])
     noise = robust_noise(found.residual[0], found.mask if found.mask.mean() < 0.5 else None)
     index = _spectral_index(made, powers) if job.terms > 1 else None
     usable = found.residual[0][np.isfinite(found.residual[0])]
-    result = ImageResult(
-        grid=job.grid, dirty=made.dirty, residual=found.residual, image=restored, model=model, psf=_middle(made.psf[0], job.grid.shape),
-        pbcor=pbcor, response=response, alpha=None if index is None else index.alpha, alpha_error=None if index is None else index.error,
-        beam=made.beam, reference_frequency=job.reference_frequency, noise=noise,
-        rms=float(np.sqrt(usable @ usable / usable.size)), noise_expected=sums.noise_expected(), n_visibilities=survey.n,
-        n_not_finite=survey.n_not_finite, stop_reason=found.stop_reason, n_cycles=found.n_cycles, n_iterations=found.n_iterations,
-        history=found.history, model_is="sky" if request.is_mosaic else "apparent", provenance=request.provenance, stokes=stokes,
-        band=survey.edges(job), mask=found.mask, date=Time(survey.first_time / 86400.0, format="mjd", scale="utc").isot)
-    return replace(result, lists={"components": _components(result, found), "history": found.table()})
+    result = ImageResult(grid=job.grid, dirty=made.dirty, residual=found.residual, image=restored,
+                         model=model, psf=_middle(made.psf[0], job.grid.shape), pbcor=pbcor,
+                         response=response, alpha=None if index is None else index.alpha,
+                         alpha_error=None if index is None else index.error, beam=made.beam,
+                         reference_frequency=job.reference_frequency, noise=noise,
+                         rms=float(np.sqrt(usable @ usable / usable.size)),
+                         noise_expected=sums.noise_expected(), n_visibilities=survey.n,
+                         n_not_finite=survey.n_not_finite, stop_reason=found.stop_reason,
+                         n_cycles=found.n_cycles, n_iterations=found.n_iterations,
+                         history=found.history, model_is="sky" if request.is_mosaic else "apparent",
+                         provenance=request.provenance, stokes=stokes, band=survey.edges(job),
+                         mask=found.mask,
+                         date=Time(survey.first_time / 86400.0, format="mjd", scale="utc").isot)
+    return replace(result,
+                   lists={"components": _components(result, found), "history": found.table()})
 
 
 def _beam_terms(job: Job, sums: Sums, beam: PrimaryBeam) -> NDArray:
@@ -197,23 +227,27 @@ def _beam_terms(job: Job, sums: Sums, beam: PrimaryBeam) -> NDArray:
 def _spectral_index(made: _Made, powers: NDArray | None) -> SpectralIndex:
     """Maps of the spectral index of the sky: the imager's own less the beam's, or ours.
 
-    In ours the noise of the terms and its covariance are those of the residual's principal solution.
+    In ours the noise of the terms and its covariance are those of the residual's principal
+    solution.
     """
     if made.alpha is not None and made.alpha_error is not None:
         with np.errstate(invalid="ignore", divide="ignore"):
-            of_beam = 0.0 if powers is None else powers[1] / np.where(powers[0] > 0, powers[0], np.nan)
+            of_beam = 0.0 if powers is None else powers[1] / np.where(powers[0] > 0, powers[0],
+                                                                      np.nan)
         return SpectralIndex(made.alpha - of_beam, made.alpha_error, None)
     rest = principal_solution(made.found.residual, made.psf)
     noise = np.array([robust_noise(plane) for plane in rest])
     scaled = rest[:2] / noise[:2, None, None]
     # var(a + b) − var(a − b) = 4 cov(a, b), with robust variances.
-    covariance = 0.25 * (robust_noise(scaled[0] + scaled[1]) ** 2 - robust_noise(scaled[0] - scaled[1]) ** 2) * noise[0] * noise[1]
+    covariance = 0.25 * (robust_noise(scaled[0] + scaled[1]) ** 2
+                         - robust_noise(scaled[0] - scaled[1]) ** 2) * noise[0] * noise[1]
     return spectral_index(made.restored, noise, covariance=covariance, primary_beam=powers)
 
 
 def _middle(psf: NDArray, shape: tuple[int, int]) -> NDArray:
     """The middle of a psf, its peak at pixel (m // 2, l // 2)."""
-    rows, columns = (slice(n // 2 - m // 2, n // 2 - m // 2 + m) for n, m in zip(psf.shape, shape, strict=True))
+    rows, columns = (slice(n // 2 - m // 2, n // 2 - m // 2 + m)
+                     for n, m in zip(psf.shape, shape, strict=True))
     return psf[rows, columns]
 
 
@@ -223,6 +257,7 @@ def _components(result: ImageResult, found: Deconvolved) -> QTable:
     flux = parts.flux
     if result.model_is == "sky" and result.response is not None:
         flux = flux / result.response[parts.m, parts.l][:, None]
-    table = component_table(parts.m, parts.l, flux, result.grid.geometry, result.grid.shape, parts.scale, result.reference_frequency)
+    table = component_table(parts.m, parts.l, flux, result.grid.geometry, result.grid.shape,
+                            parts.scale, result.reference_frequency)
     table.meta["model_is"] = result.model_is
     return table

@@ -1,9 +1,10 @@
 """Planes of a cube, and bands of channels that are gridded together.
 
-A cube of N planes parts the band, from the lower edge of the lowest to the upper edge of the highest channel selected, into N
-equal steps, so that its axis of frequency is even as FITS has it; a channel belongs to the step that holds its centre. All
-spectral windows and sets go by frequency alone, as stored: nothing is regridded or turned into another frame. Where all
-channels are alike and N divides them, a plane holds as many channels as any other.
+A cube of N planes parts the band, from the lower edge of the lowest to the upper edge of the
+highest channel selected, into N equal steps, so that its axis of frequency is even as FITS has it;
+a channel belongs to the step that holds its centre. All spectral windows and sets go by frequency
+alone, as stored: nothing is regridded or turned into another frame. Where all channels are alike
+and N divides them, a plane holds as many channels as any other.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from uvstack.errors import ImageError
 from uvstack.records import SpectralWindow
 from uvstack.uv.taylor import channel_groups
 
-#: Through one primary beam go channels within this part of their frequency: at 0.2 of the power it changes by 6 % to both sides,
-#: and what of this is not even in frequency is below 1e-3.
+#: Through one primary beam go channels within this part of their frequency: at 0.2 of the power it
+#: changes by 6 % to both sides, and what of this is not even in frequency is below 1e-3.
 WIDEST_BAND = 0.04
-#: With Taylor terms a band is at most this part of the whole one: the beam's slope that is lost inside is 1/n² of it.
+#: With Taylor terms a band is at most this part of the whole one: the beam's slope that is lost
+#: inside is 1/n² of it.
 FEWEST_BANDS = 8
 
 
@@ -52,12 +54,14 @@ def plane_axis(windows: Iterable[SpectralWindow], n: int) -> PlaneAxis:
     high = max(float((w.frequency + w.width / 2).max()) for w in windows)
     different = np.unique(np.concatenate([w.frequency for w in windows])).size
     if n > different:
-        raise ImageError(f"{n} planes of {different} channels; wanted are at most as many planes as channels")
+        raise ImageError(f"{n} planes of {different} channels; wanted are at most as many planes "
+                         "as channels")
     width = (high - low) / n
     return PlaneAxis(np.asarray(low + width * (np.arange(n) + 0.5), np.float64), width)
 
 
-def plane_channels(windows: Mapping[tuple[int, int], SpectralWindow], axis: PlaneAxis) -> list[dict[tuple[int, int], NDArray[np.intp]]]:
+def plane_channels(windows: Mapping[tuple[int, int], SpectralWindow],
+                   axis: PlaneAxis) -> list[dict[tuple[int, int], NDArray[np.intp]]]:
     """Of each plane the channels of every (set, data description) that has some in it."""
     planes: list[dict[tuple[int, int], NDArray[np.intp]]] = [{} for _ in axis.frequency]
     # A channel on an edge belongs above it, whatever rounding made of the edge.
@@ -70,7 +74,8 @@ def plane_channels(windows: Mapping[tuple[int, int], SpectralWindow], axis: Plan
     return planes
 
 
-def split_bands(channels: NDArray[np.intp], window: SpectralWindow, widest: float) -> tuple[NDArray[np.intp], ...]:
+def split_bands(channels: NDArray[np.intp], window: SpectralWindow,
+                widest: float) -> tuple[NDArray[np.intp], ...]:
     """Channels in as few equal bands as have no more than `widest` Hz from end to end, each rising or falling as they are."""
     frequency = window.frequency[channels]
     span = float(np.ptp(frequency)) + float(window.width[channels].mean())

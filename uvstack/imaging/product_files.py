@@ -1,7 +1,7 @@
 """Products of imaging on the disk: FITS images and cubes, lists of components and cycles, a record of the run.
 
-They come from `ImageResult` and `ImageCube` alone, whoever made their planes. Nothing stands under its final name before all of
-it is written, and what fails or is killed leaves none.
+They come from `ImageResult` and `ImageCube` alone, whoever made their planes. Nothing stands under
+its final name before all of it is written, and what fails or is killed leaves none.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from uvstack.records import Structure
 from uvstack.sky.beam import Beam
 from uvstack.uv.stokes import FITS_CODES
 
-#: casacore's frames of frequency by their number in MEAS_FREQ_REF, as SPECSYS of FITS has them (Greisen et al. 2006).
-_SPECTRAL_FRAMES = dict(enumerate((
-    "SOURCE", "LSRK", "LSRD", "BARYCENT", "GEOCENTR", "TOPOCENT", "GALACTOC", "LOCALGRP", "CMBDIPOL")))
+#: casacore's frames of frequency by their number in MEAS_FREQ_REF, as SPECSYS of FITS has them
+#: (Greisen et al. 2006).
+_SPECTRAL_FRAMES = dict(enumerate(("SOURCE", "LSRK", "LSRD", "BARYCENT", "GEOCENTR", "TOPOCENT",
+                                   "GALACTOC", "LOCALGRP", "CMBDIPOL")))
 
 
 def spectral_frame(structure: Structure, windows: Sequence[int]) -> str:
@@ -35,14 +36,16 @@ def spectral_frame(structure: Structure, windows: Sequence[int]) -> str:
     with open_table(structure.subtables["SPECTRAL_WINDOW"]) as table:
         if "MEAS_FREQ_REF" not in table.columns:
             return ""
-        found = {_SPECTRAL_FRAMES.get(int(table.read_cell("MEAS_FREQ_REF", row)), "") for row in windows}
+        found = {_SPECTRAL_FRAMES.get(int(table.read_cell("MEAS_FREQ_REF", row)), "")
+                 for row in windows}
     return found.pop() if len(found) == 1 else ""
 
 
 def product_paths(out: str | Path | None, terms: int, has_beam: bool) -> dict[str, Path]:
     """Product → path."""
     if out is not None and Path(out).name in ("", ".."):
-        raise OutputError(f"{str(out)!r} is no begin of names; wanted is one such as survey or folder/survey")
+        raise OutputError(f"{str(out)!r} is no begin of names; wanted is one such as survey or "
+                          "folder/survey")
     if out is None:
         return {}
     names = ["psf"]
@@ -54,14 +57,16 @@ def product_paths(out: str | Path | None, terms: int, has_beam: bool) -> dict[st
     return {name: Path(path) for name, path in files.items()}
 
 
-def check_products(names: dict[str, Path], overwrite: bool, pixels: int, inputs: Sequence[str]) -> None:
+def check_products(names: dict[str, Path], overwrite: bool, pixels: int,
+                   inputs: Sequence[str]) -> None:
     """Raise OutputError where one of them may not be written, or the disk has no room for all, each image of so many pixels."""
     n_images = sum(path.suffix == ".fits" for path in names.values())
     for path in names.values():
         check_output(path, overwrite, 4 * pixels * n_images, tuple(inputs))
 
 
-def write_products(result: ImageResult | ImageCube, names: dict[str, Path]) -> ImageResult | ImageCube:
+def write_products(result: ImageResult | ImageCube,
+                   names: dict[str, Path]) -> ImageResult | ImageCube:
     """Write all products, and say where they are.
 
     Raises
@@ -82,8 +87,8 @@ def write_products(result: ImageResult | ImageCube, names: dict[str, Path]) -> I
         except (OSError, OutputError) as error:
             cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
             reason = getattr(cause, "strerror", None) or cause
-            raise OutputError(f"{names['json'].with_suffix('')}: the products cannot be written: {reason}; is there space and permission?"
-                              ) from error
+            raise OutputError(f"{names['json'].with_suffix('')}: the products cannot "
+                              f"be written: {reason}; is there space and permission?") from error
     return result
 
 
@@ -95,10 +100,12 @@ def _images(result: ImageResult | ImageCube) -> Iterator[tuple[str, NDArray]]:
     blank = np.full(result.grid.shape, np.nan, np.float32)
 
     def stacked(kind: str, term: int | None) -> NDArray:
-        found = [blank if plane is None else getattr(plane, kind) if term is None else getattr(plane, kind)[term] for plane in planes]
+        found = [blank if plane is None else getattr(plane, kind) if term is None
+                 else getattr(plane, kind)[term] for plane in planes]
         return np.stack(found).astype(np.float32).reshape(*shape, *result.grid.shape)
 
-    for name, kind in (("psf", "psf"), ("pb", "response"), ("alpha", "alpha"), ("alpha-error", "alpha_error")):
+    for name, kind in (("psf", "psf"), ("pb", "response"), ("alpha", "alpha"),
+                       ("alpha-error", "alpha_error")):
         if getattr(example, kind) is not None:
             yield name, stacked(kind, None)
     for kind in ("dirty", "model", "residual", "image", "pbcor"):
@@ -116,13 +123,17 @@ def _write_fits(result: ImageResult | ImageCube, name: str, data: NDArray, path:
         planes, stokes = (result,), (result.stokes,)
         frequency, width = np.array([result.reference_frequency]), result.band[1] - result.band[0]
     made = {i: Beam(*plane.beam) for i, plane in enumerate(planes) if plane is not None}
-    # A blank plane has the beam of the nearest: casacore does not live through a table with an empty one.
+    # A blank plane has the beam of the nearest: casacore does not live through a table with an
+    # empty one.
     beams = [made[min(made, key=lambda n, i=i: abs(n - i))] for i in range(len(planes))]  # type: ignore[misc]
     beams = beams[:1] if len(set(beams)) == 1 else beams
     dates = [plane.date for plane in planes if plane is not None and plane.date]
-    cards = {"ORIGIN": f"uvstack {__version__}", **({"MODELIS": (result.model_is, "apparent, or the sky")} if is_model else {})}
-    fits_files.write_image(
-        path, data, fits_files.sin_wcs(where.ra, where.dec, result.grid.shape, where.cell_m),
-        unit="Jy/pixel" if is_model else "" if is_ratio else "Jy/beam",
-        beams=None if is_model else beams, frequency=frequency, width=width, date=min(dates, default=None), cards=cards,
-        stokes=[FITS_CODES[s] for s in stokes], spectral_frame=result.spectral_frame)
+    cards = {"ORIGIN": f"uvstack {__version__}",
+             **({"MODELIS": (result.model_is, "apparent, or the sky")} if is_model else {})}
+    fits_files.write_image(path, data,
+                           fits_files.sin_wcs(where.ra, where.dec, result.grid.shape, where.cell_m),
+                           unit="Jy/pixel" if is_model else "" if is_ratio else "Jy/beam",
+                           beams=None if is_model else beams, frequency=frequency, width=width,
+                           date=min(dates, default=None), cards=cards,
+                           stokes=[FITS_CODES[s] for s in stokes],
+                           spectral_frame=result.spectral_frame)

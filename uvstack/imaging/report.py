@@ -44,26 +44,33 @@ def overview(result: ImageResult) -> Section:
          "as the antennas see it" if result.model_is == "apparent" else "corrected for the primary beam"),
         ("stopped", f"{result.stop_reason}, after {result.n_cycles} cycles and {result.n_iterations} iterations"),
         *([("imager", result.provenance.inputs["imager"])] if "imager" in result.provenance.inputs else [])]
-    return Section(f"Image of {_sets(result)}", rows, lead=("peak", f"{image[peak] / size:.4g} {name}/beam", in_range))
+    return Section(f"Image of {_sets(result)}", rows,
+                   lead=("peak", f"{image[peak] / size:.4g} {name}/beam", in_range))
 
 
 def sections(result: ImageResult) -> list[Section]:
     """Overview, images, spectrum and cycles."""
-    found = [overview(result), Section("Restored image, residual and psf", _shown(result.mask), {"image": image_figure(result)})]
+    found = [overview(result),
+             Section("Restored image, residual and psf", _shown(result.mask),
+                     {"image": image_figure(result)})]
     if result.alpha is not None:
-        found.append(Section("Spectral index", _alpha_rows(result), {"alpha": alpha_figure(result)}))
+        found.append(Section("Spectral index", _alpha_rows(result),
+                             {"alpha": alpha_figure(result)}))
     if len(result.history) > 1:
-        grid = [("cycle", "iterations", "peak in the mask (Jy/beam)", "rms", "noise", "model (Jy)", "pixels in the mask"), *(
-            (str(one.cycle), str(one.iterations), *(f"{value:.4g}" for value in (one.peak, one.rms, one.noise, one.flux)), str(one.masked))
-            for one in result.history[:_MOST_CYCLES])]
-        found.append(Section("Major cycles", figures={"convergence": convergence_figure(result)}, tables=result.tables(), grid=grid))
+        grid = [("cycle", "iterations", "peak in the mask (Jy/beam)", "rms", "noise", "model (Jy)",
+                 "pixels in the mask"),
+                *((str(one.cycle), str(one.iterations),
+                   *(f"{value:.4g}" for value in (one.peak, one.rms, one.noise, one.flux)),
+                   str(one.masked)) for one in result.history[:_MOST_CYCLES])]
+        found.append(Section("Major cycles", figures={"convergence": convergence_figure(result)},
+                             tables=result.tables(), grid=grid))
     return found
 
 
 def overview_of_cube(cube: ImageCube) -> Section:
     """A line for each plane."""
-    grid: list[tuple[str, ...]] = [
-        ("stokes", "GHz", "beam (arcsec)", "peak (Jy/beam)", "noise", "expected", "dynamic range", "model (Jy)", "stopped")]
+    grid: list[tuple[str, ...]] = [("stokes", "GHz", "beam (arcsec)", "peak (Jy/beam)", "noise",
+                                    "expected", "dynamic range", "model (Jy)", "stopped")]
     for i, plane in enumerate(cube.planes):
         stokes, channel = divmod(i, len(cube.frequency))
         start = cube.stokes[stokes], frequency_text(cube.frequency[channel], cube.width)
@@ -73,8 +80,10 @@ def overview_of_cube(cube: ImageCube) -> Section:
         values = plane.image[0].ravel()
         peak = values[np.nanargmax(np.abs(values))]
         beam = f"{plane.beam.fwhm_major / ARCSEC:.3g} × {plane.beam.fwhm_minor / ARCSEC:.3g}"
-        grid.append((*start, beam, f"{peak:.4g}", f"{plane.noise:.3g}", f"{plane.noise_expected:.3g}",
-                     f"{abs(peak) / plane.noise:.3g}" if plane.noise > 0 else "", f"{plane.model[0].sum():.4g}", plane.stop_reason))
+        grid.append((*start, beam, f"{peak:.4g}", f"{plane.noise:.3g}",
+                     f"{plane.noise_expected:.3g}",
+                     f"{abs(peak) / plane.noise:.3g}" if plane.noise > 0 else "",
+                     f"{plane.model[0].sum():.4g}", plane.stop_reason))
     size = f"{cube.grid.shape[1]} × {cube.grid.shape[0]} pixels of {cube.grid.geometry.cell_m / ARCSEC:.4g} arcsec"
     planes = f"{len(cube.stokes)} Stokes × {len(cube.frequency)} channels of {cube.width / 1e6:.6g} MHz"
     return Section(f"Cube of {_sets(cube)}", [("image", f"{size}, {planes}")], grid=grid)
@@ -82,8 +91,11 @@ def overview_of_cube(cube: ImageCube) -> Section:
 
 def sections_of_cube(cube: ImageCube) -> list[Section]:
     """Overview and restored planes."""
-    colours = ("colours", "from −4 to 20 times the noise of a plane, of Q, U and V from −10 to 10; at most 6 channels are shown")
-    found = [overview_of_cube(cube), Section("Restored planes", [colours], {"image": cube_figure(cube)}, cube.tables())]
+    colours = ("colours",
+               "from −4 to 20 times the noise of a plane, of Q, U and V from −10 to 10; at most 6 "
+               "channels are shown")
+    found = [overview_of_cube(cube),
+             Section("Restored planes", [colours], {"image": cube_figure(cube)}, cube.tables())]
     return found
 
 
@@ -92,9 +104,13 @@ def _sets(result: ImageResult | ImageCube) -> str:
 
 
 def _shown(mask: NDArray | None) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [("colours", "image from −4 to 20 times the noise, residual from −4 to 4; the ellipse is the beam")]
+    rows: list[tuple[str, ...]] = [("colours",
+                                    "image from −4 to 20 times the noise, residual from −4 to 4; "
+                                    "the ellipse is the beam")]
     if mask is not None and mask.mean() < 0.5:
-        rows.append(("mask", f"{np.count_nonzero(mask)} pixels, {100 * mask.mean():.2g} % of the image; its outline is on the residual"))
+        rows.append(("mask",
+                     f"{np.count_nonzero(mask)} pixels, {100 * mask.mean():.2g} % of the image; "
+                     "its outline is on the residual"))
     return rows
 
 
@@ -113,8 +129,8 @@ def alpha_figure(result: ImageResult) -> Figure:
     axes = figure.add_subplot()
     axes.set_facecolor("0.55")
     thin = max(1, max(result.grid.shape) // 500)
-    shown = axes.imshow(result.alpha[::thin, ::thin], origin="lower", extent=_edges(result.grid), cmap="coolwarm", vmin=-2, vmax=2,
-                        interpolation="nearest")
+    shown = axes.imshow(result.alpha[::thin, ::thin], origin="lower", extent=_edges(result.grid),
+                        cmap="coolwarm", vmin=-2, vmax=2, interpolation="nearest")
     figure.colorbar(shown, ax=axes, label="spectral index", extend="both")
     axes.set(xlabel="l (arcsec)", ylabel="m (arcsec)")
     return figure
@@ -129,21 +145,24 @@ def convergence_figure(result: ImageResult) -> Figure:
     axes = figure.add_subplot()
     cycles = [one.cycle for one in history]
     for name, style in (("peak", "o-"), ("rms", "s-"), ("noise", "^-")):
-        axes.plot(cycles, [getattr(one, name) for one in history], style, ms=4, lw=1.2, label=f"{name} of the residual")
-    axes.set(xlabel="major cycle", ylabel="Jy/beam", yscale="log" if all(one.rms > 0 for one in history) else "linear")
+        axes.plot(cycles, [getattr(one, name) for one in history], style, ms=4, lw=1.2,
+                  label=f"{name} of the residual")
+    axes.set(xlabel="major cycle", ylabel="Jy/beam",
+             yscale="log" if all(one.rms > 0 for one in history) else "linear")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     other = axes.twinx()
     other.plot(cycles, [one.flux for one in history], "k--", lw=1, label="model")
     other.set_ylabel("flux of the model (Jy)")
     lines = [line for one in (axes, other) for line in one.lines]
-    axes.legend(lines, [str(line.get_label()) for line in lines], frameon=False, fontsize="small", ncols=4, loc="lower center",
-                bbox_to_anchor=(0.5, 1.0))
+    axes.legend(lines, [str(line.get_label()) for line in lines], frameon=False, fontsize="small",
+                ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure
 
 
 def cube_figure(cube: ImageCube) -> Figure:
     """Restored planes: a row for each Stokes parameter, up to 6 channels; −4 to 20 times their noise, Q, U, V to 10 both ways."""
-    channels = np.unique(np.linspace(0, len(cube.frequency) - 1, min(len(cube.frequency), 6)).round().astype(int))
+    channels = np.unique(np.linspace(0, len(cube.frequency) - 1,
+                                     min(len(cube.frequency), 6)).round().astype(int))
     figure = new_figure((1.5 + 3.2 * len(channels), 0.6 + 3.1 * len(cube.stokes)))
     axes = figure.subplots(len(cube.stokes), len(channels), squeeze=False, sharex=True, sharey=True)
     edges = _edges(cube.grid)
@@ -155,11 +174,15 @@ def cube_figure(cube: ImageCube) -> Figure:
                 axis.set(xlim=edges[:2], ylim=edges[2:], aspect="equal")
             else:
                 noise = plane.noise if plane.noise > 0 else float(np.nanmax(np.abs(plane.image[0]))) / 100 or 1.0
-                low, high, colours, line = (-10, 10, "RdBu_r", "black") if stokes in ("Q", "U", "V") else (-4, 20, "inferno", "white")
-                axis.imshow(_thinned(plane.image[0], 700), origin="lower", extent=edges, interpolation="nearest", vmin=low * noise,
-                            vmax=high * noise, cmap=colours)
+                low, high, colours, line = (-10, 10, "RdBu_r",
+                                            "black") if stokes in ("Q", "U", "V") else (
+                    -4, 20, "inferno", "white")
+                axis.imshow(_thinned(plane.image[0], 700), origin="lower", extent=edges,
+                            interpolation="nearest", vmin=low * noise, vmax=high * noise,
+                            cmap=colours)
                 _draw_beam(axis, plane.beam, edges, line)
-            axis.set_title(f"{stokes}, {frequency_text(cube.frequency[channel], cube.width)} GHz", fontsize=9)
+            axis.set_title(f"{stokes}, {frequency_text(cube.frequency[channel], cube.width)} GHz",
+                           fontsize=9)
     for axis in axes[-1]:
         axis.set_xlabel("l (arcsec)")
     for axis in axes[:, 0]:
@@ -170,7 +193,8 @@ def cube_figure(cube: ImageCube) -> Figure:
 def image_figure(result: ImageResult) -> Figure:
     """Restored image from −4 to 20 times the noise, residual from −4 to 4 with the mask, and the middle of the psf, beside each other.
 
-    Large images are thinned to 500 pixels, about those of the picture: each is the value farthest from 0 of a block.
+    Large images are thinned to 500 pixels, about those of the picture: each is the value farthest
+    from 0 of a block.
     """
     figure = new_figure((13.5, 4.6))
     axes = figure.subplots(1, 3)
@@ -178,20 +202,23 @@ def image_figure(result: ImageResult) -> Figure:
     noise = result.noise if result.noise > 0 else float(np.nanmax(np.abs(result.image[0]))) / 100 or 1.0
     scale, name = (1e6, "µJy") if noise < 1e-4 else (1e3, "mJy")
     whole = slice(0, result.grid.shape[0]), slice(0, result.grid.shape[1])
-    for axis, title, data, part, limits in (
-            (axes[0], "image", scale * result.image[0], whole, (-4 * scale * noise, 20 * scale * noise)),
-            (axes[1], "residual", scale * result.residual[0], whole, (-4 * scale * noise, 4 * scale * noise)),
-            (axes[2], "psf", result.psf, inner, (-0.1, 0.5))):
+    for axis, title, data, part, limits in ((axes[0], "image", scale * result.image[0], whole,
+                                             (-4 * scale * noise, 20 * scale * noise)),
+                                            (axes[1], "residual", scale * result.residual[0], whole,
+                                             (-4 * scale * noise, 4 * scale * noise)),
+                                            (axes[2], "psf", result.psf, inner, (-0.1, 0.5))):
         edges = _edges(result.grid.part(*part))
-        shown = axis.imshow(_thinned(data[part], 500), origin="lower", extent=edges, cmap="inferno" if title != "residual" else "RdBu_r",
-                            vmin=limits[0], vmax=limits[1], interpolation="nearest")
+        shown = axis.imshow(_thinned(data[part], 500), origin="lower", extent=edges,
+                            cmap="inferno" if title != "residual" else "RdBu_r", vmin=limits[0],
+                            vmax=limits[1], interpolation="nearest")
         axis.set_title(title)
         axis.set_xlabel("l (arcsec)")
         figure.colorbar(shown, ax=axis, label="" if title == "psf" else f"{name}/beam", shrink=0.85)
     axes[0].set_ylabel("m (arcsec)")
     _draw_beam(axes[0], result.beam, _edges(result.grid))
     if result.mask is not None and 0 < result.mask.mean() < 0.5:
-        axes[1].contour(_thinned(result.mask.astype(np.float32), 500), [0.5], colors="k", linewidths=0.6, extent=_edges(result.grid))
+        axes[1].contour(_thinned(result.mask.astype(np.float32), 500), [0.5], colors="k",
+                        linewidths=0.6, extent=_edges(result.grid))
     return figure
 
 
@@ -222,11 +249,14 @@ def _edges(grid: Grid) -> tuple[float, float, float, float]:
         grid.m[-1] + where.cell_m / 2))  # type: ignore[return-value]
 
 
-def _draw_beam(axis: Any, beam: Beam, edges: tuple[float, float, float, float], colour: str = "white") -> None:
+def _draw_beam(axis: Any, beam: Beam, edges: tuple[float, float, float, float],
+               colour: str = "white") -> None:
     from matplotlib.patches import Ellipse
 
     left, right, bottom, top = edges
     centre = (left + 0.06 * (right - left), bottom + 0.06 * (top - bottom))
-    # East is to the left: along the axis of data, which falls, an angle from north through east is measured from +m to +l.
-    axis.add_patch(Ellipse(centre, beam.fwhm_minor / ARCSEC, beam.fwhm_major / ARCSEC, angle=-np.rad2deg(beam.position_angle),
-                           facecolor="none", edgecolor=colour))
+    # East is to the left: along the axis of data, which falls, an angle from north through east is
+    # measured from +m to +l.
+    axis.add_patch(Ellipse(centre, beam.fwhm_minor / ARCSEC, beam.fwhm_major / ARCSEC,
+                           angle=-np.rad2deg(beam.position_angle), facecolor="none",
+                           edgecolor=colour))

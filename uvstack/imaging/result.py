@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 IMAGES = ("dirty", "residual", "image", "model", "psf", "pbcor", "response", "alpha", "alpha_error")
 
 #: Of the numbers of a cycle, at the end of keys in JSON.
-_UNITS = {"flux": "_jy"} | dict.fromkeys(("peak", "peak_anywhere", "rms", "noise", "threshold"), "_jy_per_beam")
+_UNITS = {"flux": "_jy"} | dict.fromkeys(("peak", "peak_anywhere", "rms", "noise", "threshold"),
+                                         "_jy_per_beam")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -35,8 +36,8 @@ class ImageResult(Saved):
     ----------
     grid : Grid
     dirty, residual, image : ndarray (term, m, l)
-        Jy/beam, of even noise in a mosaic; NaN where no pointing sees. `image` is restored, and its terms are Taylor
-        coefficients; those of `dirty` and `residual` are sums with Taylor weights.
+        Jy/beam, of even noise in a mosaic; NaN where no pointing sees. `image` is restored, and its
+        terms are Taylor coefficients; those of `dirty` and `residual` are sums with Taylor weights.
     model : ndarray (term, m, l)
         Jy/pixel: as seen through the primary beam for one pointing, the sky itself for a mosaic.
     psf : ndarray (m, l)
@@ -52,7 +53,8 @@ class ImageResult(Saved):
     reference_frequency : float
         Hz.
     noise, rms : float
-        Of the residual's term 0, Jy/beam: 1.4826 times the median absolute deviation, and the root mean square.
+        Of the residual's term 0, Jy/beam: 1.4826 times the median absolute deviation, and the root
+        mean square.
     noise_expected : float
         From the weights, if they are 1/σ² in Jy, Jy/beam.
     n_visibilities, n_not_finite : int
@@ -135,20 +137,24 @@ class ImageResult(Saved):
 
     def summary(self) -> dict[str, Any]:
         """Numbers and provenance as JSON takes them."""
-        return _summary_of_grid(self.grid) | self.numbers() | {"files": self.files, "provenance": vars(self.provenance)}
+        return _summary_of_grid(self.grid) | self.numbers() | {"files": self.files,
+                                                               "provenance": vars(self.provenance)}
 
     def numbers(self) -> dict[str, Any]:
         """What is this plane's own, as JSON takes it."""
-        return plain({
-            "stokes": self.stokes, "reference_frequency_hz": self.reference_frequency, "band_hz": list(self.band),
-            "spectral_frame": self.spectral_frame,
-            "beam": {"fwhm_major_rad": self.beam.fwhm_major, "fwhm_minor_rad": self.beam.fwhm_minor,
-                     "position_angle_rad": self.beam.position_angle},
-            "noise_jy_per_beam": self.noise, "rms_jy_per_beam": self.rms, "noise_expected_jy_per_beam": self.noise_expected,
-            "model_flux_jy": float(self.model[0].sum()), "model_is": self.model_is, "n_visibilities": self.n_visibilities,
-            "n_not_finite": self.n_not_finite, "stop_reason": self.stop_reason, "n_cycles": self.n_cycles,
-            "n_iterations": self.n_iterations, "history": [
-                {name + _UNITS.get(name, ""): value for name, value in vars(row).items()} for row in self.history]})
+        return plain({"stokes": self.stokes, "reference_frequency_hz": self.reference_frequency,
+                      "band_hz": list(self.band), "spectral_frame": self.spectral_frame,
+                      "beam": {"fwhm_major_rad": self.beam.fwhm_major,
+                               "fwhm_minor_rad": self.beam.fwhm_minor,
+                               "position_angle_rad": self.beam.position_angle},
+                      "noise_jy_per_beam": self.noise, "rms_jy_per_beam": self.rms,
+                      "noise_expected_jy_per_beam": self.noise_expected,
+                      "model_flux_jy": float(self.model[0].sum()), "model_is": self.model_is,
+                      "n_visibilities": self.n_visibilities, "n_not_finite": self.n_not_finite,
+                      "stop_reason": self.stop_reason, "n_cycles": self.n_cycles,
+                      "n_iterations": self.n_iterations,
+                      "history": [{name + _UNITS.get(name, ""): value
+                                   for name, value in vars(row).items()} for row in self.history]})
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -160,12 +166,13 @@ class ImageCube(Saved):
     grid : Grid
     stokes : tuple of str
     frequency : ndarray (chan,)
-        Centres of the steps of the axis, Hz; the mean of the data in a plane is its `reference_frequency`.
+        Centres of the steps of the axis, Hz; the mean of the data in a plane is its
+        `reference_frequency`.
     width : float
         Of a step, Hz.
     planes : tuple of ImageResult or None
-        The channel runs fastest: plane (stokes, chan) is planes[stokes × n_chan + chan]. None where there are no data. Images
-        are in single precision.
+        The channel runs fastest: plane (stokes, chan) is planes[stokes × n_chan + chan]. None where
+        there are no data. Images are in single precision.
     provenance : Provenance
     files : dict
         Product → path, empty where nothing was written.
@@ -204,7 +211,8 @@ class ImageCube(Saved):
         """Images of one kind, "image", "residual", "psf" …, (stokes, chan, m, l), NaN where there are no data; of terms the first."""
         blank = np.full(self.grid.shape, np.nan, np.float32)
         found = [blank if plane is None else _first(getattr(plane, name)) for plane in self.planes]
-        return np.stack(found).astype(np.float32).reshape(len(self.stokes), len(self.frequency), *self.grid.shape)
+        return np.stack(found).astype(np.float32).reshape(len(self.stokes), len(self.frequency),
+                                                          *self.grid.shape)
 
     def overview(self) -> Section:
         """A line for each plane."""
@@ -243,10 +251,13 @@ class ImageCube(Saved):
 
     def summary(self) -> dict[str, Any]:
         """Numbers and provenance as JSON takes them; "planes" is a list in the order of `planes`, null where there are no data."""
-        return _summary_of_grid(self.grid) | {
-            "stokes": list(self.stokes), "frequency_hz": self.frequency.tolist(), "width_hz": self.width,
-            "planes": [None if plane is None else plane.numbers() for plane in self.planes], "files": self.files,
-            "provenance": vars(self.provenance)}
+        return _summary_of_grid(self.grid) | {"stokes": list(self.stokes),
+                                              "frequency_hz": self.frequency.tolist(),
+                                              "width_hz": self.width,
+                                              "planes": [None if plane is None else plane.numbers()
+                                                         for plane in self.planes],
+                                              "files": self.files,
+                                              "provenance": vars(self.provenance)}
 
 
 def _first(images: NDArray) -> NDArray:
@@ -255,4 +266,5 @@ def _first(images: NDArray) -> NDArray:
 
 def _summary_of_grid(grid: Grid) -> dict[str, Any]:
     where = grid.geometry
-    return {"shape": list(grid.shape), "ra_rad": float(where.ra), "dec_rad": float(where.dec), "cell_rad": where.cell_m}
+    return {"shape": list(grid.shape), "ra_rad": float(where.ra), "dec_rad": float(where.dec),
+            "cell_rad": where.cell_m}

@@ -1,29 +1,35 @@
 """The task: measurement sets in, deconvolved images of the sky out.
 
-The data are gone through once for what must be known first (the longest baseline, the weights of each pointing and channel,
-and the density that uniform and Briggs weights rest on), once for the dirty image and the psf together, and once for every
-major cycle, which predicts the model, takes it from the data and images the rest. Each pass reads the set anew, chunk by
-chunk: memory is that of a few chunks and of the images, whatever the size of the set. Sums are taken in the order of the
-chunks. One chunk at a time is gridded by all processors together, or, with `workers` or `scheduler`, several by one each.
+The data are gone through once for what must be known first (the longest baseline, the weights of
+each pointing and channel, and the density that uniform and Briggs weights rest on), once for the
+dirty image and the psf together, and once for every major cycle, which predicts the model, takes it
+from the data and images the rest. Each pass reads the set anew, chunk by chunk: memory is that of a
+few chunks and of the images, whatever the size of the set. Sums are taken in the order of the
+chunks. One chunk at a time is gridded by all processors together, or, with `workers` or
+`scheduler`, several by one each.
 
-One pointing, or several with a primary beam as a mosaic (see `uvstack.imaging.mosaic`): CLEAN then works on the image of even
-noise. The psf is that at the middle of the image, the weighted mean of all pointings. It is twice the image's size up to
-2048 pixels, beyond that the image's own: farther sidelobes are left to the major cycles.
+One pointing, or several with a primary beam as a mosaic (see `uvstack.imaging.mosaic`): CLEAN then
+works on the image of even noise. The psf is that at the middle of the image, the weighted mean of
+all pointings. It is twice the image's size up to 2048 pixels, beyond that the image's own: farther
+sidelobes are left to the major cycles.
 
-One pointing is deconvolved as the antennas see it, and its image divided by the primary beam at the end. Its model is therefore
-apparent; that of a mosaic is the sky.
+One pointing is deconvolved as the antennas see it, and its image divided by the primary beam at the
+end. Its model is therefore apparent; that of a mosaic is the sky.
 
-Fluxes, measured on noiseless sets (five sources, beam of 4 pixels and more, 80 minutes): on the centre of a pixel right to 0.06 % in
-a mosaic, but for what stands below the threshold. Between pixels the peak's pixel misses up to 8 %, a matter of reading: a fit
-of the restoring beam finds 0.04 % with natural weights or a taper, and 0.3 % with robust 0, whose narrow beam asks for more of the
-(u, v) plane beyond the longest baselines, where a model on pixels is not the point; smaller pixels do not help. The model's flux
-around such a source is off by 2 %. One pointing with a band as wide as a quarter of its frequency wants two terms, and is then right to
-0.13 %; with one, peaks off axis are off by 0.2 % and fits by 1 %, since the beam gives every source a spectrum. In a mosaic that is
-taken out.
+Fluxes, measured on noiseless sets (five sources, beam of 4 pixels and more, 80 minutes): on the
+centre of a pixel right to 0.06 % in a mosaic, but for what stands below the threshold. Between
+pixels the peak's pixel misses up to 8 %, a matter of reading: a fit of the restoring beam finds
+0.04 % with natural weights or a taper, and 0.3 % with robust 0, whose narrow beam asks for more of
+the (u, v) plane beyond the longest baselines, where a model on pixels is not the point; smaller
+pixels do not help. The model's flux around such a source is off by 2 %. One pointing with a band as
+wide as a quarter of its frequency wants two terms, and is then right to 0.13 %; with one, peaks off
+axis are off by 0.2 % and fits by 1 %, since the beam gives every source a spectrum. In a mosaic
+that is taken out.
 
-Several Stokes parameters and planes of frequency (`uvstack.uv.stokes`, `uvstack.imaging.planes`) are made one after the other,
-each from all rows of the spectral windows that it needs: time grows with their number, and memory by 28 bytes a pixel and plane
-for what is given back. Making planes (`uvstack.imaging.plane`) and writing them (`uvstack.imaging.product_files`) are apart.
+Several Stokes parameters and planes of frequency (`uvstack.uv.stokes`, `uvstack.imaging.planes`)
+are made one after the other, each from all rows of the spectral windows that it needs: time grows
+with their number, and memory by 28 bytes a pixel and plane for what is given back. Making planes
+(`uvstack.imaging.plane`) and writing them (`uvstack.imaging.product_files`) are apart.
 """
 
 from __future__ import annotations
@@ -45,14 +51,32 @@ from uvstack.chunks import cluster
 from uvstack.constants import CORRELATIONS
 from uvstack.deconvolution.major_cycle import CleanSettings
 from uvstack.deconvolution.mask import AutoMask
-from uvstack.errors import ImageError, InvalidVisibilityWarning, NoDataError, SelectionError, UvstackWarning
+from uvstack.errors import (
+    ImageError,
+    InvalidVisibilityWarning,
+    NoDataError,
+    SelectionError,
+    UvstackWarning,
+)
 from uvstack.imaging.external.request import ExternalRequest
 from uvstack.imaging.external.task import IMAGERS, check_external
 from uvstack.imaging.mask_files import read_mask
 from uvstack.imaging.passes_files import Job, visibilities_per_chunk
 from uvstack.imaging.plane import Request, image_plane
-from uvstack.imaging.planes import FEWEST_BANDS, WIDEST_BAND, PlaneAxis, plane_axis, plane_channels, split_bands
-from uvstack.imaging.product_files import check_products, product_paths, spectral_frame, write_products
+from uvstack.imaging.planes import (
+    FEWEST_BANDS,
+    WIDEST_BAND,
+    PlaneAxis,
+    plane_axis,
+    plane_channels,
+    split_bands,
+)
+from uvstack.imaging.product_files import (
+    check_products,
+    product_paths,
+    spectral_frame,
+    write_products,
+)
 from uvstack.imaging.result import IMAGES, ImageCube, ImageResult
 from uvstack.imaging.weighting import Weighting
 from uvstack.io.dataset import open_sets, warn_of_beam
@@ -65,7 +89,13 @@ from uvstack.io.selection import parse_uv_range
 from uvstack.options import DataOptions, RunOptions, UVRangeOptions, takes
 from uvstack.pixels.grid import Grid, centred_grid, good_size
 from uvstack.records import MeasurementSets, SpectralWindow, Structure
-from uvstack.sky.coordinates import centre_of, check_centre, direction_cosines, parse_direction, sight
+from uvstack.sky.coordinates import (
+    centre_of,
+    check_centre,
+    direction_cosines,
+    parse_direction,
+    sight,
+)
 from uvstack.sky.frequency import parse_frequency
 from uvstack.sky.primary_beam import PrimaryBeam
 from uvstack.uv.stokes import Combination, combination_of, parse_image_stokes
@@ -132,13 +162,15 @@ def image(
     out : path, optional
         Products are named `out`-image.fits and so on; without it none is written.
     weighting, robust, uvtaper
-        See `uvstack.imaging.weighting.Weighting`; robust belongs to Briggs alone, −2 … 2, and is 0 where it is not given.
+        See `uvstack.imaging.weighting.Weighting`; robust belongs to Briggs alone, −2 … 2, and is 0
+        where it is not given.
     deconvolver : {"hogbom", "clark", "multiscale", "mtmfs"}, optional
         Default "mtmfs" with several terms, "multiscale" with scales, else "clark".
     iterations : int
         Components at most; 0 makes the dirty image alone.
     threshold, threshold_sigma : float
-        Peak at which to stop, Jy/beam and times the noise, whichever is higher. Without either: 4 times the noise.
+        Peak at which to stop, Jy/beam and times the noise, whichever is higher. Without either: 4
+        times the noise.
     gain, cycle_factor, most_cycles
         See `uvstack.deconvolution.major_cycle.CleanSettings`.
     terms : int
@@ -146,19 +178,21 @@ def image(
     scales : sequence of float
         Pixels; 0 is a point.
     mask : path or ndarray (m, l), optional
-        Where components may be, in all planes: a FITS image on the grid of this one or its pixels, where they are not 0; or
-        regions of DS9 (.reg) or CASA (.crtf), see `uvstack.imaging.mask_files`.
+        Where components may be, in all planes: a FITS image on the grid of this one or its pixels,
+        where they are not 0; or regions of DS9 (.reg) or CASA (.crtf), see
+        `uvstack.imaging.mask_files`.
     auto_mask : bool
         Find a mask in every cycle, within the mask given.
     stokes : str
-        "I", the weighted mean of the parallel hands that are there; "Q", "U", "V", of which every hand must be; "RR", "LL",
-        "XX", "YY"; or several such as "IQUV" or "RR,LL". See `uvstack.uv.stokes`.
+        "I", the weighted mean of the parallel hands that are there; "Q", "U", "V", of which every
+        hand must be; "RR", "LL", "XX", "YY"; or several such as "IQUV" or "RR,LL". See
+        `uvstack.uv.stokes`.
     channels_out : int
-        Planes of a cube: equal steps of frequency from end to end of the channels selected, each imaged by itself. 1 images
-        all channels as one.
+        Planes of a cube: equal steps of frequency from end to end of the channels selected, each
+        imaged by itself. 1 images all channels as one.
     phase_centre : str, (float, float) or SkyCoord, optional
-        Middle of the image: "J2000 10h12m13s -30d00m01s", or RA and Dec in rad, J2000; default that of the only field, or the middle of
-        all.
+        Middle of the image: "J2000 10h12m13s -30d00m01s", or RA and Dec in rad, J2000; default that
+        of the only field, or the middle of all.
     primary_beam : str or PrimaryBeam, optional
         As for `uvstack.stack`; needed for fields that point to different directions.
     pb_cutoff : float
@@ -167,8 +201,8 @@ def image(
         A number is in Hz, "1.4GHz"; default the mean of the channels by their weights.
     overwrite : bool
     imager : {"uvstack", "wsclean", "casa"}
-        Our own, or another that is installed: it makes the dirty image, psf, model, residual and restored image of one plane of
-        one pointing, see `uvstack.imaging.external.task`.
+        Our own, or another that is installed: it makes the dirty image, psf, model, residual and
+        restored image of one plane of one pointing, see `uvstack.imaging.external.task`.
 
     Returns
     -------
@@ -324,7 +358,8 @@ def _jobs(job: Job, windows: dict[tuple[int, int], SpectralWindow], axis: PlaneA
     jobs: list[Job | None] = []
     for number, channels in enumerate(plane_channels(windows, axis)):
         low, high = axis.edges[number : number + 2]
-        # A single pointing is seen through one beam, which is divided out at the end: one band does.
+        # A single pointing is seen through one beam, which is divided out at the end: one band
+        # does.
         widest = WIDEST_BAND * (low + high) / 2 if is_mosaic else np.inf
         if job.terms > 1:
             widest = min(widest, (high - low) / FEWEST_BANDS) if is_mosaic else np.inf
@@ -340,7 +375,8 @@ def _planes(jobs: dict[str, list[Job | None]], axis: PlaneAxis, make: Callable[[
     is_cube = len(jobs) * len(axis.frequency) > 1
     planes: dict[tuple[str, int], ImageResult | None] = {}
     for name, of_name in jobs.items():
-        # The highest frequency first: if the cells are too coarse for any plane, they are for that one.
+        # The highest frequency first: if the cells are too coarse for any plane, they are for that
+        # one.
         for number in reversed(range(len(of_name))):
             job = of_name[number]
             planes[name, number] = None if job is None else _made(job, name, make, is_cube)

@@ -1,20 +1,24 @@
 """Imaging weights: natural, uniform, Briggs, with a taper.
 
-The weight of a visibility in the image is its own w (1/σ²), which gives the lowest noise, times a factor that depends on the
-density of weights around it in the (u, v) plane. With W_k the sum of w in cell k, Briggs (1995, section 3.3) has
+The weight of a visibility in the image is its own w (1/σ²), which gives the lowest noise, times a
+factor that depends on the density of weights around it in the (u, v) plane. With W_k the sum of w
+in cell k, Briggs (1995, section 3.3) has
 
     w / (1 + W_k f²),    f² = (5 · 10^(−robust))² / (Σ W_k² / Σ W_k),
 
-the sums over cells; this is CASA's weighting="briggs" and WSClean's "-weight briggs" (rmode "norm"), whose robust has the
-same meaning. Uniform weights are w / W_k. A taper multiplies with the transform of a Gaussian of given FWHM on the sky.
+the sums over cells; this is CASA's weighting="briggs" and WSClean's "-weight briggs" (rmode
+"norm"), whose robust has the same meaning. Uniform weights are w / W_k. A taper multiplies with the
+transform of a Gaussian of given FWHM on the sky.
 
-A cell is one over the width of the image, as in CASA; the same robust for a larger image gives lower densities and so more
-natural weights. Cells begin at whole numbers, as in WSClean, so that none is its own image in (−u, −v) and half the plane says
-all, at 8 bytes a cell. For an image of its padded size (1.2 times larger unless -padding says otherwise) the weights are then
-WSClean's, but for a few in a thousand that lie on the very edge of a cell (measured, tests/imaging/test_weighting.py).
-Densities of chunks add up, so that a measurement set is gone through twice: once
-for the density, once for the image. All channels share one density, and so do the fields of a mosaic (tclean's mosweight=False;
-its default is one each), with (u, v) that of each field's own phase centre.
+A cell is one over the width of the image, as in CASA; the same robust for a larger image gives
+lower densities and so more natural weights. Cells begin at whole numbers, as in WSClean, so that
+none is its own image in (−u, −v) and half the plane says all, at 8 bytes a cell. For an image of
+its padded size (1.2 times larger unless -padding says otherwise) the weights are then WSClean's,
+but for a few in a thousand that lie on the very edge of a cell (measured,
+tests/imaging/test_weighting.py). Densities of chunks add up, so that a measurement set is gone
+through twice: once for the density, once for the image. All channels share one density, and so do
+the fields of a mosaic (tclean's mosweight=False; its default is one each), with (u, v) that of each
+field's own phase centre.
 """
 
 from __future__ import annotations
@@ -43,7 +47,8 @@ class Weighting:
     robust : float
         From −2 (nearly uniform) to 2 (nearly natural); for Briggs alone.
     uvtaper : float or (float, float, float)
-        FWHM of a circular Gaussian on the sky, rad, or (fwhm_major, fwhm_minor, position_angle); 0 is none.
+        FWHM of a circular Gaussian on the sky, rad, or (fwhm_major, fwhm_minor, position_angle); 0
+        is none.
 
     Raises
     ------
@@ -58,29 +63,35 @@ class Weighting:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             close = difflib.get_close_matches(str(self.kind).lower(), KINDS, n=1, cutoff=0.0)[0]
-            raise ImageError(f"weighting {self.kind!r} is unknown: the closest is {close}; known are {', '.join(KINDS)}")
+            raise ImageError(f"weighting {self.kind!r} is unknown: the closest is {close}; known "
+                             f"are {', '.join(KINDS)}")
         if not abs(self.robust) <= 10:
-            raise ImageError(f"robust is {self.robust}; give a number from −2 (nearly uniform) to 2 (nearly natural)")
+            raise ImageError(f"robust is {self.robust}; give a number from −2 (nearly uniform) to "
+                             "2 (nearly natural)")
         taper = np.atleast_1d(np.asarray(self.uvtaper, np.float64))
-        if taper.shape not in ((1,), (3,)) or not (np.isfinite(taper).all() and (taper[:2] >= 0).all()):
-            raise ImageError(f"uvtaper is {self.uvtaper}; give a FWHM on the sky in rad, or three numbers: fwhm_major, fwhm_minor "
-                             "and position_angle")
+        if taper.shape not in ((1,), (3,)) or not (np.isfinite(taper).all()
+                                                   and (taper[:2] >= 0).all()):
+            raise ImageError(f"uvtaper is {self.uvtaper}; give a FWHM on the sky in rad, or three "
+                             "numbers: fwhm_major, fwhm_minor " "and position_angle")
 
     @classmethod
-    def asked(cls, kind: str, robust: float | None, uvtaper: float | tuple[float, float, float] = 0.0) -> Weighting:
+    def asked(cls, kind: str, robust: float | None,
+              uvtaper: float | tuple[float, float, float] = 0.0) -> Weighting:
         """What a user asks for: robust is None where it is not said, and is then 0.
 
         Raises
         ------
         ImageError
-            As for the class; robust is beyond ±2, where it changes nothing, or is said without Briggs.
+            As for the class; robust is beyond ±2, where it changes nothing, or is said without
+            Briggs.
         """
         weighting = cls(kind, 0.0 if robust is None else robust, uvtaper)
         if robust is not None and kind != "briggs":
-            raise ImageError(f"robust {robust:g} with {kind} weights, which have none; leave it out, or take weighting='briggs' "
-                             "(--weighting briggs)")
+            raise ImageError(f"robust {robust:g} with {kind} weights, which have none; leave it "
+                             "out, or take weighting='briggs' " "(--weighting briggs)")
         if not abs(weighting.robust) <= 2:
-            raise ImageError(f"robust is {robust}; give a number from −2 (nearly uniform) to 2 (nearly natural)")
+            raise ImageError(f"robust is {robust}; give a number from −2 (nearly uniform) to 2 "
+                             "(nearly natural)")
         return weighting
 
     @property
@@ -102,14 +113,17 @@ class Weighting:
         wanted = density_shape(grid)
         if density is None or density.shape != wanted:
             found = "no density" if density is None else f"a density of shape {density.shape}"
-            raise ImageError(f"{found} for {self.kind} weights; wanted is that of all data, {wanted} for this image")
+            raise ImageError(f"{found} for {self.kind} weights; wanted is that of all data, "
+                             f"{wanted} for this image")
         total = density.sum()
         if not total > 0:
-            raise ImageError("no visibility with a weight lies within the cells of the image; give a smaller cell, or other data")
+            raise ImageError("no visibility with a weight lies within the cells of the image; "
+                             "give a smaller cell, or other data")
         if self.kind == "uniform":
             return ImagingWeights(grid, density, 0.0, 1.0, taper)
         mean = np.einsum("ij,ij", density, density) / total
-        return ImagingWeights(grid, density, 1.0, float((5.0 * 10.0**-self.robust) ** 2 / mean), taper)
+        return ImagingWeights(grid, density, 1.0, float((5.0 * 10.0**-self.robust) ** 2 / mean),
+                              taper)
 
 
 @dataclass(frozen=True)
@@ -135,12 +149,14 @@ class ImagingWeights:
     def __call__(self, uvw: np.ndarray, frequency: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """Imaging weights (row, chan) float32 from uvw (row, 3) m, frequency (chan,) Hz and weight (row, chan).
 
-        0 where weight or uvw is not finite, weight is not positive, or (u, v) lies outside the cells of the density.
+        0 where weight or uvw is not finite, weight is not positive, or (u, v) lies outside the
+        cells of the density.
         """
         uvw, frequency, weight = _checked(uvw, frequency, weight)
         out = np.empty(weight.shape, np.float32)
-        weighting_kernels.imaging_weights(uvw, frequency / SPEED_OF_LIGHT, *_scale(self.grid), weight, self.density, self.constant,
-                                          self.slope, np.array(self.taper), out)
+        weighting_kernels.imaging_weights(uvw, frequency / SPEED_OF_LIGHT, *_scale(self.grid),
+                                          weight, self.density, self.constant, self.slope,
+                                          np.array(self.taper), out)
         return out
 
 
@@ -184,9 +200,10 @@ def _taper_form(uvtaper) -> tuple[float, float, float]:
 
 
 def _checked(uvw, frequency, weight) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    uvw, frequency = np.ascontiguousarray(uvw, np.float64), np.ascontiguousarray(frequency, np.float64)
+    uvw, frequency = np.ascontiguousarray(uvw, np.float64), np.ascontiguousarray(
+        frequency, np.float64)
     weight = np.ascontiguousarray(weight, np.float32)
     if uvw.ndim != 2 or uvw.shape[1] != 3 or weight.shape != (uvw.shape[0], frequency.size):
-        raise ValueError(f"found uvw {uvw.shape}, frequency {frequency.shape}, weight {weight.shape}; "
-                         "wanted (row, 3), (chan,) and (row, chan)")
+        raise ValueError(f"found uvw {uvw.shape}, frequency {frequency.shape}, weight "
+                         f"{weight.shape}; " "wanted (row, 3), (chan,) and (row, chan)")
     return uvw, frequency, weight

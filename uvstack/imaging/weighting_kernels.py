@@ -33,11 +33,13 @@ def add_density(uvw, wavenumber, scale_u, scale_v, weight, out):
 
 
 @njit(nogil=True, cache=True)
-def imaging_weights(uvw, wavenumber, scale_u, scale_v, weight, density, constant, slope, taper, out):
+def imaging_weights(uvw, wavenumber, scale_u, scale_v, weight, density, constant, slope, taper,
+                    out):
     """out (row, chan) = weight exp(−taper(u, v)) / (constant + slope × density of its cell), 0 where weight ≤ 0 or NaN.
 
-    taper (3,): the exponent is taper[0] u² + taper[1] u v + taper[2] v² with u and v in wavelengths. With slope 0 the
-    density is not looked at; otherwise points outside its cells get 0. Other arguments as in `add_density`.
+    taper (3,): the exponent is taper[0] u² + taper[1] u v + taper[2] v² with u and v in
+    wavelengths. With slope 0 the density is not looked at; otherwise points outside its cells get
+    0. Other arguments as in `add_density`.
     """
     n_v, n_u = density.shape
     tapered = taper[0] != 0.0 or taper[2] != 0.0

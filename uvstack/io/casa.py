@@ -1,10 +1,12 @@
 """casacore tables through python-casacore, or at a CASA prompt through casatools: one small interface, two back ends.
 
-`open_table` and `create_table` are the two functions that everything else uses. Both back ends give arrays with the row
-first, (row, chan, corr). Only names used by this project are offered. Set the environment variable `UVSTACK_TABLES` to
-"casacore" or "casatools" to force one; otherwise python-casacore is taken where it is installed.
+`open_table` and `create_table` are the two functions that everything else uses. Both back ends give
+arrays with the row first, (row, chan, corr). Only names used by this project are offered. Set the
+environment variable `UVSTACK_TABLES` to "casacore" or "casatools" to force one; otherwise
+python-casacore is taken where it is installed.
 
-casacore keeps one copy of an open table in a process and is not safe with threads: every access goes through one lock.
+casacore keeps one copy of an open table in a process and is not safe with threads: every access
+goes through one lock.
 """
 
 from __future__ import annotations
@@ -43,14 +45,16 @@ def backend() -> str:
     """
     wanted = os.environ.get("UVSTACK_TABLES", "")
     if wanted not in ("", "casacore", "casatools"):
-        raise MissingDependencyError(f'UVSTACK_TABLES is {wanted!r}; wanted "casacore" or "casatools"')
+        raise MissingDependencyError(f'UVSTACK_TABLES is {wanted!r}; wanted "casacore" or '
+                                     '"casatools"')
     for name in [wanted] if wanted else ["casacore", "casatools"]:
         if importlib.util.find_spec(name) is not None:
             return name
     if wanted:
-        raise MissingDependencyError(f"UVSTACK_TABLES asks for {wanted}, which is not installed; install it or unset the variable")
-    raise MissingDependencyError(
-        "neither python-casacore nor casatools is installed; pip install 'uvstack[casacore]', or run inside CASA")
+        raise MissingDependencyError(f"UVSTACK_TABLES asks for {wanted}, which is not installed; "
+                                     "install it or unset the variable")
+    raise MissingDependencyError("neither python-casacore nor casatools is installed; pip install "
+                                 "'uvstack[casacore]', or run inside CASA")
 
 
 def open_table(path: str | Path | Table, readonly: bool = True) -> Table:
@@ -125,10 +129,12 @@ def _in_our_words(error: RuntimeError, path: str, readonly: bool) -> UvstackErro
     what = " ".join(str(error).split()) or type(error).__name__
     # A subtable alone that is missing is damage.
     if not Path(path).exists() and not Path(path).with_name("table.dat").exists():
-        return MeasurementSetError(f"{path}: not there, from {platform.node()}; wanted under this path wherever the work is done: was it "
+        return MeasurementSetError(f"{path}: not there, from {platform.node()}; wanted under this "
+                                   "path wherever the work is done: was it "
                                    "moved or removed, or is its disk not mounted?")
     if readonly:
-        return MeasurementSetError(f"{path}: casacore cannot read it: {what}; it may be damaged: copy or make it again")
+        return MeasurementSetError(f"{path}: casacore cannot read it: {what}; it may be damaged: "
+                                   "copy or make it again")
     return OutputError(f"{path}: casacore cannot write it: {what}; is there space and permission?")
 
 
@@ -162,7 +168,8 @@ class Table(ABC):
         self.close()
 
     def __del__(self) -> None:
-        # What an error elsewhere left open is closed here, or casacore does it without a way to report a full disk.
+        # What an error elsewhere left open is closed here, or casacore does it without a way to
+        # report a full disk.
         if not (self._abandoned or self._closed or self._readonly):
             with contextlib.suppress(UvstackError):
                 self.close()
@@ -206,9 +213,12 @@ class Table(ABC):
         """Add a column with the description of another one (as `description` gives it), stored by a manager of its own."""
         column = {k: v for k, v in like.items() if k != "shape"}
         option = 0 if "shape" in like else int(like.get("option", 0))
-        column |= {"dataManagerType": "TiledShapeStMan", "dataManagerGroup": f"tiled_{name}", "option": option, "ndim": 2}
-        self._table.addcols({name: column}, {"*1": {"TYPE": "TiledShapeStMan", "NAME": f"tiled_{name}", "COLUMNS": [name], "SEQNR": 0,
-                                                    "SPEC": {"DEFAULTTILESHAPE": [4, 64, 512]}}})
+        column |= {"dataManagerType": "TiledShapeStMan", "dataManagerGroup": f"tiled_{name}",
+                   "option": option, "ndim": 2}
+        self._table.addcols({name: column},
+                            {"*1": {"TYPE": "TiledShapeStMan", "NAME": f"tiled_{name}",
+                                    "COLUMNS": [name], "SEQNR": 0,
+                                    "SPEC": {"DEFAULTTILESHAPE": [4, 64, 512]}}})
 
     @locked
     def remove_column(self, name: str) -> None:
@@ -311,18 +321,23 @@ class CasacoreTable(Table):
     def open(cls, path: str, readonly: bool) -> CasacoreTable:
         from casacore.tables import table
 
-        return cls(table(path, readonly=readonly, ack=False, lockoptions="autonoread"), path, readonly)
+        return cls(table(path, readonly=readonly, ack=False, lockoptions="autonoread"), path,
+                   readonly)
 
     @classmethod
-    def create(cls, path: str, description: dict, data_managers: dict, n_rows: int) -> CasacoreTable:
+    def create(cls, path: str, description: dict, data_managers: dict,
+               n_rows: int) -> CasacoreTable:
         from casacore.tables import table
 
-        return cls(table(path, description, nrow=n_rows, dminfo=data_managers, readonly=False, ack=False), path, False)
+        return cls(table(path, description, nrow=n_rows, dminfo=data_managers, readonly=False,
+                         ack=False), path, False)
 
     @locked
     def read(self, column: str, start: int = 0, n: int = -1) -> np.ndarray:
         values = self._table.getcol(column, start, n)
-        return values if isinstance(values, np.ndarray) else np.array(values["array"] if isinstance(values, dict) else values)
+        return values if isinstance(values, np.ndarray) else np.array(values["array"]
+                                                                      if isinstance(values, dict)
+                                                                      else values)
 
     @locked
     def read_rows(self, column: str, rows: np.ndarray) -> np.ndarray:
@@ -363,9 +378,11 @@ class CasatoolsTable(Table):
         return cls(tool, path, readonly)
 
     @classmethod
-    def create(cls, path: str, description: dict, data_managers: dict, n_rows: int) -> CasatoolsTable:
+    def create(cls, path: str, description: dict, data_managers: dict,
+               n_rows: int) -> CasatoolsTable:
         tool = casatools().table()
-        tool.create(path, {name: _axes_reversed(c) for name, c in description.items()}, dminfo=data_managers, nrow=n_rows)
+        tool.create(path, {name: _axes_reversed(c) for name, c in description.items()},
+                    dminfo=data_managers, nrow=n_rows)
         return cls(tool, path, False)
 
     @locked
@@ -390,12 +407,14 @@ class CasatoolsTable(Table):
     @locked
     def parts(self) -> list[str]:
         # The tool does not tell; CASA keeps them in this folder.
-        return sorted(str(part) for part in Path(self._path, "SUBMSS").glob("*") if part.is_dir()) or [self._path]
+        return sorted(str(part) for part in Path(self._path, "SUBMSS").glob("*")
+                      if part.is_dir()) or [self._path]
 
     @locked
     def _any_row(self, condition: str) -> bool:
         quote = "'" if "'" not in self._path else '"'
-        found = self._table.taql(f"select from {quote}{self._path}{quote} where {condition} limit 1")
+        found = self._table.taql(f"select from {quote}{self._path}{quote} where {condition} limit "
+                                 "1")
         try:
             return found.nrows() > 0
         finally:
@@ -412,7 +431,8 @@ class CasatoolsTable(Table):
 
     @locked
     def copy_to(self, path: str | Path, with_rows: bool = True) -> None:
-        copied = self._table.copy(str(path), deep=True, valuecopy=True, norows=not with_rows, returnobject=True)
+        copied = self._table.copy(str(path), deep=True, valuecopy=True, norows=not with_rows,
+                                  returnobject=True)
         copied.close()
 
 
@@ -430,7 +450,9 @@ def _axes_reversed(column: dict) -> dict:
     if "shape" not in column:
         return column
     shape = list(column["shape"])
-    return {k: v for k, v in column.items() if k != "_c_order"} | {"shape": shape[::-1] if column.get("_c_order") else shape}
+    return {k: v for k, v in column.items() if k != "_c_order"} | {"shape": shape[::-1]
+                                                                   if column.get("_c_order")
+                                                                   else shape}
 
 
 def _row_first(values: Any) -> np.ndarray:

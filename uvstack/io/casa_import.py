@@ -1,8 +1,9 @@
 """CASA's Python modules, imported so that what is missing is one line.
 
-casatools stops where it finds no tables of measures (the Earth's rotation, the positions of observatories), with some ten lines on
-the terminal and a traceback. Where CASA has never been set up for this user, but the package casadata is installed, its tables are
-taken; else the error names the two remedies. What CASA says when all is well goes to the log.
+casatools stops where it finds no tables of measures (the Earth's rotation, the positions of
+observatories), with some ten lines on the terminal and a traceback. Where CASA has never been set
+up for this user, but the package casadata is installed, its tables are taken; else the error names
+the two remedies. What CASA says when all is well goes to the log.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def casatools() -> ModuleType:
         return sys.modules["casatools"]
     said: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
-        before, own = os.environ.get("CASASITECONFIG"), site_settings(Path(folder), f"logfile = {os.devnull!r}\n")
+        before, own = os.environ.get("CASASITECONFIG"), site_settings(Path(folder),
+                                                                      f"logfile = {os.devnull!r}\n")
         os.environ.update(own)
         try:
             with _terminal_into(said):
@@ -53,10 +55,14 @@ def casatools() -> ModuleType:
 
 def cannot_start(why: str) -> MissingDependencyError:
     """The error where CASA cannot be imported, in one line with the remedy."""
-    return MissingDependencyError(
-        f"CASA cannot start: {' '.join(why.split()) or 'it does not say why'}. If its tables of measures are missing, fetch them with "
-        "`python -m casaconfig --update-all` (into ~/.casa/data), or `pip install casadata`, whose tables are then taken; if one of its "
-        "libraries does not load, another release of casatools may, or python-casacore: pip install 'uvstack[casacore]'")
+    return MissingDependencyError("CASA cannot start: "
+                                  f"{' '.join(why.split()) or 'it does not say why'}. If its "
+                                  "tables of measures are missing, fetch them with "
+                                  "`python -m casaconfig --update-all` (into ~/.casa/data), or "
+                                  "`pip install casadata`, whose tables are then taken; if one of "
+                                  "its "
+                                  "libraries does not load, another release of casatools may, or "
+                                  "python-casacore: pip install 'uvstack[casacore]'")
 
 
 def site_settings(folder: Path, more: str = "") -> dict[str, str]:
@@ -71,8 +77,10 @@ def site_settings(folder: Path, more: str = "") -> dict[str, str]:
     """
     home = Path.home() / ".casa"
     found = importlib.util.find_spec("casadata")
-    if found is None or "CASASITECONFIG" in os.environ or importlib.util.find_spec("casasiteconfig") is not None or any(
-            path.exists() for path in (home / "config.py", home / "data", *_SITES)):
+    if found is None or "CASASITECONFIG" in os.environ or importlib.util.find_spec(
+        "casasiteconfig") is not None or any(path.exists()
+                                             for path in (home / "config.py", home / "data",
+                                                          *_SITES)):
         return {}
     measures = str(Path(list(found.submodule_search_locations or [])[0]) / "__data__")
     settings = folder / "casa_site.py"

@@ -1,17 +1,20 @@
 """Who writes an output, and the way back from a run that did not end.
 
-While a run writes an output NAME, the folder NAME.partial stands beside it: `lock`, which the run holds locked and which names
-it; `new/NAME`, what it writes; `old/NAME`, what stood there before. A lock (flock) ends with its process, however that ends, so
-a claim without one is the remains of a run that was killed. Whoever claims the name next takes them back, a run that is alive is
-left alone.
+While a run writes an output NAME, the folder NAME.partial stands beside it: `lock`, which the run
+holds locked and which names it; `new/NAME`, what it writes; `old/NAME`, what stood there before. A
+lock (flock) ends with its process, however that ends, so a claim without one is the remains of a
+run that was killed. Whoever claims the name next takes them back, a run that is alive is left
+alone.
 
-Several outputs appear together: each is renamed into place when it is written, so that later steps can read it, and is noted
-before that in the file `journal` of the first one's claim. Removing the journal is the one step that makes all of them valid.
-Where it still stands, all renames are undone, by the run itself or by the next one: a run that did not end leaves names as they
-were. A column of a measurement set that belongs to them has a mark of its own (`uvstack.io.unfinished_column`); then taking
-that mark away is the step, which the journal says.
+Several outputs appear together: each is renamed into place when it is written, so that later steps
+can read it, and is noted before that in the file `journal` of the first one's claim. Removing the
+journal is the one step that makes all of them valid. Where it still stands, all renames are undone,
+by the run itself or by the next one: a run that did not end leaves names as they were. A column of
+a measurement set that belongs to them has a mark of its own (`uvstack.io.unfinished_column`); then
+taking that mark away is the step, which the journal says.
 
-Where the file system knows no locks, the process that a claim names tells whether it is alive, on its own computer alone.
+Where the file system knows no locks, the process that a claim names tells whether it is alive, on
+its own computer alone.
 """
 
 from __future__ import annotations
@@ -59,7 +62,9 @@ class Claim:
         try:
             self.take_back(own=False)
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, json.dumps({"process": os.getpid(), "host": socket.gethostname()}).encode(), 0)
+            os.pwrite(descriptor,
+                      json.dumps({"process": os.getpid(), "host": socket.gethostname()}).encode(),
+                      0)
         except BaseException:
             self.unlock()
             raise
@@ -70,8 +75,10 @@ class Claim:
 
     def _locked(self) -> int:
         """Descriptor of the lock, held."""
-        if os.path.lexists(self.folder) and not (self.folder / "lock").is_file() and not _is_empty(self.folder):
-            raise OutputError(f"{self.folder} is in the way and no remains of a run: move it, or choose another name for the output")
+        if os.path.lexists(self.folder) and not (self.folder
+                                                 / "lock").is_file() and not _is_empty(self.folder):
+            raise OutputError(f"{self.folder} is in the way and no remains of a run: move it, or "
+                              "choose another name for the output")
         tries = 0
         while True:
             tries += 1
@@ -84,9 +91,10 @@ class Claim:
                 raise
             try:
                 if not _lock(descriptor):
-                    raise _TakenError(f"another run, {_name(_said(descriptor))}, is writing {self.path}: wait for its end, or choose "
-                                      "another name")
-                if os.path.exists(self.folder / "lock") and os.path.samestat(os.fstat(descriptor), os.stat(self.folder / "lock")):
+                    raise _TakenError(f"another run, {_name(_said(descriptor))}, is writing "
+                                      f"{self.path}: wait for its end, or choose " "another name")
+                if os.path.exists(self.folder / "lock") and os.path.samestat(
+                    os.fstat(descriptor), os.stat(self.folder / "lock")):
                     return descriptor
             except BaseException:
                 os.close(descriptor)
@@ -159,7 +167,8 @@ class Claim:
 
 def _rename_into_place(first: Claim, claim: Claim, path: Path, new: Path | None, old: Path) -> None:
     """Put what was written to `new` under its name, or nothing with None, and what stood there to `old`; noted before."""
-    first.note({"claim": str(claim.folder), "path": str(path), "new": None if new is None else str(new), "old": str(old),
+    first.note({"claim": str(claim.folder), "path": str(path),
+                "new": None if new is None else str(new), "old": str(old),
                 "is": None if new is None else _identity(new)})
     if os.path.lexists(path):
         old.parent.mkdir(parents=True, exist_ok=True)
@@ -179,7 +188,8 @@ def _undo(note: dict[str, Any], own: bool) -> None:
         found = _identity(path)
         if found["inode"] == note["is"]["inode"]:
             if not own and found != note["is"]:
-                raise OutputError(f"{path} is of a run that was killed before its end, and was changed since: move it away, or remove it")
+                raise OutputError(f"{path} is of a run that was killed before its end, and was "
+                                  "changed since: move it away, or remove it")
             new.parent.mkdir(parents=True, exist_ok=True)
             path.rename(new)
     if os.path.lexists(old) and not os.path.lexists(path):
@@ -189,7 +199,8 @@ def _undo(note: dict[str, Any], own: bool) -> None:
 def _identity(path: Path) -> dict[str, int]:
     """What tells whether a file or folder is the same and unchanged; casacore touches its locks when it only reads."""
     state = path.lstat()
-    times = [file.lstat().st_mtime_ns for file in path.rglob("*") if file.name != "table.lock"] if path.is_dir() else [state.st_mtime_ns]
+    times = [file.lstat().st_mtime_ns for file in path.rglob("*")
+             if file.name != "table.lock"] if path.is_dir() else [state.st_mtime_ns]
     return {"inode": state.st_ino, "changed": max(times, default=0)}
 
 
@@ -222,7 +233,8 @@ def _lock(descriptor: int) -> bool:
         if error.errno not in _NO_LOCKS:
             raise
         said = _said(descriptor)
-        return not said or (said["host"] == socket.gethostname() and not Path(f"/proc/{said['process']}").exists())
+        return not said or (said["host"] == socket.gethostname()
+                            and not Path(f"/proc/{said['process']}").exists())
     return True
 
 
@@ -281,9 +293,11 @@ class Run:
             return
         written = {file.name for file in claim.new.iterdir()}
         for name in sorted(written | {name for name in names if (claim.path / name).is_file()}):
-            _rename_into_place(first, claim, claim.path / name, claim.new / name if name in written else None, claim.old / name)
+            _rename_into_place(first, claim, claim.path / name,
+                               claim.new / name if name in written else None, claim.old / name)
 
-    def end_with(self, ms: str, column: str, finish: Callable[[], None], undo: Callable[[], None] | None = None) -> None:
+    def end_with(self, ms: str, column: str, finish: Callable[[], None],
+                 undo: Callable[[], None] | None = None) -> None:
         """Finish a column of a set at the very end of the run; `undo` is what to do where it does not come to that."""
         self._endings.append((ms, column, finish))
         if undo is not None:

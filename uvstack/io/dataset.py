@@ -104,13 +104,15 @@ def open_sets(ms: MeasurementSets, field: str | int | None = None, spw: str | in
     Raises
     ------
     UvstackError
-        One of its subclasses: nothing there, a selection that cannot be, no row selected in any set, no weight that is not 0.
+        One of its subclasses: nothing there, a selection that cannot be, no row selected in any
+        set, no weight that is not 0.
     """
     structures, selections = [], []
     for source in sources_of(ms):
         structure = structure_of_source(source)
         if not structure.n_rows:
-            raise MeasurementSetError(f"{structure.path}: the set has no rows; nothing can be read from it")
+            raise MeasurementSetError(f"{structure.path}: the set has no rows; nothing can be "
+                                      "read from it")
         selection = select(structure, field, spw, timerange)
         if selection.pairs:
             structure = with_pointings(of_selection(structure, selection), selection, pointing)
@@ -120,13 +122,14 @@ def open_sets(ms: MeasurementSets, field: str | int | None = None, spw: str | in
         structures.append(structure)
         selections.append(selection)
     if not any(selection.pairs for selection in selections):
-        raise NoDataError(f"the selection leaves no cross-correlation of {', '.join(s.path for s in structures)}; look at the data with "
+        raise NoDataError("the selection leaves no cross-correlation of "
+                          f"{', '.join(s.path for s in structures)}; look at the data with "
                           "`uvstack info`")
     return tuple(structures), tuple(selections)
 
 
-def chunks_of(structures: Sequence[Structure], selections: Sequence[Selection], n_visibilities: int, more: int = 0,
-              ) -> list[tuple[int, RowBlock]]:
+def chunks_of(structures: Sequence[Structure], selections: Sequence[Selection], n_visibilities: int,
+              more: int = 0,) -> list[tuple[int, RowBlock]]:
     """Blocks of rows of all sets, each with the number of its set; the rows of a stacked set follow each other in this order.
 
     Parameters
@@ -146,14 +149,16 @@ def chunks_of(structures: Sequence[Structure], selections: Sequence[Selection], 
     chunks: list[tuple[int, RowBlock]] = []
     out_start = 0
     for i, (structure, selection) in enumerate(zip(structures, selections, strict=True)):
-        rows = {d.id: max(n_visibilities // (d.shape[0] * (d.shape[1] + more)), 1) for d in structure.used(selection)}
+        rows = {d.id: max(n_visibilities // (d.shape[0] * (d.shape[1] + more)), 1)
+                for d in structure.used(selection)}
         if not (rows and selection.field_ids):
             continue
         for block in scan_rows(structure, selection, rows, out_start):
             chunks.append((i, block))
             out_start = block.out_start + block.n
     if not chunks:
-        raise NoDataError("the selection leaves no cross-correlation; look at the data with `uvstack info`")
+        raise NoDataError("the selection leaves no cross-correlation; look at the data with "
+                          "`uvstack info`")
     return chunks
 
 
@@ -167,13 +172,15 @@ def default_cell(structures: tuple[Structure, ...], selections: tuple[Selection,
             uvw = read_rows(structure, "UVW", np.arange(start, start + n))
             finite = uvw[np.isfinite(uvw).all(axis=1)]
             longest = max(longest, float(np.hypot(finite[:, 0], finite[:, 1]).max(initial=0.0)))
-        highest = max((float(d.spw.frequency.max()) for d in structure.used(selection)), default=0.0)
-        shortest_wavelength = min(shortest_wavelength, SPEED_OF_LIGHT / highest if highest else np.inf)
+        highest = max((float(d.spw.frequency.max()) for d in structure.used(selection)),
+                      default=0.0)
+        shortest_wavelength = min(shortest_wavelength,
+                                  SPEED_OF_LIGHT / highest if highest else np.inf)
     return 0.2 * shortest_wavelength / longest if longest > 0 else 1e-6
 
 
-def warn_of_beam(structures: Sequence[Structure], selections: Sequence[Selection], asked: str | PrimaryBeam | None,
-                 beam: PrimaryBeam | None) -> None:
+def warn_of_beam(structures: Sequence[Structure], selections: Sequence[Selection],
+                 asked: str | PrimaryBeam | None, beam: PrimaryBeam | None) -> None:
     """Tell where a primary beam, as asked for and as read, may not be that of these data, or is not where the phase centre is."""
     for structure, selection in zip(structures, selections, strict=True):
         frequency = [float(nu) for d in structure.used(selection) for nu in d.spw.frequency]

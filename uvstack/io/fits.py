@@ -16,7 +16,8 @@ from uvstack.io.output import written_whole
 from uvstack.sky.beam import Beam
 
 
-def write_stamp(path: str | Path, brightness: np.ndarray, cell: float, ra: float, dec: float, cards: dict) -> None:
+def write_stamp(path: str | Path, brightness: np.ndarray, cell: float, ra: float, dec: float,
+                cards: dict) -> None:
     """Write a stamp (m, l) in Jy/beam around ra, dec (rad) as a FITS image.
 
     Parameters
@@ -39,7 +40,8 @@ def write_stamp(path: str | Path, brightness: np.ndarray, cell: float, ra: float
         fits.PrimaryHDU(brightness.astype(np.float32), header).writeto(partial)
 
 
-def sin_wcs(ra: float, dec: float, shape: tuple[int, int], cell: float, centre: tuple[float, float] = (0.0, 0.0)) -> WCS:
+def sin_wcs(ra: float, dec: float, shape: tuple[int, int], cell: float,
+            centre: tuple[float, float] = (0.0, 0.0)) -> WCS:
     """Celestial WCS of an image in SIN projection, J2000 as FK5 has it, north up and east to the left.
 
     Parameters
@@ -65,11 +67,12 @@ def sin_wcs(ra: float, dec: float, shape: tuple[int, int], cell: float, centre: 
     return wcs
 
 
-def write_image(
-    path: str | Path, data: NDArray, wcs: WCS, *, unit: str = "Jy/beam", beams: Beam | Sequence[Beam] | None = None,
-    frequency: float | NDArray | None = None, width: float | None = None, date: str | None = None, four_axes: bool = True,
-    cards: Mapping[str, Any] | None = None, stokes: Sequence[int] = (1,), spectral_frame: str = "LSRK",
-) -> None:
+def write_image(path: str | Path, data: NDArray, wcs: WCS, *, unit: str = "Jy/beam",
+                beams: Beam | Sequence[Beam] | None = None,
+                frequency: float | NDArray | None = None, width: float | None = None,
+                date: str | None = None, four_axes: bool = True,
+                cards: Mapping[str, Any] | None = None, stokes: Sequence[int] = (1,),
+                spectral_frame: str = "LSRK",) -> None:
     """Write an image or a cube as FITS in float32, with the axes RA, DEC, FREQ and STOKES as CASA's exportfits has them.
 
     Parameters
@@ -81,8 +84,9 @@ def write_image(
         Celestial.
     unit : str
     beams : Beam or sequence of Beam, optional
-        Several, one a plane with the channel running fastest, become CASA's table BEAMS with CASAMBM = T in the header. None may
-        be of size 0 or NaN: casacore (3.6) ends the process that reads such a table.
+        Several, one a plane with the channel running fastest, become CASA's table BEAMS with
+        CASAMBM = T in the header. None may be of size 0 or NaN: casacore (3.6) ends the process
+        that reads such a table.
     frequency : float or ndarray (chan,), optional
         Hz, evenly spaced; wanted for a cube and for four axes.
     width : float, optional
@@ -101,12 +105,13 @@ def write_image(
     Raises
     ------
     ImageError
-        The channels or Stokes parameters are not evenly spaced, or frequencies, beams and planes differ in number.
+        The channels or Stokes parameters are not evenly spaced, or frequencies, beams and planes
+        differ in number.
     """
     pixels: NDArray = data.reshape((1,) * (4 - data.ndim) + data.shape)
     if pixels.shape[0] != len(stokes) or (np.diff(stokes, 2) != 0).any():
-        raise ImageError(f"an image of {pixels.shape[0]} Stokes parameters with the codes {list(stokes)}; wanted is one each, "
-                         "evenly spaced")
+        raise ImageError(f"an image of {pixels.shape[0]} Stokes parameters with the codes "
+                         f"{list(stokes)}; wanted is one each, " "evenly spaced")
     plane = not four_axes and pixels.shape[:2] == (1, 1)
     header = _sky_cards(wcs.celestial)
     header["RADESYS"] = wcs.celestial.wcs.radesys
@@ -114,7 +119,8 @@ def write_image(
         header["EQUINOX"] = wcs.celestial.wcs.equinox
     if not plane:
         _add_axes(header, pixels[0], frequency, width)
-        header["CRVAL4"], header["CDELT4"] = float(stokes[0]), float(stokes[1] - stokes[0] if len(stokes) > 1 else 1)
+        header["CRVAL4"], header["CDELT4"] = float(stokes[0]), float(stokes[1] - stokes[0]
+                                                                     if len(stokes) > 1 else 1)
         if spectral_frame:
             header["SPECSYS"] = spectral_frame
     header["BTYPE"], header["BUNIT"] = "Intensity", unit
@@ -123,7 +129,8 @@ def write_image(
     several = [] if beams is None else [beams] if isinstance(beams, Beam) else list(beams)
     n_planes = pixels.shape[0] * pixels.shape[1]
     if len(several) not in (0, 1, n_planes):
-        raise ImageError(f"{len(several)} beams for {n_planes} planes; give one beam, or one a plane")
+        raise ImageError(f"{len(several)} beams for {n_planes} planes; give one beam, or one a "
+                         "plane")
     extensions = []
     if len(several) == 1:
         for name, angle in zip(("BMAJ", "BMIN", "BPA"), several[0], strict=True):
@@ -133,7 +140,8 @@ def write_image(
         extensions.append(_beams_table(several, pixels.shape[1]))
     header.update(cards or {})
     with written_whole(path) as partial:
-        fits.HDUList([fits.PrimaryHDU((pixels[0, 0] if plane else pixels).astype(np.float32), header), *extensions]).writeto(partial)
+        fits.HDUList([fits.PrimaryHDU((pixels[0, 0] if plane else pixels).astype(np.float32),
+                                      header), *extensions]).writeto(partial)
 
 
 def _sky_cards(wcs: WCS) -> fits.Header:
@@ -144,7 +152,8 @@ def _sky_cards(wcs: WCS) -> fits.Header:
     return header
 
 
-def _add_axes(header: fits.Header, planes: NDArray, frequency: float | NDArray | None, width: float | None) -> None:
+def _add_axes(header: fits.Header, planes: NDArray, frequency: float | NDArray | None,
+              width: float | None) -> None:
     """Cards of the axes FREQ and STOKES."""
     nu = np.atleast_1d(np.asarray([] if frequency is None else frequency, float))
     if nu.size != len(planes):
@@ -152,10 +161,11 @@ def _add_axes(header: fits.Header, planes: NDArray, frequency: float | NDArray |
     step = float(nu[-1] - nu[0]) / (nu.size - 1) if nu.size > 1 else float(width or 1e-3 * nu[0])
     off = np.abs(nu - (nu[0] + step * np.arange(nu.size))).max()
     if step == 0 or off > 1e-6 * abs(step):
-        raise ImageError(f"channels are up to {off:g} Hz off an even spacing of {step:g} Hz; a FITS axis is even: regrid, or write"
-                         " the channels one by one")
+        raise ImageError(f"channels are up to {off:g} Hz off an even spacing of {step:g} Hz; a "
+                         "FITS axis is even: regrid, or write" " the channels one by one")
     header["WCSAXES"] = 4
-    for axis, (kind, value, delta, kind_unit) in enumerate((("FREQ", nu[0], step, "Hz"), ("STOKES", 1.0, 1.0, "")), 3):
+    for axis, (kind, value, delta, kind_unit) in enumerate((("FREQ", nu[0], step, "Hz"),
+                                                            ("STOKES", 1.0, 1.0, "")), 3):
         header[f"CTYPE{axis}"], header[f"CRVAL{axis}"], header[f"CDELT{axis}"] = kind, float(value), delta
         header[f"CRPIX{axis}"], header[f"CUNIT{axis}"] = 1.0, kind_unit
     header["RESTFRQ"] = float(nu[nu.size // 2])
@@ -164,10 +174,13 @@ def _add_axes(header: fits.Header, planes: NDArray, frequency: float | NDArray |
 def _beams_table(beams: Sequence[Beam], n_chan: int) -> fits.BinTableHDU:
     """CASA's table of beams: arcsec and degrees, a row a plane."""
     values = np.rad2deg(np.array(beams, float))
-    columns = [fits.Column(name, "1E", unit, array=array) for name, unit, array in (
-        ("BMAJ", "arcsec", 3600.0 * values[:, 0]), ("BMIN", "arcsec", 3600.0 * values[:, 1]), ("BPA", "deg", values[:, 2]))]
+    columns = [fits.Column(name, "1E", unit, array=array)
+               for name, unit, array in (("BMAJ", "arcsec", 3600.0 * values[:, 0]),
+                                         ("BMIN", "arcsec", 3600.0 * values[:, 1]),
+                                         ("BPA", "deg", values[:, 2]))]
     index = np.arange(len(beams), dtype=np.int32)
-    columns += [fits.Column("CHAN", "1J", array=index % n_chan), fits.Column("POL", "1J", array=index // n_chan)]
+    columns += [fits.Column("CHAN", "1J", array=index % n_chan),
+                fits.Column("POL", "1J", array=index // n_chan)]
     table = fits.BinTableHDU.from_columns(columns, name="BEAMS")
     table.header["EXTVER"], table.header["NCHAN"], table.header["NPOL"] = 1, n_chan, len(beams) // n_chan
     return table

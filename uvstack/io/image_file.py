@@ -123,7 +123,8 @@ class SkyCube:
     def pixels_of(self, coord: SkyCoord) -> tuple[np.ndarray, np.ndarray]:
         """Pixel coordinates x, y, from 0; NaN where the projection does not reach."""
         seen = coord.transform_to(self.frame, merge_attributes=False).spherical
-        x, y = self.wcs.world_to_pixel_values(np.atleast_1d(seen.lon.deg), np.atleast_1d(seen.lat.deg))
+        x, y = self.wcs.world_to_pixel_values(np.atleast_1d(seen.lon.deg),
+                                              np.atleast_1d(seen.lat.deg))
         return np.atleast_1d(np.asarray(x, float)), np.atleast_1d(np.asarray(y, float))
 
     def directions_of(self, x: np.ndarray, y: np.ndarray) -> SkyCoord:
@@ -161,22 +162,27 @@ def check_beam(beam: Beam, cell: float, shape: Sequence[int], path: str) -> None
     """Raise ImageError where a beam (rad) cannot be that of an image (m, l) with such cells (rad)."""
     major, minor, angle = np.rad2deg(beam)
     if not np.isfinite(beam).all() or not 0 < minor <= major:
-        raise ImageError(f"{path}: has a beam of {major:g} by {minor:g} degrees at {angle:g} (BMAJ, BMIN, BPA); wanted are finite numbers "
-                         "with BMAJ ≥ BMIN > 0: correct the header, or give beam= (--beam) where the command has it")
+        raise ImageError(f"{path}: has a beam of {major:g} by {minor:g} degrees at {angle:g} "
+                         "(BMAJ, BMIN, BPA); wanted are finite numbers "
+                         "with BMAJ ≥ BMIN > 0: correct the header, or give beam= (--beam) where "
+                         "the command has it")
     side = np.rad2deg(cell) * max(shape)
     if major > side:
-        raise ImageError(f"{path}: its beam of {major:g} by {minor:g} degrees is larger than the image, {side:.4g} degrees; BMAJ and BMIN "
+        raise ImageError(f"{path}: its beam of {major:g} by {minor:g} degrees is larger than the "
+                         f"image, {side:.4g} degrees; BMAJ and BMIN "
                          "are in degrees: are these arcsec? Correct the header")
 
 
 # ------------------------------------------------------------------------------------------------------------------- reading
 
 
-def read_image(path: str | Path, dtype: DTypeLike = np.float64, stokes: str | None = None, *, oriented: bool = True) -> SkyImage:
+def read_image(path: str | Path, dtype: DTypeLike = np.float64, stokes: str | None = None, *,
+               oriented: bool = True) -> SkyImage:
     """The plane of an image file; errors as from `read_cube`, and ImageError where there are several channels."""
     cube = read_cube(path, dtype, stokes, oriented=oriented)
     if len(cube.data) > 1:
-        raise ImageError(f"{path}: holds {len(cube.data)} channels; wanted is an image of one plane: select or average them")
+        raise ImageError(f"{path}: holds {len(cube.data)} channels; wanted is an image of one "
+                         "plane: select or average them")
     return SkyImage(cube.data[0], cube)
 
 
@@ -185,14 +191,17 @@ def read_model_image(path: str | Path) -> SkyCube:
     cube = read_cube(path)
     factor = cube.scale_to("pixel")
     if cube.stokes not in (None, 1):
-        raise ImageError(f"{path}: holds Stokes {cube.stokes} (FITS's code); wanted is a model of Stokes I, code 1")
+        raise ImageError(f"{path}: holds Stokes {cube.stokes} (FITS's code); wanted is a model of "
+                         "Stokes I, code 1")
     if cube.frequency is None and len(cube.data) > 1:
-        raise ImageError(f"{path}: {len(cube.data)} planes without frequencies; give a FREQ axis in Hz, or RESTFRQ for one in velocity")
+        raise ImageError(f"{path}: {len(cube.data)} planes without frequencies; give a FREQ axis "
+                         "in Hz, or RESTFRQ for one in velocity")
     object.__setattr__(cube, "data", np.where(np.isfinite(cube.data), cube.data, 0.0) * factor)
     return cube
 
 
-def read_cube(path: str | Path, dtype: DTypeLike = np.float64, stokes: str | None = None, *, oriented: bool = True) -> SkyCube:
+def read_cube(path: str | Path, dtype: DTypeLike = np.float64, stokes: str | None = None, *,
+              oriented: bool = True) -> SkyCube:
     """First image of a file that has celestial axes, as the module describes it, in a kind of floats.
 
     Parameters
@@ -229,7 +238,8 @@ def read_cube(path: str | Path, dtype: DTypeLike = np.float64, stokes: str | Non
     beams = _read_beams(table, header, len(data), plane, path)
     if oriented:
         data, sky = _oriented(data, sky)
-    return SkyCube(np.ascontiguousarray(data), sky, frame, frequency, str(header.get("BUNIT") or ""), code, str(path), beams,
+    return SkyCube(np.ascontiguousarray(data), sky, frame, frequency,
+                   str(header.get("BUNIT") or ""), code, str(path), beams,
                    str(header.get("TELESCOP") or ""), _time_of(header))
 
 
@@ -261,7 +271,9 @@ def open_fits(path: str | Path) -> Iterator[Any]:
     with contextlib.ExitStack() as stack:
         source = path
         if path.is_dir():
-            source = _exported(path, Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="uvstack-"))))
+            source = _exported(path,
+                               Path(stack.enter_context(tempfile.TemporaryDirectory(
+                                                            prefix="uvstack-"))))
         elif not path.is_file():
             raise ImageError(f"{path}: no such image")
         elif path.stat().st_size == 0:
@@ -274,11 +286,14 @@ def open_fits(path: str | Path) -> Iterator[Any]:
         except ImageError:
             raise
         except AstropyUserWarning as error:
-            raise ImageError(f"{path}: is cut short: {' '.join(str(error).split())}; copy it again") from error
+            raise ImageError(f"{path}: is cut short: {' '.join(str(error).split())}; "
+                             "copy it again") from error
         except OSError as error:
             raise ImageError(f"{path}: not a FITS file: {' '.join(str(error).split())}") from error
-        except (EOFError, zlib.error, ValueError, TypeError, IndexError, KeyError, fits.VerifyError) as error:
-            raise ImageError(f"{path}: cannot be read as FITS: {' '.join(str(error).split())}; is it cut short?") from error
+        except (EOFError, zlib.error, ValueError, TypeError, IndexError, KeyError,
+                fits.VerifyError) as error:
+            raise ImageError(f"{path}: cannot be read as FITS: "
+                             f"{' '.join(str(error).split())}; is it cut short?") from error
 
 
 def _exported(path: Path, folder: Path) -> Path:
@@ -299,11 +314,12 @@ def _exported(path: Path, folder: Path) -> Path:
             tool.tofits(str(out))
             tool.close()
         else:
-            raise ImageError(f"{path}: is an image of CASA, which needs casacore or casatools: pip install 'uvstack[casacore]', or "
+            raise ImageError(f"{path}: is an image of CASA, which needs casacore or casatools: pip "
+                             "install 'uvstack[casacore]', or "
                              "write it as FITS with CASA's exportfits")
     except RuntimeError as error:
-        raise ImageError(f"{path}: CASA's image cannot be read: {' '.join(str(error).split())}; write it as FITS with "
-                         "exportfits") from error
+        raise ImageError(f"{path}: CASA's image cannot be read: {' '.join(str(error).split())}; "
+                         "write it as FITS with " "exportfits") from error
     return out
 
 
@@ -312,9 +328,12 @@ def _first_image(hdus: Any, path: str | Path, dtype: DTypeLike) -> tuple[fits.He
     images = [h for h in hdus if h.is_image and h.header.get("NAXIS", 0) >= 2]
     if not images:
         tables = any(isinstance(h, fits.BinTableHDU | fits.TableHDU) for h in hdus)
-        raise ImageError(f"{path}: holds no image" + (", but a table; wanted is a FITS image" if tables else ""))
-    hdu = next((h for h in images if any(str(h.header.get(f"CTYPE{i}", "")).upper().startswith(("RA--", "DEC-", "GLON", "GLAT", "ELON"))
-                                         for i in range(1, 8))), images[0])
+        raise ImageError(f"{path}: holds no image"
+                         + (", but a table; wanted is a FITS image" if tables else ""))
+    hdu = next((h for h in images
+                if any(str(h.header.get(f"CTYPE{i}", "")).upper().startswith(
+                           ("RA--", "DEC-", "GLON", "GLAT", "ELON")) for i in range(1, 8))),
+               images[0])
     header = hdu.header.copy()
     if hdu is not hdus[0] and header.get("INHERIT") is True:
         header.extend(hdus[0].header, unique=True, strip=True)
@@ -330,9 +349,11 @@ def _check_cards(header: fits.Header, path: str | Path) -> None:
             continue
         for name in (f"CRVAL{i}", f"CRPIX{i}", *([] if has_cd else [f"CDELT{i}"])):
             value = header.get(name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-                raise ImageError(f"{path}: its {name} is {'missing' if value is None else repr(value)}; wanted is a number for the axis "
-                                 f"{kind}: correct the header")
+            if isinstance(value, bool) or not isinstance(value,
+                                                         int | float) or not np.isfinite(value):
+                raise ImageError(f"{path}: its {name} is "
+                                 f"{'missing' if value is None else repr(value)}; wanted is a "
+                                 "number for the axis " f"{kind}: correct the header")
 
 
 def _parse_wcs(header: fits.Header, path: str | Path) -> tuple[WCS, WCS]:
@@ -345,28 +366,33 @@ def _parse_wcs(header: fits.Header, path: str | Path) -> tuple[WCS, WCS]:
             sky = wcs.sub([WCSSUB_LONGITUDE, WCSSUB_LATITUDE])
             matrix = sky.pixel_scale_matrix
     except Exception as error:  # wcslib has a dozen kinds, some of them built on ValueError and MemoryError
-        raise ImageError(f"{path}: its coordinates cannot be read: {' '.join(str(error).split())}; correct the header") from error
+        raise ImageError(f"{path}: its coordinates cannot be read: "
+                         f"{' '.join(str(error).split())}; correct the header") from error
     if sky.naxis != 2:
-        raise ImageError(f"{path}: the image has no celestial coordinates but the axes {', '.join(map(repr, wcs.wcs.ctype))}; wanted are "
+        raise ImageError(f"{path}: the image has no celestial coordinates but the axes "
+                         f"{', '.join(map(repr, wcs.wcs.ctype))}; wanted are "
                          "RA---SIN and DEC--SIN or such")
     longitude = float(sky.wcs.crval[0])
     if abs(longitude) > 720.0:
-        raise ImageError(f"{path}: its middle is at a longitude of {longitude:g} degrees (CRVAL, CUNIT); wanted is 0 to 360: correct the "
-                         "header")
+        raise ImageError(f"{path}: its middle is at a longitude of {longitude:g} degrees (CRVAL, "
+                         "CUNIT); wanted is 0 to 360: correct the " "header")
     if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-30:
-        raise ImageError(f"{path}: its pixels have no size: the matrix of CDELT, PC or CD is {matrix.ravel()} degrees; correct the header")
+        raise ImageError(f"{path}: its pixels have no size: the matrix of CDELT, PC or CD is "
+                         f"{matrix.ravel()} degrees; correct the header")
     return wcs, sky
 
 
 def _without_axes(data: NDArray, n: int, path: str | Path) -> NDArray:
     """Pixels with n axes, where the coordinates have no more."""
     if any(size > 1 for size in data.shape[: data.ndim - n]):
-        raise ImageError(f"{path}: has {data.ndim} axes of pixels, {' × '.join(map(str, data.shape[::-1]))}, and coordinates for {n}; "
+        raise ImageError(f"{path}: has {data.ndim} axes of pixels, "
+                         f"{' × '.join(map(str, data.shape[::-1]))}, and coordinates for {n}; "
                          "wanted is one plane, or coordinates for all")
     return data.reshape(data.shape[data.ndim - n :])
 
 
-def _channels_first(data: NDArray, wcs: WCS, path: str | Path, wanted: str | None) -> tuple[NDArray, NDArray | None, int | None, int]:
+def _channels_first(data: NDArray, wcs: WCS, path: str | Path,
+                    wanted: str | None) -> tuple[NDArray, NDArray | None, int | None, int]:
     """Image as (chan, m, l), the frequencies and the Stokes parameter, where they are known, and its plane in the file."""
     spectral, stokes, plane = wcs.wcs.spec, None, 0
     data = data.transpose()  # numpy has the axes of FITS in reverse
@@ -376,18 +402,21 @@ def _channels_first(data: NDArray, wcs: WCS, path: str | Path, wanted: str | Non
             continue
         kind, n, index = str(wcs.wcs.ctype[axis]).upper(), data.shape[axis], 0
         if kind.startswith("STOKES"):
-            codes = np.rint(wcs.wcs.crval[axis] + (np.arange(n) + 1 - wcs.wcs.crpix[axis]) * wcs.pixel_scale_matrix[axis, axis]).astype(int)
+            codes = np.rint(wcs.wcs.crval[axis]
+                            + (np.arange(n) + 1 - wcs.wcs.crpix[axis])
+                            * wcs.pixel_scale_matrix[axis, axis]).astype(int)
             index = plane = _stokes_plane(codes, wanted, path)
             stokes = int(codes[index]) or None
         elif n > 1:
-            raise ImageError(f"{path}: has {n} pixels along {kind or 'an axis without a name'}; wanted is an image, or a cube in "
-                             "frequency: select one")
+            raise ImageError(f"{path}: has {n} pixels along {kind or 'an axis without a name'}; "
+                             "wanted is an image, or a cube in " "frequency: select one")
         data = data.take([index], axis=axis)
     rest = [axis for axis in range(wcs.naxis) if axis not in (*keep, spectral)]
     data = np.transpose(data, [*([spectral] if spectral >= 0 else []), *keep, *rest])
     data = data.reshape(-1, data.shape[-2 - len(rest)], data.shape[-1 - len(rest)])
     if stokes is None and wanted not in (None, "I"):
-        raise ImageError(f"{path}: does not say its Stokes parameter, so that it is not known to be {wanted}; give it an axis STOKES")
+        raise ImageError(f"{path}: does not say its Stokes parameter, so that it is not known to "
+                         f"be {wanted}; give it an axis STOKES")
     return data, _frequencies(wcs, len(data), path) if spectral >= 0 else None, stokes, plane
 
 
@@ -397,7 +426,8 @@ def _stokes_plane(codes: NDArray, wanted: str | None, path: str | Path) -> int:
         return 0
     code = STOKES.index(wanted or "I") + 1
     if code not in codes:
-        raise ImageError(f"{path}: holds the Stokes parameters {codes.tolist()} (FITS's codes) and not {wanted or 'I'}, {code}; select one")
+        raise ImageError(f"{path}: holds the Stokes parameters {codes.tolist()} (FITS's codes) "
+                         f"and not {wanted or 'I'}, {code}; select one")
     return int(np.flatnonzero(codes == code)[0])
 
 
@@ -405,7 +435,8 @@ def _frequencies(wcs: WCS, n: int, path: str | Path) -> NDArray | None:
     """Hz of n channels; None for one that does not say."""
     axis = wcs.wcs.spec
     if str(wcs.wcs.ctype[axis]).upper() == "FREQ":
-        found = wcs.wcs.crval[axis] + (np.arange(n) + 1.0 - wcs.wcs.crpix[axis]) * wcs.pixel_scale_matrix[axis, axis]
+        found = wcs.wcs.crval[axis] + (np.arange(n) + 1.0
+                                       - wcs.wcs.crpix[axis]) * wcs.pixel_scale_matrix[axis, axis]
     else:
         try:
             # Velocities along the line of sight by their own convention; RESTFRQ belongs to them.
@@ -416,21 +447,23 @@ def _frequencies(wcs: WCS, n: int, path: str | Path) -> NDArray | None:
         except Exception as error:  # astropy has its own kinds for a velocity without a rest frequency
             if n == 1:
                 return None
-            raise ImageError(f"{path}: its axis {wcs.wcs.ctype[axis]} cannot be turned into frequencies: {' '.join(str(error).split())}; "
+            raise ImageError(f"{path}: its axis {wcs.wcs.ctype[axis]} cannot be turned into "
+                             f"frequencies: {' '.join(str(error).split())}; "
                              "give RESTFRQ, or an axis FREQ in Hz") from error
     if np.isfinite(found).all() and (found > 0).all() and np.unique(found).size == n:
         return found
     if n == 1:
         return None
-    raise ImageError(f"{path}: its {n} channels lie at {found[0]:g} to {found[-1]:g} Hz; wanted are positive frequencies that differ")
+    raise ImageError(f"{path}: its {n} channels lie at {found[0]:g} to {found[-1]:g} Hz; wanted "
+                     "are positive frequencies that differ")
 
 
 def _frame_of(sky: WCS, path: str | Path) -> BaseCoordinateFrame:
     """Frame of a celestial WCS, whose equinox is changed where CASA's B1950 is meant."""
     if sky.wcs.radesys == "FK4" and abs(sky.wcs.equinox - _CASA_B1950) < 1e-6:
         sky.wcs.equinox = 1950.0
-        warnings.warn(UvstackWarning(f"{path}: is in FK4 with EQUINOX 1979.9, which CASA writes for B1950; it is read as B1950"),
-                      stacklevel=4)
+        warnings.warn(UvstackWarning(f"{path}: is in FK4 with EQUINOX 1979.9, which CASA writes "
+                                     "for B1950; it is read as B1950"), stacklevel=4)
     try:
         return wcs_frame(sky)
     except CoordinateError as error:
@@ -471,13 +504,16 @@ def _oriented(data: NDArray, sky: WCS) -> tuple[NDArray, WCS]:
 # ------------------------------------------------------------------------------------------------------------- beams and units
 
 
-def _read_beams(table: fits.BinTableHDU | None, header: fits.Header, n_chan: int, plane: int, path: str | Path) -> tuple[Beam, ...]:
+def _read_beams(table: fits.BinTableHDU | None, header: fits.Header, n_chan: int, plane: int,
+                path: str | Path) -> tuple[Beam, ...]:
     """One a channel, as the file says them: CASA's table BEAMS, the header, or what AIPS writes into the history."""
     if table is not None:
         rows = np.sort(table.data[table.data["POL"] == plane], order="CHAN")
         if rows["CHAN"].tolist() != list(range(n_chan)):
-            raise ImageError(f"{path}: its table BEAMS has channels {rows['CHAN'].tolist()} of {n_chan}; wanted is one beam a channel")
-        columns = [(rows[name] * u.Unit(table.columns[name].unit)).to_value(u.rad) for name in ("BMAJ", "BMIN", "BPA")]
+            raise ImageError(f"{path}: its table BEAMS has channels {rows['CHAN'].tolist()} of "
+                             f"{n_chan}; wanted is one beam a channel")
+        columns = [(rows[name] * u.Unit(table.columns[name].unit)).to_value(u.rad)
+                   for name in ("BMAJ", "BMIN", "BPA")]
         return tuple(Beam(*map(float, values)) for values in zip(*columns, strict=True))
     found: list[Any] = [header.get("BMAJ"), header.get("BMIN"), header.get("BPA", 0.0)]
     if found[0] is None and found[1] is None:
@@ -506,7 +542,8 @@ def _scale_to(unit: str, area: str, path: str) -> float:
     if found:
         prefix, of = found[1], (found[2] or found[3]).lower()
         if prefix == "M" and text == text.upper():
-            raise ImageError(f"{path}: is in {unit}, all in capitals: mega or milli? Write BUNIT as mJy/{area}")
+            raise ImageError(f"{path}: is in {unit}, all in capitals: mega or milli? Write BUNIT "
+                             f"as mJy/{area}")
         prefix = prefix if prefix == "M" else prefix.lower()
         if prefix in _PREFIXES and of in _AREAS[area]:
             return _PREFIXES[prefix]

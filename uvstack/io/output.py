@@ -1,7 +1,7 @@
 """Outputs that appear whole or not at all: written beside their place (see `uvstack.io.claim`), then renamed.
 
-`together` makes all outputs of a run one: they become valid at its end, and nothing of them is left where it fails, is
-interrupted, or was killed and is run again.
+`together` makes all outputs of a run one: they become valid at its end, and nothing of them is left
+where it fails, is interrupted, or was killed and is run again.
 """
 
 from __future__ import annotations
@@ -56,25 +56,30 @@ def left_over() -> list[Path]:
     return [path for path in _left if path.exists()]
 
 
-def check_output(path: str | Path, overwrite: bool, n_bytes: int = 0, inputs: tuple[str, ...] = ()) -> Path:
+def check_output(path: str | Path, overwrite: bool, n_bytes: int = 0,
+                 inputs: tuple[str, ...] = ()) -> Path:
     """Path of an output that may be written, before any work is done; within `together` it is claimed.
 
     Raises
     ------
     OutputError
-        If it exists and may not be overwritten, is, holds or lies in one of the inputs, is a folder that is no table, is being
-        written by another run, or if its own folder is missing, not writable or too full.
+        If it exists and may not be overwritten, is, holds or lies in one of the inputs, is a folder
+        that is no table, is being written by another run, or if its own folder is missing, not
+        writable or too full.
     """
     path = Path(str(path).rstrip("/"))
     _check_place(path, n_bytes, inputs)
     if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists; choose another name or pass --overwrite (overwrite=True)")
+        raise OutputError(f"{path} exists; choose another name or pass --overwrite "
+                          "(overwrite=True)")
     if path.is_dir() and not (path / "table.dat").is_file():
-        raise OutputError(f"{path} is a folder, not a table, and is never overwritten: choose another name or remove it yourself")
+        raise OutputError(f"{path} is a folder, not a table, and is never overwritten: choose "
+                          "another name or remove it yourself")
     return path
 
 
-def check_report(folder: str | Path, overwrite: bool, names: Sequence[str], inputs: tuple[str, ...] = ()) -> Path:
+def check_report(folder: str | Path, overwrite: bool, names: Sequence[str],
+                 inputs: tuple[str, ...] = ()) -> Path:
     """Folder that a report with files of these names may be written to, before any work is done; errors as for `check_output`."""
     folder = Path(folder)
     _check_place(folder, _BYTES_OF_REPORT, inputs)
@@ -82,7 +87,8 @@ def check_report(folder: str | Path, overwrite: bool, names: Sequence[str], inpu
         raise OutputError(f"{folder} is a file, and a report is a folder; choose another name")
     there = [name for name in names if os.path.lexists(folder / name)]
     if there and not overwrite:
-        raise OutputError(f"{folder / there[0]} exists; choose another name or pass --overwrite (overwrite=True)")
+        raise OutputError(f"{folder / there[0]} exists; choose another name or pass --overwrite "
+                          "(overwrite=True)")
     return folder
 
 
@@ -93,9 +99,11 @@ def _check_place(path: Path, n_bytes: int, inputs: tuple[str, ...]) -> None:
     for name in inputs:
         taken = Path(name).resolve()
         if place == taken:
-            raise OutputError(f"{path} is an input; an output never replaces its input: choose another name")
+            raise OutputError(f"{path} is an input; an output never replaces its input: choose "
+                              "another name")
         if place in taken.parents or taken in place.parents:
-            raise OutputError(f"{path} and the input {name} lie one inside the other: choose a name outside it")
+            raise OutputError(f"{path} and the input {name} lie one inside the other: choose a "
+                              "name outside it")
     if not folder.is_dir():
         raise OutputError(f"{folder}: no such folder for the output {path.name}; make it first")
     if not os.access(folder, os.W_OK):
@@ -105,7 +113,8 @@ def _check_place(path: Path, n_bytes: int, inputs: tuple[str, ...]) -> None:
             _claim(run, path)
     free = shutil.disk_usage(folder).free
     if n_bytes > free:
-        raise OutputError(f"{folder}: {size_text(n_bytes)} are needed for {path.name}, {size_text(free)} are free")
+        raise OutputError(f"{folder}: {size_text(n_bytes)} are needed for {path.name}, "
+                          f"{size_text(free)} are free")
 
 
 def _absolute(path: str | Path) -> Path:
@@ -147,8 +156,8 @@ def written_whole(path: str | Path) -> Iterator[Path]:
 def report_folder(folder: str | Path, names: Sequence[str]) -> Iterator[Path]:
     """A new folder to write files of these names to, which then takes its place.
 
-    Into a folder that exists the files are put together, and old ones of these names go; others stay. Within one that is
-    itself being written whole it is `folder`.
+    Into a folder that exists the files are put together, and old ones of these names go; others
+    stay. Within one that is itself being written whole it is `folder`.
     """
     folder = Path(folder)
     with together() as run, _in_our_words(folder):
@@ -171,10 +180,12 @@ def _in_our_words(path: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}; is there space and permission?") from error
+        raise OutputError(f"{path}: cannot be written: {error.strerror or error}; is "
+                          "there space and permission?") from error
 
 
-def finish_with_outputs(ms: str, column: str, finish: Callable[[], None], undo: Callable[[], None] | None = None) -> None:
+def finish_with_outputs(ms: str, column: str, finish: Callable[[], None],
+                        undo: Callable[[], None] | None = None) -> None:
     """Call `finish`, which takes the mark off a column of a set, where all outputs of the run become valid; else `undo`."""
     with together() as run:
         run.end_with(ms, column, finish, undo)

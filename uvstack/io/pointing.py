@@ -1,10 +1,12 @@
 """Where the antennas point: the centre of the primary beam, which need not be the phase centre.
 
-CASA's phaseshift and fixvis, and other programs alike, move the phase centre (PHASE_DIR) and leave what the telescope wrote of
-the pointing. That stands in the table POINTING (rows of antennas over time, often empty) and in two columns of FIELD:
-REFERENCE_DIR, the direction of the observation, and DELAY_DIR, which is where LOFAR's station beams point. A direction that is
-empty or exactly (0, 0) was never filled. Unless told otherwise the first of POINTING, REFERENCE_DIR, DELAY_DIR and PHASE_DIR that
-says something is taken, field by field. Antennas are not told apart: the mean over antennas and times is the pointing.
+CASA's phaseshift and fixvis, and other programs alike, move the phase centre (PHASE_DIR) and leave
+what the telescope wrote of the pointing. That stands in the table POINTING (rows of antennas over
+time, often empty) and in two columns of FIELD: REFERENCE_DIR, the direction of the observation, and
+DELAY_DIR, which is where LOFAR's station beams point. A direction that is empty or exactly (0, 0)
+was never filled. Unless told otherwise the first of POINTING, REFERENCE_DIR, DELAY_DIR and
+PHASE_DIR that says something is taken, field by field. Antennas are not told apart: the mean over
+antennas and times is the pointing.
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ def with_pointings(structure: Structure, selection: Selection, source: str = "au
     structure : Structure
     selection : Selection
     source : {"auto", "phase", "reference", "table"}
-        The phase centre; REFERENCE_DIR or DELAY_DIR; the table POINTING; or the first of these, from the last, that is there.
+        The phase centre; REFERENCE_DIR or DELAY_DIR; the table POINTING; or the first of these,
+        from the last, that is there.
 
     Raises
     ------
@@ -59,12 +62,16 @@ def with_pointings(structure: Structure, selection: Selection, source: str = "au
     lacking = [field for field in wanted if field.id not in found]
     if lacking and source != "auto":
         where = "no rows at its times in a fixed frame in POINTING" if source == "table" else "neither REFERENCE_DIR nor DELAY_DIR"
-        raise SelectionError(f"{structure.path}: pointing={source!r}: field {lacking[0].id} ({lacking[0].name}) has {where}; leave "
-                             "pointing out (--pointing auto), or take the phase centre (--pointing phase)")
-    return replace(structure, fields=tuple(found.get(field.id, field) for field in structure.fields))
+        raise SelectionError(f"{structure.path}: pointing={source!r}: field {lacking[0].id} "
+                             f"({lacking[0].name}) has {where}; leave "
+                             "pointing out (--pointing auto), or take the phase centre "
+                             "(--pointing phase)")
+    return replace(structure,
+                   fields=tuple(found.get(field.id, field) for field in structure.fields))
 
 
-def warn_of_pointings(structures: Sequence[Structure], selections: Sequence[Selection], beam: PrimaryBeam | None) -> None:
+def warn_of_pointings(structures: Sequence[Structure], selections: Sequence[Selection],
+                      beam: PrimaryBeam | None) -> None:
     """Tell where the pointing is more than a tenth of the beam from the phase centre, or moves by as much."""
     if beam is None:
         return
@@ -74,16 +81,20 @@ def warn_of_pointings(structures: Sequence[Structure], selections: Sequence[Sele
         for field_id, description_id in selection.visits:
             field, spw = structure.fields[field_id], structure.data_descriptions[description_id].spw
             for distance, told in ((distance_of(field), far), (field.pointing_spread, moving)):
-                power = beam(np.array([np.sin(distance)]), np.zeros(1), np.array([spw.central_frequency]))
+                power = beam(np.array([np.sin(distance)]), np.zeros(1),
+                             np.array([spw.central_frequency]))
                 if distance > 0 and distance < np.pi / 2 and power[0, 0] < _TENTH_OF_A_BEAM or distance >= np.pi / 2:
                     told.append((distance, field, structure.path))
-    for told, what in ((far, "from the phase centre"), (moving, "apart, at one time or another; their mean is taken")):
+    for told, what in ((far, "from the phase centre"),
+                       (moving, "apart, at one time or another; their mean is taken")):
         if told:
             distance, field, path = max(told, key=lambda one: one[0])
             where = f"{path}: field {field.id} ({field.name})"
-            warnings.warn(PointingWarning(
-                f"{where}: by {field.pointing_source} the antennas point {np.rad2deg(distance) * 60:.3g}′ {what}, and the primary beam is "
-                "centred there; --pointing phase (pointing='phase') centres it on the phase centre"), stacklevel=4)
+            warnings.warn(PointingWarning(f"{where}: by {field.pointing_source} the antennas point "
+                                          f"{np.rad2deg(distance) * 60:.3g}′ {what}, and the "
+                                          "primary beam is "
+                                          "centred there; --pointing phase (pointing='phase') "
+                                          "centres it on the phase centre"), stacklevel=4)
 
 
 def pointings_text(structures: Sequence[Structure], selections: Sequence[Selection]) -> str:
@@ -99,13 +110,16 @@ def pointings_text(structures: Sequence[Structure], selections: Sequence[Selecti
 
 def distance_of(field: Field) -> float:
     """Angle from the phase centre to the pointing, rad."""
-    return 0.0 if field.pointing is None else float(_angle(_unit(field.ra, field.dec), _unit(*field.pointing)))
+    return 0.0 if field.pointing is None else float(_angle(_unit(field.ra, field.dec),
+                                                           _unit(*field.pointing)))
 
 
-def _pointed(field: Field, direction: tuple[float, float], source: str, spread: float = 0.0) -> Field:
+def _pointed(field: Field, direction: tuple[float, float], source: str,
+             spread: float = 0.0) -> Field:
     """The field with its pointing, which is None where it is the phase centre to the last place that matters."""
     away = _angle(_unit(field.ra, field.dec), _unit(*direction)) > _SAME
-    return replace(field, pointing=direction if away else None, pointing_source=source, pointing_spread=spread)
+    return replace(field, pointing=direction if away else None, pointing_source=source,
+                   pointing_spread=spread)
 
 
 def _from_fields(structure: Structure, wanted: Sequence[Field]) -> dict[int, Field]:
@@ -122,12 +136,14 @@ def _from_fields(structure: Structure, wanted: Sequence[Field]) -> dict[int, Fie
                     continue
                 there = _in_frame(direction[:1], frame, field.frame)
                 if there is not None:
-                    found[field.id] = _pointed(field, (float(there[0][0]), float(there[1][0])), column)
+                    found[field.id] = _pointed(field, (float(there[0][0]), float(there[1][0])),
+                                               column)
                     break
     return found
 
 
-def _from_table(structure: Structure, selection: Selection, wanted: Sequence[Field]) -> dict[int, Field]:
+def _from_table(structure: Structure, selection: Selection,
+                wanted: Sequence[Field]) -> dict[int, Field]:
     """Pointings by the table POINTING: of each field the mean over antennas at the times of its selected rows."""
     path = structure.subtables.get("POINTING")
     if path is None:
@@ -155,24 +171,31 @@ def _from_table(structure: Structure, selection: Selection, wanted: Sequence[Fie
         if not units[field.id]:
             continue
         mean = total / np.linalg.norm(total)
-        # Half of the diagonal of the box that holds all unit vectors: no less than the largest distance from its middle.
+        # Half of the diagonal of the box that holds all unit vectors: no less than the largest
+        # distance from its middle.
         box = np.ptp(np.array(units[field.id]), axis=0)
-        there = _in_frame(np.array([[np.arctan2(mean[1], mean[0]), np.arcsin(np.clip(mean[2], -1, 1))]]), frame, field.frame)
+        there = _in_frame(np.array([[np.arctan2(mean[1], mean[0]),
+                                     np.arcsin(np.clip(mean[2], -1, 1))]]), frame, field.frame)
         if there is not None:
-            found[field.id] = _pointed(field, (float(there[0][0]), float(there[1][0])), "POINTING", 0.5 * float(np.linalg.norm(box)))
+            found[field.id] = _pointed(field, (float(there[0][0]), float(there[1][0])), "POINTING",
+                                       0.5 * float(np.linalg.norm(box)))
     return found
 
 
-def _times_of_fields(structure: Structure, selection: Selection) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
+def _times_of_fields(structure: Structure,
+                     selection: Selection) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
     """Times of the selected rows (rising, MJD s), the field of each, how long an integration lasts (s), and the antennas of the rows."""
     pairs: list[np.ndarray] = []
     antennas = np.zeros(0, np.int64)
     length = 0.0
-    wanted = ("TIME", "FIELD_ID", "ANTENNA1", "ANTENNA2", *(n for n in ("INTERVAL",) if n in structure.columns))
+    wanted = ("TIME", "FIELD_ID", "ANTENNA1", "ANTENNA2",
+              *(n for n in ("INTERVAL",) if n in structure.columns))
     for rows in selected_rows(structure, selection, wanted):
         antennas = np.unique(np.concatenate([antennas, rows["ANTENNA1"], rows["ANTENNA2"]]))
-        pairs.append(np.unique(np.stack([rows["TIME"], rows["FIELD_ID"].astype(np.float64)]), axis=1))
-        length = max(length, float(rows["INTERVAL"].max(initial=0.0)) if "INTERVAL" in rows else 0.0)
+        pairs.append(np.unique(np.stack([rows["TIME"], rows["FIELD_ID"].astype(np.float64)]),
+                               axis=1))
+        length = max(length,
+                     float(rows["INTERVAL"].max(initial=0.0)) if "INTERVAL" in rows else 0.0)
     times, fields = np.unique(np.concatenate(pairs, axis=1), axis=1)
     return times, fields.astype(np.int64), length, antennas
 
@@ -183,9 +206,11 @@ def _rows_at(table: Table, times: np.ndarray, length: float, antennas: np.ndarra
     for start in range(0, table.n_rows, _ROWS):
         n = min(_ROWS, table.n_rows - start)
         time = table.read("TIME", start, n)
-        interval = np.maximum(table.read("INTERVAL", start, n) if "INTERVAL" in table.columns else 0.0, 0.0)
+        interval = np.maximum(table.read("INTERVAL", start,
+                                         n) if "INTERVAL" in table.columns else 0.0, 0.0)
         after = np.clip(np.searchsorted(times, time), 1, max(times.size - 1, 1))
-        nearest = np.where(np.abs(times[after - 1] - time) <= np.abs(times[np.minimum(after, times.size - 1)] - time), after - 1,
+        nearest = np.where(np.abs(times[after - 1] - time) <= np.abs(
+                               times[np.minimum(after, times.size - 1)] - time), after - 1,
                            np.minimum(after, times.size - 1))
         at = np.abs(times[nearest] - time) <= 0.5 * np.maximum(interval, length) + 1e-3
         if "ANTENNA_ID" in table.columns:
@@ -194,14 +219,17 @@ def _rows_at(table: Table, times: np.ndarray, length: float, antennas: np.ndarra
         here = np.flatnonzero(at)
         if partly and here.size:
             here = here[table.defined("DIRECTION", start + here)]
-        order = table.read("NUM_POLY", start, n)[here] if "NUM_POLY" in table.columns else np.zeros(here.size)
+        order = table.read("NUM_POLY", start,
+                           n)[here] if "NUM_POLY" in table.columns else np.zeros(here.size)
         for terms in np.unique(order):
             rows = here[order == terms]
             value = table.read_rows("DIRECTION", start + rows).reshape(rows.size, -1, 2)
             direction = value[:, 0].copy()
             if value.shape[1] > 1:
                 since = time[rows] - table.read_rows("TIME_ORIGIN", start + rows)
-                direction = (value * since[:, None, None] ** np.arange(value.shape[1])[None, :, None]).sum(axis=1)
+                direction = (value
+                             * since[:, None, None] ** np.arange(value.shape[1])[
+                                 None, :, None]).sum(axis=1)
             good = _is_direction(direction)
             yield direction[good], nearest[rows[good]]
 
@@ -209,15 +237,18 @@ def _rows_at(table: Table, times: np.ndarray, length: float, antennas: np.ndarra
 def _is_direction(direction: np.ndarray) -> np.ndarray:
     """Which (n, 2) are directions in rad that someone filled in: not (0, 0), not NaN, no latitude beyond a pole."""
     with np.errstate(invalid="ignore"):
-        return direction.any(axis=1) & (abs(direction[:, 0]) < 4 * np.pi) & (abs(direction[:, 1]) <= np.pi / 2)
+        return direction.any(axis=1) & (abs(direction[:, 0]) < 4 * np.pi) & (
+            abs(direction[:, 1]) <= np.pi / 2)
 
 
-def _in_frame(direction: np.ndarray, given: str, wanted: str) -> tuple[np.ndarray, np.ndarray] | None:
+def _in_frame(direction: np.ndarray, given: str,
+              wanted: str) -> tuple[np.ndarray, np.ndarray] | None:
     """Longitude and latitude of directions (n, 2) in another frame; None where one of the frames turns with the sky."""
     if given == wanted:
         return direction[:, 0], direction[:, 1]
     try:
-        return to_frame(SkyCoord(direction[:, 0], direction[:, 1], unit="rad", frame=parse_frame(given)), wanted)
+        return to_frame(SkyCoord(direction[:, 0], direction[:, 1], unit="rad",
+                                 frame=parse_frame(given)), wanted)
     except CoordinateError:
         return None
 

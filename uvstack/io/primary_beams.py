@@ -1,6 +1,7 @@
 """Primary beams from files: tables of a radial profile, and FITS images.
 
-A beam may be given as a text everywhere in the package. This module opens the ones that name a file:
+A beam may be given as a text everywhere in the package. This module opens the ones that name a
+file:
 
     table:PATH@1.4GHz    columns `angle` and `power`; the frequency may stand in the table's metadata instead
     image:PATH           an image (FITS, CASA) with a frequency axis; image:PATH@1.4GHz if it has none
@@ -34,7 +35,8 @@ from uvstack.sky.primary_beam_image import BeamImage
 from uvstack.sky.projection import pixel_steps
 
 _VLA, _ALMA = (("VLA", "EVLA", "JVLA"), 0.05e9, 50.0e9), (("ALMA", "ACA"), 30e9, 1000e9)
-#: Presets and aliases → how TELESCOP or TELESCOPE_NAME may begin, the usual first, and frequencies, Hz.
+#: Presets and aliases → how TELESCOP or TELESCOPE_NAME may begin, the usual first, and frequencies,
+#: Hz.
 _PRESETS_OF: dict[str, tuple[tuple[str, ...], float, float]] = {
     **dict.fromkeys(("vla", "evla", "jvla", "casa-vla", "vla-airy"), _VLA),
     **dict.fromkeys(("alma", "alma-7m", "aca", "casa-alma", "casa-alma-7m", "casa-aca"), _ALMA),
@@ -77,10 +79,11 @@ def read_radial_table(path: str | Path, reference_frequency: float | None = None
     Parameters
     ----------
     path : str or Path
-        ECSV, FITS or any text table that astropy recognises, with the columns `angle` (with a unit, or named
-        `angle_deg`, `angle_arcmin`, `angle_arcsec` or `angle_rad`) and `power`.
+        ECSV, FITS or any text table that astropy recognises, with the columns `angle` (with a unit,
+        or named `angle_deg`, `angle_arcmin`, `angle_arcsec` or `angle_rad`) and `power`.
     reference_frequency : float, optional
-        Hz. By default `reference_frequency` of the table's metadata, a text with a unit or a quantity.
+        Hz. By default `reference_frequency` of the table's metadata, a text with a unit or a
+        quantity.
 
     Returns
     -------
@@ -95,14 +98,15 @@ def read_radial_table(path: str | Path, reference_frequency: float | None = None
     names = {name.lower(): name for name in table.colnames}
     angle_name = next((names[n] for n in names if n == "angle" or n.startswith("angle_")), None)
     if angle_name is None or "power" not in names:
-        raise PrimaryBeamError(f"{path} has the columns {', '.join(table.colnames)}; wanted are angle and power")
+        raise PrimaryBeamError(f"{path} has the columns {', '.join(table.colnames)}; wanted are "
+                               "angle and power")
     if reference_frequency is None:
         meta = {str(key).lower(): value for key, value in table.meta.items()}
         if "reference_frequency" not in meta:
-            raise PrimaryBeamError(
-                f"{path} does not say its frequency; write table:{path}@FREQUENCY, for example @1.4GHz"
-            )
-        reference_frequency = parse_quantity(str(meta["reference_frequency"]), u.Hz, "the reference frequency")
+            raise PrimaryBeamError(f"{path} does not say its frequency; write "
+                                   f"table:{path}@FREQUENCY, for example @1.4GHz")
+        reference_frequency = parse_quantity(str(meta["reference_frequency"]), u.Hz,
+                                             "the reference frequency")
     angle = _column(table, angle_name) * _angle_unit(table, angle_name, path)
     return RadialTable(angle, _column(table, names["power"]), reference_frequency, Path(path).name)
 
@@ -135,14 +139,17 @@ def read_beam_image(path: str | Path, reference_frequency: float | None = None) 
     if any(abs(value) > 1e-12 for axis, _, value in sky.get_pv() if axis == sky.lat + 1):
         raise PrimaryBeamError(f"{path} has a slant projection (PV); regrid it to plain SIN")
     if str(sky.lngtyp).strip() != "RA":
-        raise PrimaryBeamError(f"{path} is in {cube.frame.name} coordinates, against which north is turned; regrid it to RA and DEC")
+        raise PrimaryBeamError(f"{path} is in {cube.frame.name} coordinates, against which north "
+                               "is turned; regrid it to RA and DEC")
     planes, frequency = cube.data, cube.frequency
     if reference_frequency is not None:
         if len(planes) > 1:
-            raise PrimaryBeamError(f"{path} has {len(planes)} frequencies of its own; leave the @FREQUENCY away")
+            raise PrimaryBeamError(f"{path} has {len(planes)} frequencies of its own; leave the "
+                                   "@FREQUENCY away")
         frequency = np.array([reference_frequency])
     if frequency is None:
-        raise PrimaryBeamError(f"{path} has no FREQ axis; write image:{path}@FREQUENCY, for example @1.4GHz")
+        raise PrimaryBeamError(f"{path} has no FREQ axis; write image:{path}@FREQUENCY, for "
+                               "example @1.4GHz")
     order = np.argsort(frequency)
     try:
         return BeamImage(
@@ -157,7 +164,8 @@ def read_beam_image(path: str | Path, reference_frequency: float | None = None) 
         raise PrimaryBeamError(f"{path}: {error}") from error
 
 
-def warn_of_other_telescope(beam: str | PrimaryBeam | None, telescope: str, frequency: Iterable[float], name: str) -> None:
+def warn_of_other_telescope(beam: str | PrimaryBeam | None, telescope: str,
+                            frequency: Iterable[float], name: str) -> None:
     """Warn where a preset is that of another telescope, or of other frequencies (Hz), than those of a set or image of that name.
 
     What says no telescope is not judged, and no beam that was made from a text, a file or numbers.
@@ -167,12 +175,15 @@ def warn_of_other_telescope(beam: str | PrimaryBeam | None, telescope: str, freq
         return
     found = re.sub(r"[^A-Z0-9]", "", telescope.upper())
     telescopes, low, high = known
-    if found not in ("", "SIMULATED", "UNKNOWN") and not any(found.startswith(one) for one in telescopes):
-        warnings.warn(UvstackWarning(f"the primary beam {beam!r} is that of {telescopes[0]}, {name} is of {telescope.strip()}; is that "
+    if found not in ("", "SIMULATED", "UNKNOWN") and not any(found.startswith(one)
+                                                             for one in telescopes):
+        warnings.warn(UvstackWarning(f"the primary beam {beam!r} is that of {telescopes[0]}, "
+                                     f"{name} is of {telescope.strip()}; is that "
                                      f"meant? Known are {', '.join(preset_names())}"), stacklevel=3)
     outside = [nu for nu in frequency if not low <= nu <= high]
     if outside:
-        warnings.warn(UvstackWarning(f"the primary beam {beam!r} of {telescopes[0]} is known for {range_text(low, high)}, {name} has "
+        warnings.warn(UvstackWarning(f"the primary beam {beam!r} of {telescopes[0]} is known for "
+                                     f"{range_text(low, high)}, {name} has "
                                      f"{frequency_text(outside[0])}; is that meant?"), stacklevel=3)
 
 
@@ -190,14 +201,16 @@ def _open_table(path: Path) -> Table:
     try:
         return Table.read(path, format=known.get(path.suffix.lower(), "ascii"))
     except (OSError, ValueError, TypeError) as error:
-        raise PrimaryBeamError(f"{path} is not a table that astropy can read; write it as ECSV ({error})") from error
+        raise PrimaryBeamError(f"{path} is not a table that astropy can read; write it "
+                               f"as ECSV ({error})") from error
 
 
 def _column(table: Table, name: str) -> NDArray[np.float64]:
     try:
         return np.ma.filled(np.ma.asarray(table[name], dtype=np.float64), np.nan)
     except (TypeError, ValueError) as error:
-        raise PrimaryBeamError(f"the column {name} holds values that are no numbers ({error})") from error
+        raise PrimaryBeamError(f"the column {name} holds values that are no numbers "
+                               f"({error})") from error
 
 
 def _angle_unit(table: Table, name: str, path: str | Path) -> float:
@@ -205,4 +218,5 @@ def _angle_unit(table: Table, name: str, path: str | Path) -> float:
     unit = table[name].unit or name.lower().partition("_")[2]
     if unit and u.Unit(unit, parse_strict="silent").is_equivalent(u.rad):
         return u.Unit(unit).to(u.rad)
-    raise PrimaryBeamError(f"the column {name} of {path} has no unit of angle; name it for example angle_arcmin")
+    raise PrimaryBeamError(f"the column {name} of {path} has no unit of angle; name it for "
+                           "example angle_arcmin")

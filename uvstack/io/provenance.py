@@ -14,7 +14,8 @@ import numpy as np
 from uvstack._version import __version__
 from uvstack.records import Provenance, plain
 
-#: Arguments that are no options: what they name stands among the inputs, or is of no account for the result.
+#: Arguments that are no options: what they name stands among the inputs, or is of no account for
+#: the result.
 _NO_OPTIONS = ("ms", "positions", "progress", "options")
 #: Numbers of a list that are written out.
 _MOST_NUMBERS = 64
@@ -73,4 +74,5 @@ def command_line() -> str:
     if not (sys.argv and sys.argv[0]):
         return "python"
     name = Path(sys.argv[0]).name
-    return shlex.join([*(["python", "-m", "uvstack"] if name == "__main__.py" else [name]), *sys.argv[1:]])
+    return shlex.join([*(["python", "-m", "uvstack"] if name == "__main__.py" else [name]),
+                       *sys.argv[1:]])

@@ -16,7 +16,8 @@ from uvstack.io.ms import pairs_with_rows
 from uvstack.records import Selection, Structure, UVRange
 
 _UV_UNITS = {"": ("m", 1.0), "m": ("m", 1.0), "km": ("m", 1e3), "Mm": ("m", 1e6)}
-_UV_UNITS |= {prefix + name: ("lambda", factor) for name in ("lambda", "λ", "wavelength", "wavelengths")
+_UV_UNITS |= {prefix + name: ("lambda", factor)
+              for name in ("lambda", "λ", "wavelength", "wavelengths")
               for prefix, factor in (("", 1.0), ("k", 1e3), ("M", 1e6), ("G", 1e9))}
 
 
@@ -34,8 +35,8 @@ def select(structure: Structure, field: str | int | None = None, spw: str | int 
     spw : str or int, optional
         Ids, ranges and names of spectral windows; default all. Channel ranges are not supported.
     timerange : str, optional
-        Comma-separated "start~stop" in UTC as YYYY/MM/DD/hh:mm:ss, also ">start" or "<stop". A missing date is that of
-        the first row; a missing date after ~ is that of the start.
+        Comma-separated "start~stop" in UTC as YYYY/MM/DD/hh:mm:ss, also ">start" or "<stop". A
+        missing date is that of the first row; a missing date after ~ is that of the start.
 
     Raises
     ------
@@ -47,12 +48,15 @@ def select(structure: Structure, field: str | int | None = None, spw: str | int 
     fields = _match(structure, "field", field, {f.id: f.name for f in structure.fields})
     windows = {d.spw.id: d.spw.name for d in structure.data_descriptions if d.spw.id >= 0}
     if isinstance(spw, str) and ":" in spw:
-        raise SelectionError(f"spw={spw!r}: channel ranges are not supported; split the channels into a set of their own")
+        raise SelectionError(f"spw={spw!r}: channel ranges are not supported; split the channels "
+                             "into a set of their own")
     chosen = _match(structure, "spw", spw, windows)
-    descriptions = frozenset(d.id for d in structure.data_descriptions if d.spw.id in chosen or (spw is None and d.spw.id < 0))
+    descriptions = frozenset(d.id for d in structure.data_descriptions
+                             if d.spw.id in chosen or (spw is None and d.spw.id < 0))
     asked = Selection(fields, descriptions, _parse_times(structure, timerange))
     pairs = pairs_with_rows(structure, asked)
-    selection = replace(asked, field_ids=frozenset(f for f, _ in pairs), data_description_ids=frozenset(d for _, d in pairs), pairs=pairs)
+    selection = replace(asked, field_ids=frozenset(f for f, _ in pairs),
+                        data_description_ids=frozenset(d for _, d in pairs), pairs=pairs)
     _check_defects(structure, selection)
     return selection
 
@@ -60,17 +64,22 @@ def select(structure: Structure, field: str | int | None = None, spw: str | int 
 def _check_defects(structure: Structure, selection: Selection) -> None:
     for field in structure.fields:
         if field.defect and field.id in selection.field_ids:
-            raise MeasurementSetError(f"{structure.path}: field {field.id} ({field.name}) {field.defect}")
+            raise MeasurementSetError(f"{structure.path}: field {field.id} ({field.name}) "
+                                      f"{field.defect}")
     for d in structure.used(selection):
         frequency = d.spw.frequency
-        lacks = ("no channel frequencies" if not frequency.size else "channels without a positive frequency" if not (frequency > 0).all()
-                 or not np.isfinite(frequency).all() else "no correlations" if not d.correlations else "")
+        lacks = ("no channel frequencies" if not frequency.size
+                 else "channels without a positive frequency"
+                 if not (frequency > 0).all() or not np.isfinite(frequency).all()
+                 else "no correlations" if not d.correlations else "")
         if lacks:
-            raise MeasurementSetError(f"{structure.path}: data description {d.id} has rows and {lacks} (spectral window {d.spw.id}); "
+            raise MeasurementSetError(f"{structure.path}: data description {d.id} has rows and "
+                                      f"{lacks} (spectral window {d.spw.id}); "
                                       "leave that window out with spw, or make the set again")
 
 
-def _match(structure: Structure, what: str, text: str | int | None, names: dict[int, str]) -> frozenset[int]:
+def _match(structure: Structure, what: str, text: str | int | None,
+           names: dict[int, str]) -> frozenset[int]:
     """Ids that a comma-separated list of ids, ranges and name patterns stands for."""
     if text is None or str(text).strip() in ("", "*"):
         return frozenset(names)
@@ -84,7 +93,8 @@ def _match(structure: Structure, what: str, text: str | int | None, names: dict[
             close = difflib.get_close_matches(part, names.values(), n=3)
             hint = f"; did you mean {', '.join(close)}?" if close else "."
             listed = ", ".join(f"{i} ({name})" for i, name in list(names.items())[:8])
-            raise SelectionError(f"{what}={str(text)!r}: {structure.path} has no {what} {part!r}{hint} It has {len(names)}: {listed}"
+            raise SelectionError(f"{what}={str(text)!r}: {structure.path} has no {what} "
+                                 f"{part!r}{hint} It has {len(names)}: {listed}"
                                  + (" …" if len(names) > 8 else ""))
         chosen.update(found)
     return frozenset(chosen)
@@ -120,7 +130,8 @@ def _parse_times(structure: Structure, text: str | None) -> tuple[tuple[float, f
             low = _parse_time(start, day, text)
             ranges.append((low, _parse_time(stop, np.floor(low / 86400.0) * 86400.0, text)))
         else:
-            raise SelectionError(f"timerange={text!r}: {part!r} is no range; wanted start~stop, >start or <stop")
+            raise SelectionError(f"timerange={text!r}: {part!r} is no range; wanted start~stop, "
+                                 ">start or <stop")
     for low, high in ranges:
         if low > high:
             raise SelectionError(f"timerange={text!r}: it ends before it begins")
@@ -145,10 +156,12 @@ def _parse_time(text: str, day: float, whole: str) -> float:
             raise ValueError
         date = f"{match[1]}-{int(match[2]):02d}-{int(match[3]):02d}"
         time = Time(f"{date}T{match[4] or '00:00:00'}", format="isot", scale="utc")
-        # Day and fraction apart: their sum would be 1e-6 s off and could lose the row that a limit was copied from.
+        # Day and fraction apart: their sum would be 1e-6 s off and could lose the row that a limit
+        # was copied from.
         return (time.jd1 - 2400000.5) * 86400.0 + time.jd2 * 86400.0
     except ValueError:
-        raise SelectionError(f"timerange={whole!r}: {text!r} is no time; wanted YYYY/MM/DD/hh:mm:ss or hh:mm:ss") from None
+        raise SelectionError(f"timerange={whole!r}: {text!r} is no time; wanted "
+                             "YYYY/MM/DD/hh:mm:ss or hh:mm:ss") from None
 
 
 def parse_uv_range(uvmin: str | float | None, uvmax: str | float | None) -> UVRange:
@@ -162,7 +175,8 @@ def parse_uv_range(uvmin: str | float | None, uvmax: str | float | None) -> UVRa
     low, low_unit = parse_distance("uvmin", uvmin)
     high, high_unit = parse_distance("uvmax", uvmax)
     if uvmin is not None and uvmax is not None and low_unit != high_unit:
-        raise SelectionError(f"uvmin={uvmin} and uvmax={uvmax}: one is a length, the other in wavelengths; wanted one kind")
+        raise SelectionError(f"uvmin={uvmin} and uvmax={uvmax}: one is a length, the other in "
+                             "wavelengths; wanted one kind")
     high = np.inf if uvmax is None else high
     if low > high:
         raise SelectionError(f"uvmin={uvmin} is above uvmax={uvmax}")
@@ -185,7 +199,8 @@ def parse_distance(name: str, value: str | float | None) -> tuple[float, str]:
     try:
         number = float(match[1])
     except ValueError:
-        raise SelectionError(f"{name}={value!r} cannot be read; wanted e.g. 300m, 5km, 20klambda") from None
+        raise SelectionError(f"{name}={value!r} cannot be read; wanted e.g. 300m, 5km, "
+                             "20klambda") from None
     if not 0 <= number < np.inf:
         raise SelectionError(f"{name}={value!r} is no distance; wanted a number of 0 or more")
     unit, factor = _UV_UNITS[match[2]]

@@ -1,7 +1,7 @@
 """Writing a stack as a measurement set: one field, the subtables of its inputs, rows in any order.
 
-The subtables of several input sets are joined: a subtable equal to one already there is shared, else its rows are
-appended and the ids that point into it are moved on.
+The subtables of several input sets are joined: a subtable equal to one already there is shared,
+else its rows are appended and the ids that point into it are moved on.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from uvstack.io.ms_columns import SUBTABLES, create_main_table, create_subtable
 from uvstack.records import Field, Provenance, Structure
 
 #: Subtables that are joined, and the columns of the main table that point into them.
-_POINTED_AT = {
-    "ANTENNA": ("ANTENNA1", "ANTENNA2"), "DATA_DESCRIPTION": ("DATA_DESC_ID",), "OBSERVATION": ("OBSERVATION_ID",),
-    "PROCESSOR": ("PROCESSOR_ID",), "STATE": ("STATE_ID",)}
+_POINTED_AT = {"ANTENNA": ("ANTENNA1", "ANTENNA2"), "DATA_DESCRIPTION": ("DATA_DESC_ID",),
+               "OBSERVATION": ("OBSERVATION_ID",), "PROCESSOR": ("PROCESSOR_ID",),
+               "STATE": ("STATE_ID",)}
 #: Columns of subtables that point into other subtables.
-_POINTERS = {
-    "DATA_DESCRIPTION": {"SPECTRAL_WINDOW_ID": "SPECTRAL_WINDOW", "POLARIZATION_ID": "POLARIZATION"},
-    "FEED": {"ANTENNA_ID": "ANTENNA", "SPECTRAL_WINDOW_ID": "SPECTRAL_WINDOW"}}
-_JOINED = ("ANTENNA", "SPECTRAL_WINDOW", "POLARIZATION", "DATA_DESCRIPTION", "OBSERVATION", "PROCESSOR", "STATE", "FEED")
+_POINTERS = {"DATA_DESCRIPTION": {"SPECTRAL_WINDOW_ID": "SPECTRAL_WINDOW",
+                                  "POLARIZATION_ID": "POLARIZATION"},
+             "FEED": {"ANTENNA_ID": "ANTENNA", "SPECTRAL_WINDOW_ID": "SPECTRAL_WINDOW"}}
+_JOINED = ("ANTENNA", "SPECTRAL_WINDOW", "POLARIZATION", "DATA_DESCRIPTION", "OBSERVATION",
+           "PROCESSOR", "STATE", "FEED")
 _EMPTY = ("FLAG_CMD", "POINTING")
 
 
@@ -45,8 +46,8 @@ class StackedMS:
         Channels and correlations that the rows will have.
     """
 
-    def __init__(self, path: str | Path, structures: tuple[Structure, ...], n_rows: int, field: Field, name: str,
-                 weight_spectrum: bool, shapes: set[tuple[int, int]]):
+    def __init__(self, path: str | Path, structures: tuple[Structure, ...], n_rows: int,
+                 field: Field, name: str, weight_spectrum: bool, shapes: set[tuple[int, int]]):
         self.path = str(path)
         self.n_rows = n_rows
         self._closed = False
@@ -113,7 +114,8 @@ class StackedMS:
                     table.set_column_reference(column, field.frame)
             for column in ("DELAY_DIR", "PHASE_DIR", "REFERENCE_DIR"):
                 table.write_cell(column, 0, np.array([[field.ra, field.dec]]))
-            for column, value in {"NAME": name, "CODE": "", "TIME": 0.0, "NUM_POLY": 0, "SOURCE_ID": -1, "FLAG_ROW": False}.items():
+            for column, value in {"NAME": name, "CODE": "", "TIME": 0.0, "NUM_POLY": 0,
+                                  "SOURCE_ID": -1, "FLAG_ROW": False}.items():
                 table.write_cell(column, 0, value)
 
 
@@ -133,11 +135,12 @@ def _append_subtable(source: str | Table | None, target: str, name: str,
         return 0
     with open_table(source) as table, open_table(f"{target}/{name}", readonly=False) as joined:
         columns = [column for column in table.columns if column in joined.columns]
-        rows = [[_moved(table.read_cell(c, row), offset.get(_POINTERS.get(name, {}).get(c, ""), 0)) for c in columns]
-                for row in range(table.n_rows)]
+        rows = [[_moved(table.read_cell(c, row), offset.get(_POINTERS.get(name, {}).get(c, ""), 0))
+                 for c in columns] for row in range(table.n_rows)]
         present = [[joined.read_cell(c, row) for c in columns] for row in range(joined.n_rows)]
         for begin in range(len(present) - len(rows) + 1):
-            if all(_equal(a, b) for a, b in zip(rows, present[begin : begin + len(rows)], strict=True)):
+            if all(_equal(a, b)
+                   for a, b in zip(rows, present[begin : begin + len(rows)], strict=True)):
                 return begin
         joined.add_rows(len(rows))
         for i, row in enumerate(rows):
@@ -148,11 +151,13 @@ def _append_subtable(source: str | Table | None, target: str, name: str,
 
 
 def _moved(value, offset: int):
-    return value + offset if offset and value is not None and np.all(np.asarray(value) >= 0) else value
+    return value + offset if offset and value is not None and np.all(np.asarray(value)
+                                                                     >= 0) else value
 
 
 def _equal(row, other) -> bool:
-    return all((a is None) == (b is None) and (a is None or np.array_equal(np.asarray(a), np.asarray(b)))
+    return all((a is None) == (b is None)
+               and (a is None or np.array_equal(np.asarray(a), np.asarray(b)))
                for a, b in zip(row, other, strict=True))
 
 
@@ -164,10 +169,11 @@ def append_history(path: str | Path, provenance: Provenance) -> None:
     with open_table(history, readonly=False) as table:
         row = table.n_rows
         table.add_rows(1)
-        values = {
-            "TIME": time.time() + 3506716800.0, "OBSERVATION_ID": 0, "MESSAGE": f"uvstack {provenance.version}: {provenance.command}",
-            "PRIORITY": "INFO", "ORIGIN": "uvstack", "OBJECT_ID": -1, "APPLICATION": "uvstack",
-            "CLI_COMMAND": np.array([provenance.command]), "APP_PARAMS": np.array([""])}
+        values = {"TIME": time.time() + 3506716800.0, "OBSERVATION_ID": 0,
+                  "MESSAGE": f"uvstack {provenance.version}: {provenance.command}",
+                  "PRIORITY": "INFO", "ORIGIN": "uvstack", "OBJECT_ID": -1,
+                  "APPLICATION": "uvstack", "CLI_COMMAND": np.array([provenance.command]),
+                  "APP_PARAMS": np.array([""])}
         for column, value in values.items():
             if column in table.columns:
                 table.write_cell(column, row, value)

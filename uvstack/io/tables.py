@@ -1,14 +1,16 @@
 """Lists of positions from files: tables (CSV, ECSV, FITS, VOTable), plain lists, and regions of DS9 and CASA.
 
-The kind of a file is told by the ending of its name, and where that says nothing, by its first bytes. Tables are read
-by `astropy.table` and regions by the package `regions`; only the plain list has a reader of its own, because its lines
-may come in CASA's spellings and a bad line should be named by its number. What columns mean is settled in
-`uvstack.sky.positions`. Files are read whole. Sexagesimal texts cost about 0.1 ms each, numbers next to nothing.
+The kind of a file is told by the ending of its name, and where that says nothing, by its first
+bytes. Tables are read by `astropy.table` and regions by the package `regions`; only the plain list
+has a reader of its own, because its lines may come in CASA's spellings and a bad line should be
+named by its number. What columns mean is settled in `uvstack.sky.positions`. Files are read whole.
+Sexagesimal texts cost about 0.1 ms each, numbers next to nothing.
 
-A text file is a table if its first line, or the remark just above it, names columns; below them a line of units and a
-line of dashes may stand, as VizieR writes them. The tables of the CDS and of the journals with a byte-by-byte description
-(``ascii.cds``, ``ascii.mrt``), of IPAC, and those drawn with bars are read too. All else is a plain list, of which
-a line is ``x,y`` or ``x,y,weight``, with commas or blanks between, ``#`` before remarks:
+A text file is a table if its first line, or the remark just above it, names columns; below them a
+line of units and a line of dashes may stand, as VizieR writes them. The tables of the CDS and of
+the journals with a byte-by-byte description (``ascii.cds``, ``ascii.mrt``), of IPAC, and those
+drawn with bars are read too. All else is a plain list, of which a line is ``x,y`` or
+``x,y,weight``, with commas or blanks between, ``#`` before remarks:
 
 - numbers, in degrees or radians (see `read_positions`);
 - texts such as ``03h49m10.99s,-30d00m03s``, ``03:49:10.99,-30:00:03`` or CASA's ``03h49m10.99s -30.00.03.0``;
@@ -65,17 +67,21 @@ def read_positions(
     Parameters
     ----------
     source : str, Path, SkyCoord, astropy Table or Positions
-        Path of a CSV, ECSV, FITS or VOTable table, a plain list, or a region file of DS9 (``.reg``) or CASA
-        (``.crtf``), of whose regions the centres are taken; or positions in memory. `Positions` come back as they are.
+        Path of a CSV, ECSV, FITS or VOTable table, a plain list, or a region file of DS9 (``.reg``)
+        or CASA (``.crtf``), of whose regions the centres are taken; or positions in memory.
+        `Positions` come back as they are.
     columns : mapping of str to str, optional
-        Names of a table's columns in place of the guess, as `positions_from_table` takes them: ``{"ra": "MY_RA"}``.
+        Names of a table's columns in place of the guess, as `positions_from_table` takes them:
+        ``{"ra": "MY_RA"}``.
     frame : str, optional
-        Frame of a table or plain list, as `parse_frame` takes it; by default what the source says, else J2000.
+        Frame of a table or plain list, as `parse_frame` takes it; by default what the source says,
+        else J2000.
     unit : {"auto", "deg", "rad"}
-        Unit of numbers that say none. ``auto`` is degrees for tables. A plain list is taken to be in radians if each x
-        lies within ±2π and each y within ±π/2, else in degrees. (The original STACKER read degrees unless told radians.
-        The two differ only for lists in degrees wholly inside that box about right ascension 0, declination 0, which is
-        a thousandth of the sky; give ``unit="deg"`` there.) The choice is logged and written in `Positions.source`.
+        Unit of numbers that say none. ``auto`` is degrees for tables. A plain list is taken to be
+        in radians if each x lies within ±2π and each y within ±π/2, else in degrees. (The original
+        STACKER read degrees unless told radians. The two differ only for lists in degrees wholly
+        inside that box about right ascension 0, declination 0, which is a thousandth of the sky;
+        give ``unit="deg"`` there.) The choice is logged and written in `Positions.source`.
 
     Returns
     -------
@@ -85,8 +91,8 @@ def read_positions(
     Raises
     ------
     PositionsError
-        The file is missing, empty or unreadable; a line is malformed (the message gives file, line and content); a
-        region is in pixels or has no centre; or as `positions_from_table`.
+        The file is missing, empty or unreadable; a line is malformed (the message gives file, line
+        and content); a region is in pixels or has no centre; or as `positions_from_table`.
     CoordinateError
         `frame` is unknown.
     MissingDependencyError
@@ -449,7 +455,8 @@ def _read_fits(path: Path) -> Table:
 
     try:
         with warnings.catch_warnings(), fits.open(path, memmap=False) as hdus:
-            # A unit that astropy does not know matters only if the column is used, and is refused there.
+            # A unit that astropy does not know matters only if the column is used, and is refused
+            # there.
             warnings.simplefilter("ignore", u.UnitsWarning)
             tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
             if not tables:
@@ -465,7 +472,8 @@ def _read_votable(path: Path) -> Table:
     from astropy.io.votable.exceptions import VOWarning
 
     with warnings.catch_warnings():
-        # Most published VOTables offend against the standard in ways that do not touch their numbers.
+        # Most published VOTables offend against the standard in ways that do not touch their
+        # numbers.
         warnings.simplefilter("ignore", VOWarning)
         warnings.simplefilter("ignore", u.UnitsWarning)
         try:

@@ -1,9 +1,10 @@
 """A column that is written over a long time: a mark says how far it is, so that a run that was killed can go on.
 
-The mark is a keyword of the column itself, so it goes where the column goes. It is put there when the column is made, before
-any value, follows the values (which are on the disk before the mark says so) and is taken away at the end. A column with a
-mark is never complete. Rows of a new column that are not written yet have no value at all, so that no program can take them
-for data: casacore answers with an error, and casatools may end the process (measured).
+The mark is a keyword of the column itself, so it goes where the column goes. It is put there when
+the column is made, before any value, follows the values (which are on the disk before the mark says
+so) and is taken away at the end. A column with a mark is never complete. Rows of a new column that
+are not written yet have no value at all, so that no program can take them for data: casacore
+answers with an error, and casatools may end the process (measured).
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def read_mark(path: str, column: str) -> dict[str, Any] | None:
     except ValueError:
         mark = None
     if not isinstance(mark, dict):
-        raise ColumnError(f"{path}: column {column} is marked as unfinished in a way that cannot be read: {str(text)[:60]!r}; remove it")
+        raise ColumnError(f"{path}: column {column} is marked as unfinished in a way that cannot "
+                          f"be read: {str(text)[:60]!r}; remove it")
     return mark
 
 
@@ -61,8 +63,10 @@ def make_column(path: str, column: str, like: str, mark: dict[str, Any]) -> None
     """Make a column without values, with the description of another one, marked from the beginning."""
     with LOCK, open_table(path, readonly=False) as table:
         description = table.description()[like]
-        keywords = {name: value for name, value in description.get("keywords", {}).items() if name != _KEYWORD}
-        table.add_column(column, description | {"keywords": keywords | {_KEYWORD: json.dumps(mark)}})
+        keywords = {name: value for name, value in description.get("keywords", {}).items()
+                    if name != _KEYWORD}
+        table.add_column(column,
+                         description | {"keywords": keywords | {_KEYWORD: json.dumps(mark)}})
 
 
 def remove_column(path: str, column: str) -> None:
@@ -96,7 +100,8 @@ def count_bytes(structure: Structure) -> int:
     total, step = 0, 1_000_000
     with open_table(structure.path) as table:
         for start in range(0, structure.n_rows, step):
-            total += int(sizes[table.read("DATA_DESC_ID", start, min(step, structure.n_rows - start))].sum())
+            total += int(sizes[table.read("DATA_DESC_ID", start,
+                                          min(step, structure.n_rows - start))].sum())
     return int(1.02 * total) + 4_000_000
 
 

@@ -1,8 +1,9 @@
 """Writing visibilities into a column of a measurement set that exists, which is changed only here and only on request.
 
-A new column has the description of the data column. Rows that nobody writes hold what the source column holds, or 0 for a
-model. Until all outputs of the run are valid, the column has a mark (`uvstack.io.unfinished_column`). If anything goes wrong, a
-new column is removed again; one that existed holds new and old values then, and keeps the mark, so that nothing reads it as data.
+A new column has the description of the data column. Rows that nobody writes hold what the source
+column holds, or 0 for a model. Until all outputs of the run are valid, the column has a mark
+(`uvstack.io.unfinished_column`). If anything goes wrong, a new column is removed again; one that
+existed holds new and old values then, and keeps the mark, so that nothing reads it as data.
 """
 
 from __future__ import annotations
@@ -26,24 +27,30 @@ _ROWS = 20_000
 _TASK = "fit"
 
 
-def check_column(structure: Structure, column: str, overwrite: bool, source: Iterable[str | None] = ()) -> None:
+def check_column(structure: Structure, column: str, overwrite: bool,
+                 source: Iterable[str | None] = ()) -> None:
     """Raise OutputError where a column cannot be written, or filled from others, before any work is done."""
     if not column.isidentifier():
-        raise OutputError(f"{column!r} is no name of a column; wanted letters, digits and underscores, e.g. MODEL_DATA")
+        raise OutputError(f"{column!r} is no name of a column; wanted letters, digits and "
+                          "underscores, e.g. MODEL_DATA")
     if refers_to_another(structure.path):
-        raise OutputError(f"{structure.path}: is a selection of rows of another set, which column {column} would change; copy it to a set "
+        raise OutputError(f"{structure.path}: is a selection of rows of another set, which column "
+                          f"{column} would change; copy it to a set "
                           "of its own first (casacore: deep copy; CASA: split)")
     if not os.access(structure.path, os.W_OK):
-        raise OutputError(f"{structure.path}: no permission to write column {column}; copy the set to a place of your own")
+        raise OutputError(f"{structure.path}: no permission to write column {column}; copy the "
+                          "set to a place of your own")
     check_filled(structure, source)
     if column not in structure.columns:
         return
     with open_table(structure.path) as table:
         kind = table.description()[column]["valueType"]
     if kind not in ("complex", "dcomplex"):
-        raise OutputError(f"{structure.path}: column {column} holds {kind} values, no visibilities, and is never overwritten")
+        raise OutputError(f"{structure.path}: column {column} holds {kind} values, no "
+                          "visibilities, and is never overwritten")
     if not overwrite and not is_remains(structure, column):
-        raise OutputError(f"{structure.path}: column {column} exists; choose another or pass --overwrite (overwrite=True)")
+        raise OutputError(f"{structure.path}: column {column} exists; choose another or pass "
+                          "--overwrite (overwrite=True)")
 
 
 def check_writable(structure: Structure, what: str) -> None:
@@ -65,8 +72,10 @@ def check_filled(structure: Structure, columns: Iterable[str | None]) -> None:
     with open_table(structure.path) as table:
         for column in columns:
             if column in structure.columns and table.any_row(column, "undefined"):
-                raise ColumnError(f"{structure.path}: column {column} has no value in some rows, and a new column holds all of them; "
-                                  "split the fields and windows that have values into a set of their own")
+                raise ColumnError(f"{structure.path}: column {column} has no value in some rows, "
+                                  "and a new column holds all of them; "
+                                  "split the fields and windows that have values into a set of "
+                                  "their own")
 
 
 @contextlib.contextmanager
@@ -94,7 +103,8 @@ def column_writer(path: str | Path, column: str, like: str, source: tuple[str, s
         remove_column(path, column)
         made = True
     elif not made and mark is None and not overwrite:
-        raise OutputError(f"{path}: column {column} exists; choose another or pass --overwrite (overwrite=True)")
+        raise OutputError(f"{path}: column {column} exists; choose another or pass --overwrite "
+                          "(overwrite=True)")
 
     touched = False
 
@@ -140,7 +150,8 @@ def _runs_of_one_shape(table: Table, column: str) -> Iterator[tuple[int, int]]:
     for start in range(0, table.n_rows, _ROWS):
         ids = table.read("DATA_DESC_ID", start, min(_ROWS, table.n_rows - start))
         bounds = [0, *(np.flatnonzero(np.diff(ids)) + 1), ids.size]
-        yield from ((start + int(a), start + int(b)) for a, b in zip(bounds[:-1], bounds[1:], strict=True))
+        yield from ((start + int(a), start + int(b))
+                    for a, b in zip(bounds[:-1], bounds[1:], strict=True))
 
 
 def _write_rows(table: Table, column: str, rows: np.ndarray, values: np.ndarray) -> None:

@@ -1,16 +1,19 @@
 """Expected scatter of the fake sources' sidelobes at each other, where a Monte Carlo takes their mean alone.
 
-Both members of a pair of sources have the same sidelobe P of each other, so the sum over pairs has the variance
-2 Σ_j≠k (W S)² P² over (Σ W)²: √2 S P_rms for N equal sources, with P_rms the rms of the psf over the separations of pairs.
-Half of its square can come from pairs within a beam, of which there is one in a million; and there P is the same in all parts
-of the data, while far sidelobes of different times average away. Hence separations are drawn in rings of twice the radius
-each, as pairs are distributed near each other, and one sample of all pairs stands for the rest; and P is that of some blocks
-together, its square less what the scatter among blocks adds to it.
+Both members of a pair of sources have the same sidelobe P of each other, so the sum over pairs has
+the variance 2 Σ_j≠k (W S)² P² over (Σ W)²: √2 S P_rms for N equal sources, with P_rms the rms of
+the psf over the separations of pairs. Half of its square can come from pairs within a beam, of
+which there is one in a million; and there P is the same in all parts of the data, while far
+sidelobes of different times average away. Hence separations are drawn in rings of twice the radius
+each, as pairs are distributed near each other, and one sample of all pairs stands for the rest; and
+P is that of some blocks together, its square less what the scatter among blocks adds to it.
 
-Cost: 256 separations for each visibility of a dozen blocks. Limits: it is itself known to 8 %; sources are as bright in all
-beams, pointings are independent of each other, positions even over a few hundred beams; and left out is that the mean sidelobe
-differs from place to place, which matters where N times its mean is no small part of the flux. Measured for VLA A in 20
-integrations, 30′ wide: 1.00 of the true scatter for 100 sources (mean cross-talk 1 % of the flux), 0.84 for 900 (11 %).
+Cost: 256 separations for each visibility of a dozen blocks. Limits: it is itself known to 8 %;
+sources are as bright in all beams, pointings are independent of each other, positions even over a
+few hundred beams; and left out is that the mean sidelobe differs from place to place, which matters
+where N times its mean is no small part of the flux. Measured for VLA A in 20 integrations, 30′
+wide: 1.00 of the true scatter for 100 sources (mean cross-talk 1 % of the flux), 0.84 for 900 (11
+%).
 """
 
 from __future__ import annotations
@@ -64,8 +67,10 @@ class CrossTalk:
 
     def add(self, set_index: int, partition: Partition) -> None:
         """Take the sidelobes of one partition, whose flags and weights have been applied."""
-        description, where = partition.data_description, (round(partition.field.ra, 7), round(partition.field.dec, 7))
-        weight = sum_weight(partition, parallel_hands(description.correlations), self._job.stack.uv_range)
+        description, where = partition.data_description, (round(partition.field.ra, 7),
+                                                          round(partition.field.dec, 7))
+        weight = sum_weight(partition, parallel_hands(description.correlations),
+                            self._job.stack.uv_range)
         total = float(weight.sum(dtype=np.float64))
         if not total > 0:
             return
@@ -79,8 +84,8 @@ class CrossTalk:
             return
         rows = (partition.uvw, partition.antenna1, partition.antenna2, partition.time)
         ones = np.ones((frequency.size, pointing.share.size))
-        pointing.sidelobes.append(
-            direct_position_sums(*rows, frequency, pointing.separation, ones, weight.astype(np.complex64)) / total)
+        pointing.sidelobes.append(direct_position_sums(*rows, frequency, pointing.separation, ones,
+                                                       weight.astype(np.complex64)) / total)
         pointing.weight += total * float(plan.norm[1:].mean())
 
     def _begin(self, plan: PointingPlan, longest: float) -> _Pointing | None:
@@ -100,13 +105,15 @@ class CrossTalk:
         radii = radii[radii < widest] if radii[0] < widest else np.array([widest])
         near = float(np.mean(apart < radii[-1]))
         squares = np.append(0.0, radii**2)
-        radius = np.sqrt(self._rng.uniform(squares[:-1, None], squares[1:, None], (radii.size, _PER_RING))).ravel()
+        radius = np.sqrt(self._rng.uniform(squares[:-1, None], squares[1:, None],
+                                           (radii.size, _PER_RING))).ravel()
         angle = self._rng.uniform(0, 2 * np.pi, radius.size)
         inner = np.stack([radius * np.cos(angle), radius * np.sin(angle), np.zeros(radius.size)])
         outer = pairs[:, apart >= radii[-1]][:, :_FAR]
         share = np.repeat(near * np.diff(squares) / squares[-1] / _PER_RING, _PER_RING)
         flux = self._job.fakes.flux[plan.position][plan.first[1]:]
-        return _Pointing(np.append(inner, outer, axis=1), np.append(share, np.full(outer.shape[1], (1 - near) / outer.shape[1])),
+        return _Pointing(np.append(inner, outer, axis=1),
+                         np.append(share, np.full(outer.shape[1], (1 - near) / outer.shape[1])),
                          float(np.mean(flux**2)))
 
     def rms(self) -> float:
@@ -114,7 +121,8 @@ class CrossTalk:
         used = [p for p in self._pointings.values() if p is not None and p.sidelobes]
         if not used:
             return 0.0 if self._pointings else float("nan")
-        variance = [2 * p.flux_square * float(p.share @ self._square(np.stack(p.sidelobes))) for p in used]
+        variance = [2 * p.flux_square * float(p.share @ self._square(np.stack(p.sidelobes)))
+                    for p in used]
         weight = np.array([p.weight for p in used])
         return float(np.sqrt(max(float(weight**2 @ variance), 0.0)) / weight.sum())
 

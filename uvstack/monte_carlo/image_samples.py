@@ -74,7 +74,8 @@ class ImageSamples:
         n = job.n_lists
         first = np.searchsorted(job.stack.subset, np.arange(n + 1))
         found = []
-        for alignment, name in (("nearest", "image, nearest pixel"), ("subpixel", "image, sub-pixel")):
+        for alignment, name in (("nearest", "image, nearest pixel"),
+                                ("subpixel", "image, sub-pixel")):
             values = values_at(self.plane.data, x, y, alignment) * response
             used = np.where(np.isfinite(values), weight, 0.0)
             norm = list_sums(used, first)
@@ -83,7 +84,8 @@ class ImageSamples:
             if job.fakes is not None:
                 flux = scale * job.fakes.flux * used
                 truths = list_sums(flux, first) / norm
-                fluxes = fluxes + list_sums(flux * self._peaks(x, y, job.fakes.fwhm, alignment), first) / norm
+                fluxes = fluxes + list_sums(flux * self._peaks(x, y, job.fakes.fwhm, alignment),
+                                            first) / norm
             found.append(Sample(name, float(fluxes[0]), fluxes[1:], truths[1:], blanks[1:]))
         return found
 
@@ -105,8 +107,8 @@ class ImageSamples:
     def _peaks(self, x: np.ndarray, y: np.ndarray, fwhm: np.ndarray, alignment: str) -> np.ndarray:
         """What each fake source of 1 Jy has where its stamp is read; sidelobes of the others are left out."""
         if self.psf is None:
-            raise ImageError("the response of the image to fake sources wants its dirty beam: give psf= (--psf), or an image that says "
-                             "BMAJ and BMIN")
+            raise ImageError("the response of the image to fake sources wants its dirty beam: give "
+                             "psf= (--psf), or an image that says " "BMAJ and BMIN")
         peaks = np.empty(x.size)
         for size in np.unique(fwhm):
             psf = _smoothed(self.psf, size / self.plane.cube.cell)
@@ -115,7 +117,8 @@ class ImageSamples:
             if alignment == "subpixel":
                 peaks[here] = psf[middle[0], middle[1]]
             else:
-                peaks[here] = values_at(psf, middle[1] + np.rint(x[here]) - x[here], middle[0] + np.rint(y[here]) - y[here], "subpixel")
+                peaks[here] = values_at(psf, middle[1] + np.rint(x[here]) - x[here],
+                                        middle[0] + np.rint(y[here]) - y[here], "subpixel")
         return peaks
 
 

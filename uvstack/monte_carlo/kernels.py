@@ -23,8 +23,9 @@ def _along(x, taps, table, values):
 def look_up(x, y, factor, order, taps, table, image, sums):
     """Add factor times the image around pixel (x, y) to sums (pos,) for the positions in `order`.
 
-    x, y, factor (pos,) float64; order (n,) int, best so that neighbours follow each other; table (SAMPLES taps/2 + 2,)
-    float32, the kernel from its centre outwards; image (x, y) float32; sums (pos,) float64.
+    x, y, factor (pos,) float64; order (n,) int, best so that neighbours follow each other; table
+    (SAMPLES taps/2 + 2,) float32, the kernel from its centre outwards; image (x, y) float32; sums
+    (pos,) float64.
     """
     along_x = np.empty(taps, np.float32)
     along_y = np.empty(taps, np.float32)

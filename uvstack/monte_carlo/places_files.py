@@ -53,8 +53,8 @@ class Places:
     _words: list[str] = field(default_factory=list)
 
     @classmethod
-    def read(cls, local_noise: bool, noise_image: str | Path | None, noise_kind: str, avoid: Any, avoid_radius: float | None,
-             mask: str | Path | None, source: str) -> Places:
+    def read(cls, local_noise: bool, noise_image: str | Path | None, noise_kind: str, avoid: Any,
+             avoid_radius: float | None, mask: str | Path | None, source: str) -> Places:
         """Read all files.
 
         Raises
@@ -62,19 +62,24 @@ class Places:
         SelectionError, ImageError, PositionsError
         """
         if noise_kind not in _NOISE_KINDS:
-            raise SelectionError(f"noise_kind is {noise_kind!r}; wanted one of {', '.join(_NOISE_KINDS)}")
+            raise SelectionError(f"noise_kind is {noise_kind!r}; wanted one of "
+                                 f"{', '.join(_NOISE_KINDS)}")
         if local_noise and noise_image is None:
-            raise SelectionError("weights with local-noise want noise_image (--noise-image): a FITS image of the field")
+            raise SelectionError("weights with local-noise want noise_image (--noise-image): a "
+                                 "FITS image of the field")
         if (avoid is None) != (avoid_radius is None):
-            raise SelectionError("sources to avoid and the radius to keep away from them belong together: give avoid= and avoid_radius= "
+            raise SelectionError("sources to avoid and the radius to keep away from them belong "
+                                 "together: give avoid= and avoid_radius= "
                                  "(--avoid FILE --avoid-radius 10arcsec)")
         if avoid_radius is not None and not (np.isfinite(avoid_radius) and avoid_radius > 0):
             raise SelectionError(f"avoid_radius is {avoid_radius} rad; wanted a positive angle")
         allowed = None if mask is None else read_image(mask)
         if allowed is not None and not (np.nan_to_num(allowed.data) > 0).any():
-            raise PositionsError(f"{mask}: the mask is above 0 nowhere; there is no room for random positions")
-        return cls(read_image(noise_image) if local_noise and noise_image is not None else None, noise_kind,
-                   None if avoid is None else read_positions(avoid), avoid_radius or 0.0, allowed)
+            raise PositionsError(f"{mask}: the mask is above 0 nowhere; there is no room for "
+                                 "random positions")
+        return cls(read_image(noise_image) if local_noise and noise_image is not None else None,
+                   noise_kind, None if avoid is None else read_positions(avoid),
+                   avoid_radius or 0.0, allowed)
 
     @property
     def noise_corrected(self) -> bool:
@@ -92,7 +97,8 @@ class Places:
         else:
             beam = image.beam or Beam(3 * image.cell, 3 * image.cell)
             size = int(round(np.sqrt(_NOISE_BEAMS * beam.solid_angle) / image.cell))
-            noise = noise_around(np.ascontiguousarray(image.data), x, y, max(size, 16), beam.fwhm_major / image.cell, 2)
+            noise = noise_around(np.ascontiguousarray(image.data), x, y, max(size, 16),
+                                 beam.fwhm_major / image.cell, 2)
         return np.where(noise > 0, noise, np.nan)
 
     def describe(self) -> str:
@@ -100,7 +106,8 @@ class Places:
         return ", ".join(self._words)
 
     def draw(self, n_lists: int, targets: Positions, job: StackJob, pixels: ImageSamples | None,
-             how: tuple[float | None, float | None, tuple[float, float] | None], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+             how: tuple[float | None, float | None, tuple[float, float] | None],
+             rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Lists as long as the targets: ra, dec (list, pos), rad, J2000.
 
         Parameters
@@ -117,15 +124,18 @@ class Places:
         """
         jitter, radius, size = how
         if jitter is not None and (radius is not None or size is not None):
-            raise SelectionError("jittered positions stay around the targets: give no radius and no size with jitter")
+            raise SelectionError("jittered positions stay around the targets: give no radius and "
+                                 "no size with jitter")
         ra, dec = to_frame(targets.coord, "J2000")
         allowed = self._allowed(job, pixels)
         if jitter is not None:
             self._words.insert(0, f"the targets moved by {jitter / ARCSEC:.4g}″")
             return draw_jittered(n_lists, ra, dec, jitter, allowed, rng)
         region = region_of(ra, dec, radius, size)
-        self._words.insert(0, f"random in a {'circle' if region.circle else 'rectangle'} of {region.width / ARCSEC / 60:.4g}′"
-                              + ("" if region.circle else f" × {region.height / ARCSEC / 60:.4g}′"))
+        self._words.insert(0,
+                           f"random in a {'circle' if region.circle else 'rectangle'} of "
+                           f"{region.width / ARCSEC / 60:.4g}′" + (
+                               "" if region.circle else f" × {region.height / ARCSEC / 60:.4g}′"))
         return draw_random(n_lists, len(targets), region, allowed, rng)
 
     def _allowed(self, job: StackJob, pixels: ImageSamples | None) -> Allowed:
@@ -133,7 +143,8 @@ class Places:
         tests: list[Allowed] = []
         if self.avoid is not None:
             tests.append(away_from(*to_frame(self.avoid.coord, "J2000"), self.avoid_radius))
-            self._words.append(f"{self.avoid_radius / ARCSEC:.4g}″ away from {len(self.avoid)} sources")
+            self._words.append(f"{self.avoid_radius / ARCSEC:.4g}″ away from {len(self.avoid)} "
+                               "sources")
         by_coord: list[Callable[[SkyCoord], np.ndarray]] = []
         if self.mask is not None:
             by_coord.append(lambda coord: _above_zero(self.mask, coord))
@@ -165,7 +176,8 @@ def _above_zero(image: SkyImage | None, coord: SkyCoord) -> np.ndarray:
     n_m, n_l = image.data.shape
     inside = (x > -0.5) & (x < n_l - 0.5) & (y > -0.5) & (y < n_m - 0.5)
     good = np.zeros(x.size, np.bool_)
-    good[inside] = np.nan_to_num(image.data[np.rint(y[inside]).astype(int), np.rint(x[inside]).astype(int)]) > 0
+    good[inside] = np.nan_to_num(image.data[np.rint(y[inside]).astype(int),
+                                            np.rint(x[inside]).astype(int)]) > 0
     return good
 
 

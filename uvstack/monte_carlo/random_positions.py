@@ -1,14 +1,16 @@
 """Lists of random positions: where nothing is known to be, or near where something is.
 
-*Random* positions are drawn evenly in solid angle over a region: a rectangle or a circle on the tangent plane around the
-middle of the targets. By default the rectangle is that which the targets span, widened on each side by span/(N − 1), which
-is what N evenly drawn points leave of a rectangle on average. Places that are not allowed (outside the primary beam, in a
-mask, near known sources) are drawn again. *Jittered* positions are the targets, each moved by a fixed distance in a random
-direction: the field is sampled where the targets are, off the targets themselves (Lindroos et al. 2015, section 3.5.2, have
-fake sources at random).
+*Random* positions are drawn evenly in solid angle over a region: a rectangle or a circle on the
+tangent plane around the middle of the targets. By default the rectangle is that which the targets
+span, widened on each side by span/(N − 1), which is what N evenly drawn points leave of a rectangle
+on average. Places that are not allowed (outside the primary beam, in a mask, near known sources)
+are drawn again. *Jittered* positions are the targets, each moved by a fixed distance in a random
+direction: the field is sampled where the targets are, off the targets themselves (Lindroos et al.
+2015, section 3.5.2, have fake sources at random).
 
-All lists are drawn before any data are read, so that a seed gives the same lists whatever the chunks and threads. Cost:
-0.1 µs a position and try. Limits: the regions lie within 90° of their middle.
+All lists are drawn before any data are read, so that a seed gives the same lists whatever the
+chunks and threads. Cost: 0.1 µs a position and try. Limits: the regions lie within 90° of their
+middle.
 """
 
 from __future__ import annotations
@@ -54,10 +56,12 @@ class Region:
 
     def __post_init__(self) -> None:
         if not (np.isfinite([self.width, self.height]).all() and min(self.width, self.height) > 0):
-            raise PositionsError(f"a region of {self.width / ARCMIN:.4g}′ × {self.height / ARCMIN:.4g}′ has no room for random "
+            raise PositionsError(f"a region of {self.width / ARCMIN:.4g}′ × "
+                                 f"{self.height / ARCMIN:.4g}′ has no room for random "
                                  "positions; give a radius (--radius) or a size (--size)")
         if max(self.width, self.height) / 2 + max(map(abs, self.middle)) >= 0.7:
-            raise PositionsError(f"a region of {self.width / _DEG:.4g}° × {self.height / _DEG:.4g}°; wanted is one within 40° of its "
+            raise PositionsError(f"a region of {self.width / _DEG:.4g}° × "
+                                 f"{self.height / _DEG:.4g}°; wanted is one within 40° of its "
                                  "middle")
 
     @property
@@ -65,7 +69,8 @@ class Region:
         """On the tangent plane."""
         return self.width * self.height * (np.pi / 4 if self.circle else 1.0)
 
-    def draw(self, n: int, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def draw(self, n: int, rng: np.random.Generator) -> tuple[NDArray[np.float64],
+                                                              NDArray[np.float64]]:
         """About n places, evenly in solid angle: ra and dec, rad, J2000."""
         x, y = rng.uniform(-0.5, 0.5, (2, n))
         # dΩ = dl dm / n: the part that is kept is n_min/n, next to 1 in any but the widest fields.
@@ -88,7 +93,8 @@ def from_cosines(l: NDArray[np.float64], m: NDArray[np.float64], ra0: float, dec
 
 def middle_of(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> tuple[float, float]:
     """Direction of the mean of unit vectors, rad."""
-    x, y, z = (float(a.mean()) for a in (np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)))
+    x, y, z = (float(a.mean())
+               for a in (np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)))
     return float(np.arctan2(y, x) % (2 * np.pi)), float(np.arctan2(z, np.hypot(x, y)))
 
 
@@ -112,24 +118,27 @@ def region_of(ra: NDArray[np.float64], dec: NDArray[np.float64], radius: float |
     """
     ra0, dec0 = middle_of(ra, dec)
     if radius is not None and size is not None:
-        raise PositionsError("a radius and a size of the region are both given; wanted is one of them")
+        raise PositionsError("a radius and a size of the region are both given; wanted is one of "
+                             "them")
     if radius is not None:
         return Region(ra0, dec0, 2 * radius, 2 * radius, circle=True)
     if size is not None:
         return Region(ra0, dec0, *size)
     if ra.size < 2:
-        raise PositionsError("a list of one position spans no region to draw random positions in; give a radius (--radius) or a size "
-                             "(--size)")
+        raise PositionsError("a list of one position spans no region to draw random positions in; "
+                             "give a radius (--radius) or a size " "(--size)")
     l, m, n_minus_1 = direction_cosines(ra, dec, ra0, dec0)
     if n_minus_1.min() <= -1.0:
-        raise PositionsError("the positions span more than a hemisphere; give a radius (--radius) or a size (--size) for the random ones")
+        raise PositionsError("the positions span more than a hemisphere; give a radius (--radius) "
+                             "or a size (--size) for the random ones")
     widen = 1 + 2 / (ra.size - 1)
     span = np.ptp(l), np.ptp(m)
     return Region(ra0, dec0, float(span[0]) * widen, float(span[1]) * widen,
                   middle=(float(l.min() + l.max()) / 2, float(m.min() + m.max()) / 2))
 
 
-def away_from(ra: NDArray[np.float64], dec: NDArray[np.float64], radius: float) -> Callable[[NDArray, NDArray], NDArray[np.bool_]]:
+def away_from(ra: NDArray[np.float64], dec: NDArray[np.float64],
+              radius: float) -> Callable[[NDArray, NDArray], NDArray[np.bool_]]:
     """Function of ra, dec (pos,) that says which are farther than `radius` (rad) from all of these directions."""
     from scipy.spatial import cKDTree
 
@@ -139,7 +148,8 @@ def away_from(ra: NDArray[np.float64], dec: NDArray[np.float64], radius: float) 
     chord = 2 * np.sin(min(radius, np.pi) / 2)
 
     def allowed(ra: NDArray, dec: NDArray) -> NDArray[np.bool_]:
-        return np.asarray(tree.query(_unit_vectors(ra, dec), distance_upper_bound=chord)[0] == np.inf)
+        return np.asarray(tree.query(_unit_vectors(ra, dec), distance_upper_bound=chord)[0]
+                          == np.inf)
 
     return allowed
 
@@ -148,7 +158,8 @@ def _unit_vectors(ra: NDArray, dec: NDArray) -> NDArray:
     return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=1)
 
 
-def draw_random(n_lists: int, n_positions: int, region: Region, allowed: Callable[[NDArray, NDArray], NDArray[np.bool_]],
+def draw_random(n_lists: int, n_positions: int, region: Region,
+                allowed: Callable[[NDArray, NDArray], NDArray[np.bool_]],
                 rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Lists of random positions: ra and dec, each (n_lists, n_positions), rad, J2000.
 
@@ -177,16 +188,17 @@ def draw_random(n_lists: int, n_positions: int, region: Region, allowed: Callabl
         found[:, n_found:n_found + taken] = drawn[:, :taken]
         n_found, tried = n_found + taken, tried + n
         if n_found < _LEAST_SHARE * min(tried, 4 * wanted + _BATCH[0]) and tried >= 2 * _BATCH[0]:
-            raise PositionsError(
-                f"no room for random positions: of {tried} places drawn in the region of {region.width / ARCMIN:.4g}′ × "
-                f"{region.height / ARCMIN:.4g}′, {n_found} are inside the primary beam and the mask and away from what is to be avoided; "
-                "widen the region, lessen --avoid-radius, or look at the mask")
+            raise PositionsError(f"no room for random positions: of {tried} places drawn in the "
+                                 f"region of {region.width / ARCMIN:.4g}′ × "
+                                 f"{region.height / ARCMIN:.4g}′, {n_found} are inside the primary "
+                                 "beam and the mask and away from what is to be avoided; "
+                                 "widen the region, lessen --avoid-radius, or look at the mask")
     return found[0].reshape(n_lists, n_positions), found[1].reshape(n_lists, n_positions)
 
 
 def draw_jittered(n_lists: int, ra: NDArray[np.float64], dec: NDArray[np.float64], distance: float,
-                  allowed: Callable[[NDArray, NDArray], NDArray[np.bool_]], rng: np.random.Generator,
-                  ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+                  allowed: Callable[[NDArray, NDArray], NDArray[np.bool_]],
+                  rng: np.random.Generator,) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The targets, each moved by `distance` (rad) in a random direction: ra and dec, each (n_lists, pos).
 
     Arguments as in `draw_random`. A place that is not allowed is drawn again, in other directions.
@@ -197,22 +209,25 @@ def draw_jittered(n_lists: int, ra: NDArray[np.float64], dec: NDArray[np.float64
         The distance is not positive, or around a target no direction is allowed.
     """
     if not (np.isfinite(distance) and 0 < distance < 0.5):
-        raise PositionsError(f"the jitter is {distance} rad; wanted is a positive angle below 0.5 rad, of a few beams")
+        raise PositionsError(f"the jitter is {distance} rad; wanted is a positive angle below 0.5 "
+                             "rad, of a few beams")
     out = np.empty((2, n_lists, ra.size))
     waiting = np.ones((n_lists, ra.size), np.bool_)
     for _ in range(200):
         which = np.nonzero(waiting)
         if which[0].size == 0:
             return out[0], out[1]
-        moved = np.stack(_moved(ra[which[1]], dec[which[1]], distance, rng.uniform(0, 2 * np.pi, which[0].size)))
+        moved = np.stack(_moved(ra[which[1]], dec[which[1]], distance,
+                                rng.uniform(0, 2 * np.pi, which[0].size)))
         good = allowed(*moved)
         chosen = which[0][good], which[1][good]
         out[:, chosen[0], chosen[1]] = moved[:, good]
         waiting[chosen] = False
     stuck = int(waiting.any(axis=0).sum())
-    raise PositionsError(f"no room for jittered positions: around {stuck} of {ra.size} targets no place {distance / ARCMIN * 60:.4g}″ "
-                         "away is inside the primary beam and the mask and away from what is to be avoided; change the jitter, or leave "
-                         "those targets out")
+    raise PositionsError(f"no room for jittered positions: around {stuck} of {ra.size} targets no "
+                         f"place {distance / ARCMIN * 60:.4g}″ "
+                         "away is inside the primary beam and the mask and away from what is to be "
+                         "avoided; change the jitter, or leave " "those targets out")
 
 
 def _moved(ra: NDArray, dec: NDArray, distance: float, angle: NDArray) -> tuple[NDArray, NDArray]:

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from uvstack.report.page import Section
 
-#: Least error of a mean over lists, in parts of their scatter, where residuals are inferred from it: very many lists know the mean
-#: of this noise map over the region, which is sqrt(positions/beams) of that for a single list and no sign of residuals.
+#: Least error of a mean over lists, in parts of their scatter, where residuals are inferred from
+#: it: very many lists know the mean of this noise map over the region, which is
+#: sqrt(positions/beams) of that for a single list and no sign of residuals.
 FIELD = 0.05
 
 
@@ -44,7 +45,8 @@ class Sample(Shown):
     blanks : ndarray (realisation,)
         Fluxes of the same lists without fake sources, Jy.
     unseen : float
-        Standard error that all lists have in common, Jy: that of the fake sources' mean cross-talk where it is taken from a few.
+        Standard error that all lists have in common, Jy: that of the fake sources' mean cross-talk
+        where it is taken from a few.
     """
 
     name: str
@@ -77,7 +79,8 @@ class Sample(Shown):
     @property
     def bias_error(self) -> float:
         """Standard error of the bias, Jy."""
-        return float(np.hypot(self.noise / np.sqrt(self.n), self.unseen)) if self.n else float("nan")
+        return float(np.hypot(self.noise / np.sqrt(self.n),
+                              self.unseen)) if self.n else float("nan")
 
     @property
     def noise_error(self) -> float:
@@ -92,13 +95,15 @@ class Sample(Shown):
     @property
     def offset_error(self) -> float:
         """Standard error of the offset, Jy."""
-        return float(np.nanstd(self.blanks, ddof=1)) / np.sqrt(self.n) if self.n > 1 else float("nan")
+        return float(np.nanstd(self.blanks,
+                               ddof=1)) / np.sqrt(self.n) if self.n > 1 else float("nan")
 
     @property
     def response(self) -> float | None:
         """Share of their flux that fake sources keep, on average: the part of the bias that scales; None without them."""
         used = np.isfinite(self.errors) & (self.truths != 0)
-        return float(np.mean((self.fluxes - self.blanks)[used]) / np.mean(self.truths[used])) if used.any() else None
+        return float(np.mean((self.fluxes - self.blanks)[used])
+                     / np.mean(self.truths[used])) if used.any() else None
 
     @property
     def significance(self) -> float:
@@ -108,7 +113,8 @@ class Sample(Shown):
     @property
     def share_above(self) -> float:
         """Share of the stacks without fake sources that reach the real flux: a probability without any distribution assumed."""
-        return float(np.mean(self.blanks[np.isfinite(self.blanks)] >= self.flux)) if self.n else float("nan")
+        return float(np.mean(self.blanks[np.isfinite(self.blanks)]
+                             >= self.flux)) if self.n else float("nan")
 
     def summary(self) -> dict[str, Any]:
         """Numbers that JSON can hold."""
@@ -117,8 +123,8 @@ class Sample(Shown):
         return {"name": self.name, "flux_jy": plain(self.flux), "n": self.n, **values,
                 "mean_flux_jy": plain(float(np.nanmean(self.fluxes))) if self.n else None,
                 "mean_truth_jy": plain(float(np.nanmean(self.truths))) if self.n else None,
-                "response": self.response, "significance": plain(self.significance), "share_above": plain(self.share_above),
-                "errors": distribution(self.errors, "_jy")}
+                "response": self.response, "significance": plain(self.significance),
+                "share_above": plain(self.share_above), "errors": distribution(self.errors, "_jy")}
 
 
 @dataclass(frozen=True, repr=False)
@@ -145,12 +151,14 @@ class BinnedFluxes(Shown):
     def sizes(self, uv_range: UVRange | None = None) -> np.ndarray:
         """FWHM of the Gaussian that fits the bins of each random list best, rad, (list,), by least squares of flux and size.
 
-        Bins that lie wholly in the uv range count, weighted by their scatter over the lists. For each size the best flux is known,
-        so that one number is searched for: on a grid from what the longest to what the shortest baseline resolves, then by a
-        parabola. 0 where a point fits best, NaN where the flux is negative.
+        Bins that lie wholly in the uv range count, weighted by their scatter over the lists. For
+        each size the best flux is known, so that one number is searched for: on a grid from what
+        the longest to what the shortest baseline resolves, then by a parabola. 0 where a point fits
+        best, NaN where the flux is negative.
         """
         scatter = self.fluxes[:, 1:].std(axis=1, ddof=1)
-        good = np.isfinite(scatter) & (scatter > 0) & np.isfinite(self.distance) & self.inside(uv_range or UVRange())
+        good = np.isfinite(scatter) & (scatter > 0) & np.isfinite(self.distance) & self.inside(
+            uv_range or UVRange())
         if good.sum() < 2:
             return np.full(self.fluxes.shape[1] - 1, np.nan)
         q, weight, fluxes = self.distance[good], scatter[good] ** -2, self.fluxes[good, 1:]
@@ -169,7 +177,8 @@ class BinnedFluxes(Shown):
 
     def inside(self, uv_range: UVRange) -> np.ndarray:
         """Which bins lie in a uv range, (bin,) bool: both edges where it is in metres, else the rms distance."""
-        low, high = (self.edges[:-1], self.edges[1:]) if uv_range.unit == "m" else (self.distance, self.distance)
+        low, high = (self.edges[:-1],
+                     self.edges[1:]) if uv_range.unit == "m" else (self.distance, self.distance)
         # The last edge lies just beyond the longest baseline.
         return np.asarray((low >= uv_range.minimum) & (high <= uv_range.maximum * (1 + 1e-9)))
 
@@ -209,7 +218,8 @@ class MonteCarloResult(Saved):
     provenance : Provenance or None
     """
 
-    REPORT = ("realisations.ecsv", "uv_profile.ecsv", "histogram.png", "uv_profile.png", "scatter.png", "sizes.png")
+    REPORT = ("realisations.ecsv", "uv_profile.ecsv", "histogram.png", "uv_profile.png",
+              "scatter.png", "sizes.png")
 
     name: str
     uv: Sample
@@ -256,8 +266,12 @@ class MonteCarloResult(Saved):
     def table(self) -> QTable:
         """A row for each realisation: flux, truth and flux without fake sources by each method, Jy, and the fitted size."""
         table = QTable({"realisation": np.arange(self.uv.fluxes.size)})
-        for sample, name in zip(self.samples, ("uv", *(s.name.replace(",", "").replace(" ", "_") for s in self.images)), strict=True):
-            for what, values in (("flux", sample.fluxes), ("truth", sample.truths), ("blank", sample.blanks)):
+        for sample, name in zip(self.samples,
+                                ("uv",
+                                 *(s.name.replace(",", "").replace(" ", "_") for s in self.images)),
+                                strict=True):
+            for what, values in (("flux", sample.fluxes), ("truth", sample.truths),
+                                 ("blank", sample.blanks)):
                 table[f"{name}_{what}"] = values * u.Jy
         if self.sizes is not None:
             table["size"] = (self.sizes * u.rad).to(u.arcsec)
@@ -269,9 +283,9 @@ class MonteCarloResult(Saved):
         Returns
         -------
         QTable
-            uv_min, uv_max (m), re: mean of the random stacks, scatter: their standard deviation, re_error: that of the mean,
-            real: the real stack, blank: the mean without fake sources (Jy),
-            count: lists; empty bins are NaN.
+            uv_min, uv_max (m), re: mean of the random stacks, scatter: their standard deviation,
+            re_error: that of the mean, real: the real stack, blank: the mean without fake sources
+            (Jy), count: lists; empty bins are NaN.
 
         Raises
         ------
@@ -281,7 +295,8 @@ class MonteCarloResult(Saved):
         if self.bins is None:
             raise ValueError("the Monte Carlo was made without uv bins; give bins= (--bins)")
         random = self.bins.fluxes[:, 1:]
-        scatter = random.std(axis=1, ddof=1) if random.shape[1] > 1 else np.full(random.shape[0], np.nan)
+        scatter = random.std(axis=1, ddof=1) if random.shape[1] > 1 else np.full(
+            random.shape[0], np.nan)
         columns = {"re": random.mean(axis=1), "scatter": scatter,
                    "re_error": scatter / np.sqrt(random.shape[1]),
                    "real": self.bins.fluxes[:, 0], "blank": self.bins.blanks[:, 1:].mean(axis=1)}
@@ -296,15 +311,17 @@ class MonteCarloResult(Saved):
     def suggest_uvmin(self) -> float | None:
         """Uv distance in metres below which the random stacks deviate from the longer baselines, or None.
 
-        The rule of `StackResult.suggest_uvmin`, on the mean of the random stacks without fake sources: no source that is resolved
-        disturbs it, and its errors are smaller by the root of the number of lists, up to 400. Only advice.
+        The rule of `StackResult.suggest_uvmin`, on the mean of the random stacks without fake
+        sources: no source that is resolved disturbs it, and its errors are smaller by the root of
+        the number of lists, up to 400. Only advice.
         """
         if self.bins is None:
             return None
         profile = self.uv_profile()
         profile["re"] = profile["blank"]
         profile["re_error"] = np.maximum(profile["re_error"], FIELD * profile["scatter"])
-        return StackResult.suggest_uvmin(cast(StackResult, SimpleNamespace(uv_profile=lambda bins: profile)))
+        return StackResult.suggest_uvmin(cast(StackResult,
+                                              SimpleNamespace(uv_profile=lambda bins: profile)))
 
     def overview(self) -> Section:
         """Flux, noise, bias and advice."""
@@ -320,24 +337,34 @@ class MonteCarloResult(Saved):
 
     def summary(self) -> dict[str, Any]:
         """Everything but the positions, as numbers and texts that JSON can hold."""
-        result: dict[str, Any] = {
-            "name": self.name, "flux_jy": self.flux, "noise_jy": plain(self.noise), "bias_jy": plain(self.bias),
-            "bias_error_jy": plain(self.uv.bias_error), "offset_jy": plain(self.uv.offset), "significance": plain(self.significance),
-            "flux_error_expected_jy": plain(self.flux_error_expected), "realisations": int(self.uv.fluxes.size),
-            "n_positions": self.n_positions, "uv_range": str(self.uv_range), "positions": self.mode, "method": self.method,
-            "fake_sources": self.fake or None, "cross_talk_left_out_jy": self.cross_talk, "suggested_uvmin_m": self.suggest_uvmin(),
-            "samples": [sample.summary() for sample in self.samples], "settings": self.settings}
+        result: dict[str, Any] = {"name": self.name, "flux_jy": self.flux,
+                                  "noise_jy": plain(self.noise), "bias_jy": plain(self.bias),
+                                  "bias_error_jy": plain(self.uv.bias_error),
+                                  "offset_jy": plain(self.uv.offset),
+                                  "significance": plain(self.significance),
+                                  "flux_error_expected_jy": plain(self.flux_error_expected),
+                                  "realisations": int(self.uv.fluxes.size),
+                                  "n_positions": self.n_positions, "uv_range": str(self.uv_range),
+                                  "positions": self.mode, "method": self.method,
+                                  "fake_sources": self.fake or None,
+                                  "cross_talk_left_out_jy": self.cross_talk,
+                                  "suggested_uvmin_m": self.suggest_uvmin(),
+                                  "samples": [sample.summary() for sample in self.samples],
+                                  "settings": self.settings}
         if self.bins is not None:
             result["uv_profile"] = rows_of(self.uv_profile())
         if self.sizes is not None:
             result["sizes"] = distribution(self.sizes, "_rad")
-        return plain(result | {"provenance": None if self.provenance is None else vars(self.provenance)})
+        return plain(result
+                     | {"provenance": None if self.provenance is None else vars(self.provenance)})
 
     def tables(self) -> dict[str, QTable]:
         """The realisations, and the uv profile where there are bins."""
         table = self.table()
-        table.meta = {"name": self.name, "seed": None if self.provenance is None else self.provenance.seed}
-        return {"realisations": table} | ({} if self.bins is None else {"uv_profile": self.uv_profile()})
+        table.meta = {"name": self.name,
+                      "seed": None if self.provenance is None else self.provenance.seed}
+        return {"realisations": table} | ({} if self.bins is None
+                                          else {"uv_profile": self.uv_profile()})
 
     def figure(self) -> Figure:
         """Picture of the histogram with its Gaussian, in the style of Lindroos et al. (2015), Figure 5."""

@@ -57,7 +57,12 @@ from uvstack.options import DataOptions, ListOptions, RunOptions, UVRangeOptions
 from uvstack.records import MeasurementSets, RowBlock, UVRange
 from uvstack.report.numbers import flux_unit
 from uvstack.sky.coordinates import direction_cosines, to_frame
-from uvstack.sky.position_weights import PositionWeights, WeightOptions, check_weights, parse_weights
+from uvstack.sky.position_weights import (
+    PositionWeights,
+    WeightOptions,
+    check_weights,
+    parse_weights,
+)
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant
 from uvstack.stacking.plan import StackJob, find_pointings
@@ -66,11 +71,14 @@ from uvstack.uv.weights import apply_flags
 
 logger = logging.getLogger(__name__)
 
-#: Visibilities (row × chan × corr) of a chunk, and of one that a worker of a cluster sums by itself.
+#: Visibilities (row × chan × corr) of a chunk, and of one that a worker of a cluster sums by
+#: itself.
 _PER_CHUNK, _PER_WORKERS_CHUNK = 2_000_000, 16_000_000
-#: Bytes of combined visibilities, with their (u, v, w), that are kept until they are gridded; three times that while gridding.
+#: Bytes of combined visibilities, with their (u, v, w), that are kept until they are gridded; three
+#: times that while gridding.
 _KEPT = 256_000_000
-# Measured, ns of one thread: a visibility and position directly, a visibility of an image, a pixel of it.
+# Measured, ns of one thread: a visibility and position directly, a visibility of an image, a pixel
+# of it.
 _DIRECT_COST, _IMAGE_COST, _PIXEL_COST = 0.2, 400.0, 200.0
 #: Realisations from which the mean cross-talk of fake sources is taken.
 _EXACT_FAKES = 3
@@ -112,20 +120,22 @@ def montecarlo(
     ms, positions
         As in `stack`; best of data from which bright sources were subtracted.
     realisations : int
-        Lists of random positions, each as long as the list of targets; weights of the list are shuffled.
+        Lists of random positions, each as long as the list of targets; weights of the list are
+        shuffled.
     fake_flux : float or "match", optional
-        Add sources of this flux, Jy, at the random positions: "match" takes the fluxes of the list, shuffled, or the stacked
-        flux where the list has none. Default: none are added.
+        Add sources of this flux, Jy, at the random positions: "match" takes the fluxes of the list,
+        shuffled, or the stacked flux where the list has none. Default: none are added.
     fake_size : float or "match", optional
         Their FWHM as circular Gaussians, rad, or those of the list; default points.
     fake_response : {"exact", "own"}
-        "exact" costs one or two stacks a realisation. "own" takes the fake sources' sidelobes at each other as their mean over
-        three realisations, and states the expected scatter that this leaves out.
+        "exact" costs one or two stacks a realisation. "own" takes the fake sources' sidelobes at
+        each other as their mean over three realisations, and states the expected scatter that this
+        leaves out.
     jitter : float, optional
         Displace the targets by this, rad, instead of drawing positions all over the field.
     radius, size : float or (float, float), optional
-        Of the circle or the rectangle (east-west, north-south) around the middle of the targets that is drawn from, rad;
-        default the rectangle that they span.
+        Of the circle or the rectangle (east-west, north-south) around the middle of the targets
+        that is drawn from, rad; default the rectangle that they span.
     avoid : path, SkyCoord, table or Positions, optional
         Sources that positions keep away from.
     avoid_radius : float, optional
@@ -133,8 +143,8 @@ def montecarlo(
     mask : path, optional
         FITS image; positions lie where it is above 0.
     exact : bool, optional
-        Stack each realisation directly, which takes as long as that many stacks, or never. By default where that is cheaper: for
-        small sets and few realisations.
+        Stack each realisation directly, which takes as long as that many stacks, or never. By
+        default where that is cheaper: for small sets and few realisations.
     bins : int or sequence of float
         Bins of uv distance in which the lists are stacked too, of equal width, or edges in m.
     fit : "gaussian", optional

@@ -47,24 +47,30 @@ def image_geometry(wcs: WCS, shape: tuple[int, int]) -> ImageGeometry:
     Raises
     ------
     ImageError
-        The projection is not SIN (NCP and other slants included), the axes are turned, or the frame is neither FK5 of
-        J2000 nor ICRS.
+        The projection is not SIN (NCP and other slants included), the axes are turned, or the frame
+        is neither FK5 of J2000 nor ICRS.
     """
     sky = wcs.celestial.wcs
     kinds = tuple(str(kind) for kind in sky.ctype)
-    if kinds != ("RA---SIN", "DEC--SIN") or any(abs(value) > _NO_SLANT for _, _, value in sky.get_pv()):
+    if kinds != ("RA---SIN", "DEC--SIN") or any(abs(value) > _NO_SLANT
+                                                for _, _, value in sky.get_pv()):
         raise ImageError(f"an image with axes {kinds[0]} and {kinds[1]}{' of a slant projection (PV)' if kinds[0] == 'RA---SIN' else ''}; "
                          "wanted RA---SIN and DEC--SIN: reproject it first")
     matrix = pixel_steps(wcs, shape)
     if not abs(matrix[0, 1]) + abs(matrix[1, 0]) <= 1e-9 * abs(matrix).max():
-        raise ImageError("an image whose axes are turned against north; reproject it to north up first")
+        raise ImageError("an image whose axes are turned against north; reproject it to north up "
+                         "first")
     cell_l, cell_m = np.diag(matrix)
     frame = wcs_frame(wcs)
     if frame.name not in ("icrs", "fk5") or getattr(frame, "equinox", _J2000) != _J2000:
-        raise ImageError(f"an image in {frame.name}, equinox {sky.equinox:g}; reproject it to J2000 or ICRS first")
-    ra, dec, turn = to_j2000_with_north(float(np.deg2rad(sky.crval[0])), float(np.deg2rad(sky.crval[1])), frame)
+        raise ImageError(f"an image in {frame.name}, equinox {sky.equinox:g}; reproject it to "
+                         "J2000 or ICRS first")
+    ra, dec, turn = to_j2000_with_north(float(np.deg2rad(sky.crval[0])),
+                                        float(np.deg2rad(sky.crval[1])), frame)
     if abs(turn) * max(shape) / 2 > _TURNED:  # near a pole alone
-        raise ImageError(f"an image in {frame.name} near a pole, where the north of J2000 is turned by {np.rad2deg(turn):.3g}° against it; "
+        raise ImageError(f"an image in {frame.name} near a pole, where the north of J2000 is "
+                         f"turned by {np.rad2deg(turn):.3g}° against it; "
                          "reproject it to J2000 (FK5) first")
-    return ImageGeometry(ra, dec, float(cell_l), float(cell_m), float((shape[1] // 2 + 1 - sky.crpix[0]) * cell_l),
+    return ImageGeometry(ra, dec, float(cell_l), float(cell_m),
+                         float((shape[1] // 2 + 1 - sky.crpix[0]) * cell_l),
                          float((shape[0] // 2 + 1 - sky.crpix[1]) * cell_m))

@@ -1,12 +1,14 @@
 """Where the pixels of an image lie, and which cells and sizes suit the data.
 
-An image (m, l) lies in the plane that touches the sky at one point (SIN projection); its pixels need not be centred on
-that point, so a part of a grid is a grid, pixel on pixel. Grids are light: nothing of the size of the image is held.
+An image (m, l) lies in the plane that touches the sky at one point (SIN projection); its pixels
+need not be centred on that point, so a part of a grid is a grid, pixel on pixel. Grids are light:
+nothing of the size of the image is held.
 
-Cells. The image of a baseline of u wavelengths is a wave of period 1/u, which two pixels a period just describe: a cell
-wider than 1/(2u) is an error here, because such a wave comes back as another one. Four pixels a period, as the message
-proposes, put some four of them on the synthesised beam. Sizes. Transforms are fast where a size is a product of small
-primes, and pixel n/2 is the middle where it is even: `good_size`.
+Cells. The image of a baseline of u wavelengths is a wave of period 1/u, which two pixels a period
+just describe: a cell wider than 1/(2u) is an error here, because such a wave comes back as another
+one. Four pixels a period, as the message proposes, put some four of them on the synthesised beam.
+Sizes. Transforms are fast where a size is a product of small primes, and pixel n/2 is the middle
+where it is even: `good_size`.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ class Grid:
     Attributes
     ----------
     geometry : ImageGeometry
-        The point that the image touches, the cells, and the direction cosines of pixel (n_m // 2, n_l // 2).
+        The point that the image touches, the cells, and the direction cosines of pixel (n_m // 2,
+        n_l // 2).
     shape : (int, int)
         (n_m, n_l), any sizes from 1.
 
@@ -48,31 +51,36 @@ class Grid:
 
     def __post_init__(self) -> None:
         if len(self.shape) != 2 or any(int(n) != n or n < 1 for n in self.shape):
-            raise ImageError(f"an image of shape {self.shape}; wanted are two sizes (m, l) of one pixel or more")
+            raise ImageError(f"an image of shape {self.shape}; wanted are two sizes (m, l) of one "
+                             "pixel or more")
         object.__setattr__(self, "shape", (int(self.shape[0]), int(self.shape[1])))
         cells = (self.geometry.cell_l, self.geometry.cell_m)
         if not all(math.isfinite(cell) and cell != 0 for cell in cells):
-            raise ImageError(f"an image with cells {cells[0]} and {cells[1]} rad; give a cell that is not 0")
+            raise ImageError(f"an image with cells {cells[0]} and {cells[1]} rad; give a cell "
+                             "that is not 0")
         if np.abs(self.l).max() ** 2 + np.abs(self.m).max() ** 2 >= 1.0:
-            raise ImageError(f"an image of {self.shape[0]} × {self.shape[1]} pixels whose corners lie beyond the horizon; "
-                             "give fewer pixels or a smaller cell")
+            raise ImageError(f"an image of {self.shape[0]} × {self.shape[1]} pixels whose corners "
+                             "lie beyond the horizon; " "give fewer pixels or a smaller cell")
 
     @property
     def l(self) -> np.ndarray:  # noqa: E743
         """Direction cosines to the east of the columns, (n_l,)."""
-        return self.geometry.centre_l + (np.arange(self.shape[1]) - self.shape[1] // 2) * self.geometry.cell_l
+        return self.geometry.centre_l + (np.arange(self.shape[1])
+                                         - self.shape[1] // 2) * self.geometry.cell_l
 
     @property
     def m(self) -> np.ndarray:
         """Direction cosines to the north of the rows, (n_m,)."""
-        return self.geometry.centre_m + (np.arange(self.shape[0]) - self.shape[0] // 2) * self.geometry.cell_m
+        return self.geometry.centre_m + (np.arange(self.shape[0])
+                                         - self.shape[0] // 2) * self.geometry.cell_m
 
     def part(self, rows: slice, columns: slice) -> Grid:
         """The grid of image[rows, columns]; the slices have a begin and an end within the image and no step."""
         shape = (rows.stop - rows.start, columns.stop - columns.start)
         inside = 0 <= rows.start <= rows.stop <= self.shape[0] and 0 <= columns.start <= columns.stop <= self.shape[1]
         if not inside or rows.step not in (None, 1) or columns.step not in (None, 1):
-            raise ValueError(f"part {rows}, {columns} of an image {self.shape}; wanted are begin and end within it, no step")
+            raise ValueError(f"part {rows}, {columns} of an image {self.shape}; wanted are begin "
+                             "and end within it, no step")
         steps_m = rows.start + shape[0] // 2 - self.shape[0] // 2
         steps_l = columns.start + shape[1] // 2 - self.shape[1] // 2
         where = self.geometry
@@ -97,15 +105,16 @@ def centred_grid(ra: float, dec: float, size: int | tuple[int, int], cell: float
     """
     if not (math.isfinite(cell) and cell > 0):
         raise ImageError(f"cell is {cell}; it must be a positive angle in rad")
-    shape = (int(size), int(size)) if isinstance(size, int | np.integer) else (int(size[0]), int(size[1]))
+    shape = (int(size), int(size)) if isinstance(size, int | np.integer) else (
+        int(size[0]), int(size[1]))
     return Grid(ImageGeometry(float(ra), float(dec), -float(cell), float(cell)), shape)
 
 
 def psf_grid(grid: Grid, phase_centre: tuple[float, float] | None = None, factor: int = 2) -> Grid:
     """The grid of a PSF for images on `grid`: `factor` times as many pixels, even, the middle one on the phase centre.
 
-    A PSF twice as large as the image reaches from each of its corners to all others. phase_centre is in J2000, rad, by
-    default the point that the image touches.
+    A PSF twice as large as the image reaches from each of its corners to all others. phase_centre
+    is in J2000, rad, by default the point that the image touches.
     """
     where = grid.geometry
     l, m = 0.0, 0.0
@@ -130,10 +139,12 @@ def good_size(n: int) -> int:
     return 2 * int(smooth((int(n) + 1) // 2))
 
 
-def uv_extent(uvw: np.ndarray, frequency: np.ndarray, weight: np.ndarray | None = None) -> tuple[float, float]:
+def uv_extent(uvw: np.ndarray, frequency: np.ndarray,
+              weight: np.ndarray | None = None) -> tuple[float, float]:
     """Largest |u| and |v| in wavelengths; of chunks the larger.
 
-    uvw (row, 3) m, frequency (chan,) Hz. With weight (row, chan), visibilities of weight 0 do not count.
+    uvw (row, 3) m, frequency (chan,) Hz. With weight (row, chan), visibilities of weight 0 do not
+    count.
     """
     known = np.isfinite(uvw).all(axis=1)
     frequency = np.asarray(frequency, np.float64)
@@ -151,7 +162,8 @@ def check_cell(grid: Grid, extent: tuple[float, float]) -> None:
     wide = max(abs(grid.geometry.cell_l) * extent[0], abs(grid.geometry.cell_m) * extent[1])
     if wide * _FEWEST_PIXELS > 1.0 + 1e-9:
         cell = max(abs(grid.geometry.cell_l), abs(grid.geometry.cell_m))
-        raise ImageError(
-            f"a cell of {cell / ARCSEC:.4g} arcsec is too coarse for baselines of {longest:.4g} wavelengths: they need "
-            f"{1 / (_FEWEST_PIXELS * longest * ARCSEC):.4g} arcsec or less; take {1 / (_PROPOSED_PIXELS * longest * ARCSEC):.3g} "
-            "arcsec, or give a uv range or channels without the longest baselines")
+        raise ImageError(f"a cell of {cell / ARCSEC:.4g} arcsec is too coarse for baselines of "
+                         f"{longest:.4g} wavelengths: they need "
+                         f"{1 / (_FEWEST_PIXELS * longest * ARCSEC):.4g} arcsec or less; take "
+                         f"{1 / (_PROPOSED_PIXELS * longest * ARCSEC):.3g} "
+                         "arcsec, or give a uv range or channels without the longest baselines")

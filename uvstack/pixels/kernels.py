@@ -22,4 +22,5 @@ def noise_around(image, row, col, size, radius, least, out):
                     n += 1
                     total += value - shift
                     square += (value - shift) ** 2
-        out[k] = np.sqrt(max(square / n - (total / n) ** 2, 0.0)) if n >= least and n > 0 else np.nan
+        out[k] = np.sqrt(max(square / n - (total / n) ** 2,
+                             0.0)) if n >= least and n > 0 else np.nan

@@ -55,11 +55,13 @@ def robust_noise(image: NDArray, exclude: NDArray[np.bool_] | None = None) -> fl
 _LEAST_SHARE = 0.25
 
 
-def noise_around(image: np.ndarray, x: np.ndarray, y: np.ndarray, size: int, radius: float, threads: int = 1) -> np.ndarray:
+def noise_around(image: np.ndarray, x: np.ndarray, y: np.ndarray, size: int, radius: float,
+                 threads: int = 1) -> np.ndarray:
     """Standard deviation around each position outside a central circle, (pos,); NaN off the image.
 
-    Lindroos et al. (2015), section 3.2: a stamp of about 300 beams without a circle whose radius is the beam's major axis.
-    Stamps that reach over the edge use what is there, if that is at least a quarter.
+    Lindroos et al. (2015), section 3.2: a stamp of about 300 beams without a circle whose radius is
+    the beam's major axis. Stamps that reach over the edge use what is there, if that is at least a
+    quarter.
 
     Parameters
     ----------
@@ -77,9 +79,11 @@ def noise_around(image: np.ndarray, x: np.ndarray, y: np.ndarray, size: int, rad
     noise = np.full(x.size, np.nan)
     near = np.isfinite(x) & np.isfinite(y) & (np.abs(x) < 1e9) & (np.abs(y) < 1e9)
     row, col, found = np.rint(y[near]).astype(np.int64), np.rint(x[near]).astype(np.int64), np.empty(int(near.sum()))
-    slices = [slice(a[0], a[-1] + 1) for a in np.array_split(np.arange(found.size), threads) if a.size]
+    slices = [slice(a[0], a[-1] + 1) for a in np.array_split(np.arange(found.size), threads)
+              if a.size]
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda here: kernels.noise_around(image, row[here], col[here], size, radius, least, found[here]), slices))
+        list(pool.map(lambda here: kernels.noise_around(image, row[here], col[here], size, radius,
+                                                        least, found[here]), slices))
     noise[near] = found
     return noise
 

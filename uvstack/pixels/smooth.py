@@ -11,7 +11,8 @@ from uvstack.sky.beam import Beam, cell_sizes
 _KERNEL_REACH = 3.16
 
 
-def gaussian_kernel(beam: Beam | tuple[float, float, float], cell: float | tuple[float, float]) -> NDArray[np.float64]:
+def gaussian_kernel(beam: Beam | tuple[float, float, float],
+                    cell: float | tuple[float, float]) -> NDArray[np.float64]:
     """The Gaussian of peak 1 sampled on pixels, (m, l) of odd sides, l decreasing along the last axis, down to 1e-12."""
     cell_m, cell_l = cell_sizes(cell)
     half = [int(np.ceil(_KERNEL_REACH * beam[0] / size)) for size in (cell_m, cell_l)]
@@ -20,8 +21,8 @@ def gaussian_kernel(beam: Beam | tuple[float, float, float], cell: float | tuple
     return Beam(*beam).profile(east, north)
 
 
-def convolve_beam(image: NDArray, beam: Beam | tuple[float, float, float], cell: float | tuple[float, float],
-                  threads: int = 1) -> NDArray[np.float64]:
+def convolve_beam(image: NDArray, beam: Beam | tuple[float, float, float],
+                  cell: float | tuple[float, float], threads: int = 1) -> NDArray[np.float64]:
     """Image in Jy/pixel convolved with a Gaussian of peak 1, in Jy/beam; nothing wraps round the edges.
 
     Parameters
@@ -37,18 +38,20 @@ def convolve_beam(image: NDArray, beam: Beam | tuple[float, float, float], cell:
     Returns
     -------
     ndarray (…, m, l) float64
-        Its sum is that of the image times the sum of the sampled Gaussian, which is `Beam.area` to 1e-6 for beams of 2
-        pixels and to rounding above 3.
+        Its sum is that of the image times the sum of the sampled Gaussian, which is `Beam.area` to
+        1e-6 for beams of 2 pixels and to rounding above 3.
     """
     from scipy import fft
 
     image = np.asarray(image, np.float64)
     kernel = gaussian_kernel(beam, cell)
     # Beyond the image's own width a kernel meets nothing.
-    cut = [max(0, (k - 2 * n + 1) // 2) for k, n in zip(kernel.shape, image.shape[-2:], strict=True)]
+    cut = [max(0, (k - 2 * n + 1) // 2)
+           for k, n in zip(kernel.shape, image.shape[-2:], strict=True)]
     kernel = kernel[cut[0]: kernel.shape[0] - cut[0], cut[1]: kernel.shape[1] - cut[1]]
     half = [k // 2 for k in kernel.shape]
-    size = [fft.next_fast_len(n + h, real=True) for n, h in zip(image.shape[-2:], half, strict=True)]
+    size = [fft.next_fast_len(n + h, real=True)
+            for n, h in zip(image.shape[-2:], half, strict=True)]
     wrapped = np.zeros(size)
     lines = [np.arange(-h, k - h) % n for h, k, n in zip(half, kernel.shape, size, strict=True)]
     np.add.at(wrapped, np.ix_(*lines), kernel)
@@ -58,5 +61,6 @@ def convolve_beam(image: NDArray, beam: Beam | tuple[float, float, float], cell:
         clean = np.where(np.isfinite(image[plane]), image[plane], 0.0)
         spectrum = fft.rfft2(clean, size, workers=threads)
         spectrum *= transform
-        out[plane] = fft.irfft2(spectrum, size, workers=threads)[: image.shape[-2], : image.shape[-1]]
+        out[plane] = fft.irfft2(spectrum, size, workers=threads)[: image.shape[-2],
+                                                                 : image.shape[-1]]
     return out

@@ -26,7 +26,8 @@ def mark_beam_and_rms(axes: Axes, brightness: np.ndarray, psf: np.ndarray, cell:
     """Put the beam into the lower left corner of a stamp that is drawn, and the rms of what lies beyond the middle into the upper one."""
     from matplotlib.patches import Ellipse
 
-    middle = np.hypot(*(np.indices(brightness.shape) - np.reshape(brightness.shape, (2, 1, 1)) // 2))
+    middle = np.hypot(*(np.indices(brightness.shape)
+                        - np.reshape(brightness.shape, (2, 1, 1)) // 2))
     rms = float(np.sqrt(np.mean(brightness[middle > min(brightness.shape) / 4] ** 2)))
     name, size = flux_unit(rms)
     text: dict[str, Any] = {"transform": axes.transAxes, "color": "w", "fontsize": "small",
@@ -39,12 +40,15 @@ def mark_beam_and_rms(axes: Axes, brightness: np.ndarray, psf: np.ndarray, cell:
     major, minor = beam.fwhm_major / ARCSEC, beam.fwhm_minor / ARCSEC
     right, left, bottom, _ = *axes.get_xlim()[::-1], *axes.get_ylim()
     # Axes count east, angles go from north through east: against the sense of matplotlib's.
-    axes.add_patch(Ellipse((left - 0.6 * major - 0.03 * (left - right), bottom + 0.6 * major + 0.03 * (left - right)), minor, major,
-                           angle=-np.rad2deg(beam.position_angle), facecolor="w", edgecolor="k", lw=0.8))
+    axes.add_patch(Ellipse((left - 0.6 * major - 0.03 * (left - right),
+                            bottom + 0.6 * major + 0.03 * (left - right)), minor, major,
+                           angle=-np.rad2deg(beam.position_angle), facecolor="w", edgecolor="k",
+                           lw=0.8))
     axes.text(0.97, 0.03, f"beam {major:.2g}″ × {minor:.2g}″", ha="right", **text)
 
 
-def draw_stamp(axes: Axes, image: np.ndarray, cell: float, title: str, in_jansky: bool = True, unit: str | None = None) -> None:
+def draw_stamp(axes: Axes, image: np.ndarray, cell: float, title: str, in_jansky: bool = True,
+               unit: str | None = None) -> None:
     """Draw an image (m, l) with offsets in arcsec, east to the left; `unit` (Jy, mJy, µJy, nJy) is chosen where it is not given."""
     name, size = flux_unit(float(np.abs(image).max())) if in_jansky else ("", 1.0)
     if unit is not None:

@@ -1,6 +1,7 @@
 """How any result is saved and shown: a summary as JSON, tables as ECSV named after what they hold, pictures, one page.
 
-The only file of this room that writes. A result says what there is by `summary`, `tables`, `figure` and `sections`.
+The only file of this room that writes. A result says what there is by `summary`, `tables`, `figure`
+and `sections`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from uvstack.io.output import report_folder, together, write_figure, write_json, write_table, write_text
+from uvstack.io.output import (
+    report_folder,
+    together,
+    write_figure,
+    write_json,
+    write_table,
+    write_text,
+)
 from uvstack.records import Provenance, Shown
 from uvstack.report.page import Section, provenance_section, render_page
 

@@ -50,7 +50,8 @@ def rows_of(table: QTable) -> list[dict[str, Any]]:
         if unit is None or unit == u.dimensionless_unscaled:
             columns[name] = plain(np.asarray(table[name]))
         else:
-            suffix = next(suffix for suffix, of_key in _SUFFIXES.items() if unit.is_equivalent(of_key))
+            suffix = next(suffix for suffix, of_key in _SUFFIXES.items()
+                          if unit.is_equivalent(of_key))
             columns[name + suffix] = plain(u.Quantity(table[name]).to_value(_SUFFIXES[suffix]))
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 

@@ -1,7 +1,8 @@
 """What is read of any result: sections of rows, pictures and tables, as lines for a terminal and as one page for a browser.
 
-A family turns its result into a list of `Section`, of which the first is the overview. The terminal prints the overview, the page shows
-all of them by one template, and `uvstack.report.files` writes what they hold: nothing else in the project knows of HTML.
+A family turns its result into a list of `Section`, of which the first is the overview. The terminal
+prints the overview, the page shows all of them by one template, and `uvstack.report.files` writes
+what they hold: nothing else in the project knows of HTML.
 """
 
 from __future__ import annotations
@@ -86,7 +87,8 @@ class Section:
     tables : dict of str to Table
         Likewise: what is written, not shown.
     text : sequence of (str, str)
-        What must be known before the numbers are believed, each with its kind: "advice" or "warning".
+        What must be known before the numbers are believed, each with its kind: "advice" or
+        "warning".
     grid : sequence of tuple of str
         A table that is shown: first its head, then lines of as many cells.
     lead : (str, str, str)
@@ -107,34 +109,43 @@ class Section:
     @property
     def names(self) -> list[str]:
         """Names of the files that are written of it."""
-        return [*(f"{name}.png" for name in self.figures), *(f"{name}.ecsv" for name in self.tables), *self.files]
+        return [*(f"{name}.png" for name in self.figures),
+                *(f"{name}.ecsv" for name in self.tables), *self.files]
 
     def __str__(self) -> str:
         """Lines for a terminal: all but figures, tables and explanations."""
-        lead = [(self.lead[0], self.lead[1] + (f"   ({self.lead[2]})" if self.lead[2] else ""))] if self.lead else []
+        lead = [(self.lead[0],
+                 self.lead[1]
+                 + (f"   ({self.lead[2]})" if self.lead[2] else ""))] if self.lead else []
         lines = [*lead, *((row[0], row[1]) for row in self.rows), *self.text]
         width = max([_NAME, *(len(name) for name, _ in lines)])
-        return "\n".join([*_aligned(self.grid), *(f"{name:<{width}} {text}".rstrip() for name, text in lines)])
+        return "\n".join([*_aligned(self.grid),
+                          *(f"{name:<{width}} {text}".rstrip() for name, text in lines)])
 
 
 def _aligned(grid: Sequence[tuple[str, ...]]) -> list[str]:
     """Lines of a table, numbers to the right."""
     columns = list(zip(*grid, strict=True))
     widths = [max(len(cell) for cell in column) for column in columns]
-    right = [all(not cell or cell.startswith(_NUMERIC) for cell in column[1:]) for column in columns]
+    right = [all(not cell or cell.startswith(_NUMERIC) for cell in column[1:])
+             for column in columns]
     return ["  ".join(cell.rjust(width) if to_right else cell.ljust(width)
-                      for cell, width, to_right in zip(row, widths, right, strict=True)).rstrip() for row in grid]
+                      for cell, width, to_right in zip(row, widths, right, strict=True)).rstrip()
+            for row in grid]
 
 
 def render_page(sections: Sequence[Section], pictures: Sequence[Mapping[str, bytes]]) -> str:
     """All sections as one page without links to anything outside itself; pictures are PNG, by name for each section."""
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True).from_string(_PAGE)
-    embedded = [{name: base64.b64encode(picture).decode() for name, picture in some.items()} for some in pictures]
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined,
+                                  trim_blocks=True).from_string(_PAGE)
+    embedded = [{name: base64.b64encode(picture).decode() for name, picture in some.items()}
+                for some in pictures]
     return template.render(title=sections[0].title, sections=sections, pictures=embedded)
 
 
 #: Units of options that are numbers, where they have one.
-_UNITS = {"facet_size": "rad", "stamp_cell": "rad", "bootstrap": "lists", "stamp_size": "pixels", "pb_cutoff": "of the peak"}
+_UNITS = {"facet_size": "rad", "stamp_cell": "rad", "bootstrap": "lists", "stamp_size": "pixels",
+          "pb_cutoff": "of the peak"}
 
 
 def provenance_section(provenance: Provenance | None) -> Section:
@@ -146,29 +157,34 @@ def provenance_rows(provenance: Provenance | None) -> list[tuple[str, str]]:
     """Name and text of what a result came from."""
     if provenance is None:
         return []
-    rows = [("made by", f"uvstack {provenance.version}"), ("command", provenance.command), ("date", f"{provenance.date} (UTC)")]
+    rows = [("made by", f"uvstack {provenance.version}"), ("command", provenance.command),
+            ("date", f"{provenance.date} (UTC)")]
     for key, value in provenance.inputs.items():
         if isinstance(value, Mapping):
-            rows += [(f"--{name.replace('_', '-')}", _text_of(name, one)) for name, one in value.items() if name != "seed"]
+            rows += [(f"--{name.replace('_', '-')}", _text_of(name, one))
+                     for name, one in value.items() if name != "seed"]
         elif value not in (None, []):
-            rows.append(("measurement set" if key == "ms" else key.replace("_", " "), _text_of(key, value)))
+            rows.append(("measurement set" if key == "ms" else key.replace("_", " "),
+                         _text_of(key, value)))
     if provenance.seed is not None:
         rows.append(("seed", str(provenance.seed)))
     return rows
 
 
 #: What keys of settings end with: the unit that is shown, and its size in that of the key.
-_SHOWN = {"_jy_per_beam": ("µJy/beam", 1e-6), "_jy": ("µJy", 1e-6), "_rad": ("″", ARCSEC), "_hz": ("GHz", 1e9), "_m": ("m", 1.0),
-          "_s": ("s", 1.0)}
+_SHOWN = {"_jy_per_beam": ("µJy/beam", 1e-6), "_jy": ("µJy", 1e-6), "_rad": ("″", ARCSEC),
+          "_hz": ("GHz", 1e9), "_m": ("m", 1.0), "_s": ("s", 1.0)}
 
 
 def setting_rows(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Name and text of settings, of which None is left out; keys that end with a unit, such as cell_rad, are shown in a better one."""
     rows = []
     for key, value in settings.items():
-        end = next((end for end in _SHOWN if key.endswith(end) and isinstance(value, int | float)), "")
+        end = next((end for end in _SHOWN if key.endswith(end) and isinstance(value, int | float)),
+                   "")
         if end:
-            rows.append((key.removesuffix(end).replace("_", " "), f"{value / _SHOWN[end][1]:.6g} {_SHOWN[end][0]}"))
+            rows.append((key.removesuffix(end).replace("_", " "),
+                         f"{value / _SHOWN[end][1]:.6g} {_SHOWN[end][0]}"))
         elif value is not None:
             rows.append((key.replace("_", " "), _text_of(key, value)))
     return rows

@@ -4,14 +4,16 @@ The spectrum of a component is
 
     S(ν) = S0 (ν/ν0)^(α + β ln(ν/ν0)),
 
-a parabola of ln S in ln ν, with the *natural* logarithm in the exponent as well: the β that CASA's setjy writes with
-log10 is ln 10 = 2.30 times this one. S0 is the flux density integrated over the component, Stokes I at ν0; Q, U and V are
-constant fractions of I. Sizes are those of Fourier pairs on the tangent plane of the component: a Gaussian is given by
-its FWHM along two axes, a disc (uniform within an ellipse) by its diameters. A "clean-scale" is what multiscale CLEAN puts into a
-model image: (1 − r²/α²)² within r < α, on pixels of a size that the list says (0: on none, but smooth), and α stands where the
-others have their width. Everything is kept for J2000 as FK5 has it.
+a parabola of ln S in ln ν, with the *natural* logarithm in the exponent as well: the β that CASA's
+setjy writes with log10 is ln 10 = 2.30 times this one. S0 is the flux density integrated over the
+component, Stokes I at ν0; Q, U and V are constant fractions of I. Sizes are those of Fourier pairs
+on the tangent plane of the component: a Gaussian is given by its FWHM along two axes, a disc
+(uniform within an ellipse) by its diameters. A "clean-scale" is what multiscale CLEAN puts into a
+model image: (1 − r²/α²)² within r < α, on pixels of a size that the list says (0: on none, but
+smooth), and α stands where the others have their width. Everything is kept for J2000 as FK5 has it.
 
-Multi-term CLEAN has a polynomial instead of the power law: S0 + S1 x + S2 x² with x = (ν − ν0)/ν0. Its S1, S2 … are added to S(ν).
+Multi-term CLEAN has a polynomial instead of the power law: S0 + S1 x + S2 x² with x = (ν − ν0)/ν0.
+Its S1, S2 … are added to S(ν).
 """
 
 from __future__ import annotations
@@ -32,9 +34,11 @@ SHAPES = ("point", "gaussian", "disc", "clean-scale")
 #: Reference frequency where all spectra are flat and none is given: it changes nothing.
 _ANY_FREQUENCY = 1.0e9
 #: Columns of a table and their unit there, in order.
-_COLUMNS: dict[str, u.UnitBase | None] = {
-    "name": None, "ra": u.deg, "dec": u.deg, "flux": u.Jy, "shape": None, "fwhm_major": u.arcsec, "fwhm_minor": u.arcsec,
-    "position_angle": u.deg, "spectral_index": None, "curvature": None, "q": None, "u": None, "v": None, "target": None}
+_COLUMNS: dict[str, u.UnitBase | None] = {"name": None, "ra": u.deg, "dec": u.deg, "flux": u.Jy,
+                                          "shape": None, "fwhm_major": u.arcsec,
+                                          "fwhm_minor": u.arcsec, "position_angle": u.deg,
+                                          "spectral_index": None, "curvature": None, "q": None,
+                                          "u": None, "v": None, "target": None}
 #: What the units above are turned into.
 _INSIDE = {u.deg: u.rad, u.arcsec: u.rad, u.Jy: u.Jy}
 
@@ -111,18 +115,22 @@ class Components:
             There are Taylor terms, which belong to theirs.
         """
         if self.taylor.any():
-            raise ComponentError("components with Taylor terms (flux_1 …) stay at their reference frequency, "
-                                 f"{self.reference_frequency / 1e9:.6g} GHz; give the others at that one")
+            raise ComponentError("components with Taylor terms (flux_1 …) stay at their reference "
+                                 "frequency, "
+                                 f"{self.reference_frequency / 1e9:.6g} GHz; give the others at "
+                                 "that one")
         x = float(np.log(frequency / self.reference_frequency))
-        return replace(
-            self, flux=self.flux_at(np.array([frequency]))[:, 0], reference_frequency=float(frequency),
-            spectral_index=self.spectral_index + 2.0 * self.curvature * x)
+        return replace(self, flux=self.flux_at(np.array([frequency]))[:, 0],
+                       reference_frequency=float(frequency),
+                       spectral_index=self.spectral_index + 2.0 * self.curvature * x)
 
     def flux_at(self, frequency: ArrayLike) -> NDArray[np.float64]:
         """Stokes I in Jy at frequencies (chan,) in Hz, (n, chan)."""
         ratio = np.asarray(frequency, np.float64) / self.reference_frequency
         x = np.log(ratio)
-        flux = self.flux[:, None] * np.exp(x * (self.spectral_index[:, None] + self.curvature[:, None] * x))
+        flux = self.flux[:, None] * np.exp(x
+                                           * (self.spectral_index[:, None]
+                                              + self.curvature[:, None] * x))
         powers = (ratio - 1.0) ** np.arange(1, self.taylor.shape[1] + 1)[:, None]
         return np.asarray(flux + self.taylor @ powers if powers.size else flux)
 
@@ -143,7 +151,8 @@ class Components:
 
     def to_table(self) -> QTable:
         """Table with units: degrees, arcsec and Jy; the reference frequency in Hz and the frame are in its `meta`."""
-        values = {"name" if name == "names" else name: getattr(self, name) for name in _array_names() if name != "taylor"}
+        values = {"name" if name == "names" else name: getattr(self, name)
+                  for name in _array_names() if name != "taylor"}
         table = QTable()
         for name, unit in _COLUMNS.items():
             column = values[name]
@@ -156,13 +165,15 @@ class Components:
         return table
 
 
-def components(
-    ra: ArrayLike, dec: ArrayLike, flux: ArrayLike, *, reference_frequency: float | None = None,
-    names: Sequence[str] | NDArray[np.str_] | None = None, shape: str | Sequence[str] | NDArray[np.str_] | None = None,
-    fwhm_major: ArrayLike = 0.0, fwhm_minor: ArrayLike | None = None, position_angle: ArrayLike = 0.0,
-    spectral_index: ArrayLike = 0.0, curvature: ArrayLike = 0.0, q: ArrayLike = 0.0, u: ArrayLike = 0.0, v: ArrayLike = 0.0,
-    target: ArrayLike = False, taylor: ArrayLike | None = None, cell: float = 0.0,
-) -> Components:
+def components(ra: ArrayLike, dec: ArrayLike, flux: ArrayLike, *,
+               reference_frequency: float | None = None,
+               names: Sequence[str] | NDArray[np.str_] | None = None,
+               shape: str | Sequence[str] | NDArray[np.str_] | None = None,
+               fwhm_major: ArrayLike = 0.0, fwhm_minor: ArrayLike | None = None,
+               position_angle: ArrayLike = 0.0, spectral_index: ArrayLike = 0.0,
+               curvature: ArrayLike = 0.0, q: ArrayLike = 0.0, u: ArrayLike = 0.0,
+               v: ArrayLike = 0.0, target: ArrayLike = False, taylor: ArrayLike | None = None,
+               cell: float = 0.0,) -> Components:
     """Components with defaults filled in; every argument is one value for all or one for each.
 
     Parameters
@@ -176,9 +187,11 @@ def components(
     names : sequence of str, optional
         Default S1, S2, …
     shape : str or sequence of str, optional
-        "point", "gaussian", "disc" or "clean-scale"; default a Gaussian where there is a size, else a point.
+        "point", "gaussian", "disc" or "clean-scale"; default a Gaussian where there is a size, else
+        a point.
     fwhm_major, fwhm_minor : array_like
-        FWHM of a Gaussian, diameters of a disc or α of a clean-scale, rad; the minor axis is by default the major one.
+        FWHM of a Gaussian, diameters of a disc or α of a clean-scale, rad; the minor axis is by
+        default the major one.
     position_angle : array_like
         Of the major axis from north through east, rad.
     spectral_index, curvature : array_like
@@ -198,13 +211,14 @@ def components(
     Raises
     ------
     ComponentError
-        Lengths differ; a value is not finite; a flux or size is negative; a shape is unknown; a point has a size; the
-        minor axis is the larger; more than all of the flux is polarised; a spectrum has no reference frequency.
+        Lengths differ; a value is not finite; a flux or size is negative; a shape is unknown; a
+        point has a size; the minor axis is the larger; more than all of the flux is polarised; a
+        spectrum has no reference frequency.
     """
     minor = fwhm_major if fwhm_minor is None else fwhm_minor
     numbers = {"ra": ra, "dec": dec, "flux": flux, "fwhm_major": fwhm_major, "fwhm_minor": minor,
-               "position_angle": position_angle, "spectral_index": spectral_index, "curvature": curvature, "q": q, "u": u,
-               "v": v}
+               "position_angle": position_angle, "spectral_index": spectral_index,
+               "curvature": curvature, "q": q, "u": u, "v": v}
     arrays = {name: np.atleast_1d(np.asarray(value, np.float64)) for name, value in numbers.items()}
     n = max((a.size for name, a in arrays.items() if name in ("ra", "dec", "flux")), default=0)
     if any(arrays[name].size == 0 for name in ("ra", "dec", "flux")):
@@ -217,15 +231,17 @@ def components(
     called = [f"S{i + 1}" for i in range(n)] if names is None else names
     name_column = _column("names", np.atleast_1d(np.asarray(called, dtype=str)), n)
     flags = _column("target", np.atleast_1d(np.asarray(target, dtype=bool)), n)
-    if reference_frequency is None and taylor is None and not (arrays["spectral_index"].any() or arrays["curvature"].any()):
+    if reference_frequency is None and taylor is None and not (arrays["spectral_index"].any()
+                                                               or arrays["curvature"].any()):
         reference_frequency = _ANY_FREQUENCY
     terms = np.zeros((n, 0)) if taylor is None else np.array(taylor, np.float64)
     if terms.ndim != 2 or len(terms) != n:
         raise ComponentError(f"taylor has shape {terms.shape} beside {n} positions; give (n, term)")
     if not (np.isfinite(cell) and cell >= 0):
         raise ComponentError(f"cell is {cell} rad; it must be finite and not negative")
-    made = Components(names=name_column, shape=kinds.astype("U11") if n else np.zeros(0, "U11"), target=flags,
-                      reference_frequency=_reference(reference_frequency), taylor=terms, cell=float(cell), **arrays)
+    made = Components(names=name_column, shape=kinds.astype("U11") if n else np.zeros(0, "U11"),
+                      target=flags, reference_frequency=_reference(reference_frequency),
+                      taylor=terms, cell=float(cell), **arrays)
     _validate(made, kinds)
     return made
 
@@ -235,14 +251,18 @@ def concatenate(parts: Sequence[Components]) -> Components:
     if not parts:
         return components([], [], [])
     first = next((part for part in parts if len(part)), parts[0])
-    same = [part if part.reference_frequency == first.reference_frequency else part.at_reference(first.reference_frequency)
-            for part in parts]
+    same = [part if part.reference_frequency == first.reference_frequency
+            else part.at_reference(first.reference_frequency) for part in parts]
     cells = {part.cell for part in same if (part.shape == "clean-scale").any()}
     if len(cells) > 1:
-        raise ComponentError(f"scales of CLEAN on pixels of {sorted(np.rad2deg(list(cells)) * 3600)} arcsec; take lists of one image")
+        raise ComponentError("scales of CLEAN on pixels of "
+                             f"{sorted(np.rad2deg(list(cells)) * 3600)} arcsec; take lists of one "
+                             "image")
     n_terms = max(part.taylor.shape[1] for part in same)
-    same = [replace(part, taylor=np.pad(part.taylor, ((0, 0), (0, n_terms - part.taylor.shape[1])))) for part in same]
-    columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in same]) for name in _array_names()}
+    same = [replace(part, taylor=np.pad(part.taylor, ((0, 0), (0, n_terms - part.taylor.shape[1]))))
+            for part in same]
+    columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in same])
+                               for name in _array_names()}
     return replace(first, **columns, cell=cells.pop() if cells else 0.0)
 
 
@@ -252,8 +272,8 @@ def components_from_table(table: Table) -> Components:
     Parameters
     ----------
     table : Table or QTable
-        Columns ra, dec and flux with units, any other of `to_table`; ``meta["reference_frequency"]`` in Hz where a
-        spectrum is not flat.
+        Columns ra, dec and flux with units, any other of `to_table`;
+        ``meta["reference_frequency"]`` in Hz where a spectrum is not flat.
 
     Raises
     ------
@@ -262,26 +282,33 @@ def components_from_table(table: Table) -> Components:
     """
     missing = [name for name in ("ra", "dec", "flux") if name not in table.colnames]
     if missing:
-        raise ComponentError(f"the table lacks {', '.join(missing)}; it has {', '.join(table.colnames)}")
+        raise ComponentError(f"the table lacks {', '.join(missing)}; it has "
+                             f"{', '.join(table.colnames)}")
     frame = str(table.meta.get("frame", "J2000"))
     if frame.upper() not in ("J2000", "FK5"):
-        raise ComponentError(f"the table is in {frame}; components are kept in J2000: convert its ra and dec first")
+        raise ComponentError(f"the table is in {frame}; components are kept in J2000: convert its "
+                             "ra and dec first")
     values: dict[str, Any] = {}
     for name, unit in _COLUMNS.items():
         if name in table.colnames:
             values["names" if name == "name" else name] = _read_column(table, name, unit)
-    terms = sorted(name for name in table.colnames if name.startswith("flux_") and name[5:].isdigit())
+    terms = sorted(name for name in table.colnames
+                   if name.startswith("flux_") and name[5:].isdigit())
     if terms:
         if terms != [f"flux_{t}" for t in range(1, len(terms) + 1)]:
-            raise ComponentError(f"the table has the Taylor terms {', '.join(terms)}; wanted are flux_1, flux_2 … without a gap")
+            raise ComponentError(f"the table has the Taylor terms {', '.join(terms)}; wanted are "
+                                 "flux_1, flux_2 … without a gap")
         values["taylor"] = np.stack([_read_column(table, name, u.Jy) for name in terms], axis=1)
         # What CLEAN writes there is flux_1 / flux, for reading; the terms say all.
-        values = {name: value for name, value in values.items() if name not in ("spectral_index", "curvature")}
+        values = {name: value for name, value in values.items()
+                  if name not in ("spectral_index", "curvature")}
     if "scale" in table.colnames and "shape" not in table.colnames:
         scale = _read_column(table, "scale", u.arcsec)
-        values |= {"shape": np.where(scale > 0, "clean-scale", "point"), "fwhm_major": scale, "fwhm_minor": scale}
+        values |= {"shape": np.where(scale > 0, "clean-scale", "point"), "fwhm_major": scale,
+                   "fwhm_minor": scale}
     cell = table.meta.get("cell_arcsec", 0.0)
-    return components(reference_frequency=table.meta.get("reference_frequency"), cell=float(np.deg2rad(cell / 3600)), **values)
+    return components(reference_frequency=table.meta.get("reference_frequency"),
+                      cell=float(np.deg2rad(cell / 3600)), **values)
 
 
 def _read_column(table: Table, name: str, unit: u.UnitBase | None) -> NDArray:
@@ -295,7 +322,8 @@ def _read_column(table: Table, name: str, unit: u.UnitBase | None) -> NDArray:
     try:
         return np.asarray(u.Quantity(column).to_value(_INSIDE[unit]))
     except u.UnitConversionError as error:
-        raise ComponentError(f"column {name!r} is in {column.unit}; wanted is a unit that converts to {unit}") from error
+        raise ComponentError(f"column {name!r} is in {column.unit}; wanted is a unit "
+                             f"that converts to {unit}") from error
 
 
 def _array_names() -> list[str]:
@@ -305,7 +333,8 @@ def _array_names() -> list[str]:
 def _column(name: str, values: NDArray, n: int) -> NDArray:
     """The values as a column of n of its own."""
     if values.ndim != 1 or values.size not in (1, n):
-        raise ComponentError(f"{name} has shape {values.shape} beside {n} positions; give one value, or one for each")
+        raise ComponentError(f"{name} has shape {values.shape} beside {n} positions; give one "
+                             "value, or one for each")
     return np.array(np.broadcast_to(values, n) if values.size != n else values)
 
 
@@ -321,7 +350,8 @@ def _validate(made: Components, kinds: NDArray) -> None:
     unknown = [str(kind) for kind in kinds if kind not in SHAPES]
     if unknown:
         near = difflib.get_close_matches(unknown[0], SHAPES, n=1, cutoff=0.0)[0]
-        raise ComponentError(f"the shape {unknown[0]!r} is unknown: the nearest is {near}; known are {', '.join(SHAPES)}")
+        raise ComponentError(f"the shape {unknown[0]!r} is unknown: the nearest is {near}; known "
+                             f"are {', '.join(SHAPES)}")
     for name in _array_names():
         if getattr(made, name).dtype.kind == "f":
             bad = ~np.isfinite(getattr(made, name))
@@ -329,16 +359,20 @@ def _validate(made: Components, kinds: NDArray) -> None:
     _refuse(made, made.flux < 0, "flux", "must not be negative, in Jy")
     _refuse(made, np.abs(made.dec) > np.pi / 2 + 1e-12, "dec", "must lie within ±π/2 rad")
     _refuse(made, made.fwhm_minor < 0, "fwhm_minor", "must not be negative, in rad")
-    _refuse(made, made.fwhm_major < made.fwhm_minor, "fwhm_major", "must not be negative, nor smaller than fwhm_minor")
-    _refuse(made, (made.shape == "point") & (made.fwhm_major > 0), "fwhm_major", 'must be 0 where the shape is "point"')
-    _refuse(made, (made.shape == "clean-scale") & (made.fwhm_major != made.fwhm_minor), "fwhm_minor",
-            'must be fwhm_major where the shape is "clean-scale", which is round')
+    _refuse(made, made.fwhm_major < made.fwhm_minor, "fwhm_major",
+            "must not be negative, nor smaller than fwhm_minor")
+    _refuse(made, (made.shape == "point") & (made.fwhm_major > 0), "fwhm_major",
+            'must be 0 where the shape is "point"')
+    _refuse(made, (made.shape == "clean-scale") & (made.fwhm_major != made.fwhm_minor),
+            "fwhm_minor", 'must be fwhm_major where the shape is "clean-scale", which is round')
     fraction = np.sqrt(made.q**2 + made.u**2 + made.v**2)
-    _refuse(made, fraction > 1 + 1e-12, "q", "with u and v must make a polarised fraction of at most 1")
+    _refuse(made, fraction > 1 + 1e-12, "q",
+            "with u and v must make a polarised fraction of at most 1")
 
 
 def _refuse(made: Components, bad: NDArray[np.bool_], name: str, rule: str) -> None:
     if bad.any():
         i = int(np.flatnonzero(bad)[0])
         more = f" (and {int(bad.sum()) - 1} more)" if bad.sum() > 1 else ""
-        raise ComponentError(f"component {made.names[i]}{more} has {name} {np.max(getattr(made, name)[i]):g}; it {rule}")
+        raise ComponentError(f"component {made.names[i]}{more} has {name} "
+                             f"{np.max(getattr(made, name)[i]):g}; it {rule}")

@@ -1,16 +1,17 @@
 """Directions on the sky: reference frames, direction cosines and the turn of (u, v, w) to another phase centre.
 
-Phases need offsets from the phase centre to a small fraction of the fringe spacing, and offsets are differences of
-nearly equal angles. Everything here is therefore written with the differences taken first and with 1 − cos x =
-2 sin²(x/2), so that an offset is right to a few units in its own last place, not merely in that of the coordinates. The
-cost is a dozen trigonometric functions a position. What is lost in rounding the right ascensions and declinations
-themselves, up to 4e-16 rad (1e-10 arcsec), cannot be won back.
+Phases need offsets from the phase centre to a small fraction of the fringe spacing, and offsets are
+differences of nearly equal angles. Everything here is therefore written with the differences taken
+first and with 1 − cos x = 2 sin²(x/2), so that an offset is right to a few units in its own last
+place, not merely in that of the coordinates. The cost is a dozen trigonometric functions a
+position. What is lost in rounding the right ascensions and declinations themselves, up to 4e-16 rad
+(1e-10 arcsec), cannot be won back.
 
-Frames go by the names of CASA and are converted by astropy. How well the two agree (largest difference over the sky,
-measured against casacore 3.8): ``B1950_VLA`` 3 mas, ``ICRS`` to ``J2000`` 30 mas, because casacore's J2000 is the mean
-equator of 2000 and astropy's FK5 is the catalogue of that name; ``GALACTIC`` 0.5″, because the definition of 1958 is
-tied to B1950 and astropy uses its J2000 rendering by Reid & Brunthaler (2004). B1950 is further discussed in
-`parse_frame`.
+Frames go by the names of CASA and are converted by astropy. How well the two agree (largest
+difference over the sky, measured against casacore 3.8): ``B1950_VLA`` 3 mas, ``ICRS`` to ``J2000``
+30 mas, because casacore's J2000 is the mean equator of 2000 and astropy's FK5 is the catalogue of
+that name; ``GALACTIC`` 0.5″, because the definition of 1958 is tied to B1950 and astropy uses its
+J2000 rendering by Reid & Brunthaler (2004). B1950 is further discussed in `parse_frame`.
 """
 
 import difflib
@@ -20,13 +21,23 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import FK4, FK5, ICRS, Angle, BaseCoordinateFrame, ConvertError, Galactic, SkyCoord
+from astropy.coordinates import (
+    FK4,
+    FK5,
+    ICRS,
+    Angle,
+    BaseCoordinateFrame,
+    ConvertError,
+    Galactic,
+    SkyCoord,
+)
 from numpy.typing import ArrayLike, NDArray
 
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import CoordinateError, UvstackWarning
 
-#: Frames by name; an alias stands beside the name that CASA uses. The epoch of B1950 is discussed in `parse_frame`.
+#: Frames by name; an alias stands beside the name that CASA uses. The epoch of B1950 is discussed
+#: in `parse_frame`.
 _FRAMES: dict[str, BaseCoordinateFrame] = {
     "J2000": FK5(equinox="J2000"),
     "FK5": FK5(equinox="J2000"),
@@ -49,12 +60,14 @@ def direction_cosines(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Direction cosines (l, m, n − 1) of directions seen from a phase centre.
 
-    With Δα and Δδ the differences from the centre they are (Thompson, Moran & Swenson 2017, chapter 3)
+    With Δα and Δδ the differences from the centre they are (Thompson, Moran & Swenson 2017, chapter
+    3)
 
         l = cos δ sin Δα,   m = sin δ cos δ₀ − cos δ sin δ₀ cos Δα,   n = sin δ sin δ₀ + cos δ cos δ₀ cos Δα,
 
-    evaluated as m = sin Δδ + 2 sin δ₀ cos δ sin²(Δα/2) and n − 1 = −2 (sin²(Δδ/2) + cos δ cos δ₀ sin²(Δα/2)), which
-    lose nothing by cancellation. In front of the observer n − 1 equals −(l² + m²) / (1 + sqrt(1 − l² − m²)).
+    evaluated as m = sin Δδ + 2 sin δ₀ cos δ sin²(Δα/2) and n − 1 = −2 (sin²(Δδ/2) + cos δ cos δ₀
+    sin²(Δα/2)), which lose nothing by cancellation. In front of the observer n − 1 equals −(l² +
+    m²) / (1 + sqrt(1 − l² − m²)).
 
     Parameters
     ----------
@@ -66,8 +79,9 @@ def direction_cosines(
     Returns
     -------
     l, m, n_minus_1 : ndarray of float64
-        Cosines to the east and north, and n − 1, in the broadcast shape. Beyond 90° from the centre n is negative and
-        n − 1 lies between −1 and −2, while (l, m) are those of the mirrored direction too: n − 1 tells them apart.
+        Cosines to the east and north, and n − 1, in the broadcast shape. Beyond 90° from the centre
+        n is negative and n − 1 lies between −1 and −2, while (l, m) are those of the mirrored
+        direction too: n − 1 tells them apart.
     """
     ra, dec, ra0, dec0 = (np.asarray(angle, dtype=np.float64) for angle in (ra, dec, ra0, dec0))
     east, north = ra - ra0, dec - dec0
@@ -79,10 +93,12 @@ def direction_cosines(
     return np.asarray(l), np.asarray(m), np.asarray(n_minus_1)
 
 
-def local_axes(ra: ArrayLike, dec: ArrayLike, ra0: float, dec0: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def local_axes(ra: ArrayLike, dec: ArrayLike, ra0: float,
+               dec0: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Unit vectors to the east and to the north at directions (pos,), as (l, m, n) of a phase centre, each (3, pos).
 
-    Their products with (u, v, w) are u and v for a phase centre in that direction: the first two rows of `rotation_between`.
+    Their products with (u, v, w) are u and v for a phase centre in that direction: the first two
+    rows of `rotation_between`.
     """
     ra, dec = np.asarray(ra, np.float64), np.asarray(dec, np.float64)
     sin_east, cos_east, sin_dec, cos_dec = np.sin(ra - ra0), np.cos(ra - ra0), np.sin(dec), np.cos(dec)
@@ -96,10 +112,10 @@ def local_axes(ra: ArrayLike, dec: ArrayLike, ra0: float, dec0: float) -> tuple[
 def rotation_between(ra0: float, dec0: float, ra: float, dec: float) -> NDArray[np.float64]:
     """Matrix that turns (u, v, w) given for one phase centre into those for another.
 
-    It is the product of the matrix of Thompson, Moran & Swenson (2017) equation 4.1 for the new centre with the
-    transpose of the one for the old, in which hour angles enter only through their difference; written out with half
-    angles so that a small turn is exact to its own last place. Its third row is (l, m, n) of the new centre seen from
-    the old.
+    It is the product of the matrix of Thompson, Moran & Swenson (2017) equation 4.1 for the new
+    centre with the transpose of the one for the old, in which hour angles enter only through their
+    difference; written out with half angles so that a small turn is exact to its own last place.
+    Its third row is (l, m, n) of the new centre seen from the old.
 
     Parameters
     ----------
@@ -111,7 +127,8 @@ def rotation_between(ra0: float, dec0: float, ra: float, dec: float) -> NDArray[
     Returns
     -------
     ndarray of float64, (3, 3)
-        Orthonormal, with determinant 1. Column vectors turn as ``uvw_new = R @ uvw``, rows (row, 3) as ``uvw @ R.T``.
+        Orthonormal, with determinant 1. Column vectors turn as ``uvw_new = R @ uvw``, rows (row, 3)
+        as ``uvw @ R.T``.
     """
     east, north = float(ra) - float(ra0), float(dec) - float(dec0)
     sin_east, versine = np.sin(east), 2.0 * np.sin(0.5 * east) ** 2
@@ -137,16 +154,18 @@ def rotation_between(ra0: float, dec0: float, ra: float, dec: float) -> NDArray[
 def parse_frame(name: str) -> BaseCoordinateFrame:
     """Astropy frame of a name that CASA uses.
 
-    B1950 names a frame that turns slowly against the distant radio sky, by 5 mas a year, so that it needs an epoch as
-    well. Here ``B1950``, ``FK4`` and ``B1950_VLA`` all have the epoch that CASA gives to ``B1950_VLA``, 1979.9, for
-    which the lists of the VLA were made: the pairs of positions in the VLA calibrator manual are met to 3 mas, which is
-    the accuracy of astropy's terms of aberration. CASA's ``B1950`` takes the time of observation, or 2000 where it
-    knows none, and is then 0.1″ away; astropy's own default, 1950, is 0.15″ away.
+    B1950 names a frame that turns slowly against the distant radio sky, by 5 mas a year, so that it
+    needs an epoch as well. Here ``B1950``, ``FK4`` and ``B1950_VLA`` all have the epoch that CASA
+    gives to ``B1950_VLA``, 1979.9, for which the lists of the VLA were made: the pairs of positions
+    in the VLA calibrator manual are met to 3 mas, which is the accuracy of astropy's terms of
+    aberration. CASA's ``B1950`` takes the time of observation, or 2000 where it knows none, and is
+    then 0.1″ away; astropy's own default, 1950, is 0.15″ away.
 
     Parameters
     ----------
     name : str
-        ``J2000`` or ``FK5``, ``ICRS``, ``B1950`` or ``FK4`` or ``B1950_VLA``, ``GALACTIC``; in any case.
+        ``J2000`` or ``FK5``, ``ICRS``, ``B1950`` or ``FK4`` or ``B1950_VLA``, ``GALACTIC``; in any
+        case.
 
     Returns
     -------
@@ -162,14 +181,16 @@ def parse_frame(name: str) -> BaseCoordinateFrame:
     if key in _FRAMES:
         return _FRAMES[key]
     close = difflib.get_close_matches(key, FRAME_NAMES, n=1, cutoff=0.0)[0]
-    raise CoordinateError(f"the frame {name!r} is unknown: the closest is {close}; known are {', '.join(FRAME_NAMES)}")
+    raise CoordinateError(f"the frame {name!r} is unknown: the closest is {close}; known are "
+                          f"{', '.join(FRAME_NAMES)}")
 
 
 def to_frame(coord: SkyCoord, frame: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Longitude and latitude of directions in a named frame.
 
-    Nothing is taken over from the frame that the directions come in. (`SkyCoord.transform_to` by itself carries an
-    equinox along, and so leaves directions of B1950 unconverted when asked for FK5.)
+    Nothing is taken over from the frame that the directions come in. (`SkyCoord.transform_to` by
+    itself carries an equinox along, and so leaves directions of B1950 unconverted when asked for
+    FK5.)
 
     Parameters
     ----------
@@ -193,10 +214,9 @@ def to_frame(coord: SkyCoord, frame: str) -> tuple[NDArray[np.float64], NDArray[
         converted = coord.transform_to(target, merge_attributes=False)
     except (ConvertError, u.UnitConversionError, AttributeError) as error:
         # AttributeError: what astropy raises for an observed frame without place and time.
-        raise CoordinateError(
-            f"directions in {coord.frame.name!r} cannot be converted to {frame}: {error}; give them in one of"
-            f" {', '.join(FRAME_NAMES)}"
-        ) from error
+        raise CoordinateError(f"directions in {coord.frame.name!r} cannot be converted to {frame}: "
+                              f"{error}; give them in one of"
+                              f" {', '.join(FRAME_NAMES)}") from error
     direction = converted.spherical
     return np.asarray(direction.lon.wrap_at(360 * u.deg).rad), np.asarray(direction.lat.rad)
 
@@ -206,7 +226,8 @@ def centre_of(frame: str, ra: float, dec: float) -> tuple[float, float, float]:
     return to_j2000_with_north(ra, dec, parse_frame(frame))
 
 
-def to_j2000_with_north(lon: float, lat: float, frame: BaseCoordinateFrame) -> tuple[float, float, float]:
+def to_j2000_with_north(lon: float, lat: float,
+                        frame: BaseCoordinateFrame) -> tuple[float, float, float]:
     """A direction in J2000, and the position angle there of the north of its own frame, rad; a pole keeps its right ascension."""
     if frame.is_equivalent_frame(_FRAMES["J2000"]):
         return float(lon), float(lat), 0.0
@@ -217,14 +238,15 @@ def to_j2000_with_north(lon: float, lat: float, frame: BaseCoordinateFrame) -> t
     return float(ra[0]), float(dec[0]), float(np.arctan2(np.sign(step) * l, np.sign(step) * m))
 
 
-def parse_direction(direction: str | Sequence[float] | SkyCoord, frame: str = "J2000", name: str = "phase_centre") -> tuple[float, float]:
+def parse_direction(direction: str | Sequence[float] | SkyCoord, frame: str = "J2000",
+                    name: str = "phase_centre") -> tuple[float, float]:
     """Longitude and latitude (rad) in a frame of a direction however it is given.
 
     Parameters
     ----------
     direction : str, (float, float) or SkyCoord
-        "J2000 10h12m13s -30d00m01s", "B1950_VLA 10:12:13 -30.00.01", "GALACTIC 120deg -3deg": a text without a frame is in J2000.
-        Two numbers are in rad and in the frame that is wanted.
+        "J2000 10h12m13s -30d00m01s", "B1950_VLA 10:12:13 -30.00.01", "GALACTIC 120deg -3deg": a
+        text without a frame is in J2000. Two numbers are in rad and in the frame that is wanted.
     frame : str
         As `parse_frame` takes it.
     name : str
@@ -252,13 +274,15 @@ def parse_direction(direction: str | Sequence[float] | SkyCoord, frame: str = "J
     words = direction.replace(",", " ").split()
     given = words.pop(0) if words and words[0].upper() in FRAME_NAMES else "J2000"
     if len(words) != 2:
-        raise CoordinateError(f"{name}={direction!r} cannot be read; {example}; frames are {', '.join(FRAME_NAMES)}")
+        raise CoordinateError(f"{name}={direction!r} cannot be read; {example}; frames are "
+                              f"{', '.join(FRAME_NAMES)}")
     try:
         first, second = angle_from_text(words[0], hours=given.upper() != "GALACTIC"), angle_from_text(words[1])
     except CoordinateError as error:
         raise CoordinateError(f"{name}={direction!r} cannot be read: {error}") from None
     if abs(second) > np.pi / 2:
-        raise CoordinateError(f"{name}={direction!r} has a declination of {np.rad2deg(second):g}°; wanted -90° to 90°")
+        raise CoordinateError(f"{name}={direction!r} has a declination of "
+                              f"{np.rad2deg(second):g}°; wanted -90° to 90°")
     return in_frame(first, second, given, frame)
 
 
@@ -270,7 +294,8 @@ def in_frame(lon: float, lat: float, given: str, wanted: str) -> tuple[float, fl
     return float(new[0]), float(new[1])
 
 
-def check_centre(centre: tuple[float, float], fields: Mapping[str, tuple[float, float]], reach: float, name: str = "phase_centre") -> None:
+def check_centre(centre: tuple[float, float], fields: Mapping[str, tuple[float, float]],
+                 reach: float, name: str = "phase_centre") -> None:
     """Refuse a centre beyond the horizon of a field, and warn of one farther than `reach` from every field.
 
     Parameters
@@ -295,38 +320,44 @@ def check_centre(centre: tuple[float, float], fields: Mapping[str, tuple[float, 
     """
     ra, dec = np.array(list(fields.values())).T
     # From the chord, as n loses small angles.
-    apart = 2.0 * np.arcsin(np.sqrt(np.clip(-0.5 * direction_cosines(*centre, ra, dec)[2], 0.0, 1.0)))
+    apart = 2.0 * np.arcsin(np.sqrt(np.clip(-0.5 * direction_cosines(*centre, ra, dec)[2], 0.0,
+                                            1.0)))
     nearest, farthest = int(apart.argmin()), int(apart.argmax())
     names = list(fields)
     if apart[farthest] >= np.pi / 2:
-        raise CoordinateError(f"{name} is {np.rad2deg(apart[farthest]):.4g}° from {names[farthest]}: 90° or more, beyond its horizon "
-                              f"(the nearest is {names[nearest]}, at {np.rad2deg(apart[nearest]):.4g}°); wanted a direction in the field: "
-                              "are its frame and units right?")
+        raise CoordinateError(f"{name} is {np.rad2deg(apart[farthest]):.4g}° from "
+                              f"{names[farthest]}: 90° or more, beyond its horizon "
+                              f"(the nearest is {names[nearest]}, at "
+                              f"{np.rad2deg(apart[nearest]):.4g}°); wanted a direction in the "
+                              "field: " "are its frame and units right?")
     if apart[nearest] > reach:
-        warnings.warn(UvstackWarning(f"{name} is {np.rad2deg(apart[nearest]):.4g}° from the nearest field, {names[nearest]}, and its "
-                                     f"antennas see some {np.rad2deg(reach):.2g}°: are its frame and units right?"), stacklevel=4)
+        warnings.warn(UvstackWarning(f"{name} is {np.rad2deg(apart[nearest]):.4g}° from the "
+                                     f"nearest field, {names[nearest]}, and its "
+                                     f"antennas see some {np.rad2deg(reach):.2g}°: are its frame "
+                                     "and units right?"), stacklevel=4)
 
 
 def sight(diameters: ArrayLike, lowest_frequency: float) -> float:
     """How far from where they point antennas may see anything: 10 λ/D of the smallest dish (m), or 10° where none is known; rad."""
     known = np.asarray(diameters, np.float64)
     known = known[np.isfinite(known) & (known > 0)]
-    return float(np.deg2rad(10.0)) if known.size == 0 else min(10.0 * SPEED_OF_LIGHT / lowest_frequency / float(known.min()), np.pi / 2)
+    return float(np.deg2rad(10.0)) if known.size == 0 else min(
+        10.0 * SPEED_OF_LIGHT / lowest_frequency / float(known.min()), np.pi / 2)
 
 
 def angle_from_text(text: str, *, hours: bool = False) -> float:
     """Angle in radians of a text that says its own unit: sexagesimal, or a number with a unit.
 
-    Read are ``03h49m10.99s``, ``03:49:10.99``, ``03 49 10.99``, ``-30d00m01s``, CASA's ``-30.00.01.0``, ``57.3deg`` and
-    ``1.0rad``.
+    Read are ``03h49m10.99s``, ``03:49:10.99``, ``03 49 10.99``, ``-30d00m01s``, CASA's
+    ``-30.00.01.0``, ``57.3deg`` and ``1.0rad``.
 
     Parameters
     ----------
     text : str
         The angle. A bare number is refused, since its unit is for the caller to know.
     hours : bool
-        Whether sexagesimal numbers without letters count hours (a right ascension) instead of degrees. Full stops
-        between the numbers always count degrees, as in CASA.
+        Whether sexagesimal numbers without letters count hours (a right ascension) instead of
+        degrees. Full stops between the numbers always count degrees, as in CASA.
 
     Returns
     -------
@@ -347,9 +378,8 @@ def angle_from_text(text: str, *, hours: bool = False) -> float:
             raise ValueError("a bare number has no unit")
         return float(Angle(stripped, unit=u.hourangle if hours and not dotted else u.deg).rad)
     except (ValueError, TypeError, u.UnitsError) as error:
-        raise CoordinateError(
-            f"{text!r} is no angle ({error}); write it as 03h49m10.99s, -30d00m01.2s, 03:49:10.99 or 57.3deg"
-        ) from error
+        raise CoordinateError(f"{text!r} is no angle ({error}); write it as "
+                              "03h49m10.99s, -30d00m01.2s, 03:49:10.99 or 57.3deg") from error
 
 
 def _is_number(text: str) -> bool:

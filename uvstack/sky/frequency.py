@@ -35,9 +35,12 @@ def parse_frequency(value: Any, name: str, lowest: float = LOWEST) -> float:
         except (TypeError, ValueError):
             found = float(u.Quantity(value).to_value(u.Hz))
     except (TypeError, ValueError):  # astropy's errors of units are ValueErrors or TypeErrors
-        raise SelectionError(f"{name}={str(value)!r} is no frequency; wanted e.g. 1.4GHz, or a number in Hz") from None
+        raise SelectionError(f"{name}={str(value)!r} is no frequency; wanted e.g. "
+                             "1.4GHz, or a number in Hz") from None
     if not (np.isfinite(found) and found > 0):
-        raise SelectionError(f"{name} is {value}; wanted a positive frequency, e.g. 1.4GHz, or a number in Hz")
+        raise SelectionError(f"{name} is {value}; wanted a positive frequency, e.g. 1.4GHz, or a "
+                             "number in Hz")
     if found < lowest:
-        raise SelectionError(f"{name} is {found:g} Hz, which no interferometer observes; numbers are in Hz: write the unit, e.g. 1.4GHz")
+        raise SelectionError(f"{name} is {found:g} Hz, which no interferometer observes; numbers "
+                             "are in Hz: write the unit, e.g. 1.4GHz")
     return found

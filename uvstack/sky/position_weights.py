@@ -74,12 +74,14 @@ def parse_weights(text: str) -> tuple[str, ...]:
     for term in terms:
         if term not in WEIGHTS:
             close = difflib.get_close_matches(term, WEIGHTS, n=1, cutoff=0.4)
-            raise SelectionError(f"weights={text!r}: {term!r} is unknown; wanted {', '.join(WEIGHTS)} or a product with *"
+            raise SelectionError(f"weights={text!r}: {term!r} is unknown; wanted "
+                                 f"{', '.join(WEIGHTS)} or a product with *"
                                  + (f"; did you mean {close[0]}?" if close else ""))
     return terms
 
 
-def position_weight(weights: PositionWeights, listed: np.ndarray | None, beam: np.ndarray, beam_squares: np.ndarray) -> np.ndarray:
+def position_weight(weights: PositionWeights, listed: np.ndarray | None, beam: np.ndarray,
+                    beam_squares: np.ndarray) -> np.ndarray:
     """W_k of every position in one pointing and spectral window, (pos,).
 
     Parameters
@@ -93,13 +95,16 @@ def position_weight(weights: PositionWeights, listed: np.ndarray | None, beam: n
         Σ A_k² over the pointings that see the position.
     """
     def local_noise() -> np.ndarray:
-        return (beam**2 / beam_squares if weights.noise_beam_corrected else beam**2) / np.asarray(weights.noise) ** 2
+        return (beam**2 / beam_squares if weights.noise_beam_corrected
+                else beam**2) / np.asarray(weights.noise) ** 2
 
-    return product_of(weights.terms, beam.size, {
-        "list": lambda: np.asarray(listed), "primary-beam": lambda: beam**2, "local-noise": local_noise})
+    return product_of(weights.terms, beam.size,
+                      {"list": lambda: np.asarray(listed), "primary-beam": lambda: beam**2,
+                       "local-noise": local_noise})
 
 
-def product_of(terms: Sequence[str], n: int, factors: Mapping[str, Callable[[], np.ndarray]]) -> np.ndarray:
+def product_of(terms: Sequence[str], n: int,
+               factors: Mapping[str, Callable[[], np.ndarray]]) -> np.ndarray:
     """Product of what each term stands for, (n,); "equal" is 1. Factors are computed where they are asked for."""
     weight = np.ones(n)
     for term in terms:
@@ -111,5 +116,5 @@ def product_of(terms: Sequence[str], n: int, factors: Mapping[str, Callable[[], 
 def check_weights(terms: tuple[str, ...], has_beam: bool) -> None:
     """Raise SelectionError where weights want a primary beam and none is given: A would be 1 everywhere."""
     if "primary-beam" in terms and not has_beam:
-        raise SelectionError("weights with primary-beam want a primary beam; give one (--primary-beam vla, primary_beam=\"vla\"), or other "
-                             "weights")
+        raise SelectionError("weights with primary-beam want a primary beam; give one "
+                             "(--primary-beam vla, primary_beam=\"vla\"), or other " "weights")

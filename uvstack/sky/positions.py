@@ -1,7 +1,7 @@
 """Lists of positions on the sky, with what a catalogue says of each: weight, flux, size, redshift and all else.
 
-`Positions` is what stacking, fitting and extraction are given; `uvstack.io.tables` reads it from files. A table is
-understood by the names of its columns, in any case, unless a mapping names them:
+`Positions` is what stacking, fitting and extraction are given; `uvstack.io.tables` reads it from
+files. A table is understood by the names of its columns, in any case, unless a mapping names them:
 
 ============ =======================================================================================================
 ``ra dec``   a pair out of `uvstack.sky.columns.DIRECTION_COLUMNS`; a name such as ``RAJ2000`` or ``DE_ICRS`` also settles the frame
@@ -12,10 +12,11 @@ understood by the names of its columns, in any case, unless a mapping names them
 ``redshift`` ``redshift z photoz zphot z_phot zspec z_spec``
 ============ =======================================================================================================
 
-A column says its unit by its own unit or by its name (``ra_deg``, ``RA(deg)``, ``ra_hours``, ``flux_mjy``; see
-`uvstack.sky.columns`); right ascensions are also taken from the columns ``RAh RAm RAs DE- DEd DEm DEs`` of the CDS. The
-frame is, in this order: the caller's, that of the column's name, that of the table's header (``frame``, ``RADESYS``,
-``EQUINOX``), J2000. How a list was understood is written in `Positions.source`.
+A column says its unit by its own unit or by its name (``ra_deg``, ``RA(deg)``, ``ra_hours``,
+``flux_mjy``; see `uvstack.sky.columns`); right ascensions are also taken from the columns ``RAh RAm
+RAs DE- DEd DEm DEs`` of the CDS. The frame is, in this order: the caller's, that of the column's
+name, that of the table's header (``frame``, ``RADESYS``, ``EQUINOX``), J2000. How a list was
+understood is written in `Positions.source`.
 """
 
 import logging
@@ -49,12 +50,14 @@ _LOG = logging.getLogger(__name__)
 #: Two positions closer than this are the same: 0.1 mas in radians.
 DUPLICATE_TOLERANCE = 4.85e-10
 
-_VALUE_COLUMNS: dict[str, tuple[str, ...]] = {
-    "weight": ("weight", "weights", "w", "wt"),
-    "flux": ("flux", "s", "total_flux", "flux_total", "int_flux", "integrated_flux", "flux_density", "peak_flux"),
-    "size": ("size", "fwhm", "maj", "major", "major_axis"),
-    "redshift": ("redshift", "z", "photoz", "zphot", "z_phot", "zspec", "z_spec"),
-}
+_VALUE_COLUMNS: dict[str, tuple[str, ...]] = {"weight": ("weight", "weights", "w", "wt"),
+                                              "flux": ("flux", "s", "total_flux", "flux_total",
+                                                       "int_flux", "integrated_flux",
+                                                       "flux_density", "peak_flux"),
+                                              "size": ("size", "fwhm", "maj", "major",
+                                                       "major_axis"),
+                                              "redshift": ("redshift", "z", "photoz", "zphot",
+                                                           "z_phot", "zspec", "z_spec"),}
 #: What a number is turned to, and taken to be in where nothing says so.
 _VALUE_UNITS = {
     "weight": (u.dimensionless_unscaled, u.dimensionless_unscaled),
@@ -102,7 +105,8 @@ class Positions:
 
     def __post_init__(self) -> None:
         if self.coord.ndim != 1:
-            raise PositionsError(f"{self.source}: positions of shape {self.coord.shape} were given, (n,) is needed")
+            raise PositionsError(f"{self.source}: positions of shape {self.coord.shape} were "
+                                 "given, (n,) is needed")
         if not self.table.colnames:
             object.__setattr__(self, "table", Table({"coord": self.coord}))
         for name in (*_VALUE_COLUMNS, "table"):
@@ -113,10 +117,8 @@ class Positions:
                 value = np.asarray(value, dtype=np.float64)
                 object.__setattr__(self, name, value)
             if len(value) != len(self.coord) or getattr(value, "ndim", 1) != 1:
-                raise PositionsError(
-                    f"{self.source}: {len(self.coord)} positions came with {name} of length {len(value)}; one each is"
-                    " needed"
-                )
+                raise PositionsError(f"{self.source}: {len(self.coord)} positions came with {name} "
+                                     f"of length {len(value)}; one each is" " needed")
 
     def __len__(self) -> int:
         """Count of positions."""
@@ -128,8 +130,8 @@ class Positions:
         Parameters
         ----------
         which : array_like of bool (n,), array_like of int, or slice
-            A mask, or indices; an index may come more than once, as a bootstrap needs. An empty choice gives an empty
-            list.
+            A mask, or indices; an index may come more than once, as a bootstrap needs. An empty
+            choice gives an empty list.
 
         Returns
         -------
@@ -149,9 +151,12 @@ class Positions:
                 chosen = np.atleast_1d(np.asarray(which))
                 index = index[chosen if chosen.size else chosen.astype(np.intp)]
         except IndexError as error:
-            raise PositionsError(f"{self.source}: no such subset of {len(self)} positions: {error}") from error
-        values = {name: None if (v := getattr(self, name)) is None else v[index] for name in _VALUE_COLUMNS}
-        return Positions(coord=self.coord[index], table=self.table[index], source=self.source, **values)
+            raise PositionsError(f"{self.source}: no such subset of {len(self)} "
+                                 f"positions: {error}") from error
+        values = {name: None if (v := getattr(self, name)) is None else v[index]
+                  for name in _VALUE_COLUMNS}
+        return Positions(coord=self.coord[index], table=self.table[index], source=self.source,
+                         **values)
 
     def group_labels(self, column: str) -> tuple[list[str], NDArray[np.intp]]:
         """Groups of positions that share a value of a column.
@@ -194,7 +199,8 @@ class Positions:
         unit = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=1)
         # Equal rows are counted apart: the tree lists pairs, and k equal rows make k²/2 of them.
         distinct = np.unique(unit, axis=0)
-        pairs = cKDTree(distinct).query_pairs(2.0 * np.sin(0.5 * tolerance_rad), output_type="ndarray")
+        pairs = cKDTree(distinct).query_pairs(2.0 * np.sin(0.5 * tolerance_rad),
+                                              output_type="ndarray")
         return len(unit) - len(distinct) + len(np.unique(pairs[:, 1]))
 
 
@@ -209,7 +215,8 @@ def validate_positions(positions: Positions) -> None:
     Raises
     ------
     PositionsError
-        The list is empty; a position is NaN or infinite; a weight is negative, NaN or infinite, or all are zero.
+        The list is empty; a position is NaN or infinite; a weight is negative, NaN or infinite, or
+        all are zero.
 
     Warns
     -----
@@ -224,14 +231,12 @@ def validate_positions(positions: Positions) -> None:
         _check_weight(positions.weight, source)
     n_duplicates = positions.n_duplicates()
     if n_duplicates:
-        warnings.warn(
-            f"{source}: {n_duplicates} of {len(positions)} positions repeat another to 0.1 mas; each counts",
-            DuplicatePositionsWarning,
-            stacklevel=3,
-        )
+        warnings.warn(f"{source}: {n_duplicates} of {len(positions)} positions repeat another to "
+                      "0.1 mas; each counts", DuplicatePositionsWarning, stacklevel=3,)
 
 
-def positions_from_coord(coord: SkyCoord, weight: ArrayLike | None = None, *, source: str = "SkyCoord") -> Positions:
+def positions_from_coord(coord: SkyCoord, weight: ArrayLike | None = None, *,
+                         source: str = "SkyCoord") -> Positions:
     """Positions of a SkyCoord.
 
     Parameters
@@ -254,16 +259,19 @@ def positions_from_coord(coord: SkyCoord, weight: ArrayLike | None = None, *, so
         As `validate_positions`, or the shapes do not fit.
     """
     if coord.ndim > 1:
-        raise PositionsError(f"{source}: positions of shape {coord.shape} were given, (n,) is needed")
+        raise PositionsError(f"{source}: positions of shape {coord.shape} were given, (n,) is "
+                             "needed")
     directions = _directions(coord)
     table = Table({"coord": directions})
     if weight is not None:
         weight = np.asarray(weight, dtype=np.float64)
         weight = np.full(len(directions), weight) if weight.ndim == 0 else weight.copy()
         if weight.shape != (len(directions),):
-            raise PositionsError(f"{source}: {len(directions)} positions came with weights of shape {weight.shape}")
+            raise PositionsError(f"{source}: {len(directions)} positions came with weights of "
+                                 f"shape {weight.shape}")
         table["weight"] = weight
-    positions = Positions(directions, weight, table=table, source=f"{source} (frame {directions.frame.name})")
+    positions = Positions(directions, weight, table=table,
+                          source=f"{source} (frame {directions.frame.name})")
     validate_positions(positions)
     return positions
 
@@ -281,12 +289,14 @@ def positions_from_table(
     Parameters
     ----------
     table : astropy.table.Table or QTable
-        One row a position: a SkyCoord column, or longitude and latitude as numbers or as sexagesimal texts (hours for a
-        right ascension, else degrees).
+        One row a position: a SkyCoord column, or longitude and latitude as numbers or as
+        sexagesimal texts (hours for a right ascension, else degrees).
     columns : mapping of str to str, optional
-        Names to use in place of the guess: keys ``coord ra dec glon glat weight flux size redshift``, values columns.
+        Names to use in place of the guess: keys ``coord ra dec glon glat weight flux size
+        redshift``, values columns.
     frame : str, optional
-        Frame of the longitudes and latitudes, as `parse_frame` takes it; by default what the table says, else J2000.
+        Frame of the longitudes and latitudes, as `parse_frame` takes it; by default what the table
+        says, else J2000.
     unit : {"auto", "deg", "rad"}
         Unit of longitudes and latitudes that say none; ``auto`` is degrees.
     source : str
@@ -300,8 +310,9 @@ def positions_from_table(
     Raises
     ------
     PositionsError
-        No columns of positions are found or a named one is missing; a value is no angle, is NaN or infinite, or lies
-        beyond ±90° (latitude) or ±360° (longitude); a weight is bad; a column that was named has a wrong unit or type.
+        No columns of positions are found or a named one is missing; a value is no angle, is NaN or
+        infinite, or lies beyond ±90° (latitude) or ±360° (longitude); a weight is bad; a column
+        that was named has a wrong unit or type.
     """
     columns = _check_mapping(table, columns, source)
     if unit not in ("auto", "deg", "rad"):
@@ -309,8 +320,10 @@ def positions_from_table(
     if len(table) == 0:
         raise PositionsError(f"{source}: the list holds no positions; at least one is needed")
     coord, how = _table_directions(table, columns, frame, unit, source)
-    values = {what: _table_values(table, what, columns.get(what), source) for what in _VALUE_COLUMNS}
-    positions = Positions(coord, table=Table(table, copy=True), source=f"{source} ({how})", **values)
+    values = {what: _table_values(table, what, columns.get(what), source)
+              for what in _VALUE_COLUMNS}
+    positions = Positions(coord, table=Table(table, copy=True), source=f"{source} ({how})",
+                          **values)
     validate_positions(positions)
     return positions
 
@@ -337,34 +350,29 @@ def _check_lon_lat(lon: NDArray[np.float64], lat: NDArray[np.float64], source: s
     """Refuse angles (rad) that are no position; before astropy does, whose message would name no row."""
     bad = ~(np.isfinite(lon) & np.isfinite(lat))
     if bad.any():
-        raise PositionsError(
-            f"{source}: {np.count_nonzero(bad)} of {len(lon)} positions are empty, NaN or infinite, in {_rows(bad)};"
-            " remove them"
-        )
+        raise PositionsError(f"{source}: {np.count_nonzero(bad)} of {len(lon)} positions are "
+                             f"empty, NaN or infinite, in {_rows(bad)};" " remove them")
     bad = np.abs(lat) > np.pi / 2 * (1 + 1e-12)
     if bad.any():
         worst = np.degrees(lat[np.argmax(bad)])
-        raise PositionsError(
-            f"{source}: latitudes (declinations) lie beyond ±90° in {_rows(bad)}, the first {worst:.6g}°; check the"
-            " unit and the order of the columns"
-        )
+        raise PositionsError(f"{source}: latitudes (declinations) lie beyond ±90° in {_rows(bad)}, "
+                             f"the first {worst:.6g}°; check the"
+                             " unit and the order of the columns")
     bad = np.abs(lon) > 2 * np.pi * (1 + 1e-12)
     if bad.any():
         worst = np.degrees(lon[np.argmax(bad)])
-        raise PositionsError(
-            f"{source}: longitudes (right ascensions) lie beyond ±360° in {_rows(bad)}, the first {worst:.6g}°; check"
-            " the unit"
-        )
+        raise PositionsError(f"{source}: longitudes (right ascensions) lie beyond ±360° in "
+                             f"{_rows(bad)}, the first {worst:.6g}°; check" " the unit")
 
 
 def _check_weight(weight: NDArray[np.float64], source: str) -> None:
     bad = ~(np.isfinite(weight) & (weight >= 0))
     if bad.any():
-        raise PositionsError(
-            f"{source}: weights must be finite and not negative, but {_rows(bad)} says {weight[np.argmax(bad)]:g}"
-        )
+        raise PositionsError(f"{source}: weights must be finite and not negative, but "
+                             f"{_rows(bad)} says {weight[np.argmax(bad)]:g}")
     if not weight.any():
-        raise PositionsError(f"{source}: all {len(weight)} weights are zero; leave the weights out to weight evenly")
+        raise PositionsError(f"{source}: all {len(weight)} weights are zero; leave the weights "
+                             "out to weight evenly")
 
 
 def _check_mapping(table: Table, columns: Mapping[str, str] | None, source: str) -> dict[str, str]:
@@ -372,7 +380,8 @@ def _check_mapping(table: Table, columns: Mapping[str, str] | None, source: str)
     found = {}
     for key, name in (columns or {}).items():
         if key not in _MAPPING_KEYS:
-            raise PositionsError(f"{source}: columns names {key!r}; it may name {', '.join(_MAPPING_KEYS)}")
+            raise PositionsError(f"{source}: columns names {key!r}; it may name "
+                                 f"{', '.join(_MAPPING_KEYS)}")
         found[key] = find_column(table, name, source)
     return found
 
@@ -396,29 +405,32 @@ def _table_directions(
         lon, lon_unit = angles_of(table, lon_name, unit, astropy_frame.name != "galactic", source)
         lat, lat_unit = angles_of(table, lat_name, unit, False, source)
     _check_lon_lat(lon, lat, source)
-    directions = UnitSphericalRepresentation(lon * u.rad, np.clip(lat, -np.pi / 2, np.pi / 2) * u.rad)
+    directions = UnitSphericalRepresentation(lon * u.rad,
+                                             np.clip(lat, -np.pi / 2, np.pi / 2) * u.rad)
     how = f"{lon_name!r} in {lon_unit}, {lat_name!r} in {lat_unit}, frame {frame_name}"
     return SkyCoord(astropy_frame.realize_frame(directions)), how
 
 
-def _mixin_directions(table: Table, name: str, frame: str | None, source: str) -> tuple[SkyCoord, str]:
+def _mixin_directions(table: Table, name: str, frame: str | None,
+                      source: str) -> tuple[SkyCoord, str]:
     column = table[name]
     if not isinstance(column, SkyCoord):
-        raise PositionsError(f"{source}: the column {name!r} named as coord holds no SkyCoord; name ra and dec instead")
+        raise PositionsError(f"{source}: the column {name!r} named as coord holds no SkyCoord; "
+                             "name ra and dec instead")
     if frame is not None and parse_frame(frame).name != column.frame.name:
-        raise PositionsError(
-            f"{source}: frame={frame} was given, but the column {name!r} says itself that it is {column.frame.name};"
-            " leave the frame out"
-        )
+        raise PositionsError(f"{source}: frame={frame} was given, but the column {name!r} says "
+                             f"itself that it is {column.frame.name};" " leave the frame out")
     return _directions(column), f"{name!r}, frame {column.frame.name}"
 
 
-def _direction_names(table: Table, columns: dict[str, str], source: str) -> tuple[str, str, str | None]:
+def _direction_names(table: Table, columns: dict[str, str],
+                     source: str) -> tuple[str, str, str | None]:
     """Columns of longitude and latitude and the frame that they imply; where one is named, the other may be guessed."""
     guess = find_direction_columns(table.colnames)
     if guess == PARTS and {"ra", "dec", "glon", "glat"} & columns.keys():
         guess = None
-    for keys, name in zip(({"ra", "glon"}, {"dec", "glat"}), guess[:2] if guess else (), strict=False):
+    for keys, name in zip(({"ra", "glon"}, {"dec", "glat"}), guess[:2] if guess else (),
+                          strict=False):
         if not keys & columns.keys():
             check_ambiguous(table, name, source)
     for lon_key, lat_key, frame in (("ra", "dec", None), ("glon", "glat", "GALACTIC")):
@@ -427,14 +439,14 @@ def _direction_names(table: Table, columns: dict[str, str], source: str) -> tupl
         lon = columns.get(lon_key) or (guess and guess[0])
         lat = columns.get(lat_key) or (guess and guess[1])
         if lon and lat:
-            return (lon, lat, frame) if frame else (find_direction_columns((lon, lat)) or (lon, lat, None))
+            return (lon, lat, frame) if frame else (find_direction_columns((lon, lat))
+                                                    or (lon, lat, None))
     if guess is not None and not {"ra", "dec", "glon", "glat"} & columns.keys():
         return guess
-    raise PositionsError(
-        f"{source}: no columns of positions were found among {', '.join(table.colnames) or '(none)'}; wanted are a pair"
-        " such as ra and dec, RAJ2000 and DEJ2000, glon and glat, or a mapping such as columns={'ra': ..., 'dec': ...}"
-        " (--columns ra=...,dec=...)"
-    )
+    raise PositionsError(f"{source}: no columns of positions were found among "
+                         f"{', '.join(table.colnames) or '(none)'}; wanted are a pair"
+                         " such as ra and dec, RAJ2000 and DEJ2000, glon and glat, or a mapping "
+                         "such as columns={'ra': ..., 'dec': ...}" " (--columns ra=...,dec=...)")
 
 
 def header_frame(header: Mapping[str, Any], source: str) -> str:
@@ -447,29 +459,31 @@ def header_frame(header: Mapping[str, Any], source: str) -> str:
     """
     meta = {str(key).upper(): value for key, value in header.items()}
     names = (meta.get(key) for key in ("FRAME", "RADESYS", "RADECSYS"))
-    name = next((value.strip().upper() for value in names if isinstance(value, str) and value.strip()), None)
+    name = next((value.strip().upper() for value in names
+                 if isinstance(value, str) and value.strip()), None)
     equinox = str(meta.get("EQUINOX", "")).strip().upper().lstrip("JB")
     year = float(equinox) if equinox.replace(".", "", 1).isdigit() else None
     if name is None:
         # FITS paper II, section 3.1: without RADESYS, an equinox before 1984 means FK4.
         name = "FK4" if year is not None and year < 1984.0 else "J2000"
     if name not in FRAME_NAMES:
-        raise PositionsError(
-            f"{source}: the header gives the frame {name}; known are {', '.join(FRAME_NAMES)}, give frame="
-        )
-    wanted = {"FK5": 2000.0, "J2000": 2000.0, "FK4": 1950.0, "B1950": 1950.0, "B1950_VLA": 1950.0}.get(name, year)
+        raise PositionsError(f"{source}: the header gives the frame {name}; known are "
+                             f"{', '.join(FRAME_NAMES)}, give frame=")
+    wanted = {"FK5": 2000.0, "J2000": 2000.0, "FK4": 1950.0, "B1950": 1950.0,
+              "B1950_VLA": 1950.0}.get(name, year)
     if year is not None and year != wanted:
-        raise PositionsError(
-            f"{source}: the header gives frame {name} with equinox {year:g}, but only {wanted:g} is known; precess the"
-            " positions, or give frame= if the header is wrong"
-        )
+        raise PositionsError(f"{source}: the header gives frame {name} with equinox {year:g}, but "
+                             f"only {wanted:g} is known; precess the"
+                             " positions, or give frame= if the header is wrong")
     return name
 
 
-def _table_values(table: Table, what: str, name: str | None, source: str) -> NDArray[np.float64] | None:
+def _table_values(table: Table, what: str, name: str | None,
+                  source: str) -> NDArray[np.float64] | None:
     """Weight, flux, size or redshift of a table, None if it has none.
 
-    A guessed column that holds no such thing (a ``size`` in pixels, an ``s`` of texts) is passed over, but no weight.
+    A guessed column that holds no such thing (a ``size`` in pixels, an ``s`` of texts) is passed
+    over, but no weight.
     """
     strict = name is not None or what == "weight"
     if name is None:
@@ -492,7 +506,8 @@ def _numeric_values(table: Table, what: str, name: str, source: str) -> NDArray[
     values, missing, unit = plain_values(table[name], name, source)
     numbers = numbers_of(np.where(missing, "nan", values) if values.dtype.kind in "OU" else values)
     if numbers is None:
-        raise PositionsError(f"{source}: the column {name!r} for the {what} holds texts, numbers are needed")
+        raise PositionsError(f"{source}: the column {name!r} for the {what} holds texts, numbers "
+                             "are needed")
     target, default = _VALUE_UNITS[what]
     if what != "weight":
         unit = unit or base_name(name)[1] or default
@@ -501,7 +516,6 @@ def _numeric_values(table: Table, what: str, name: str, source: str) -> NDArray[
         try:
             numbers = numbers * per_beam.to(target)
         except (ValueError, TypeError, AttributeError) as error:
-            raise PositionsError(
-                f"{source}: the column {name!r} for the {what} is in {unit}, which is no {str(target) or 'number'}"
-            ) from error
+            raise PositionsError(f"{source}: the column {name!r} for the {what} is in "
+                                 f"{unit}, which is no {str(target) or 'number'}") from error
     return np.where(missing, np.nan, numbers)

@@ -1,10 +1,12 @@
 """Primary beams given as an image, by convention of the field a FITS image of the power response.
 
-The image is numbers here; `uvstack.io.primary_beams.read_beam_image` reads the file. Looking up the nearest pixel would make A
-a staircase, wrong by up to 2 per cent at the half-power point of a beam 30 pixels wide; a bicubic spline through the
-pixels is smooth and, for a Gaussian 8 pixels wide or more, right to 1e-4.
+The image is numbers here; `uvstack.io.primary_beams.read_beam_image` reads the file. Looking up the
+nearest pixel would make A a staircase, wrong by up to 2 per cent at the half-power point of a beam
+30 pixels wide; a bicubic spline through the pixels is smooth and, for a Gaussian 8 pixels wide or
+more, right to 1e-4.
 
-Cost: one spline filter a plane when the beam is made, then 16 products for each (position, channel).
+Cost: one spline filter a plane when the beam is made, then 16 products for each (position,
+channel).
 """
 
 import math
@@ -23,8 +25,8 @@ from uvstack.sky.primary_beam import (
     require_range,
 )
 
-#: Radius in an image plane of each zenithal projection as a function of the angle from its reference point
-#: (Calabretta & Greisen 2002, section 5.1).
+#: Radius in an image plane of each zenithal projection as a function of the angle from its
+#: reference point (Calabretta & Greisen 2002, section 5.1).
 PROJECTIONS: dict[str, Callable[[NDArray], NDArray]] = {
     "SIN": np.sin,
     "TAN": np.tan,
@@ -38,12 +40,14 @@ PROJECTIONS: dict[str, Callable[[NDArray], NDArray]] = {
 class BeamImage(PrimaryBeam):
     """An image of the beam, interpolated with a bicubic spline between pixels.
 
-    The pointing centre is the reference position of the image, and A is divided by the value there. One plane is scaled
-    in angle as 1/ν from its frequency. Of several, the two neighbours in frequency are each scaled to ν and averaged
-    with linear weights, which is exact for a beam that scales and passes through every plane.
+    The pointing centre is the reference position of the image, and A is divided by the value there.
+    One plane is scaled in angle as 1/ν from its frequency. Of several, the two neighbours in
+    frequency are each scaled to ν and averaged with linear weights, which is exact for a beam that
+    scales and passes through every plane.
 
-    A = 0 beyond the outermost pixel centres and on blank (NaN) pixels. An image that has been cut off at some level by
-    zeros rather than blanks has a step, near which a spline overshoots by some per cent of the step.
+    A = 0 beyond the outermost pixel centres and on blank (NaN) pixels. An image that has been cut
+    off at some level by zeros rather than blanks has a step, near which a spline overshoots by some
+    per cent of the step.
 
     Attributes
     ----------
@@ -72,21 +76,23 @@ class BeamImage(PrimaryBeam):
     _to_pixel: NDArray[np.float64] = field(init=False)
 
     def __post_init__(self) -> None:
-        power, frequency, matrix = (np.array(a, float) for a in (self.power, self.frequency, self.pixel_matrix))
+        power, frequency, matrix = (np.array(a, float)
+                                    for a in (self.power, self.frequency, self.pixel_matrix))
         if power.ndim != 3 or min(power.shape[1:]) < 4 or frequency.shape != power.shape[:1] or matrix.shape != (2, 2):
-            raise PrimaryBeamError(
-                f"a beam image {power.shape} with frequencies {frequency.shape} and pixel matrix {matrix.shape}; "
-                "wanted (plane, y, x) of 4 pixels or more a side, (plane,) and (2, 2)"
-            )
+            raise PrimaryBeamError(f"a beam image {power.shape} with frequencies {frequency.shape} "
+                                   f"and pixel matrix {matrix.shape}; "
+                                   "wanted (plane, y, x) of 4 pixels or more a side, (plane,) and "
+                                   "(2, 2)")
         if not (frequency > 0.0).all() or (np.diff(frequency) <= 0.0).any():
-            raise PrimaryBeamError(f"a beam image at {frequency} Hz; frequencies must be positive and increase")
+            raise PrimaryBeamError(f"a beam image at {frequency} Hz; frequencies must be positive "
+                                   "and increase")
         if self.projection not in PROJECTIONS:
-            raise PrimaryBeamError(
-                f"a beam image in the projection {self.projection!r}; reproject it to one of {', '.join(PROJECTIONS)}"
-            )
+            raise PrimaryBeamError(f"a beam image in the projection {self.projection!r}; "
+                                   f"reproject it to one of {', '.join(PROJECTIONS)}")
         blank = ~np.isfinite(power)
         spline = np.stack([_spline_coefficients(p, b) for p, b in zip(power, blank, strict=True)])
-        on_axis = np.array([self._look_up(p, np.array(self.reference_pixel)[::-1, None])[0] for p in spline])
+        on_axis = np.array([self._look_up(p, np.array(self.reference_pixel)[::-1, None])[0]
+                            for p in spline])
         for centre, plane in zip(on_axis, power, strict=True):
             require_peak_on_axis("a beam image", centre, np.nanmax(plane))
         for name, value in (
@@ -134,8 +140,11 @@ class BeamImage(PrimaryBeam):
         theta = np.arcsin(np.minimum(radius, 1.0)) * scale
         seen = (radius <= 1.0) & (theta < math.pi / 2.0)
         with np.errstate(invalid="ignore"):
-            stretch = np.where(radius > 0.0, PROJECTIONS[self.projection](np.where(seen, theta, 0.0)) / radius, scale)
-        x, y = self._to_pixel @ np.stack([stretch * l, stretch * m]) + np.array(self.reference_pixel)[:, None]
+            stretch = np.where(radius > 0.0,
+                               PROJECTIONS[self.projection](np.where(seen, theta, 0.0)) / radius,
+                               scale)
+        x, y = self._to_pixel @ np.stack([stretch * l,
+                                          stretch * m]) + np.array(self.reference_pixel)[:, None]
         ny, nx = self.power.shape[1:]
         inside = seen & (x >= -1e-6) & (x <= nx - 1 + 1e-6) & (y >= -1e-6) & (y <= ny - 1 + 1e-6)
         power = np.zeros(l.shape)
@@ -158,9 +167,11 @@ def _spline_coefficients(plane: NDArray, blank: NDArray) -> NDArray:
     from scipy import ndimage
 
     if blank.all():
-        raise PrimaryBeamError("a beam image holds a plane without a single finite pixel; leave it out")
+        raise PrimaryBeamError("a beam image holds a plane without a single finite pixel; leave "
+                               "it out")
     if blank.any():
-        # A step at the edge of the blanks would ring inside; the nearest value continues the beam instead.
+        # A step at the edge of the blanks would ring inside; the nearest value continues the beam
+        # instead.
         nearest = ndimage.distance_transform_edt(blank, return_distances=False, return_indices=True)
         plane = plane[tuple(nearest)]
     return ndimage.spline_filter(plane, order=3, output=np.float64, mode="mirror")

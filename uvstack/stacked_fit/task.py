@@ -34,8 +34,8 @@ def stack(ms: MeasurementSets, positions: str | Path | SkyCoord | Positions | An
     positions : path, SkyCoord, table or Positions
         See `uvstack.io.tables.read_positions`.
     fit : str, optional
-        Shape ("gaussian", "disc" …, see `uvstack.fit`) that is fitted to the stacked set, `out`, within
-        the same uv limits: `result.fit`.
+        Shape ("gaussian", "disc" …, see `uvstack.fit`) that is fitted to the stacked set, `out`,
+        within the same uv limits: `result.fit`.
 
     Returns
     -------
@@ -44,7 +44,8 @@ def stack(ms: MeasurementSets, positions: str | Path | SkyCoord | Positions | An
     Raises
     ------
     UvstackError
-        One of its subclasses, in one line: bad input, no data, nothing to stack, output not writable.
+        One of its subclasses, in one line: bad input, no data, nothing to stack, output not
+        writable.
 
     Examples
     --------
@@ -56,4 +57,5 @@ def stack(ms: MeasurementSets, positions: str | Path | SkyCoord | Positions | An
         if out is None:
             raise SelectionError("a fit wants the stacked measurement set; give out (--out) too")
     result = stack_alone(ms, positions, **options)
-    return result if fit is None or out is None else replace(result, fit=fit_stacked(out, fit, options))
+    return result if fit is None or out is None else replace(result,
+                                                             fit=fit_stacked(out, fit, options))

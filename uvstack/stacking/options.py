@@ -10,7 +10,8 @@ from uvstack.options import DataOptions, ListOptions, RunOptions, UVRangeOptions
 from uvstack.sky.position_weights import WeightOptions
 
 
-class StackOptions(WeightOptions, UVRangeOptions, DataOptions, ListOptions, RunOptions, total=False):
+class StackOptions(WeightOptions, UVRangeOptions, DataOptions, ListOptions, RunOptions,
+                   total=False):
     """What a stack is made of, and what is made of it.
 
     out : path, optional

@@ -1,10 +1,11 @@
 """Which positions each pointing contributes to, and with what weight W_k.
 
-W_k belongs to a position in one pointing and spectral window, at its central frequency: equal; from the list; the square
-of the primary beam (the recipe for ALMA in Lindroos et al. 2015, section 3.2, σ_k = 1/A); the local noise 1/σ_k²
-(equation 4); or a product of these. A noise taken from an image that is corrected for the primary beam already holds
-1/A: then A enters the weight no second time, and several pointings share 1/σ_k² in proportion to A². From an image of
-flat noise, W_k = A_k²/σ_k².
+W_k belongs to a position in one pointing and spectral window, at its central frequency: equal; from
+the list; the square of the primary beam (the recipe for ALMA in Lindroos et al. 2015, section 3.2,
+σ_k = 1/A); the local noise 1/σ_k² (equation 4); or a product of these. A noise taken from an image
+that is corrected for the primary beam already holds 1/A: then A enters the weight no second time,
+and several pointings share 1/σ_k² in proportion to A². From an image of flat noise, W_k =
+A_k²/σ_k².
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant, PrimaryBeam
 from uvstack.stacking.uv_stack import PointingPlan, make_plan
 
-#: A position is dropped from a pointing where the beam at any channel falls below this: 1/A would only add noise.
+#: A position is dropped from a pointing where the beam at any channel falls below this: 1/A would
+#: only add noise.
 _SMALLEST_BEAM = 1e-3
-#: Farther than as many λ/D from a pointing no dish sees anything; a list that is there is one of another frame or unit.
+#: Farther than as many λ/D from a pointing no dish sees anything; a list that is there is one of
+#: another frame or unit.
 _BLIND = 10.0
 #: Where the dishes are not known, rad.
 _FARTHEST = np.deg2rad(10.0)
@@ -80,8 +83,11 @@ class StackJob:
 
     def views(self) -> list[tuple[int, Field, SpectralWindow]]:
         """Set, field and spectral window of all rows that are selected, each once."""
-        return [(i, structure.fields[f], spw) for i, (structure, selection) in enumerate(zip(self.structures, self.selections, strict=True))
-                for (f, _), spw in {(f, structure.data_descriptions[d].spw.id): structure.data_descriptions[d].spw
+        return [(i, structure.fields[f], spw)
+                for i, (structure, selection) in enumerate(zip(self.structures, self.selections,
+                                                               strict=True))
+                for (f, _), spw in {(f,
+                                     structure.data_descriptions[d].spw.id): structure.data_descriptions[d].spw
                                     for f, d in selection.visits}.items()]
 
     @property
@@ -90,7 +96,8 @@ class StackJob:
         return len(self.products[0])
 
 
-def _weight_in_beam(job: StackJob, chosen: np.ndarray, beam: np.ndarray, beam_squares: np.ndarray) -> np.ndarray:
+def _weight_in_beam(job: StackJob, chosen: np.ndarray, beam: np.ndarray,
+                    beam_squares: np.ndarray) -> np.ndarray:
     """W_k of the chosen positions, whose A is given; beam_squares is Σ A_k² of all positions."""
     weights = job.weights
     if weights.noise is not None:
@@ -128,7 +135,8 @@ def seen_from(coord: SkyCoord, field: Field) -> tuple[np.ndarray, np.ndarray]:
     return lmn, np.where(beam[2] > -1.0, beam[:2], 2.0)
 
 
-def look_at(positions: Positions, beam: PrimaryBeam, pb_cutoff: float, pointing: Field, spw: SpectralWindow) -> View:
+def look_at(positions: Positions, beam: PrimaryBeam, pb_cutoff: float, pointing: Field,
+            spw: SpectralWindow) -> View:
     """Positions inside the beam of a field."""
     lmn, from_beam = seen_from(positions.coord, pointing)
     edges = np.array([spw.frequency.min(), spw.central_frequency, spw.frequency.max()])
@@ -140,7 +148,8 @@ def look_at(positions: Positions, beam: PrimaryBeam, pb_cutoff: float, pointing:
 
 
 @functools.lru_cache(maxsize=64)
-def pointing_plan(job: StackJob, set_index: int, field_id: int, description_id: int) -> PointingPlan:
+def pointing_plan(job: StackJob, set_index: int, field_id: int,
+                  description_id: int) -> PointingPlan:
     """Plan of one pointing and data description, made where and when a chunk needs it."""
     structure = job.structures[set_index]
     pointing, spw = structure.fields[field_id], structure.data_descriptions[description_id].spw
@@ -153,30 +162,37 @@ def pointing_plan(job: StackJob, set_index: int, field_id: int, description_id: 
     rotation = None
     if job.facets is not None:
         ra, dec = to_frame(job.facets, pointing.frame)
-        rotation = np.stack([rotation_between(pointing.ra, pointing.dec, a, d) for a, d in zip(ra, dec, strict=True)])
-    return make_plan(chosen[used], lmn[:, used], weight[used], power[used], job.subset[chosen[used]], job.n_subsets, rotation)
+        rotation = np.stack([rotation_between(pointing.ra, pointing.dec, a, d)
+                             for a, d in zip(ra, dec, strict=True)])
+    return make_plan(chosen[used], lmn[:, used], weight[used], power[used],
+                     job.subset[chosen[used]], job.n_subsets, rotation)
 
 
-def subsets_of(sources: Positions, group_by: str | None, facet_size: float | None) -> tuple[np.ndarray, list[str], SkyCoord | None]:
+def subsets_of(sources: Positions, group_by: str | None,
+               facet_size: float | None) -> tuple[np.ndarray, list[str], SkyCoord | None]:
     """Subset of each position, names of the groups, centres of the facets."""
     if group_by is not None:
         labels, index = sources.group_labels(group_by)
         return index, [str(label) for label in labels], None
     if facet_size is None:
         return np.zeros(len(sources), np.int64), [], None
-    centre = SkyCoord(sources.coord.cartesian.mean(), frame=sources.coord.frame.replicate_without_data())
+    centre = SkyCoord(sources.coord.cartesian.mean(),
+                      frame=sources.coord.frame.replicate_without_data())
     east, north = centre.spherical_offsets_to(sources.coord)
-    cells = np.stack([np.round(east.rad / facet_size), np.round(north.rad / facet_size)]).astype(np.int64)
+    cells = np.stack([np.round(east.rad / facet_size),
+                      np.round(north.rad / facet_size)]).astype(np.int64)
     _, subset = np.unique(cells, axis=1, return_inverse=True)
     subset = np.asarray(subset).reshape(-1)
     means = [sources.coord[subset == i].cartesian.mean() for i in range(subset.max() + 1)]
-    unit = [SkyCoord(m / m.norm(), frame=sources.coord.frame.replicate_without_data()).icrs for m in means]
+    unit = [SkyCoord(m / m.norm(), frame=sources.coord.frame.replicate_without_data()).icrs
+            for m in means]
     return subset, [], SkyCoord([c.ra.rad for c in unit], [c.dec.rad for c in unit], unit="rad")
 
 
 def find_pointings(job: StackJob) -> tuple[StackJob, np.ndarray, dict]:
     """The job with only the pointings that see positions, which positions are seen, and what is known of the pointings."""
-    check_distances(job.positions, job.primary_beam, _pointings(job), farthest_view(job.structures, job.selections))
+    check_distances(job.positions, job.primary_beam, _pointings(job),
+                    farthest_view(job.structures, job.selections))
     n = len(job.positions)
     seen = np.zeros(n, np.bool_)
     fields: dict[tuple[int, int], tuple[str, str, int]] = {}
@@ -187,22 +203,26 @@ def find_pointings(job: StackJob) -> tuple[StackJob, np.ndarray, dict]:
         squares.setdefault(spw.central_frequency, np.zeros(n))[view.chosen] += view.power**2
         views.append((i, pointing, spw, view))
     for i, pointing, spw, view in views:
-        used = view.chosen[_weight_in_beam(job, view.chosen, view.power, squares[spw.central_frequency]) > 0]
+        used = view.chosen[_weight_in_beam(job, view.chosen, view.power,
+                                           squares[spw.central_frequency]) > 0]
         if used.size:
             seen[used] = True
             before = fields.get((i, pointing.id), ("", "", 0))[2]
             fields[i, pointing.id] = (job.structures[i].path, pointing.name, max(before, used.size))
     if not fields:
         if any(view.chosen.size for *_, view in views):
-            raise PositionsError(f"{job.positions.source}: no position inside a primary beam has a weight: those of the list are 0 "
+            raise PositionsError(f"{job.positions.source}: no position inside a primary beam has a "
+                                 "weight: those of the list are 0 "
                                  "there, or the noise image does not reach")
         raise PositionsError(_nothing_inside(job))
     if not seen.all():
-        warnings.warn(DroppedPositionsWarning(
-            f"{int((~seen).sum())} of {n} positions have no weight in any pointing (primary beam below {job.pb_cutoff:g}, "
-            "or no noise or weight known) and were left out"), stacklevel=3)
-    selections = tuple(
-        replace(selection, field_ids=frozenset(f for s, f in fields if s == i)) for i, selection in enumerate(job.selections))
+        warnings.warn(DroppedPositionsWarning(f"{int((~seen).sum())} of {n} positions have no "
+                                              "weight in any pointing (primary beam below "
+                                              f"{job.pb_cutoff:g}, "
+                                              "or no noise or weight known) and were left out"),
+                      stacklevel=3)
+    selections = tuple(replace(selection, field_ids=frozenset(f for s, f in fields if s == i))
+                       for i, selection in enumerate(job.selections))
     return replace(job, selections=selections, beam_squares=squares), seen, fields
 
 
@@ -211,8 +231,10 @@ def _nothing_inside(job: StackJob) -> str:
     distance, name = _distances(job.positions.coord, pointings)
     nearest = int(np.argmin(distance))
     hours = _if_hours(job.positions, pointings, farthest_view(job.structures, job.selections))
-    return (f"{job.positions.source}: none of its {len(job.positions)} positions lies inside a primary beam "
-            f"({job.primary_beam.describe()}, cut-off {job.pb_cutoff:g}); the nearest is {np.rad2deg(distance[nearest]):.3g}° from field "
+    return (f"{job.positions.source}: none of its {len(job.positions)} positions lies inside a "
+            "primary beam "
+            f"({job.primary_beam.describe()}, cut-off {job.pb_cutoff:g}); the nearest is "
+            f"{np.rad2deg(distance[nearest]):.3g}° from field "
             f"{name[nearest]}: are frame and unit of the list right?{hours}")
 
 
@@ -240,11 +262,13 @@ def farthest_view(structures: Sequence[Structure], selections: Sequence[Selectio
     known = diameters[diameters > 0]
     if not known.size:
         return _FARTHEST
-    lowest = min(float(d.spw.frequency.min()) for s, chosen in zip(structures, selections, strict=True) for d in s.used(chosen))
+    lowest = min(float(d.spw.frequency.min())
+                 for s, chosen in zip(structures, selections, strict=True) for d in s.used(chosen))
     return min(_BLIND * SPEED_OF_LIGHT / lowest / float(known.min()), np.pi / 2)
 
 
-def check_distances(positions: Positions, beam: PrimaryBeam, pointings: Sequence[Field], farthest: float) -> None:
+def check_distances(positions: Positions, beam: PrimaryBeam, pointings: Sequence[Field],
+                    farthest: float) -> None:
     """Warn of positions where no antenna looks, and refuse those beyond the horizon; a primary beam leaves both out by itself.
 
     Parameters
@@ -273,12 +297,16 @@ def check_distances(positions: Positions, beam: PrimaryBeam, pointings: Sequence
     if not far.any():
         return
     worst = int(np.argmax(distance))
-    said = (f"{positions.source}: {int(far.sum())} of {far.size} positions lie more than {np.rad2deg(farthest):.3g}° from every field, "
-            f"where no antenna looks, up to {np.rad2deg(distance[worst]):.3g}° from field {name[worst]}: are frame and unit of the list "
+    said = (f"{positions.source}: {int(far.sum())} of {far.size} positions lie more than "
+            f"{np.rad2deg(farthest):.3g}° from every field, "
+            f"where no antenna looks, up to {np.rad2deg(distance[worst]):.3g}° from field "
+            f"{name[worst]}: are frame and unit of the list "
             f"right?{_if_hours(positions, pointings, farthest)}")
     if distance[worst] >= np.pi / 2:
-        raise PositionsError(f"{said} Beyond 90° nothing can be stacked; a primary beam (--primary-beam) leaves out what it does not see")
-    warnings.warn(DistantPositionsWarning(f"{said} A primary beam (--primary-beam) leaves them out"), stacklevel=4)
+        raise PositionsError(f"{said} Beyond 90° nothing can be stacked; a primary beam "
+                             "(--primary-beam) leaves out what it does not see")
+    warnings.warn(DistantPositionsWarning(f"{said} A primary beam (--primary-beam) leaves them "
+                                          "out"), stacklevel=4)
 
 
 def _if_hours(positions: Positions, pointings: Sequence[Field], farthest: float) -> str:

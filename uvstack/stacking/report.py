@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from uvstack.stacking.result import StackResult
     from uvstack.stacking.stamp import Stamp
 
-_EQUATION_7 = ("Lindroos et al. (2015), equation 7: what the noise of the data before stacking leaves in the mean, were every position "
-               "independent of the others. A scatter well above it says that the data hold more than noise, residuals of bright sources "
-               "for instance.")
+_EQUATION_7 = ("Lindroos et al. (2015), equation 7: what the noise of the data before stacking "
+               "leaves in the mean, were every position "
+               "independent of the others. A scatter well above it says that the data hold more "
+               "than noise, residuals of bright sources " "for instance.")
 
 
 def overview(result: StackResult, truth: float | None = None) -> Section:
@@ -29,42 +30,58 @@ def overview(result: StackResult, truth: float | None = None) -> Section:
     name, size = flux_unit(result.flux)
     rows: list[tuple[str, ...]] = []
     if truth is not None:
-        rows.append(("true flux", f"{truth / size:.4g} {name}: the stack is {(result.flux - truth) / result.flux_error:+.1f} σ away"))
+        rows.append(("true flux",
+                     f"{truth / size:.4g} {name}: the stack is "
+                     f"{(result.flux - truth) / result.flux_error:+.1f} σ away"))
     rows.append((
         "error", f"{result.flux_error / size:.3g} {name} from the scatter, {result.flux_error_expected / size:.3g} {name} expected from "
         "the noise (equation 7)", _EQUATION_7))
     if result.bootstrap is not None and result.bootstrap_error is not None:
-        rows.append(("bootstrap", f"± {result.bootstrap_error / size:.3g} {name} with the variance of the sources, "
-                                  f"{result.bootstrap.size} lists"))
-    left_out = "".join(f", {which.size} {reason}" for reason, which in result.dropped.items() if which.size)
-    rows += [("positions", f"{result.n_positions} of {result.n_positions_given}, in {len(result.fields)} pointing(s){left_out}"),
+        rows.append(("bootstrap",
+                     f"± {result.bootstrap_error / size:.3g} {name} with the variance of the "
+                     "sources, " f"{result.bootstrap.size} lists"))
+    left_out = "".join(f", {which.size} {reason}" for reason, which in result.dropped.items()
+                       if which.size)
+    rows += [("positions",
+              f"{result.n_positions} of {result.n_positions_given}, in {len(result.fields)} "
+              f"pointing(s){left_out}"),
              ("visibilities", f"{result.n_visibilities} in uv range {result.uv_range}")]
     if result.n_not_finite:
-        rows.append(("not finite", f"{result.n_not_finite} visibilities are NaN or infinite and not flagged; taken as flagged"))
+        rows.append(("not finite",
+                     f"{result.n_not_finite} visibilities are NaN or infinite and not flagged; "
+                     "taken as flagged"))
     for label, group in result.groups.items():
         group_name, group_size = flux_unit(group.flux)
-        rows.append((f"  {label}", f"{with_error(group.flux, group.flux_error, group_size)} {group_name}, {group.n_positions} positions"))
+        rows.append((f"  {label}",
+                     f"{with_error(group.flux, group.flux_error, group_size)} {group_name}, "
+                     f"{group.n_positions} positions"))
     if result.ms is not None:
         rows.append(("stacked set", result.ms))
     suggestion = result.suggest_uvmin()
     text = []
-    if suggestion is not None and suggestion > (result.uv_range.minimum if result.uv_range.unit == "m" else 0):
+    if suggestion is not None and suggestion > (result.uv_range.minimum
+                                                if result.uv_range.unit == "m" else 0):
         text.append(("advice", f"baselines below {suggestion / 1e3:.3g} km deviate by more than 3 σ from the longer ones, as residuals of "
                                "bright sources do, and resolved sources too: look at the profile, consider "
                                f"--uvmin {suggestion / 1e3:.2g}km; no cut was made because of this advice"))
     return Section(result.name, rows, text=text,
-                   lead=("flux", f"{with_error(result.flux, result.flux_error, size)} {name}", f"SNR {result.snr:.1f}"))
+                   lead=("flux", f"{with_error(result.flux, result.flux_error, size)} {name}",
+                         f"SNR {result.snr:.1f}"))
 
 
-def sections(result: StackResult, bins: int, stamp_size: int, stamp_cell: float | None, truth: float | None) -> list[Section]:
+def sections(result: StackResult, bins: int, stamp_size: int, stamp_cell: float | None,
+             truth: float | None) -> list[Section]:
     """Overview, profile, stamp, bootstrap and pointings."""
     stamp = result.image(stamp_size, stamp_cell)
     name, size = flux_unit(result.flux)
-    found = [
-        overview(result, truth),
-        Section("uv profile", figures={"uv_profile": profile_figure(result, bins, truth=truth)}, tables=result.tables(bins)),
-        Section("Stamp and dirty beam", [("phase centre", f"{stamp.peak / size:.4g} {name}/beam: the flux of a point source")],
-                {"stamp": stamp_figure(stamp)}, files=stamp_writers(stamp, result.name))]
+    found = [overview(result, truth),
+             Section("uv profile",
+                     figures={"uv_profile": profile_figure(result, bins, truth=truth)},
+                     tables=result.tables(bins)),
+             Section("Stamp and dirty beam",
+                     [("phase centre",
+                       f"{stamp.peak / size:.4g} {name}/beam: the flux of a point source")],
+                     {"stamp": stamp_figure(stamp)}, files=stamp_writers(stamp, result.name))]
     if result.bootstrap is not None:
         found.append(Section("Bootstrap", figures={"bootstrap": bootstrap_figure(result)}))
     return [*found, Section("Pointings", grid=_pointings(result, name, size))]
@@ -72,22 +89,28 @@ def sections(result: StackResult, bins: int, stamp_size: int, stamp_cell: float 
 
 def _pointings(result: StackResult, name: str, size: float) -> list[tuple[str, ...]]:
     """Flux of each pointing with its errors, below a head."""
-    head = ("set", "field", "positions", f"flux ({name})", "error from the scatter", "error expected from the noise")
-    return [head, *(
-        (row["ms"], row["field"], str(row["n_positions"]), f"{row['flux'].to_value(u.Jy) / size:.4g}",
-         f"{row['flux_error'].to_value(u.Jy) / size:.2g}", f"{row['flux_error_expected'].to_value(u.Jy) / size:.2g}")
-        for row in result.per_field if np.isfinite(row["flux"].value))]
+    head = ("set", "field", "positions", f"flux ({name})", "error from the scatter",
+            "error expected from the noise")
+    return [head,
+            *((row["ms"], row["field"], str(row["n_positions"]),
+               f"{row['flux'].to_value(u.Jy) / size:.4g}",
+               f"{row['flux_error'].to_value(u.Jy) / size:.2g}",
+               f"{row['flux_error_expected'].to_value(u.Jy) / size:.2g}")
+              for row in result.per_field if np.isfinite(row["flux"].value))]
 
 
-def profile_figure(result: StackResult, bins: int | np.ndarray = 20, unit: str = "m", truth: float | None = None) -> Figure:
+def profile_figure(result: StackResult, bins: int | np.ndarray = 20, unit: str = "m",
+                   truth: float | None = None) -> Figure:
     """Figure of the uv profile, in the style of Lindroos et al. (2015), Figure 4; a true flux (Jy) is a line of its own."""
     figure = new_figure((7, 4.5))
     axes = figure.add_subplot()
     draw_profile(axes, result, bins, unit)
     if truth is not None:
         name, size = flux_unit(result.flux)
-        axes.axhline(truth / size, color="k", ls="-.", lw=1.4, label=f"true flux {truth / size:.4g} {name}")
-        axes.legend(frameon=False, fontsize="small", ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+        axes.axhline(truth / size, color="k", ls="-.", lw=1.4,
+                     label=f"true flux {truth / size:.4g} {name}")
+        axes.legend(frameon=False, fontsize="small", ncols=4, loc="lower center",
+                    bbox_to_anchor=(0.5, 1.0))
     return figure
 
 
@@ -126,17 +149,19 @@ def draw_profile(axes: Axes, result: StackResult, bins: int | np.ndarray, unit: 
     name, size = flux_unit(result.flux)
     x = table["uv_distance"].value / scale
     half_width = np.stack([x - table["uv_min"].value / scale, table["uv_max"].value / scale - x])
-    axes.axhspan((result.flux - result.flux_error) / size, (result.flux + result.flux_error) / size, color="C3", alpha=0.15, lw=0)
+    axes.axhspan((result.flux - result.flux_error) / size, (result.flux + result.flux_error) / size,
+                 color="C3", alpha=0.15, lw=0)
     axes.axhline(result.flux / size, color="C3", lw=1.2,
                  label=f"mean {with_error(result.flux, result.flux_error, size)} {name}")
     axes.axhline(0, color="0.6", lw=0.6)
-    axes.errorbar(x, table["im"].to_value(u.Jy) / size, table["im_error"].to_value(u.Jy) / size, fmt="o", ms=3, color="0.7",
-                  lw=0.8, label="imaginary")
-    axes.errorbar(x, table["re"].to_value(u.Jy) / size, table["re_error"].to_value(u.Jy) / size, half_width, fmt="o", ms=4,
-                  color="C0", lw=1, label="real")
+    axes.errorbar(x, table["im"].to_value(u.Jy) / size, table["im_error"].to_value(u.Jy) / size,
+                  fmt="o", ms=3, color="0.7", lw=0.8, label="imaginary")
+    axes.errorbar(x, table["re"].to_value(u.Jy) / size, table["re_error"].to_value(u.Jy) / size,
+                  half_width, fmt="o", ms=4, color="C0", lw=1, label="real")
     if result.uv_range.unit == unit:
         for limit in (result.uv_range.minimum, result.uv_range.maximum):
             if 0 < limit < np.inf:
                 axes.axvline(limit / scale, color="k", ls="--", lw=1)
     axes.set(xlabel=f"$\\sqrt{{u^2+v^2}}$ ({label})", ylabel=f"visibility ({name})")
-    axes.legend(frameon=False, fontsize="small", ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    axes.legend(frameon=False, fontsize="small", ncols=3, loc="lower center",
+                bbox_to_anchor=(0.5, 1.0))

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from uvstack.report.page import Section
 
-#: How many standard deviations a short-baseline bin must lie from the mean of the longer ones to be called deviant.
+#: How many standard deviations a short-baseline bin must lie from the mean of the longer ones to be
+#: called deviant.
 _DEVIANT = 3.0
 
 
@@ -37,8 +38,8 @@ class StackResult(Saved):
     flux_error : float
         From the scatter of the stacked visibilities, Jy.
     flux_error_expected : float
-        Equation 7 of Lindroos et al. (2015), Jy: from the noise of the unstacked visibilities, as if positions were
-        independent.
+        Equation 7 of Lindroos et al. (2015), Jy: from the noise of the unstacked visibilities, as
+        if positions were independent.
     n_positions : int
         Positions that entered, in at least one pointing.
     n_positions_given : int
@@ -64,8 +65,8 @@ class StackResult(Saved):
     """
 
     #: The last ones are of a fit, and of the demo.
-    REPORT = ("uv_profile.ecsv", "uv_profile.png", "stamp.png", "stamp.fits", "psf.fits", "bootstrap.png", "fit.json", "fit.png",
-              "before_stacking.png", "empty_positions.png")
+    REPORT = ("uv_profile.ecsv", "uv_profile.png", "stamp.png", "stamp.fits", "psf.fits",
+              "bootstrap.png", "fit.json", "fit.png", "before_stacking.png", "empty_positions.png")
 
     name: str
     flux: float
@@ -103,13 +104,15 @@ class StackResult(Saved):
     @property
     def per_field(self) -> QTable:
         """Table of pointings: set, field, n_positions, flux, flux_error, flux_error_expected, n_visibilities."""
-        rows: dict[str, list] = {name: [] for name in (
-            "ms", "field", "n_positions", "flux", "flux_error", "flux_error_expected", "n_visibilities")}
+        rows: dict[str, list] = {name: []
+                                 for name in ("ms", "field", "n_positions", "flux", "flux_error",
+                                              "flux_error_expected", "n_visibilities")}
         for key, sums in self.sums.pointings.items():
             re, _, error, _ = mean_and_error(sums)
             path, name, n_positions = self.fields[key]
             expected = np.sqrt(self.sums.variance[key]) / sums[W] if sums[W] > 0 else np.nan
-            values = (path, name, n_positions, float(re), float(error), float(expected), int(sums[COUNT]))
+            values = (path, name, n_positions, float(re), float(error), float(expected),
+                      int(sums[COUNT]))
             for column, value in zip(rows, values, strict=True):
                 rows[column].append(value)
         table = QTable(rows)
@@ -123,14 +126,15 @@ class StackResult(Saved):
         Parameters
         ----------
         bins : int or sequence of float
-            Number of bins of equal width from the shortest to the longest baseline, or their edges in `unit`. Edges
-            move to the nearest of the fine bins, 0.28 % wide.
+            Number of bins of equal width from the shortest to the longest baseline, or their edges
+            in `unit`. Edges move to the nearest of the fine bins, 0.28 % wide.
         unit : {"m", "lambda"}
 
         Returns
         -------
         QTable
-            uv_min, uv_max, uv_distance (weighted mean), re, im, re_error, im_error (Jy), count; empty bins are NaN.
+            uv_min, uv_max, uv_distance (weighted mean), re, im, re_error, im_error (Jy), count;
+            empty bins are NaN.
         """
         if unit not in ("m", "lambda"):
             raise ValueError(f'unit is {unit!r}; wanted "m" or "lambda"')
@@ -148,9 +152,10 @@ class StackResult(Saved):
     def suggest_uvmin(self, bins: int = 30) -> float | None:
         """Uv distance in metres below which bins deviate from the mean of the longer ones, or None.
 
-        Advice only, never applied by itself (Lindroos et al. 2015, section 4.1.5: residuals of bright sources sit on
-        short baselines). A bin of the shorter half that lies more than 3 σ from the mean of all longer baselines
-        deviates; the suggestion is the upper edge of the last such bin. A resolved source deviates too: look.
+        Advice only, never applied by itself (Lindroos et al. 2015, section 4.1.5: residuals of
+        bright sources sit on short baselines). A bin of the shorter half that lies more than 3 σ
+        from the mean of all longer baselines deviates; the suggestion is the upper edge of the last
+        such bin. A resolved source deviates too: look.
         """
         profile = self.uv_profile(bins)
         profile = profile[(profile["count"] > 0) & (profile["re_error"].value > 0)]
@@ -177,7 +182,8 @@ class StackResult(Saved):
         from uvstack.stacking.stamp_files import stamp_of
 
         check_stamp(size, cell)
-        return cut_stamp(self.stamp, self.name, size, cell) if self.ms is None else stamp_of(self.ms, self.uv_range, size, cell)
+        return cut_stamp(self.stamp, self.name, size, cell) if self.ms is None else stamp_of(
+            self.ms, self.uv_range, size, cell)
 
     def figure(self, bins: int | np.ndarray = 20, unit: str = "m") -> Figure:
         """Picture of the uv profile with the mean and the uv cut, in the style of Lindroos et al. (2015), Figure 4."""
@@ -216,19 +222,25 @@ class StackResult(Saved):
 
     def summary(self) -> dict[str, Any]:
         """Everything but the sums, as numbers and texts that JSON can hold."""
-        result: dict[str, Any] = {
-            "name": self.name, "flux_jy": self.flux, "flux_error_jy": self.flux_error,
-            "flux_error_expected_jy": self.flux_error_expected, "snr": self.snr, "n_positions": self.n_positions,
-            "n_positions_given": self.n_positions_given, "dropped_positions": dropped_by_reason(self.dropped),
-            "uv_range": str(self.uv_range), "n_visibilities": self.n_visibilities, "n_not_finite": self.n_not_finite,
-            "suggested_uvmin_m": self.suggest_uvmin(), "ms": self.ms}
+        result: dict[str, Any] = {"name": self.name, "flux_jy": self.flux,
+                                  "flux_error_jy": self.flux_error,
+                                  "flux_error_expected_jy": self.flux_error_expected,
+                                  "snr": self.snr, "n_positions": self.n_positions,
+                                  "n_positions_given": self.n_positions_given,
+                                  "dropped_positions": dropped_by_reason(self.dropped),
+                                  "uv_range": str(self.uv_range),
+                                  "n_visibilities": self.n_visibilities,
+                                  "n_not_finite": self.n_not_finite,
+                                  "suggested_uvmin_m": self.suggest_uvmin(), "ms": self.ms}
         if self.bootstrap is not None:
             result["bootstrap"] = distribution(self.bootstrap, "_jy")
         result["per_field"] = rows_of(self.per_field)
         result["groups"] = {name: group.summary() for name, group in self.groups.items()}
         if self.fit is not None:
             result["fit"] = self.fit.summary()
-        return plain(result | {"provenance": vars(self.provenance) if self.provenance is not None else None})
+        return plain(result
+                     | {"provenance": vars(self.provenance) if self.provenance is not None
+                        else None})
 
     def tables(self, bins: int = 20) -> dict[str, QTable]:
         """The uv profile."""

@@ -21,7 +21,8 @@ class Stamp(Shown):
     Attributes
     ----------
     brightness : ndarray (m, l)
-        Dirty image, Jy/beam; l decreases along the last axis, the phase centre is pixel (size/2, size/2).
+        Dirty image, Jy/beam; l decreases along the last axis, the phase centre is pixel (size/2,
+        size/2).
     psf : ndarray (m, l)
         Dirty beam with the same weights, peak 1.
     cell : float
@@ -46,9 +47,11 @@ class Stamp(Shown):
 def check_stamp(size: int, cell: float | None = None) -> None:
     """Raise SelectionError where a stamp cannot have this many pixels, or pixels of this size (rad)."""
     if whole_number("the stamp's size", size, 8, MOST_STAMP_PIXELS) % 2:
-        raise SelectionError(f"the stamp's size is {size}; wanted an even number of at least 8 pixels")
+        raise SelectionError(f"the stamp's size is {size}; wanted an even number of at least 8 "
+                             "pixels")
     if cell is not None:
-        finite_number("stamp_cell", cell, 0, 1.0 / size, above=True, unit="rad, so that the stamp lies within 45° of its middle")
+        finite_number("stamp_cell", cell, 0, 1.0 / size, above=True,
+                      unit="rad, so that the stamp lies within 45° of its middle")
 
 
 def cut_stamp(stamp: Stamp | None, name: str, size: int, cell: float | None) -> Stamp:
@@ -63,20 +66,22 @@ def cut_stamp(stamp: Stamp | None, name: str, size: int, cell: float | None) -> 
         raise NoDataError(f"{name}: nothing was stacked")
     made = stamp.brightness.shape[0]
     if size > made or (cell is not None and not np.isclose(cell, stamp.cell)):
-        raise SelectionError(
-            f"without a stacked set there is a stamp of {made} pixels of {stamp.cell:.3g} rad alone; for another one give "
-            "out= (--out), or stamp_size= and stamp_cell= (--stamp, --stamp-cell) when stacking")
+        raise SelectionError(f"without a stacked set there is a stamp of {made} pixels of "
+                             f"{stamp.cell:.3g} rad alone; for another one give "
+                             "out= (--out), or stamp_size= and stamp_cell= (--stamp, "
+                             "--stamp-cell) when stacking")
     cut = slice(made // 2 - size // 2, made // 2 + size // 2)
     return replace(stamp, brightness=stamp.brightness[cut, cut], psf=stamp.psf[cut, cut])
 
 
-def stamp_images(partition: Partition, uvw: np.ndarray, vis: np.ndarray, weight: np.ndarray, uv_range: UVRange, size: int,
-                 cell: float) -> np.ndarray:
+def stamp_images(partition: Partition, uvw: np.ndarray, vis: np.ndarray, weight: np.ndarray,
+                 uv_range: UVRange, size: int, cell: float) -> np.ndarray:
     """Σ w V and Σ w of the parallel hands within the uv limits as images, (2, m, l)."""
     frequency = partition.data_description.spw.frequency
     vis, weight = mean_of_hands(vis, weight, np.flatnonzero(parallel_hands(partition.data_description.correlations)))
     weight = np.where(inside_uv_range(uvw, frequency, uv_range), weight, np.float32(0))
-    return np.stack([dirty_image(uvw, frequency, v, weight, size, cell) for v in (vis, np.ones_like(vis))])
+    return np.stack([dirty_image(uvw, frequency, v, weight, size, cell)
+                     for v in (vis, np.ones_like(vis))])
 
 
 def normalised(images: np.ndarray, cell: float, pointing: Field) -> Stamp:

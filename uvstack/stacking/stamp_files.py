@@ -41,12 +41,14 @@ def stamp_of(ms: str, uv_range: UVRange, size: int, cell: float | None) -> Stamp
     for _, block in chunks_of(*sets, _VISIBILITIES):
         for partition in read_block(structure, sets[1][0], block, ("DATA", None)):
             apply_flags(partition.vis, partition.flag, partition.flag_row, partition.weight)
-            images += stamp_images(partition, partition.uvw, partition.vis, partition.weight, uv_range, size, cell)
+            images += stamp_images(partition, partition.uvw, partition.vis, partition.weight,
+                                   uv_range, size, cell)
     return normalised(images, cell, structure.fields[0])
 
 
 def stamp_writers(stamp: Stamp, name: str) -> dict[str, Callable[[Path], Any]]:
     """What writes the stamp and its psf, by the names of their files."""
     cards = {"OBJECT": name, "ORIGIN": f"uvstack {__version__}"}
-    return {f"{what}.fits": functools.partial(write_stamp, brightness=image, cell=stamp.cell, ra=stamp.ra, dec=stamp.dec, cards=cards)
+    return {f"{what}.fits": functools.partial(write_stamp, brightness=image, cell=stamp.cell,
+                                              ra=stamp.ra, dec=stamp.dec, cards=cards)
             for what, image in (("stamp", stamp.brightness), ("psf", stamp.psf))}

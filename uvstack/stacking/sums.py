@@ -1,7 +1,8 @@
 """Sums over stacked visibilities, from which flux, error and uv profile follow.
 
-Sums are kept in 8192 logarithmic bins of uv distance (0.28 % wide), once in metres and once in wavelengths, so that a
-profile in any bins is made later without a second pass; the flux itself is summed apart with exact uv limits.
+Sums are kept in 8192 logarithmic bins of uv distance (0.28 % wide), once in metres and once in
+wavelengths, so that a profile in any bins is made later without a second pass; the flux itself is
+summed apart with exact uv limits.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ class StackSums:
     pointings : dict
         (measurement set, field) → sums (N_SUMS,) within the uv limits.
     variance : dict
-        (measurement set, field) → Σ w²|V|²/2 · Σ_k (W_k/A_k)², the variance that equation 7 predicts for Σ w′ Re V.
+        (measurement set, field) → Σ w²|V|²/2 · Σ_k (W_k/A_k)², the variance that equation 7
+        predicts for Σ w′ Re V.
     metres, wavelengths : ndarray (bin, N_SUMS)
         All unflagged parallel-hand data, whatever the uv limits.
     """
@@ -52,27 +54,31 @@ class StackSums:
     @property
     def total(self) -> np.ndarray:
         """Sums over all pointings within the uv limits, (N_SUMS,)."""
-        return np.sum(list(self.pointings.values()), axis=0) if self.pointings else np.zeros(kernels.N_SUMS)
+        return np.sum(list(self.pointings.values()),
+                      axis=0) if self.pointings else np.zeros(kernels.N_SUMS)
 
 
 def mean_and_error(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Weighted means of real and imaginary parts and their errors, from sums (…, N_SUMS).
 
-    The variance is Σ w′² (x − mean)² / (Σ w′)²: the scatter of the stacked visibilities themselves, right whatever the
-    scale of the weights, since after stacking those are not the inverse variances. NaN where there is no data.
+    The variance is Σ w′² (x − mean)² / (Σ w′)²: the scatter of the stacked visibilities themselves,
+    right whatever the scale of the weights, since after stacking those are not the inverse
+    variances. NaN where there is no data.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         re, im = sums[..., W_RE] / sums[..., W], sums[..., W_IM] / sums[..., W]
-        re_variance = (sums[..., W2_RE2] - 2 * re * sums[..., W2_RE] + re**2 * sums[..., W2]) / sums[..., W] ** 2
-        im_variance = (sums[..., W2_IM2] - 2 * im * sums[..., W2_IM] + im**2 * sums[..., W2]) / sums[..., W] ** 2
+        re_variance = (sums[..., W2_RE2] - 2 * re * sums[..., W2_RE]
+                       + re**2 * sums[..., W2]) / sums[..., W] ** 2
+        im_variance = (sums[..., W2_IM2] - 2 * im * sums[..., W2_IM]
+                       + im**2 * sums[..., W2]) / sums[..., W] ** 2
     return re, im, np.sqrt(np.maximum(re_variance, 0.0)), np.sqrt(np.maximum(im_variance, 0.0))
 
 
 def bootstrap_fluxes(by_position: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """Fluxes of n lists drawn with replacement, (n,), from the sums of each position (2, pos).
 
-    Resampling positions needs no data: the flux of any list is Σ s_k / Σ q_k with s_k = Σ w W_k/A_k Re(V e^{−iφ_k}) and
-    q_k = Σ w W_k.
+    Resampling positions needs no data: the flux of any list is Σ s_k / Σ q_k with s_k = Σ w W_k/A_k
+    Re(V e^{−iφ_k}) and q_k = Σ w W_k.
     """
     n_positions = by_position.shape[1]
     fluxes = np.empty(n)

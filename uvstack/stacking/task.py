@@ -50,13 +50,16 @@ from uvstack.uv.weights import row_weight
 
 logger = logging.getLogger(__name__)
 
-#: Visibilities (row × chan × corr × stacks) that a chunk holds: about 100 MB with all that belongs to them.
+#: Visibilities (row × chan × corr × stacks) that a chunk holds: about 100 MB with all that belongs
+#: to them.
 VISIBILITIES_PER_CHUNK = 2_000_000
-#: Weights of a list below this would underflow in float32, where they are multiplied by those of the visibilities.
+#: Weights of a list below this would underflow in float32, where they are multiplied by those of
+#: the visibilities.
 _SMALLEST_WEIGHT = 1e-25
 #: Rad, a mas: facets below it are only slips.
 _SMALLEST_FACET = np.pi / 180 / 3600e3
-#: Positions from which chunks grow, so that the transforms of the form on a grid pay; up to 700 MB a chunk.
+#: Positions from which chunks grow, so that the transforms of the form on a grid pay; up to 700 MB
+#: a chunk.
 _MANY_POSITIONS, _LARGER = 5_000, 6
 
 
@@ -80,7 +83,8 @@ def stack(ms: MeasurementSets, positions: str | Path | SkyCoord | Positions | An
     Raises
     ------
     UvstackError
-        One of its subclasses, in one line: bad input, no data, nothing to stack, output not writable.
+        One of its subclasses, in one line: bad input, no data, nothing to stack, output not
+        writable.
 
     Examples
     --------

@@ -1,13 +1,15 @@
 """uv-stacking: the visibilities of all positions moved to the phase centre and averaged.
 
-Lindroos et al. (2015), section 3.3. Within a pointing every visibility is multiplied by one factor (equation 5),
+Lindroos et al. (2015), section 3.3. Within a pointing every visibility is multiplied by one factor
+(equation 5),
 
     V_stack = V Σ_k W_k/A_k exp(−2πi ν/c (u l_k + v m_k + w (n_k − 1))) / Σ_k W_k ,
 
-so the data keep their size however many positions there are. The sign is that of `uvstack`, which moves a source to the
-phase centre; the one printed in the paper's text is opposite. Weights are multiplied by Σ_k W_k (equation 6), which is
-what makes pointings with different positions add up rightly. A is evaluated at every channel, W_k once for a pointing
-and spectral window at its central frequency.
+so the data keep their size however many positions there are. The sign is that of `uvstack`, which
+moves a source to the phase centre; the one printed in the paper's text is opposite. Weights are
+multiplied by Σ_k W_k (equation 6), which is what makes pointings with different positions add up
+rightly. A is evaluated at every channel, W_k once for a pointing and spectral window at its central
+frequency.
 
 Everything here works on the arrays of one chunk. Cost: the factor, see `uvstack.uv.phase`.
 """
@@ -58,7 +60,8 @@ class PointingPlan:
     @property
     def norm(self) -> np.ndarray:
         """Σ W_k of each subset, (subset,)."""
-        return np.add.reduceat(np.append(self.weight, 0.0), self.first[:-1]) * (np.diff(self.first) > 0)
+        return np.add.reduceat(np.append(self.weight, 0.0),
+                               self.first[:-1]) * (np.diff(self.first) > 0)
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,9 @@ class StackedPartition:
     norm: float
 
 
-def make_plan(position: np.ndarray, lmn: np.ndarray, weight: np.ndarray, primary_beam: np.ndarray, subset: np.ndarray,
-              n_subsets: int, rotation: np.ndarray | None = None) -> PointingPlan:
+def make_plan(position: np.ndarray, lmn: np.ndarray, weight: np.ndarray, primary_beam: np.ndarray,
+              subset: np.ndarray, n_subsets: int,
+              rotation: np.ndarray | None = None) -> PointingPlan:
     """Plan of one pointing and spectral window from per-position arrays.
 
     Parameters
@@ -90,13 +94,14 @@ def make_plan(position: np.ndarray, lmn: np.ndarray, weight: np.ndarray, primary
     order = np.argsort(subset, kind="stable")
     first = np.searchsorted(subset[order], np.arange(n_subsets + 1))
     coefficient = (weight[:, None] / primary_beam)[order].T.astype(np.float32)
-    return PointingPlan(position[order], np.ascontiguousarray(lmn[:, order]), weight[order], np.ascontiguousarray(coefficient),
-                        first, rotation)
+    return PointingPlan(position[order], np.ascontiguousarray(lmn[:, order]), weight[order],
+                        np.ascontiguousarray(coefficient), first, rotation)
 
 
-def stack_partition(partition: Partition, plan: PointingPlan, key: tuple[int, int], uv_range: UVRange,
-                    products: list[list[int]], n_positions: int = 0,
-                    ) -> tuple[list[list[StackedPartition]], list[StackSums], np.ndarray, int]:
+def stack_partition(partition: Partition, plan: PointingPlan, key: tuple[int, int],
+                    uv_range: UVRange, products: list[list[int]],
+                    n_positions: int = 0,) -> tuple[list[list[StackedPartition]], list[StackSums],
+                                                    np.ndarray, int]:
     """Stacks of one partition, with their sums.
 
     Parameters
@@ -109,7 +114,8 @@ def stack_partition(partition: Partition, plan: PointingPlan, key: tuple[int, in
     uv_range : UVRange
         Limits of the flux; the profile and the stacked data have none.
     products : list of list of int
-        Subsets that belong to each stack. Without rotations a stack has one StackedPartition, else one for each subset.
+        Subsets that belong to each stack. Without rotations a stack has one StackedPartition, else
+        one for each subset.
     n_positions : int
         Length of the list of positions where sums for each of them are wanted (bootstrap), else 0.
 
@@ -128,17 +134,19 @@ def stack_partition(partition: Partition, plan: PointingPlan, key: tuple[int, in
     NumericalError
         A stacked visibility is not finite.
     """
-    usable, n_not_finite = apply_flags(partition.vis, partition.flag, partition.flag_row, partition.weight)
+    usable, n_not_finite = apply_flags(partition.vis, partition.flag, partition.flag_row,
+                                       partition.weight)
     description = partition.data_description
     frequency = description.spw.frequency
     parallel = parallel_hands(description.correlations)
     wavenumber = frequency / SPEED_OF_LIGHT
-    factor = phase_factor(partition.uvw, partition.antenna1, partition.antenna2, partition.time, frequency, plan.lmn,
-                          plan.coefficient, plan.first, usable=usable)
+    factor = phase_factor(partition.uvw, partition.antenna1, partition.antenna2, partition.time,
+                          frequency, plan.lmn, plan.coefficient, plan.first, usable=usable)
     distance = _uv_distance(partition.uvw)
     value = np.empty(partition.vis.shape[:2], np.complex64)
-    square, total = kernels.combine_parallel(partition.vis, partition.weight, parallel, distance, wavenumber,
-                                             uv_range.limits, uv_range.unit == "m", value)
+    square, total = kernels.combine_parallel(partition.vis, partition.weight, parallel, distance,
+                                             wavenumber, uv_range.limits, uv_range.unit == "m",
+                                             value)
     squared_coefficients = np.add.reduceat(
         np.append((plan.coefficient.astype(np.float64) ** 2).mean(axis=0), 0.0), plan.first[:-1]) * (np.diff(plan.first) > 0)
     stacked, sums = [], []
@@ -146,19 +154,22 @@ def stack_partition(partition: Partition, plan: PointingPlan, key: tuple[int, in
         product_sums = StackSums.empty()
         product_sums.pointings[key] = np.zeros(kernels.N_SUMS)
         product_sums.variance[key] = square * squared_coefficients[subsets].sum()
-        stacked.append([
-            _stack_one(partition, plan, factor, group, parallel, distance, wavenumber, uv_range, product_sums, key)
-            for group in ([[s] for s in subsets] if plan.rotation is not None else [subsets])])
+        stacked.append([_stack_one(partition, plan, factor, group, parallel, distance, wavenumber,
+                                   uv_range, product_sums, key)
+                        for group in ([[s] for s in subsets] if plan.rotation is not None
+                                      else [subsets])])
         sums.append(product_sums)
     by_position = np.zeros((2, n_positions))
     if n_positions:
-        by_position[0, plan.position] = position_sums(
-            partition.uvw, partition.antenna1, partition.antenna2, partition.time, frequency, plan.lmn, plan.coefficient, value)
+        by_position[0, plan.position] = position_sums(partition.uvw, partition.antenna1,
+                                                      partition.antenna2, partition.time, frequency,
+                                                      plan.lmn, plan.coefficient, value)
         by_position[1, plan.position] = total * plan.weight
     return stacked, sums, by_position, n_not_finite
 
 
-def _stack_one(partition, plan, factor, subsets, parallel, distance, wavenumber, uv_range, sums, key) -> StackedPartition:
+def _stack_one(partition, plan, factor, subsets, parallel, distance, wavenumber, uv_range, sums,
+               key) -> StackedPartition:
     """Stack the subsets into one, adding to sums."""
     norm = float(plan.norm[subsets].sum())
     uvw = partition.uvw
@@ -168,8 +179,9 @@ def _stack_one(partition, plan, factor, subsets, parallel, distance, wavenumber,
     stacked = np.zeros_like(partition.vis)
     if norm > 0:
         combined = factor[0] if factor.shape[0] == 1 else factor[subsets].sum(axis=0)
-        kernels.apply_factor(partition.vis, partition.weight, parallel, combined, norm, distance, wavenumber, uv_range.limits,
-                             uv_range.unit == "m", stacked, sums.pointings[key], sums.metres, sums.wavelengths)
+        kernels.apply_factor(partition.vis, partition.weight, parallel, combined, norm, distance,
+                             wavenumber, uv_range.limits, uv_range.unit == "m", stacked,
+                             sums.pointings[key], sums.metres, sums.wavelengths)
         all_finite(f"stacked visibilities of measurement set {key[0]}, field {key[1]}", stacked)
     return StackedPartition(uvw, stacked, norm)
 

@@ -1,8 +1,9 @@
 """The column that a subtraction writes: which rows are read, what is taken from them, how far it is.
 
-Blocks of rows are read in the main process when a worker is to have them, and written by it in their order. All that may
-not be written is refused first; then the column is made with its mark, the backup is copied, and every block moves the mark
-on. Reading and writing hold the lock on casacore from opening to closing, so the set is never open twice.
+Blocks of rows are read in the main process when a worker is to have them, and written by it in
+their order. All that may not be written is refused first; then the column is made with its mark,
+the backup is copied, and every block moves the mark on. Reading and writing hold the lock on
+casacore from opening to closing, so the set is never open twice.
 """
 
 from __future__ import annotations
@@ -24,7 +25,14 @@ from uvstack.io.casa import LOCK, Table, open_table
 from uvstack.io.ms import is_selected
 from uvstack.io.output import finish_with_outputs, size_text
 from uvstack.io.stacked_ms import append_history
-from uvstack.io.unfinished_column import count_bytes, make_column, read_mark, remove_column, runs_of_one_shape, set_mark
+from uvstack.io.unfinished_column import (
+    count_bytes,
+    make_column,
+    read_mark,
+    remove_column,
+    runs_of_one_shape,
+    set_mark,
+)
 from uvstack.io.write_columns import check_column
 from uvstack.records import DataDescription, Provenance, Selection, Structure, has_baseline
 from uvstack.sky.coordinates import centre_of
@@ -36,8 +44,9 @@ from uvstack.uv.stokes import parallel_hands
 
 logger = logging.getLogger(__name__)
 
-#: Visibilities (row × chan × corr) of a block: 100 MB with all that belongs to them. An image, whose transform costs the
-#: same for few rows and many, gets as many more as it has pixels, up to the second number.
+#: Visibilities (row × chan × corr) of a block: 100 MB with all that belongs to them. An image,
+#: whose transform costs the same for few rows and many, gets as many more as it has pixels, up to
+#: the second number.
 _PER_CHUNK, _MOST_PER_CHUNK = 2_000_000, 16_000_000
 #: Visibilities that are subtracted and counted together.
 _PER_PIECE = 1_000_000
@@ -64,7 +73,8 @@ class Job:
     @property
     def widest(self) -> int:
         """Most channels times correlations of any row."""
-        return max(max((d.shape[0] * d.shape[1] for d in self.structure.data_descriptions), default=1), 1)
+        return max(max((d.shape[0] * d.shape[1] for d in self.structure.data_descriptions),
+                       default=1), 1)
 
     @property
     def rows_per_block(self) -> int:
@@ -73,14 +83,15 @@ class Job:
 
     def settings(self) -> str:
         """The same text for the same work."""
-        said = {
-            "source": self.source, "backup": self.backup, "target": self.target, "predict_only": self.predict_only,
-            "fields": sorted(self.selection.field_ids),
-            "pointings": [self.structure.fields[f].beam_centre for f in sorted(self.selection.field_ids)],
-            "descriptions": sorted(self.selection.data_description_ids),
-            "times": self.selection.time_ranges, "n_rows": self.structure.n_rows, "column": self.model_column,
-            "model": None if self.model is None else self.model.fingerprint(),
-            "primary_beam": None if self.primary_beam is None else self.primary_beam.describe()}
+        said = {"source": self.source, "backup": self.backup, "target": self.target,
+                "predict_only": self.predict_only, "fields": sorted(self.selection.field_ids),
+                "pointings": [self.structure.fields[f].beam_centre
+                              for f in sorted(self.selection.field_ids)],
+                "descriptions": sorted(self.selection.data_description_ids),
+                "times": self.selection.time_ranges, "n_rows": self.structure.n_rows,
+                "column": self.model_column,
+                "model": None if self.model is None else self.model.fingerprint(),
+                "primary_beam": None if self.primary_beam is None else self.primary_beam.describe()}
         return hashlib.sha256(json.dumps(said, sort_keys=True, default=float).encode()).hexdigest()
 
 
@@ -123,7 +134,8 @@ class Blocks(Sequence):
             columns = {name: table.read(name, start, stop - start) for name in
                        ("ANTENNA1", "ANTENNA2", "FIELD_ID", "DATA_DESC_ID", "TIME", "UVW")}
         chosen = is_selected(columns, job.selection)
-        pairs = columns["FIELD_ID"].astype(np.int64) * len(structure.data_descriptions) + columns["DATA_DESC_ID"]
+        pairs = columns["FIELD_ID"].astype(np.int64) * len(structure.data_descriptions) + columns[
+            "DATA_DESC_ID"]
         found = []
         for pair in np.unique(pairs[chosen]):
             field, description_id = divmod(int(pair), len(structure.data_descriptions))
@@ -134,8 +146,9 @@ class Blocks(Sequence):
             if turn:
                 sin, cos = np.sin(turn), np.cos(turn)
                 uvw = uvw @ np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
-            part = Part(uvw, columns["ANTENNA1"][index], columns["ANTENNA2"][index], columns["TIME"][index], description.spw.frequency,
-                        ra, dec, self._pointings[field])
+            part = Part(uvw, columns["ANTENNA1"][index], columns["ANTENNA2"][index],
+                        columns["TIME"][index], description.spw.frequency, ra, dec,
+                        self._pointings[field])
             found.append(Rows(start + index, description, part))
         return found
 
@@ -178,10 +191,11 @@ class Target:
     def _check(self, mark: dict[str, Any] | None) -> None:
         """Refuse what may not be written."""
         job = self._job
-        check_column(job.structure, job.target, self._overwrite or job.backup is not None or mark is not None)
+        check_column(job.structure, job.target,
+                     self._overwrite or job.backup is not None or mark is not None)
         if mark is not None and mark.get("task") != "subtract":
-            raise OutputError(f"{self._path}: column {job.target} is unfinished: another run was stopped while writing it; "
-                              "finish that one, or remove the column")
+            raise OutputError(f"{self._path}: column {job.target} is unfinished: another run was "
+                              "stopped while writing it; " "finish that one, or remove the column")
         of_other = None if mark is None else mark.get("backup")
         if mark is not None and of_other != job.backup:
             raise OutputError(
@@ -191,22 +205,25 @@ class Target:
         if job.backup is not None:
             exists = job.backup in job.structure.columns
             if mark is None and exists:
-                raise OutputError(f"{self._path}: column {job.backup} exists and may hold the only copy of the data as they were; "
+                raise OutputError(f"{self._path}: column {job.backup} exists and may hold the only "
+                                  "copy of the data as they were; "
                                   "it is never overwritten: choose another name for the backup")
             if not exists and mark is not None and int(mark["rows"]) > 0:
-                raise OutputError(f"{self._path}: column {job.target} is half changed and its backup {job.backup} is gone; "
+                raise OutputError(f"{self._path}: column {job.target} is half changed and its "
+                                  f"backup {job.backup} is gone; "
                                   "restore the data from elsewhere")
             check_column(job.structure, job.backup, True)
         new = job.target if job.backup is None else job.backup
         free = shutil.disk_usage(self._path).free
         needed = 0 if new in job.structure.columns else count_bytes(job.structure)
         if needed > free:
-            raise OutputError(f"{self._path}: {size_text(needed)} are needed for column {new}, {size_text(free)} are free")
+            raise OutputError(f"{self._path}: {size_text(needed)} are needed for column {new}, "
+                              f"{size_text(free)} are free")
 
     def _mark(self) -> dict[str, Any]:
-        return {"task": "subtract", "version": __version__, "settings": self._settings, "rows": self.rows, "backup": self._job.backup,
-                "selected": self.n_selected, "without_uvw": self.n_without_uvw,
-                "longest": float(self.amplitudes.edges[-1]),
+        return {"task": "subtract", "version": __version__, "settings": self._settings,
+                "rows": self.rows, "backup": self._job.backup, "selected": self.n_selected,
+                "without_uvw": self.n_without_uvw, "longest": float(self.amplitudes.edges[-1]),
                 "sums": self.amplitudes.sums.tolist()}
 
     def _begin(self, mark: dict[str, Any] | None) -> None:
@@ -236,7 +253,8 @@ class Target:
         size = self._job.rows_per_block
         for start in range(int(mark["rows"]), self._job.structure.n_rows, size):
             stop = min(start + size, self._job.structure.n_rows)
-            with LOCK, open_table(self._path, readonly=False) as writing, open_table(self._path) as table:
+            with LOCK, open_table(self._path,
+                                  readonly=False) as writing, open_table(self._path) as table:
                 for a, b in runs_of_one_shape(self._job.structure, start, stop):
                     writing.write(backup, table.read(self._job.target, a, b - a), a)
             set_mark(self._path, backup, {"task": "backup", "rows": stop})
@@ -245,14 +263,17 @@ class Target:
     def write(self, start: int, stop: int, selected: list[Rows], stokes: list[np.ndarray]) -> None:
         """Set rows start … stop − 1, and then say so."""
         with LOCK:
-            # Read through a handle of its own: one that writes is given up by an error in reading as well.
+            # Read through a handle of its own: one that writes is given up by an error in reading
+            # as well.
             with open_table(self._path, readonly=False) as writing, open_table(self._path) as table:
                 kind = np.complex128 if table.description()[self._job.target]["valueType"] == "dcomplex" else np.complex64
                 for a, b in self._pieces(start, stop):
-                    writing.write(self._job.target, self._values(table, a, b, selected, stokes, kind), a)
+                    writing.write(self._job.target,
+                                  self._values(table, a, b, selected, stokes, kind), a)
             self.n_selected += sum(rows.number.size for rows in selected)
             if self._job.model_column is None:
-                self.n_without_uvw += sum(int((~has_baseline(rows.part.uvw)).sum()) for rows in selected)
+                self.n_without_uvw += sum(int((~has_baseline(rows.part.uvw)).sum())
+                                          for rows in selected)
             self.rows = stop
             set_mark(self._path, self._job.target, self._mark())
 
@@ -261,14 +282,16 @@ class Target:
         for first, last in runs_of_one_shape(self._job.structure, start, stop):
             yield from ((a, min(a + size, last)) for a in range(first, last, size))
 
-    def _values(self, table: Table, a: int, b: int, selected: list[Rows], stokes: list[np.ndarray], kind: type) -> np.ndarray:
+    def _values(self, table: Table, a: int, b: int, selected: list[Rows], stokes: list[np.ndarray],
+                kind: type) -> np.ndarray:
         """What rows a … b − 1, of one shape, are to hold; they are counted."""
         job = self._job
         data = table.read(job.source[0], a, b - a)
         if job.source[1] is not None:
             data = data - table.read(job.source[1], a, b - a)
         given = None if job.model_column is None else table.read(job.model_column, a, b - a)
-        flag = table.read("FLAG", a, b - a) if "FLAG" in job.structure.columns else np.zeros(data.shape, np.bool_)
+        flag = table.read("FLAG", a, b - a) if "FLAG" in job.structure.columns else np.zeros(
+            data.shape, np.bool_)
         if "FLAG_ROW" in job.structure.columns:
             flag = flag | table.read("FLAG_ROW", a, b - a)[:, None, None]
         model: np.ndarray = np.zeros(data.shape, kind)
@@ -278,26 +301,30 @@ class Target:
             if here.size == 0:
                 continue
             if data.shape[1:] != rows.description.shape:
-                raise MeasurementSetError(
-                    f"{self._path}: data description {rows.description.id} announces {rows.description.shape} channels and correlations, "
-                    f"but {job.source[0]} holds {data.shape[1:]}")
+                raise MeasurementSetError(f"{self._path}: data description {rows.description.id} "
+                                          f"announces {rows.description.shape} channels and "
+                                          "correlations, "
+                                          f"but {job.source[0]} holds {data.shape[1:]}")
             if given is None:
                 # Without a (u, v, w) nothing is known of what a model looks like there.
                 known = has_baseline(rows.part.uvw[first:last])[:, None, None]
-                model[here] = np.where(known, to_correlations(stokes[i][:, first:last], rows.description.correlations), 0)
+                model[here] = np.where(known,
+                                       to_correlations(stokes[i][:, first:last],
+                                                       rows.description.correlations), 0)
             else:
                 model[here] = given[here]
             hands = np.flatnonzero(parallel_hands(rows.description.correlations))
             before, change, bad = (array[here][..., hands] for array in (data, model, flag))
-            add_amplitudes(self.amplitudes, rows.part.uvw[first:last], before, before - change, change,
-                           ~bad)
+            add_amplitudes(self.amplitudes, rows.part.uvw[first:last], before, before - change,
+                           change, ~bad)
         return model if job.predict_only else (data - model).astype(kind)
 
     def finish(self, provenance: Provenance) -> None:
         """Note in HISTORY what was done, and take the mark away: with all other outputs of the run, such as a report."""
         job = self._job
         what = f"model {job.model_name} written to {job.target}" if job.predict_only else (
-            f"{job.backup or '-'.join(name for name in job.source if name)} minus {job.model_name} written to {job.target}")
+            f"{job.backup or '-'.join(name for name in job.source if name)} minus "
+            f"{job.model_name} written to {job.target}")
 
         def end() -> None:
             append_history(self._path, replace(
@@ -326,7 +353,9 @@ def _longest_baseline(structure: Structure) -> float:
     with open_table(structure.path) as table:
         for start in range(0, structure.n_rows, _SCAN_ROWS):
             uvw = table.read("UVW", start, min(_SCAN_ROWS, structure.n_rows - start))
-            longest = max(longest, float(np.hypot(*uvw[np.isfinite(uvw).all(axis=1), :2].T).max(initial=0.0)))
+            longest = max(longest,
+                          float(np.hypot(*uvw[np.isfinite(uvw).all(axis=1),
+                                              :2].T).max(initial=0.0)))
     return longest
 
 

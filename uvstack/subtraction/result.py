@@ -108,11 +108,13 @@ class SubtractResult(Saved):
     def summary(self) -> dict[str, Any]:
         """All of it but the profile, for JSON."""
         before, after = self.rms
-        return plain({
-            "ms": self.ms, "column": self.column, "backup": self.backup, "what": self.what, "model": self.model,
-            "model_flux_jy": self.model_flux, "n_components": self.n_components, "n_rows": self.n_rows, "n_subtracted": self.n_subtracted,
-            "n_rows_without_uvw": self.n_without_uvw, "resumed_from_row": self.resumed_from, "weights": self.weights,
-            "rms_before_jy": before, "rms_after_jy": after, "provenance": vars(self.provenance)})
+        return plain({"ms": self.ms, "column": self.column, "backup": self.backup,
+                      "what": self.what, "model": self.model, "model_flux_jy": self.model_flux,
+                      "n_components": self.n_components, "n_rows": self.n_rows,
+                      "n_subtracted": self.n_subtracted, "n_rows_without_uvw": self.n_without_uvw,
+                      "resumed_from_row": self.resumed_from, "weights": self.weights,
+                      "rms_before_jy": before, "rms_after_jy": after,
+                      "provenance": vars(self.provenance)})
 
     def overview(self) -> Section:
         """What was subtracted from what, and what is left."""

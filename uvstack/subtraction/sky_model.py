@@ -1,14 +1,17 @@
 """Models of the sky as visibilities: what is subtracted from data or written beside them.
 
-A model is components or an image. Both are asked for the visibilities of many rows at once, given as parts: rows of one
-phase centre and one frequency axis. Components are summed part by part (`uvstack.uv.predict`). An image costs a transform
-whose price hardly depends on the number of rows; without a primary beam parts of different phase centres therefore go
-through one transform in the frame of the image: (u, v, w) are turned there, and the phase centre's path is taken off
-afterwards. With a primary beam every part sees an image of its own at every channel, cut to where it is not 0; where the
-beam is smooth in frequency a few images between which it is a polynomial (to 1e-7) stand for all channels.
+A model is components or an image. Both are asked for the visibilities of many rows at once, given
+as parts: rows of one phase centre and one frequency axis. Components are summed part by part
+(`uvstack.uv.predict`). An image costs a transform whose price hardly depends on the number of rows;
+without a primary beam parts of different phase centres therefore go through one transform in the
+frame of the image: (u, v, w) are turned there, and the phase centre's path is taken off afterwards.
+With a primary beam every part sees an image of its own at every channel, cut to where it is not 0;
+where the beam is smooth in frequency a few images between which it is a polynomial (to 1e-7) stand
+for all channels.
 
-The spectrum of an image is one of: the same at all frequencies; I0 + I1 (ν − ν0)/ν0 + …, the Taylor terms of multi-term
-deconvolution; or planes of a cube with straight lines between them. Averaging over time and channel is not modelled.
+The spectrum of an image is one of: the same at all frequencies; I0 + I1 (ν − ν0)/ν0 + …, the Taylor
+terms of multi-term deconvolution; or planes of a cube with straight lines between them. Averaging
+over time and channel is not modelled.
 """
 
 from __future__ import annotations
@@ -84,8 +87,9 @@ class ComponentSky:
     def fingerprint(self) -> str:
         """The same for the same components alone."""
         one = self.components
-        columns: list[np.ndarray] = [one.ra, one.dec, one.flux, one.fwhm_major, one.fwhm_minor, one.position_angle,
-                                     one.spectral_index, one.curvature, one.q, one.u, one.v, np.array([one.reference_frequency])]
+        columns: list[np.ndarray] = [one.ra, one.dec, one.flux, one.fwhm_major, one.fwhm_minor,
+                                     one.position_angle, one.spectral_index, one.curvature, one.q,
+                                     one.u, one.v, np.array([one.reference_frequency])]
         if one.taylor.size or one.cell:
             columns += [one.taylor, np.array([one.cell])]
         return _hash([*columns, np.asarray(one.shape, "S8")])
@@ -93,24 +97,29 @@ class ComponentSky:
     def seen_from(self, ra: float, dec: float) -> np.ndarray:
         """l, m and n of all that is not 0 from a direction (rad), (3, n)."""
         some = self.components.shines
-        l, m, n_minus_1 = direction_cosines(self.components.ra[some], self.components.dec[some], ra, dec)
+        l, m, n_minus_1 = direction_cosines(self.components.ra[some], self.components.dec[some], ra,
+                                            dec)
         return np.stack([l, m, n_minus_1 + 1.0])
 
-    def stokes(self, parts: Sequence[Part], primary_beam: PrimaryBeam | None = None, threads: int = 1) -> list[np.ndarray]:
+    def stokes(self, parts: Sequence[Part], primary_beam: PrimaryBeam | None = None,
+               threads: int = 1) -> list[np.ndarray]:
         """Stokes parameters of each part, (1 or 4, row, chan) complex64; `threads` is not used.
 
         Raises
         ------
         ComponentError
-            A component is 90° or more from a phase centre, and there is no primary beam that ends before.
+            A component is 90° or more from a phase centre, and there is no primary beam that ends
+            before.
         """
         found = []
         for part in parts:
             seen = self.components
             if primary_beam is not None:
-                seen = seen.subset(direction_cosines(seen.ra, seen.dec, part.ra, part.dec)[2] > -1.0)
-            found.append(predict_stokes(part.uvw, part.antenna1, part.antenna2, part.time, part.frequency, seen, part.ra, part.dec,
-                                        primary_beam, part.beam_centre))
+                seen = seen.subset(direction_cosines(seen.ra, seen.dec, part.ra, part.dec)[2]
+                                   > -1.0)
+            found.append(predict_stokes(part.uvw, part.antenna1, part.antenna2, part.time,
+                                        part.frequency, seen, part.ra, part.dec, primary_beam,
+                                        part.beam_centre))
         return found
 
 
@@ -160,15 +169,18 @@ class ImageSky:
         """
         frequency = np.asarray(frequency, np.float64)
         if self.nu0 is not None:
-            return ((frequency / self.nu0 - 1.0) ** np.arange(len(self.planes))[:, None]).astype(np.float64)
+            return ((frequency / self.nu0
+                     - 1.0) ** np.arange(len(self.planes))[:, None]).astype(np.float64)
         if len(self.planes) == 1 or self.frequency is None:
             return np.ones((1, frequency.size))
         step = np.diff(self.frequency).max() * _BEYOND * (1 + 1e-9)
         if frequency.min() < self.frequency[0] - step or frequency.max() > self.frequency[-1] + step:
-            raise ImageError(
-                f"the cube holds {self.frequency[0] / 1e9:.6g} to {self.frequency[-1] / 1e9:.6g} GHz, the data "
-                f"{frequency.min() / 1e9:.6g} to {frequency.max() / 1e9:.6g} GHz; select the spectral windows that it covers")
-        return np.stack([np.interp(frequency, self.frequency, row) for row in np.eye(len(self.planes))])
+            raise ImageError(f"the cube holds {self.frequency[0] / 1e9:.6g} to "
+                             f"{self.frequency[-1] / 1e9:.6g} GHz, the data "
+                             f"{frequency.min() / 1e9:.6g} to {frequency.max() / 1e9:.6g} GHz; "
+                             "select the spectral windows that it covers")
+        return np.stack([np.interp(frequency, self.frequency, row)
+                         for row in np.eye(len(self.planes))])
 
     def seen_from(self, ra: float, dec: float) -> np.ndarray:
         """l, m and n of all pixels that are not 0 from a direction (rad), (3, n)."""
@@ -179,11 +191,13 @@ class ImageSky:
         n = np.sqrt(np.maximum(1.0 - l**2 - m**2, 0.0))
         return rotation_between(g.ra, g.dec, ra, dec) @ np.stack([l, m, n])
 
-    def stokes(self, parts: Sequence[Part], primary_beam: PrimaryBeam | None = None, threads: int = 1) -> list[np.ndarray]:
+    def stokes(self, parts: Sequence[Part], primary_beam: PrimaryBeam | None = None,
+               threads: int = 1) -> list[np.ndarray]:
         """Stokes I of each part, (1, row, chan) complex64."""
         if primary_beam is not None:
             return [self._through_beam(part, primary_beam, threads)[None] for part in parts]
-        found: list[np.ndarray] = [np.zeros((1, part.time.size, part.frequency.size), np.complex64) for part in parts]
+        found: list[np.ndarray] = [np.zeros((1, part.time.size, part.frequency.size), np.complex64)
+                                   for part in parts]
         axes: dict[bytes, list[int]] = {}
         for i, part in enumerate(parts):
             axes.setdefault(part.frequency.tobytes(), []).append(i)
@@ -191,16 +205,19 @@ class ImageSky:
             self._together(parts, which, found, threads)
         return found
 
-    def _together(self, parts: Sequence[Part], which: list[int], found: list[np.ndarray], threads: int) -> None:
+    def _together(self, parts: Sequence[Part], which: list[int], found: list[np.ndarray],
+                  threads: int) -> None:
         """Parts of one frequency axis by one transform a plane, in the frame of the image."""
         g, frequency = self.geometry, parts[which[0]].frequency
-        turned = [parts[i].uvw @ rotation_between(parts[i].ra, parts[i].dec, g.ra, g.dec).T for i in which]
+        turned = [parts[i].uvw @ rotation_between(parts[i].ra, parts[i].dec, g.ra, g.dec).T
+                  for i in which]
         vis = self._planewise(np.concatenate(turned), frequency, threads)
         start = 0
         for i, uvw in zip(which, turned, strict=True):
             path = uvw @ np.stack(direction_cosines(parts[i].ra, parts[i].dec, g.ra, g.dec))
             turns = np.outer(np.where(np.isfinite(path), path, 0.0), frequency / SPEED_OF_LIGHT)
-            found[i][0] = vis[start : start + len(uvw)] * np.exp(-2j * np.pi * (turns - np.round(turns)))
+            found[i][0] = vis[start : start + len(uvw)] * np.exp(-2j * np.pi
+                                                                 * (turns - np.round(turns)))
             start += len(uvw)
 
     def _planewise(self, uvw: np.ndarray, frequency: np.ndarray, threads: int) -> np.ndarray:
@@ -211,14 +228,15 @@ class ImageSky:
             for chan in range(frequency.size):
                 one = slice(chan, chan + 1)
                 plane, geometry = cut(np.tensordot(shares[:, chan], self.planes, 1), g)
-                vis[:, one] = predict_image(uvw, frequency[one], plane, geometry, g.ra, g.dec, threads=threads)
+                vis[:, one] = predict_image(uvw, frequency[one], plane, geometry, g.ra, g.dec,
+                                            threads=threads)
             return vis
         for plane, share in zip(self.planes, shares, strict=True):
             chans = np.flatnonzero(share)
             if chans.size and plane.any():
                 plane, geometry = cut(plane, g)
-                vis[:, chans] += (predict_image(uvw, frequency[chans], plane, geometry, g.ra, g.dec, threads=threads)
-                                  * share[chans].astype(np.float32))
+                vis[:, chans] += (predict_image(uvw, frequency[chans], plane, geometry, g.ra, g.dec,
+                                                threads=threads) * share[chans].astype(np.float32))
         return vis
 
     def _through_beam(self, part: Part, primary_beam: PrimaryBeam, threads: int) -> np.ndarray:
@@ -240,7 +258,8 @@ class ImageSky:
             return predict_image(part.uvw, nu, image, geometry, part.ra, part.dec, threads=threads)
 
         nodes = None if self.frequency is not None and len(self.planes) > 1 else _nodes(
-            frequency, apparent, slice(None, None, -(-row.size // _SAMPLE)), (self.planes[0].size, part.time.size))
+            frequency, apparent, slice(None, None, -(-row.size // _SAMPLE)),
+            (self.planes[0].size, part.time.size))
         if nodes is None:
             for chan in range(frequency.size):
                 one = slice(chan, chan + 1)
@@ -254,11 +273,13 @@ class ImageSky:
 SkyModel = ComponentSky | ImageSky
 
 
-def _nodes(frequency: np.ndarray, apparent: Callable[..., np.ndarray], sample: slice, size: tuple[int, int]) -> np.ndarray | None:
+def _nodes(frequency: np.ndarray, apparent: Callable[..., np.ndarray], sample: slice,
+           size: tuple[int, int]) -> np.ndarray | None:
     """Frequencies (Hz) between which what a beam leaves of an image is a polynomial, to 1e-7; None where channels are cheaper.
 
-    A transform of p pixels, r rows and c channels costs about p + r c: c images of one channel cost c (p + r), the images
-    at k nodes (Chebyshev's, the best for polynomials), each for all channels, k (p + r c). Beams that are cut off are no polynomials.
+    A transform of p pixels, r rows and c channels costs about p + r c: c images of one channel cost
+    c (p + r), the images at k nodes (Chebyshev's, the best for polynomials), each for all channels,
+    k (p + r c). Beams that are cut off are no polynomials.
     """
     n_pixels, n_rows = size
     tried = frequency[:: -(-frequency.size // 64)]
@@ -266,7 +287,8 @@ def _nodes(frequency: np.ndarray, apparent: Callable[..., np.ndarray], sample: s
     for k in (2, 3, 4, 5, 6, 8, 10):
         if k * (n_pixels + n_rows * frequency.size) >= frequency.size * (n_pixels + n_rows):
             return None
-        middle, half = 0.5 * (frequency.max() + frequency.min()), 0.5 * (frequency.max() - frequency.min())
+        middle, half = 0.5 * (frequency.max() + frequency.min()), 0.5 * (frequency.max()
+                                                                         - frequency.min())
         nodes = middle + half * np.cos(np.pi * (np.arange(k) + 0.5) / k)
         exact = apparent(tried, sample) if exact is None else exact
         error = np.abs(apparent(nodes, sample) @ _lagrange(nodes, tried) - exact).sum(axis=0)
@@ -280,7 +302,8 @@ def _lagrange(nodes: np.ndarray, frequency: np.ndarray) -> np.ndarray:
     rows = []
     for i, node in enumerate(nodes):
         others = np.delete(nodes, i)
-        rows.append(np.prod((frequency[None, :] - others[:, None]) / (node - others)[:, None], axis=0))
+        rows.append(np.prod((frequency[None, :] - others[:, None]) / (node - others)[:, None],
+                            axis=0))
     return np.stack(rows)
 
 

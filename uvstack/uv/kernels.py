@@ -1,8 +1,9 @@
 """Numba kernels on visibilities. Arrays and scalars in, results last; no checks, no allocation inside loops.
 
-The factor of a visibility is F = Σ_k c_k exp(−2πi ν/c (u l_k + v m_k + w (n_k − 1))), the sum of Lindroos et al. (2015),
-equation 5, in the sign of `uvstack`. Phases are kept in turns and reduced to ±½ in float64; only then does the sine and
-cosine follow in float32, from polynomials with an error of 1.0e-7 rms and no bias.
+The factor of a visibility is F = Σ_k c_k exp(−2πi ν/c (u l_k + v m_k + w (n_k − 1))), the sum of
+Lindroos et al. (2015), equation 5, in the sign of `uvstack`. Phases are kept in turns and reduced
+to ±½ in float64; only then does the sine and cosine follow in float32, from polynomials with an
+error of 1.0e-7 rms and no bias.
 """
 
 import numpy as np
@@ -10,23 +11,27 @@ from numba import njit
 
 from uvstack.constants import SPEED_OF_LIGHT
 
-# Least-squares polynomials in t² (at Chebyshev nodes) of sin(πt)/t and cos(πt) on |t| ≤ ½. Coefficients are rounded to
-# float32 one after the other and the later ones fitted anew each time: rounding them all at the end would leave cosines
-# 8e-8 too small on average, which is what adds up over many positions, instead of 2e-9.
-_S0, _S1, _S2, _S3, _S4 = (np.float32(x) for x in (3.1415925, -5.16770411, 2.54999948, -0.597898185, 0.07698448))
-_C0, _C1, _C2, _C3, _C4 = (np.float32(x) for x in (0.99999994, -4.93479204, 4.0583992, -1.33180916, 0.219566688))
+# Least-squares polynomials in t² (at Chebyshev nodes) of sin(πt)/t and cos(πt) on |t| ≤ ½.
+# Coefficients are rounded to float32 one after the other and the later ones fitted anew each time:
+# rounding them all at the end would leave cosines 8e-8 too small on average, which is what adds up
+# over many positions, instead of 2e-9.
+_S0, _S1, _S2, _S3, _S4 = (np.float32(x)
+                           for x in (3.1415925, -5.16770411, 2.54999948, -0.597898185, 0.07698448))
+_C0, _C1, _C2, _C3, _C4 = (np.float32(x)
+                           for x in (0.99999994, -4.93479204, 4.0583992, -1.33180916, 0.219566688))
 _ONE, _TWO = np.float32(1.0), np.float32(2.0)
 
 #: Positions treated at once: the phasors of one block stay in the second-level cache.
 POSITION_BLOCK = 1024
-#: Channels reached by multiplying phasors before they are computed anew, so that their float32 error stays below 1e-6.
+#: Channels reached by multiplying phasors before they are computed anew, so that their float32
+#: error stays below 1e-6.
 CHANNEL_RUN = 8
 #: Logarithmic bins of uv distance: 0.28 % wide, from 0.1 to 1e9 (metres or wavelengths).
 N_UV_BINS = 8192
 UV_BIN_LOW = 0.1
 UV_BIN_LOG_WIDTH = np.log(1e10) / N_UV_BINS
-#: Columns of every table of sums: number of (row, chan) with a parallel hand, Σw, Σw·Re, Σw·Im, Σw², Σw²·Re, Σw²·Re², Σw²·Im, Σw²·Im²,
-#: Σw·q.
+#: Columns of every table of sums: number of (row, chan) with a parallel hand, Σw, Σw·Re, Σw·Im,
+#: Σw², Σw²·Re, Σw²·Re², Σw²·Im, Σw²·Im², Σw·q.
 N_SUMS = 10
 
 
@@ -43,7 +48,8 @@ def cos_sin_of_turns(t):
 def antenna_phasors(coordinate, lmn, scale, out):
     """exp(−2πi scale x·(l, m, n−1)) of every antenna and position.
 
-    coordinate (ant, 3) m; lmn (3, pos); scale = ν/c in 1/m; out (2 ant, pos) float32: real rows, then imaginary rows.
+    coordinate (ant, 3) m; lmn (3, pos); scale = ν/c in 1/m; out (2 ant, pos) float32: real rows,
+    then imaginary rows.
     """
     n_ant = coordinate.shape[0]
     l, m, n_minus_1 = lmn[0], lmn[1], lmn[2]
@@ -82,13 +88,15 @@ def _phasors_of_channel(chan, uniform, coordinate, lmn, frequency, phasor, step)
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def antenna_factor(bounds, rows, ant1, ant2, n_ants, coordinate, lmn, frequency, uniform, coefficient, first, factor):
+def antenna_factor(bounds, rows, ant1, ant2, n_ants, coordinate, lmn, frequency, uniform,
+                   coefficient, first, factor):
     """Factors of the rows of each time, from one Hermitian product F = K C Kᴴ a channel.
 
-    bounds (time + 1,) where the rows of each time begin in rows, ant1, ant2 (n,): indices into factor and coordinate
-    (time, ant, 3) m, of which n_ants (time,) are used; lmn (3, pos); frequency (chan,); coefficient (chan, pos) float32;
-    first (subset + 1,) where each subset of positions begins; factor (subset, row, chan) complex64, added to. K is kept
-    as (2 ant, pos), real parts above imaginary parts, with antennas filled up to a multiple of three.
+    bounds (time + 1,) where the rows of each time begin in rows, ant1, ant2 (n,): indices into
+    factor and coordinate (time, ant, 3) m, of which n_ants (time,) are used; lmn (3, pos);
+    frequency (chan,); coefficient (chan, pos) float32; first (subset + 1,) where each subset of
+    positions begins; factor (subset, row, chan) complex64, added to. K is kept as (2 ant, pos),
+    real parts above imaginary parts, with antennas filled up to a multiple of three.
     """
     size = 0
     n_ant = 0
@@ -116,8 +124,10 @@ def antenna_factor(bounds, rows, ant1, ant2, n_ants, coordinate, lmn, frequency,
                     _hermitian_product(scaled, k, re, im)
                     for i in range(bounds[t], bounds[t + 1]):
                         p, q = ant1[i], ant2[i]
-                        # Only tiles on and above the diagonal are filled: below, the conjugate of the mirror image.
-                        value = complex(re[p, q], im[p, q]) if p <= q else complex(re[q, p], -im[q, p])
+                        # Only tiles on and above the diagonal are filled: below, the conjugate of
+                        # the mirror image.
+                        value = complex(re[p, q], im[p, q]) if p <= q else complex(
+                            re[q, p], -im[q, p])
                         factor[subset, rows[i], chan] += np.complex64(value)
 
 
@@ -125,8 +135,8 @@ def antenna_factor(bounds, rows, ant1, ant2, n_ants, coordinate, lmn, frequency,
 def _hermitian_product(scaled, k, re, im):
     """re + i im = S Kᴴ for the tiles of 3 × 3 antennas on and above the diagonal, S = scaled, both as (2 ant, pos).
 
-    Nine complex sums at a time stay in registers, and the half below the diagonal is left out: with 27 antennas this is
-    2.4 times as fast as the product of real matrices in OpenBLAS.
+    Nine complex sums at a time stay in registers, and the half below the diagonal is left out: with
+    27 antennas this is 2.4 times as fast as the product of real matrices in OpenBLAS.
     """
     n_ant = re.shape[0]
     zero = np.float32(0.0)
@@ -193,11 +203,13 @@ def direct_factor(rows, uvw, lmn, frequency, coefficient, first, factor):
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def antenna_position_sums(bounds, rows, ant1, ant2, n_ants, coordinate, lmn, frequency, uniform, coefficient, value, out):
+def antenna_position_sums(bounds, rows, ant1, ant2, n_ants, coordinate, lmn, frequency, uniform,
+                          coefficient, value, out):
     """Add Σ_rows,chan c_k Re(value exp(−2πi …)) of the rows of each time to out (pos,) float64.
 
-    value (row, chan) complex64: weighted visibilities, zero where unused; other arguments as in `antenna_factor`, whose
-    transpose this is: with the values of a channel in a real (2 ant, 2 ant) matrix M, each position adds kᵀ M k.
+    value (row, chan) complex64: weighted visibilities, zero where unused; other arguments as in
+    `antenna_factor`, whose transpose this is: with the values of a channel in a real (2 ant, 2 ant)
+    matrix M, each position adds kᵀ M k.
     """
     size = 0
     n_ant = 0
@@ -249,13 +261,14 @@ def direct_position_sums(rows, uvw, lmn, frequency, coefficient, value, out):
 
 
 @njit(nogil=True, cache=True)
-def solve_antennas(bounds, rows, uvw, antenna1, antenna2, label, ant1, ant2, n_ants, coordinate, residual):
+def solve_antennas(bounds, rows, uvw, antenna1, antenna2, label, ant1, ant2, n_ants, coordinate,
+                   residual):
     """Solve uvw = x[ant1] − x[ant2] for the antennas of each time, along a tree of baselines.
 
-    bounds (time + 1,), rows (n,) as in `antenna_factor`; uvw (row, 3) m; antenna1, antenna2 (row,) numbers below
-    label.size; label is scratch. Set: ant1, ant2 (n,) indices into coordinate (time, ant, 3); n_ants (time,); residual
-    (time,) the largest |uvw − (x₁ − x₂)|, m. Antennas that no row connects start a tree of their own: their difference
-    is never needed.
+    bounds (time + 1,), rows (n,) as in `antenna_factor`; uvw (row, 3) m; antenna1, antenna2 (row,)
+    numbers below label.size; label is scratch. Set: ant1, ant2 (n,) indices into coordinate (time,
+    ant, 3); n_ants (time,); residual (time,) the largest |uvw − (x₁ − x₂)|, m. Antennas that no row
+    connects start a tree of their own: their difference is never needed.
     """
     known = np.zeros(coordinate.shape[1], np.bool_)
     for t in range(bounds.size - 1):
@@ -278,7 +291,8 @@ def solve_antennas(bounds, rows, uvw, antenna1, antenna2, label, ant1, ant2, n_a
         worst = 0.0
         for i in range(bounds[t], bounds[t + 1]):
             for axis in range(3):
-                error = abs(coordinate[t, ant1[i], axis] - coordinate[t, ant2[i], axis] - uvw[rows[i], axis])
+                error = abs(coordinate[t, ant1[i], axis] - coordinate[t, ant2[i], axis]
+                            - uvw[rows[i], axis])
                 worst = max(worst, error)
         residual[t] = worst
 
@@ -302,14 +316,15 @@ def _grow_tree(begin, end, rows, uvw, ant1, ant2, known, coordinate):
 
 
 @njit(nogil=True, cache=True)
-def apply_factor(vis, weight, parallel, factor, norm, uv_distance, wavenumber, uv_range, uv_range_in_metres,
-                 stacked, limited, bins_metres, bins_wavelengths):
+def apply_factor(vis, weight, parallel, factor, norm, uv_distance, wavenumber, uv_range,
+                 uv_range_in_metres, stacked, limited, bins_metres, bins_wavelengths):
     """Stacked visibilities of equation 5, and the sums for flux, error and uv profile in the same pass.
 
-    vis (row, chan, corr) complex64; weight (row, chan, corr) float32, 0 where unused; parallel (corr,) bool; factor
-    (row, chan) complex64; norm = Σ W_k; uv_distance (row,) m; wavenumber (chan,) = ν/c, 1/m; uv_range (2,) in metres or
-    wavelengths. stacked (row, chan, corr) complex64 is set; limited (N_SUMS,), bins_metres and bins_wavelengths
-    (N_UV_BINS, N_SUMS) are added to: see N_SUMS. Weights inside are those of equation 6, norm × weight.
+    vis (row, chan, corr) complex64; weight (row, chan, corr) float32, 0 where unused; parallel
+    (corr,) bool; factor (row, chan) complex64; norm = Σ W_k; uv_distance (row,) m; wavenumber
+    (chan,) = ν/c, 1/m; uv_range (2,) in metres or wavelengths. stacked (row, chan, corr) complex64
+    is set; limited (N_SUMS,), bins_metres and bins_wavelengths (N_UV_BINS, N_SUMS) are added to:
+    see N_SUMS. Weights inside are those of equation 6, norm × weight.
     """
     for row in range(vis.shape[0]):
         distance = uv_distance[row]
@@ -328,8 +343,9 @@ def apply_factor(vis, weight, parallel, factor, norm, uv_distance, wavenumber, u
                 stacked[row, chan, corr] = v
                 w = weight[row, chan, corr] * norm
                 if w > 0.0 and parallel[corr]:
-                    _add(limited, bins_metres, bins_wavelengths, bin_metres, bin_wavelengths, inside, new, w,
-                         np.float64(v.real), np.float64(v.imag), distance, in_wavelengths)
+                    _add(limited, bins_metres, bins_wavelengths, bin_metres, bin_wavelengths,
+                         inside, new, w, np.float64(v.real), np.float64(v.imag), distance,
+                         in_wavelengths)
                     new = 0.0
 
 
@@ -357,10 +373,12 @@ def _add_one(sums, new, w, w2, re, im, q):
 
 
 @njit(nogil=True, cache=True)
-def combine_parallel(vis, weight, parallel, uv_distance, wavenumber, uv_range, uv_range_in_metres, value):
+def combine_parallel(vis, weight, parallel, uv_distance, wavenumber, uv_range, uv_range_in_metres,
+                     value):
     """Σ_corr w V of the parallel hands within uv_range into value (row, chan); returns Σ w²|V|²/2 and Σ w there.
 
-    Arguments as in `apply_factor`. The two sums give the variance of the real part of the plain weighted mean.
+    Arguments as in `apply_factor`. The two sums give the variance of the real part of the plain
+    weighted mean.
     """
     square = 0.0
     total = 0.0
@@ -375,7 +393,8 @@ def combine_parallel(vis, weight, parallel, uv_distance, wavenumber, uv_range, u
                         v = vis[row, chan, corr]
                         combined += np.complex64(w * v)
                         total += w
-                        square += 0.5 * np.float64(w) ** 2 * (np.float64(v.real) ** 2 + np.float64(v.imag) ** 2)
+                        square += 0.5 * np.float64(w) ** 2 * (np.float64(v.real) ** 2
+                                                              + np.float64(v.imag) ** 2)
             value[row, chan] = combined
     return square, total
 
@@ -384,8 +403,8 @@ def combine_parallel(vis, weight, parallel, uv_distance, wavenumber, uv_range, u
 def clean_visibilities(vis, flag, flag_row, weight, usable):
     """Set weight to 0 where a visibility is flagged or not finite, and such a visibility to 0; count the bad unflagged.
 
-    vis (row, chan, corr) complex64, flag likewise bool, weight likewise float32: modified. A bad value is also flagged.
-    usable (row,) bool is set where any weight is left.
+    vis (row, chan, corr) complex64, flag likewise bool, weight likewise float32: modified. A bad
+    value is also flagged. usable (row,) bool is set where any weight is left.
     """
     bad = 0
     for row in range(vis.shape[0]):

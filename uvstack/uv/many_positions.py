@@ -1,16 +1,18 @@
 """Factors of very many positions through a grid: a non-uniform Fourier transform whose cost hardly knows their number.
 
-The positions are spread onto an image with a band-limiting kernel, and ducc0's wgridder turns the image into the factor
-at every visibility, w term included. A sinc in a Kaiser window (Kaiser & Schafer 1980) is the kernel: its transform is 1
-to within ε at every (u, v) of the data and 0 to within ε at their aliases, so nothing is divided out afterwards. That
-matters with w: at a position far from the centre the w term shifts the local spatial frequency by w l/n, which a kernel
-that is flat in the passband does not feel. Coefficients that change with frequency are expanded in Legendre polynomials
-of ν, one transform a term.
+The positions are spread onto an image with a band-limiting kernel, and ducc0's wgridder turns the
+image into the factor at every visibility, w term included. A sinc in a Kaiser window (Kaiser &
+Schafer 1980) is the kernel: its transform is 1 to within ε at every (u, v) of the data and 0 to
+within ε at their aliases, so nothing is divided out afterwards. That matters with w: at a position
+far from the centre the w term shifts the local spatial frequency by w l/n, which a kernel that is
+flat in the passband does not feel. Coefficients that change with frequency are expanded in Legendre
+polynomials of ν, one transform a term.
 
-Cost: transforms of a few planes of some 10⁷ pixels and 0.8 µs a visibility, for each term; independent of the number of
-positions up to 10⁷. All in float64: the factor of N positions scattered at random is about √N where its value without
-baseline is N, so that float32 leaves errors of 8e-8 N, too much beyond 10⁴ positions (measured). Memory: 0.9 GB of planes
-for a field of 30′ at 36 km and 1.4 GHz; one transform runs at a time, on all processors.
+Cost: transforms of a few planes of some 10⁷ pixels and 0.8 µs a visibility, for each term;
+independent of the number of positions up to 10⁷. All in float64: the factor of N positions
+scattered at random is about √N where its value without baseline is N, so that float32 leaves errors
+of 8e-8 N, too much beyond 10⁴ positions (measured). Memory: 0.9 GB of planes for a field of 30′ at
+36 km and 1.4 GHz; one transform runs at a time, on all processors.
 """
 
 from __future__ import annotations
@@ -86,9 +88,11 @@ def geometry(uvw: np.ndarray, frequency: np.ndarray, lmn: np.ndarray) -> Geometr
     while size % 2:
         size = int(good_size(size + 1))
     planes = w * np.ptp(lmn[2]) + _EXTRA_PLANES
-    cost = _PIXEL_COST * planes * (_PADDING * size) ** 2 + _VISIBILITY_COST * uvw.shape[0] * frequency.size
+    cost = _PIXEL_COST * planes * (_PADDING
+                                   * size) ** 2 + _VISIBILITY_COST * uvw.shape[0] * frequency.size
     low, high = lmn[:2].min(axis=1), lmn[:2].max(axis=1)
-    return Geometry(pixel, size, (float(low[0] + high[0]) / 2, float(low[1] + high[1]) / 2), taps, cost)
+    return Geometry(pixel, size, (float(low[0] + high[0]) / 2, float(low[1] + high[1]) / 2), taps,
+                    cost)
 
 
 def _taps() -> int:
@@ -107,14 +111,17 @@ def _kernel_table(taps: int) -> np.ndarray:
     """The kernel from 0 to taps/2 pixels, finely sampled for linear interpolation."""
     half = taps / 2
     x = np.linspace(0.0, half, kernels.KERNEL_SAMPLES + 1)
-    window = np.i0(0.1102 * (_attenuation() - 8.7) * np.sqrt(1 - (x / half) ** 2)) / np.i0(0.1102 * (_attenuation() - 8.7))
+    window = np.i0(0.1102 * (_attenuation() - 8.7)
+                   * np.sqrt(1 - (x / half) ** 2)) / np.i0(0.1102 * (_attenuation() - 8.7))
     return np.append(window * np.sinc(x), 0.0)
 
 
-def expansion(frequency: np.ndarray, coefficient: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray] | None:
+def expansion(frequency: np.ndarray, coefficient: np.ndarray,
+              most: int) -> tuple[np.ndarray, np.ndarray] | None:
     """Legendre terms (term, chan) and their factors (term, pos) with Σ_j terms[j, chan] factors[j, pos] = coefficient.
 
-    coefficient (chan, pos). The fewest terms that reach the tolerance, None where that takes more than `most`.
+    coefficient (chan, pos). The fewest terms that reach the tolerance, None where that takes more
+    than `most`.
     """
     span = np.ptp(frequency)
     x = 2 * (frequency - frequency.min()) / span - 1 if span > 0 else np.zeros(frequency.size)
@@ -128,8 +135,8 @@ def expansion(frequency: np.ndarray, coefficient: np.ndarray, most: int) -> tupl
     return None
 
 
-def gridded_factor(uvw: np.ndarray, frequency: np.ndarray, lmn: np.ndarray, terms: np.ndarray, factors: np.ndarray,
-                   where: Geometry) -> np.ndarray:
+def gridded_factor(uvw: np.ndarray, frequency: np.ndarray, lmn: np.ndarray, terms: np.ndarray,
+                   factors: np.ndarray, where: Geometry) -> np.ndarray:
     """Σ_k c_k(ν) exp(−2πi ν/c (u l_k + v m_k + w (n_k − 1))), (row, chan) complex64; as `uvstack.uv.phase.phase_factor`.
 
     terms and factors as from `expansion`, where as from `geometry`.
@@ -140,20 +147,23 @@ def gridded_factor(uvw: np.ndarray, frequency: np.ndarray, lmn: np.ndarray, term
         with _ONE_AT_A_TIME:
             image = np.zeros((where.size, where.size))
             kernels.spread(*_pixels(lmn, where), weight, where.taps, table, image)
-            # ducc0's sign is −2πi (ul + vm − w(n−1)): flipping w alone gives the sign that moves sources to the centre.
+            # ducc0's sign is −2πi (ul + vm − w(n−1)): flipping w alone gives the sign that moves
+            # sources to the centre.
             total += dirty2vis(dirty=image, **_gridder_options(uvw, frequency, where)) * term
     return total
 
 
-def gridded_position_sums(uvw: np.ndarray, frequency: np.ndarray, lmn: np.ndarray, terms: np.ndarray, factors: np.ndarray,
-                          value: np.ndarray, where: Geometry) -> np.ndarray:
+def gridded_position_sums(uvw: np.ndarray, frequency: np.ndarray, lmn: np.ndarray,
+                          terms: np.ndarray, factors: np.ndarray, value: np.ndarray,
+                          where: Geometry) -> np.ndarray:
     """Σ_row,chan c_k(ν) Re(value exp(−2πi …)) of every position, (pos,): the transpose of `gridded_factor`."""
     table = _kernel_table(where.taps)
     sums = np.zeros(lmn.shape[1])
     for term, weight in zip(terms, factors, strict=True):
         # The transpose of exp(−2πi …) on real images is Re Σ conj(·): the values are conjugated.
         with _ONE_AT_A_TIME:
-            image = vis2dirty(vis=(value * term).conj(), npix_x=where.size, npix_y=where.size, **_gridder_options(uvw, frequency, where))
+            image = vis2dirty(vis=(value * term).conj(), npix_x=where.size, npix_y=where.size,
+                              **_gridder_options(uvw, frequency, where))
             kernels.look_up(*_pixels(lmn, where), weight, where.taps, table, image, sums)
     return sums
 
@@ -163,6 +173,8 @@ def _pixels(lmn: np.ndarray, where: Geometry) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _gridder_options(uvw: np.ndarray, frequency: np.ndarray, where: Geometry) -> dict:
-    return {"uvw": np.ascontiguousarray(uvw), "freq": np.ascontiguousarray(frequency), "pixsize_x": where.pixel, "pixsize_y": where.pixel,
-            "center_x": where.centre[0], "center_y": where.centre[1], "epsilon": _EPSILON, "do_wgridding": True,
-            "nthreads": os.cpu_count() or 1, "divide_by_n": False, "flip_u": False, "flip_v": False, "flip_w": True}
+    return {"uvw": np.ascontiguousarray(uvw), "freq": np.ascontiguousarray(frequency),
+            "pixsize_x": where.pixel, "pixsize_y": where.pixel, "center_x": where.centre[0],
+            "center_y": where.centre[1], "epsilon": _EPSILON, "do_wgridding": True,
+            "nthreads": os.cpu_count() or 1, "divide_by_n": False, "flip_u": False, "flip_v": False,
+            "flip_w": True}

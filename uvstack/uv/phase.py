@@ -1,14 +1,16 @@
 """Sums of phasors over many sky positions: the cost of stacking, done as cheaply as the geometry allows.
 
-Two forms give the same factor. The direct form evaluates one phase a visibility and position. The antenna form uses that
-(u, v, w) of a baseline is the difference of two antennas' coordinates: with the phasors of the antennas of one time and
-channel in a matrix K (ant, pos), all its baselines follow from one product K C Kᴴ. For 27 antennas that is six times
-cheaper than the direct form, itself 25 times cheaper than a plain float64 loop. Antenna coordinates are solved from
-(u, v, w) itself, time by time, never taken from the ANTENNA table; where a time does not decompose to `TURN_TOLERANCE`
-at any position, or has too few baselines to profit (baseline-dependent averaging, baseline order), the direct form is
-taken. For tens of thousands of positions a third form takes over, in which they are put on a grid (`uvstack.uv.many_positions`).
-Which form is the cheapest follows from measured costs. Memory is that of the result, and of the grid. Limits: float32
-phasors, relative error of the factor about 4e-7 rms, on a grid 2e-6.
+Two forms give the same factor. The direct form evaluates one phase a visibility and position. The
+antenna form uses that (u, v, w) of a baseline is the difference of two antennas' coordinates: with
+the phasors of the antennas of one time and channel in a matrix K (ant, pos), all its baselines
+follow from one product K C Kᴴ. For 27 antennas that is six times cheaper than the direct form,
+itself 25 times cheaper than a plain float64 loop. Antenna coordinates are solved from (u, v, w)
+itself, time by time, never taken from the ANTENNA table; where a time does not decompose to
+`TURN_TOLERANCE` at any position, or has too few baselines to profit (baseline-dependent averaging,
+baseline order), the direct form is taken. For tens of thousands of positions a third form takes
+over, in which they are put on a grid (`uvstack.uv.many_positions`). Which form is the cheapest
+follows from measured costs. Memory is that of the result, and of the grid. Limits: float32 phasors,
+relative error of the factor about 4e-7 rms, on a grid 2e-6.
 """
 
 from __future__ import annotations
@@ -19,13 +21,20 @@ import numpy as np
 
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.uv import kernels
-from uvstack.uv.many_positions import Geometry, expansion, geometry, gridded_factor, gridded_position_sums
+from uvstack.uv.many_positions import (
+    Geometry,
+    expansion,
+    geometry,
+    gridded_factor,
+    gridded_position_sums,
+)
 
 #: Largest error of phase, in turns, that the antenna form may add.
 TURN_TOLERANCE = 1e-6
 # Measured, ns of one thread: a phase of the direct form, and an entry of the antennas' product.
 _DIRECT_COST, _ANTENNA_COST = 0.82, 0.066
-#: Channels are evenly spaced if each lies this close, in turns at the farthest position and longest baseline.
+#: Channels are evenly spaced if each lies this close, in turns at the farthest position and longest
+#: baseline.
 _UNIFORM_TOLERANCE = 1e-6
 
 
@@ -58,7 +67,8 @@ def phase_factor(
     coefficient : ndarray (chan, pos)
         Real c_k(ν), for a stack W_k / A_k(ν).
     first : ndarray (subset + 1,) int, optional
-        Where each subset of consecutive positions begins, and the end of the last; default one subset.
+        Where each subset of consecutive positions begins, and the end of the last; default one
+        subset.
     usable : ndarray (row,) bool, optional
         Rows whose uvw may be trusted; the factor of others is not defined. Default all.
     method : {"auto", "antenna", "direct", "grid"}
@@ -69,7 +79,8 @@ def phase_factor(
 
     Notes
     -----
-    Lindroos et al. (2015), equation 5. With c = A S, conj(F) is the model of point sources of equation 1.
+    Lindroos et al. (2015), equation 5. With c = A S, conj(F) is the model of point sources of
+    equation 1.
     """
     lmn = np.ascontiguousarray(lmn, dtype=np.float64)
     coefficient = np.ascontiguousarray(coefficient, dtype=np.float32)
@@ -81,11 +92,13 @@ def phase_factor(
         for i, (begin, end) in enumerate(zip(first[:-1], first[1:], strict=True)):
             if end > begin:
                 part = slice(begin, end)
-                factor[i, work.direct] = gridded_factor(uvw[work.direct], frequency, lmn[:, part], terms, factors[:, part], where)
+                factor[i, work.direct] = gridded_factor(uvw[work.direct], frequency, lmn[:, part],
+                                                        terms, factors[:, part], where)
         return factor
     kernels.direct_factor(work.direct, uvw, lmn, frequency, coefficient, first, factor)
     if work.antenna is not None:
-        kernels.antenna_factor(*work.antenna, lmn, frequency, work.uniform, coefficient, first, factor)
+        kernels.antenna_factor(*work.antenna, lmn, frequency, work.uniform, coefficient, first,
+                               factor)
     return factor
 
 
@@ -103,7 +116,8 @@ def position_sums(
 ) -> np.ndarray:
     """Sums Σ_row,chan c_k(ν) Re(value exp(−2πi ν/c (u l_k + …))) of every position: the transpose of `phase_factor`.
 
-    Arguments as in `phase_factor`; value (row, chan) complex64 holds weighted visibilities, zero where unused.
+    Arguments as in `phase_factor`; value (row, chan) complex64 holds weighted visibilities, zero
+    where unused.
 
     Returns
     -------
@@ -114,13 +128,16 @@ def position_sums(
     coefficient = np.ascontiguousarray(coefficient, dtype=np.float32)
     sums = np.zeros(lmn.shape[1])
     usable = (value != 0).any(axis=1)
-    work = _share(uvw, antenna1, antenna2, time, frequency, lmn, coefficient, np.array([0, lmn.shape[1]]), usable, method)
+    work = _share(uvw, antenna1, antenna2, time, frequency, lmn, coefficient,
+                  np.array([0, lmn.shape[1]]), usable, method)
     if work.gridded is not None:
         where, terms, factors = work.gridded
-        return gridded_position_sums(uvw[work.direct], frequency, lmn, terms, factors, value[work.direct], where)
+        return gridded_position_sums(uvw[work.direct], frequency, lmn, terms, factors,
+                                     value[work.direct], where)
     kernels.direct_position_sums(work.direct, uvw, lmn, frequency, coefficient, value, sums)
     if work.antenna is not None:
-        kernels.antenna_position_sums(*work.antenna, lmn, frequency, work.uniform, coefficient, value, sums)
+        kernels.antenna_position_sums(*work.antenna, lmn, frequency, work.uniform, coefficient,
+                                      value, sums)
     return sums
 
 
@@ -136,7 +153,8 @@ class _Work(NamedTuple):
     uniform : bool
         Whether the channels are evenly spaced.
     gridded : tuple or None
-        Geometry of the grid, terms and factors of the expansion in frequency; then all rows are in `direct`.
+        Geometry of the grid, terms and factors of the expansion in frequency; then all rows are in
+        `direct`.
     """
 
     direct: np.ndarray
@@ -145,7 +163,8 @@ class _Work(NamedTuple):
     gridded: tuple[Geometry, np.ndarray, np.ndarray] | None = None
 
 
-def _share(uvw, antenna1, antenna2, time, frequency, lmn, coefficient, first, usable, method) -> _Work:
+def _share(uvw, antenna1, antenna2, time, frequency, lmn, coefficient, first, usable,
+           method) -> _Work:
     """Share the usable rows out to the forms: the cheapest that is accurate enough, time by time."""
     if method not in ("auto", "antenna", "direct", "grid"):
         raise ValueError(f'method is {method!r}; wanted "auto", "antenna", "direct" or "grid"')
@@ -158,10 +177,12 @@ def _share(uvw, antenna1, antenna2, time, frequency, lmn, coefficient, first, us
         return _Work(rows)
     rows = rows[np.argsort(time[rows], kind="stable")]
     bounds, n_ants, residual, arrays = _solve_times(uvw, antenna1, antenna2, time, rows)
-    # A residual of the coordinates shifts the phase by this much at the farthest position and highest frequency.
+    # A residual of the coordinates shifts the phase by this much at the farthest position and
+    # highest frequency.
     fits = residual * np.abs(lmn).max() * frequency.max() / SPEED_OF_LIGHT <= TURN_TOLERANCE
     if method == "antenna" and not fits.all():
-        raise ValueError(f"(u, v, w) are no differences of antenna coordinates: residual {residual.max():.3g} m")
+        raise ValueError("(u, v, w) are no differences of antenna coordinates: residual "
+                         f"{residual.max():.3g} m")
     n_rows = np.diff(bounds)
     direct_cost, antenna_cost = n_rows * _DIRECT_COST, n_ants**2 * _ANTENNA_COST
     chosen = fits & ((antenna_cost <= direct_cost) | (method == "antenna"))
@@ -174,10 +195,11 @@ def _share(uvw, antenna1, antenna2, time, frequency, lmn, coefficient, first, us
         raise ValueError("these baselines and positions want a grid that is too large")
     ant1, ant2, coordinate = arrays
     taken = np.repeat(chosen, n_rows)
-    antenna = (np.concatenate([[0], np.cumsum(n_rows[chosen])]), rows[taken], ant1[taken], ant2[taken], n_ants[chosen],
-               coordinate[chosen])
+    antenna = (np.concatenate([[0], np.cumsum(n_rows[chosen])]), rows[taken], ant1[taken],
+               ant2[taken], n_ants[chosen], coordinate[chosen])
     longest_path = np.abs(uvw[rows]).max() * np.abs(lmn).max()
-    return _Work(np.sort(rows[~taken]), antenna if chosen.any() else None, _uniform(frequency, longest_path))
+    return _Work(np.sort(rows[~taken]), antenna if chosen.any() else None,
+                 _uniform(frequency, longest_path))
 
 
 def _solve_times(uvw, antenna1, antenna2, time, rows):
@@ -187,7 +209,8 @@ def _solve_times(uvw, antenna1, antenna2, time, rows):
     ant1, ant2 = np.empty(rows.size, np.int64), np.empty(rows.size, np.int64)
     n_ants, residual = np.empty(bounds.size - 1, np.int64), np.empty(bounds.size - 1)
     coordinate = np.empty((bounds.size - 1, min(label.size, 2 * int(np.diff(bounds).max())), 3))
-    kernels.solve_antennas(bounds, rows, uvw, antenna1, antenna2, label, ant1, ant2, n_ants, coordinate, residual)
+    kernels.solve_antennas(bounds, rows, uvw, antenna1, antenna2, label, ant1, ant2, n_ants,
+                           coordinate, residual)
     return bounds, n_ants, residual, (ant1, ant2, coordinate)
 
 

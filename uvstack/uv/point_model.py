@@ -2,11 +2,12 @@
 
     V(u, v, w; ν) = Σ_k Σ_t x^t I_tk exp(+2πi ν/c (u l_k + v m_k + w (n_k − n₀)))
 
-in the sign of `uvstack`, the sum over the pixels that are not 0 in some Taylor term t, x = (ν − ν₀)/ν₀: what
-`uvstack.uv.taylor.taylor_visibilities` gives by ducc0's transform. CLEAN of point sources leaves hundreds or thousands
-of pixels, and `uvstack.uv.phase.phase_factor` sums them by antennas at a seventh of a nanosecond each, so that a major cycle
-of 3000 components in 4000² pixels saves most of its prediction, and has errors of 1e-6 of the sum of fluxes instead of the
-transform's epsilon. `is_cheaper` compares the two. Memory is that of the result.
+in the sign of `uvstack`, the sum over the pixels that are not 0 in some Taylor term t, x = (ν −
+ν₀)/ν₀: what `uvstack.uv.taylor.taylor_visibilities` gives by ducc0's transform. CLEAN of point
+sources leaves hundreds or thousands of pixels, and `uvstack.uv.phase.phase_factor` sums them by
+antennas at a seventh of a nanosecond each, so that a major cycle of 3000 components in 4000² pixels
+saves most of its prediction, and has errors of 1e-6 of the sum of fluxes instead of the transform's
+epsilon. `is_cheaper` compares the two. Memory is that of the result.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from uvstack.uv.transform import all_finite
 
 #: Measured, ns of one thread: a visibility of a point, of a transform, and a pixel of a transform.
 _POINT_COST, _VISIBILITY_COST, _PIXEL_COST = 0.15, 300.0, 150.0
-#: Rows that are done at once: the same blocks for any number of threads, so that sums are the same to the last bit.
+#: Rows that are done at once: the same blocks for any number of threads, so that sums are the same
+#: to the last bit.
 _ROWS_PER_BLOCK = 16_384
 
 
@@ -34,10 +36,11 @@ def is_cheaper(n_points: int, n_visibilities: int, grid: Grid) -> bool:
     return n_points * n_visibilities * _POINT_COST < n_visibilities * _VISIBILITY_COST + n_pixels * _PIXEL_COST
 
 
-def point_visibilities(
-    uvw: np.ndarray, antenna1: np.ndarray, antenna2: np.ndarray, time: np.ndarray, frequency: np.ndarray, images: np.ndarray,
-    grid: Grid, reference_frequency: float, *, phase_centre: tuple[float, float] | None = None, threads: int = 1,
-) -> np.ndarray:
+def point_visibilities(uvw: np.ndarray, antenna1: np.ndarray, antenna2: np.ndarray,
+                       time: np.ndarray, frequency: np.ndarray, images: np.ndarray, grid: Grid,
+                       reference_frequency: float, *,
+                       phase_centre: tuple[float, float] | None = None,
+                       threads: int = 1,) -> np.ndarray:
     """Visibilities Σ_t x^t V_t of a model (term, m, l) in Jy/pixel, (row, chan) complex64.
 
     Parameters
@@ -61,20 +64,24 @@ def point_visibilities(
     """
     images = np.asarray(images)
     if images.shape[1:] != grid.shape or images.ndim != 3:
-        raise ImageError(f"a model of shape {images.shape} on a grid of {grid.shape}; wanted is (term, m, l) of that grid")
-    uvw, frequency = np.ascontiguousarray(uvw, np.float64), np.ascontiguousarray(frequency, np.float64)
+        raise ImageError(f"a model of shape {images.shape} on a grid of {grid.shape}; wanted is "
+                         "(term, m, l) of that grid")
+    uvw, frequency = np.ascontiguousarray(uvw, np.float64), np.ascontiguousarray(
+        frequency, np.float64)
     vis = np.zeros((uvw.shape[0], frequency.size), np.complex64)
     rows, columns = np.nonzero((images != 0).any(axis=0))
     usable = np.isfinite(uvw).all(axis=1)
     if rows.size == 0 or vis.size == 0 or not usable.any():
         return vis
     flux = np.nan_to_num(images[:, rows, columns], nan=0.0, posinf=0.0, neginf=0.0)
-    powers = np.stack([taylor_weights(frequency, reference_frequency, t) for t in range(len(images))], axis=1)
-    lmn, coefficient = _directions(grid, rows, columns, phase_centre), np.ascontiguousarray(powers @ flux, np.float32)
+    powers = np.stack([taylor_weights(frequency, reference_frequency, t)
+                       for t in range(len(images))], axis=1)
+    lmn, coefficient = _directions(grid, rows, columns,
+                                   phase_centre), np.ascontiguousarray(powers @ flux, np.float32)
 
     def part(where: slice) -> None:
-        found = phase_factor(uvw[where], antenna1[where], antenna2[where], time[where], frequency, lmn, coefficient,
-                             usable=usable[where])[0]
+        found = phase_factor(uvw[where], antenna1[where], antenna2[where], time[where], frequency,
+                             lmn, coefficient, usable=usable[where])[0]
         np.conjugate(found, out=vis[where])
 
     with ThreadPoolExecutor(threads) as pool:
@@ -83,13 +90,15 @@ def point_visibilities(
     return all_finite("visibilities of a model", vis)
 
 
-def _directions(grid: Grid, rows: np.ndarray, columns: np.ndarray, phase_centre: tuple[float, float] | None) -> np.ndarray:
+def _directions(grid: Grid, rows: np.ndarray, columns: np.ndarray,
+                phase_centre: tuple[float, float] | None) -> np.ndarray:
     """l, m and n − 1 of pixels from the phase centre, (3, pixel)."""
     where = grid.geometry
     l, m = grid.l[columns], grid.m[rows]
     if phase_centre is not None and tuple(phase_centre) != (where.ra, where.dec):
         # Unit vectors turn as (u, v, w) do.
-        l, m, _ = rotation_between(where.ra, where.dec, *phase_centre) @ np.stack([l, m, np.sqrt(1.0 - l**2 - m**2)])
+        l, m, _ = rotation_between(where.ra, where.dec, *phase_centre) @ np.stack(
+            [l, m, np.sqrt(1.0 - l**2 - m**2)])
     return np.stack([l, m, -(l**2 + m**2) / (1.0 + np.sqrt(1.0 - l**2 - m**2))])
 
 

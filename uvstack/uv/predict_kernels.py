@@ -1,8 +1,9 @@
 """Numba kernels for the visibilities of extended components. Arrays in, results last; no checks.
 
-Both add V = Σ_k c_k(ν) E(t_k) exp(+2πi ν/c (u l_k + v m_k + w (n_k − 1))), in the sign of `uvstack`. With (u, v, w) in
-wavelengths, t = (u a₀ + v a₁ + w a₂)² + (u a₃ + v a₄ + w a₅)² for the six `axes` of a component. Two squares, and not the three terms of
-the quadratic form: those cancel for a long thin source. Phases are reduced to ±½ turn in float64 and all else is float32.
+Both add V = Σ_k c_k(ν) E(t_k) exp(+2πi ν/c (u l_k + v m_k + w (n_k − 1))), in the sign of
+`uvstack`. With (u, v, w) in wavelengths, t = (u a₀ + v a₁ + w a₂)² + (u a₃ + v a₄ + w a₅)² for the
+six `axes` of a component. Two squares, and not the three terms of the quadratic form: those cancel
+for a long thin source. Phases are reduced to ±½ turn in float64 and all else is float32.
 """
 
 import numpy as np
@@ -16,16 +17,19 @@ LARGEST_EXPONENT = 16.11809565
 #: Components treated at once, in float32 sums.
 COMPONENT_BLOCK = 1024
 
-# e^(−y) = 1 − y P(y) on 0 ≤ y ≤ 1.02, coefficients rounded to float32 one after the other; e^(−t) is its 16th power at
-# t/16. Largest error 8e-7 of 1, bias 1e-9.
-_E0, _E1, _E2, _E3, _E4, _E5 = (
-    np.float32(x) for x in (0.99999994, -0.499995053, 0.166607603, -0.0414106473, 0.00782585517, -0.00090713281))
+# e^(−y) = 1 − y P(y) on 0 ≤ y ≤ 1.02, coefficients rounded to float32 one after the other; e^(−t)
+# is its 16th power at t/16. Largest error 8e-7 of 1, bias 1e-9.
+_E0, _E1, _E2, _E3, _E4, _E5 = (np.float32(x)
+                                for x in (0.99999994, -0.499995053, 0.166607603, -0.0414106473,
+                                          0.00782585517, -0.00090713281))
 _ONE, _SIXTEENTH, _LIMIT = np.float32(1.0), np.float32(1.0 / 16.0), np.float32(LARGEST_EXPONENT)
 _ZERO = np.float32(0.0)
-# 2 J1(x)/x: below x = 8 a polynomial in (x/8)², beyond it the asymptotic form sqrt(2/πx) (P cos χ − Q/x sin χ) with
-# χ = x − 3π/4 and P, Q polynomials in (8/x)²; both fitted to Bessel functions in float64, error 4e-9.
-_J = (0.999999999994, -7.99999999813, 21.3333332438, -28.4444427628, 22.755539225, -12.1362025694, 4.62300911328,
-      -1.32013351903, 0.292213358868, -0.0507466957786, 0.00658379115259, -0.000494100205262)
+# 2 J1(x)/x: below x = 8 a polynomial in (x/8)², beyond it the asymptotic form sqrt(2/πx) (P cos χ −
+# Q/x sin χ) with χ = x − 3π/4 and P, Q polynomials in (8/x)²; both fitted to Bessel functions in
+# float64, error 4e-9.
+_J = (0.999999999994, -7.99999999813, 21.3333332438, -28.4444427628, 22.755539225, -12.1362025694,
+      4.62300911328, -1.32013351903, 0.292213358868, -0.0507466957786, 0.00658379115259,
+      -0.000494100205262)
 _P = (1.000000002, 0.001830989859, -3.486342821e-05, 1.976779725e-06)
 _Q = (0.374999993, -0.001601940918, 6.653530093e-05, -5.36547959e-06)
 
@@ -73,15 +77,14 @@ def _reached(distance2, limit):
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def add_gaussians(
-    rows: np.ndarray, uvw: np.ndarray, lmn: np.ndarray, axes: np.ndarray, limit: np.ndarray, frequency: np.ndarray,
-    coefficient: np.ndarray, vis: np.ndarray,
-) -> None:
+def add_gaussians(rows: np.ndarray, uvw: np.ndarray, lmn: np.ndarray, axes: np.ndarray,
+                  limit: np.ndarray, frequency: np.ndarray, coefficient: np.ndarray,
+                  vis: np.ndarray,) -> None:
     """Add Gaussians to vis (row, chan) complex64, E(t) = e^(−t).
 
-    rows (n,) to treat; uvw (row, 3) m; lmn (3, pos); axes (6, pos) float32 rad; limit (pos,) float64, falling: the squared
-    uv distance in wavelengths² from which a component on axis is below 1e-7 at any angle; frequency (chan,) Hz; coefficient
-    (chan, pos) float32 Jy.
+    rows (n,) to treat; uvw (row, 3) m; lmn (3, pos); axes (6, pos) float32 rad; limit (pos,)
+    float64, falling: the squared uv distance in wavelengths² from which a component on axis is
+    below 1e-7 at any angle; frequency (chan,) Hz; coefficient (chan, pos) float32 Jy.
     """
     farthest = 0.0
     for k in range(lmn.shape[1]):
@@ -120,10 +123,8 @@ def add_gaussians(
 
 
 @njit(nogil=True, cache=True, fastmath=True)
-def add_discs(
-    rows: np.ndarray, uvw: np.ndarray, lmn: np.ndarray, axes: np.ndarray, frequency: np.ndarray, coefficient: np.ndarray,
-    vis: np.ndarray,
-) -> None:
+def add_discs(rows: np.ndarray, uvw: np.ndarray, lmn: np.ndarray, axes: np.ndarray,
+              frequency: np.ndarray, coefficient: np.ndarray, vis: np.ndarray,) -> None:
     """Add discs to vis, E(t) = 2 J1(x)/x with x = sqrt(t); arguments as in `add_gaussians`."""
     for row in rows:
         for chan in range(frequency.size):
@@ -158,21 +159,22 @@ def tapered_quadratic(x: float) -> float:
         return total
     # The asymptotic form of Bessel functions (Abramowitz & Stegun 1964, 9.2.5) for order 3.
     s = 1.0 / (64.0 * x * x)
-    p = 1.0 - s * 35.0 * 27.0 / 2.0 * (1.0 - s * 11.0 * -13.0 / 12.0 * (1.0 - s * 45.0 * 85.0 / 30.0))
+    p = 1.0 - s * 35.0 * 27.0 / 2.0 * (1.0
+                                       - s * 11.0 * -13.0 / 12.0 * (1.0 - s * 45.0 * 85.0 / 30.0))
     q = 35.0 / (8.0 * x) * (1.0 - s * 27.0 * 11.0 / 6.0 * (1.0 - s * 13.0 * 45.0 / 20.0))
     chi = x - 1.75 * np.pi
     return 48.0 / x**3 * np.sqrt(2.0 / (np.pi * x)) * (p * np.cos(chi) - q * np.sin(chi))
 
 
 @njit(nogil=True, cache=True)
-def add_clean_scales(
-    rows: np.ndarray, uvw: np.ndarray, lmn: np.ndarray, axes: np.ndarray, quadrant: np.ndarray, frequency: np.ndarray,
-    coefficient: np.ndarray, vis: np.ndarray,
-) -> None:
+def add_clean_scales(rows: np.ndarray, uvw: np.ndarray, lmn: np.ndarray, axes: np.ndarray,
+                     quadrant: np.ndarray, frequency: np.ndarray, coefficient: np.ndarray,
+                     vis: np.ndarray,) -> None:
     """Add scales of CLEAN of one size to vis.
 
-    quadrant (n, n) is the kernel's, north and east from its middle, with the weights of all four; axes are then radians of phase
-    from pixel to pixel to the north and to the east. Of no pixels: smooth, and axes are 2π α. Further as in `add_gaussians`.
+    quadrant (n, n) is the kernel's, north and east from its middle, with the weights of all four;
+    axes are then radians of phase from pixel to pixel to the north and to the east. Of no pixels:
+    smooth, and axes are 2π α. Further as in `add_gaussians`.
     """
     n = quadrant.shape[0]
     cosines = np.empty(n)

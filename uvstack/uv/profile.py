@@ -90,7 +90,8 @@ def profile_table(low: NDArray, high: NDArray, unit: str, columns: Mapping[str, 
                   count: NDArray, distance: NDArray | None = None) -> QTable:
     """Table of a uv profile: uv_min, uv_max, uv_distance, the columns (Jy) and count.
 
-    The uv distance is a weighted mean, where it is known. Uv distances are in metres, or in wavelengths, which have no unit.
+    The uv distance is a weighted mean, where it is known. Uv distances are in metres, or in
+    wavelengths, which have no unit.
     """
     length = u.m if unit == "m" else u.dimensionless_unscaled
     table = QTable({"uv_min": low * length, "uv_max": high * length})
@@ -117,8 +118,8 @@ def uv_edges(bins: int | Sequence[float] | NDArray, low: float,
     edges = np.asarray(bins, dtype=float)
     rising = edges.ndim == 1 and edges.size > 1 and bool((np.diff(edges) > 0).all())
     if not rising or edges[0] < 0 or not np.isfinite(edges).all():
-        raise SelectionError(f"bins of uv distance are {bins}; wanted a number, or finite edges that "
-                             "rise from 0 or more")
+        raise SelectionError(f"bins of uv distance are {bins}; wanted a number, or finite edges "
+                             "that " "rise from 0 or more")
     return edges
 
 

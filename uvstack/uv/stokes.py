@@ -205,6 +205,6 @@ def parse_image_stokes(text: str) -> tuple[str, ...]:
                                  "hands that are there, as I of an image is; image I")
     steps = np.diff([FITS_CODES[name] for name in names])
     if (steps != steps[:1]).any():
-        raise SelectionError(f"stokes={text!r}: {', '.join(names)} do not stand evenly along an axis "
-                             "of FITS; image them one by one, or as IQUV")
+        raise SelectionError(f"stokes={text!r}: {', '.join(names)} do not stand evenly along an "
+                             "axis " "of FITS; image them one by one, or as IQUV")
     return names

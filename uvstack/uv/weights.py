@@ -9,7 +9,8 @@ from uvstack.records import UVRange
 from uvstack.uv import kernels
 
 
-def apply_flags(vis: np.ndarray, flag: np.ndarray, flag_row: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, int]:
+def apply_flags(vis: np.ndarray, flag: np.ndarray, flag_row: np.ndarray,
+                weight: np.ndarray) -> tuple[np.ndarray, int]:
     """Which rows are usable, (row,) bool, and how many unflagged values are NaN or infinite; the arrays are modified.
 
     Parameters

@@ -1,14 +1,17 @@
 """Averages of visibilities over channels and integrations, each with the frequency and (u, v, w) that it truly has.
 
-Averages are weighted. What is averaged must have one (u, v, w) and one frequency afterwards, which flags would spoil:
+Averages are weighted. What is averaged must have one (u, v, w) and one frequency afterwards, which
+flags would spoil:
 
 - Over time, rows of one baseline within `timewidth` integrations are averaged if the same channels of theirs are unflagged;
-  rows with other flags make an average of their own. So the mean (u, v, w) holds for all channels of the average.
+  rows with other flags make an average of their own. So the mean (u, v, w) holds for all channels
+  of the average.
 - Over channels, the mean frequency of a group of channels depends on which of them have a weight. Rows are parted by it, to
   1/64 of the group's width, and each part has its own frequencies.
 
-What an average loses for sources off the phase centre is not undone here: the fit predicts it where smearing is asked for,
-with the widths returned. Cost: about ten passes over the arrays. Averages end where a chunk of rows ends.
+What an average loses for sources off the phase centre is not undone here: the fit predicts it where
+smearing is asked for, with the widths returned. Cost: about ten passes over the arrays. Averages
+end where a chunk of rows ends.
 """
 
 from __future__ import annotations
@@ -30,7 +33,8 @@ class Rows:
     uvw : ndarray (row, 3)
         Metres.
     frequency, width, nominal : ndarray (chan,)
-        Hz: mean frequency, width covered, and the frequency by which a channel goes whatever is flagged in it.
+        Hz: mean frequency, width covered, and the frequency by which a channel goes whatever is
+        flagged in it.
     vis : ndarray (row, chan) complex64
         Jy.
     weight : ndarray (row, chan) float32
@@ -56,16 +60,17 @@ class Rows:
 
     def rows(self, which: np.ndarray | slice) -> Rows:
         """The same for some of the rows."""
-        return replace(
-            self, uvw=self.uvw[which], vis=self.vis[which], weight=self.weight[which], time=self.time[which],
-            interval=self.interval[which], antenna1=self.antenna1[which], antenna2=self.antenna2[which],
-            fixed=None if self.fixed is None else self.fixed[which])
+        return replace(self, uvw=self.uvw[which], vis=self.vis[which], weight=self.weight[which],
+                       time=self.time[which], interval=self.interval[which],
+                       antenna1=self.antenna1[which], antenna2=self.antenna2[which],
+                       fixed=None if self.fixed is None else self.fixed[which])
 
     def channels(self, which: np.ndarray | slice) -> Rows:
         """The same for some of the channels."""
-        return replace(
-            self, frequency=self.frequency[which], width=self.width[which], nominal=self.nominal[which], vis=self.vis[:, which],
-            weight=self.weight[:, which], fixed=None if self.fixed is None else self.fixed[:, which])
+        return replace(self, frequency=self.frequency[which], width=self.width[which],
+                       nominal=self.nominal[which], vis=self.vis[:, which],
+                       weight=self.weight[:, which],
+                       fixed=None if self.fixed is None else self.fixed[:, which])
 
 
 def average(rows: Rows, chanwidth: int, timewidth: int, first_time: float = 0.0) -> list[Rows]:
@@ -75,7 +80,8 @@ def average(rows: Rows, chanwidth: int, timewidth: int, first_time: float = 0.0)
     ----------
     rows : Rows
     chanwidth, timewidth : int
-        Channels and integrations that are averaged, 1 or more; the last group of channels may be smaller.
+        Channels and integrations that are averaged, 1 or more; the last group of channels may be
+        smaller.
     first_time : float
         s, from which groups of integrations are counted.
     """
@@ -97,14 +103,17 @@ def average_times(rows: Rows, timewidth: int, first_time: float = 0.0) -> Rows:
     _, pattern = np.unique(np.packbits(rows.weight > 0, axis=1), axis=0, return_inverse=True)
     keys = (np.reshape(pattern, -1), rows.antenna2, rows.antenna1, integration // timewidth)
     order = np.lexsort(keys)
-    starts = np.flatnonzero(np.concatenate([[True], np.any([np.diff(key[order]) != 0 for key in keys], axis=0)]))
+    starts = np.flatnonzero(np.concatenate([[True],
+                                            np.any([np.diff(key[order]) != 0 for key in keys],
+                                                   axis=0)]))
     rows = rows.rows(order)
     weight = rows.weight.astype(np.float64)
     total = np.add.reduceat(weight, starts)
 
     def mean(values: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(total > 0, np.add.reduceat(weight * values, starts) / total, 0).astype(np.complex64)
+            return np.where(total > 0, np.add.reduceat(weight * values, starts) / total,
+                            0).astype(np.complex64)
 
     of_row = weight.sum(axis=1)
     sum_of_row = np.add.reduceat(of_row, starts)
@@ -133,9 +142,9 @@ def average_channels(rows: Rows, chanwidth: int) -> list[Rows]:
     span = np.add.reduceat(rows.width, starts)
     offset = mean(rows.frequency - np.repeat(nominal, size))
     covered = np.add.reduceat((weight > 0) * rows.width, starts, axis=1)
-    averaged = replace(
-        rows, frequency=nominal, width=span, nominal=nominal, vis=mean(rows.vis).astype(np.complex64), weight=total.astype(np.float32),
-        fixed=None if rows.fixed is None else mean(rows.fixed).astype(np.complex64))
+    averaged = replace(rows, frequency=nominal, width=span, nominal=nominal,
+                       vis=mean(rows.vis).astype(np.complex64), weight=total.astype(np.float32),
+                       fixed=None if rows.fixed is None else mean(rows.fixed).astype(np.complex64))
     label = np.rint(offset / np.maximum(span, 1e-300) * _CLASSES).astype(np.int8)
     return _parts(averaged, offset, covered, label)
 
@@ -152,11 +161,13 @@ def _parts(rows: Rows, offset: np.ndarray, covered: np.ndarray, label: np.ndarra
         here = pattern == i
         weight = rows.weight[here].astype(np.float64)
         total = np.maximum(weight.sum(axis=0), 1e-300)
-        parts.append(replace(rows.rows(here), frequency=rows.nominal + (weight * offset[here]).sum(axis=0) / total,
+        parts.append(replace(rows.rows(here),
+                             frequency=rows.nominal + (weight * offset[here]).sum(axis=0) / total,
                              width=(weight * covered[here]).sum(axis=0) / total))
     return parts
 
 
-def _with_weight(rows: Rows, offset: np.ndarray, covered: np.ndarray, label: np.ndarray, group: slice) -> tuple:
+def _with_weight(rows: Rows, offset: np.ndarray, covered: np.ndarray, label: np.ndarray,
+                 group: slice) -> tuple:
     here = rows.weight[:, group][:, 0] > 0
     return rows.rows(here).channels(group), offset[here, group], covered[here, group], label[here, group]

@@ -1,14 +1,16 @@
 """What is looked at once, at the solution of a fit: the uv profile of data and model, blocks of time, tapered weights.
 
-**Bootstrap.** The data are cut into blocks of consecutive times. With g_b and H_b the gradient and Gauss–Newton matrix of a
-block at the solution p̂, a resampled data set that holds block b c_b times has its optimum, to first order, at
-p̂ + (Σ c_b H_b)⁻¹ Σ c_b g_b: one step instead of a new fit (the one-step bootstrap of Shao & Tu 1995, section 5.4). It sees
-what varies from block to block, such as calibration errors, which the inverse normal matrix does not know of. At fewer than
-about 20 blocks its errors are themselves uncertain by 1/√(2 n), 16 per cent and more.
+**Bootstrap.** The data are cut into blocks of consecutive times. With g_b and H_b the gradient and
+Gauss–Newton matrix of a block at the solution p̂, a resampled data set that holds block b c_b times
+has its optimum, to first order, at p̂ + (Σ c_b H_b)⁻¹ Σ c_b g_b: one step instead of a new fit (the
+one-step bootstrap of Shao & Tu 1995, section 5.4). It sees what varies from block to block, such as
+calibration errors, which the inverse normal matrix does not know of. At fewer than about 20 blocks
+its errors are themselves uncertain by 1/√(2 n), 16 per cent and more.
 
-**Weights that are not inverse variances** (a taper, a power of the weights): with W the weight used and w the inverse
-variance, the covariance is H⁻¹ J H⁻¹ where J = Σ (W²/w) Re(D* Dᵀ) (White 1980), and the variance of unit weight is
-χ²/(2 Σ W/w − tr H⁻¹J), real and imaginary parts counted. Limits of unresolved sizes do not allow for such weights.
+**Weights that are not inverse variances** (a taper, a power of the weights): with W the weight used
+and w the inverse variance, the covariance is H⁻¹ J H⁻¹ where J = Σ (W²/w) Re(D* Dᵀ) (White 1980),
+and the variance of unit weight is χ²/(2 Σ W/w − tr H⁻¹J), real and imaginary parts counted. Limits
+of unresolved sizes do not allow for such weights.
 """
 
 from __future__ import annotations
@@ -133,7 +135,8 @@ def look(view: View, pieces: list[Piece]) -> Look:
                 rows = data.rows(number == i)
                 found.add_block(int(i), normal_equations(rows, view.model, view.p))
         if piece.trust is not None:
-            spread = normal_equations(replace(data, weight=data.weight * piece.trust), view.model, view.p)
+            spread = normal_equations(replace(data, weight=data.weight * piece.trust), view.model,
+                                      view.p)
             found.add_spread(spread, float(piece.trust[data.weight > 0].sum(dtype=np.float64)))
     return found
 
@@ -172,15 +175,18 @@ def block_starts(times: np.ndarray) -> np.ndarray:
     """
     distinct = np.unique(times)
     if distinct.size < _FEWEST_BLOCKS:
-        raise FitError(f"bootstrap wants at least {_FEWEST_BLOCKS} times, and the data have {distinct.size}; leave it out")
+        raise FitError(f"bootstrap wants at least {_FEWEST_BLOCKS} times, and the data have "
+                       f"{distinct.size}; leave it out")
     n = min(distinct.size, _MOST_BLOCKS)
     return distinct[np.arange(n) * distinct.size // n]
 
 
-def resampled(result: FitResult, blocks: dict[int, NormalEquations], n: int, rng: np.random.Generator) -> np.ndarray:
+def resampled(result: FitResult, blocks: dict[int, NormalEquations], n: int,
+              rng: np.random.Generator) -> np.ndarray:
     """Parameters of n resampled data sets, (n, par): see the module. Parameters that were held stay; degenerate ones are NaN."""
     # A size of 0 has no slope there, so that no step from it can be told.
-    at_zero = [name in result.upper_limits and p == 0 for name, p in zip(result.names, result.parameters, strict=True)]
+    at_zero = [name in result.upper_limits and p == 0
+               for name, p in zip(result.names, result.parameters, strict=True)]
     free = np.flatnonzero((result.errors != 0) & ~np.array(at_zero))
     out = np.tile(result.parameters, (n, 1))
     normals = [blocks[i] for i in sorted(blocks)]
@@ -189,7 +195,8 @@ def resampled(result: FitResult, blocks: dict[int, NormalEquations], n: int, rng
     counts = rng.multinomial(len(normals), np.full(len(normals), 1.0 / len(normals)), size=n)
     for i, count in enumerate(counts):
         total = NormalEquations(0.0, count @ gradient, np.tensordot(count, hessian, 1), 1)
-        covariance, _ = covariance_of(total, np.ones(free.size, np.bool_), [result.names[k] for k in free])
+        covariance, _ = covariance_of(total, np.ones(free.size, np.bool_),
+                                      [result.names[k] for k in free])
         out[i, free] += covariance @ total.gradient
     return out
 
@@ -207,12 +214,13 @@ def covariance_with_spread(result: FitResult, seen: Look, scale_errors: bool) ->
     assert seen.spread is not None
     resolved = np.array([name not in result.upper_limits for name in result.names])
     known = np.flatnonzero((result.errors > 0) & np.isfinite(result.errors) & resolved)
-    inverse = result.covariance[np.ix_(known, known)] / (result.reduced_chi_squared if result.errors_scaled else 1.0)
+    inverse = result.covariance[np.ix_(known, known)] / (result.reduced_chi_squared
+                                                         if result.errors_scaled else 1.0)
     product = inverse @ seen.spread.hessian[np.ix_(known, known)]
     free = max(2.0 * seen.share - float(np.trace(product)), 1e-300)
     covariance = result.covariance.copy()
     covariance[np.ix_(known, known)] = product @ inverse
     if scale_errors:
         covariance[np.ix_(known, known)] *= result.chi_squared / free
-    return replace(result, covariance=covariance, errors=np.sqrt(np.diag(covariance)), errors_scaled=scale_errors,
-                   weighted_degrees_of_freedom=free)
+    return replace(result, covariance=covariance, errors=np.sqrt(np.diag(covariance)),
+                   errors_scaled=scale_errors, weighted_degrees_of_freedom=free)

@@ -1,9 +1,10 @@
 """From rows of a measurement set to what a fit sees: one Stokes parameter at one phase centre, averaged and weighted.
 
-Rows are turned to the fit's reference direction with their phases, exactly and with w: the phase of a visibility b (a
-vector, m) for the centre s₀ is 2πν/c b·(s − s₀), so that for s₁ it changes by −2πν/c b·(s₁ − s₀), and b·(s₁ − s₀) = u l + v m +
-w (n − 1) with the old (u, v, w) and the direction cosines of the new centre seen from the old. Then averages are made, so
-that what they lose is counted from the reference. Nothing here opens files.
+Rows are turned to the fit's reference direction with their phases, exactly and with w: the phase of
+a visibility b (a vector, m) for the centre s₀ is 2πν/c b·(s − s₀), so that for s₁ it changes by
+−2πν/c b·(s₁ − s₀), and b·(s₁ − s₀) = u l + v m + w (n − 1) with the old (u, v, w) and the direction
+cosines of the new centre seen from the old. Then averages are made, so that what they lose is
+counted from the reference. Nothing here opens files.
 """
 
 from __future__ import annotations
@@ -103,7 +104,8 @@ class Piece:
 
     def rows(self, which: slice | np.ndarray) -> Piece:
         """The same for some of the rows."""
-        return Piece(self.data.rows(which), self.nominal, None if self.trust is None else self.trust[which])
+        return Piece(self.data.rows(which), self.nominal,
+                     None if self.trust is None else self.trust[which])
 
     def channels(self, which: np.ndarray) -> Piece:
         """The same for some of the channels."""
@@ -112,9 +114,11 @@ class Piece:
         def some(values: np.ndarray | None) -> np.ndarray | None:
             return None if values is None else np.ascontiguousarray(values[:, which])
 
-        cut = replace(data, frequency=data.frequency[which], vis=data.vis[:, which], weight=data.weight[:, which],
-                      fixed=some(data.fixed), width=None if data.width is None else data.width[which])
-        cut = replace(cut, vis=np.ascontiguousarray(cut.vis), weight=np.ascontiguousarray(cut.weight))
+        cut = replace(data, frequency=data.frequency[which], vis=data.vis[:, which],
+                      weight=data.weight[:, which], fixed=some(data.fixed),
+                      width=None if data.width is None else data.width[which])
+        cut = replace(cut, vis=np.ascontiguousarray(cut.vis),
+                      weight=np.ascontiguousarray(cut.weight))
         return Piece(cut, self.nominal[which], some(self.trust))
 
     @property
@@ -124,7 +128,8 @@ class Piece:
         return sum(a.nbytes for a in arrays) + (0 if self.trust is None else self.trust.nbytes)
 
 
-def prepare(job: FitJob, set_index: int, partition: Partition, fixed: np.ndarray | None, interval: np.ndarray) -> tuple[list[Piece], int]:
+def prepare(job: FitJob, set_index: int, partition: Partition, fixed: np.ndarray | None,
+            interval: np.ndarray) -> tuple[list[Piece], int]:
     """Pieces of a partition, and how many unflagged visibilities were not finite.
 
     Parameters
@@ -146,17 +151,19 @@ def prepare(job: FitJob, set_index: int, partition: Partition, fixed: np.ndarray
     vis, weight = made(partition.vis, partition.weight)
     spw = partition.data_description.spw
     if job.uv_range != UVRange():
-        weight = np.where(inside_uv_range(partition.uvw, spw.frequency, job.uv_range), weight, np.float32(0))
+        weight = np.where(inside_uv_range(partition.uvw, spw.frequency, job.uv_range), weight,
+                          np.float32(0))
     numbers = job.antennas[set_index]
-    rows = Rows(partition.uvw, spw.frequency, spw.width, spw.frequency, vis, weight, partition.time, interval,
-                numbers[partition.antenna1], numbers[partition.antenna2],
+    rows = Rows(partition.uvw, spw.frequency, spw.width, spw.frequency, vis, weight, partition.time,
+                interval, numbers[partition.antenna1], numbers[partition.antenna2],
                 None if fixed is None else made(fixed, partition.weight)[0])
     here = job.directions[set_index, partition.field.id]
     rows = turned(rows, here, job.reference)
     parts = average(rows, job.chanwidth, job.timewidth, job.reference_time)
     if job.only is not None:
         parts = [part.channels(np.isin(part.nominal, job.only)) for part in parts]
-    return [_piece(job, part, job.pointings[set_index, partition.field.id]) for part in parts if part.frequency.size], not_finite
+    return [_piece(job, part, job.pointings[set_index, partition.field.id]) for part in parts
+            if part.frequency.size], not_finite
 
 
 def _clean(partition: Partition, fixed: np.ndarray | None) -> int:
@@ -180,11 +187,13 @@ def turned(rows: Rows, old: tuple[float, float], new: tuple[float, float]) -> Ro
     if old == new:
         return rows
     factor = phasor(rows.uvw, rows.frequency, old, new)
-    return replace(rows, uvw=rows.uvw @ rotation_between(*old, *new).T, vis=(rows.vis * factor).astype(np.complex64),
+    return replace(rows, uvw=rows.uvw @ rotation_between(*old, *new).T,
+                   vis=(rows.vis * factor).astype(np.complex64),
                    fixed=None if rows.fixed is None else (rows.fixed * factor).astype(np.complex64))
 
 
-def phasor(uvw: np.ndarray, frequency: np.ndarray, old: tuple[float, float], new: tuple[float, float]) -> np.ndarray:
+def phasor(uvw: np.ndarray, frequency: np.ndarray, old: tuple[float, float],
+           new: tuple[float, float]) -> np.ndarray:
     """exp(−2πi ν/c (u l + v m + w (n − 1))) that takes visibilities from a phase centre to a new one, (row, chan).
 
     uvw (row, 3) in m are those of the old centre.
@@ -196,7 +205,8 @@ def phasor(uvw: np.ndarray, frequency: np.ndarray, old: tuple[float, float], new
     """
     lmn = np.stack(direction_cosines(*new, *old))
     if lmn[2] <= -1.0:
-        raise FitError("a field lies 90° or more from the phase centre of the fit; select fields, or choose another phase_centre")
+        raise FitError("a field lies 90° or more from the phase centre of the fit; select fields, "
+                       "or choose another phase_centre")
     turns = np.outer(uvw @ lmn, frequency / SPEED_OF_LIGHT)
     return np.exp(-2j * np.pi * (turns - np.rint(turns)))
 
@@ -224,13 +234,17 @@ def fit_data(job: FitJob, rows: Rows, pointing: tuple[float, float]) -> FitData:
     attenuation = None
     if job.primary_beam is not None:
         attenuation = Attenuation(job.primary_beam, rotation_between(*job.reference, *pointing))
-    return FitData(
-        np.ascontiguousarray(rows.uvw, np.float64), np.ascontiguousarray(rows.frequency, np.float64), np.ascontiguousarray(rows.vis),
-        np.ascontiguousarray(rows.weight), fixed=None if rows.fixed is None else rows.fixed.astype(np.complex128),
-        time=rows.time - job.reference_time, antenna1=rows.antenna1, antenna2=rows.antenna2,
-        width=np.ascontiguousarray(rows.width, np.float64) if job.bandwidth_smearing else None,
-        uvw_change=uvw_rate(rows.uvw, job.reference[1]) * rows.interval[:, None] if job.time_smearing else None,
-        attenuation=attenuation)
+    return FitData(np.ascontiguousarray(rows.uvw, np.float64),
+                   np.ascontiguousarray(rows.frequency, np.float64), np.ascontiguousarray(rows.vis),
+                   np.ascontiguousarray(rows.weight),
+                   fixed=None if rows.fixed is None else rows.fixed.astype(np.complex128),
+                   time=rows.time - job.reference_time, antenna1=rows.antenna1,
+                   antenna2=rows.antenna2,
+                   width=np.ascontiguousarray(rows.width,
+                                              np.float64) if job.bandwidth_smearing else None,
+                   uvw_change=uvw_rate(rows.uvw,
+                                       job.reference[1]) * rows.interval[:, None] if job.time_smearing else None,
+                   attenuation=attenuation)
 
 
 def with_fixed(job: FitJob, data: FitData) -> FitData:
@@ -258,14 +272,16 @@ def _trust(job: FitJob, data: FitData) -> np.ndarray | None:
     trust = np.ones(data.weight.shape)
     if job.weight_power != 1.0:
         with np.errstate(divide="ignore"):
-            trust = np.where(data.weight > 0, data.weight.astype(np.float64) ** (job.weight_power - 1.0), 0.0)
+            trust = np.where(data.weight > 0,
+                             data.weight.astype(np.float64) ** (job.weight_power - 1.0), 0.0)
     if job.uvtaper > 0.0:
-        trust *= np.exp(-(data.uvw[:, 0] ** 2 + data.uvw[:, 1] ** 2) / (2.0 * job.uvtaper**2))[:, None]
+        trust *= np.exp(-(data.uvw[:, 0] ** 2 + data.uvw[:, 1] ** 2)
+                        / (2.0 * job.uvtaper**2))[:, None]
     return trust.astype(np.float32)
 
 
-def written(job: FitJob, set_index: int, partition: Partition, fixed: np.ndarray | None, interval: np.ndarray, model: Model,
-            p: np.ndarray, what: str) -> np.ndarray:
+def written(job: FitJob, set_index: int, partition: Partition, fixed: np.ndarray | None,
+            interval: np.ndarray, model: Model, p: np.ndarray, what: str) -> np.ndarray:
     """Model, residual or calibrated visibilities (row, chan, corr) complex64 of a partition, at its own phase centre.
 
     Parameters as in `prepare`; what is "model", "residual" or "calibrated".
@@ -277,10 +293,12 @@ def written(job: FitJob, set_index: int, partition: Partition, fixed: np.ndarray
     spw, numbers = partition.data_description.spw, job.antennas[set_index]
     ones = np.ones(partition.vis.shape, np.float32)
     vis, weight = made(partition.vis, ones)
-    rows = Rows(uvw, spw.frequency, spw.width, spw.frequency, vis, weight, partition.time, interval, numbers[partition.antenna1],
-                numbers[partition.antenna2], None if fixed is None else made(fixed, ones)[0])
+    rows = Rows(uvw, spw.frequency, spw.width, spw.frequency, vis, weight, partition.time, interval,
+                numbers[partition.antenna1], numbers[partition.antenna2],
+                None if fixed is None else made(fixed, ones)[0])
     here = job.directions[set_index, partition.field.id]
-    data = fit_data(job, turned(rows, here, job.reference), job.pointings[set_index, partition.field.id])
+    data = fit_data(job, turned(rows, here, job.reference),
+                    job.pointings[set_index, partition.field.id])
     if what == "calibrated":
         return (partition.vis / gain_factor(data, model, p)[:, :, None]).astype(np.complex64)
     data = with_fixed(job, data)
@@ -296,7 +314,9 @@ def gain_factor(data: FitData, model: Model, p: np.ndarray) -> np.ndarray:
     """g_p g_q* of every row and channel, (row, chan) complex128."""
     if not model.has_gains:
         return np.ones(data.vis.shape, np.complex128)
-    first, second, time = (np.asarray(column) for column in (data.antenna1, data.antenna2, data.time))
-    times, index = np.unique(time if model.depends_on_time else np.zeros(time.size), return_inverse=True)
+    first, second, time = (np.asarray(column)
+                           for column in (data.antenna1, data.antenna2, data.time))
+    times, index = np.unique(time if model.depends_on_time else np.zeros(time.size),
+                             return_inverse=True)
     gain = gains_at(model, p, data.frequency, times, int(max(first.max(), second.max())) + 1)[0]
     return gain[index, first] * gain[index, second].conj()

@@ -1,6 +1,7 @@
 """What the first reading of all data tells: sums over fine bins of uv distance, a sample of rows, times, channels.
 
-From the sums follow a starting value of flux and size and, for round centred models, the uv profile.
+From the sums follow a starting value of flux and size and, for round centred models, the uv
+profile.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from uvstack.fitting.model.normal import model_visibilities
 from uvstack.fitting.solve.binned import Bins, bins_of, can_bin
 from uvstack.uv.profile import UVSums
 
-#: Fine bins, 1.2 per cent wide, from 1 to 1e10 wavelengths; the first and last hold what lies beyond.
+#: Fine bins, 1.2 per cent wide, from 1 to 1e10 wavelengths; the first and last hold what lies
+#: beyond.
 _PER_DECADE, _N_FINE = 200, 2002
 #: Visibilities of the sample that is fitted first.
 SAMPLE = 100_000
@@ -61,7 +63,8 @@ class Survey:
         """Add a chunk."""
         self.sums += other.sums
         self.sample += other.sample
-        self.times, self.nominal = np.union1d(self.times, other.times), np.union1d(self.nominal, other.nominal)
+        self.times, self.nominal = np.union1d(self.times, other.times), np.union1d(
+            self.nominal, other.nominal)
         if other.bins is not None:
             self.bins = other.bins if self.bins is None else self.bins + other.bins
         self.binnable &= other.binnable
@@ -77,7 +80,8 @@ class Survey:
     def reach(self) -> tuple[float, float]:
         """Shortest and longest uv distance, wavelengths, to a fine bin."""
         filled = np.flatnonzero(self.sums[:, _COUNT])
-        return 10.0 ** ((filled[0] - 1) / _PER_DECADE) if filled[0] else 0.0, 10.0 ** (filled[-1] / _PER_DECADE)
+        return 10.0 ** ((filled[0] - 1)
+                        / _PER_DECADE) if filled[0] else 0.0, 10.0 ** (filled[-1] / _PER_DECADE)
 
     def guess(self) -> tuple[float, float]:
         """Flux (Jy) from the shortest third of the baselines, size (rad) from the middle one: what a fit may start from."""
@@ -92,7 +96,8 @@ class Survey:
         sums = self.sums[some]
         q = sums[:, _W_Q] / sums[:, _W]
         uvw = np.stack([q * SPEED_OF_LIGHT / model.nu0, np.zeros(q.size), np.zeros(q.size)], axis=1)
-        places = FitData(uvw, np.array([model.nu0]), np.zeros((q.size, 1), np.complex64), np.zeros((q.size, 1), np.float32))
+        places = FitData(uvw, np.array([model.nu0]), np.zeros((q.size, 1), np.complex64),
+                         np.zeros((q.size, 1), np.float32))
         found = model_visibilities(places, model, p)[:, 0]
         edges = profile_edges(*self.reach)
         total = UVSums.empty(edges, VALUES)
@@ -102,7 +107,8 @@ class Survey:
         return UVProfile(total)
 
 
-def survey_pieces(pieces: list[Piece], not_finite: int, share: float, keep: bool, number: int) -> Survey:
+def survey_pieces(pieces: list[Piece], not_finite: int, share: float, keep: bool,
+                  number: int) -> Survey:
     """Survey of a chunk.
 
     Parameters
@@ -128,7 +134,8 @@ def survey_pieces(pieces: list[Piece], not_finite: int, share: float, keep: bool
             drawn = np.flatnonzero(rng.random(piece.data.uvw.shape[0]) < 1.0 / share)
             if drawn.size:
                 found.sample.append(piece.rows(drawn))
-    found.times = np.unique(np.concatenate([np.zeros(0), *(np.asarray(piece.data.time) for piece in pieces)]))
+    found.times = np.unique(np.concatenate([np.zeros(0),
+                                            *(np.asarray(piece.data.time) for piece in pieces)]))
     found.nominal = np.unique(np.concatenate([np.zeros(0), *(piece.nominal for piece in pieces)]))
     return found
 
@@ -144,7 +151,8 @@ def _bare(data: FitData) -> FitData:
 def fine_sums(data: FitData) -> np.ndarray:
     """Sums (fine bin, 5) of a piece."""
     used = data.weight > 0
-    q = (np.hypot(data.uvw[:, 0], data.uvw[:, 1])[:, None] * (data.frequency / SPEED_OF_LIGHT))[used]
+    q = (np.hypot(data.uvw[:, 0], data.uvw[:, 1])[:, None]
+         * (data.frequency / SPEED_OF_LIGHT))[used]
     with np.errstate(divide="ignore"):
         index = np.clip(np.floor(np.log10(q) * _PER_DECADE) + 1, 0, _N_FINE - 1).astype(np.int64)
     vis = data.vis[used] if data.fixed is None else (data.vis - data.fixed)[used]

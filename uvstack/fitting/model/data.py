@@ -33,7 +33,8 @@ class Attenuation:
         east = np.where(towards > 0, east, 2.0)  # beyond the horizon a beam answers 0
         out = np.empty(l.shape)
         for chan, nu in enumerate(frequency):
-            power = self.primary_beam(east[..., chan].ravel(), north[..., chan].ravel(), np.array([nu]))
+            power = self.primary_beam(east[..., chan].ravel(), north[..., chan].ravel(),
+                                      np.array([nu]))
             out[..., chan] = power[:, 0].reshape(l.shape[:-1])
         return out
 
@@ -82,11 +83,13 @@ class FitData:
         def some(values: np.ndarray | None) -> np.ndarray | None:
             return None if values is None else values[which]
 
-        return FitData(self.uvw[which], self.frequency, self.vis[which], self.weight[which], some(self.fixed), some(self.time),
-                       some(self.antenna1), some(self.antenna2), self.width, some(self.uvw_change), self.attenuation)
+        return FitData(self.uvw[which], self.frequency, self.vis[which], self.weight[which],
+                       some(self.fixed), some(self.time), some(self.antenna1), some(self.antenna2),
+                       self.width, some(self.uvw_change), self.attenuation)
 
 
-def checked_data(uvw: np.ndarray, frequency: np.ndarray, vis: np.ndarray, weight: np.ndarray | None = None, **others: Any) -> FitData:
+def checked_data(uvw: np.ndarray, frequency: np.ndarray, vis: np.ndarray,
+                 weight: np.ndarray | None = None, **others: Any) -> FitData:
     """Data of arrays: shapes and weights checked, invalid visibilities weighted 0.
 
     Raises
@@ -94,7 +97,8 @@ def checked_data(uvw: np.ndarray, frequency: np.ndarray, vis: np.ndarray, weight
     FitError
         Shapes differ, a weight is negative, or nothing has a weight.
     """
-    uvw, frequency, vis = np.asarray(uvw, np.float64), np.atleast_1d(np.asarray(frequency, np.float64)), np.asarray(vis)
+    uvw, frequency, vis = np.asarray(uvw, np.float64), np.atleast_1d(
+        np.asarray(frequency, np.float64)), np.asarray(vis)
     vis = vis.astype(np.result_type(vis.dtype.newbyteorder("="), np.complex64), copy=False)
     if vis.ndim == 1 and frequency.size == 1:
         vis = vis[:, None]
@@ -102,13 +106,15 @@ def checked_data(uvw: np.ndarray, frequency: np.ndarray, vis: np.ndarray, weight
     if weight.ndim == 1 and weight.shape == vis.shape[:1]:
         weight = np.broadcast_to(weight[:, None], vis.shape)
     if uvw.ndim != 2 or uvw.shape[1] != 3 or vis.shape != (uvw.shape[0], frequency.size) or weight.shape != vis.shape:
-        raise FitError(f"uvw {uvw.shape}, frequency {frequency.shape}, vis {vis.shape}, weight {weight.shape}; "
-                       "wanted (row, 3), (chan,), (row, chan), (row, chan)")
+        raise FitError(f"uvw {uvw.shape}, frequency {frequency.shape}, vis {vis.shape}, weight "
+                       f"{weight.shape}; " "wanted (row, 3), (chan,), (row, chan), (row, chan)")
     others = {name: _checked_other(name, value, *vis.shape) for name, value in others.items()}
     uvw, vis, weight = np.ascontiguousarray(uvw), np.ascontiguousarray(vis), np.ascontiguousarray(weight)
-    finite, negative, positive = look(uvw.reshape(-1), vis.view(vis.real.dtype).reshape(-1), weight.reshape(-1))
+    finite, negative, positive = look(uvw.reshape(-1), vis.view(vis.real.dtype).reshape(-1),
+                                      weight.reshape(-1))
     if negative:
-        raise FitError(f"{int((weight < 0).sum())} weights are negative, the first {weight[weight < 0][0]:g}; wanted 0 or more")
+        raise FitError(f"{int((weight < 0).sum())} weights are negative, the first "
+                       f"{weight[weight < 0][0]:g}; wanted 0 or more")
     if not (np.isfinite(frequency) & (frequency > 0)).all():
         raise FitError("a frequency is not positive; wanted Hz")
     fixed = others.get("fixed")
@@ -117,24 +123,29 @@ def checked_data(uvw: np.ndarray, frequency: np.ndarray, vis: np.ndarray, weight
         if fixed is not None:
             valid &= np.isfinite(fixed)
             others["fixed"] = np.where(valid, fixed, 0).astype(np.complex128)
-        vis, weight, uvw = np.where(valid, vis, 0), np.where(valid, weight, np.float32(0)), np.where(np.isfinite(uvw), uvw, 0.0)
+        vis, weight, uvw = np.where(valid, vis, 0), np.where(valid, weight,
+                                                             np.float32(0)), np.where(
+            np.isfinite(uvw), uvw, 0.0)
         positive = (weight > 0).any()
     if not positive:
-        raise FitError("no visibility has a weight: all are flagged, not finite or outside the uv limits")
+        raise FitError("no visibility has a weight: all are flagged, not finite or outside the uv "
+                       "limits")
     return FitData(uvw, frequency, vis, weight, **others)
 
 
 def _checked_other(name: str, value: Any, n_rows: int, n_chan: int) -> Any:
     """What else belongs to the data, as the kernels want it: they look at no shapes."""
-    wanted = {"fixed": (n_rows, n_chan), "time": (n_rows,), "antenna1": (n_rows,), "antenna2": (n_rows,), "width": (n_chan,),
-              "uvw_change": (n_rows, 3)}
+    wanted = {"fixed": (n_rows, n_chan), "time": (n_rows,), "antenna1": (n_rows,),
+              "antenna2": (n_rows,), "width": (n_chan,), "uvw_change": (n_rows, 3)}
     if value is None or name not in wanted:
         return value
     value = np.asarray(value)
     if value.shape != wanted[name]:
-        raise FitError(f"{name} has shape {value.shape}; wanted {wanted[name]} for {n_rows} rows and {n_chan} channels")
+        raise FitError(f"{name} has shape {value.shape}; wanted {wanted[name]} for {n_rows} rows "
+                       f"and {n_chan} channels")
     if name.startswith("antenna") and not (value >= 0).all():
         raise FitError(f"{name} holds {value.min()}; wanted numbers of antennas from 0")
     if name in ("time", "width", "uvw_change") and not np.isfinite(value).all():
-        raise FitError(f"{int((~np.isfinite(value)).sum())} values of {name} are not finite; wanted numbers in SI units")
+        raise FitError(f"{int((~np.isfinite(value)).sum())} values of {name} are not finite; "
+                       "wanted numbers in SI units")
     return value

@@ -1,11 +1,13 @@
 """The tree of an expression: numbers, parameters and frequencies at its ends, operators and functions above them.
 
-`evaluate` gives the value of a tree and its derivatives with respect to the parameters by forward-mode automatic
-differentiation (Griewank & Walther 2008, chapter 3): each node gives its value and the derivatives with respect to the
-parameters that stand below it, which are exact to rounding. Cost: one numpy operation a node, and two more for each
-parameter below it, over the channels where the node depends on frequency and on a single number elsewhere. All of it is
-float64. Where a function has no derivative (|x| at 0, the tie of a minimum) that of one side is given; comparisons have
-none. `degree` says whether a tree is affine in its parameters. `uvstack.fitting.model.expressions` makes trees from text.
+`evaluate` gives the value of a tree and its derivatives with respect to the parameters by
+forward-mode automatic differentiation (Griewank & Walther 2008, chapter 3): each node gives its
+value and the derivatives with respect to the parameters that stand below it, which are exact to
+rounding. Cost: one numpy operation a node, and two more for each parameter below it, over the
+channels where the node depends on frequency and on a single number elsewhere. All of it is float64.
+Where a function has no derivative (|x| at 0, the tie of a minimum) that of one side is given;
+comparisons have none. `degree` says whether a tree is affine in its parameters.
+`uvstack.fitting.model.expressions` makes trees from text.
 """
 
 from __future__ import annotations
@@ -36,9 +38,10 @@ def _power_exponent(x: Any, q: Any, y: Any) -> Any:
 class Rule:
     """How one function is evaluated: its value, and its derivative with respect to each argument.
 
-    The derivatives take all arguments and the value, so that exp, tanh, … need not be evaluated twice. None: the
-    derivative is 0 everywhere. `is_choice`: derivatives are 1 or 0, and what is not chosen counts for nothing even where
-    it is not finite. `is_linear`: affine in its one argument.
+    The derivatives take all arguments and the value, so that exp, tanh, … need not be evaluated
+    twice. None: the derivative is 0 everywhere. `is_choice`: derivatives are 1 or 0, and what is
+    not chosen counts for nothing even where it is not finite. `is_linear`: affine in its one
+    argument.
     """
 
     value: Callable[..., Any]
@@ -177,7 +180,8 @@ def _clip(x: Node, least: Node, most: Node) -> Node:
     return call("minimum", call("maximum", x, least), most)
 
 
-#: Functions that are made of others: how, the names of their arguments, the silent first argument if there is one.
+#: Functions that are made of others: how, the names of their arguments, the silent first argument
+#: if there is one.
 COMPOSED: dict[str, tuple[Callable[..., Node], tuple[str, ...], str | None]] = {
     "GaussLine": (_gauss_line, ("centre", "peak", "fwhm"), "nu"),
     "LorentzLine": (_lorentz_line, ("centre", "peak", "fwhm"), "nu"),
@@ -216,11 +220,13 @@ def degree(node: Node, parameters: Collection[int] | None) -> int:
     return NOT_AFFINE
 
 
-#: Value of a node, and its derivative with respect to each parameter below it; all broadcast against one another.
+#: Value of a node, and its derivative with respect to each parameter below it; all broadcast
+#: against one another.
 Dual = tuple[Any, dict[int, Any]]
 
 
-def evaluate(node: Node, p: NDArray[np.float64], names: dict[str, Any], with_gradients: bool) -> Dual:
+def evaluate(node: Node, p: NDArray[np.float64], names: dict[str, Any],
+             with_gradients: bool) -> Dual:
     """Value of a node, and its derivative with respect to each parameter below it.
 
     Parameters
@@ -237,7 +243,8 @@ def evaluate(node: Node, p: NDArray[np.float64], names: dict[str, Any], with_gra
     -------
     value : float64 array or scalar
     gradients : dict
-        By the index of a parameter; those that are not in it are 0. Arrays or scalars that broadcast against the value.
+        By the index of a parameter; those that are not in it are 0. Arrays or scalars that
+        broadcast against the value.
     """
     if isinstance(node, Number):
         return np.float64(node.value), {}

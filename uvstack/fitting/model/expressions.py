@@ -16,13 +16,15 @@ An expression is made of
   `pieceWise(a, b, start, stop)`     = a before start, b after stop (s), a straight line between.
   `nu` or `t` may also be written out as a first argument more.
 
-Differences from UVMultiFit 3.0, which replaces text and hands the rest to Python: its LorentzLine in the variables of a
-model fails when it is evaluated (the text is replaced by a misspelt name); its pieceWise is b at all times when b < a;
-commas inside functions other than a few known ones count as variables; under Python 2, 4/3 is 1.
+Differences from UVMultiFit 3.0, which replaces text and hands the rest to Python: its LorentzLine
+in the variables of a model fails when it is evaluated (the text is replaced by a misspelt name);
+its pieceWise is b at all times when b < a; commas inside functions other than a few known ones
+count as variables; under Python 2, 4/3 is 1.
 
-No text of the user is ever run. `ast` reads it, a whitelist turns what it found into a tree of our own, and that tree is
-evaluated with exact derivatives (`uvstack.fitting.model.expression_tree`). Cost: some 60 µs to read, then a few numpy operations
-over the channels for each operator. Limits: `MOST_CHARACTERS`, `MOST_LEVELS` and `MOST_PARAMETERS` below.
+No text of the user is ever run. `ast` reads it, a whitelist turns what it found into a tree of our
+own, and that tree is evaluated with exact derivatives (`uvstack.fitting.model.expression_tree`).
+Cost: some 60 µs to read, then a few numpy operations over the channels for each operator. Limits:
+`MOST_CHARACTERS`, `MOST_LEVELS` and `MOST_PARAMETERS` below.
 """
 
 from __future__ import annotations
@@ -56,7 +58,8 @@ from uvstack.fitting.model.expression_tree import (
     walk,
 )
 
-#: What the expressions of a component say, in order; a delta has the first three, most models the first six.
+#: What the expressions of a component say, in order; a delta has the first three, most models the
+#: first six.
 VARIABLE_NAMES = ("RA", "Dec", "flux", "major", "ratio", "PA", "sigma")
 MOST_CHARACTERS = 10_000
 #: Depth of operators and calls within one another; a sum of n terms is n deep.
@@ -103,7 +106,8 @@ class Expressions:
 
     def used_by(self, k: int) -> tuple[int, ...]:
         """The indices of the parameters that occur in the k-th expression, rising."""
-        return tuple(sorted({node.index for node in walk(self._trees[k]) if isinstance(node, Parameter)}))
+        return tuple(sorted({node.index for node in walk(self._trees[k])
+                             if isinstance(node, Parameter)}))
 
     @functools.cached_property
     def n_parameters(self) -> int:
@@ -123,16 +127,17 @@ class Expressions:
     def linear_in(self, k: int, parameters: Collection[int] | None = None) -> bool:
         """Whether the k-th expression is affine, a + Σ b_i p[i], in all its parameters together.
 
-        With `parameters`, in those alone, the others being held: p[0]*p[1] is affine in p[0], and in p[1], not in both.
-        Without any, it is. Found from the form, so what only cancels, as in p[0]**2/p[0], counts as not affine; so does
-        a choice (`abs`, `minimum`, …) by a parameter.
+        With `parameters`, in those alone, the others being held: p[0]*p[1] is affine in p[0], and
+        in p[1], not in both. Without any, it is. Found from the form, so what only cancels, as in
+        p[0]**2/p[0], counts as not affine; so does a choice (`abs`, `minimum`, …) by a parameter.
         """
         return degree(self._trees[k], parameters) != NOT_AFFINE
 
     def describe(self, k: int | None = None) -> str:
         """The k-th expression for a message, 'flux = "p[2]*(nu/1e9)**p[3]" of var'; without k, all of them."""
         if k is None:
-            written = ", ".join(f'{name} = "{part}"' for name, part in zip(self.names, self.parts, strict=True))
+            written = ", ".join(f'{name} = "{part}"'
+                                for name, part in zip(self.names, self.parts, strict=True))
             return f"{self.where}: {written}"
         return f'{self.names[k]} = "{self.parts[k]}" of {self.where}'
 
@@ -160,7 +165,8 @@ class Expressions:
         Raises
         ------
         FitError
-            Fewer parameters than occur, `t` occurs and none is given, arrays that are not of one dimension.
+            Fewer parameters than occur, `t` occurs and none is given, arrays that are not of one
+            dimension.
         """
         parameters, names, shape = self._checked(p, nu, nu0, t)
         values = np.empty((len(self), *shape))
@@ -208,12 +214,12 @@ class Expressions:
             if array is not None and array.ndim != 1:
                 raise FitError(f"{name} has shape {array.shape}; give an array of one dimension")
         if len(parameters) < self.n_parameters:
-            raise FitError(
-                f'{self.where} "{self.text}" uses p[{self.n_parameters - 1}], but there are only {len(parameters)} '
-                f"parameters; give {self.n_parameters} values"
-            )
+            raise FitError(f'{self.where} "{self.text}" uses p[{self.n_parameters - 1}], but there '
+                           f'are only {len(parameters)} '
+                           f"parameters; give {self.n_parameters} values")
         if time is None and self.depends_on_time:
-            raise FitError(f'{self.where} "{self.text}" depends on the time t, and none is given here; leave t out')
+            raise FitError(f'{self.where} "{self.text}" depends on the time t, and none is given '
+                           'here; leave t out')
         names: dict[str, Any] = {"nu": frequency, "nu0": np.float64(nu0)}
         if time is None:
             return parameters, names, frequency.shape
@@ -229,16 +235,17 @@ def parse_variables(text: str, n_wanted: int | None, where: str = "var") -> Expr
     text : str
         See the module's docstring for what may stand in it; at most `MOST_CHARACTERS` long.
     n_wanted : int or None
-        How many expressions there must be, None for any number from one. With 3 to 7, they are named
-        `VARIABLE_NAMES` in messages.
+        How many expressions there must be, None for any number from one. With 3 to 7, they are
+        named `VARIABLE_NAMES` in messages.
     where : str
         The keyword that the text was given to, for messages.
 
     Raises
     ------
     FitError
-        The text is no expression, names what there is not, or holds another number of expressions; the place is marked
-        or the nearest names are told. Everything that is not on the list is refused.
+        The text is no expression, names what there is not, or holds another number of expressions;
+        the place is marked or the nearest names are told. Everything that is not on the list is
+        refused.
     """
     if not isinstance(text, str):
         raise FitError(f'{where} is {text!r}; give text such as "p[0],p[1],p[2]"')
@@ -250,7 +257,8 @@ def parse_variables(text: str, n_wanted: int | None, where: str = "var") -> Expr
     if n_wanted is not None and len(nodes) != n_wanted:
         raise FitError(_wrong_number(text, where, parts, n_wanted))
     is_named = n_wanted is not None and 3 <= n_wanted <= len(VARIABLE_NAMES)
-    names = VARIABLE_NAMES[: len(nodes)] if is_named else tuple(f"expression {k + 1}" for k in range(len(nodes)))
+    names = VARIABLE_NAMES[: len(nodes)] if is_named else tuple(f"expression {k + 1}"
+                                                                for k in range(len(nodes)))
     trees = tuple(reader.node(node) for node in nodes)
     return Expressions(text, where, parts, names, trees)
 
@@ -279,7 +287,8 @@ def _split(tree: ast.expr | None) -> list[ast.expr]:
 
 
 #: Signs that word processors, papers and other languages put into formulas.
-_INSTEAD = {"−": "-", "–": "-", "×": "*", "·": "*", "÷": "/", "ν": "nu", "π": "pi", "²": "**2", "³": "**3", "√": "sqrt()"}
+_INSTEAD = {"−": "-", "–": "-", "×": "*", "·": "*", "÷": "/", "ν": "nu", "π": "pi", "²": "**2",
+            "³": "**3", "√": "sqrt()"}
 
 
 def _syntax_tree(text: str, where: str) -> ast.expr | None:
@@ -288,11 +297,13 @@ def _syntax_tree(text: str, where: str) -> ast.expr | None:
     if not flat:
         return None
     if len(flat) > MOST_CHARACTERS:
-        raise FitError(f"{where} is {len(flat)} characters long; at most {MOST_CHARACTERS} are read")
+        raise FitError(f"{where} is {len(flat)} characters long; at most {MOST_CHARACTERS} are "
+                       "read")
     for position, character in enumerate(flat):
         if character == "#" or not (character.isascii() and character.isprintable()):
             remedy = f"write {_INSTEAD[character]}" if character in _INSTEAD else "leave it out"
-            raise FitError(f"{where} holds the sign {character!r} at {_marked(flat, position)}; {remedy}")
+            raise FitError(f"{where} holds the sign {character!r} at {_marked(flat, position)}; "
+                           f"{remedy}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python's advice on its own grammar; what it is about is refused below
@@ -302,7 +313,8 @@ def _syntax_tree(text: str, where: str) -> ast.expr | None:
         reason = error.msg.rstrip(".?")
         raise FitError(f"{where} cannot be read at {_marked(flat, position)}: {reason}") from None
     except (RecursionError, MemoryError, ValueError):
-        raise FitError(f"{where} is nested too deeply to be read; at most {MOST_LEVELS} levels are") from None
+        raise FitError(f"{where} is nested too deeply to be read; at most {MOST_LEVELS} "
+                       "levels are") from None
 
 
 def _marked(text: str, position: int) -> str:
@@ -315,7 +327,8 @@ def _marked(text: str, position: int) -> str:
 _BINARY: dict[type, str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**"}
 _COMPARED: dict[type, str] = {
     ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}  # fmt: skip
-#: What else Python's grammar has, in plain words, and what to write instead where there is something.
+#: What else Python's grammar has, in plain words, and what to write instead where there is
+#: something.
 _REFUSED: dict[type, str] = {
     ast.BitXor: "the operator ^ (a power is **)",
     ast.FloorDiv: "the operator //",
@@ -353,7 +366,8 @@ class _Reader:
     def node(self, found: ast.expr, level: int = 0) -> Node:
         """Our node for one of `ast`; whatever has no method here is refused."""
         if level > MOST_LEVELS:
-            raise FitError(f"{self.where} is nested too deeply to be read; at most {MOST_LEVELS} levels are")
+            raise FitError(f"{self.where} is nested too deeply to be read; at most {MOST_LEVELS} "
+                           "levels are")
         if isinstance(found, ast.Constant):
             return self._number(found)
         if isinstance(found, ast.Name):
@@ -369,8 +383,8 @@ class _Reader:
         if isinstance(found, ast.UnaryOp) and isinstance(found.op, ast.UAdd):
             return self.node(found.operand, level + 1)
         if isinstance(found, ast.BinOp) and type(found.op) in _BINARY:
-            return call(
-                _BINARY[type(found.op)], self.node(found.left, level + 1), self.node(found.right, level + 1))
+            return call(_BINARY[type(found.op)], self.node(found.left, level + 1),
+                        self.node(found.right, level + 1))
         if isinstance(found, ast.Compare):
             return self._comparison(found, level)
         kind = type(found.op) if isinstance(found, ast.BinOp | ast.UnaryOp) else type(found)
@@ -380,8 +394,8 @@ class _Reader:
         return ast.get_source_segment(self.text, found) or ""
 
     def _refusal(self, found: ast.expr, what: str, remedy: str = "") -> FitError:
-        return FitError(
-            f"{self.where} at {_marked(self.text, found.col_offset)}: {what} cannot stand in an expression{remedy}")
+        return FitError(f"{self.where} at {_marked(self.text, found.col_offset)}: {what} cannot "
+                        f"stand in an expression{remedy}")
 
     def _number(self, found: ast.Constant) -> Node:
         value = found.value
@@ -400,7 +414,8 @@ class _Reader:
         """sin of np.sin."""
         if isinstance(found.value, ast.Name) and found.value.id in _MODULES:
             return found.attr
-        raise self._refusal(found, f'"{self._source(found)}"', "; only np. and numpy. may stand before a name")
+        raise self._refusal(found, f'"{self._source(found)}"',
+                            "; only np. and numpy. may stand before a name")
 
     def _name(self, name: str, found: ast.expr) -> Node:
         if name in _CONSTANTS:
@@ -410,24 +425,27 @@ class _Reader:
         if name == "p":
             raise self._refusal(found, "p without an index", "; write p[0], p[1], …")
         if name in CALLABLE:
-            raise self._refusal(found, f"{name} without its arguments", f"; write {self._usage(name)}")
+            raise self._refusal(found, f"{name} without its arguments",
+                                f"; write {self._usage(name)}")
         raise self._unknown("name", name, ("p[0]", *_NAMES, *_CONSTANTS, *CALLABLE), found)
 
     def _unknown(self, kind: str, name: str, known: Sequence[str], found: ast.expr) -> FitError:
         lower = {k.lower(): k for k in known}
         near = [lower[n] for n in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.6)]
         remedy = f"did you mean {', '.join(near)}?" if near else f"there are {', '.join(k for k in known if k not in SAME)}"
-        return FitError(f'{self.where} at {_marked(self.text, found.col_offset)}: unknown {kind} "{name}"; {remedy}')
+        return FitError(f'{self.where} at {_marked(self.text, found.col_offset)}: unknown {kind} '
+                        f'"{name}"; {remedy}')
 
     def _parameter(self, found: ast.Subscript) -> Node:
         if not (isinstance(found.value, ast.Name) and found.value.id == "p"):
             raise self._refusal(found, f'"{self._source(found)}"', "; only p has an index")
         index = found.slice.value if isinstance(found.slice, ast.Constant) else None
         if type(index) is not int:
-            raise self._refusal(
-                found, f'"{self._source(found)}"', "; the index of a parameter is a whole number from 0, as in p[0]")
+            raise self._refusal(found, f'"{self._source(found)}"',
+                                "; the index of a parameter is a whole number from 0, as in p[0]")
         if index >= MOST_PARAMETERS:
-            raise self._refusal(found, f'"{self._source(found)}"', f"; there are at most {MOST_PARAMETERS} parameters")
+            raise self._refusal(found, f'"{self._source(found)}"',
+                                f"; there are at most {MOST_PARAMETERS} parameters")
         return Parameter(index)
 
     def _comparison(self, found: ast.Compare, level: int) -> Node:
@@ -435,8 +453,10 @@ class _Reader:
             raise self._refusal(found, "a chain of comparisons", "; write (a < b)*(b < c)")
         sign = _COMPARED.get(type(found.ops[0]))
         if sign is None:
-            raise self._refusal(found, f'"{self._source(found)}"', f"; there are {' '.join(_COMPARED.values())}")
-        return call(sign, self.node(found.left, level + 1), self.node(found.comparators[0], level + 1))
+            raise self._refusal(found, f'"{self._source(found)}"',
+                                f"; there are {' '.join(_COMPARED.values())}")
+        return call(sign, self.node(found.left, level + 1),
+                    self.node(found.comparators[0], level + 1))
 
     def _function(self, found: ast.Call, level: int) -> Node:
         if isinstance(found.func, ast.Attribute):
@@ -444,14 +464,16 @@ class _Reader:
         elif isinstance(found.func, ast.Name):
             name = found.func.id
         else:
-            raise self._refusal(found, f'"{self._source(found)}"', "; only functions called by their name can")
+            raise self._refusal(found, f'"{self._source(found)}"',
+                                "; only functions called by their name can")
         if name == "p":
             raise self._refusal(found, f'"{self._source(found)}"', "; a parameter is p[0], p[1], …")
         if name not in CALLABLE:
             raise self._unknown("function", name, CALLABLE, found)
         if found.keywords:
             keyword = found.keywords[0].arg or "**"
-            raise self._refusal(found, f'the keyword "{keyword}" of {name}', f"; write {self._usage(name)}")
+            raise self._refusal(found, f'the keyword "{keyword}" of {name}',
+                                f"; write {self._usage(name)}")
         arguments = [self.node(argument, level + 1) for argument in found.args]
         if name not in COMPOSED:
             key = SAME.get(name, name)

@@ -13,8 +13,8 @@ from uvstack.fitting.model.model import ARCSEC, Model
 from uvstack.fitting.model.shapes import Shape, shape
 
 _YEAR = 365.25 * 86400.0
-_UNITS = {"flux": "Jy", "ra": "arcsec", "dec": "arcsec", "fwhm": "arcsec", "diameter": "arcsec", "ratio": "", "position_angle": "deg",
-          "sigma": "arcsec"}
+_UNITS = {"flux": "Jy", "ra": "arcsec", "dec": "arcsec", "fwhm": "arcsec", "diameter": "arcsec",
+          "ratio": "", "position_angle": "deg", "sigma": "arcsec"}
 #: Where an elliptical source starts: at a ratio of 1 the position angle has no effect.
 _RATIO = 0.7
 Bounds = list[tuple[float | None, float | None] | None]
@@ -44,11 +44,14 @@ class Variables:
     def start(self, flux: float, size: float) -> list[float]:
         """Starting values from a flux (Jy) and a size (rad): the flux is shared by the components, their sizes differ."""
         n = max(self.kinds.count("flux"), 1)
-        values = {"flux": flux / n, "ratio": _RATIO, "position_angle": 30.0, "sigma": 0.1 * size / ARCSEC}
+        values = {"flux": flux / n, "ratio": _RATIO, "position_angle": 30.0,
+                  "sigma": 0.1 * size / ARCSEC}
         out, component = [], -1
         for kind in self.kinds:
             component += kind == self.kinds[0]
-            out.append(values.get(kind, size / ARCSEC * 2.0**component if kind in ("fwhm", "diameter") else 0.0))
+            out.append(values.get(kind,
+                                  size / ARCSEC * 2.0**component if kind in ("fwhm", "diameter")
+                                  else 0.0))
         return out
 
 
@@ -77,7 +80,8 @@ def default_variables(models: Sequence[str], circular: bool, offset: bool) -> Va
             else:
                 texts.append(value)
         var.append(",".join(texts))
-    bounds: Bounds = [(0.0, None) if kind in ("fwhm", "diameter", "ratio", "sigma") else None for kind in kinds]
+    bounds: Bounds = [(0.0, None) if kind in ("fwhm", "diameter", "ratio", "sigma") else None
+                      for kind in kinds]
     return Variables(tuple(var), tuple(names), bounds, tuple(kinds))
 
 
@@ -130,7 +134,8 @@ def with_proper_motion(var: Sequence[str], motion: Sequence[Sequence[float]]) ->
 
     pairs = np.atleast_2d(np.asarray(motion, np.float64))
     if pairs.shape != (len(var), 2) or not np.isfinite(pairs).all():
-        raise FitError(f"proper_motion has shape {pairs.shape} for {len(var)} components; wanted RA and Dec (arcsec a year) of each")
+        raise FitError(f"proper_motion has shape {pairs.shape} for {len(var)} components; wanted "
+                       "RA and Dec (arcsec a year) of each")
     out = []
     for text, pair in zip(var, pairs, strict=True):
         parts = list(parse_variables(text, None, "var").parts)
@@ -152,12 +157,15 @@ def fixed_components(models: Sequence[str], var: Sequence[str], nu0: float) -> M
     from uvstack.fitting.model.expressions import parse_variables
 
     if len(models) != len(var):
-        raise FitError(f"{len(models)} fixed components ({', '.join(models)}) and {len(var)} lists of numbers in fixedvar; wanted one each")
+        raise FitError(f"{len(models)} fixed components ({', '.join(models)}) and {len(var)} "
+                       "lists of numbers in fixedvar; wanted one each")
     shapes = tuple(shape(name) for name in models)
-    variables = tuple(parse_variables(text, s.n_parameters, f"fixedvar of the {s.name}") for s, text in zip(shapes, var, strict=True))
+    variables = tuple(parse_variables(text, s.n_parameters, f"fixedvar of the {s.name}")
+                      for s, text in zip(shapes, var, strict=True))
     for one in variables:
         if one.used:
-            raise FitError(f"fixedvar holds the parameter p[{one.used[0]}]; fixed components have numbers alone: put it into model and var")
+            raise FitError(f"fixedvar holds the parameter p[{one.used[0]}]; fixed components have "
+                           "numbers alone: put it into model and var")
     return Model(shapes, variables, 0, float(nu0))
 
 
@@ -173,7 +181,8 @@ def only_fluxes(model: Model, start: Sequence[float], bounds: Sequence | None) -
     from uvstack.fitting.model.model import FLUX
 
     in_flux: set[int] = set()
-    elsewhere: set[int] = {i for gains in (model.amplitude_gains, model.phase_gains) for e in gains.values() for i in e.used}
+    elsewhere: set[int] = {i for gains in (model.amplitude_gains, model.phase_gains)
+                           for e in gains.values() for i in e.used}
     for variables in model.variables:
         for k, part in enumerate(variables.parts):
             (in_flux if k == FLUX else elsewhere).update(parse_variables(part, 1, "var").used)
@@ -181,6 +190,8 @@ def only_fluxes(model: Model, start: Sequence[float], bounds: Sequence | None) -
         in_flux.update(model.scale.used)
     free = in_flux - elsewhere
     if not free:
-        raise FitError("only_flux: no parameter occurs in fluxes alone; write one into var, or leave only_flux out")
+        raise FitError("only_flux: no parameter occurs in fluxes alone; write one into var, or "
+                       "leave only_flux out")
     given: Bounds = list(bounds) if bounds is not None else [None] * model.n_parameters
-    return [given[i] if i in free else (float(start[i]), float(start[i])) for i in range(model.n_parameters)]
+    return [given[i] if i in free else (float(start[i]), float(start[i]))
+            for i in range(model.n_parameters)]

@@ -1,10 +1,12 @@
 """Where a fit of antenna phases may start: delay, rate and phase of each antenna from a fringe search.
 
-The phases of a fit in delay and rate have a maximum every turn, so that it must start within about half a fringe of the truth.
-For each baseline to a reference antenna the visibilities, divided by the phase of a model where one is given, are
-transformed from (time, channel) to (rate, delay) with zeros around them; the peak, refined by parabolas, is the fringe
-(Schwab & Cotton 1983). A search of each baseline by itself wants a signal of about 6 σ on it; the fit that follows uses all.
-Antennas without a baseline to the reference get NaN. Cost: one transform of 16 times the data for each antenna.
+The phases of a fit in delay and rate have a maximum every turn, so that it must start within about
+half a fringe of the truth. For each baseline to a reference antenna the visibilities, divided by
+the phase of a model where one is given, are transformed from (time, channel) to (rate, delay) with
+zeros around them; the peak, refined by parabolas, is the fringe (Schwab & Cotton 1983). A search of
+each baseline by itself wants a signal of about 6 σ on it; the fit that follows uses all. Antennas
+without a baseline to the reference get NaN. Cost: one transform of 16 times the data for each
+antenna.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from scipy.fft import next_fast_len
 from uvstack.errors import FitError
 
 _PADDING = 4
-#: Channels and times may be off an even grid by this share of its spacing; it may be so many times longer than they are many.
+#: Channels and times may be off an even grid by this share of its spacing; it may be so many times
+#: longer than they are many.
 _UNEVEN, _LONGEST = 0.02, 64
 
 
@@ -58,7 +61,8 @@ def fringe_start(
     frequency : ndarray (chan,)
         Hz, on an even grid, rising or falling; gaps may be.
     time : ndarray (row,)
-        Seconds from any origin, on an even grid too; t is counted from the first, as in `fit_visibilities`.
+        Seconds from any origin, on an even grid too; t is counted from the first, as in
+        `fit_visibilities`.
     antenna1, antenna2 : ndarray (row,) int
     reference : int
         Antenna whose phase is 0.
@@ -76,7 +80,8 @@ def fringe_start(
     time = time - time.min() if time.size else time
     first, second = np.asarray(antenna1), np.asarray(antenna2)
     if np.shape(vis) != (time.size, frequency.size) or np.shape(weight) != np.shape(vis):
-        raise FitError(f"vis {np.shape(vis)} and weight {np.shape(weight)}; wanted {time.size} rows and {frequency.size} channels")
+        raise FitError(f"vis {np.shape(vis)} and weight {np.shape(weight)}; wanted {time.size} "
+                       f"rows and {frequency.size} channels")
     width, channel = _grid(frequency, "channels")
     times, index = np.unique(time, return_inverse=True)
     integration, place = _grid(times, "times")
@@ -86,11 +91,13 @@ def fringe_start(
     delay, rate, phase, snr = (np.full(n_ant, np.nan) for _ in range(4))
     delay[reference] = rate[reference] = phase[reference] = 0.0
     for antenna in range(n_ant):
-        rows = np.flatnonzero(((first == antenna) & (second == reference)) | ((first == reference) & (second == antenna)))
+        rows = np.flatnonzero(((first == antenna) & (second == reference))
+                              | ((first == reference) & (second == antenna)))
         used = np.where(np.isfinite(vis[rows]), weight[rows], 0.0)
         if antenna == reference or not (used > 0).any():
             continue
-        turned = np.where(used > 0, vis[rows], 0) if model is None else np.where(used > 0, vis[rows] * np.conj(model[rows]), 0)
+        turned = np.where(used > 0, vis[rows], 0) if model is None else np.where(
+            used > 0, vis[rows] * np.conj(model[rows]), 0)
         turned = used * np.where((first[rows] == antenna)[:, None], turned, np.conj(turned))
         grid = np.zeros(shape, complex)
         np.add.at(grid, (slot[rows, None], channel), turned)
@@ -118,8 +125,10 @@ def _grid(values: np.ndarray, what: str) -> tuple[float, np.ndarray]:
     span, steps = values[-1] - values[0], np.diff(values)
     n = round(span / steps[np.abs(steps).argmin()]) if steps.all() else 0
     places = np.rint((values - values[0]) / span * n).astype(int)
-    if n <= 0 or np.abs((values - values[0]) / span * n - places).max() > _UNEVEN or n > _LONGEST * values.size:
-        raise FitError(f"{what} are not evenly spaced, which a fringe search wants; give one window, or one scan, at a time")
+    if n <= 0 or np.abs((values - values[0]) / span * n
+                        - places).max() > _UNEVEN or n > _LONGEST * values.size:
+        raise FitError(f"{what} are not evenly spaced, which a fringe search wants; give one "
+                       "window, or one scan, at a time")
     return float(span / n), places
 
 

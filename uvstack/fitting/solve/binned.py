@@ -1,23 +1,27 @@
 """Fit of centred, axisymmetric models to sums in bins of uv distance: one pass over the data, whatever the fit does then.
 
-A model that is round, at the phase centre and the same in all channels is a real function M(q) of the uv distance, so that
+A model that is round, at the phase centre and the same in all channels is a real function M(q) of
+the uv distance, so that
 
     χ² = Σ w |V|² − 2 Σ w Re V M(q) + Σ w M(q)².
 
-In each bin are kept Σ w t^k for k = 0 … 4 and Σ w t^k Re V for k = 0, 1, t being the place in the bin. The first four sums give
-the two nodes and weights of Gauss's quadrature for the weights as they lie in that bin (Golub & Welsch 1969), the last two the
-projection of the data on a linear function. At the nodes stand two pseudo-visibilities, and with the constant
-Σ w |V|² − Σ W V̄² they give a χ² that is exactly
+In each bin are kept Σ w t^k for k = 0 … 4 and Σ w t^k Re V for k = 0, 1, t being the place in the
+bin. The first four sums give the two nodes and weights of Gauss's quadrature for the weights as
+they lie in that bin (Golub & Welsch 1969), the last two the projection of the data on a linear
+function. At the nodes stand two pseudo-visibilities, and with the constant Σ w |V|² − Σ W V̄² they
+give a χ² that is exactly
 
     Σ w |V − IM|²,
 
-where IM is M replaced in each bin by the straight line through its values at the nodes: a product of straight lines is a
-polynomial of degree 2, which Gauss's rule sums without error. So binning changes nothing but M by I, and what that does to the
-result is bounded by derivatives of M: see `binning_error`. Sums of chunks add up, and two bins merge into one without loss, so
-that nothing need be known before of the longest baseline.
+where IM is M replaced in each bin by the straight line through its values at the nodes: a product
+of straight lines is a polynomial of degree 2, which Gauss's rule sums without error. So binning
+changes nothing but M by I, and what that does to the result is bounded by derivatives of M: see
+`binning_error`. Sums of chunks add up, and two bins merge into one without loss, so that nothing
+need be known before of the longest baseline.
 
-Cost: 2 ns a visibility with many channels, 4 with one (two thirds of what is read then are coordinates), one
-thread; then 0.1 ms an iteration. Memory: 0.2 MB. Not for power-2, which is infinite at q = 0, nor for fixed visibilities.
+Cost: 2 ns a visibility with many channels, 4 with one (two thirds of what is read then are
+coordinates), one thread; then 0.1 ms an iteration. Memory: 0.2 MB. Not for power-2, which is
+infinite at q = 0, nor for fixed visibilities.
 """
 
 from __future__ import annotations
@@ -42,7 +46,8 @@ LARGEST_ERROR = 0.003
 _N_MOMENTS = 7
 #: Rows that are looked at to guess how long baselines are.
 _N_GUESS = 256
-#: Below this variance of t a bin has one node: all its visibilities are at one distance but for rounding.
+#: Below this variance of t a bin has one node: all its visibilities are at one distance but for
+#: rounding.
 _ONE_PLACE = 1e-11
 #: The noise part of the bound is this many standard deviations.
 _N_SIGMA = 3.0
@@ -74,8 +79,10 @@ class Bins:
         while low.q_max < high.q_max * (1 - 1e-12):
             low = low.widened()
         if low.sums.shape != high.sums.shape or not math.isclose(low.q_max, high.q_max):
-            raise FitError(f"bins up to {self.q_max:g} and {other.q_max:g} wavelengths do not add up: one must be the other "
-                           "times a power of 2, and their number the same; give both the same q_max")
+            raise FitError(f"bins up to {self.q_max:g} and {other.q_max:g} wavelengths do not add "
+                           "up: one must be the other "
+                           "times a power of 2, and their number the same; give both the same "
+                           "q_max")
         return Bins(high.q_max, low.sums + high.sums, low.power + high.power, low.n + high.n)
 
     def widened(self) -> Bins:
@@ -110,8 +117,10 @@ class Bins:
         gap = x[1] - x[0]
         weight = np.stack([w * x[1], -w * x[0]]) / gap
         real = np.stack([r * x[1] - r1, r1 - r * x[0]]) / gap
-        x, weight, real = (np.where(two, a, b) for a, b in ((x, np.stack([0 * w, 0 * w])), (weight, np.stack([w, 0 * w])),
-                                                           (real, np.stack([r, 0 * r]))))
+        x, weight, real = (np.where(two, a, b)
+                           for a, b in ((x, np.stack([0 * w, 0 * w])),
+                                        (weight, np.stack([w, 0 * w])),
+                                        (real, np.stack([r, 0 * r]))))
         spread = np.where(two, np.maximum(fourth - second**2 - third**2 / safe, 0.0), 0.0)
         value = np.where(weight > 0, real / np.where(weight > 0, weight, 1.0), 0.0)
         return Nodes(which, (which + mean + x) * self.width, weight, value, w * spread)
@@ -164,13 +173,16 @@ class Nodes:
 
 def is_binnable(model: Model) -> bool:
     """Whether M is a function of q alone: all components round, at the phase centre, without nu, t, gains or fixed model."""
-    if model.has_gains or model.scale is not None or any(e.depends_on_time or e.depends_on_frequency for e in model.variables):
+    if model.has_gains or model.scale is not None or any(e.depends_on_time or e.depends_on_frequency
+                                                         for e in model.variables):
         return False
     wanted = {RA: 0.0, DEC: 0.0, RATIO: 1.0, PA: None}
     for variables in model.variables:
-        constant = variables.values(np.zeros(model.n_parameters), np.array([model.nu0]), model.nu0)[:, 0]
+        constant = variables.values(np.zeros(model.n_parameters), np.array([model.nu0]),
+                                    model.nu0)[:, 0]
         for k, value in wanted.items():
-            if k < len(variables) and ("p[" in variables.parts[k] or (value is not None and constant[k] != value)):
+            if k < len(variables) and ("p[" in variables.parts[k]
+                                       or (value is not None and constant[k] != value)):
                 return False
     return True
 
@@ -188,15 +200,18 @@ def bins_of(data: FitData, n_bins: int = N_BINS, q_max: float | None = None) -> 
     data : FitData
     n_bins : int
     q_max : float, optional
-        Wavelengths; default the power of 2 that holds the longest baseline, so that any two chunks can be added.
+        Wavelengths; default the power of 2 that holds the longest baseline, so that any two chunks
+        can be added.
 
     Raises
     ------
     FitError
-        The data have fixed visibilities or a primary beam, n_bins is below 1, or a baseline is longer than q_max or infinite.
+        The data have fixed visibilities or a primary beam, n_bins is below 1, or a baseline is
+        longer than q_max or infinite.
     """
     if not can_bin(data):
-        raise FitError("data with fixed visibilities or a primary beam cannot be binned; fit them with method exact")
+        raise FitError("data with fixed visibilities or a primary beam cannot be binned; fit them "
+                       "with method exact")
     if n_bins < 1:
         raise FitError(f"{n_bins} bins; wanted 1 or more")
     wavenumber, n_rows = data.frequency / SPEED_OF_LIGHT, data.uvw.shape[0]
@@ -206,7 +221,8 @@ def bins_of(data: FitData, n_bins: int = N_BINS, q_max: float | None = None) -> 
         q_max = _power_of_2(_longest(data.uvw[:: n_rows // _N_GUESS + 1], wavenumber))
     while True:
         sums = _tables(n_bins)
-        stop, n, beyond = binned_kernels.bin_sums(data.uvw, wavenumber, n_bins / q_max, parts, weight, first, sums)
+        stop, n, beyond = binned_kernels.bin_sums(data.uvw, wavenumber, n_bins / q_max, parts,
+                                                  weight, first, sums)
         one = sums.sum(axis=1)
         part = Bins(q_max, one[:, :_N_MOMENTS], float(one[:, _N_MOMENTS].sum()), n)
         found = part if found is None else found + part
@@ -231,8 +247,12 @@ def _power_of_2(most: float) -> float:
 
 def _numbers(data: FitData) -> tuple[np.ndarray, np.ndarray]:
     """Real and imaginary parts in turn (row · chan · 2,), weights (row · chan,): in place where they are as the kernel wants them."""
-    vis = np.ascontiguousarray(data.vis, None if data.vis.dtype in (np.complex64, np.complex128) else np.complex128)
-    weight = np.ascontiguousarray(data.weight, None if data.weight.dtype in (np.float32, np.float64) else np.float64)
+    vis = np.ascontiguousarray(data.vis,
+                               None if data.vis.dtype in (np.complex64, np.complex128)
+                               else np.complex128)
+    weight = np.ascontiguousarray(data.weight,
+                                  None if data.weight.dtype in (np.float32, np.float64)
+                                  else np.float64)
     return vis.view(vis.real.dtype).reshape(-1), weight.reshape(-1)
 
 
@@ -241,7 +261,8 @@ def _tables(n_bins: int) -> np.ndarray:
     size = n_bins * binned_kernels.N_TABLES * binned_kernels.N_SUMS
     memory = np.zeros(size + 8)
     begin = -memory.ctypes.data // memory.itemsize % 8
-    return memory[begin : begin + size].reshape(n_bins, binned_kernels.N_TABLES, binned_kernels.N_SUMS)
+    return memory[begin : begin + size].reshape(n_bins, binned_kernels.N_TABLES,
+                                                binned_kernels.N_SUMS)
 
 
 def normal_equations(bins: Bins, model: Model, p: np.ndarray) -> NormalEquations:
@@ -251,12 +272,14 @@ def normal_equations(bins: Bins, model: Model, p: np.ndarray) -> NormalEquations
         q, weight, value = nodes.in_use
         there, slopes = _radial(model, p, q)
         rest, weighted = value - there, weight * slopes
-        equations = NormalEquations(float(weight @ rest**2) + bins.unexplained, weighted @ rest, weighted @ slopes.T, bins.n)
+        equations = NormalEquations(float(weight @ rest**2) + bins.unexplained, weighted @ rest,
+                                    weighted @ slopes.T, bins.n)
     if math.isfinite(equations.chi_squared):
         return equations
     # What is wrong is found and told as for visibilities.
     found = normal.normal_equations(pseudo_data(bins, model.nu0), model, p)
-    return NormalEquations(found.chi_squared + bins.unexplained, found.gradient, found.hessian, bins.n)
+    return NormalEquations(found.chi_squared + bins.unexplained, found.gradient, found.hessian,
+                           bins.n)
 
 
 def binning_error(bins: Bins, model: Model, p: np.ndarray, covariance: np.ndarray) -> float:
@@ -273,11 +296,13 @@ def binning_error(bins: Bins, model: Model, p: np.ndarray, covariance: np.ndarra
 
     Notes
     -----
-    To first order the parameter j moves by Σ w [(V − IM) If − (V − M) f] of its errors, where f = Σ_k C_jk ∂M/∂p_k/σ_j. With
-    V = M + noise there are two parts. The model's: −Σ w (IM − M) If; the summand vanishes at the nodes, so that Gauss's
-    remainder bounds it in each bin by max |d⁴/dt⁴|/24 · Σ w (t − t₁)² (t − t₂)², the last factor being known from the sums. And
-    the noise's, Σ w n (If − f), with a variance of at most Σ (max |d²f/dt²|/2)² Σ w (t − t₁)² (t − t₂)² times that of the noise
-    in the bins; three standard deviations are taken. Derivatives are differences over quarters of a bin.
+    To first order the parameter j moves by Σ w [(V − IM) If − (V − M) f] of its errors, where f =
+    Σ_k C_jk ∂M/∂p_k/σ_j. With V = M + noise there are two parts. The model's: −Σ w (IM − M) If; the
+    summand vanishes at the nodes, so that Gauss's remainder bounds it in each bin by max
+    |d⁴/dt⁴|/24 · Σ w (t − t₁)² (t − t₂)², the last factor being known from the sums. And the
+    noise's, Σ w n (If − f), with a variance of at most Σ (max |d²f/dt²|/2)² Σ w (t − t₁)² (t − t₂)²
+    times that of the noise in the bins; three standard deviations are taken. Derivatives are
+    differences over quarters of a bin.
     """
     nodes = bins.nodes
     sigma = np.sqrt(np.diag(covariance))
@@ -293,9 +318,11 @@ def binning_error(bins: Bins, model: Model, p: np.ndarray, covariance: np.ndarra
         place = nodes.q / bins.width - nodes.which
         gap = np.where(nodes.used[1], place[1] - place[0], 1.0)
         along = (t - place[0]) / gap
-        line, line_f = at_nodes[0] + along * (at_nodes[1] - at_nodes[0]), f_nodes[:, :1] + along * (f_nodes[:, 1:] - f_nodes[:, :1])
+        line, line_f = at_nodes[0] + along * (at_nodes[1] - at_nodes[0]), f_nodes[:, :1] + along * (
+            f_nodes[:, 1:] - f_nodes[:, :1])
         summand = (line - there) * line_f
-        fourth = 256.0 * np.abs(summand[:, 0] - 4 * summand[:, 1] + 6 * summand[:, 2] - 4 * summand[:, 3] + summand[:, 4])
+        fourth = 256.0 * np.abs(summand[:, 0] - 4 * summand[:, 1] + 6 * summand[:, 2]
+                                - 4 * summand[:, 3] + summand[:, 4])
         second = 16.0 * np.abs(np.diff(f, n=2, axis=1)).max(axis=1)
         of_model = np.sum(fourth / 24.0 * nodes.spread, axis=1)
         noise = max(bins.unexplained, 0.0) / max(2 * bins.n - int(nodes.used.sum()), 1)
@@ -312,7 +339,8 @@ def _radial(model: Model, p: np.ndarray, q: np.ndarray) -> tuple[np.ndarray, np.
         value, slope = numbers.values[0, c, :, 0], numbers.slopes[0, c, :, :, 0]
         x = math.pi * q.ravel()
         f, by_x, by_extra = np.empty(q.shape), np.empty(q.shape), np.empty(q.shape)
-        shape_kernels.profiles(kind.code, value[MAJOR] * x, value[EXTRA] * x, f.reshape(-1), by_x.reshape(-1), by_extra.reshape(-1))
+        shape_kernels.profiles(kind.code, value[MAJOR] * x, value[EXTRA] * x, f.reshape(-1),
+                               by_x.reshape(-1), by_extra.reshape(-1))
         total += value[FLUX] * f
         scale = math.pi * value[FLUX] * q
         for k, derivative in ((FLUX, f), (MAJOR, scale * by_x), (EXTRA, scale * by_extra)):
@@ -329,7 +357,8 @@ def pseudo_data(bins: Bins, frequency: float) -> FitData:
         q, weight, value = nodes.in_use
         uvw = np.zeros((q.size, 3))
         uvw[:, 0] = q * (SPEED_OF_LIGHT / frequency)
-        cached = FitData(uvw, np.array([frequency]), value[:, None].astype(np.complex128), weight[:, None])
+        cached = FitData(uvw, np.array([frequency]), value[:, None].astype(np.complex128),
+                         weight[:, None])
         bins.__dict__["_pseudo"] = cached
     return cached
 

@@ -1,7 +1,8 @@
 """Visibilities for a search: all of few, or of many their means in cells of (u, v), as one channel of u ≥ 0.
 
-A cell is so small that a source at the edge of the field of the search loses a third of its flux in the mean, one in its middle
-nothing. For sources beyond the field the visibilities are turned to a direction first. Cost: 10 ns a visibility, 30 where turned.
+A cell is so small that a source at the edge of the field of the search loses a third of its flux in
+the mean, one in its middle nothing. For sources beyond the field the visibilities are turned to a
+direction first. Cost: 10 ns a visibility, 30 where turned.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from uvstack.fitting.solve import search_kernels
 
 #: Visibilities up to which nothing is averaged.
 _FEW = 12_000
-#: Pixels of a map for each wavelength of the longest baseline across its field: a pixel is half a resolution element.
+#: Pixels of a map for each wavelength of the longest baseline across its field: a pixel is half a
+#: resolution element.
 SAMPLING = 2.1
 
 
@@ -60,7 +62,8 @@ def cell_sums(layout: Layout, pieces: Sequence[Piece]) -> np.ndarray:
     for piece in pieces:
         data = piece.data
         vis = np.ascontiguousarray(data.vis if data.fixed is None else data.vis - data.fixed)
-        search_kernels.add_cells(np.ascontiguousarray(data.uvw), data.frequency / SPEED_OF_LIGHT, vis, np.ascontiguousarray(data.weight),
+        search_kernels.add_cells(np.ascontiguousarray(data.uvw), data.frequency / SPEED_OF_LIGHT,
+                                 vis, np.ascontiguousarray(data.weight),
                                  layout.cells_per_wavelength, half, l, m, n_minus_1, sums)
     return sums
 
@@ -97,5 +100,6 @@ def as_one_channel(layout: Layout, pieces: Sequence[Piece], frequency: float) ->
         values *= np.exp(-2j * np.pi * (places @ [l, m, n - 1.0]) * (frequency / SPEED_OF_LIGHT))
         places = places - places[:, 2:] * [l / n, m / n, 0.0]
     behind = places[:, 0] < 0
-    return FitData(np.where(behind[:, None], -places, places), np.array([frequency]), np.where(behind, values.conj(), values)[:, None],
+    return FitData(np.where(behind[:, None], -places, places), np.array([frequency]),
+                   np.where(behind, values.conj(), values)[:, None],
                    np.concatenate(weight).astype(np.float64)[:, None])

@@ -1,14 +1,17 @@
 """Elliptical components that may be round, a line or a point: solved for by the second moments of their brightness.
 
-Axes and angle lose their meaning where a source is round or has no size: there χ² has no slope by some of them, and fits crawl.
-But with A and B the squares of the two axes, the visibilities of all shapes that are even in their size are regular functions of
+Axes and angle lose their meaning where a source is round or has no size: there χ² has no slope by
+some of them, and fits crawl. But with A and B the squares of the two axes, the visibilities of all
+shapes that are even in their size are regular functions of
 
     t = (A + B)/2        d = (A − B)/2 · (cos 2PA, sin 2PA)        t ≥ |d|
 
-everywhere, and χ² is close to a parabola in them. So each step minimises the parabola of the normal equations over that cone,
-which is convex: inside it in closed form, on its surface (B = 0) by a search over position angles that costs no pass over the data.
-Other parameters are eliminated, and held where they meet a bound. Steps that do not lower χ² are damped (Levenberg–Marquardt).
-With the major axis held, as for its profile, the same search runs over A = held and 0 ≤ B ≤ A. Cost: 5 to 10 passes.
+everywhere, and χ² is close to a parabola in them. So each step minimises the parabola of the normal
+equations over that cone, which is convex: inside it in closed form, on its surface (B = 0) by a
+search over position angles that costs no pass over the data. Other parameters are eliminated, and
+held where they meet a bound. Steps that do not lower χ² are damped (Levenberg–Marquardt). With the
+major axis held, as for its profile, the same search runs over A = held and 0 ≤ B ≤ A. Cost: 5 to 10
+passes.
 """
 
 from __future__ import annotations
@@ -21,7 +24,8 @@ from uvstack.errors import FitError
 from uvstack.fitting.model.normal import NormalEquations
 from uvstack.fitting.solve.solver import Passes, Solution
 
-#: Squares of sizes (arcsec²) and of ratios that stand for zero, and the largest square of a ratio that is not round.
+#: Squares of sizes (arcsec²) and of ratios that stand for zero, and the largest square of a ratio
+#: that is not round.
 _POINT, _NOT_ROUND = 1e-18, 1.0 - 1e-6
 #: Squares of ratios that are rounding.
 _LINE = 1e-12
@@ -83,7 +87,8 @@ class Ellipses:
     def at(self, of_z: Passes, z: np.ndarray) -> tuple[NormalEquations, NormalEquations]:
         """Normal equations by the moments and by z."""
         found, slopes = of_z(z), self.slopes(z)
-        return NormalEquations(found.chi_squared, slopes.T @ found.gradient, slopes.T @ found.hessian @ slopes, found.n), found
+        return NormalEquations(found.chi_squared, slopes.T @ found.gradient,
+                               slopes.T @ found.hessian @ slopes, found.n), found
 
 
 def solve_ellipses(of_z: Passes, start: np.ndarray, bounds: np.ndarray, ellipses: Ellipses, *, tolerance: float = 1e-3,
@@ -114,7 +119,8 @@ def solve_ellipses(of_z: Passes, start: np.ndarray, bounds: np.ndarray, ellipses
         scatter = min(now.chi_squared / max(2 * now.n - y.size, 1), 1.0)
         if full @ now.hessian @ full <= max(tolerance**2 * scatter, 1e-24 * now.chi_squared):
             return Solution(z, by_axes, "the next step is below the tolerance", n, True)
-        step = best_step(now, y, bounds, ellipses, damping, first) if damping or first is not None else full
+        step = best_step(now, y, bounds, ellipses, damping,
+                         first) if damping or first is not None else full
         trial = ellipses.axes_of(y + step)
         n += 1
         try:
@@ -152,7 +158,8 @@ def best_step(normal: NormalEquations, y: np.ndarray, bounds: np.ndarray, ellips
               only: np.ndarray | None = None) -> np.ndarray:  # fmt: skip
     """Step (par,) to the lowest point of the parabola over the cones of all ellipses and the bounds of all else.
 
-    Several ellipses are gone through in turn until none moves; the problem is convex, so that this ends at its minimum.
+    Several ellipses are gone through in turn until none moves; the problem is convex, so that this
+    ends at its minimum.
     """
     hessian = normal.hessian + damping * np.diag(np.diag(normal.hessian))
     size = np.sqrt(np.maximum(np.diag(hessian), 1e-300))
@@ -169,8 +176,10 @@ def best_step(normal: NormalEquations, y: np.ndarray, bounds: np.ndarray, ellips
         for _ in range(_ROUNDS if len(ellipses.axes) > 1 and only is None else 1):
             before = step.copy()
             for number, index in enumerate(ellipses.axes if only is None else ()):
-                _move(hessian, gradient, step, y, size, np.array(index), others, back, ellipses, number)
-            if np.abs(step - before).max(initial=0.0) < 1e-9 * max(np.abs(step).max(initial=0.0), 1e-300):
+                _move(hessian, gradient, step, y, size, np.array(index), others, back, ellipses,
+                      number)
+            if np.abs(step - before).max(initial=0.0) < 1e-9 * max(np.abs(step).max(initial=0.0),
+                                                                   1e-300):
                 break
         known = np.setdiff1d(np.arange(y.size), others)
         step[others] = back @ (gradient[others] - hessian[np.ix_(others, known)] @ step[known])
@@ -183,8 +192,9 @@ def best_step(normal: NormalEquations, y: np.ndarray, bounds: np.ndarray, ellips
     return step / size
 
 
-def _move(hessian: np.ndarray, gradient: np.ndarray, step: np.ndarray, y: np.ndarray, size: np.ndarray, index: np.ndarray,
-          others: np.ndarray, back: np.ndarray, ellipses: Ellipses, number: int) -> None:
+def _move(hessian: np.ndarray, gradient: np.ndarray, step: np.ndarray, y: np.ndarray,
+          size: np.ndarray, index: np.ndarray, others: np.ndarray, back: np.ndarray,
+          ellipses: Ellipses, number: int) -> None:
     """Set the step of one ellipse to its best, with all that is free following and the rest where it is."""
     rest = np.setdiff1d(np.arange(y.size), [*others, *index])
     follow = hessian[np.ix_(index, others)] @ back
@@ -215,7 +225,8 @@ def lowest_in_cone(matrix: np.ndarray, slope: np.ndarray, held: float | None = N
     spacing = np.pi / _ANGLES
     best = np.zeros(3)
     for _ in range(_REFINED):
-        along = 0.5 * np.stack([np.ones(angles.size), np.cos(2 * angles), np.sin(2 * angles)], axis=1)
+        along = 0.5 * np.stack([np.ones(angles.size), np.cos(2 * angles), np.sin(2 * angles)],
+                               axis=1)
         if held is None:
             found = _share(matrix, slope, along, np.inf)[:, None] * along
         else:

@@ -30,7 +30,19 @@ from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import FitError
 from uvstack.fitting.model.data import FitData
 from uvstack.fitting.model.kernels import N_NUMBERS
-from uvstack.fitting.model.model import ARCSEC, DEC, EXTRA, FLUX, MAJOR, PA, RA, RATIO, UNITS, Model, make_model
+from uvstack.fitting.model.model import (
+    ARCSEC,
+    DEC,
+    EXTRA,
+    FLUX,
+    MAJOR,
+    PA,
+    RA,
+    RATIO,
+    UNITS,
+    Model,
+    make_model,
+)
 from uvstack.fitting.model.normal import model_visibilities, normal_equations
 from uvstack.fitting.model.shapes import Shape, profile_of
 from uvstack.fitting.solve import search_kernels

@@ -5,7 +5,8 @@ import math
 import numpy as np
 from numba import njit
 
-_options = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
+_options = {"nogil": True, "cache": True, "error_model": "numpy",
+            "fastmath": {"contract", "reassoc", "nsz", "arcp"}}
 #: Sums of a cell: w, w u, w v, w w, w Re V, w Im V.
 N_SUMS = 6
 
@@ -14,8 +15,9 @@ N_SUMS = 6
 def add_cells(uvw, wavenumber, vis, weight, cells_per_wavelength, middle, l, m, n_minus_1, sums):
     """Add visibilities (row, chan), turned to the direction (l, m, n − 1), to sums (cell of u ≥ 0, cell of v, 6); (u, v, w) in m.
 
-    Those with u < 0 count as their conjugates at (−u, −v, −w); those beyond the cells are left out. Where there is a turn, u and v
-    are those that a phase centre there would have, to first order in the offset.
+    Those with u < 0 count as their conjugates at (−u, −v, −w); those beyond the cells are left out.
+    Where there is a turn, u and v are those that a phase centre there would have, to first order in
+    the offset.
     """
     turned = l != 0.0 or m != 0.0
     l_0, m_0 = l / (1.0 + n_minus_1), m / (1.0 + n_minus_1)
@@ -51,8 +53,8 @@ def add_cells(uvw, wavenumber, vis, weight, cells_per_wavelength, middle, l, m, 
 def trial_profile(u, v, table, per_x, major, ratio, sin, cos, sigma, f):
     """Put in f (cell,) the profile of a source of unit flux, by straight lines in a table of f(x) with per_x entries a unit; 0 beyond.
 
-    u, v (cell,) in wavelengths; major and sigma in rad, sine and cosine of the position angle. A sigma multiplies by the transform of
-    a round Gaussian.
+    u, v (cell,) in wavelengths; major and sigma in rad, sine and cosine of the position angle. A
+    sigma multiplies by the transform of a round Gaussian.
     """
     scale, last = math.pi * major * per_x, table.size - 1
     for c in range(u.size):

@@ -1,12 +1,14 @@
 """Starting values: the best of a search over sizes and positions (`uvstack.fitting.solve.search`) on binned, averaged or few visibilities.
 
-Models whose components are all round and at the phase centre are searched in bins of uv distance, others in cells of (u, v). If nothing
-stands out of the noise within some 60 resolution elements, places up to 490 away are looked at.
+Models whose components are all round and at the phase centre are searched in bins of uv distance,
+others in cells of (u, v). If nothing stands out of the noise within some 60 resolution elements,
+places up to 490 away are looked at.
 
-The straight line ln V = ln S − (π θ q)²/(4 ln 2) of Lindroos et al. 2015, section 5.7, is here for comparison alone. Taken of single
-visibilities or narrow bins the logarithm is no estimator: it has a bias of −σ²/2V² and negative values have to be
-left out, which keeps the high ones. For 1″ on VLA A and 128 bins it misses the flux by 1.6 and the size by 6 of their errors at a
-signal-to-noise ratio of 18, and with 512 bins the size by 1.7 even at 1000 (`scripts/measure_fit.py`).
+The straight line ln V = ln S − (π θ q)²/(4 ln 2) of Lindroos et al. 2015, section 5.7, is here for
+comparison alone. Taken of single visibilities or narrow bins the logarithm is no estimator: it has
+a bias of −σ²/2V² and negative values have to be left out, which keeps the high ones. For 1″ on VLA
+A and 128 bins it misses the flux by 1.6 and the size by 6 of their errors at a signal-to-noise
+ratio of 18, and with 512 bins the size by 1.7 even at 1000 (`scripts/measure_fit.py`).
 """
 
 from __future__ import annotations
@@ -34,8 +36,8 @@ _SLOPE = 1.0 / FOUR_LN2
 _PIXELS, _FAR_PIXELS, _QUICK_PIXELS = 256, 2048, 128
 #: Fall of χ² in units of the scatter from which on a source is clear.
 _CLEAR = 36.0
-#: Visibilities of a quick look, and what it must find: a χ² lower by this many units of the scatter, by this share of itself, and of what
-#: it is without sources.
+#: Visibilities of a quick look, and what it must find: a χ² lower by this many units of the
+#: scatter, by this share of itself, and of what it is without sources.
 _QUICK, _MUCH, _SHARE, _OF_ALL = 6_000, 50.0, 0.02, 1e-3
 Gather = Callable[[Layout], FitData]
 
@@ -74,7 +76,8 @@ class Starts:
             There is none.
         """
         if not self.found:
-            raise FitError("the model is not finite anywhere near the data; give starting values (p_ini, --p-ini) or bounds")
+            raise FitError("the model is not finite anywhere near the data; give starting values "
+                           "(p_ini, --p-ini) or bounds")
         return self.found[0]
 
 
@@ -129,13 +132,17 @@ def starts_in_bins(model: Model, bins: Bins, limits: np.ndarray | None, quick: b
     FitError
         As `starting_values`.
     """
-    search = Search(pseudo_data(bins, model.nu0), model, searchable(model, limits), **_options(quick))
-    if quick and p is not None and not search.may_beat(normal_equations(search.data, model, p).chi_squared - _OF_ALL * search.empty):
+    search = Search(pseudo_data(bins, model.nu0), model, searchable(model, limits),
+                    **_options(quick))
+    if quick and p is not None and not search.may_beat(normal_equations(search.data, model,
+                                                                        p).chi_squared
+                                                       - _OF_ALL * search.empty):
         return Starts([], 0, 0.0, search.empty, lambda p: math.inf)
     return _starts(search, model, (0.0, 0.0))
 
 
-def starts_in_data(model: Model, gather: Gather, q_max: float, limits: np.ndarray | None, quick: bool = False) -> Starts:
+def starts_in_data(model: Model, gather: Gather, q_max: float, limits: np.ndarray | None,
+                   quick: bool = False) -> Starts:
     """Starts of any other model.
 
     Parameters
@@ -157,7 +164,8 @@ def starts_in_data(model: Model, gather: Gather, q_max: float, limits: np.ndarra
     parts, options = searchable(model, limits), _options(quick)
     search = Search(gather(Layout(q_max, options["n_pixels"])), model, parts, **options)
     near = _starts(search, model, (0.0, 0.0))
-    clear = bool(near.found) and search.empty - near.found[0].chi_squared > (_CLEAR + near.found[0].penalty) * near.unit
+    clear = bool(near.found) and search.empty - near.found[0].chi_squared > (
+        _CLEAR + near.found[0].penalty) * near.unit
     if clear or quick or not all(part.moves for part in parts):
         return near
     layout = Layout(q_max, _FAR_PIXELS)
@@ -165,25 +173,30 @@ def starts_in_data(model: Model, gather: Gather, q_max: float, limits: np.ndarra
     if score < _CLEAR or np.hypot(*place) * ARCSEC * 2.0 < _PIXELS * layout.pixel:
         return near
     there = gather(Layout(q_max, _PIXELS, (place[0] * ARCSEC, place[1] * ARCSEC)))
-    return _starts(Search(there, model, [_moved(part, place) for part in parts], origin=place, **options), model, place)
+    return _starts(Search(there, model, [_moved(part, place) for part in parts], origin=place,
+                          **options), model, place)
 
 
 def gathered(pieces: Sequence[Piece], frequency: float) -> Gather:
     """Visibilities in memory as `starts_in_data` wants them."""
     few = is_few(pieces)
-    return lambda layout: as_one_channel(layout, pieces, frequency) if few else means_of(cell_sums(layout, pieces), frequency)
+    return lambda layout: as_one_channel(layout, pieces, frequency) if few else means_of(
+        cell_sums(layout, pieces), frequency)
 
 
 def longest(pieces: Sequence[Piece]) -> float:
     """Longest baseline, wavelengths."""
-    return max(float(np.hypot(*piece.data.uvw[:, :2].T).max(initial=0.0) * piece.data.frequency.max()) for piece in pieces) / SPEED_OF_LIGHT
+    return max(float(np.hypot(*piece.data.uvw[:, :2].T).max(initial=0.0)
+                     * piece.data.frequency.max()) for piece in pieces) / SPEED_OF_LIGHT
 
 
 def thinned(pieces: Sequence[Piece]) -> list[Piece]:
     """Some rows, drawn once and for all, where there are more than a quick look takes."""
     share = sum(piece.data.vis.size for piece in pieces) / _QUICK
     rng = np.random.default_rng(0)
-    return list(pieces) if share <= 1.0 else [piece.rows(np.flatnonzero(rng.random(len(piece.data.uvw)) < 1.0 / share)) for piece in pieces]
+    return list(pieces) if share <= 1.0 else [piece.rows(np.flatnonzero(
+                                                             rng.random(len(piece.data.uvw)) < 1.0
+                                                             / share)) for piece in pieces]
 
 
 def is_much_better(starts: Starts, p: np.ndarray) -> bool:
@@ -204,7 +217,8 @@ def searchable(model: Model, limits: np.ndarray | None) -> list[Part]:
     """
     parts = parts_of(model, limits)
     if parts is None:
-        raise FitError(f"no starting values for {', '.join(model.names)}: they are found where each is one number of one component, "
+        raise FitError(f"no starting values for {', '.join(model.names)}: they are found where "
+                       "each is one number of one component, "
                        "written p[0], and nothing depends on nu, t or gains; give p_ini (--p-ini)")
     return parts
 
@@ -228,5 +242,6 @@ def _starts(search: Search, model: Model, place: tuple[float, float]) -> Starts:
             if part.index[k] >= 0:
                 shift[part.index[k]] = value
     found = search.starts()
-    return Starts([replace(one, p=one.p + shift) for one in found], search.n_refined, search.unit(found), search.empty,
+    return Starts([replace(one, p=one.p + shift) for one in found], search.n_refined,
+                  search.unit(found), search.empty,
                   lambda p: normal_equations(search.data, model, p - shift).chi_squared)

@@ -1,8 +1,9 @@
 """The program that `uvstack.imaging.external.casa_files` starts in a Python of its own: two calls of tclean and their images.
 
-It is run as a file, with the name of a JSON file in the current folder: arguments of tclean for the dirty image ("dirty") and for
-the CLEAN that goes on from there ("clean", or null), the number of Taylor terms, whether there is a mask.npy. It writes
-result.npz, arrays (term, m, l), and result.json. It imports nothing of uvstack, which a CASA of its own may not have.
+It is run as a file, with the name of a JSON file in the current folder: arguments of tclean for the
+dirty image ("dirty") and for the CLEAN that goes on from there ("clean", or null), the number of
+Taylor terms, whether there is a mask.npy. It writes result.npz, arrays (term, m, l), and
+result.json. It imports nothing of uvstack, which a CASA of its own may not have.
 """
 
 from __future__ import annotations
@@ -85,7 +86,8 @@ def _beam_and_frequency(image: str, psf: str) -> tuple[list[float] | None, float
         frequency = float(tool.coordsys().referencevalue(type="spectral")["numeric"][0])
         tool.close()
         if found and beam is None:
-            beam = [float(quanta.convert(found[name], "deg")["value"]) for name in ("major", "minor", "positionangle")]
+            beam = [float(quanta.convert(found[name], "deg")["value"])
+                    for name in ("major", "minor", "positionangle")]
     return beam, frequency
 
 

@@ -1,7 +1,8 @@
 """What an external imager is asked for and gives back, in our terms, and how its program is run.
 
-An external imager gets what our own would get, said in its language, and its products come back on our grid in our units. What
-it has no equal for is refused with what to use instead. The checks here hold for every imager; each has more of its own.
+An external imager gets what our own would get, said in its language, and its products come back on
+our grid in our units. What it has no equal for is refused with what to use instead. The checks here
+hold for every imager; each has more of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +20,13 @@ from numpy.typing import NDArray
 
 from uvstack.constants import CORRELATIONS, PARALLEL_HANDS
 from uvstack.deconvolution.clean import Components
-from uvstack.deconvolution.major_cycle import CleanSettings, Cycle, Deconvolved, cycle_threshold, sidelobe_level
+from uvstack.deconvolution.major_cycle import (
+    CleanSettings,
+    Cycle,
+    Deconvolved,
+    cycle_threshold,
+    sidelobe_level,
+)
 from uvstack.errors import ImageError, SelectionError
 from uvstack.imaging.weighting import Weighting
 from uvstack.pixels.grid import Grid
@@ -48,7 +55,8 @@ class ExternalRequest:
     columns : tuple of (str, str or None)
         Of each set: column, and column to subtract.
     centres : dict
-        (set, field) → phase centre in J2000 and the position angle there of the north of the field's own frame, rad.
+        (set, field) → phase centre in J2000 and the position angle there of the north of the
+        field's own frame, rad.
     grid : Grid
     weighting : Weighting
     settings : CleanSettings
@@ -102,7 +110,8 @@ class ExternalRequest:
         chosen = self.selections[i].data_description_ids
         descriptions = self.structures[i].data_descriptions
         there = {d.id for d in descriptions if d.spw.frequency.size}
-        return None if chosen >= there else sorted({d.spw.id for d in descriptions if d.id in chosen})
+        return None if chosen >= there else sorted({d.spw.id for d in descriptions
+                                                    if d.id in chosen})
 
     def data_column(self, imager: str) -> str:
         """The one column of all sets.
@@ -113,10 +122,12 @@ class ExternalRequest:
             It is a difference, or the sets differ.
         """
         if any(minus is not None for _, minus in self.columns):
-            raise ImageError(f"{imager} images one column, not the difference {'-'.join(x for x in self.columns[0] if x)}; write it to a "
+            raise ImageError(f"{imager} images one column, not the difference "
+                             f"{'-'.join(x for x in self.columns[0] if x)}; write it to a "
                              "column first with `uvstack subtract`, or use our own imager")
         if len({name for name, _ in self.columns}) > 1:
-            raise ImageError(f"{imager} takes one column name for all sets; found are {sorted({n for n, _ in self.columns})}")
+            raise ImageError(f"{imager} takes one column name for all sets; found are "
+                             f"{sorted({n for n, _ in self.columns})}")
         return self.columns[0][0]
 
     def polarisation(self, imager: str) -> str:
@@ -133,14 +144,17 @@ class ExternalRequest:
                  for d in s.data_descriptions if d.id in chosen.data_description_ids}
         if wanted != "I":
             if wanted not in {"RR", "LL", "XX", "YY"}:
-                raise SelectionError(f"{imager} is asked for stokes={self.stokes!r}; it is run for I, RR, LL, XX or YY alone: use our own "
-                                     "imager")
+                raise SelectionError(f"{imager} is asked for stokes={self.stokes!r}; it is run for "
+                                     "I, RR, LL, XX or YY alone: use our own " "imager")
             if not all(wanted in found for found in hands):
-                raise SelectionError(f"stokes={self.stokes!r} is not in every data description, as {imager} wants; select with --spw")
+                raise SelectionError(f"stokes={self.stokes!r} is not in every data description, "
+                                     f"as {imager} wants; select with --spw")
             return wanted
         if len(hands) > 1:
-            raise SelectionError(f"the data descriptions hold different hands, {' and '.join('+'.join(sorted(h)) for h in hands)}, which "
-                                 f"{imager} does not join; select with --spw, or use our own imager")
+            raise SelectionError("the data descriptions hold different hands, "
+                                 f"{' and '.join('+'.join(sorted(h)) for h in hands)}, which "
+                                 f"{imager} does not join; select with --spw, or use our own "
+                                 "imager")
         found = sorted(next(iter(hands)))
         # The mean of one hand is that hand.
         return found[0] if len(found) == 1 and found != ["I"] else "I"
@@ -151,23 +165,25 @@ class ExternalRequest:
         Raises
         ------
         ImageError
-            A grid that is a part of another, a mosaic, weights that stand in SIGMA, negative components kept out.
+            A grid that is a part of another, a mosaic, weights that stand in SIGMA, negative
+            components kept out.
         """
         where = self.grid.geometry
         if where.centre_l or where.centre_m or where.cell_l != -where.cell_m:
-            raise ImageError(f"{imager} makes images of square cells about the point that they touch; use our own imager for parts of them")
+            raise ImageError(f"{imager} makes images of square cells about the point that they "
+                             "touch; use our own imager for parts of them")
         spread, _ = self._offsets()
         if spread > 1.0:
-            raise ImageError(
-                f"{len(self.centres)} fields that point to different directions: {imager} makes no mosaics with our primary beams; use our "
-                "own imager, or one --field")
+            raise ImageError(f"{len(self.centres)} fields that point to different directions: "
+                             f"{imager} makes no mosaics with our primary beams; use our "
+                             "own imager, or one --field")
         for structure in self.structures:
             if structure.datasets is not None:
                 raise ImageError(f"{structure.path}: made of datasets, and {imager} reads "
                                  "measurement sets alone; use our own imager")
             if structure.weight_source not in ("WEIGHT", "WEIGHT_SPECTRUM"):
-                raise ImageError(f"{structure.path}: its weights are in {structure.weight_source}, and {imager} reads WEIGHT; fill that, "
-                                 "or use our own imager")
+                raise ImageError(f"{structure.path}: its weights are in {structure.weight_source}, "
+                                 f"and {imager} reads WEIGHT; fill that, " "or use our own imager")
 
     def _offsets(self) -> tuple[float, float]:
         """How far apart the fields are, and how far the farthest is from the middle of the image, pixels."""
@@ -231,25 +247,33 @@ class ExternalImages:
         allowed = np.ones(self.model.shape[1:], np.bool_) if mask is None else mask
         rows = [_cycle(0, 0, self.dirty, np.zeros_like(self.model), allowed)]
         if self.n_cycles:
-            rows.append(_cycle(self.n_cycles, self.n_iterations, self.residual, self.model, allowed))
+            rows.append(_cycle(self.n_cycles, self.n_iterations, self.residual, self.model,
+                               allowed))
         # WSClean makes wide components by transforms, which leave rounding in every pixel.
         m, l = np.nonzero((np.abs(self.model) > _ROUNDING * np.abs(self.model).max()).any(axis=0))
-        components = Components(m.astype(np.int64), l.astype(np.int64), np.zeros(m.size), self.model[:, m, l].T.astype(np.float64))
-        return Deconvolved(self.model, self.residual, allowed, self.n_cycles, self.n_iterations, self.stop_reason, tuple(rows),
-                           len(rows) - 1, sidelobe_level(self.psf[0]), (components,))
+        components = Components(m.astype(np.int64), l.astype(np.int64), np.zeros(m.size),
+                                self.model[:, m, l].T.astype(np.float64))
+        return Deconvolved(self.model, self.residual, allowed, self.n_cycles, self.n_iterations,
+                           self.stop_reason, tuple(rows), len(rows) - 1,
+                           sidelobe_level(self.psf[0]), (components,))
 
 
-def _cycle(cycle: int, iterations: int, residual: NDArray, model: NDArray, mask: NDArray[np.bool_]) -> Cycle:
+def _cycle(cycle: int, iterations: int, residual: NDArray, model: NDArray,
+           mask: NDArray[np.bool_]) -> Cycle:
     flat = residual[0]
-    return Cycle(cycle=cycle, iterations=iterations, peak=float(np.abs(flat).max(where=mask, initial=0.0)),
-                 peak_anywhere=float(np.abs(flat).max()), rms=float(np.sqrt(np.mean(np.square(flat)))), noise=robust_noise(flat),
+    return Cycle(cycle=cycle, iterations=iterations,
+                 peak=float(np.abs(flat).max(where=mask, initial=0.0)),
+                 peak_anywhere=float(np.abs(flat).max()),
+                 rms=float(np.sqrt(np.mean(np.square(flat)))), noise=robust_noise(flat),
                  flux=float(model[0].sum()), masked=int(np.count_nonzero(mask)))
 
 
-def run_program(command: list[str], folder: Path, environment: dict[str, str] | None = None) -> tuple[int, str]:
+def run_program(command: list[str], folder: Path,
+                environment: dict[str, str] | None = None) -> tuple[int, str]:
     """Exit status and all output of a program that is run in a folder of its own."""
     _LOG.info("%s", shlex.join(command))
-    done = subprocess.run(command, cwd=folder, env=os.environ | (environment or {}), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    done = subprocess.run(command, cwd=folder, env=os.environ | (environment or {}),
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, check=False)
     return done.returncode, done.stdout.decode("utf-8", "replace")
 
