@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import Any, Literal
 
 import numpy as np
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from uvstack.checks import finite_number
-from uvstack.errors import ImageError
+from uvstack.errors import ImageError, UvstackWarning
 from uvstack.extraction import island_sums, sum_kernels
+from uvstack.extraction.channels import normal_deviation, spectral_indices, weighted_mean
 from uvstack.extraction.deblending import deblend as split_islands
 from uvstack.extraction.flags import Flag
 from uvstack.extraction.flux_bias import expected_flux
@@ -34,8 +37,8 @@ from uvstack.extraction.measure import Measured, force, measure_islands
 from uvstack.extraction.moments import measure_moments, moment_errors
 from uvstack.extraction.noise_correlation import beam_correlation, measure_correlation
 from uvstack.extraction.noise_map import NodeMap, measure_noise
-from uvstack.extraction.options import ExtractionOptions
-from uvstack.extraction.plane_files import Plane, read_plane, read_psf_map
+from uvstack.extraction.options import DETECTIONS, ExtractionOptions, check_choice
+from uvstack.extraction.plane_files import Plane, read_plane, read_planes, read_psf_map
 from uvstack.extraction.region_files import write_regions
 from uvstack.extraction.result import ExtractResult
 from uvstack.extraction.rows import Surroundings, catalogue_rows
@@ -49,10 +52,11 @@ from uvstack.records import plain
 from uvstack.report.files import files_of_report
 from uvstack.report.numbers import unit_text
 from uvstack.sky.beam import FOUR_LN2, Beam
-from uvstack.sky.positions import Positions
+from uvstack.sky.coordinates import parse_frame
+from uvstack.sky.positions import Positions, positions_from_coord
 
 #: What is written, by the names of its arguments.
-OUTPUTS = ("out", "rms_out", "background_out", "residual_out", "model_out", "islands_out", "regions_out")
+OUTPUTS = ("out", "rms_out", "background_out", "residual_out", "model_out", "islands_out", "regions_out", "channels_out")
 
 
 def extract(
@@ -74,6 +78,7 @@ def extract(
     unresolved: Literal["free", "point"] = "free",
     negative: bool | None = None,
     stokes: Literal["I", "Q", "U", "V"] | None = None,
+    detect: Literal["mean", "chi-squared"] = "mean",
     beam: Beam | Sequence[float] | None = None,
     beam_frame: Literal["auto", "pixel", "sky"] = "auto",
     rms: float | str | Path | None = None,
@@ -93,6 +98,7 @@ def extract(
     model_out: str | Path | None = None,
     islands_out: str | Path | None = None,
     regions_out: str | Path | None = None,
+    channels_out: str | Path | None = None,
     report: str | Path | None = None,
     overwrite: bool = False,
 ) -> QTable:
@@ -101,7 +107,8 @@ def extract(
     Parameters
     ----------
     image : path
-        FITS image, or image of CASA, of one plane.
+        FITS image, or image of CASA. Of a cube sources are found and measured in all channels together,
+        and their fluxes in each channel, as of points; with columns spectral_index and its error.
     detection, analysis : float
         Thresholds in standard deviations of the noise: of the brightest pixel of an island, and of
         all its pixels.
@@ -134,6 +141,9 @@ def extract(
         Find sources below the background too; default in Stokes Q, U and V alone.
     stokes : {"I", "Q", "U", "V"}, optional
         The plane of a file of several; default I, or else the only one.
+    detect : {"mean", "chi-squared"}
+        Of a cube: find sources in the weighted mean of the channels, or in the sum of their squares over
+        the noise, which takes any spectrum.
     beam : Beam or (float, float, float), optional
         FWHM and position angle, rad, in place of the header's.
     beam_frame : {"auto", "pixel", "sky"}
@@ -162,6 +172,8 @@ def extract(
         numbers of the islands.
     regions_out : path, optional
         Regions of DS9 (.reg) or CASA and CARTA (.crtf).
+    channels_out : path, optional
+        Of a cube: table of one row a source and channel; FITS, ECSV, VOTable (.xml) or CSV.
     report : path, optional
         Folder for the result as JSON and table, pictures and a page; default none.
     overwrite : bool
@@ -191,7 +203,7 @@ def find(image: str | Path, *, beam: Beam | Sequence[float] | None = None,
          forced: str | Path | Table | Positions | None = None, search_radius: float = 0.0,
          counts_slope: float | None = None, lowest_flux: float | None = None,
          position_systematic: float = 0.0, flux_systematic: float = 0.0, report: str | Path | None = None, overwrite: bool = False,
-         stokes: str | None = None, negative: bool | None = None,
+         stokes: str | None = None, negative: bool | None = None, detect: str = "mean",
          **options: Any) -> ExtractResult:
     """The catalogue of `extract`, with the maps that it came from; its arguments and errors."""
     asked = {**locals(), **locals()["options"]}
@@ -209,12 +221,20 @@ def find(image: str | Path, *, beam: Beam | Sequence[float] | None = None,
         raise ImageError("counts_slope and lowest_flux belong together: counts S^−q have no sum without a lower limit of flux")
     for name, value in (("position_systematic", position_systematic), ("flux_systematic", flux_systematic)):
         finite_number(name, value, 0.0)
-    plane = read_plane(image, None if beam is None else Beam(*beam), stokes)
+    check_choice("detect", detect, DETECTIONS)
+    planes = read_planes(image, None if beam is None else Beam(*beam), stokes)
+    plane = planes[0]
     if negative is None:
         settings = replace(settings, negative=plane.is_polarised)
     places = None if forced is None else read_positions(forced)
-    found = run(plane, settings, rms=rms, background=background, psf_map=psf_map, detection_image=detection_image,
-                places=places, search_radius=search_radius)
+    if len(planes) > 1:
+        given = {"rms": rms, "background": background, "psf_map": psf_map, "detection_image": detection_image}
+        found = _of_cube(planes, settings, detect, places, search_radius, given)
+    elif detect != "mean" or outputs["channels_out"] is not None:
+        raise ImageError(f"{image}: has one channel; detect and channels_out are for cubes")
+    else:
+        found = run(plane, settings, rms=rms, background=background, psf_map=psf_map, detection_image=detection_image,
+                    places=places, search_radius=search_radius)
     _add_columns(found.catalogue, counts_slope, lowest_flux, position_systematic, flux_systematic)
     provenance = provenance_of(asked, image=str(image))
     found.catalogue.meta["provenance"] = json.dumps(plain(vars(provenance)))
@@ -228,7 +248,7 @@ def find(image: str | Path, *, beam: Beam | Sequence[float] | None = None,
 def run(
     plane: Plane, options: ExtractionOptions, *, rms: float | str | Path | None = None,
     background: float | str | Path | None = None, psf_map: str | Path | None = None,
-    detection_image: str | Path | None = None, places: Positions | None = None, search_radius: float = 0.0,
+    detection_image: str | Path | Plane | None = None, places: Positions | None = None, search_radius: float = 0.0,
 ) -> ExtractResult:
     """Extraction of a plane, whose data lose their background; `extract` says what the arguments are."""
     frame = _frame_of(plane, options, psf_map)
@@ -240,8 +260,8 @@ def run(
         return _forced(plane, frame, base, noise, size, options, places, search_radius)
     sought, sought_noise = plane.data, noise
     if detection_image is not None:
-        other = read_plane(detection_image, plane.beam)
-        _check_shape(other.data, plane, detection_image)
+        other = detection_image if isinstance(detection_image, Plane) else read_plane(detection_image, plane.beam)
+        _check_shape(other.data, plane, other.path)
         other.data[blank_pixels(other.data)] = np.nan
         sought, (_, sought_noise) = other.data, _maps(other, options, area, None, None)
     threshold = options.detection
@@ -262,6 +282,62 @@ def run(
     catalogue, model = _table(plane, frame, found, islands, sigma, base, correlation)
     catalogue.meta.update(threshold=threshold, analysis=analysis)
     return ExtractResult(catalogue, plane.path, plane.data, base, noise, model, islands.label, plane.beam, frame, threshold, analysis)
+
+
+def _of_cube(planes: list[Plane], options: ExtractionOptions, detect: str, places: Positions | None, radius: float,
+             given: dict[str, Any]) -> ExtractResult:
+    """Extraction of all channels together, then fluxes at the places of the sources in each, with spectral indices."""
+    path = planes[0].path
+    refused = [name for name, value in given.items() if value is not None]
+    if refused:
+        raise ImageError(f"{path}: holds {len(planes)} channels, of which {refused[0]} says nothing; give it with one plane")
+    if planes[0].beam is None or any(one.frequency is None for one in planes):
+        lacking = "frequency" if planes[0].beam else "beam (BMAJ, BMIN)"
+        raise ImageError(f"{path}: holds {len(planes)} channels and says no {lacking}; correct the header")
+    for one in planes:
+        one.data[blank_pixels(one.data)] = np.nan
+    number = [k for k, one in enumerate(planes) if np.isfinite(one.data).any()]
+    planes = [planes[k] for k in number]
+    area = float(np.pi / FOUR_LN2 * np.sqrt(np.linalg.det(_beam_size(planes[0], _frame_of(planes[0], options, None)))))
+    maps = [_maps(one, options, area, None, None) for one in planes]
+    shape = planes[0].data.shape
+    rms = np.array([np.nanmedian(map_of(noise, shape, 4)) for _, noise in maps])
+    frequency = np.array([one.frequency for one in planes])
+    reference = float(np.average(frequency, weights=(rms.min() / rms) ** 2))
+    mean = replace(planes[0], data=weighted_mean([one.data for one in planes], rms), frequency=reference)
+    sought = None
+    if detect == "chi-squared" and places is None:
+        squares, n = np.zeros(shape), np.zeros(shape, np.int64)
+        for one, (_, noise) in zip(planes, maps, strict=True):
+            good = np.isfinite(one.data)
+            squares += np.where(good, one.data / map_of(noise, shape), 0.0) ** 2
+            n += good
+        sought = replace(mean, data=normal_deviation(squares, n).astype(np.float32))
+    found = run(mean, options, detection_image=sought, places=places, search_radius=radius)
+    table = found.catalogue
+    if places is None and len(table):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UvstackWarning)
+            places = positions_from_coord(SkyCoord(table["ra"], table["dec"], frame=parse_frame(table.meta["frame"])))
+    rows = [] if places is None else [run(one, options, places=places).catalogue for one in planes]
+    channels, flux, error = _channel_rows(table, rows, np.array(number), frequency)
+    table["spectral_index"], table["spectral_index_error"] = spectral_indices(frequency, flux, error, reference)
+    return replace(found, channels=channels)
+
+
+def _channel_rows(table: QTable, rows: list[QTable], number: NDArray, frequency: NDArray) -> tuple[QTable, NDArray, NDArray]:
+    """One row a row of the catalogue and channel; fluxes and errors (n, chan)."""
+    n, shape = len(table), (len(table), len(number))
+    channels = QTable({"row": np.repeat(np.arange(n), len(number)), "source": np.repeat(np.asarray(table["source"]), len(number)),
+                       "channel": np.tile(number, n), "frequency": np.tile(frequency, n) * u.Hz})
+    values = {}
+    for name in ("flux", "flux_error", "rms", "flags"):
+        unit = getattr(table[name], "unit", None)
+        values[name] = np.array([np.asarray(getattr(one[name], "value", one[name])) for one in rows]).T.reshape(shape)
+        channels[name] = values[name].ravel() if unit is None else values[name].ravel() * unit
+    channels["flags"] = channels["flags"].astype(np.int64)
+    channels.meta.update({key: table.meta[key] for key in ("frame", "brightness_unit") if key in table.meta})
+    return channels, values["flux"], values["flux_error"]
 
 
 def _add_columns(table: QTable, slope: float | None, lowest: float | None, position: float, flux: float) -> None:
@@ -438,7 +514,7 @@ def _asked(places: Positions, frame: SkyFrame, which: NDArray[np.bool_]) -> tupl
 
 def _write(
     found: ExtractResult, plane: Plane, *, out: Any, rms_out: Any, background_out: Any,
-    residual_out: Any, model_out: Any, islands_out: Any, regions_out: Any,
+    residual_out: Any, model_out: Any, islands_out: Any, regions_out: Any, channels_out: Any,
 ) -> None:
     wcs = WCS(naxis=2) if plane.image is None else plane.image.wcs
 
@@ -459,3 +535,5 @@ def _write(
         write_catalogue(out, found.catalogue)
     if regions_out is not None:
         write_regions(regions_out, found.catalogue)
+    if channels_out is not None and found.channels is not None:
+        write_catalogue(channels_out, found.channels)
