@@ -14,6 +14,7 @@ ERRORS = ("correlation", "condon")
 FIXED = ("none", "shape", "position", "both")
 BEAM_FRAMES = ("auto", "pixel", "sky")
 UNRESOLVED = ("free", "point")
+DETECTIONS = ("mean", "chi-squared")
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,10 @@ class ExtractionOptions:
     negative: bool = False
 
     def __post_init__(self) -> None:
-        for name, choices in (("method", METHODS), ("errors", ERRORS), ("fixed", FIXED),
-                              ("unresolved", UNRESOLVED), ("weighting", ("plain", "gls")),
-                              ("beam_frame", BEAM_FRAMES), ("connectivity", (4, 8))):
-            _check_choice(name, getattr(self, name), choices)
+        for name, choices in (("method", METHODS), ("errors", ERRORS), ("fixed", FIXED), ("unresolved", UNRESOLVED),
+                              ("weighting", ("plain", "gls")), ("beam_frame", BEAM_FRAMES),
+                              ("connectivity", (4, 8))):
+            check_choice(name, getattr(self, name), choices)
         for name in ("detection", "analysis"):
             value = getattr(self, name)
             if not (np.isfinite(value) and value > 0):
@@ -63,7 +64,8 @@ class ExtractionOptions:
                              "island's flux, from 0 to below 1")
 
 
-def _check_choice(name: str, value: object, choices: tuple) -> None:
+def check_choice(name: str, value: object, choices: tuple) -> None:
+    """Raise ImageError where a value is none of the choices, with the nearest of them."""
     if value in choices:
         return
     near = difflib.get_close_matches(str(value), [str(c) for c in choices], n=1, cutoff=0.3)

@@ -45,9 +45,12 @@ class ExtractResult(Saved):
     frame : SkyFrame
     threshold, analysis : float or None
         Of the islands, in standard deviations.
+    channels : QTable or None
+        Of a cube: row of the catalogue (from 0), source, channel (from 0), frequency, flux, flux_error,
+        rms and flags, one row a row of the catalogue and channel.
     """
 
-    REPORT = ("catalogue.ecsv", "image.png", "noise.png", "residuals.png")
+    REPORT = ("catalogue.ecsv", "channels.ecsv", "image.png", "noise.png", "residuals.png")
 
     catalogue: QTable
     image: str
@@ -61,6 +64,7 @@ class ExtractResult(Saved):
     threshold: float | None
     analysis: float | None
     provenance: Provenance | None = field(default=None)
+    channels: QTable | None = None
 
     @property
     def residual(self) -> NDArray[np.float32]:
@@ -87,8 +91,9 @@ class ExtractResult(Saved):
             "provenance": None if self.provenance is None else vars(self.provenance)})
 
     def tables(self, *args: Any, **options: Any) -> dict[str, Table]:
-        """The catalogue."""
-        return {"catalogue": self.catalogue}
+        """The catalogue, and of a cube the fluxes in its channels."""
+        more = {} if self.channels is None else {"channels": self.channels}
+        return {"catalogue": self.catalogue, **more}
 
     def overview(self) -> Section:
         """What was found."""
