@@ -61,7 +61,8 @@ _THINNEST = 1e-3
 _ARCSEC = np.pi / 180 / 3600
 #: A rms in Jy/beam: one for all pixels, a map (m, l), or a function of l and m (both in rad, (m,
 #: l)) that gives a map.
-NoiseMap = float | NDArray[np.float64] | Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+NoiseMap = float | NDArray[np.float64] | Callable[[NDArray[np.float64], NDArray[np.float64]],
+                                                  NDArray[np.float64]]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -106,7 +107,8 @@ class EpochImage(Shown):
         return wcs_of(self.geometry, self.brightness.shape)
 
     @together()
-    def write(self, path: str | Path, *, four_axes: bool = True, overwrite: bool = False) -> tuple[Path, Path, Path]:
+    def write(self, path: str | Path, *, four_axes: bool = True,
+              overwrite: bool = False) -> tuple[Path, Path, Path]:
         """Paths of the image, of the rms (NAME-rms.fits) and of the truth (NAME-truth.ecsv).
 
         Parameters
@@ -126,20 +128,23 @@ class EpochImage(Shown):
         rms, truth = (image.with_name(image.stem + end) for end in ("-rms.fits", "-truth.ecsv"))
         for output in (image, rms, truth):
             check_output(output, overwrite, 8 * self.brightness.size)
-        for output, data, what in ((image, self.brightness, "simulated sky"), (rms, self.rms, "true rms of the noise")):
-            write_image(output, data, self.wcs, beams=self.beam, frequency=self.frequency, width=self.width, date=self.date,
-                        four_axes=four_axes, cards={"OBJECT": what})
+        for output, data, what in ((image, self.brightness, "simulated sky"),
+                                   (rms, self.rms, "true rms of the noise")):
+            write_image(output, data, self.wcs, beams=self.beam, frequency=self.frequency,
+                        width=self.width, date=self.date, four_axes=four_axes,
+                        cards={"OBJECT": what})
         write_table(truth, self.truth)
         return image, rms, truth
 
 
-def epoch_image(
-    sky: Components, *, frequency: float, beam: Beam | Sequence[float], centre: tuple[float, float], size: int | tuple[int, int],
-    cell: float, noise: NoiseMap = 0.0, rng: np.random.Generator | None = None, flux_scale: float = 1.0,
-    flux_factor: ArrayLike = 1.0, offset: tuple[float, float] = (0.0, 0.0), primary_beam: str | PrimaryBeam | None = None,
-    pointings: Pointings | None = None, pb_limit: float = 0.2, blank: int | NDArray[np.bool_] = 0, width: float | None = None,
-    date: str | None = None,
-) -> EpochImage:
+def epoch_image(sky: Components, *, frequency: float, beam: Beam | Sequence[float],
+                centre: tuple[float, float], size: int | tuple[int, int], cell: float,
+                noise: NoiseMap = 0.0, rng: np.random.Generator | None = None,
+                flux_scale: float = 1.0, flux_factor: ArrayLike = 1.0,
+                offset: tuple[float, float] = (0.0, 0.0),
+                primary_beam: str | PrimaryBeam | None = None, pointings: Pointings | None = None,
+                pb_limit: float = 0.2, blank: int | NDArray[np.bool_] = 0,
+                width: float | None = None, date: str | None = None,) -> EpochImage:
     """Image of a sky at one epoch.
 
     Parameters
@@ -190,41 +195,48 @@ def epoch_image(
     """
     shape, geometry = image_grid(centre, size, cell)
     smooth = checked_beam(beam, cell)
-    for name, value in (("frequency", frequency), ("flux_scale", flux_scale), ("width", 1.0 if width is None else width)):
+    for name, value in (("frequency", frequency), ("flux_scale", flux_scale),
+                        ("width", 1.0 if width is None else width)):
         require(bool(np.isfinite(value)) and value > 0, f"{name} is {value}; it must be positive")
-    require(len(offset) == 2 and bool(np.isfinite(offset).all()), f"offset is {offset}; wanted two angles in rad")
+    require(len(offset) == 2 and bool(np.isfinite(offset).all()),
+            f"offset is {offset}; wanted two angles in rad")
     require(0 <= pb_limit < 1, f"pb_limit is {pb_limit}; wanted from 0 to less than 1")
     stamp = _checked_date(date)
     rms = _noise_map(noise, shape, geometry)
     if primary_beam is not None:
-        rms = rms / _sensitivity(read_primary_beam(primary_beam), pointings or single(*centre), frequency, shape, geometry, pb_limit)
+        rms = rms / _sensitivity(read_primary_beam(primary_beam), pointings or single(*centre),
+                                 frequency, shape, geometry, pb_limit)
     else:
-        require(pointings is None, "pointings without a primary_beam; name one, or leave the pointings out")
+        require(pointings is None,
+                "pointings without a primary_beam; name one, or leave the pointings out")
     rms = np.where(_blank_map(blank, shape), np.nan, rms)
-    require(bool(np.isfinite(rms).any()), "every pixel is blank; blank fewer, or move the pointings to the image")
+    require(bool(np.isfinite(rms).any()),
+            "every pixel is blank; blank fewer, or move the pointings to the image")
     flux = _factors(flux_factor, len(sky)) * sky.flux_at([frequency])[:, 0]
     brightness, x, y, seen = restored_image(sky, flux * flux_scale, geometry, shape, smooth, offset)
-    require(len(sky) == 0 or bool(seen.any()), f"none of the {len(sky)} components lies on the image; look at centre, size and cell")
+    require(len(sky) == 0 or bool(seen.any()),
+            f"none of the {len(sky)} components lies on the image; look at centre, size and cell")
     if (rms > 0).any():
         if rng is None:
-            raise ImageError("noise without a generator; give rng, such as numpy.random.default_rng(1)")
+            raise ImageError("noise without a generator; give rng, such as "
+                             "numpy.random.default_rng(1)")
         brightness += rms * correlated_noise(shape, smooth, cell, rng)
     brightness[np.isnan(rms)] = np.nan
     truth = sky.to_table()
     for name, column in (("epoch_flux", flux), ("apparent_flux", flux * flux_scale)):
         truth[name] = column * truth["flux"].unit
     truth["x"], truth["y"], truth["on_image"] = x, y, seen
-    truth.meta.update(frequency=float(frequency), flux_scale=float(flux_scale), offset_arcsec=[float(o / _ARCSEC) for o in offset],
-                      beam=_beam_text(smooth), date=date or "", n_outside=int((~seen).sum()))
-    return EpochImage(brightness, rms, geometry, smooth, float(frequency), float(width or 1e-3 * frequency), stamp, truth,
-                      int((~seen).sum()))
+    truth.meta.update(frequency=float(frequency), flux_scale=float(flux_scale),
+                      offset_arcsec=[float(o / _ARCSEC) for o in offset], beam=_beam_text(smooth),
+                      date=date or "", n_outside=int((~seen).sum()))
+    return EpochImage(brightness, rms, geometry, smooth, float(frequency),
+                      float(width or 1e-3 * frequency), stamp, truth, int((~seen).sum()))
 
 
 @together()
-def epochs(
-    sky: Components, settings: Sequence[Mapping[str, Any]], *, seed: int = 0, out: str | Path | None = None, four_axes: bool = True,
-    **shared: Any,
-) -> list[EpochImage]:
+def epochs(sky: Components, settings: Sequence[Mapping[str, Any]], *, seed: int = 0,
+           out: str | Path | None = None, four_axes: bool = True,
+           **shared: Any,) -> list[EpochImage]:
     """Images of one sky at several epochs, and, if asked for, a new folder with all of them.
 
     Parameters
@@ -254,7 +266,8 @@ def epochs(
     merged = [dict(shared) | dict(one) for one in settings]
     names = [str(one.pop("name", f"epoch{i + 1}")) for i, one in enumerate(merged)]
     require(len(merged) > 0, "no epoch; give the settings of one or more")
-    require(len(set(names)) == len(names), f"epochs named {', '.join(names)}; every name must be another")
+    require(len(set(names)) == len(names),
+            f"epochs named {', '.join(names)}; every name must be another")
     for name, one in zip(names, merged, strict=True):
         _check_settings(name, one)
     folder = None if out is None else check_output(out, Path(out).is_dir())
@@ -276,13 +289,15 @@ def _check_settings(name: str, settings: Mapping[str, Any]) -> None:
     for key in settings:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
-            raise ImageError(f"{name}: the setting {key!r} is unknown; the nearest is {near}, known are {', '.join(known)}")
-    missing = [key for key in known if parameters[key].default is inspect.Parameter.empty and key not in settings]
+            raise ImageError(f"{name}: the setting {key!r} is unknown; the nearest is {near}, "
+                             f"known are {', '.join(known)}")
+    missing = [key for key in known
+               if parameters[key].default is inspect.Parameter.empty and key not in settings]
     require(not missing, f"{name}: {', '.join(missing)} missing; give it for this epoch or for all")
 
 
-def _write_all(folder: Path, sky: Components, made: Sequence[EpochImage], names: Sequence[str], settings: Sequence[Mapping[str, Any]],
-               seed: int, four_axes: bool) -> None:
+def _write_all(folder: Path, sky: Components, made: Sequence[EpochImage], names: Sequence[str],
+               settings: Sequence[Mapping[str, Any]], seed: int, four_axes: bool) -> None:
     folder.mkdir()
     for name, epoch in zip(names, made, strict=True):
         epoch.write(folder / f"{name}.fits", four_axes=four_axes)
@@ -311,7 +326,8 @@ def _in_words(value: Any) -> Any:
         return [_in_words(v) for v in value]
     if isinstance(value, np.generic):
         return value.item()
-    return value if isinstance(value, int | float | str | None) else getattr(value, "__qualname__", type(value).__name__)
+    return value if isinstance(value, int | float | str | None) else getattr(
+        value, "__qualname__", type(value).__name__)
 
 
 def epochs_figure(made: Sequence[EpochImage], names: Sequence[str]) -> Figure:
@@ -323,22 +339,27 @@ def epochs_figure(made: Sequence[EpochImage], names: Sequence[str]) -> Figure:
 
     figure = Figure(figsize=(3.6 * len(made) + 0.6, 6.6), layout="constrained")
     axes = figure.subplots(2, len(made), squeeze=False)
-    typical = float(np.median([np.nanmedian(e.rms) for e in made])) or max(float(np.nanmax(e.brightness)) for e in made) / 50 or 1.0
+    typical = float(np.median([np.nanmedian(e.rms)
+                               for e in made])) or max(float(np.nanmax(e.brightness))
+                                                       for e in made) / 50 or 1.0
     largest = max(float(np.nanmax(e.rms)) for e in made) or typical
     unit, scale = flux_unit(typical)
     for column, (name, epoch) in enumerate(zip(names, made, strict=True)):
         half = [0.5 * n * epoch.geometry.cell_m / _ARCSEC for n in epoch.brightness.shape]
         box = (half[1], -half[1], -half[0], half[0])
-        for row, (data, low, high) in enumerate(((epoch.brightness, -3 * typical, 12 * typical), (epoch.rms, 0.0, largest))):
-            shown = axes[row, column].imshow(data / scale, origin="lower", extent=box, vmin=low / scale, vmax=high / scale,
+        for row, (data, low, high) in enumerate(((epoch.brightness, -3 * typical, 12 * typical),
+                                                 (epoch.rms, 0.0, largest))):
+            shown = axes[row, column].imshow(data / scale, origin="lower", extent=box,
+                                             vmin=low / scale, vmax=high / scale,
                                              cmap=("gray_r", "viridis")[row])
             axes[row, column].set_facecolor("lightsteelblue")
             if column == len(made) - 1:
-                figure.colorbar(shown, ax=axes[row, :], label=f"{('image', 'true rms')[row]} ({unit}/beam)", shrink=0.9)
+                figure.colorbar(shown, ax=axes[row, :],
+                                label=f"{('image', 'true rms')[row]} ({unit}/beam)", shrink=0.9)
         major, minor, angle = epoch.beam
         # Matplotlib counts angles towards the axis that points up, on which east is to the left.
-        axes[0, column].add_patch(Ellipse((0.88 * half[1], -0.88 * half[0]), minor / _ARCSEC, major / _ARCSEC,
-                                          angle=-np.rad2deg(angle), color="C3"))
+        axes[0, column].add_patch(Ellipse((0.88 * half[1], -0.88 * half[0]), minor / _ARCSEC,
+                                          major / _ARCSEC, angle=-np.rad2deg(angle), color="C3"))
         axes[0, column].set_title(f"{name}: {_beam_text(epoch.beam)}", fontsize="small")
         axes[1, column].set_xlabel("offset east (arcsec)")
     for row in (0, 1):
@@ -350,10 +371,12 @@ def _beam_text(beam: Beam) -> str:
     return f"{beam.fwhm_major / _ARCSEC:.4g}″ × {beam.fwhm_minor / _ARCSEC:.4g}″, {np.rad2deg(beam.position_angle):.4g}°"
 
 
-def restored_image(
-    sky: Components, flux: NDArray[np.float64], geometry: ImageGeometry, shape: tuple[int, int], beam: Beam,
-    offset: tuple[float, float] = (0.0, 0.0),
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+def restored_image(sky: Components, flux: NDArray[np.float64], geometry: ImageGeometry,
+                   shape: tuple[int, int], beam: Beam,
+                   offset: tuple[float, float] = (0.0, 0.0),) -> tuple[NDArray[np.float64],
+                                                                       NDArray[np.float64],
+                                                                       NDArray[np.float64],
+                                                                       NDArray[np.bool_]]:
     """Image (m, l) of components convolved with a beam, Jy/beam; their pixels x and y; which of them reach the image.
 
     Parameters
@@ -381,23 +404,30 @@ def restored_image(
     behind = n_minus_1 <= -1.0
     x[behind], y[behind] = np.nan, np.nan
     amplitude, to_units, semi_axes, nodes, reach = _smoothed_shapes(sky, flux, beam, cell)
-    seen = (x + reach[:, 0] >= 0) & (x - reach[:, 0] <= shape[1] - 1) & (y + reach[:, 1] >= 0) & (y - reach[:, 1] <= shape[0] - 1)
-    add_smoothed(*(np.ascontiguousarray(a[seen]) for a in (x, y, amplitude, to_units, semi_axes, nodes, reach)), _LIMIT, out)
+    seen = (x + reach[:, 0] >= 0) & (x - reach[:, 0] <= shape[1] - 1) & (y + reach[:, 1] >= 0) & (
+        y - reach[:, 1] <= shape[0] - 1)
+    add_smoothed(*(np.ascontiguousarray(a[seen])
+                   for a in (x, y, amplitude, to_units, semi_axes, nodes, reach)), _LIMIT, out)
     return out, x, y, seen
 
 
-def _smoothed_shapes(sky: Components, flux: NDArray, beam: Beam, cell: float) -> tuple[NDArray, ...]:
+def _smoothed_shapes(sky: Components, flux: NDArray, beam: Beam,
+                     cell: float) -> tuple[NDArray, ...]:
     """What `add_smoothed` wants to know of each component besides its place."""
     beam_covariance = _beam_covariance(beam, cell)
     if (sky.shape == "clean-scale").any():
-        raise ComponentError("scales of CLEAN have no smoothed form here; give points, Gaussians and discs, or the model image")
+        raise ComponentError("scales of CLEAN have no smoothed form here; give points, Gaussians "
+                             "and discs, or the model image")
     is_disc = sky.shape == "disc"
     size = np.where(is_disc, 0.0, 1.0)
-    covariance = beam_covariance + _covariance(size * sky.fwhm_major, size * sky.fwhm_minor, sky.position_angle, cell)
-    amplitude = np.where(is_disc, flux, flux * np.sqrt(np.linalg.det(beam_covariance) / np.linalg.det(covariance)))
+    covariance = beam_covariance + _covariance(size * sky.fwhm_major, size * sky.fwhm_minor,
+                                               sky.position_angle, cell)
+    amplitude = np.where(is_disc, flux,
+                         flux * np.sqrt(np.linalg.det(beam_covariance) / np.linalg.det(covariance)))
     to_units = np.linalg.inv(np.linalg.cholesky(covariance))
     # Vectors (pixels) along both semi-axes of a disc, then as seen in units of the beam.
-    edges = 0.5 / cell * np.stack([sky.fwhm_major, sky.fwhm_minor], axis=1)[:, None, :] * _axes(sky.position_angle)
+    edges = 0.5 / cell * np.stack([sky.fwhm_major, sky.fwhm_minor],
+                                  axis=1)[:, None, :] * _axes(sky.position_angle)
     edges = np.where(is_disc[:, None, None], edges, 0.0)
     turn, semi_axes, _ = np.linalg.svd(to_units @ edges)
     semi_axes = np.maximum(semi_axes, _THINNEST)
@@ -405,7 +435,8 @@ def _smoothed_shapes(sky: Components, flux: NDArray, beam: Beam, cell: float) ->
     # tests/simulation/test_epoch_images.py.
     nodes = np.where(is_disc, np.ceil(16.0 + 4.0 * semi_axes[:, 0]), 0.0).astype(np.int64)
     to_units = np.where(is_disc[:, None, None], np.swapaxes(turn, 1, 2) @ to_units, to_units)
-    reach = np.sqrt((edges**2).sum(axis=2)) + np.sqrt(_LIMIT * np.diagonal(covariance, axis1=1, axis2=2))
+    reach = np.sqrt((edges**2).sum(axis=2)) + np.sqrt(_LIMIT
+                                                      * np.diagonal(covariance, axis1=1, axis2=2))
     return amplitude, to_units, semi_axes, nodes, reach
 
 
@@ -415,7 +446,8 @@ def _axes(position_angle: NDArray) -> NDArray[np.float64]:
     return np.stack([np.stack([-sin, cos], axis=-1), np.stack([cos, sin], axis=-1)], axis=-1)
 
 
-def _covariance(major: NDArray, minor: NDArray, position_angle: NDArray, cell: float) -> NDArray[np.float64]:
+def _covariance(major: NDArray, minor: NDArray, position_angle: NDArray,
+                cell: float) -> NDArray[np.float64]:
     """Covariance (…, 2, 2) of Gaussians of that FWHM, in pixels x and y."""
     to_the_west = np.array([[1.0, -1.0], [-1.0, 1.0]])
     return covariances(major, minor, position_angle) * to_the_west / (FWHM_OF_SIGMA * cell) ** 2
@@ -426,7 +458,8 @@ def _beam_covariance(beam: Beam, cell: float) -> NDArray[np.float64]:
     return _covariance(major, minor, angle, cell)
 
 
-def correlated_noise(shape: tuple[int, int], beam: Beam, cell: float, rng: np.random.Generator) -> NDArray[np.float64]:
+def correlated_noise(shape: tuple[int, int], beam: Beam, cell: float,
+                     rng: np.random.Generator) -> NDArray[np.float64]:
     """White noise convolved with a beam, of variance 1 in expectation, (m, l).
 
     Parameters
@@ -448,9 +481,13 @@ def correlated_noise(shape: tuple[int, int], beam: Beam, cell: float, rng: np.ra
     covariance = _beam_covariance(beam, cell)
     # Noise is correlated √2 times as far as the beam reaches.
     reach = np.ceil(np.sqrt(2.0 * _LIMIT * np.diagonal(covariance)))[::-1].astype(int)
-    padded = [scipy.fft.next_fast_len(int(n + more), True) for n, more in zip(shape, reach, strict=True)]
-    v, u = np.meshgrid(2 * np.pi * scipy.fft.fftfreq(padded[0]), 2 * np.pi * scipy.fft.rfftfreq(padded[1]), indexing="ij")
-    transfer = np.exp(-0.5 * (covariance[0, 0] * u * u + 2 * covariance[0, 1] * u * v + covariance[1, 1] * v * v))
+    padded = [scipy.fft.next_fast_len(int(n + more), True)
+              for n, more in zip(shape, reach, strict=True)]
+    v, u = np.meshgrid(2 * np.pi * scipy.fft.fftfreq(padded[0]),
+                       2 * np.pi * scipy.fft.rfftfreq(padded[1]), indexing="ij")
+    transfer = np.exp(-0.5
+                      * (covariance[0, 0] * u * u + 2 * covariance[0, 1] * u * v
+                         + covariance[1, 1] * v * v))
     # Of the real transform's columns all but u = 0 and the highest stand for two.
     share = np.full(u.shape[1], 2.0)
     share[[0] if padded[1] % 2 else [0, -1]] = 1.0
@@ -460,26 +497,33 @@ def correlated_noise(shape: tuple[int, int], beam: Beam, cell: float, rng: np.ra
     return scipy.fft.irfft2(spectrum, padded)[: shape[0], : shape[1]]
 
 
-def image_grid(centre: tuple[float, float], size: int | tuple[int, int], cell: float) -> tuple[tuple[int, int], ImageGeometry]:
+def image_grid(centre: tuple[float, float], size: int | tuple[int, int],
+               cell: float) -> tuple[tuple[int, int], ImageGeometry]:
     """Shape (m, l) and geometry of an image around a direction (rad); checks."""
     wanted = (size, size) if isinstance(size, int | np.integer) else tuple(size)
     require(len(wanted) == 2 and all(int(n) == n and 1 <= n <= MOST_IMAGE_PIXELS for n in wanted),
-            f"size is {size}; wanted are one or two numbers of pixels, from 1 to {MOST_IMAGE_PIXELS}")
-    require(bool(np.isfinite(cell)) and cell > 0, f"cell is {cell}; it must be a positive angle in rad")
-    require(bool(np.isfinite(centre).all()) and abs(centre[1]) <= np.pi / 2, f"centre is {centre}; wanted are ra and dec in rad")
-    return (int(wanted[0]), int(wanted[1])), ImageGeometry(float(centre[0]), float(centre[1]), -float(cell), float(cell))
+            f"size is {size}; wanted are one or two numbers of pixels, from 1 to "
+            f"{MOST_IMAGE_PIXELS}")
+    require(bool(np.isfinite(cell)) and cell > 0,
+            f"cell is {cell}; it must be a positive angle in rad")
+    require(bool(np.isfinite(centre).all()) and abs(centre[1]) <= np.pi / 2,
+            f"centre is {centre}; wanted are ra and dec in rad")
+    return (int(wanted[0]), int(wanted[1])), ImageGeometry(float(centre[0]), float(centre[1]),
+                                                           -float(cell), float(cell))
 
 
 def wcs_of(geometry: ImageGeometry, shape: tuple[int, ...]) -> WCS:
     """Celestial WCS of a geometry with square pixels."""
-    return sin_wcs(geometry.ra, geometry.dec, (shape[-2], shape[-1]), geometry.cell_m, (geometry.centre_l, geometry.centre_m))
+    return sin_wcs(geometry.ra, geometry.dec, (shape[-2], shape[-1]), geometry.cell_m,
+                   (geometry.centre_l, geometry.centre_m))
 
 
 def checked_beam(beam: Beam | Sequence[float], cell: float, what: str = "the beam") -> Beam:
     """The beam, if its axes are in order and two pixels wide or more."""
     parts = tuple(float(value) for value in beam)
     require(len(parts) in (2, 3) and bool(np.isfinite(parts).all()) and parts[0] >= parts[1] > 0,
-            f"{what} is {parts}; wanted are fwhm_major, fwhm_minor (positive, not the larger) and position_angle, in rad")
+            f"{what} is {parts}; wanted are fwhm_major, fwhm_minor (positive, not the larger) and "
+            "position_angle, in rad")
     minor, pixel = parts[1] / _ARCSEC, cell / _ARCSEC
     require(minor >= _PIXELS_PER_BEAM * pixel * (1 - 1e-9),
             f"{what} has a minor axis of {minor:.4g} arcsec, {minor / pixel:.2f} pixels of {pixel:.4g} arcsec; wanted are"
@@ -499,37 +543,45 @@ def _checked_date(date: str | None) -> str | None:
     try:
         return str(Time(date, scale="utc").isot)
     except ValueError as error:
-        raise ImageError(f"date is {date!r}; wanted is ISO 8601 in UTC, such as 2026-02-03T04:05:06") from error
+        raise ImageError(f"date is {date!r}; wanted is ISO 8601 in UTC, such as "
+                         "2026-02-03T04:05:06") from error
 
 
 def _factors(factor: ArrayLike, n: int) -> NDArray[np.float64]:
     factors = np.asarray(factor, np.float64)
     if factors.shape not in ((), (n,)):
-        raise ComponentError(f"flux_factor has shape {factors.shape} for {n} components; give one value, or one for each")
+        raise ComponentError(f"flux_factor has shape {factors.shape} for {n} components; give one "
+                             "value, or one for each")
     if not (np.isfinite(factors).all() and (factors >= 0).all()):
-        raise ComponentError("flux_factor holds a negative value, a NaN or an infinity; wanted is 0 or more")
+        raise ComponentError("flux_factor holds a negative value, a NaN or an infinity; wanted is "
+                             "0 or more")
     return np.broadcast_to(factors, n)
 
 
-def _cosines(shape: tuple[int, int], geometry: ImageGeometry) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _cosines(shape: tuple[int, int],
+             geometry: ImageGeometry) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """l and m of every pixel, (m, l) each."""
     l = geometry.centre_l + geometry.cell_l * (np.arange(shape[1]) - shape[1] // 2)
     m = geometry.centre_m + geometry.cell_m * (np.arange(shape[0]) - shape[0] // 2)
     return np.broadcast_to(l, shape), np.broadcast_to(m[:, None], shape)
 
 
-def _noise_map(noise: NoiseMap, shape: tuple[int, int], geometry: ImageGeometry) -> NDArray[np.float64]:
+def _noise_map(noise: NoiseMap, shape: tuple[int, int],
+               geometry: ImageGeometry) -> NDArray[np.float64]:
     values = np.asarray(noise(*_cosines(shape, geometry)) if callable(noise) else noise, np.float64)
-    require(values.shape in ((), shape), f"the noise has shape {values.shape}; wanted is one value or a map of {shape} (m, l)")
+    require(values.shape in ((), shape),
+            f"the noise has shape {values.shape}; wanted is one value or a map of {shape} (m, l)")
     bad = values[~(np.isfinite(values) & (values >= 0))]
     if bad.size:
-        raise ImageError(f"the noise is {bad[0]:g} Jy/beam; it must be 0 or more everywhere: to blank pixels, use blank")
+        raise ImageError(f"the noise is {bad[0]:g} Jy/beam; it must be 0 or more everywhere: to "
+                         "blank pixels, use blank")
     return np.array(np.broadcast_to(values, shape))
 
 
 def _blank_map(blank: int | NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:
     if isinstance(blank, int | np.integer) and not isinstance(blank, bool):
-        require(0 <= blank <= min(shape), f"blank is {blank} pixels; wanted is from 0 to the {min(shape)} of the image")
+        require(0 <= blank <= min(shape),
+                f"blank is {blank} pixels; wanted is from 0 to the {min(shape)} of the image")
         inside = np.zeros(shape, np.bool_)
         inside[blank : shape[0] - blank, blank : shape[1] - blank] = True
         return ~inside
@@ -539,8 +591,8 @@ def _blank_map(blank: int | NDArray[np.bool_], shape: tuple[int, int]) -> NDArra
     return mask
 
 
-def _sensitivity(beam: PrimaryBeam, pointings: Pointings, frequency: float, shape: tuple[int, int], geometry: ImageGeometry,
-                 limit: float) -> NDArray[np.float64]:
+def _sensitivity(beam: PrimaryBeam, pointings: Pointings, frequency: float, shape: tuple[int, int],
+                 geometry: ImageGeometry, limit: float) -> NDArray[np.float64]:
     """√ΣA² of all pointings, (m, l); NaN below the limit, a share of the largest value.
 
     Pointings are taken at their offsets in (l, m): A depends on the difference of direction

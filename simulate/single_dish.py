@@ -249,7 +249,8 @@ def _grid(sky: Components | ImageModel, centre: tuple[float, float] | None,
     require(geometry.cell_m > 0 and abs(geometry.cell_l
                                         + geometry.cell_m) <= 1e-6 * geometry.cell_m,
             f"{sky.name}: pixels of {np.rad2deg(geometry.cell_l) * 3600:.6g} by "
-            f"{np.rad2deg(geometry.cell_m) * 3600:.6g} arcsec; wanted are" " square ones, east to the left: regrid it")
+            f"{np.rad2deg(geometry.cell_m) * 3600:.6g} arcsec; wanted are"
+            " square ones, east to the left: regrid it")
     return (sky.planes.shape[1], sky.planes.shape[2]), geometry
 
 

@@ -17,7 +17,8 @@ from uvstack.io.catalogues import read_catalogue
 
 FREQUENCY = 1e9 * np.arange(1.0, 2.01, 0.2)
 #: x, y, flux at 1.4 GHz, spectral index.
-SOURCES = [(30.0, 40.0, 0.05, -0.7), (100.0, 50.0, 0.03, 0.5), (60.0, 110.0, 0.08, -1.5), (120.0, 120.0, 0.02, 0.0)]
+SOURCES = [(30.0, 40.0, 0.05, -0.7), (100.0, 50.0, 0.03, 0.5), (60.0, 110.0, 0.08, -1.5),
+           (120.0, 120.0, 0.02, 0.0)]
 
 
 def cube(path, sources=SOURCES, seed=0, sigma=1e-3, blank=None, unlike=None, **cards):
@@ -30,7 +31,8 @@ def cube(path, sources=SOURCES, seed=0, sigma=1e-3, blank=None, unlike=None, **c
         if unlike:
             plane += unlike[2][k] * gaussian(160, *unlike[:2], *BEAM)
         planes.append(np.full_like(plane, np.nan) if k == blank else plane)
-    made = header(CTYPE3="FREQ", CRVAL3=FREQUENCY[0], CDELT3=FREQUENCY[1] - FREQUENCY[0], CRPIX3=1.0, CUNIT3="Hz", **cards)
+    made = header(CTYPE3="FREQ", CRVAL3=FREQUENCY[0], CDELT3=FREQUENCY[1] - FREQUENCY[0],
+                  CRPIX3=1.0, CUNIT3="Hz", **cards)
     fits.writeto(path, np.array(planes, "f4"), made)
     return path
 
@@ -56,9 +58,12 @@ def test_fluxes_in_channels_and_indices_come_out_within_their_errors(tmp_path, d
         mine = channels[channels["source"] == row["source"]]
         right = flux * (mine["frequency"].value / 1.4e9) ** index
         assert (np.abs(mine["flux"].value - right) < 4.5 * mine["flux_error"].value).all()
-        assert np.allclose(mine["rms"].value / 1e-3, 1 + 0.3 * (np.asarray(mine["channel"]) % 3), rtol=0.1)
+        assert np.allclose(mine["rms"].value / 1e-3, 1 + 0.3 * (np.asarray(mine["channel"]) % 3),
+                           rtol=0.1)
     weight = 1 / (1 + 0.3 * (np.array([0, 1, 3, 4, 5]) % 3)) ** 2
-    assert table.meta["reference_frequency"] == pytest.approx(np.average(FREQUENCY[[0, 1, 3, 4, 5]], weights=weight), rel=5e-3)
+    assert table.meta["reference_frequency"] == pytest.approx(np.average(
+                                                                  FREQUENCY[[0, 1, 3, 4, 5]],
+                                                                  weights=weight), rel=5e-3)
 
 
 def test_a_source_that_changes_its_sign_is_found_by_its_squares(tmp_path):
@@ -78,7 +83,8 @@ def test_forced_places_are_measured_in_all_channels(tmp_path):
 
 def test_no_source_at_all_is_an_empty_catalogue(tmp_path):
     path = cube(tmp_path / "cube.fits", sources=[])
-    table = uvstack.extract(path, detection=8, channels_out=tmp_path / "c.fits", report=tmp_path / "r")
+    table = uvstack.extract(path, detection=8, channels_out=tmp_path / "c.fits",
+                            report=tmp_path / "r")
     assert len(table) == 0
     assert "spectral_index" in table.colnames
 
@@ -115,7 +121,8 @@ def test_indices_of_exact_powers_and_of_nothing():
 def test_deviations_are_as_rare_as_the_sums_of_squares():
     for n in (1, 2, 6, 64):
         x = stats.chi2.isf([0.3, 1e-3, 1e-7, 1e-100, 1e-250], n)
-        assert normal_deviation(x, np.full(5, n)) == pytest.approx(stats.norm.isf([0.3, 1e-3, 1e-7, 1e-100, 1e-250]), rel=1e-6)
+        assert normal_deviation(x, np.full(5, n)) == pytest.approx(
+            stats.norm.isf([0.3, 1e-3, 1e-7, 1e-100, 1e-250]), rel=1e-6)
         # Beyond, the slope goes on without a step: at 1e-280 and just below.
         x = np.linspace(stats.chi2.isf(1e-275, n), stats.chi2.isf(1e-275, n) + 60, 200)
         z = normal_deviation(x, np.full(200, n))
@@ -128,7 +135,8 @@ def test_deviations_are_as_rare_as_the_sums_of_squares():
 
 def test_what_is_wrong_is_told_in_one_line(tmp_path):
     path = cube(tmp_path / "cube.fits")
-    for words, options in (("of which rms says nothing", {"rms": 1e-3}), ("of which psf_map says nothing", {"psf_map": path}),
+    for words, options in (("of which rms says nothing", {"rms": 1e-3}),
+                           ("of which psf_map says nothing", {"psf_map": path}),
                            ("detect='median' is unknown", {"detect": "median"})):
         with pytest.raises(ImageError, match=words):
             uvstack.extract(path, **options)
@@ -139,10 +147,14 @@ def test_what_is_wrong_is_told_in_one_line(tmp_path):
             uvstack.extract(plane, **options)
     with fits.open(path, mode="update") as hdus:
         n = len(FREQUENCY)
-        hdus.append(fits.BinTableHDU.from_columns([
-            fits.Column("BMAJ", "E", "arcsec", array=np.linspace(5, 6, n)), fits.Column("BMIN", "E", "arcsec", array=[4.0] * n),
-            fits.Column("BPA", "E", "deg", array=[30.0] * n), fits.Column("CHAN", "J", array=np.arange(n)),
-            fits.Column("POL", "J", array=[0] * n)], name="BEAMS"))
+        hdus.append(fits.BinTableHDU.from_columns([fits.Column("BMAJ", "E", "arcsec",
+                                                               array=np.linspace(5, 6, n)),
+                                                   fits.Column("BMIN", "E", "arcsec",
+                                                               array=[4.0] * n),
+                                                   fits.Column("BPA", "E", "deg", array=[30.0] * n),
+                                                   fits.Column("CHAN", "J", array=np.arange(n)),
+                                                   fits.Column("POL", "J", array=[0] * n)],
+                                                  name="BEAMS"))
     with pytest.raises(ImageError, match="major axes of 5″ to 6″"):
         uvstack.extract(path)
 
@@ -150,6 +162,8 @@ def test_what_is_wrong_is_told_in_one_line(tmp_path):
 def test_the_command_takes_a_cube(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cube(tmp_path / "cube.fits")
-    done = CliRunner().invoke(group, ["extract", "cube.fits", "--detect", "chi-squared", "--channels-out", "c.ecsv", "--report", "r"])
+    done = CliRunner().invoke(group,
+                              ["extract", "cube.fits", "--detect", "chi-squared", "--channels-out",
+                               "c.ecsv", "--report", "r"])
     assert done.exit_code == 0, done.output
     assert (tmp_path / "r" / "channels.ecsv").is_file()

@@ -82,7 +82,8 @@ class BeamOption(click.ParamType):
 @click.option("--out", type=_FILE, help="Catalogue: .fits, .ecsv, .xml (VOTable) or .csv.")
 @click.option("--detect", type=click.Choice(["mean", "chi-squared"]), default="mean",
               help="Of a cube: find sources in the mean of its channels, or in the sum of their squares over the noise.")
-@click.option("--channels-out", type=_FILE, help="Of a cube: table of one row a source and channel.")
+@click.option("--channels-out", type=_FILE,
+              help="Of a cube: table of one row a source and channel.")
 @click.option("--rms-out", type=_FILE, help="Image of the noise.")
 @click.option("--background-out", type=_FILE, help="Image of the background.")
 @click.option("--residual-out", type=_FILE, help="Image without background and sources.")

@@ -26,7 +26,8 @@ _LEAST = 1e-280
 _DEEPEST = -8.0
 
 
-def weighted_mean(planes: Sequence[NDArray[np.float32]], rms: NDArray[np.float64]) -> NDArray[np.float32]:
+def weighted_mean(planes: Sequence[NDArray[np.float32]],
+                  rms: NDArray[np.float64]) -> NDArray[np.float32]:
     """Mean of images (m, l) with weights 1/rms²; blank pixels have none, and are blank where they are in all."""
     total = np.zeros(planes[0].shape, np.float32)
     weight = np.zeros_like(total)
@@ -49,7 +50,8 @@ def normal_deviation(chi_squared: NDArray, n: NDArray) -> NDArray[np.float64]:
         far = p < _LEAST
         # Γ(a, x) ~ x^(a−1) e^(−x) (1 + (a − 1)/x + (a − 1)(a − 2)/x²) / Γ(a).
         x, a = half[far], shape[far]
-        log = (a - 1.0) * np.log(x) - x - special.gammaln(a) + np.log1p((a - 1.0) / x * (1.0 + (a - 2.0) / x))
+        log = (a - 1.0) * np.log(x) - x - special.gammaln(a) + np.log1p((a - 1.0) / x
+                                                                        * (1.0 + (a - 2.0) / x))
         z = np.sqrt(-2.0 * log)
         for _ in range(4):
             z = np.sqrt(-2.0 * (log + np.log(z * np.sqrt(2.0 * np.pi)) + 1.0 / z**2))
@@ -74,7 +76,8 @@ def spectral_indices(
     Returns
     -------
     index, index_error : ndarray (n,)
-        NaN of fewer than two channels, and where no power law comes near: of sources that are not seen.
+        NaN of fewer than two channels, and where no power law comes near: of sources that are not
+        seen.
     """
     from scipy.optimize import least_squares
 

@@ -39,9 +39,9 @@ class ExtractionOptions:
     negative: bool = False
 
     def __post_init__(self) -> None:
-        for name, choices in (("method", METHODS), ("errors", ERRORS), ("fixed", FIXED), ("unresolved", UNRESOLVED),
-                              ("weighting", ("plain", "gls")), ("beam_frame", BEAM_FRAMES),
-                              ("connectivity", (4, 8))):
+        for name, choices in (("method", METHODS), ("errors", ERRORS), ("fixed", FIXED),
+                              ("unresolved", UNRESOLVED), ("weighting", ("plain", "gls")),
+                              ("beam_frame", BEAM_FRAMES), ("connectivity", (4, 8))):
             check_choice(name, getattr(self, name), choices)
         for name in ("detection", "analysis"):
             value = getattr(self, name)

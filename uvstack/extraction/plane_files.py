@@ -70,11 +70,13 @@ def read_plane(path: str | Path, beam: Beam | None = None, stokes: str | None = 
     """
     planes = read_planes(path, beam, stokes)
     if len(planes) > 1:
-        raise ImageError(f"{path}: holds {len(planes)} channels; wanted is an image of one plane: select or average them")
+        raise ImageError(f"{path}: holds {len(planes)} channels; wanted is an image of one plane: "
+                         "select or average them")
     return planes[0]
 
 
-def read_planes(path: str | Path, beam: Beam | None = None, stokes: str | None = None) -> list[Plane]:
+def read_planes(path: str | Path, beam: Beam | None = None,
+                stokes: str | None = None) -> list[Plane]:
     """All channels of an image or a cube; arguments and errors as of `read_plane`.
 
     Raises
@@ -89,15 +91,20 @@ def read_planes(path: str | Path, beam: Beam | None = None, stokes: str | None =
             raise
         return [_without_coordinates(path, beam)]
     bright, flux = units_of(cube.unit, path)
-    beams = [cube.beam(k) for k in range(len(cube.data)) if np.isfinite(cube.data[k]).any()] if beam is None else [beam]
-    if beams[0] is not None and not np.allclose(np.array([one.covariance() for one in beams if one]), beams[0].covariance(),
-                                                rtol=_SAME_BEAM, atol=_SAME_BEAM * beams[0].fwhm_minor**2):
+    beams = [cube.beam(k) for k in range(len(cube.data))
+             if np.isfinite(cube.data[k]).any()] if beam is None else [beam]
+    if beams[0] is not None and not np.allclose(np.array([one.covariance() for one in beams
+                                                          if one]), beams[0].covariance(),
+                                                rtol=_SAME_BEAM,
+                                                atol=_SAME_BEAM * beams[0].fwhm_minor**2):
         sizes = np.rad2deg([one.fwhm_major for one in beams if one]) * 3600
-        raise ImageError(f"{path}: its channels have different beams, major axes of {sizes.min():.4g}″ to {sizes.max():.4g}″; wanted is "
+        raise ImageError(f"{path}: its channels have different beams, major axes of "
+                         f"{sizes.min():.4g}″ to {sizes.max():.4g}″; wanted is "
                          "one, so that fluxes can be compared: smooth all to a common beam")
     # Of the cube the coordinates alone are kept.
     coordinates = replace(cube, data=np.broadcast_to(0.0, cube.data.shape))
-    frequency = [None] * len(cube.data) if cube.frequency is None else [float(one) for one in cube.frequency]
+    frequency = [None] * len(cube.data) if cube.frequency is None else [float(one)
+                                                                        for one in cube.frequency]
     return [Plane(np.asarray(data, np.float32), coordinates, beams[0], bright, flux, nu, str(path))
             for data, nu in zip(cube.data, frequency, strict=True)]
 
@@ -108,7 +115,8 @@ def _without_coordinates(path: str | Path, beam: Beam | None) -> Plane:
         data = np.squeeze(np.asarray(hdu.data, np.float32))
         unit = str(hdu.header.get("BUNIT") or "")
     if data.ndim != 2:
-        raise ImageError(f"{path}: has no celestial coordinates and {data.ndim} axes; wanted is one plane")
+        raise ImageError(f"{path}: has no celestial coordinates and {data.ndim} axes; wanted is "
+                         "one plane")
     bright, flux = units_of(unit, path)
     return Plane(data, None, beam, bright, flux, None, str(path))
 
@@ -125,7 +133,8 @@ def units_of(text: str, path: str | Path) -> tuple[u.UnitBase, u.UnitBase]:
     try:
         bright = u.Unit(text.strip())
     except ValueError as error:
-        raise ImageError(f"{path}: is in {text}, no unit that is known: mega or milli? Wanted is Jy/beam, K or such in BUNIT") from error
+        raise ImageError(f"{path}: is in {text}, no unit that is known: mega or milli? "
+                         "Wanted is Jy/beam, K or such in BUNIT") from error
     return bright, bright * u.beam
 
 
@@ -138,13 +147,16 @@ def read_psf_map(path: str | Path, shape: tuple[int, ...]) -> NDArray[np.float64
         It cannot be read, or is not of that shape; somewhere it is no beam.
     """
     with open_fits(path) as hdus:
-        data = next((np.squeeze(np.asarray(h.data, float)) for h in hdus if h.is_image and h.header.get("NAXIS", 0) >= 3), None)
+        data = next((np.squeeze(np.asarray(h.data, float)) for h in hdus
+                     if h.is_image and h.header.get("NAXIS", 0) >= 3), None)
     if data is None or data.shape != (3, *shape):
         found = "no image of three axes" if data is None else " × ".join(str(n) for n in data.shape[::-1]) + " pixels"
-        raise ImageError(f"{path}: has {found}; wanted are {shape[1]} × {shape[0]} × 3: BMAJ, BMIN and BPA in degrees")
+        raise ImageError(f"{path}: has {found}; wanted are {shape[1]} × {shape[0]} × 3: BMAJ, "
+                         "BMIN and BPA in degrees")
     good = (data[1] > 0) & (data[0] >= data[1]) & np.isfinite(data[2])
     if not good.all():
         row, column = np.argwhere(~good)[0]
-        raise ImageError(f"{path}: at pixel {column}, {row} its beam is {data[0, row, column]:g} by {data[1, row, column]:g} degrees; "
+        raise ImageError(f"{path}: at pixel {column}, {row} its beam is {data[0, row, column]:g} "
+                         f"by {data[1, row, column]:g} degrees; "
                          "wanted is BMAJ ≥ BMIN > 0 everywhere")
     return np.asarray(np.deg2rad(data))

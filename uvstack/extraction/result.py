@@ -46,8 +46,8 @@ class ExtractResult(Saved):
     threshold, analysis : float or None
         Of the islands, in standard deviations.
     channels : QTable or None
-        Of a cube: row of the catalogue (from 0), source, channel (from 0), frequency, flux, flux_error,
-        rms and flags, one row a row of the catalogue and channel.
+        Of a cube: row of the catalogue (from 0), source, channel (from 0), frequency, flux,
+        flux_error, rms and flags, one row a row of the catalogue and channel.
     """
 
     REPORT = ("catalogue.ecsv", "channels.ecsv", "image.png", "noise.png", "residuals.png")

@@ -56,7 +56,8 @@ from uvstack.sky.coordinates import parse_frame
 from uvstack.sky.positions import Positions, positions_from_coord
 
 #: What is written, by the names of its arguments.
-OUTPUTS = ("out", "rms_out", "background_out", "residual_out", "model_out", "islands_out", "regions_out", "channels_out")
+OUTPUTS = ("out", "rms_out", "background_out", "residual_out", "model_out", "islands_out",
+           "regions_out", "channels_out")
 
 
 def extract(
@@ -107,8 +108,9 @@ def extract(
     Parameters
     ----------
     image : path
-        FITS image, or image of CASA. Of a cube sources are found and measured in all channels together,
-        and their fluxes in each channel, as of points; with columns spectral_index and its error.
+        FITS image, or image of CASA. Of a cube sources are found and measured in all channels
+        together, and their fluxes in each channel, as of points; with columns spectral_index and
+        its error.
     detection, analysis : float
         Thresholds in standard deviations of the noise: of the brightest pixel of an island, and of
         all its pixels.
@@ -135,21 +137,22 @@ def extract(
     fixed : {"none", "shape", "position", "both"}
         What a fit leaves as it is: the shape that of the beam, the position that of the moments.
     unresolved : {"free", "point"}
-        Whether peak, place and flux of sources that are not resolved come from a second fit with the
-        shape of the beam; sizes and their limits are those of the free fit.
+        Whether peak, place and flux of sources that are not resolved come from a second fit with
+        the shape of the beam; sizes and their limits are those of the free fit.
     negative : bool, optional
         Find sources below the background too; default in Stokes Q, U and V alone.
     stokes : {"I", "Q", "U", "V"}, optional
         The plane of a file of several; default I, or else the only one.
     detect : {"mean", "chi-squared"}
-        Of a cube: find sources in the weighted mean of the channels, or in the sum of their squares over
-        the noise, which takes any spectrum.
+        Of a cube: find sources in the weighted mean of the channels, or in the sum of their squares
+        over the noise, which takes any spectrum.
     beam : Beam or (float, float, float), optional
         FWHM and position angle, rad, in place of the header's.
     beam_frame : {"auto", "pixel", "sky"}
         Where the beam is constant: in pixels (images in SIN projection), or on the sky (mosaics).
     rms, background : float or path, optional
-        In place of what is measured: a number in the unit of the image, or an image of the same shape.
+        In place of what is measured: a number in the unit of the image, or an image of the same
+        shape.
     psf_map : path, optional
         FITS image of three planes (3, m, l), BMAJ, BMIN and BPA in degrees at each pixel: the beam
         that fluxes and sizes refer to at each source.
@@ -182,7 +185,8 @@ def extract(
     Returns
     -------
     QTable
-        Columns as in `uvstack.sky.catalogue`, with units; ``meta`` has frame, provenance, threshold.
+        Columns as in `uvstack.sky.catalogue`, with units; ``meta`` has frame, provenance,
+        threshold.
 
     Raises
     ------
@@ -202,9 +206,9 @@ def find(image: str | Path, *, beam: Beam | Sequence[float] | None = None,
          psf_map: str | Path | None = None, detection_image: str | Path | None = None,
          forced: str | Path | Table | Positions | None = None, search_radius: float = 0.0,
          counts_slope: float | None = None, lowest_flux: float | None = None,
-         position_systematic: float = 0.0, flux_systematic: float = 0.0, report: str | Path | None = None, overwrite: bool = False,
-         stokes: str | None = None, negative: bool | None = None, detect: str = "mean",
-         **options: Any) -> ExtractResult:
+         position_systematic: float = 0.0, flux_systematic: float = 0.0,
+         report: str | Path | None = None, overwrite: bool = False, stokes: str | None = None,
+         negative: bool | None = None, detect: str = "mean", **options: Any) -> ExtractResult:
     """The catalogue of `extract`, with the maps that it came from; its arguments and errors."""
     asked = {**locals(), **locals()["options"]}
     outputs = {name: options.pop(name, None) for name in OUTPUTS}
@@ -218,8 +222,10 @@ def find(image: str | Path, *, beam: Beam | Sequence[float] | None = None,
     if not search_radius >= 0:
         raise ImageError(f"search_radius={search_radius}; wanted is an angle in rad, 0 or more")
     if (counts_slope is None) != (lowest_flux is None):
-        raise ImageError("counts_slope and lowest_flux belong together: counts S^−q have no sum without a lower limit of flux")
-    for name, value in (("position_systematic", position_systematic), ("flux_systematic", flux_systematic)):
+        raise ImageError("counts_slope and lowest_flux belong together: counts S^−q have no sum "
+                         "without a lower limit of flux")
+    for name, value in (("position_systematic", position_systematic),
+                        ("flux_systematic", flux_systematic)):
         finite_number(name, value, 0.0)
     check_choice("detect", detect, DETECTIONS)
     planes = read_planes(image, None if beam is None else Beam(*beam), stokes)
@@ -228,13 +234,14 @@ def find(image: str | Path, *, beam: Beam | Sequence[float] | None = None,
         settings = replace(settings, negative=plane.is_polarised)
     places = None if forced is None else read_positions(forced)
     if len(planes) > 1:
-        given = {"rms": rms, "background": background, "psf_map": psf_map, "detection_image": detection_image}
+        given = {"rms": rms, "background": background, "psf_map": psf_map,
+                 "detection_image": detection_image}
         found = _of_cube(planes, settings, detect, places, search_radius, given)
     elif detect != "mean" or outputs["channels_out"] is not None:
         raise ImageError(f"{image}: has one channel; detect and channels_out are for cubes")
     else:
-        found = run(plane, settings, rms=rms, background=background, psf_map=psf_map, detection_image=detection_image,
-                    places=places, search_radius=search_radius)
+        found = run(plane, settings, rms=rms, background=background, psf_map=psf_map,
+                    detection_image=detection_image, places=places, search_radius=search_radius)
     _add_columns(found.catalogue, counts_slope, lowest_flux, position_systematic, flux_systematic)
     provenance = provenance_of(asked, image=str(image))
     found.catalogue.meta["provenance"] = json.dumps(plain(vars(provenance)))
@@ -245,11 +252,10 @@ def find(image: str | Path, *, beam: Beam | Sequence[float] | None = None,
     return found
 
 
-def run(
-    plane: Plane, options: ExtractionOptions, *, rms: float | str | Path | None = None,
-    background: float | str | Path | None = None, psf_map: str | Path | None = None,
-    detection_image: str | Path | Plane | None = None, places: Positions | None = None, search_radius: float = 0.0,
-) -> ExtractResult:
+def run(plane: Plane, options: ExtractionOptions, *, rms: float | str | Path | None = None,
+        background: float | str | Path | None = None, psf_map: str | Path | None = None,
+        detection_image: str | Path | Plane | None = None, places: Positions | None = None,
+        search_radius: float = 0.0,) -> ExtractResult:
     """Extraction of a plane, whose data lose their background; `extract` says what the arguments are."""
     frame = _frame_of(plane, options, psf_map)
     plane.data[blank_pixels(plane.data)] = np.nan
@@ -260,7 +266,8 @@ def run(
         return _forced(plane, frame, base, noise, size, options, places, search_radius)
     sought, sought_noise = plane.data, noise
     if detection_image is not None:
-        other = detection_image if isinstance(detection_image, Plane) else read_plane(detection_image, plane.beam)
+        other = detection_image if isinstance(detection_image, Plane) else read_plane(
+            detection_image, plane.beam)
         _check_shape(other.data, plane, other.path)
         other.data[blank_pixels(other.data)] = np.nan
         sought, (_, sought_noise) = other.data, _maps(other, options, area, None, None)
@@ -268,43 +275,52 @@ def run(
     if options.fdr is not None:
         threshold = fdr_threshold(sought, None, sought_noise, options.fdr, area)
     analysis = min(options.analysis, threshold)
-    islands = find_islands(sought, None, sought_noise, threshold, analysis, connectivity=options.connectivity,
-                           min_pixels=options.min_pixels, negative=options.negative)
-    islands = split_islands(sought, None, sought_noise, islands, options.deblend, options.deblend_fraction, threshold,
-                            min_pixels=options.min_pixels)
+    islands = find_islands(sought, None, sought_noise, threshold, analysis,
+                           connectivity=options.connectivity, min_pixels=options.min_pixels,
+                           negative=options.negative)
+    islands = split_islands(sought, None, sought_noise, islands, options.deblend,
+                            options.deblend_fraction, threshold, min_pixels=options.min_pixels)
     sigma = values_at(noise, islands.peak, plane.data.shape[1])
     level = islands.level if detection_image is None else _lowest(plane.data, islands)
     beam3 = np.array([size[0, 0], size[0, 1], size[1, 1]])
-    moments = measure_moments(plane.data, None, islands.start, islands.pixel, level, beam3, sign=islands.sign)
+    moments = measure_moments(plane.data, None, islands.start, islands.pixel, level, beam3,
+                              sign=islands.sign)
     told = moment_errors(moments, level, sigma, beam3)
     correlation = _correlation(plane.data, noise, islands.label, size)
-    found = measure_islands(plane.data, islands.label, moments, told, sigma, size, correlation, options, islands.parent)
+    found = measure_islands(plane.data, islands.label, moments, told, sigma, size, correlation,
+                            options, islands.parent)
     catalogue, model = _table(plane, frame, found, islands, sigma, base, correlation)
     catalogue.meta.update(threshold=threshold, analysis=analysis)
-    return ExtractResult(catalogue, plane.path, plane.data, base, noise, model, islands.label, plane.beam, frame, threshold, analysis)
+    return ExtractResult(catalogue, plane.path, plane.data, base, noise, model, islands.label,
+                         plane.beam, frame, threshold, analysis)
 
 
-def _of_cube(planes: list[Plane], options: ExtractionOptions, detect: str, places: Positions | None, radius: float,
-             given: dict[str, Any]) -> ExtractResult:
+def _of_cube(planes: list[Plane], options: ExtractionOptions, detect: str, places: Positions | None,
+             radius: float, given: dict[str, Any]) -> ExtractResult:
     """Extraction of all channels together, then fluxes at the places of the sources in each, with spectral indices."""
     path = planes[0].path
     refused = [name for name, value in given.items() if value is not None]
     if refused:
-        raise ImageError(f"{path}: holds {len(planes)} channels, of which {refused[0]} says nothing; give it with one plane")
+        raise ImageError(f"{path}: holds {len(planes)} channels, of which {refused[0]} says "
+                         "nothing; give it with one plane")
     if planes[0].beam is None or any(one.frequency is None for one in planes):
         lacking = "frequency" if planes[0].beam else "beam (BMAJ, BMIN)"
-        raise ImageError(f"{path}: holds {len(planes)} channels and says no {lacking}; correct the header")
+        raise ImageError(f"{path}: holds {len(planes)} channels and says no {lacking}; correct "
+                         "the header")
     for one in planes:
         one.data[blank_pixels(one.data)] = np.nan
     number = [k for k, one in enumerate(planes) if np.isfinite(one.data).any()]
     planes = [planes[k] for k in number]
-    area = float(np.pi / FOUR_LN2 * np.sqrt(np.linalg.det(_beam_size(planes[0], _frame_of(planes[0], options, None)))))
+    area = float(np.pi / FOUR_LN2
+                 * np.sqrt(np.linalg.det(_beam_size(planes[0],
+                                                    _frame_of(planes[0], options, None)))))
     maps = [_maps(one, options, area, None, None) for one in planes]
     shape = planes[0].data.shape
     rms = np.array([np.nanmedian(map_of(noise, shape, 4)) for _, noise in maps])
     frequency = np.array([one.frequency for one in planes])
     reference = float(np.average(frequency, weights=(rms.min() / rms) ** 2))
-    mean = replace(planes[0], data=weighted_mean([one.data for one in planes], rms), frequency=reference)
+    mean = replace(planes[0], data=weighted_mean([one.data for one in planes], rms),
+                   frequency=reference)
     sought = None
     if detect == "chi-squared" and places is None:
         squares, n = np.zeros(shape), np.zeros(shape, np.int64)
@@ -318,33 +334,41 @@ def _of_cube(planes: list[Plane], options: ExtractionOptions, detect: str, place
     if places is None and len(table):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UvstackWarning)
-            places = positions_from_coord(SkyCoord(table["ra"], table["dec"], frame=parse_frame(table.meta["frame"])))
+            places = positions_from_coord(SkyCoord(table["ra"], table["dec"],
+                                                   frame=parse_frame(table.meta["frame"])))
     rows = [] if places is None else [run(one, options, places=places).catalogue for one in planes]
     channels, flux, error = _channel_rows(table, rows, np.array(number), frequency)
-    table["spectral_index"], table["spectral_index_error"] = spectral_indices(frequency, flux, error, reference)
+    table["spectral_index"], table["spectral_index_error"] = spectral_indices(
+        frequency, flux, error, reference)
     return replace(found, channels=channels)
 
 
-def _channel_rows(table: QTable, rows: list[QTable], number: NDArray, frequency: NDArray) -> tuple[QTable, NDArray, NDArray]:
+def _channel_rows(table: QTable, rows: list[QTable], number: NDArray,
+                  frequency: NDArray) -> tuple[QTable, NDArray, NDArray]:
     """One row a row of the catalogue and channel; fluxes and errors (n, chan)."""
     n, shape = len(table), (len(table), len(number))
-    channels = QTable({"row": np.repeat(np.arange(n), len(number)), "source": np.repeat(np.asarray(table["source"]), len(number)),
+    channels = QTable({"row": np.repeat(np.arange(n), len(number)),
+                       "source": np.repeat(np.asarray(table["source"]), len(number)),
                        "channel": np.tile(number, n), "frequency": np.tile(frequency, n) * u.Hz})
     values = {}
     for name in ("flux", "flux_error", "rms", "flags"):
         unit = getattr(table[name], "unit", None)
-        values[name] = np.array([np.asarray(getattr(one[name], "value", one[name])) for one in rows]).T.reshape(shape)
+        values[name] = np.array([np.asarray(getattr(one[name], "value", one[name]))
+                                 for one in rows]).T.reshape(shape)
         channels[name] = values[name].ravel() if unit is None else values[name].ravel() * unit
     channels["flags"] = channels["flags"].astype(np.int64)
-    channels.meta.update({key: table.meta[key] for key in ("frame", "brightness_unit") if key in table.meta})
+    channels.meta.update({key: table.meta[key] for key in ("frame", "brightness_unit")
+                          if key in table.meta})
     return channels, values["flux"], values["flux_error"]
 
 
-def _add_columns(table: QTable, slope: float | None, lowest: float | None, position: float, flux: float) -> None:
+def _add_columns(table: QTable, slope: float | None, lowest: float | None, position: float,
+                 flux: float) -> None:
     """What is said of fluxes and places beyond the image: expected fluxes, systematic errors."""
     if slope is not None and lowest is not None:
         unit = table["flux"].unit
-        expected = expected_flux(table["flux"].value, table["flux_error"].value, slope, (lowest * u.Jy).to_value(unit))
+        expected = expected_flux(table["flux"].value, table["flux_error"].value, slope,
+                                 (lowest * u.Jy).to_value(unit))
         table["expected_flux"] = expected * unit
     if position > 0:
         table["position_systematic"] = np.full(len(table), np.rad2deg(position) * 3600) * u.arcsec
@@ -355,7 +379,8 @@ def _add_columns(table: QTable, slope: float | None, lowest: float | None, posit
 def _frame_of(plane: Plane, options: ExtractionOptions, psf_map: str | Path | None) -> SkyFrame:
     where = options.beam_frame
     if where == "auto":
-        where = "pixel" if plane.image is None else beam_frame_of(str(plane.image.wcs.wcs.ctype[0])[-3:])
+        where = "pixel" if plane.image is None else beam_frame_of(
+            str(plane.image.wcs.wcs.ctype[0])[-3:])
     beams = None if psf_map is None else read_psf_map(psf_map, plane.data.shape)
     return SkyFrame(plane.image, plane.data.shape, where, beams)
 
@@ -365,8 +390,9 @@ def _beam_size(plane: Plane, frame: SkyFrame) -> NDArray[np.float64]:
     if plane.beam is not None:
         size = frame.beam_in_pixels(plane.beam)
         if np.linalg.eigvalsh(size)[0] < 1.0:
-            raise ImageError(f"{plane.path}: its beam is {np.sqrt(np.linalg.eigvalsh(size)[0]):.3g} pixels across; a source wants "
-                             "two or more: are BMAJ and BMIN right?")
+            raise ImageError(f"{plane.path}: its beam is "
+                             f"{np.sqrt(np.linalg.eigvalsh(size)[0]):.3g} pixels across; a source "
+                             "wants " "two or more: are BMAJ and BMIN right?")
         return size
     from uvstack.pixels.psf import fit_beam
 
@@ -401,7 +427,8 @@ def _maps(plane: Plane, options: ExtractionOptions, area: float, rms: float | st
     if rms is None or background is None:
         side = options.box or max(int(np.ceil(_BEAMS_A_BOX * np.sqrt(area))), _LEAST_BOX)
         nodes = measure_noise(plane.data, side, area, filter_size=options.filter_size)
-    base = nodes.background_nodes if background is None and nodes is not None else _given(background, plane, "background")
+    base = nodes.background_nodes if background is None and nodes is not None else _given(
+        background, plane, "background")
     for first in range(0, len(plane.data), _ROWS):
         plane.data[first:first + _ROWS] -= rows_of(base, first, min(first + _ROWS, len(plane.data)))
     noise = nodes.rms_nodes if rms is None and nodes is not None else _given(rms, plane, "rms")
@@ -418,13 +445,15 @@ def _given(value: float | str | Path | None, plane: Plane, name: str) -> Map:
         _check_shape(other.data, plane, str(value))
         return other.data * np.float32(other.bright.to(plane.bright))
     if not np.isfinite(number):
-        raise ImageError(f"{name}={value}; wanted is a number in the unit of the image, or an image")
+        raise ImageError(f"{name}={value}; wanted is a number in the unit of the image, or an "
+                         "image")
     return number
 
 
 def _check_shape(data: NDArray, plane: Plane, path: str | Path) -> None:
     if data.shape != plane.data.shape:
-        raise ImageError(f"{path}: has {data.shape[1]} × {data.shape[0]} pixels, {plane.path} {plane.data.shape[1]} × "
+        raise ImageError(f"{path}: has {data.shape[1]} × {data.shape[0]} pixels, {plane.path} "
+                         f"{plane.data.shape[1]} × "
                          f"{plane.data.shape[0]}; wanted are images of one shape")
 
 
@@ -436,21 +465,27 @@ def _lowest(data: NDArray, islands: Islands) -> NDArray[np.float64]:
     return np.minimum.reduceat(values, islands.start[:-1])
 
 
-def _correlation(data: NDArray, noise: Map, label: NDArray[np.int32], size: NDArray) -> NDArray[np.float64]:
+def _correlation(data: NDArray, noise: Map, label: NDArray[np.int32],
+                 size: NDArray) -> NDArray[np.float64]:
     found = measure_correlation(data, map_of(noise, data.shape), label, size)
     return beam_correlation(size) if found is None else found
 
 
-def _table(plane: Plane, frame: SkyFrame, found: Measured, islands: Islands, sigma: NDArray, base: Map,
-           correlation: NDArray) -> tuple[QTable, NDArray[np.float32]]:
+def _table(plane: Plane, frame: SkyFrame, found: Measured, islands: Islands, sigma: NDArray,
+           base: Map, correlation: NDArray) -> tuple[QTable, NDArray[np.float32]]:
     model = model_of(found, plane.data.shape)
     sums, errors, left = island_sums.sum_islands(plane.data, model, islands, sigma, correlation)
-    several = np.bincount(islands.parent, minlength=1)[islands.parent] > 1 if len(islands) else np.zeros(0, bool)
-    flags = np.where(islands.touches_edge, int(Flag.EDGE), 0) | np.where(islands.touches_blank, int(Flag.BLANK), 0)
+    several = np.bincount(islands.parent,
+                          minlength=1)[islands.parent] > 1 if len(islands) else np.zeros(0, bool)
+    flags = np.where(islands.touches_edge, int(Flag.EDGE), 0) | np.where(islands.touches_blank,
+                                                                         int(Flag.BLANK), 0)
     flags |= np.where(several, int(Flag.DEBLENDED), 0)
-    around = Surroundings(sigma, values_at(base, islands.peak, plane.data.shape[1]), islands.parent + 1, islands.n_pixels,
-                          plane.data.ravel()[islands.peak].astype(float), sums, errors, left, flags.astype(np.int32))
-    return _finished(catalogue_rows(found, around, frame, plane.beam, (plane.bright, plane.flux)), plane, frame), model
+    around = Surroundings(sigma, values_at(base, islands.peak, plane.data.shape[1]),
+                          islands.parent + 1, islands.n_pixels,
+                          plane.data.ravel()[islands.peak].astype(float), sums, errors, left,
+                          flags.astype(np.int32))
+    return _finished(catalogue_rows(found, around, frame, plane.beam, (plane.bright, plane.flux)),
+                     plane, frame), model
 
 
 def _finished(table: QTable, plane: Plane, frame: SkyFrame) -> QTable:
@@ -470,22 +505,23 @@ def model_of(found: Measured, shape: tuple[int, int]) -> NDArray[np.float32]:
     good = np.isfinite(found.peak) & np.isfinite(found.size[:, 0, 0])
     form = FOUR_LN2 * np.linalg.inv(np.where(good[:, None, None], found.size, np.eye(2)))
     peak = np.where(good, found.peak, 0.0)
-    sum_kernels.add_gaussians(peak, np.where(good, found.x, -1e6), np.where(good, found.y, -1e6), form[:, 0, 0], form[:, 0, 1],
-                              form[:, 1, 1], 14.0, model)
+    sum_kernels.add_gaussians(peak, np.where(good, found.x, -1e6), np.where(good, found.y, -1e6),
+                              form[:, 0, 0], form[:, 0, 1], form[:, 1, 1], 14.0, model)
     return model
 
 
-def _forced(plane: Plane, frame: SkyFrame, base: Map, noise: Map, size: NDArray, options: ExtractionOptions,
-            places: Positions, radius: float) -> ExtractResult:
+def _forced(plane: Plane, frame: SkyFrame, base: Map, noise: Map, size: NDArray,
+            options: ExtractionOptions, places: Positions, radius: float) -> ExtractResult:
     """Rows of the places asked for, in their order and under their names."""
     if plane.image is None:
-        raise ImageError(f"{plane.path}: has no coordinates of the sky, where forced positions could lie")
+        raise ImageError(f"{plane.path}: has no coordinates of the sky, where forced positions "
+                         "could lie")
     x, y = plane.image.pixels_of(places.coord)
     # What is bright is no noise, whoever it belongs to.
     islands = find_islands(plane.data, None, noise, options.detection, options.analysis)
     correlation = _correlation(plane.data, noise, islands.label, size)
-    column, row = (np.clip(np.nan_to_num(np.rint(v), nan=0.0), 0, n - 1).astype(int) for v, n in zip((x, y), plane.data.shape[::-1],
-                                                                                                       strict=True))
+    column, row = (np.clip(np.nan_to_num(np.rint(v), nan=0.0), 0, n - 1).astype(int)
+                   for v, n in zip((x, y), plane.data.shape[::-1], strict=True))
     flat = row * plane.data.shape[1] + column
     sigma = values_at(noise, flat, plane.data.shape[1])
     found = force(plane.data, x, y, sigma, size, correlation, radius=radius / plane.image.cell)
@@ -494,18 +530,23 @@ def _forced(plane: Plane, frame: SkyFrame, base: Map, noise: Map, size: NDArray,
     off = (found.flags & int(Flag.OFF_IMAGE)) != 0
     seen = [np.where(off, np.nan, values) for values in
             (sigma, values_at(base, flat, plane.data.shape[1]), plane.data[row, column])]
-    around = Surroundings(seen[0], seen[1], islands.label[row, column].astype(np.int64), np.zeros(n, np.int64), seen[2],
-                          nothing, nothing, nothing, np.zeros(n, np.int32))
-    table = _finished(catalogue_rows(found, around, frame, plane.beam, (plane.bright, plane.flux)), plane, frame)
+    around = Surroundings(seen[0], seen[1], islands.label[row, column].astype(np.int64),
+                          np.zeros(n, np.int64), seen[2], nothing, nothing, nothing,
+                          np.zeros(n, np.int32))
+    table = _finished(catalogue_rows(found, around, frame, plane.beam, (plane.bright, plane.flux)),
+                      plane, frame)
     table["ra"][off], table["dec"][off] = _asked(places, frame, off)
-    names = next((name for name in ("name", "id", "source_id") if name in places.table.colnames), None)
+    names = next((name for name in ("name", "id", "source_id") if name in places.table.colnames),
+                 None)
     if names is not None:
         table.add_column(np.asarray(places.table[names]).astype(str), name="name", index=0)
     model = model_of(found, plane.data.shape)
-    return ExtractResult(table, plane.path, plane.data, base, noise, model, None, plane.beam, frame, None, None)
+    return ExtractResult(table, plane.path, plane.data, base, noise, model, None, plane.beam, frame,
+                         None, None)
 
 
-def _asked(places: Positions, frame: SkyFrame, which: NDArray[np.bool_]) -> tuple[u.Quantity, u.Quantity]:
+def _asked(places: Positions, frame: SkyFrame,
+           which: NDArray[np.bool_]) -> tuple[u.Quantity, u.Quantity]:
     from uvstack.sky.coordinates import to_frame
 
     ra, dec = to_frame(places.coord[which], frame.frame_name)
@@ -518,12 +559,14 @@ def _write(
 ) -> None:
     wcs = WCS(naxis=2) if plane.image is None else plane.image.wcs
 
-    def write(path: str | Path | None, pixels: NDArray | None, unit: str = unit_text(plane.bright)) -> None:
+    def write(path: str | Path | None, pixels: NDArray | None,
+              unit: str = unit_text(plane.bright)) -> None:
         if path is None:
             return
         if pixels is None:
             raise ImageError(f"{path}: places were given, so that there are no islands")
-        write_image(path, pixels, wcs, unit=unit, beams=plane.beam, frequency=plane.frequency, four_axes=False)
+        write_image(path, pixels, wcs, unit=unit, beams=plane.beam, frequency=plane.frequency,
+                    four_axes=False)
 
     shape = found.data.shape
     write(rms_out, None if rms_out is None else map_of(found.rms, shape))

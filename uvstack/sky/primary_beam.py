@@ -1,21 +1,24 @@
 """Primary beams: the power response A(l, m, ν) of one antenna, 1 on axis.
 
-Every model is a frozen dataclass that is called with direction cosines relative to the *pointing* centre and with
-frequencies, and gives an array (pos, chan):
+Every model is a frozen dataclass that is called with direction cosines relative to the *pointing*
+centre and with frequencies, and gives an array (pos, chan):
 
     beam = primary_beam("evla")
     A = beam(l, m, frequency)
 
-With r = sqrt(l² + m²) and θ = arcsin r, most models are circular and depend on θν alone: A(θ, ν) = A(θν/ν₀, ν₀).
-A is a power: a source seen at both antennas of a baseline through the same beam appears A times as bright. Squint,
-polarisation, rotation with parallactic angle and differences between antennas are not modelled.
+With r = sqrt(l² + m²) and θ = arcsin r, most models are circular and depend on θν alone: A(θ, ν) =
+A(θν/ν₀, ν₀). A is a power: a source seen at both antennas of a baseline through the same beam
+appears A times as bright. Squint, polarisation, rotation with parallactic angle and differences
+between antennas are not modelled.
 
-Where a model says nothing, A is 0 and never extrapolated: beyond the last radius of a table, the edge of an image, the
-first null of a formula that describes only the main lobe, the level to which a polynomial was fitted (polynomials turn
-up again past their null), and below the horizon (r > 1). NaN positions give NaN.
+Where a model says nothing, A is 0 and never extrapolated: beyond the last radius of a table, the
+edge of an image, the first null of a formula that describes only the main lobe, the level to which
+a polynomial was fitted (polynomials turn up again past their null), and below the horizon (r > 1).
+NaN positions give NaN.
 
-Cost: one evaluation of the profile for each (position, channel). Named beams come from `primary_beam`; beams in files
-(tables, images) from `uvstack.io.primary_beams.read_primary_beam`; `primary_beam_image` holds the model behind an image.
+Cost: one evaluation of the profile for each (position, channel). Named beams come from
+`primary_beam`; beams in files (tables, images) from `uvstack.io.primary_beams.read_primary_beam`;
+`primary_beam_image` holds the model behind an image.
 """
 
 import difflib
@@ -49,7 +52,8 @@ COSINE_TAPER_SCALE = 1.18896478
 class PrimaryBeam(ABC):
     """Power response of one antenna; a model of your own subclasses this and defines `_power` and `describe`."""
 
-    #: Whether the power depends on frequency and the distance from the axis alone, for those who make tables of it.
+    #: Whether the power depends on frequency and the distance from the axis alone, for those who
+    #: make tables of it.
     is_radial: ClassVar[bool] = False
 
     def __call__(self, l: ArrayLike, m: ArrayLike, frequency: ArrayLike) -> NDArray[np.float64]:
@@ -154,19 +158,21 @@ class Airy(_RadialBeam):
     """Uniformly illuminated circular aperture with a circular central blockage.
 
     With x = πDν sinθ/c, ε = blockage/diameter and jinc(x) = 2 J1(x)/x, the voltage is
-    [jinc(x) − ε² jinc(εx)] / (1 − ε²) (Born & Wolf 1999, section 8.5.2, for a disc less a disc), A its square. Exact in
-    sinθ, and so scaled in sinθ rather than θ.
+    [jinc(x) − ε² jinc(εx)] / (1 − ε²) (Born & Wolf 1999, section 8.5.2, for a disc less a disc), A
+    its square. Exact in sinθ, and so scaled in sinθ rather than θ.
 
     Attributes
     ----------
     diameter, blockage : float
         Metres; the blockage may be 0.
     max_radius : float
-        Angle in radians at 1 GHz, scaled as 1/ν, beyond which A = 0. By default the side lobes are kept.
+        Angle in radians at 1 GHz, scaled as 1/ν, beyond which A = 0. By default the side lobes are
+        kept.
     casa_blockage : bool
-        Take jinc(x/ε) where jinc(εx) belongs, which is what CASA computes (PBMath1DAiry.cc; measured with casatools
-        6.7, where it agrees to 4e-4). The slip raises A by up to 0.011 for ALMA's 12 m dishes, 0.032 for its 7 m
-        dishes and 0.020 for the VLA. Use it to undo a correction that CASA has made, not to describe an antenna.
+        Take jinc(x/ε) where jinc(εx) belongs, which is what CASA computes (PBMath1DAiry.cc;
+        measured with casatools 6.7, where it agrees to 4e-4). The slip raises A by up to 0.011 for
+        ALMA's 12 m dishes, 0.032 for its 7 m dishes and 0.020 for the VLA. Use it to undo a
+        correction that CASA has made, not to describe an antenna.
     """
 
     diameter: float
@@ -206,8 +212,8 @@ class Airy(_RadialBeam):
 class CosineTaper(_RadialBeam):
     """Cosine-tapered aperture, A = [cos(πs) / (1 − 4s²)]² with s = 1.189 θ/θ_F (Mauch et al. 2020, equation 3).
 
-    θ_F = fwhm · reference_frequency / ν (their equation 4). The formula follows the measured main lobe; its side lobes
-    are not those of the antenna, so A = 0 beyond the first null, s = 3/2.
+    θ_F = fwhm · reference_frequency / ν (their equation 4). The formula follows the measured main
+    lobe; its side lobes are not those of the antenna, so A = 0 beyond the first null, s = 3/2.
 
     Attributes
     ----------
@@ -252,9 +258,10 @@ class PolynomialBand:
 class RadialPolynomial(_RadialBeam):
     """Published polynomial fits to the main lobe, one or several frequencies a band.
 
-    Within a band the coefficients are interpolated linearly in frequency at fixed θν, so that A has no steps inside a
-    spectral window (CASA takes the nearest fit: steps of several per cent in the wing). Beyond the first and the last
-    fit of a band that fit is scaled with frequency. A frequency on the edge of two bands belongs to the lower one.
+    Within a band the coefficients are interpolated linearly in frequency at fixed θν, so that A has
+    no steps inside a spectral window (CASA takes the nearest fit: steps of several per cent in the
+    wing). Beyond the first and the last fit of a band that fit is scaled with frequency. A
+    frequency on the edge of two bands belongs to the lower one.
 
     A = 0 from the first radius at which A falls to `floor` or begins to rise again.
 
@@ -316,8 +323,8 @@ class RadialPolynomial(_RadialBeam):
 class RadialTable(_RadialBeam):
     """A tabulated profile at one frequency, scaled as 1/ν and interpolated with a cubic spline.
 
-    The spline is even about θ = 0 and is clipped at 0 (it can swing below between points near a null). A = 0 beyond the
-    last angle. Powers are divided by the one on axis.
+    The spline is even about θ = 0 and is clipped at 0 (it can swing below between points near a
+    null). A = 0 beyond the last angle. Powers are divided by the one on axis.
 
     Attributes
     ----------
@@ -399,8 +406,9 @@ def primary_beam(beam: "str | PrimaryBeam") -> PrimaryBeam:
     Parameters
     ----------
     beam : str or PrimaryBeam
-        A name of `preset_names` (upper and lower case are the same), `gaussian:30arcmin@1.4GHz` (FWHM at a frequency),
-        `airy:25m` or `airy:25m,2.36m` (diameter, blockage), or a beam, which is returned as it is.
+        A name of `preset_names` (upper and lower case are the same), `gaussian:30arcmin@1.4GHz`
+        (FWHM at a frequency), `airy:25m` or `airy:25m,2.36m` (diameter, blockage), or a beam, which
+        is returned as it is.
 
     Returns
     -------
@@ -409,7 +417,8 @@ def primary_beam(beam: "str | PrimaryBeam") -> PrimaryBeam:
     Raises
     ------
     PrimaryBeamError
-        The text cannot be read, or names a file, which `uvstack.io.primary_beams.read_primary_beam` opens.
+        The text cannot be read, or names a file, which `uvstack.io.primary_beams.read_primary_beam`
+        opens.
     """
     if isinstance(beam, PrimaryBeam):
         return beam
@@ -500,8 +509,8 @@ def _jinc(x: NDArray) -> NDArray:
 
 def _first_positive_root(coefficients: NDArray) -> NDArray:
     """Smallest positive x with Σ coefficients[i] xⁱ = 0 for each column, infinite where there is none."""
-    # 1/x is an eigenvalue of the companion matrix of the reversed polynomial, whose leading term is never 0 here; the
-    # zeros that pad short rows only add roots at infinity.
+    # 1/x is an eigenvalue of the companion matrix of the reversed polynomial, whose leading term is
+    # never 0 here; the zeros that pad short rows only add roots at infinity.
     scale = 1e3  # of the order of x at the null, so that the coefficients are of one order
     degree = len(coefficients) - 1
     scaled = coefficients * scale ** np.arange(degree + 1)[:, None]
@@ -578,8 +587,9 @@ def _meerkat() -> CosineTaper:
     return CosineTaper(57.5 * ARCMIN, 1.5e9, low=0.544e9, high=3.5e9)
 
 
-# Effective diameters, blockages and last radii at 1 GHz of CASA's PBMath.cc. The diameters of ALMA are those of Hunter
-# and Brogan (2011), chosen for the width that a tapered 12 m or 7 m dish has. The radii lie inside the first null.
+# Effective diameters, blockages and last radii at 1 GHz of CASA's PBMath.cc. The diameters of ALMA
+# are those of Hunter and Brogan (2011), chosen for the width that a tapered 12 m or 7 m dish has.
+# The radii lie inside the first null.
 _ALMA = Airy(10.7, 0.75, max_radius=math.radians(1.784))
 _ALMA_7M = Airy(6.25, 0.75, max_radius=math.radians(3.568))
 _CASA_VLA = Airy(25.0, 2.36, max_radius=math.radians(0.8564), casa_blockage=True)
