@@ -427,3 +427,27 @@ def test_pixels_are_those_of_the_file_whatever_its_axes(tmp_path, cards):
     assert SkyCoord(found["ra"][0], found["dec"][0]).separation(place).arcsec < 0.3
     left = np.squeeze(fits.getdata(tmp_path / "r.fits"))
     assert abs(left[55:67, 34:47].max()) < 0.03
+
+
+@pytest.mark.parametrize("ending", ["fits", "ecsv", "xml", "csv"])
+def test_nothing_found_is_an_empty_catalogue_everywhere(tmp_path, ending):
+    fits.writeto(tmp_path / "n.fits", noise(160, 8).astype("f4"), header())
+    found = uvstack.extract(
+        tmp_path / "n.fits", detection=9, out=tmp_path / f"c.{ending}", report=tmp_path / "page",
+        regions_out=tmp_path / "c.reg")
+    assert len(found) == 0
+    back = read_catalogue(tmp_path / f"c.{ending}")
+    assert len(back) == 0
+    assert set(found.colnames) <= set(back.colnames)
+    assert (tmp_path / "c.reg").read_text().startswith("# Region file format: DS9")
+    assert "no source was found" in (tmp_path / "page" / "index.html").read_text()
+
+
+def test_a_source_as_wide_as_the_boxes_is_flagged(tmp_path):
+    image = noise(300, 4) + 0.05 * gaussian(300, 150, 150, 90, 80, 20)
+    fits.writeto(tmp_path / "w.fits", image.astype("f4"), header(300))
+    found = uvstack.extract(tmp_path / "w.fits")
+    assert found["flags"][0] & Flag.LARGE
+    larger = uvstack.extract(tmp_path / "w.fits", box=300)
+    flux = 0.05 * 90 * 80 / 20
+    assert abs(larger["flux"][0].value - flux) < abs(found["flux"][0].value - flux)

@@ -63,12 +63,14 @@ class BeamOption(click.ParamType):
 @click.option("--beam", type=BeamOption(), help="In place of the header's: 5arcsec,4arcsec,30deg.")
 @click.option("--beam-frame", type=click.Choice(["auto", "pixel", "sky"]), default="auto",
               help="Where the beam is constant: pixels (SIN images) or sky (mosaics).")
-@click.option("--rms", help="Noise: a number in the unit of the image, or an image.")
-@click.option("--background", help="Background: a number in the unit of the image, or an image.")
-@click.option("--psf-map",
+@click.option("--rms", metavar="NUMBER|IMAGE", help="Noise: a number in the unit of the image, or an image.")
+@click.option("--background", metavar="NUMBER|IMAGE", help="Background: a number in the unit of the image, or an image.")
+@click.option("--psf-map", metavar="IMAGE",
               help="Beam at each pixel: FITS image of three planes, BMAJ, BMIN and BPA in degrees.")
-@click.option("--detection-image", help="Find sources in this image, of flat noise for instance, and measure them in IMAGE.")
-@click.option("--forced", help="Measure at these positions, in their order.")
+@click.option("--detection-image", metavar="IMAGE",
+              help="Find sources in this image, of flat noise for instance, and measure them in IMAGE.")
+@click.option("--forced", metavar="LIST",
+              help="Measure at these positions, in their order: a list or region file as `uvstack stack` takes it.")
 @click.option("--search-radius", type=Angle(), default="0arcsec",
               help="How far a forced position may move.")
 @click.option("--counts-slope", type=float,

@@ -26,3 +26,5 @@ class Flag(IntFlag):
     NO_BEAM = 128
     #: An error could not be worked out.
     NO_ERROR = 256
+    #: The island is wider than half a box of the background, which may hold part of its flux.
+    LARGE = 512

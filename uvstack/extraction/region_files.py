@@ -12,6 +12,7 @@ from uvstack.errors import ComponentError
 from uvstack.io.output import written_whole
 
 _FORMATS = {".reg": "ds9", ".crtf": "crtf"}
+_HEADS = {"ds9": "# Region file format: DS9 astropy/regions\n", "crtf": "#CRTFv0\n"}
 
 
 def write_regions(path: str | Path, catalogue: QTable) -> None:
@@ -43,4 +44,8 @@ def write_regions(path: str | Path, catalogue: QTable) -> None:
                                 meta=RegionMeta({"label": str(row["source"])}))
                for row in catalogue[good]]
     with written_whole(path) as partial:
+        if not regions:
+            # A file without regions would have no head either.
+            partial.write_text(_HEADS[kind], encoding="utf-8")
+            return
         Regions(regions).write(str(partial), format=kind, overwrite=True)

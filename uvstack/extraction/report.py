@@ -49,8 +49,10 @@ def overview(result: ExtractResult) -> Section:
 def sections(result: ExtractResult) -> list[Section]:
     """Overview with the image, the brightest sources, noise, residuals."""
     first = overview(result)
-    found = Section("Sources", [("marked", "ellipses are the FWHM that were measured")],
-                    {"image": image_figure(result)}, result.tables(), grid=_brightest(result))
+    some = len(result.catalogue) > 0
+    told = "ellipses are the FWHM that were measured" if some else "no source was found"
+    found = Section("Sources", [("marked", told)], {"image": image_figure(result)},
+                    result.tables(), grid=_brightest(result) if some else ())
     noise = Section("Background and noise", figures={"noise": noise_figure(result)})
     left = Section("Residuals",
                    [("residuals", "of pure noise the histogram follows the line, which is no fit")],

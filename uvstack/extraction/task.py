@@ -480,6 +480,11 @@ def _table(plane: Plane, frame: SkyFrame, found: Measured, islands: Islands, sig
     flags = np.where(islands.touches_edge, int(Flag.EDGE), 0) | np.where(islands.touches_blank,
                                                                          int(Flag.BLANK), 0)
     flags |= np.where(several, int(Flag.DEBLENDED), 0)
+    if isinstance(base, NodeMap) and len(islands):
+        sides = [n / m for n, m in zip(base.shape, base.nodes.shape, strict=True)]
+        wide = (np.diff(islands.box[:, :2])[:, 0] > 0.5 * sides[0]) | (
+            np.diff(islands.box[:, 2:])[:, 0] > 0.5 * sides[1])
+        flags |= np.where(wide, int(Flag.LARGE), 0)
     around = Surroundings(sigma, values_at(base, islands.peak, plane.data.shape[1]),
                           islands.parent + 1, islands.n_pixels,
                           plane.data.ravel()[islands.peak].astype(float), sums, errors, left,

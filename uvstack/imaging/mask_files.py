@@ -71,6 +71,8 @@ def _catalogue_mask(path: Path, grid: Grid) -> NDArray[np.bool_]:
     if not {"ra", "dec"} <= set(table.colnames):
         raise ImageError(f"{path}: holds no image, but a table without ra and dec; a mask of "
                          f"sources wants these; it has {', '.join(table.colnames)}")
+    if len(table) == 0:
+        raise ImageError(f"{path}: the catalogue is empty; a mask wants a source at least")
     table = table[np.isfinite(table["ra"]) & np.isfinite(table["dec"])]
     ra, dec = to_frame(SkyCoord(table["ra"], table["dec"], frame=parse_frame(table.meta["frame"])),
                        "J2000")

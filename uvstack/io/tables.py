@@ -478,12 +478,13 @@ def _read_votable(path: Path) -> Table:
         warnings.simplefilter("ignore", u.UnitsWarning)
         try:
             document = parse(path)
-            votable = next((one for one in document.iter_tables() if len(one.array)), None)
+            tables = list(document.iter_tables())
+            votable = next((one for one in tables if len(one.array)), tables[0] if tables else None)
             table = None if votable is None else votable.to_table(use_names_over_ids=True)
         except Exception as error:  # the XML reader, numpy and astropy each raise their own kinds on a broken file
             raise PositionsError(f"{path}: the VOTable cannot be read: {_one_line(error)}") from error
     if votable is None or table is None:
-        raise PositionsError(f"{path}: the VOTable holds no rows; at least one position is needed")
+        raise PositionsError(f"{path}: the VOTable holds no table")
     systems = {system.ID: system for system in document.iter_coosys()}
     # The system that a column points to, or the only one there is.
     used = [systems[column.ref] for column in votable.fields if column.ref in systems] or list(systems.values())
