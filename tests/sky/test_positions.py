@@ -431,7 +431,7 @@ def test_files_that_are_no_lists(tmp_path):
     with pytest.raises(PositionsError, match="the FITS file holds no table"):
         read_positions(tmp_path / "image.fits")
     Table({"ra": np.zeros(0), "dec": np.zeros(0)}).write(tmp_path / "none.xml", format="votable")
-    with pytest.raises(PositionsError, match="the VOTable holds no rows"):
+    with pytest.raises(PositionsError, match="the list holds no positions"):
         read_positions(tmp_path / "none.xml")
     Table({"ra": np.zeros(0), "dec": np.zeros(0)}).write(tmp_path / "none.fits")
     with pytest.raises(PositionsError, match="the list holds no positions"):
