@@ -61,7 +61,6 @@ class ImageOptions(UVRangeOptions, DataOptions, RunOptions, total=False):
     imager : {"uvstack", "wsclean", "casa"}
         Our own, or another that is installed: it makes the dirty image, psf, model, residual and
         restored image of one plane of one pointing, see `uvstack.imaging.external.task`.
-
     """
 
     out: Annotated[str | Path | None, None]
