@@ -26,6 +26,7 @@ from simulate.image_model import ImageModel
 from simulate.job import Corruption, Job, make_job
 from simulate.plot import plot_observation
 from simulate.pointings import Pointings
+from uvstack.checks import chunk_size_or
 from uvstack.chunks import cluster, map_chunks
 from uvstack.constants import CORRELATIONS
 from uvstack.io.new_ms import Observation, create_measurement_set
@@ -89,6 +90,7 @@ def observe(
     overwrite: bool = False,
     workers: int | None = None,
     scheduler: str | None = None,
+    chunk_size: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Simulation:
     """Paths of a new measurement set, its truth, its provenance and a picture.
@@ -124,7 +126,7 @@ def observe(
         Write MODEL_DATA: the sky without corruptions and noise.
     seed : int
         Of corruptions and noise.
-    overwrite, workers, scheduler, progress
+    overwrite, workers, scheduler, chunk_size, progress
         As in `uvstack.stack`.
 
     Raises
@@ -147,7 +149,8 @@ def observe(
     check_output(path, overwrite, _n_bytes(job))
     with cluster(workers, scheduler) as client, contextlib.ExitStack() as outputs:
         _write_truth(job, made, lambda name: outputs.enter_context(written_whole(name)))
-        _write_set(job, outputs.enter_context(written_whole(path)), client, progress)
+        _write_set(job, outputs.enter_context(written_whole(path)), client, progress,
+                   chunk_size_or(chunk_size, _VISIBILITIES_PER_BLOCK))
     return made
 
 
@@ -200,11 +203,10 @@ def _write_truth(job: Job, made: Simulation, opened: Callable[[Path], Path]) -> 
 
 
 def _write_set(job: Job, partial: Path, client: Any,
-               progress: Callable[[int, int], None] | None) -> None:
+               progress: Callable[[int, int], None] | None, chunk_size: int) -> None:
     """Write the measurement set block by block."""
     n_baselines = job.baselines[0].size
-    per_block = max(_VISIBILITIES_PER_BLOCK // (n_baselines * job.frequency.size
-                                                * len(job.correlations)), 1)
+    per_block = max(chunk_size // (n_baselines * job.frequency.size * len(job.correlations)), 1)
     blocks = [(start, min(start + per_block, job.times.size))
               for start in range(0, job.times.size, per_block)]
     fields = tuple(Field(i, name, "J2000", float(ra), float(dec))

@@ -81,6 +81,20 @@ def one_of(name: str, value: Any, wanted: Sequence[str]) -> str:
     return value
 
 
+def stamp_size(size: Any) -> int:
+    """Pixels across a stamp: an even number, so that its middle is a pixel.
+
+    Raises
+    ------
+    SelectionError
+        If it is odd, none, or too small or large.
+    """
+    number = whole_number("the stamp's size", size, 8, MOST_STAMP_PIXELS)
+    if number % 2:
+        raise SelectionError(f"the stamp's size is {size}; wanted an even number of at least 8 pixels")
+    return number
+
+
 def thread_count(threads: int | None) -> int:
     """Local threads: those asked for, or one for each processor.
 

@@ -351,7 +351,6 @@ def test_the_primary_beam_and_a_flat_image_of_ones_own(survey, tmp_path):
     (["--size", "64", "--cell", "-3arcsec"], ImageError, "positive"),
     (["--method", "medain"], SelectionError, "median"),
     (["--weights", "equl"], SelectionError, "equal"),
-    (["--weighting", "natrual"], ImageError, "natural"),
     (["--uvmin", "50km"], NoDataError, "uv range"),
     (["--stamp", "33"], SelectionError, "even"),
     (["--field", "7"], UvstackError, "field"),

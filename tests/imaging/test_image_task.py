@@ -430,6 +430,7 @@ def test_a_full_disk_leaves_nothing(survey, tmp_path, monkeypatch):
 
 def test_a_killed_run_leaves_no_product_under_its_name(survey, tmp_path, monkeypatch):
     result = image(survey, size=64, cell=CELL, iterations=0)
+    assert result.stop_reason == "no iteration asked for"
     names = products_task.product_paths(tmp_path / "a", 1, False)
     names["image"].write_text("old")
     child = os.fork()

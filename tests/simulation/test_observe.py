@@ -15,7 +15,6 @@ from astropy.wcs import WCS
 import oracles
 import uvstack
 from factories import read
-from simulate import task
 from simulate.pointings import at_positions, hexagonal_mosaic
 from simulate.task import observe
 from uvstack.errors import OutputError, PointingError, SelectionError
@@ -66,11 +65,10 @@ def test_noise_has_its_sigma_and_the_weights_say_so(tmp_path):
     assert result.flux_error == pytest.approx(0.02 / np.sqrt(vis.size), rel=0.02)
 
 
-def test_same_seed_same_bytes_whatever_the_blocks(tmp_path, monkeypatch):
+def test_same_seed_same_bytes_whatever_the_blocks(tmp_path):
     options = {"sky": sky(), "noise": 1.0, **SETTINGS}
     first = observe(seed=3, out=tmp_path / "a.ms", **options)
-    monkeypatch.setattr(task, "_VISIBILITIES_PER_BLOCK", 10_000)
-    second = observe(seed=3, out=tmp_path / "b.ms", **options)
+    second = observe(seed=3, out=tmp_path / "b.ms", chunk_size=10_000, **options)
     other = observe(seed=4, out=tmp_path / "c.ms", **options)
     for column in ("DATA", "UVW", "TIME", "ANTENNA1", "SCAN_NUMBER", "WEIGHT"):
         assert np.array_equal(read(first.ms, column), read(second.ms, column))

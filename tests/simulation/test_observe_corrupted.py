@@ -10,7 +10,6 @@ from astropy.wcs import WCS
 
 import oracles
 from factories import read
-from simulate import task
 from simulate.corruption import (
     AntennaFlags,
     Bandpass,
@@ -113,7 +112,7 @@ def test_pointing_errors_shift_the_beam_of_each_antenna(tmp_path):
     assert np.abs(vis - read(made.ms, "MODEL_DATA")).max() > 0.05
 
 
-def test_all_corruptions_at_once_and_whatever_the_blocks(tmp_path, monkeypatch):
+def test_all_corruptions_at_once_and_whatever_the_blocks(tmp_path):
     everything = [PhaseErrors(0.3, 60.0), PointingErrors(ARCMIN),
                   DirectionDependentGains(("A",), 0.1, 0.3), ComplexGains(0.1, 0.2),
                   Bandpass(0.05, 0.1), Delays(1e-9), RandomFlags(0.1), AntennaFlags((3,))]
@@ -121,8 +120,7 @@ def test_all_corruptions_at_once_and_whatever_the_blocks(tmp_path, monkeypatch):
                "correlations": ("RR", "RL", "LR", "LL"), "with_model": True, **SETTINGS}
     options["pointings"] = hexagonal_mosaic(*CENTRE, 20 * ARCMIN, 0.0, 10 * ARCMIN, dwell=2)
     first = observe(seed=3, out=tmp_path / "a.ms", **options)
-    monkeypatch.setattr(task, "_VISIBILITIES_PER_BLOCK", 20_000)
-    second = observe(seed=3, out=tmp_path / "b.ms", workers=2, **options)
+    second = observe(seed=3, out=tmp_path / "b.ms", workers=2, chunk_size=20_000, **options)
     for column in ("DATA", "MODEL_DATA", "FLAG", "FLAG_ROW", "WEIGHT"):
         assert np.array_equal(read(first.ms, column), read(second.ms, column))
     record = json.loads(first.provenance.read_text())

@@ -329,3 +329,10 @@ def test_a_frequency_is_read_alike_however_it_is_written():
         with pytest.raises(SelectionError, match=f"^nu0.*{wanted}"):
             parse_frequency(given, "nu0")
     assert parse_frequency(1.4, "nu0", lowest=0.0) == 1.4
+
+
+def test_two_numbers_are_j2000_whatever_the_frame_that_is_wanted():
+    # The galactic pole by its definition of 1958, B1950 12h49m +27d24m, in J2000; the E terms
+    # of aberration that FK4 has besides are 0.34″.
+    found = parse_direction(np.deg2rad([192.85948, 27.12825]), "B1950")
+    assert np.rad2deg(found) == pytest.approx([192.25, 27.4], abs=1.5e-4)

@@ -7,7 +7,6 @@ from test_gridding import CENTRES, FREQUENCY, GRIDS, direction
 from oracles import LIGHT, phasor
 from uvstack.errors import ImageError
 from uvstack.pixels.grid import centred_grid
-from uvstack.uv import point_model
 from uvstack.uv.point_model import is_cheaper, point_visibilities
 from uvstack.uv.taylor import taylor_visibilities
 
@@ -58,14 +57,14 @@ def test_point_by_point_it_is_the_sum_of_equation_1(name, centre):
     assert np.abs(found - wanted).max() < TOLERANCE * np.abs(images).sum()
 
 
-def test_it_is_the_transform_for_many_rows_and_threads(monkeypatch):
-    monkeypatch.setattr(point_model, "_ROWS_PER_BLOCK", 1000)
+def test_it_is_the_transform_for_many_rows_and_threads():
     grid, (uvw, first, second, time) = GRIDS["even"], array(n_ants=12, n_times=80)
     images = model(grid.shape, 3, 20)
     options = dict(phase_centre=CENTRES["other"])
     wanted = taylor_visibilities(uvw, FREQUENCY, images, grid, 1.4e9, epsilon=1e-9, **options)
     one, two = (point_visibilities(uvw, first, second, time, FREQUENCY, images, grid, 1.4e9,
-                                   threads=n, **options) for n in (1, 2))
+                                   threads=n, rows_per_block=1000, **options)
+                for n in (1, 2))
     np.testing.assert_array_equal(one, two)
     assert np.abs(one - wanted).max() < TOLERANCE * np.abs(images).sum()
 

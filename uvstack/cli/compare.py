@@ -34,8 +34,8 @@ from uvstack.cli.options import data_options, list_options, report_options, run_
               help="Pixels of the image made here: 1024, or columns,rows; default all positions.")
 @click.option("--cell", type=Angle(),
               help="Its pixel, and that of the stamps; default a fifth of the resolution.")
-@click.option("--weighting", default="natural",
-              help="Of that image: natural (as the uv-stack), uniform or briggs.")
+@click.option("--weighting", type=click.Choice(["natural", "uniform", "briggs"]),
+              default="natural", help="Of that image; natural: as the uv-stack.")
 @click.option("--robust", type=float,
               help="Of Briggs, from -2 (uniform) to 2 (natural); default 0.")
 @click.option("--method", "methods", default="mean,median",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from uvstack.cli.main import Baseline, Frequency, example, progress_bar, show
+from uvstack.cli.main import Baseline, Direction, Frequency, example, progress_bar, show
 from uvstack.cli.options import data_options, report_options, run_options
 
 
@@ -84,7 +84,8 @@ class Gain(click.ParamType):
 @click.option("--chanwidth", default=1, help="Channels averaged before the fit.")
 @click.option("--timewidth", default=1, help="Integrations averaged before the fit.")
 @click.option("--per-channel", is_flag=True, help="A fit for each (averaged) channel.")
-@click.option("--phase-centre", help='Where RA and Dec count from: "J2000 10h12m13s -30d00m01s"; default the first field.')
+@click.option("--phase-centre", type=Direction(),
+              help='Where RA and Dec count from: "J2000 10h12m13s -30d00m01s"; default the first field.')
 @click.option("--primary-beam", help="Fluxes of the sky, through this beam: preset, text or file as in `uvstack stack`.")
 @click.option("--fixed", multiple=True,
               help="What belongs to the model and is not fitted: a column (MODEL_DATA) or shapes.")

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import click
 
-from uvstack.cli.main import Angle, Baseline, Frequency, Quantity, example, progress_bar, show
+from uvstack.cli.main import (
+    Angle,
+    Baseline,
+    Direction,
+    Frequency,
+    Quantity,
+    example,
+    progress_bar,
+    show,
+)
 from uvstack.cli.options import data_options, report_options, run_options
 
 
@@ -68,7 +77,7 @@ class Size(click.ParamType):
 @data_options
 @click.option("--uvmin", type=Baseline(), help="Shortest baseline: 300m, 5km, 20klambda.")
 @click.option("--uvmax", type=Baseline(), help="Longest baseline.")
-@click.option("--phase-centre",
+@click.option("--phase-centre", type=Direction(),
               help="Middle of the image: 'J2000 10h00m00s -30d00m00s'; default that of the field, or of all fields.")
 @click.option("--primary-beam", help="Preset, text or file as in `uvstack stack`: corrected images, and mosaics of several pointings.")
 @click.option("--pb-cutoff", default=0.2,

@@ -51,6 +51,7 @@ from uvstack.image_stacking.image_files import parse_filter, read_psf
 from uvstack.image_stacking.psf_fit import fit_psf
 from uvstack.image_stacking.result import ImageStackResult
 from uvstack.image_stacking.task import image_stack
+from uvstack.imaging.options import WeightingKind
 from uvstack.imaging.result import ImageResult
 from uvstack.imaging.task import image as make_image
 from uvstack.io.dataset import default_cell, open_sets, warn_of_beam
@@ -152,7 +153,7 @@ def compare(
     psf: str | Path | None = None,
     size: int | tuple[int, int] | None = None,
     cell: float | None = None,
-    weighting: str = "natural",
+    weighting: WeightingKind = "natural",
     robust: float | None = None,
     methods: Sequence[str] = ("mean", "median"),
     low_filter: str | None = None,
@@ -376,7 +377,7 @@ def _given_picture(path: Path, psf: str | Path | None, data: _Data, beam: tuple[
                     _described(str(path), shape, cube.cell, frequency, {"kind": kind or "corrected"}), files)
 
 
-def _made_picture(data: _Data, sources: Positions, start: str, size, cell: float | None, weighting: str, robust: float | None,
+def _made_picture(data: _Data, sources: Positions, start: str, size, cell: float | None, weighting: WeightingKind, robust: float | None,
                   uvmax, pb_cutoff: float, wanted: tuple[int | None, str | None], progress) -> _Picture:
     """The dirty image of the data: natural weights unless told, all baselines up to uvmax, of even noise with a primary beam."""
     cell = cell or _cell_for(data, uvmax)

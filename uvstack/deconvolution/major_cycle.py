@@ -54,6 +54,7 @@ _LOG = logging.getLogger(__name__)
 STOP_REASONS = {
     "threshold reached": "the peak in the mask is at the threshold in Jy/beam or below",
     "threshold in σ reached": "the peak in the mask is at the threshold in units of the noise or below",
+    "no iteration asked for": "the dirty image alone was wanted",
     "iterations used up": "as many components as allowed were subtracted",
     "cycles used up": "as many major cycles as allowed were done",
     "diverged": "the residual grew; the best cycle is given back",
@@ -455,6 +456,8 @@ class _Loop:
         limit, reached = self.limit()
         if not finite:
             return "diverged"
+        if settings.most_iterations == 0:
+            return "no iteration asked for"
         if now.masked == 0:
             return "nothing in the mask"
         allowed = limit * (1.0 + max(settings.tolerance, _ROUNDING))

@@ -148,8 +148,7 @@ def fit(
         A fit for each (averaged) channel.
     phase_centre : str, (float, float) or SkyCoord, optional
         To which data are turned and from which RA and Dec count: "J2000 10h12m13s -30d00m01s", or
-        RA and Dec in rad in the frame of the first field; default the first field. Several fields
-        are brought to it.
+        RA and Dec in rad, J2000; default the first field. Several fields are brought to it.
     primary_beam : str or PrimaryBeam, optional
         Then fluxes are those of the sky, seen through the beam of each field: preset, text or file.
         Default none.

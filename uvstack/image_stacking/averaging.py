@@ -31,7 +31,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from uvstack.checks import MOST_STAMP_PIXELS, finite_number, thread_count, whole_number
+from uvstack.checks import finite_number, stamp_size, thread_count
 from uvstack.errors import NoDataError, PositionsError, SelectionError
 from uvstack.image_stacking import kernels
 from uvstack.sky.position_weights import product_of
@@ -82,9 +82,7 @@ class Averaging:
                 close = difflib.get_close_matches(str(found), words, n=1, cutoff=0.3)
                 raise SelectionError(f"{name}={found!r} is unknown; wanted {', '.join(words)}"
                                      + (f"; did you mean {close[0]}?" if close else ""))
-        if whole_number("the stamp's size", self.stamp, 8, MOST_STAMP_PIXELS) % 2:
-            raise SelectionError(f"the stamp's size is {self.stamp}; wanted an even number of at "
-                                 "least 8 pixels")
+        stamp_size(self.stamp)
         finite_number("clip", self.clip, 0, above=True, unit="standard deviations")
         thread_count(self.threads)
 

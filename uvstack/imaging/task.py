@@ -41,12 +41,9 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
-from astropy.coordinates import SkyCoord
-from astropy.units import Quantity
-from numpy.typing import NDArray
 from typing_extensions import Unpack
 
-from uvstack.checks import chunk_size_or, thread_count
+from uvstack.checks import chunk_size_or, finite_number, thread_count
 from uvstack.chunks import cluster
 from uvstack.constants import CORRELATIONS
 from uvstack.deconvolution.major_cycle import CleanSettings
@@ -59,8 +56,9 @@ from uvstack.errors import (
     UvstackWarning,
 )
 from uvstack.imaging.external.request import ExternalRequest
-from uvstack.imaging.external.task import IMAGERS, check_external
+from uvstack.imaging.external.task import check_external
 from uvstack.imaging.mask_files import read_mask
+from uvstack.imaging.options import ImageOptions
 from uvstack.imaging.passes_files import Job, visibilities_per_chunk
 from uvstack.imaging.plane import Request, image_plane
 from uvstack.imaging.planes import (
@@ -86,7 +84,7 @@ from uvstack.io.pointing import pointings_text
 from uvstack.io.primary_beams import read_primary_beam
 from uvstack.io.provenance import provenance_of
 from uvstack.io.selection import parse_uv_range
-from uvstack.options import DataOptions, RunOptions, UVRangeOptions, takes
+from uvstack.options import takes
 from uvstack.pixels.grid import Grid, centred_grid, good_size
 from uvstack.records import MeasurementSets, SpectralWindow, Structure
 from uvstack.sky.coordinates import (
@@ -104,50 +102,25 @@ from uvstack.uv.stokes import Combination, combination_of, parse_image_stokes
 _DEFAULT_SIGMA = 4.0
 
 
-class SharedOptions(UVRangeOptions, DataOptions, RunOptions, total=False):
-    """The options that it shares with other functions."""
-
-
 @overload
-def image(ms: MeasurementSets, *, stokes: Literal["I", "Q", "U", "V", "RR", "LL", "XX", "YY"] = "I",
-          channels_out: Literal[1] = 1, **options: Any) -> ImageResult: ...
+def image(ms: MeasurementSets, *, size: int | tuple[int, int], cell: float,
+          stokes: Literal["I", "Q", "U", "V", "RR", "LL", "XX", "YY"] = "I",
+          channels_out: Literal[1] = 1, **options: Unpack[ImageOptions]) -> ImageResult: ...
 @overload
-def image(ms: MeasurementSets, *, stokes: str, channels_out: int = 1, **options: Any) -> ImageResult | ImageCube: ...
-@overload
-def image(ms: MeasurementSets, *, channels_out: int, **options: Any) -> ImageResult | ImageCube: ...
+def image(ms: MeasurementSets, *, size: int | tuple[int, int], cell: float, stokes: str = "I",
+          channels_out: int = 1, **options: Unpack[ImageOptions]) -> ImageResult | ImageCube: ...
 
 
-@together()  # type: ignore[misc]  # overloads with all options spelt out would be three times this signature
+@together()
 @takes
 def image(
     ms: MeasurementSets,
     *,
     size: int | tuple[int, int],
     cell: float,
-    out: str | Path | None = None,
-    weighting: Literal["natural", "uniform", "briggs"] = "briggs",
-    robust: float | None = None,
-    uvtaper: float = 0.0,
-    deconvolver: Literal["hogbom", "clark", "multiscale", "mtmfs"] | None = None,
-    iterations: int = 100_000,
-    threshold: float = 0.0,
-    threshold_sigma: float | None = None,
-    gain: float = 0.1,
-    cycle_factor: float = 1.0,
-    most_cycles: int = 20,
-    terms: int = 1,
-    scales: Sequence[float] = (0.0,),
-    mask: str | Path | NDArray | None = None,
-    auto_mask: bool = False,
     stokes: str = "I",
     channels_out: int = 1,
-    phase_centre: str | tuple[float, float] | SkyCoord | None = None,
-    primary_beam: str | PrimaryBeam | None = None,
-    pb_cutoff: float = 0.2,
-    reference_frequency: float | str | Quantity | None = None,
-    overwrite: bool = False,
-    imager: Literal["uvstack", "wsclean", "casa"] = "uvstack",
-    **options: Unpack[SharedOptions],
+    **options: Unpack[ImageOptions],
 ) -> ImageResult | ImageCube:
     """Dirty, deconvolved and restored images of measurement sets by multi-frequency synthesis.
 
@@ -159,30 +132,6 @@ def image(
         Pixels, (m, l); rounded up to sizes whose transforms are fast.
     cell : float
         Pixel, rad.
-    out : path, optional
-        Products are named `out`-image.fits and so on; without it none is written.
-    weighting, robust, uvtaper
-        See `uvstack.imaging.weighting.Weighting`; robust belongs to Briggs alone, −2 … 2, and is 0
-        where it is not given.
-    deconvolver : {"hogbom", "clark", "multiscale", "mtmfs"}, optional
-        Default "mtmfs" with several terms, "multiscale" with scales, else "clark".
-    iterations : int
-        Components at most; 0 makes the dirty image alone.
-    threshold, threshold_sigma : float
-        Peak at which to stop, Jy/beam and times the noise, whichever is higher. Without either: 4
-        times the noise.
-    gain, cycle_factor, most_cycles
-        See `uvstack.deconvolution.major_cycle.CleanSettings`.
-    terms : int
-        Taylor terms of the spectrum, 1 to 3.
-    scales : sequence of float
-        Pixels; 0 is a point.
-    mask : path or ndarray (m, l), optional
-        Where components may be, in all planes: a FITS image on the grid of this one or its pixels,
-        where they are not 0; or regions of DS9 (.reg) or CASA (.crtf), see
-        `uvstack.imaging.mask_files`.
-    auto_mask : bool
-        Find a mask in every cycle, within the mask given.
     stokes : str
         "I", the weighted mean of the parallel hands that are there; "Q", "U", "V", of which every
         hand must be; "RR", "LL", "XX", "YY"; or several such as "IQUV" or "RR,LL". See
@@ -190,19 +139,6 @@ def image(
     channels_out : int
         Planes of a cube: equal steps of frequency from end to end of the channels selected, each
         imaged by itself. 1 images all channels as one.
-    phase_centre : str, (float, float) or SkyCoord, optional
-        Middle of the image: "J2000 10h12m13s -30d00m01s", or RA and Dec in rad, J2000; default that
-        of the only field, or the middle of all.
-    primary_beam : str or PrimaryBeam, optional
-        As for `uvstack.stack`; needed for fields that point to different directions.
-    pb_cutoff : float
-        Corrected images are blank where the primary beam is below this, 0 … 1.
-    reference_frequency : float, str or Quantity, optional
-        A number is in Hz, "1.4GHz"; default the mean of the channels by their weights.
-    overwrite : bool
-    imager : {"uvstack", "wsclean", "casa"}
-        Our own, or another that is installed: it makes the dirty image, psf, model, residual and
-        restored image of one plane of one pointing, see `uvstack.imaging.external.task`.
 
     Returns
     -------
@@ -218,13 +154,17 @@ def image(
     >>> result = uvstack.image("survey.ms", size=1280, cell=0.25 * np.pi / 648000, robust=0.5, auto_mask=True, out="survey")
     """
     asked_for = {**locals(), **options}
-    settings = _clean_settings(deconvolver, iterations, threshold, threshold_sigma, gain, cycle_factor, most_cycles, terms, scales,
-                               auto_mask)
-    weights = Weighting.asked(weighting, robust, uvtaper)
-    if not 0 <= pb_cutoff <= 1:
-        raise SelectionError(f"pb_cutoff is {pb_cutoff}; wanted a number from 0 to 1")
-    reference_frequency = None if reference_frequency is None else parse_frequency(reference_frequency, "reference_frequency")
-    phase_centre = None if phase_centre is None else parse_direction(phase_centre)
+    settings = _clean_settings(options)
+    terms, imager, out = options["terms"], options["imager"], options["out"]
+    mask, primary_beam = options["mask"], options["primary_beam"]
+    weights = Weighting.asked(options["weighting"], options["robust"], options["uvtaper"])
+    pb_cutoff = finite_number("pb_cutoff", options["pb_cutoff"], 0, 1)
+    reference_frequency = options["reference_frequency"]
+    if reference_frequency is not None:
+        reference_frequency = parse_frequency(reference_frequency, "reference_frequency")
+    phase_centre = options["phase_centre"]
+    if phase_centre is not None:
+        phase_centre = parse_direction(phase_centre)
     asked = parse_image_stokes(stokes)
     beam = None if primary_beam is None else read_primary_beam(primary_beam)
     structures, selections = open_sets(ms, options["field"], options["spw"], options["timerange"], options["pointing"])
@@ -245,7 +185,7 @@ def image(
     threads = thread_count(options["threads"])
     allowed = read_mask(mask, grid)
     names = product_paths(out, terms, beam is not None)
-    check_products(names, overwrite, grid.shape[0] * grid.shape[1] * len(asked) * len(axis.frequency),
+    check_products(names, options["overwrite"], grid.shape[0] * grid.shape[1] * len(asked) * len(axis.frequency),
                    [*(s.path for s in structures), *([str(mask)] if isinstance(mask, str | Path) else [])])
     job = Job(structures, selections, tuple(parse_column(options["column"], *one) for one in zip(structures, selections, strict=True)),
               parse_uv_range(options["uvmin"], options["uvmax"]), {}, {}, centres, pointings, grid, terms,
@@ -271,25 +211,26 @@ def image(
 # ------------------------------------------------------------------------------------------------- what is asked for
 
 
-def _clean_settings(deconvolver, iterations, threshold, sigma, gain, cycle_factor, most_cycles, terms, scales, auto_mask) -> CleanSettings:
+def _clean_settings(options: ImageOptions) -> CleanSettings:
+    terms, deconvolver, sigma = options["terms"], options["deconvolver"], options["threshold_sigma"]
     if terms not in (1, 2, 3):
         raise ImageError(f"terms is {terms}; wanted 1, 2 or 3 Taylor terms")
-    scales = tuple(float(s) for s in scales)
+    scales = tuple(float(s) for s in options["scales"])
     if deconvolver is None:
         deconvolver = "mtmfs" if terms > 1 else "multiscale" if scales != (0.0,) else "clark"
     if terms > 1 and deconvolver != "mtmfs":
         raise ImageError(f"{terms} Taylor terms with the deconvolver {deconvolver!r}; wanted is 'mtmfs', or terms=1")
     if sigma is None:
-        sigma = 0.0 if threshold > 0 else _DEFAULT_SIGMA
+        sigma = 0.0 if options["threshold"] > 0 else _DEFAULT_SIGMA
     return CleanSettings(
-        threshold=threshold, threshold_sigma=sigma, gain=gain, cycle_factor=cycle_factor, most_cycles=most_cycles,
-        most_iterations=iterations, algorithm=deconvolver, scales=scales, automask=AutoMask() if auto_mask else None)
+        threshold=options["threshold"], threshold_sigma=sigma, gain=options["gain"],
+        cycle_factor=options["cycle_factor"], most_cycles=options["most_cycles"],
+        most_iterations=options["iterations"], algorithm=deconvolver, scales=scales,
+        automask=AutoMask() if options["auto_mask"] else None)
 
 
 def _check_one_plane(imager: str, stokes: Sequence[str], n_planes: int, workers: int | None, scheduler: str | None) -> None:
-    """Refuse what only our own imager does; a name that is unknown is left to `check_external`."""
-    if imager not in IMAGERS:
-        return
+    """Refuse what only our own imager does."""
     if len(stokes) > 1:
         raise ImageError(f"--imager {imager} makes images of one Stokes parameter; found are {', '.join(stokes)}: run it for each, or use "
                          "our own imager")

@@ -246,7 +246,7 @@ def parse_direction(direction: str | Sequence[float] | SkyCoord, frame: str = "J
     ----------
     direction : str, (float, float) or SkyCoord
         "J2000 10h12m13s -30d00m01s", "B1950_VLA 10:12:13 -30.00.01", "GALACTIC 120deg -3deg": a
-        text without a frame is in J2000. Two numbers are in rad and in the frame that is wanted.
+        text without a frame is in J2000. Two numbers are in rad, J2000.
     frame : str
         As `parse_frame` takes it.
     name : str
@@ -270,7 +270,7 @@ def parse_direction(direction: str | Sequence[float] | SkyCoord, frame: str = "J
             values = np.zeros(0)
         if values.shape != (2,) or not np.isfinite(values).all() or abs(values[1]) > np.pi / 2:
             raise CoordinateError(f"{name} is {direction!r}; {example}")
-        return float(values[0]), float(values[1])
+        return in_frame(float(values[0]), float(values[1]), "J2000", frame)
     words = direction.replace(",", " ").split()
     given = words.pop(0) if words and words[0].upper() in FRAME_NAMES else "J2000"
     if len(words) != 2:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from uvstack.checks import MOST_STAMP_PIXELS, finite_number, whole_number
+from uvstack.checks import finite_number, stamp_size
 from uvstack.errors import NoDataError, SelectionError
 from uvstack.records import Field, Partition, Shown, UVRange
 from uvstack.uv.dirty import dirty_image
@@ -46,9 +46,7 @@ class Stamp(Shown):
 
 def check_stamp(size: int, cell: float | None = None) -> None:
     """Raise SelectionError where a stamp cannot have this many pixels, or pixels of this size (rad)."""
-    if whole_number("the stamp's size", size, 8, MOST_STAMP_PIXELS) % 2:
-        raise SelectionError(f"the stamp's size is {size}; wanted an even number of at least 8 "
-                             "pixels")
+    stamp_size(size)
     if cell is not None:
         finite_number("stamp_cell", cell, 0, 1.0 / size, above=True,
                       unit="rad, so that the stamp lies within 45° of its middle")

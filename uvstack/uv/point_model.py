@@ -40,7 +40,8 @@ def point_visibilities(uvw: np.ndarray, antenna1: np.ndarray, antenna2: np.ndarr
                        time: np.ndarray, frequency: np.ndarray, images: np.ndarray, grid: Grid,
                        reference_frequency: float, *,
                        phase_centre: tuple[float, float] | None = None,
-                       threads: int = 1,) -> np.ndarray:
+                       threads: int = 1,
+                       rows_per_block: int = _ROWS_PER_BLOCK) -> np.ndarray:
     """Visibilities Σ_t x^t V_t of a model (term, m, l) in Jy/pixel, (row, chan) complex64.
 
     Parameters
@@ -56,6 +57,8 @@ def point_visibilities(uvw: np.ndarray, antenna1: np.ndarray, antenna2: np.ndarr
         Pixels that are not finite are taken as 0.
     grid, reference_frequency, phase_centre, threads
         As in `uvstack.uv.taylor.taylor_visibilities`.
+    rows_per_block : int
+        Rows, and those of the same time, that are worked on at once.
 
     Raises
     ------
@@ -85,7 +88,7 @@ def point_visibilities(uvw: np.ndarray, antenna1: np.ndarray, antenna2: np.ndarr
         np.conjugate(found, out=vis[where])
 
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(part, _blocks(time)))
+        list(pool.map(part, _blocks(time, rows_per_block)))
     vis[~usable] = 0
     return all_finite("visibilities of a model", vis)
 
@@ -102,12 +105,12 @@ def _directions(grid: Grid, rows: np.ndarray, columns: np.ndarray,
     return np.stack([l, m, -(l**2 + m**2) / (1.0 + np.sqrt(1.0 - l**2 - m**2))])
 
 
-def _blocks(time: np.ndarray) -> list[slice]:
+def _blocks(time: np.ndarray, rows: int) -> list[slice]:
     """Slices of rows, cut where the time changes so that the coordinates of antennas are solved once."""
     changes = np.flatnonzero(np.diff(time)) + 1
     edges = [0]
-    while changes.size and edges[-1] + _ROWS_PER_BLOCK < time.size:
-        after = int(np.searchsorted(changes, edges[-1] + _ROWS_PER_BLOCK))
+    while changes.size and edges[-1] + rows < time.size:
+        after = int(np.searchsorted(changes, edges[-1] + rows))
         if after == changes.size:
             break
         edges.append(int(changes[after]))

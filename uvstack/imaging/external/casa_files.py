@@ -133,7 +133,7 @@ def casa_images(request: ExternalRequest, folder: Path) -> ExternalImages:
 
 def _stop_reason(request: ExternalRequest, found: dict[str, Any]) -> str:
     if not request.cleans:
-        return "iterations used up" if request.settings.most_iterations == 0 else "cycles used up"
+        return "no iteration asked for" if request.settings.most_iterations == 0 else "cycles used up"
     return _STOP.get(found["stop"], "no progress")
 
 

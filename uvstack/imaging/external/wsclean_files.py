@@ -96,7 +96,7 @@ def wsclean_images(request: ExternalRequest, folder: Path) -> ExternalImages:
         raise NoDataError("WSClean finds no visibility to image: is everything flagged, or "
                           "outside the limits of uv distance?")
     planes |= {"residual": planes["dirty"], "model": np.zeros_like(planes["dirty"])}
-    stop_reason = "iterations used up" if request.settings.most_iterations == 0 else "cycles used up"
+    stop_reason = "no iteration asked for" if request.settings.most_iterations == 0 else "cycles used up"
     n_iterations, n_cycles = 0, 0
     if request.cleans:
         reuse = ["-reuse-psf", str(folder / "dirty"), "-reuse-dirty",
