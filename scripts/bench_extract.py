@@ -151,7 +151,8 @@ def with_bdsf(path):
     Path(str(path) + ".pybdsf.log").unlink(missing_ok=True)
     x, y = WCS(fits.getheader(path)).all_world2pix(t["RA"], t["DEC"], 0)
     out = {"x": x, "y": y, "x_error": t["E_RA"] * 3600 / CELL, "y_error": t["E_DEC"] * 3600 / CELL}
-    names = {"peak": ("Peak_flux", 1.0), "flux": ("Total_flux", 1.0), "major": ("Maj", 3600 / CELL), "minor": ("Min", 3600 / CELL)}  # fmt: skip
+    names = {"peak": ("Peak_flux", 1.0), "flux": ("Total_flux", 1.0), "major": ("Maj", 3600 / CELL),
+    "minor": ("Min", 3600 / CELL)}  # fmt: skip
     for name, (column, scale) in names.items():
         out[name], out[name + "_error"] = scale * np.asarray(t[column]), scale * np.asarray(
             t["E_" + column])
