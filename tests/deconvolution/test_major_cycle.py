@@ -276,6 +276,7 @@ def test_every_end_has_its_name():
     ends = {"threshold reached": clean(telescope, threshold=0.2),
             "threshold in σ reached": clean(telescope, threshold_sigma=30.0),
             "iterations used up": clean(telescope, most_iterations=7),
+            "no iteration asked for": clean(telescope, most_iterations=0),
             "cycles used up": clean(telescope, most_cycles=2),
             "nothing in the mask": clean(telescope, others={"mask": nothing}),
             "no progress": clean(telescope, minor=lambda r, p, m, s: hogbom(r, p, m & False, s)),
