@@ -138,6 +138,31 @@ def test_errors_and_bias_hold_for_correlated_noise(weighting, snr):
     assert abs(np.mean(flux) / true_flux - 1) < 0.005 + 3 * np.std(flux) / true_flux / 30
 
 
+def test_pixels_about_the_measured_place_leave_no_bias():
+    """Each noise is added and subtracted, so that what is linear in it is gone.
+
+    Without the motion of the pixels the flux at 10 σ is 1.2 % too high, the peak 0.06 σ too low;
+    third and higher orders remain, below 0.1 %, and the mean's standard error, 0.06 %.
+    """
+    snr, n, rng = 10.0, 1200, np.random.default_rng(6)
+    along = np.arange(20.0, n - 20, 30)
+    grid = np.stack(np.meshgrid(along, along), -1).reshape(-1, 2)
+    x, y = (grid + rng.uniform(-0.5, 0.5, grid.shape)).T
+    truth = numbers_of(np.full(len(grid), snr), x, y, BEAM)
+    signal, noise = np.zeros((n, n)), smooth_noise((n, n), 12)
+    for row in truth:
+        x0, y0 = (int(v) - 13 for v in row[1:3])
+        signal[y0:y0 + 28, x0:x0 + 28] += draw((28, 28), [row - [0, x0, y0, 0, 0, 0]])
+    fits = []
+    for image in (signal + noise, signal - noise):
+        fits.append(fitted(image, fitted(image, truth).numbers))
+    flux = np.mean([fluxes_of(one)[0] for one in fits], axis=0)
+    peak = np.mean([peaks_of(one)[0] for one in fits], axis=0)
+    true_flux = np.pi * snr / np.sqrt(np.linalg.det(FOUR_LN2 * np.linalg.inv(BEAM)))
+    assert abs(flux.mean() / true_flux - 1) < 0.003
+    assert abs(peak.mean() - snr) < 0.03
+
+
 def test_the_measured_correlation_is_that_of_the_beam():
     noise = smooth_noise((700, 700), 3).astype(np.float32)
     noise[:5] = np.nan

@@ -15,6 +15,11 @@ and its bias of second order is, by expanding the normal equations,
 
 of which Box (1971, J. R. Statist. Soc. B 33, 171) has the second term; the first vanishes where W
 is C⁻¹.
+
+The pixels are those about the centre that was fitted, so that they move with it. By the theorem of
+Gauss the motion of their edge is the sum over the pixels of Σ_k ∂_k (J e_k), k along x and y, which
+joins the bracket: for a beam of 5 × 4 pixels 1.2 % of the flux at 10 σ, 0.5 % at 15 σ. It is taken
+for one component without weights: several share their edges, whitened pixels know their neighbours.
 """
 
 import math
@@ -331,7 +336,36 @@ def covariance_and_bias(numbers, free, x, y, value, lower_noise, correlation, co
         _forward(lower_noise, extra)
         _backward(lower_noise, extra)
     _second_order(numbers, free, x, y, covariance, extra, back, inverse, bias)
+    if numbers.shape[0] == 1 and not lower_noise.size:
+        slope = np.zeros(q)
+        _edge_of_pixels(numbers[0], free, x, y, correlation, back, jacobian, covariance, extra, slope)
+        bias += inverse @ slope
     return True
+
+
+@njit(**_options)
+def _edge_of_pixels(numbers, free, x, y, correlation, back, jacobian, covariance, extra, out):
+    """Add to `out` (q,) the sum over pixels of Σ_k ∂_k (J e_k), k along x and y where they are free."""
+    second, rate = np.zeros((N_NUMBERS, N_NUMBERS)), np.empty((x.size, 1))
+    table = np.empty_like(correlation)
+    for k in range(free.size):
+        axis = free[k]
+        if axis != X0 and axis != Y0:
+            continue
+        table[:] = 0.0
+        if axis == X0:
+            table[:, 1:-1] = 0.5 * (correlation[:, 2:] - correlation[:, :-2])
+        else:
+            table[1:-1] = 0.5 * (correlation[2:] - correlation[:-2])
+        _correlated(x, y, table, back[:, k:k + 1].copy(), rate)
+        for i in range(x.size):
+            # Along x the model changes as against x0.
+            _second(numbers, x[i], y[i], second)
+            change = rate[i, 0]
+            for r in range(free.size):
+                change += second[axis, free[r]] * covariance[r, k]
+            for r in range(free.size):
+                out[r] += jacobian[i, r] * change - second[axis, free[r]] * extra[i, k]
 
 
 @njit(**_options)

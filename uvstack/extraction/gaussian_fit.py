@@ -149,12 +149,13 @@ def fit_gaussians(image: NDArray, label: NDArray[np.int32], start: NDArray[np.fl
     group = groups_of(start[:, 1], start[:, 2], beam) if group is None else group
     region = _regions(size_matrix(start), beam)
     fits = _fit(image, label, start, islands, rms, region, correlation, free, weighting, group)
-    # A source that turned out larger, or smaller, than its pixels were chosen for is fitted again.
+    # Pixels are chosen again about the fitted centre, and of a source that turned out larger, or
+    # smaller, than they were chosen for: the bias of both kinds is known, that of the start is not.
     sound = fits.status <= kernels.MOST_STEPS
     better = region.copy()
     better[sound] = _regions(size_matrix(fits.numbers[sound]), beam)
     change = np.sqrt(np.linalg.det(better) / np.linalg.det(region))
-    again = np.isin(group, group[(change > 1.25) | (change < 0.8)])
+    again = np.isin(group, group[(change > 1.25) | (change < 0.8) | free[:, 1:3].any(axis=1)])
     if again.any():
         start = np.where(sound[:, None], fits.numbers, start)[again]
         second = _fit(image, label, start, islands[again], rms[again], better[again], correlation,
