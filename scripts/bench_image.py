@@ -81,7 +81,7 @@ def command(imager: str, ms: Path, name: Path, threads: int) -> list[str]:
             "gridder='wproject', wprojplanes=-1, deconvolver='clark', weighting='natural', "
             f"niter=100000, gain={GAIN}, "
             f"threshold='{THRESHOLD}Jy', specmode='mfs', stokes='I', pblimit=-0.1, "
-            "savemodel='none')\n" "from casatasks import exportfits\n" f"name = {str(name)!r}\n"
+            "savemodel='none')\nfrom casatasks import exportfits\n" f"name = {str(name)!r}\n"
             "for kind in ('image', 'residual'): exportfits(imagename=f'{name}.{kind}', "
             "fitsimage=f'{name}-{kind}.fits')")
     return [sys.executable, "-c", text]

@@ -71,7 +71,7 @@ def main() -> None:
     given = parser.parse_args()
     ms, targets = (given.ms, given.targets) if given.ms else data(given.folder, given.scale)
     print(f"uvstack {uvstack.__version__}, ducc0 {version('ducc0')}, numba {version('numba')}, "
-          f"numpy {np.__version__}, " f"{os.cpu_count()} processors")
+          f"numpy {np.__version__}, {os.cpu_count()} processors")
     for beam in ("constant", "vla"):
         options: dict[str, Any] = {"primary_beam": beam, "seed": 1}
         montecarlo(ms, targets, realisations=2, exact=False, **options)

@@ -69,7 +69,7 @@ CORRUPTIONS = {"none": [], "phases": [corruption.PhaseErrors(rms=0.3, timescale=
                                                          ("bright1", "bright2", "bright3"), 0.1,
                                                          0.5, 600.0)],
                "pointing errors": [corruption.PointingErrors(rms=float(np.deg2rad(10 / 3600)),
-                                                             timescale=1800.0)],}
+                                                             timescale=1800.0)]}
 
 
 #: Every antenna has a beam of its own then, so that the antenna factorisation does not hold: a

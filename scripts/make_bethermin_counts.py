@@ -188,7 +188,7 @@ def _report_grid(path: Path) -> NDArray:
     for name, part in (("below 1 mJy", flux[inside] < 1e-3),
                        ("from 1 to 56 mJy", flux[inside] >= 1e-3)):
         print(f"the module's curve {name}, at all points of the tabulation: median "
-              f"{np.median(error[part]):.2%}, " f"largest {error[part].max():.2%}")
+              f"{np.median(error[part]):.2%}, largest {error[part].max():.2%}")
     return np.interp(NODES, np.log10(flux[inside]),
                      np.log10((every - lensed)[inside] * flux[inside] ** 2.5))
 

@@ -211,7 +211,7 @@ def compare() -> None:
             model = above(LONGER * s)
             ratio.append(n / model)
             print(f"{name}: above {LONGER * s:.4f} mJy at 1.1 mm {n} (+{up} −{down}), model "
-                  f"{model:.0f}, " f"{(n - model) / (up if model > n else down):+.1f} σ")
+                  f"{model:.0f}, {(n - model) / (up if model > n else down):+.1f} σ")
         print(f"{name}: observed / model, median {np.median(ratio):.2f}, from {min(ratio):.2f} to "
               f"{max(ratio):.2f}")
     for (s, n, error), name in ((PERERA, "Perera et al. 2008"), (SCOTT, "Scott et al. 2010")):

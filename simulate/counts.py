@@ -143,7 +143,7 @@ def lower_limit(model: str, n: float, area: float, upper: float | None = None,
 
 def draw_fluxes(model: str, n: int | None = None, area: float | None = None,
                 flux_range: tuple[float, float] | None = None, *, rng: np.random.Generator,
-                **parameters: float | ArrayLike,) -> NDArray[np.float64]:
+                **parameters: float | ArrayLike) -> NDArray[np.float64]:
     """Flux densities of random sources, (n,) Jy.
 
     Parameters

@@ -42,7 +42,7 @@ def before_stacking(demo: DemoField) -> Section:
     return Section("Before stacking: the map",
                    [("shown",
                      f"the middle of the field, {2 * half / ARCSEC / 60:.0f}′ across; {l.size} "
-                     f"of {demo.n_positions} positions lie in it, " "each in a circle"),
+                     f"of {demo.n_positions} positions lie in it, each in a circle"),
                     ("noise of the map",
                      f"{rms * 1e6:.2g} µJy/beam; beam {made.beam.fwhm_major / ARCSEC:.2g}″ × "
                      f"{made.beam.fwhm_minor / ARCSEC:.2g}″"),

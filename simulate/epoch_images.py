@@ -144,7 +144,7 @@ def epoch_image(sky: Components, *, frequency: float, beam: Beam | Sequence[floa
                 offset: tuple[float, float] = (0.0, 0.0),
                 primary_beam: str | PrimaryBeam | None = None, pointings: Pointings | None = None,
                 pb_limit: float = 0.2, blank: int | NDArray[np.bool_] = 0,
-                width: float | None = None, date: str | None = None,) -> EpochImage:
+                width: float | None = None, date: str | None = None) -> EpochImage:
     """Image of a sky at one epoch.
 
     Parameters
@@ -236,7 +236,7 @@ def epoch_image(sky: Components, *, frequency: float, beam: Beam | Sequence[floa
 @together()
 def epochs(sky: Components, settings: Sequence[Mapping[str, Any]], *, seed: int = 0,
            out: str | Path | None = None, four_axes: bool = True,
-           **shared: Any,) -> list[EpochImage]:
+           **shared: Any) -> list[EpochImage]:
     """Images of one sky at several epochs, and, if asked for, a new folder with all of them.
 
     Parameters
@@ -373,7 +373,7 @@ def _beam_text(beam: Beam) -> str:
 
 def restored_image(sky: Components, flux: NDArray[np.float64], geometry: ImageGeometry,
                    shape: tuple[int, int], beam: Beam,
-                   offset: tuple[float, float] = (0.0, 0.0),) -> tuple[NDArray[np.float64],
+                   offset: tuple[float, float] = (0.0, 0.0)) -> tuple[NDArray[np.float64],
                                                                        NDArray[np.float64],
                                                                        NDArray[np.float64],
                                                                        NDArray[np.bool_]]:

@@ -141,7 +141,7 @@ def single_dish_cube(sky: Components | ImageModel | str | Path, *, frequency: Ar
                      beam_factor: float = BEAM_FACTOR, centre: tuple[float, float] | None = None,
                      size: int | tuple[int, int] | None = None, cell: float | None = None,
                      noise: ArrayLike = 0.0, rng: np.random.Generator | None = None,
-                     unit: str = "Jy/beam",) -> SingleDishCube:
+                     unit: str = "Jy/beam") -> SingleDishCube:
     """Cube of a sky as a single dish sees it.
 
     Parameters

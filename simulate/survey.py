@@ -271,7 +271,7 @@ class Survey:
         if abs(number - round(number)) > 1e-6 * number or round(number) < 1:
             raise self.pointing.fail("dwell",
                                      f"{seconds:g} s are {number:.4g} integrations of "
-                                     f"{self.integration:g} s; " "wanted is a whole number")
+                                     f"{self.integration:g} s; wanted is a whole number")
         return {"dwell": round(number)}
 
     def _corruption(self, table: Table, drawn: Mapping[str, Components]) -> Any:

@@ -150,7 +150,7 @@ def read_kind(where: str, raw: Mapping[str, Any], kinds: Mapping[str, Mapping[st
         users = [other for other, keys in kinds.items() if key in keys]
         if key != "kind" and users and kind not in users:
             raise SurveyError(f"{where} {key}: a key of {' or '.join(users)}; the kind here is "
-                              f"{kind}, which takes " f"{', '.join(kinds[kind])}")
+                              f"{kind}, which takes {', '.join(kinds[kind])}")
     return read_table(where, raw, {"kind": Key(text), **kinds[kind]}, kind)
 
 

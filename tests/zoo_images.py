@@ -69,7 +69,7 @@ SKIES: dict[str, tuple[Callable, str]] = {"image": (_source, "Jy/beam"),
                                                              + 0.5 * m / (60 * ARCSEC)), "Jy/beam"),
                                           "power": (lambda l,
                                                     m: np.exp(-4 * np.log(2) * (l**2 + m**2)
-                                                              / (60 * ARCSEC) ** 2), ""),}
+                                                              / (60 * ARCSEC) ** 2), "")}
 
 
 @dataclass(frozen=True)

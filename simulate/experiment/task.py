@@ -75,7 +75,7 @@ def run(out: str | Path, *, types: Sequence[int] = TYPES, realisations: int = 10
         settings: Settings | None = None, workers: int | None = None, scheduler: str | None = None,
         threads: int | None = None, scratch: str | Path | None = None, keep: bool = False,
         figures: bool = True,
-        progress: Callable[[int, int], None] | None = None,) -> ExperimentResult:
+        progress: Callable[[int, int], None] | None = None) -> ExperimentResult:
     """Table and figures of an experiment, of as many realisations of each type as asked for.
 
     Parameters

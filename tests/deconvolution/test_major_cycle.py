@@ -280,7 +280,7 @@ def test_every_end_has_its_name():
             "cycles used up": clean(telescope, most_cycles=2),
             "nothing in the mask": clean(telescope, others={"mask": nothing}),
             "no progress": clean(telescope, minor=lambda r, p, m, s: hogbom(r, p, m & False, s)),
-            "diverged": clean(telescope, minor=lambda r, p, m, s: overshoot(r, p, m, s)),}
+            "diverged": clean(telescope, minor=lambda r, p, m, s: overshoot(r, p, m, s))}
     assert {name: done.stop_reason
             for name, done in ends.items()} == {name: name for name in STOP_REASONS}
     assert ends["iterations used up"].n_iterations == 7

@@ -20,8 +20,8 @@ from uvstack.errors import (
     OutputError,
     UvstackError,
 )
-from uvstack.extraction.flags import Flag
 from uvstack.io.catalogues import read_catalogue
+from uvstack.sky.source_flags import Flag
 
 #: arcsec, arcsec, degrees from north through east; pixels of an arcsec.
 BEAM = (5.0, 4.0, 30.0)

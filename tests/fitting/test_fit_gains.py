@@ -67,7 +67,7 @@ CASES = {"constant": ("p[4]", lambda t, nu, a, b: a, (1.2,)),
          "linear in frequency": ("p[4]+p[5]*(nu-nu0)/1e8", lambda t, nu, a,
                                  b: a + b * (nu - 1.4e9) / 1e8, (1.1, -0.3)),
          "both": ("p[4]+p[5]*t/100*(nu/nu0)", lambda t, nu, a, b: a + b * t / 100 * nu / 1.4e9,
-                  (1.1, -0.2)),}
+                  (1.1, -0.2))}
 
 
 @pytest.mark.parametrize("kind", ["amplitude", "phase"])

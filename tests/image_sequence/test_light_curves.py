@@ -17,9 +17,9 @@ from click.testing import CliRunner
 import uvstack
 from uvstack.cli.main import group
 from uvstack.errors import ImageError, OutputError, UvstackError, UvstackWarning
-from uvstack.extraction.flags import Flag
 from uvstack.image_sequence.association import Places, associate
 from uvstack.io.catalogues import read_catalogue
+from uvstack.sky.source_flags import Flag
 
 K = 4 * np.log(2)
 ARCSEC = np.pi / 648000
@@ -186,7 +186,7 @@ def test_what_is_wrong_is_told_in_one_line(tmp_path):
                                                   date=False, **{"DATE-OBS": "yesterday"}),
            "wanted are images in one kind of unit": write(tmp_path / "unit.fits", (one, [0.05]), 2,
                                                           unit="K"),
-           "no beam": write(tmp_path / "beam.fits", (one, [0.05]), 2),}
+           "no beam": write(tmp_path / "beam.fits", (one, [0.05]), 2)}
     with fits.open(bad["no beam"], mode="update") as hdus:
         del hdus[0].header["BMAJ"], hdus[0].header["BMIN"]
     for words, path in bad.items():

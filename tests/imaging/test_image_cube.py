@@ -270,7 +270,7 @@ REGIONS = {"ds9 circle": ("fk5\ncircle({0},{1},{r}\")\n", ".reg", lambda x,
            "casa excluded": ("#CRTFv0\ncenterbox [[30pix, 40pix], [20.5pix, 20.5pix]]\n-circle "
                              "[[{0}deg, {1}deg], {r}arcsec] coord=J2000\n", ".txt", lambda x,
                              y: max(abs(x - 30), abs(y - 40)) <= 10
-                             and np.hypot(x - 30, y - 40) > 6.4),}
+                             and np.hypot(x - 30, y - 40) > 6.4)}
 
 
 @pytest.mark.parametrize("name", REGIONS)

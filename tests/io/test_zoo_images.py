@@ -107,7 +107,7 @@ COMMANDS = {"image-stack": ("image", stacked), "image-stack --psf": ("image", wi
             "image-stack --pb-image": ("power", stacked_by_beam), "subtract": ("model", subtracted),
             "image --mask": ("mask", masked), "extract": ("image", extracted),
             "stack --noise-image": ("rms", uv_stacked),
-            "--primary-beam image": ("power", attenuated),}
+            "--primary-beam image": ("power", attenuated)}
 
 
 @pytest.fixture(scope="module")

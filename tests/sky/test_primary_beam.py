@@ -660,7 +660,7 @@ def casa(tmp_path_factory):
     folder = tmp_path_factory.mktemp("casa")
     (folder / "config.py").write_text("import casadata\nmeasurespath = "
                                       "casadata.datapath\nmeasures_auto_update = data_auto_update "
-                                      "= False\n" "logfile = '/dev/null'\nnologger = True\n")
+                                      "= False\nlogfile = '/dev/null'\nnologger = True\n")
     (folder / "pb.py").write_text(CASA_SCRIPT)
     extent = [{"ALMA": 50.0, "ACA": 85.0}.get(common, 24.0) * 1e9 / nu
               for _, _, common, nu in CASA_CASES]

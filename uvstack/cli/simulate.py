@@ -148,7 +148,7 @@ def epoch_images(sky: Path, out: Path, centre: tuple[float, float],
     for name, values in (("noise", noise), ("flux_scale", flux_scale), ("offset", offset)):
         if len(values) not in (0, 1, len(own)):
             raise click.UsageError(f"--{name.replace('_', '-')} is given {len(values)} times and "
-                                   f"--beam {len(own)} times; give it once, " "or once an epoch")
+                                   f"--beam {len(own)} times; give it once, or once an epoch")
         for i, one in enumerate(own):
             if values:
                 one[name] = values[i % len(values)]
@@ -163,7 +163,7 @@ def epoch_images(sky: Path, out: Path, centre: tuple[float, float],
 @command.command(name="single-dish", short_help="Cube of a sky as a single dish sees it.",
                  epilog=example("uvstack simulate single-dish sky.ecsv --frequency 1.5GHz "
                                 "--bandwidth 1GHz --channels 8 --dish 100m --centre '10h00m00s "
-                                "30d00m00s' " "--size 64 --cell 2arcmin --out cube.fits"))
+                                "30d00m00s' --size 64 --cell 2arcmin --out cube.fits"))
 @click.argument("sky", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True,
               help="FITS cube; truth and provenance stand beside it.")

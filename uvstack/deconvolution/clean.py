@@ -246,7 +246,7 @@ def _checked(residual, psf, mask, settings):
     peak = np.unravel_index(np.argmax(np.abs(psf[0])), psf.shape[1:])
     if not psf[0][centre] > 0 or abs(psf[0][peak]) > psf[0][centre]:
         raise ImageError(f"the psf's largest value {psf[0][peak]:g} lies at pixel ({peak[0]}, "
-                         f"{peak[1]}); CLEAN wants it, " f"positive, at the centre {centre}")
+                         f"{peak[1]}); CLEAN wants it, positive, at the centre {centre}")
     return residual.astype(np.float64, copy=False), psf, mask.astype(bool, copy=False)
 
 

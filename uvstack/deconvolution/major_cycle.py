@@ -302,7 +302,7 @@ def deconvolve(residual_of: Callable[[NDArray], NDArray], psf: NDArray, start: N
                settings: CleanSettings | None = None, *, dirty: NDArray | None = None,
                mask: NDArray | None = None,
                minor: Callable[[NDArray, NDArray, NDArray, MinorSettings], Any] = minor_cycle,
-               progress: Callable[[Cycle], None] | None = None, threads: int = 1,) -> Deconvolved:
+               progress: Callable[[Cycle], None] | None = None, threads: int = 1) -> Deconvolved:
     """Model, residual and history of a CLEAN of any residual function.
 
     Parameters

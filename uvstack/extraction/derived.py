@@ -15,12 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uvstack.extraction.gaussian_fit import GaussianFits, quadratic_form
+from uvstack.extraction.moments import UNKNOWN_ANGLE
 from uvstack.sky.beam import FOUR_LN2
 
 #: Elements of a symmetric matrix by the numbers a, b, c.
 _BASIS = np.array([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]], [[0.0, 0.0], [0.0, 1.0]]])
-#: An angle of which nothing is known has the error of one that is uniform within π.
-MOST_ANGLE_ERROR = np.pi / np.sqrt(12.0)
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def axes_of(size: NDArray, spread: NDArray) -> Axes:
         axes.append(root + np.minimum(variance / (8.0 * safe * root), errors[-1]))
     # Of the angle: half that of the vector, whose length the noise makes no shorter than its error.
     angle_error = np.minimum(0.5 * np.sqrt(across) / np.maximum(length, 1e-12 * middle),
-                             MOST_ANGLE_ERROR)
+                             UNKNOWN_ANGLE)
     angle = 0.5 * np.arctan2(sin, cos) % np.pi
     return Axes(np.maximum(axes[0], axes[1]), np.minimum(axes[0], axes[1]),
                 np.where(angle >= np.pi, 0.0, angle), errors[0], errors[1], angle_error)

@@ -107,7 +107,7 @@ def groups_of(x: NDArray, y: NDArray, size: NDArray, link: float = LINK) -> NDAr
 def fit_gaussians(image: NDArray, label: NDArray[np.int32], start: NDArray[np.float64],
                   islands: NDArray, rms: NDArray, beam: NDArray, correlation: NDArray[np.float64],
                   *, free: NDArray[np.bool_] | None = None, weighting: str = "plain",
-                  group: NDArray | None = None,) -> GaussianFits:
+                  group: NDArray | None = None) -> GaussianFits:
     """Gaussians that are nearest to an image in the least-squares sense, one a component.
 
     Parameters

@@ -24,7 +24,6 @@ from uvstack.extraction.derived import (
     positions_of,
     sizes_of,
 )
-from uvstack.extraction.flags import Flag
 from uvstack.extraction.gaussian_fit import (
     GaussianFits,
     fit_gaussians,
@@ -34,7 +33,8 @@ from uvstack.extraction.gaussian_fit import (
 )
 from uvstack.extraction.moments import MomentErrors, Moments, MomentStatus
 from uvstack.extraction.options import ExtractionOptions
-from uvstack.sky.beam import FOUR_LN2
+from uvstack.sky.beam import areas_of_covariances
+from uvstack.sky.source_flags import Flag
 
 #: A fit narrower than this part of the beam's area, or longer than so many of the moments' major
 #: axes and of the beam's, is no source.
@@ -95,8 +95,7 @@ def of_moments(moments: Moments, errors: MomentErrors) -> Measured:
     size = np.moveaxis(np.array([[moments.cxx, moments.cxy], [moments.cxy, moments.cyy]]), 2, 0)
     place = np.zeros((len(size), 2, 2))
     place[:, 0, 0], place[:, 1, 1] = errors.x**2, errors.y**2
-    area = np.pi / FOUR_LN2 * np.sqrt(np.linalg.det(size))
-    total = moments.peak * area
+    total = moments.peak * areas_of_covariances(size)
     # Angles of moments run from x towards y.
     spread = _spread(moments.fwhm_major, moments.fwhm_minor, np.pi / 2 - moments.angle,
                      errors.fwhm_major, errors.fwhm_minor, errors.angle)
@@ -173,10 +172,9 @@ def with_condon_errors(found: Measured, fits: GaussianFits, rms: NDArray,
     along, across = np.stack([sin, cos], -1), np.stack([cos, -sin], -1)
     place = (told.along_major**2)[:, None, None] * along[:, :, None] * along[:, None, :]
     place += (told.along_minor**2)[:, None, None] * across[:, :, None] * across[:, None, :]
-    beam_area = np.pi / FOUR_LN2 * np.sqrt(np.linalg.det(beam))
     spread = _spread(axes.major, axes.minor, axes.angle, told.fwhm_major, told.fwhm_minor,
                      told.angle)
-    errors = told.flux * beam_area
+    errors = told.flux * areas_of_covariances(beam)
     variance = np.bincount(found.source, errors**2)[found.source]
     whole = np.asarray(np.bincount(found.source, total)[found.source], float)
     return replace(found, source_total=whole, source_total_error=np.sqrt(variance), peak=peak,
@@ -186,7 +184,7 @@ def with_condon_errors(found: Measured, fits: GaussianFits, rms: NDArray,
 
 def measure_islands(image: NDArray, label: NDArray[np.int32], moments: Moments,
                     errors: MomentErrors, rms: NDArray, beam: NDArray, correlation: NDArray,
-                    options: ExtractionOptions, parent: NDArray,) -> Measured:
+                    options: ExtractionOptions, parent: NDArray) -> Measured:
     """Sources of islands, one each, by fits that begin at their moments.
 
     Parameters
@@ -288,7 +286,7 @@ def merged(first: Measured, second: Measured, where: NDArray[np.bool_],
 
 
 def force(image: NDArray, x: NDArray, y: NDArray, rms: NDArray, beam: NDArray, correlation: NDArray,
-          *, radius: float = 0.0,) -> Measured:
+          *, radius: float = 0.0) -> Measured:
     """Fluxes of the beam's shape at given places, (n,), off the image NaN; close pairs are fitted together.
 
     With a radius (pixels) places are free within it; where the fit leaves it, or does not converge,

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uvstack.extraction.correlation_kernels import sum_of_products
-from uvstack.sky.beam import FOUR_LN2
+from uvstack.sky.beam import FOUR_LN2, areas_of_covariances
 
 #: Lags reach so many FWHM of the beam's major axis: that of a Gaussian is 4 × 10⁻⁴ there.
 _REACH = 2.4
@@ -61,7 +61,7 @@ def measure_correlation(
         Matrix in (x, y) of squares of the beam's FWHM, pixels: it says how far lags reach.
     """
     r = reach_of(size)
-    area = np.pi / FOUR_LN2 * np.sqrt(np.linalg.det(size))
+    area = areas_of_covariances(size)
     if min(image.shape) < 4 * r:
         return None
     step = max(1, int(np.sqrt(image.size / _PLACES)))

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uvstack.constants import ARCSEC
-from uvstack.extraction.flags import Flag
 from uvstack.extraction.islands import map_of
 from uvstack.report.figure import new_figure
 from uvstack.report.numbers import unit_text
 from uvstack.report.page import Section
+from uvstack.sky.source_flags import Flag
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,13 +9,13 @@ import numpy as np
 from astropy.table import QTable, Table
 from numpy.typing import NDArray
 
-from uvstack.extraction.flags import Flag
 from uvstack.extraction.islands import Map, map_of
 from uvstack.extraction.sky_frame import SkyFrame
 from uvstack.records import Provenance, plain
 from uvstack.report.files import Saved
 from uvstack.report.numbers import unit_text
 from uvstack.sky.beam import Beam
+from uvstack.sky.source_flags import Flag
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from uvstack.extraction.deconvolution import RESOLVED, deconvolve_sizes
 from uvstack.extraction.derived import axes_of, turned
-from uvstack.extraction.flags import Flag
 from uvstack.extraction.measure import Measured
 from uvstack.extraction.sky_frame import SkyFrame
-from uvstack.sky.beam import FOUR_LN2, Beam
+from uvstack.sky.beam import Beam, areas_of_covariances
+from uvstack.sky.source_flags import Flag
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Surroundings:
 
 
 def catalogue_rows(found: Measured, around: Surroundings, frame: SkyFrame, beam: Beam | None,
-                   unit: tuple[u.UnitBase, u.UnitBase],) -> QTable:
+                   unit: tuple[u.UnitBase, u.UnitBase]) -> QTable:
     """Catalogue of sources: one row each, in their order.
 
     Parameters
@@ -69,9 +69,10 @@ def catalogue_rows(found: Measured, around: Surroundings, frame: SkyFrame, beam:
     axes = axes_of(on_sky, spread)
     ra, dec = frame.directions(found.x, found.y)
     flags = found.flags | around.flags
-    area = np.full(n, np.nan)
+    area, beams = np.full(n, np.nan), None
     if beam is not None:
-        area = np.pi / FOUR_LN2 * np.sqrt(np.linalg.det(frame.beams_at(beam, found.x, found.y)))
+        beams = frame.beams_at(beam, found.x, found.y)
+        area = areas_of_covariances(beams)
     bright, whole = unit
     to_sky = u.rad if frame.image is not None else u.pix
     columns: dict[str, Any] = {"source": found.source + 1, "island": around.island,
@@ -92,7 +93,7 @@ def catalogue_rows(found: Measured, around: Surroundings, frame: SkyFrame, beam:
                                "fwhm_minor_error": _angle(axes.minor_error, to_sky),
                                "position_angle": (axes.angle * u.rad).to(u.deg),
                                "position_angle_error": (axes.angle_error * u.rad).to(u.deg)}
-    columns |= _without_beam(found, on_sky, spread, frame, beam, to_sky)
+    columns |= _without_beam(on_sky, spread, steps, beams, to_sky)
     columns |= {"rms": around.rms * bright, "background": around.background * bright,
                 "significance": around.brightest / around.rms, "n_pixels": around.n_pixels,
                 "island_flux": around.island_sum / area * whole,
@@ -117,18 +118,15 @@ def _angle(values: NDArray, unit: u.UnitBase) -> u.Quantity:
     return quantity.to(u.arcsec) if unit == u.rad else quantity
 
 
-def _without_beam(
-    found: Measured, on_sky: NDArray, spread: NDArray, frame: SkyFrame, beam: Beam | None,
-    unit: u.UnitBase,
-) -> dict[str, Any]:
+def _without_beam(on_sky: NDArray, spread: NDArray, steps: NDArray, beams: NDArray | None,
+                  unit: u.UnitBase) -> dict[str, Any]:
     """Sizes of the sources themselves; 0 with a limit where a source is not significantly larger than the beam."""
-    n = len(found.x)
-    if beam is None:
+    n = len(on_sky)
+    if beams is None:
         blur = np.broadcast_to(np.eye(2), (n, 2, 2))
         on_sky, spread = np.full((n, 2, 2), np.nan), np.full((n, 3, 3), np.nan)
     else:
-        steps = frame.steps(found.x, found.y)
-        blur = turned(frame.beams_at(beam, found.x, found.y), np.zeros((n, 3, 3)), steps)[0]
+        blur = turned(beams, np.zeros((n, 3, 3)), steps)[0]
     sound = np.asarray(np.isfinite(blur).all(axis=(1, 2)))
     alone = deconvolve_sizes(on_sky, spread, np.where(sound[:, None, None], blur, np.eye(2)))
     point = ~(alone.significance > RESOLVED)

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
 from astropy.wcs import WCS
 from numpy.typing import NDArray
@@ -21,7 +20,6 @@ from uvstack.errors import ImageError, UvstackWarning
 from uvstack.extraction import island_sums, sum_kernels
 from uvstack.extraction.channels import normal_deviation, spectral_indices, weighted_mean
 from uvstack.extraction.deblending import deblend as split_islands
-from uvstack.extraction.flags import Flag
 from uvstack.extraction.flux_bias import expected_flux
 from uvstack.extraction.islands import (
     Islands,
@@ -48,12 +46,15 @@ from uvstack.io.fits import write_image
 from uvstack.io.output import check_output, check_report, together
 from uvstack.io.provenance import provenance_of
 from uvstack.io.tables import read_positions
+from uvstack.pixels.noise import robust_noise
+from uvstack.pixels.psf import fit_beam
 from uvstack.records import plain
 from uvstack.report.files import files_of_report
 from uvstack.report.numbers import unit_text
-from uvstack.sky.beam import FOUR_LN2, Beam
-from uvstack.sky.coordinates import parse_frame
+from uvstack.sky.beam import FOUR_LN2, Beam, areas_of_covariances
+from uvstack.sky.catalogue import coord_of
 from uvstack.sky.positions import Positions, positions_from_coord
+from uvstack.sky.source_flags import Flag
 
 #: What is written, by the names of its arguments.
 OUTPUTS = ("out", "rms_out", "background_out", "residual_out", "model_out", "islands_out",
@@ -210,7 +211,7 @@ def find(image: str | Path, *, beam: Beam | Sequence[float] | None = None,
          report: str | Path | None = None, overwrite: bool = False, stokes: str | None = None,
          negative: bool | None = None, detect: str = "mean", **options: Any) -> ExtractResult:
     """The catalogue of `extract`, with the maps that it came from; its arguments and errors."""
-    asked = {**locals(), **locals()["options"]}
+    asked = {**locals(), **options}
     outputs = {name: options.pop(name, None) for name in OUTPUTS}
     settings = ExtractionOptions(negative=bool(negative), **options)
     read = tuple(str(p) for p in (image, rms, background, psf_map, detection_image, forced)
@@ -255,12 +256,12 @@ def find(image: str | Path, *, beam: Beam | Sequence[float] | None = None,
 def run(plane: Plane, options: ExtractionOptions, *, rms: float | str | Path | None = None,
         background: float | str | Path | None = None, psf_map: str | Path | None = None,
         detection_image: str | Path | Plane | None = None, places: Positions | None = None,
-        search_radius: float = 0.0,) -> ExtractResult:
+        search_radius: float = 0.0) -> ExtractResult:
     """Extraction of a plane, whose data lose their background; `extract` says what the arguments are."""
     frame = _frame_of(plane, options, psf_map)
     plane.data[blank_pixels(plane.data)] = np.nan
     size = _beam_size(plane, frame)
-    area = float(np.pi / FOUR_LN2 * np.sqrt(np.linalg.det(size)))
+    area = float(areas_of_covariances(size))
     base, noise = _maps(plane, options, area, rms, background)
     if places is not None:
         return _forced(plane, frame, base, noise, size, options, places, search_radius)
@@ -311,9 +312,8 @@ def _of_cube(planes: list[Plane], options: ExtractionOptions, detect: str, place
         one.data[blank_pixels(one.data)] = np.nan
     number = [k for k, one in enumerate(planes) if np.isfinite(one.data).any()]
     planes = [planes[k] for k in number]
-    area = float(np.pi / FOUR_LN2
-                 * np.sqrt(np.linalg.det(_beam_size(planes[0],
-                                                    _frame_of(planes[0], options, None)))))
+    area = float(areas_of_covariances(_beam_size(planes[0],
+                                                 _frame_of(planes[0], options, None))))
     maps = [_maps(one, options, area, None, None) for one in planes]
     shape = planes[0].data.shape
     rms = np.array([np.nanmedian(map_of(noise, shape, 4)) for _, noise in maps])
@@ -334,8 +334,7 @@ def _of_cube(planes: list[Plane], options: ExtractionOptions, detect: str, place
     if places is None and len(table):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UvstackWarning)
-            places = positions_from_coord(SkyCoord(table["ra"], table["dec"],
-                                                   frame=parse_frame(table.meta["frame"])))
+            places = positions_from_coord(coord_of(table))
     rows = [] if places is None else [run(one, options, places=places).catalogue for one in planes]
     channels, flux, error = _channel_rows(table, rows, np.array(number), frequency)
     table["spectral_index"], table["spectral_index_error"] = spectral_indices(
@@ -392,13 +391,11 @@ def _beam_size(plane: Plane, frame: SkyFrame) -> NDArray[np.float64]:
         if np.linalg.eigvalsh(size)[0] < 1.0:
             raise ImageError(f"{plane.path}: its beam is "
                              f"{np.sqrt(np.linalg.eigvalsh(size)[0]):.3g} pixels across; a source "
-                             "wants " "two or more: are BMAJ and BMIN right?")
+                             "wants two or more: are BMAJ and BMIN right?")
         return size
-    from uvstack.pixels.psf import fit_beam
-
     guess = np.eye(2) * 16.0
     centred = plane.data - np.nanmedian(plane.data)
-    usual = np.nanmedian(np.abs(centred)) * 1.4826
+    usual = robust_noise(centred)
     label = (~(np.abs(centred) < 4.0 * usual)).astype(np.int32)
     found = measure_correlation(centred, np.full_like(centred, max(usual, 1e-30)), label, guess)
     try:
@@ -541,10 +538,8 @@ def _forced(plane: Plane, frame: SkyFrame, base: Map, noise: Map, size: NDArray,
     table = _finished(catalogue_rows(found, around, frame, plane.beam, (plane.bright, plane.flux)),
                       plane, frame)
     table["ra"][off], table["dec"][off] = _asked(places, frame, off)
-    names = next((name for name in ("name", "id", "source_id") if name in places.table.colnames),
-                 None)
-    if names is not None:
-        table.add_column(np.asarray(places.table[names]).astype(str), name="name", index=0)
+    if places.names is not None:
+        table.add_column(places.names, name="name", index=0)
     model = model_of(found, plane.data.shape)
     return ExtractResult(table, plane.path, plane.data, base, noise, model, None, plane.beam, frame,
                          None, None)

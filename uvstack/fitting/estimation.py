@@ -128,7 +128,7 @@ def _with_posterior(request: Request, result: FitResult, bounds: Any, survey: Su
     passes = data.passes(result.model)
     if of_bins is None and data.kept is None:
         raise FitError("bayes evaluates the model thousands of times and wants the data in memory; "
-                       "give more memory (--memory), average, " "or select")
+                       "give more memory (--memory), average, or select")
 
     def chi_squared(p: np.ndarray) -> float:
         return passes(p).chi_squared if of_bins is None else bin_equations(of_bins, result.model,

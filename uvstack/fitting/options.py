@@ -157,7 +157,7 @@ def _several(value: str | Sequence[str] | None) -> list[str]:
 
 
 def directions_of(structures: Sequence[Structure], selections: Sequence[Selection],
-                  phase_centre: str | Sequence[float] | SkyCoord | None,) -> tuple[
+                  phase_centre: str | Sequence[float] | SkyCoord | None) -> tuple[
     dict[tuple[int, int], tuple[float, float]], dict[tuple[int, int], tuple[float, float]],
     tuple[float, float]]:
     """Phase centre and pointing of each selected field, (set, field) → (ra, dec) in rad, and the fit's phase centre.

@@ -18,7 +18,6 @@ from typing import Literal
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
 from astropy.time import Time
 from numpy.typing import NDArray
@@ -37,7 +36,8 @@ from uvstack.io.provenance import provenance_of
 from uvstack.io.tables import read_positions
 from uvstack.records import Provenance
 from uvstack.report.files import files_of_report
-from uvstack.sky.coordinates import parse_frame, to_frame
+from uvstack.sky.catalogue import coord_of
+from uvstack.sky.coordinates import to_frame
 from uvstack.sky.positions import Positions, positions_from_coord
 
 #: Frequencies that differ by more than this part are told.
@@ -198,8 +198,7 @@ def _places_of(result: ExtractResult, beam: float) -> Places:
     table = table[np.isfinite(table["ra"]) & np.isfinite(table["dec"])]
     if len(table) == 0:
         return _no_places()
-    ra, dec = to_frame(SkyCoord(table["ra"], table["dec"], frame=parse_frame(table.meta["frame"])),
-                       "ICRS")
+    ra, dec = to_frame(coord_of(table), "ICRS")
     errors = [np.asarray(table[name].to_value(u.rad)) for name in ("ra_error", "dec_error")]
     # Of a place without an error no more is known than that it lies in the beam.
     errors = [np.where(np.isfinite(error) & (error > 0), error, beam) for error in errors]
@@ -212,7 +211,7 @@ def _check_alike(epochs: Sequence[_Epoch]) -> None:
     for one in epochs:
         if not one.unit.is_equivalent(first.unit):
             raise ImageError(f"{one.path}: has fluxes in {one.unit or 'no unit'}, {first.path} in "
-                             f"{first.unit or 'no unit'}; wanted are " "images in one kind of unit")
+                             f"{first.unit or 'no unit'}; wanted are images in one kind of unit")
         if one.stokes not in (None, first.stokes) and first.stokes is not None:
             raise ImageError(f"{one.path}: holds Stokes {one.stokes} (FITS's code), {first.path} "
                              f"{first.stokes}; wanted are images of one: "
@@ -285,10 +284,8 @@ def _sources(given: Positions | None, places: Places | None, flux: NDArray, erro
     n = len(flux)
     told = measure_variability(flux, error) if n else None
     table = QTable({"source": np.arange(1, n + 1)})
-    names = next((name for name in ("name", "id", "source_id")
-                  if given is not None and name in given.table.colnames), None)
-    if names is not None and given is not None:
-        table["name"] = np.asarray(given.table[names]).astype(str)
+    if given is not None and given.names is not None:
+        table["name"] = given.names
     ra, dec = (np.zeros(0), np.zeros(0)) if given is None else to_frame(given.coord, "ICRS")
     table["ra"], table["dec"] = (ra * u.rad).to(u.deg) % (360 * u.deg), (dec * u.rad).to(u.deg)
     if places is not None:

@@ -80,7 +80,7 @@ def read_plane(path: str | Path, channel: int | None, beam: tuple[float, ...] | 
     if not np.allclose(steps / cube.cell, [[-1, 0], [0, 1]], atol=_SAME_CELL):
         text = ", ".join(f"{step:.4g}" for step in 3600 * np.rad2deg(steps.ravel()))
         raise ImageError(f"{path}: the matrix of its pixels is {text} arcsec; wanted are square "
-                         "ones, north along an axis: " "regrid the image")
+                         "ones, north along an axis: regrid the image")
     if beam is not None and (len(beam) not in (2, 3) or not 0 < beam[1] <= beam[0]):
         raise ImageError(f"the beam is {beam}; wanted are its major and minor FWHM and, third, "
                          "the position angle")

@@ -256,7 +256,7 @@ class _Problem:
         n_free = 1 + fit_constant + self.n_moments + 2 * fit_position
         if self.used.sum() <= n_free + 4:
             raise FitError(f"{int(self.used.sum())} pixels are there to fit {n_free} parameters; "
-                           "give a larger stamp or radius, or look at " "its blanks")
+                           "give a larger stamp or radius, or look at its blanks")
         self.data = stamp[self.used]
         self._unit = float(self.data.std()) or 1.0
         self._last: tuple[np.ndarray, Any] | None = None

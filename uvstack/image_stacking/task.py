@@ -287,7 +287,7 @@ def _noise(plane: ImagePlane, path: str | Path | None, kind: str, wanted: bool, 
     if beam is None:
         if wanted:
             raise ImageError(f"{path or name}: has no beam (BMAJ, BMIN), which the local noise "
-                             "wants; give beam= " "(--beam 3.2arcsec,1.6arcsec)")
+                             "wants; give beam= (--beam 3.2arcsec,1.6arcsec)")
         return None
     size = max(round(float(np.sqrt(_NOISE_BEAMS * beam.solid_angle)) / cell), 16)
     radius = beam.fwhm_major / cell

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.coordinates import SkyCoord
 from numpy.typing import NDArray
 
 from uvstack.constants import ARCSEC
@@ -29,7 +28,8 @@ from uvstack.io.image_file import holds_image, is_casa_image, read_cube
 from uvstack.pixels.geometry import image_geometry
 from uvstack.pixels.grid import Grid
 from uvstack.sky.beam import Beam
-from uvstack.sky.coordinates import direction_cosines, parse_frame, to_frame
+from uvstack.sky.catalogue import coord_of
+from uvstack.sky.coordinates import direction_cosines, to_frame
 
 #: FWHM of a source whose size a catalogue does not say, pixels.
 _LEAST_PIXELS = 3.0
@@ -74,8 +74,7 @@ def _catalogue_mask(path: Path, grid: Grid) -> NDArray[np.bool_]:
     if len(table) == 0:
         raise ImageError(f"{path}: the catalogue is empty; a mask wants a source at least")
     table = table[np.isfinite(table["ra"]) & np.isfinite(table["dec"])]
-    ra, dec = to_frame(SkyCoord(table["ra"], table["dec"], frame=parse_frame(table.meta["frame"])),
-                       "J2000")
+    ra, dec = to_frame(coord_of(table), "J2000")
     where = grid.geometry
     l, m, below = direction_cosines(ra, dec, where.ra, where.dec)
     least = _LEAST_PIXELS * abs(where.cell_m)

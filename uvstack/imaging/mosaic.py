@@ -198,7 +198,7 @@ class Mosaic:
         dirty = dirty[None] if dirty.ndim == 2 else dirty
         if dirty.shape != (self.weighted.shape[0], *patch.grid.shape):
             raise ImageError(f"an image of shape {dirty.shape} for a patch of {patch.grid.shape} "
-                             f"and {self.weighted.shape[0]} Taylor " "terms; image on patch.grid")
+                             f"and {self.weighted.shape[0]} Taylor terms; image on patch.grid")
         self.weighted[:, patch.rows,
                       patch.columns] += dirty if patch.is_even else patch.power * dirty
         if not weight:

@@ -297,7 +297,7 @@ class Sums:
         """Normalise the psf, in place."""
         if not self.weight > 0:
             raise NoDataError("no pointing sees any pixel of the image, or no visibility with a "
-                              "weight is left; give another centre or a " "larger image")
+                              "weight is left; give another centre or a larger image")
         self.psf /= self.psf[0, self.psf.shape[1] // 2, self.psf.shape[2] // 2]
 
     def flat(self, weighted: NDArray | None = None) -> NDArray:
@@ -344,7 +344,7 @@ class Passes:
         if survey.n == 0:
             if survey.n_outside:
                 raise NoDataError(f"no unflagged visibility lies within the uv range {uv_range}; "
-                                  "`uvstack info` shows the range of the " "data")
+                                  "`uvstack info` shows the range of the data")
             raise NoDataError("every visibility is flagged, has no weight or is not of the "
                               "correlation asked for: nothing to image")
         return survey

@@ -72,7 +72,7 @@ class Weighting:
         if taper.shape not in ((1,), (3,)) or not (np.isfinite(taper).all()
                                                    and (taper[:2] >= 0).all()):
             raise ImageError(f"uvtaper is {self.uvtaper}; give a FWHM on the sky in rad, or three "
-                             "numbers: fwhm_major, fwhm_minor " "and position_angle")
+                             "numbers: fwhm_major, fwhm_minor and position_angle")
 
     @classmethod
     def asked(cls, kind: str, robust: float | None,
@@ -88,7 +88,7 @@ class Weighting:
         weighting = cls(kind, 0.0 if robust is None else robust, uvtaper)
         if robust is not None and kind != "briggs":
             raise ImageError(f"robust {robust:g} with {kind} weights, which have none; leave it "
-                             "out, or take weighting='briggs' " "(--weighting briggs)")
+                             "out, or take weighting='briggs' (--weighting briggs)")
         if not abs(weighting.robust) <= 2:
             raise ImageError(f"robust is {robust}; give a number from −2 (nearly uniform) to 2 "
                              "(nearly natural)")
@@ -205,5 +205,5 @@ def _checked(uvw, frequency, weight) -> tuple[np.ndarray, np.ndarray, np.ndarray
     weight = np.ascontiguousarray(weight, np.float32)
     if uvw.ndim != 2 or uvw.shape[1] != 3 or weight.shape != (uvw.shape[0], frequency.size):
         raise ValueError(f"found uvw {uvw.shape}, frequency {frequency.shape}, weight "
-                         f"{weight.shape}; " "wanted (row, 3), (chan,) and (row, chan)")
+                         f"{weight.shape}; wanted (row, 3), (chan,) and (row, chan)")
     return uvw, frequency, weight

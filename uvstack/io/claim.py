@@ -92,7 +92,7 @@ class Claim:
             try:
                 if not _lock(descriptor):
                     raise _TakenError(f"another run, {_name(_said(descriptor))}, is writing "
-                                      f"{self.path}: wait for its end, or choose " "another name")
+                                      f"{self.path}: wait for its end, or choose another name")
                 if os.path.exists(self.folder / "lock") and os.path.samestat(
                     os.fstat(descriptor), os.stat(self.folder / "lock")):
                     return descriptor

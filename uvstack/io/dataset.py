@@ -129,7 +129,7 @@ def open_sets(ms: MeasurementSets, field: str | int | None = None, spw: str | in
 
 
 def chunks_of(structures: Sequence[Structure], selections: Sequence[Selection], n_visibilities: int,
-              more: int = 0,) -> list[tuple[int, RowBlock]]:
+              more: int = 0) -> list[tuple[int, RowBlock]]:
     """Blocks of rows of all sets, each with the number of its set; the rows of a stacked set follow each other in this order.
 
     Parameters

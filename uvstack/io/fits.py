@@ -72,7 +72,7 @@ def write_image(path: str | Path, data: NDArray, wcs: WCS, *, unit: str = "Jy/be
                 frequency: float | NDArray | None = None, width: float | None = None,
                 date: str | None = None, four_axes: bool = True,
                 cards: Mapping[str, Any] | None = None, stokes: Sequence[int] = (1,),
-                spectral_frame: str = "LSRK",) -> None:
+                spectral_frame: str = "LSRK") -> None:
     """Write an image or a cube as FITS in float32, with the axes RA, DEC, FREQ and STOKES as CASA's exportfits has them.
 
     Parameters
@@ -111,7 +111,7 @@ def write_image(path: str | Path, data: NDArray, wcs: WCS, *, unit: str = "Jy/be
     pixels: NDArray = data.reshape((1,) * (4 - data.ndim) + data.shape)
     if pixels.shape[0] != len(stokes) or (np.diff(stokes, 2) != 0).any():
         raise ImageError(f"an image of {pixels.shape[0]} Stokes parameters with the codes "
-                         f"{list(stokes)}; wanted is one each, " "evenly spaced")
+                         f"{list(stokes)}; wanted is one each, evenly spaced")
     plane = not four_axes and pixels.shape[:2] == (1, 1)
     header = _sky_cards(wcs.celestial)
     header["RADESYS"] = wcs.celestial.wcs.radesys
@@ -162,7 +162,7 @@ def _add_axes(header: fits.Header, planes: NDArray, frequency: float | NDArray |
     off = np.abs(nu - (nu[0] + step * np.arange(nu.size))).max()
     if step == 0 or off > 1e-6 * abs(step):
         raise ImageError(f"channels are up to {off:g} Hz off an even spacing of {step:g} Hz; a "
-                         "FITS axis is even: regrid, or write" " the channels one by one")
+                         "FITS axis is even: regrid, or write the channels one by one")
     header["WCSAXES"] = 4
     for axis, (kind, value, delta, kind_unit) in enumerate((("FREQ", nu[0], step, "Hz"),
                                                             ("STOKES", 1.0, 1.0, "")), 3):

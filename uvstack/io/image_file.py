@@ -319,7 +319,7 @@ def _exported(path: Path, folder: Path) -> Path:
                              "write it as FITS with CASA's exportfits")
     except RuntimeError as error:
         raise ImageError(f"{path}: CASA's image cannot be read: {' '.join(str(error).split())}; "
-                         "write it as FITS with " "exportfits") from error
+                         "write it as FITS with exportfits") from error
     return out
 
 
@@ -375,7 +375,7 @@ def _parse_wcs(header: fits.Header, path: str | Path) -> tuple[WCS, WCS]:
     longitude = float(sky.wcs.crval[0])
     if abs(longitude) > 720.0:
         raise ImageError(f"{path}: its middle is at a longitude of {longitude:g} degrees (CRVAL, "
-                         "CUNIT); wanted is 0 to 360: correct the " "header")
+                         "CUNIT); wanted is 0 to 360: correct the header")
     if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-30:
         raise ImageError(f"{path}: its pixels have no size: the matrix of CDELT, PC or CD is "
                          f"{matrix.ravel()} degrees; correct the header")
@@ -409,7 +409,7 @@ def _channels_first(data: NDArray, wcs: WCS, path: str | Path,
             stokes = int(codes[index]) or None
         elif n > 1:
             raise ImageError(f"{path}: has {n} pixels along {kind or 'an axis without a name'}; "
-                             "wanted is an image, or a cube in " "frequency: select one")
+                             "wanted is an image, or a cube in frequency: select one")
         data = data.take([index], axis=axis)
     rest = [axis for axis in range(wcs.naxis) if axis not in (*keep, spectral)]
     data = np.transpose(data, [*([spectral] if spectral >= 0 else []), *keep, *rest])

@@ -207,7 +207,7 @@ def _find_weights(table: Table, columns: tuple[str, ...], selection: Selection |
 
 
 def parse_column(expression: str, structure: Structure, selection: Selection | None = None,
-                 unfinished: bool = False,) -> tuple[str, str | None]:
+                 unfinished: bool = False) -> tuple[str, str | None]:
     """Names of a column, and of the column to subtract, from "DATA" or "DATA-MODEL_DATA".
 
     Parameters
@@ -247,7 +247,7 @@ def parse_column(expression: str, structure: Structure, selection: Selection | N
             is_set = (Path(structure.path) / "table.dat").is_file()
             if not unfinished and is_set and read_mark(structure.path, name) is not None:
                 raise ColumnError(f"{structure.path}: column {name} is unfinished, since a run was "
-                                  "stopped while writing it; " "run that again to finish it")
+                                  "stopped while writing it; run that again to finish it")
             if not unfinished and table.any_row(name, "undefined", selection):
                 raise ColumnError(f"{structure.path}: column {name} has no value in some of the "
                                   "rows that are selected; choose another "

@@ -199,7 +199,7 @@ SUBTABLES: dict[str, dict[str, tuple]] = {"ANTENNA": {"NAME": ("string",), "STAT
                                                     "CAL": ("double", 0, _KELVIN),
                                                     "LOAD": ("double", 0, _KELVIN),
                                                     "SUB_SCAN": ("int",), "OBS_MODE": ("string",),
-                                                    "FLAG_ROW": ("boolean",)},}
+                                                    "FLAG_ROW": ("boolean",)}}
 
 
 def create_subtable(path: str, name: str, n_rows: int = 0) -> Table:

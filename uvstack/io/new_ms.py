@@ -64,7 +64,7 @@ def create_measurement_set(path: str | Path, observation: Observation, n_rows: i
             "PROCESSOR": [{"TYPE": "CORRELATOR", "SUB_TYPE": "", "TYPE_ID": -1, "MODE_ID": -1,
                            "FLAG_ROW": False}],
             "STATE": [{"SIG": True, "REF": False, "CAL": 0.0, "LOAD": 0.0, "SUB_SCAN": 0,
-                       "OBS_MODE": "OBSERVE_TARGET", "FLAG_ROW": False}],}
+                       "OBS_MODE": "OBSERVE_TARGET", "FLAG_ROW": False}]}
     spws = {d.spw.id: d.spw for d in observation.data_descriptions}
     products = sorted({d.correlations for d in observation.data_descriptions})
     spw_ids = sorted(spws)

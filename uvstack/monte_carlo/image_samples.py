@@ -108,7 +108,7 @@ class ImageSamples:
         """What each fake source of 1 Jy has where its stamp is read; sidelobes of the others are left out."""
         if self.psf is None:
             raise ImageError("the response of the image to fake sources wants its dirty beam: give "
-                             "psf= (--psf), or an image that says " "BMAJ and BMIN")
+                             "psf= (--psf), or an image that says BMAJ and BMIN")
         peaks = np.empty(x.size)
         for size in np.unique(fwhm):
             psf = _smoothed(self.psf, size / self.plane.cube.cell)

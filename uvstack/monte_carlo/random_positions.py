@@ -126,7 +126,7 @@ def region_of(ra: NDArray[np.float64], dec: NDArray[np.float64], radius: float |
         return Region(ra0, dec0, *size)
     if ra.size < 2:
         raise PositionsError("a list of one position spans no region to draw random positions in; "
-                             "give a radius (--radius) or a size " "(--size)")
+                             "give a radius (--radius) or a size (--size)")
     l, m, n_minus_1 = direction_cosines(ra, dec, ra0, dec0)
     if n_minus_1.min() <= -1.0:
         raise PositionsError("the positions span more than a hemisphere; give a radius (--radius) "
@@ -198,7 +198,7 @@ def draw_random(n_lists: int, n_positions: int, region: Region,
 
 def draw_jittered(n_lists: int, ra: NDArray[np.float64], dec: NDArray[np.float64], distance: float,
                   allowed: Callable[[NDArray, NDArray], NDArray[np.bool_]],
-                  rng: np.random.Generator,) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+                  rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The targets, each moved by `distance` (rad) in a random direction: ra and dec, each (n_lists, pos).
 
     Arguments as in `draw_random`. A place that is not allowed is drawn again, in other directions.
@@ -227,7 +227,7 @@ def draw_jittered(n_lists: int, ra: NDArray[np.float64], dec: NDArray[np.float64
     raise PositionsError(f"no room for jittered positions: around {stuck} of {ra.size} targets no "
                          f"place {distance / ARCMIN * 60:.4g}″ "
                          "away is inside the primary beam and the mask and away from what is to be "
-                         "avoided; change the jitter, or leave " "those targets out")
+                         "avoided; change the jitter, or leave those targets out")
 
 
 def _moved(ra: NDArray, dec: NDArray, distance: float, angle: NDArray) -> tuple[NDArray, NDArray]:

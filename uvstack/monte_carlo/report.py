@@ -36,7 +36,7 @@ def overview(result: MonteCarloResult) -> Section:
              f"{sample.n} random stacks"), ("bias", _bias_text(sample, name, size)),
             ("equation 7",
              f"{result.flux_error_expected / size:.3g} {name}; the noise is "
-             f"{sample.noise / result.flux_error_expected:.3g} " "times this"),
+             f"{sample.noise / result.flux_error_expected:.3g} times this"),
             ("68 %", f"{low:.3g} to {high:.3g} {name} of error"),
             ("chance",
              f"{_count(sample)} of the {sample.n} random stacks "

@@ -60,7 +60,7 @@ class Grid:
                              "that is not 0")
         if np.abs(self.l).max() ** 2 + np.abs(self.m).max() ** 2 >= 1.0:
             raise ImageError(f"an image of {self.shape[0]} × {self.shape[1]} pixels whose corners "
-                             "lie beyond the horizon; " "give fewer pixels or a smaller cell")
+                             "lie beyond the horizon; give fewer pixels or a smaller cell")
 
     @property
     def l(self) -> np.ndarray:  # noqa: E743

@@ -143,6 +143,11 @@ def covariances(
     )
 
 
+def areas_of_covariances(covariance: ArrayLike) -> NDArray[np.float64]:
+    """Integrals of Gaussians of peak 1 with such matrices (…, 2, 2), in the square of their unit: π/(4 ln 2) √det C."""
+    return np.asarray(np.pi / FOUR_LN2 * np.sqrt(np.linalg.det(np.asarray(covariance, np.float64))))
+
+
 def axes_of_covariances(
     covariance: ArrayLike,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:

@@ -28,6 +28,7 @@ from uvstack.sky.columns import plain_values
 from uvstack.sky.components import Components, components_from_table
 from uvstack.sky.coordinates import parse_frame, to_frame
 from uvstack.sky.positions import Positions, header_frame, positions_from_table
+from uvstack.sky.source_flags import Flag
 
 
 @dataclass(frozen=True)
@@ -152,11 +153,11 @@ COLUMNS: dict[str, Column] = {"name": Column("Name of the source", kind="text", 
                               "resolved_significance": Column("Growth of the area over the beam's "
                                                               "in units of its error",
                                                               ucd="stat.snr;phys.angSize"),
-                              "flags": Column("Bits of uvstack.extraction.flags.Flag, or reasons "
+                              "flags": Column("Bits of uvstack.sky.source_flags.Flag, or reasons "
                                               "in words; empty or 0 for none", kind="flags",
-                                              ucd="meta.code.qual"),}
+                                              ucd="meta.code.qual")}
 #: Bits of `flags` that speak against a row: there are no numbers, or no beam that flux is in.
-UNUSABLE = 64 | 128
+UNUSABLE = Flag.OFF_IMAGE | Flag.NO_BEAM
 #: Names of `Components.to_table` for what these hold, of a catalogue.
 _SIZES = {"deconvolved_major": "fwhm_major", "deconvolved_minor": "fwhm_minor",
           "deconvolved_angle": "position_angle"}
@@ -307,6 +308,11 @@ def _set_reference(found: QTable, table: Table, source: str) -> None:
                              "are Hz") from error
 
 
+def coord_of(catalogue: Table) -> SkyCoord:
+    """Directions of the sources, in the frame that ``meta["frame"]`` names."""
+    return SkyCoord(catalogue["ra"], catalogue["dec"], frame=parse_frame(catalogue.meta["frame"]))
+
+
 def components_of(catalogue: Table, *, flagged: bool = False,
                   source: str = "catalogue") -> Components:
     """The sky that a catalogue describes: sizes without the beam, fluxes integrated.
@@ -338,8 +344,7 @@ def components_of(catalogue: Table, *, flagged: bool = False,
     """
     table = normalised(catalogue, source)
     if table.meta["frame"] != "J2000" and {"ra", "dec"} <= set(table.colnames):
-        frame = table.meta["frame"]
-        ra, dec = to_frame(SkyCoord(table["ra"], table["dec"], frame=parse_frame(frame)), "J2000")
+        ra, dec = to_frame(coord_of(table), "J2000")
         table["ra"], table["dec"] = np.rad2deg(ra) * u.deg, np.rad2deg(dec) * u.deg
         table.meta["frame"] = "J2000"
     if is_measured(table):

@@ -173,7 +173,7 @@ def components(ra: ArrayLike, dec: ArrayLike, flux: ArrayLike, *,
                position_angle: ArrayLike = 0.0, spectral_index: ArrayLike = 0.0,
                curvature: ArrayLike = 0.0, q: ArrayLike = 0.0, u: ArrayLike = 0.0,
                v: ArrayLike = 0.0, target: ArrayLike = False, taylor: ArrayLike | None = None,
-               cell: float = 0.0,) -> Components:
+               cell: float = 0.0) -> Components:
     """Components with defaults filled in; every argument is one value for all or one for each.
 
     Parameters

@@ -329,7 +329,7 @@ def check_centre(centre: tuple[float, float], fields: Mapping[str, tuple[float, 
                               f"{names[farthest]}: 90° or more, beyond its horizon "
                               f"(the nearest is {names[nearest]}, at "
                               f"{np.rad2deg(apart[nearest]):.4g}°); wanted a direction in the "
-                              "field: " "are its frame and units right?")
+                              "field: are its frame and units right?")
     if apart[nearest] > reach:
         warnings.warn(UvstackWarning(f"{name} is {np.rad2deg(apart[nearest]):.4g}° from the "
                                      f"nearest field, {names[nearest]}, and its "

@@ -117,4 +117,4 @@ def check_weights(terms: tuple[str, ...], has_beam: bool) -> None:
     """Raise SelectionError where weights want a primary beam and none is given: A would be 1 everywhere."""
     if "primary-beam" in terms and not has_beam:
         raise SelectionError("weights with primary-beam want a primary beam; give one "
-                             "(--primary-beam vla, primary_beam=\"vla\"), or other " "weights")
+                             "(--primary-beam vla, primary_beam=\"vla\"), or other weights")

@@ -57,7 +57,7 @@ _VALUE_COLUMNS: dict[str, tuple[str, ...]] = {"weight": ("weight", "weights", "w
                                               "size": ("size", "fwhm", "maj", "major",
                                                        "major_axis"),
                                               "redshift": ("redshift", "z", "photoz", "zphot",
-                                                           "z_phot", "zspec", "z_spec"),}
+                                                           "z_phot", "zspec", "z_spec")}
 #: What a number is turned to, and taken to be in where nothing says so.
 _VALUE_UNITS = {
     "weight": (u.dimensionless_unscaled, u.dimensionless_unscaled),
@@ -103,6 +103,13 @@ class Positions:
     table: Table = field(default_factory=Table)
     source: str = "memory"
 
+    @property
+    def names(self) -> NDArray[np.str_] | None:
+        """What the source calls each position, (n,): its column name, id or source_id; None without one."""
+        column = next((name for name in ("name", "id", "source_id") if name in self.table.colnames),
+                      None)
+        return None if column is None else np.asarray(self.table[column]).astype(str)
+
     def __post_init__(self) -> None:
         if self.coord.ndim != 1:
             raise PositionsError(f"{self.source}: positions of shape {self.coord.shape} were "
@@ -118,7 +125,7 @@ class Positions:
                 object.__setattr__(self, name, value)
             if len(value) != len(self.coord) or getattr(value, "ndim", 1) != 1:
                 raise PositionsError(f"{self.source}: {len(self.coord)} positions came with {name} "
-                                     f"of length {len(value)}; one each is" " needed")
+                                     f"of length {len(value)}; one each is needed")
 
     def __len__(self) -> int:
         """Count of positions."""
@@ -351,7 +358,7 @@ def _check_lon_lat(lon: NDArray[np.float64], lat: NDArray[np.float64], source: s
     bad = ~(np.isfinite(lon) & np.isfinite(lat))
     if bad.any():
         raise PositionsError(f"{source}: {np.count_nonzero(bad)} of {len(lon)} positions are "
-                             f"empty, NaN or infinite, in {_rows(bad)};" " remove them")
+                             f"empty, NaN or infinite, in {_rows(bad)}; remove them")
     bad = np.abs(lat) > np.pi / 2 * (1 + 1e-12)
     if bad.any():
         worst = np.degrees(lat[np.argmax(bad)])
@@ -362,7 +369,7 @@ def _check_lon_lat(lon: NDArray[np.float64], lat: NDArray[np.float64], source: s
     if bad.any():
         worst = np.degrees(lon[np.argmax(bad)])
         raise PositionsError(f"{source}: longitudes (right ascensions) lie beyond ±360° in "
-                             f"{_rows(bad)}, the first {worst:.6g}°; check" " the unit")
+                             f"{_rows(bad)}, the first {worst:.6g}°; check the unit")
 
 
 def _check_weight(weight: NDArray[np.float64], source: str) -> None:
@@ -419,7 +426,7 @@ def _mixin_directions(table: Table, name: str, frame: str | None,
                              "name ra and dec instead")
     if frame is not None and parse_frame(frame).name != column.frame.name:
         raise PositionsError(f"{source}: frame={frame} was given, but the column {name!r} says "
-                             f"itself that it is {column.frame.name};" " leave the frame out")
+                             f"itself that it is {column.frame.name}; leave the frame out")
     return _directions(column), f"{name!r}, frame {column.frame.name}"
 
 
@@ -446,7 +453,7 @@ def _direction_names(table: Table, columns: dict[str, str],
     raise PositionsError(f"{source}: no columns of positions were found among "
                          f"{', '.join(table.colnames) or '(none)'}; wanted are a pair"
                          " such as ra and dec, RAJ2000 and DEJ2000, glon and glat, or a mapping "
-                         "such as columns={'ra': ..., 'dec': ...}" " (--columns ra=...,dec=...)")
+                         "such as columns={'ra': ..., 'dec': ...} (--columns ra=...,dec=...)")
 
 
 def header_frame(header: Mapping[str, Any], source: str) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _EQUATION_7 = ("Lindroos et al. (2015), equation 7: what the noise of the data before stacking "
                "leaves in the mean, were every position "
                "independent of the others. A scatter well above it says that the data hold more "
-               "than noise, residuals of bright sources " "for instance.")
+               "than noise, residuals of bright sources for instance.")
 
 
 def overview(result: StackResult, truth: float | None = None) -> Section:

@@ -100,7 +100,7 @@ def make_plan(position: np.ndarray, lmn: np.ndarray, weight: np.ndarray, primary
 
 def stack_partition(partition: Partition, plan: PointingPlan, key: tuple[int, int],
                     uv_range: UVRange, products: list[list[int]],
-                    n_positions: int = 0,) -> tuple[list[list[StackedPartition]], list[StackSums],
+                    n_positions: int = 0) -> tuple[list[list[StackedPartition]], list[StackSums],
                                                     np.ndarray, int]:
     """Stacks of one partition, with their sums.
 

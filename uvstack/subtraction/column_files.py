@@ -195,7 +195,7 @@ class Target:
                      self._overwrite or job.backup is not None or mark is not None)
         if mark is not None and mark.get("task") != "subtract":
             raise OutputError(f"{self._path}: column {job.target} is unfinished: another run was "
-                              "stopped while writing it; " "finish that one, or remove the column")
+                              "stopped while writing it; finish that one, or remove the column")
         of_other = None if mark is None else mark.get("backup")
         if mark is not None and of_other != job.backup:
             raise OutputError(

@@ -288,7 +288,7 @@ def _check_model(job: Job) -> None:
             seen = bool(job.primary_beam(l[front], m[front], np.array([lowest])).max() > _OUTSIDE)
     if not seen:
         warnings.warn(UvstackWarning(f"{job.model_name}: everything in it lies outside the primary "
-                                     "beam of every field; is it the model of " "these data?"),
+                                     "beam of every field; is it the model of these data?"),
                       stacklevel=5)
 
 

@@ -58,7 +58,7 @@ _FEEDS: dict[str, tuple[complex, complex, complex, complex]] = {
 def predict(uvw: np.ndarray, antenna1: np.ndarray, antenna2: np.ndarray, time: np.ndarray,
             frequency: np.ndarray, components: Components, ra0: float, dec0: float,
             primary_beam: PrimaryBeam | None = None,
-            pointing: tuple[float, float] | None = None,) -> np.ndarray:
+            pointing: tuple[float, float] | None = None) -> np.ndarray:
     """Stokes I of components at every row and channel, (row, chan) complex64, Jy.
 
     Parameters
@@ -103,7 +103,7 @@ def predict(uvw: np.ndarray, antenna1: np.ndarray, antenna2: np.ndarray, time: n
 def predict_stokes(uvw: np.ndarray, antenna1: np.ndarray, antenna2: np.ndarray, time: np.ndarray,
                    frequency: np.ndarray, components: Components, ra0: float, dec0: float,
                    primary_beam: PrimaryBeam | None = None,
-                   pointing: tuple[float, float] | None = None,) -> np.ndarray:
+                   pointing: tuple[float, float] | None = None) -> np.ndarray:
     """Stokes parameters of components: (4, row, chan) complex64, or (1, row, chan), I alone, where nothing is polarised.
 
     Arguments as in `predict`. The primary beam is taken to be the same for all four. The cost is
@@ -277,7 +277,7 @@ def _envelope(uvw: np.ndarray, frequency: np.ndarray, is_disc: float, axes: np.n
 def predict_image(uvw: np.ndarray, frequency: np.ndarray, image: np.ndarray,
                   geometry: ImageGeometry, ra0: float, dec0: float,
                   primary_beam: PrimaryBeam | None = None,
-                  pointing: tuple[float, float] | None = None, threads: int = 1,) -> np.ndarray:
+                  pointing: tuple[float, float] | None = None, threads: int = 1) -> np.ndarray:
     """Visibilities of an image in Jy/pixel, (row, chan) complex64, with the w term.
 
     Parameters

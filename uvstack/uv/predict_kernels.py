@@ -79,7 +79,7 @@ def _reached(distance2, limit):
 @njit(nogil=True, cache=True, fastmath=True)
 def add_gaussians(rows: np.ndarray, uvw: np.ndarray, lmn: np.ndarray, axes: np.ndarray,
                   limit: np.ndarray, frequency: np.ndarray, coefficient: np.ndarray,
-                  vis: np.ndarray,) -> None:
+                  vis: np.ndarray) -> None:
     """Add Gaussians to vis (row, chan) complex64, E(t) = e^(−t).
 
     rows (n,) to treat; uvw (row, 3) m; lmn (3, pos); axes (6, pos) float32 rad; limit (pos,)
@@ -124,7 +124,7 @@ def add_gaussians(rows: np.ndarray, uvw: np.ndarray, lmn: np.ndarray, axes: np.n
 
 @njit(nogil=True, cache=True, fastmath=True)
 def add_discs(rows: np.ndarray, uvw: np.ndarray, lmn: np.ndarray, axes: np.ndarray,
-              frequency: np.ndarray, coefficient: np.ndarray, vis: np.ndarray,) -> None:
+              frequency: np.ndarray, coefficient: np.ndarray, vis: np.ndarray) -> None:
     """Add discs to vis, E(t) = 2 J1(x)/x with x = sqrt(t); arguments as in `add_gaussians`."""
     for row in rows:
         for chan in range(frequency.size):
@@ -169,7 +169,7 @@ def tapered_quadratic(x: float) -> float:
 @njit(nogil=True, cache=True)
 def add_clean_scales(rows: np.ndarray, uvw: np.ndarray, lmn: np.ndarray, axes: np.ndarray,
                      quadrant: np.ndarray, frequency: np.ndarray, coefficient: np.ndarray,
-                     vis: np.ndarray,) -> None:
+                     vis: np.ndarray) -> None:
     """Add scales of CLEAN of one size to vis.
 
     quadrant (n, n) is the kernel's, north and east from its middle, with the weights of all four;

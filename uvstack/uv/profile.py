@@ -119,7 +119,7 @@ def uv_edges(bins: int | Sequence[float] | NDArray, low: float,
     rising = edges.ndim == 1 and edges.size > 1 and bool((np.diff(edges) > 0).all())
     if not rising or edges[0] < 0 or not np.isfinite(edges).all():
         raise SelectionError(f"bins of uv distance are {bins}; wanted a number, or finite edges "
-                             "that " "rise from 0 or more")
+                             "that rise from 0 or more")
     return edges
 
 

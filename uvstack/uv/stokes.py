@@ -206,5 +206,5 @@ def parse_image_stokes(text: str) -> tuple[str, ...]:
     steps = np.diff([FITS_CODES[name] for name in names])
     if (steps != steps[:1]).any():
         raise SelectionError(f"stokes={text!r}: {', '.join(names)} do not stand evenly along an "
-                             "axis " "of FITS; image them one by one, or as IQUV")
+                             "axis of FITS; image them one by one, or as IQUV")
     return names

@@ -183,7 +183,7 @@ def taylor_weights(frequency: np.ndarray, reference_frequency: float, term: int)
 def taylor_images(uvw: np.ndarray, frequency: np.ndarray, vis: np.ndarray, weight: np.ndarray,
                   grid: Grid, reference_frequency: float, n_terms: int, *,
                   phase_centre: tuple[float, float] | None = None, threads: int = 1,
-                  epsilon: float = 1e-5,) -> np.ndarray:
+                  epsilon: float = 1e-5) -> np.ndarray:
     """Images of V x^t for t = 0 … n_terms − 1, (term, m, l), with x of `taylor_weights`.
 
     Arguments as in `to_image`. Images of several chunks add up; divide all by Σ w (without x^t).
@@ -203,7 +203,7 @@ def _of_term(weight: np.ndarray, frequency: np.ndarray, reference_frequency: flo
 def taylor_psfs(uvw: np.ndarray, frequency: np.ndarray, weight: np.ndarray, grid: Grid,
                 reference_frequency: float, n_terms: int, *,
                 phase_centre: tuple[float, float] | None = None, threads: int = 1,
-                epsilon: float = 1e-5,) -> np.ndarray:
+                epsilon: float = 1e-5) -> np.ndarray:
     """PSFs of x^t for t = 0 … 2 (n_terms − 1), (2 n_terms − 1, m, l): all that a fit of n_terms needs.
 
     Images of terms t and s of a source respond to each other through PSF t + s (Rau & Cornwell
@@ -217,7 +217,7 @@ def taylor_psfs(uvw: np.ndarray, frequency: np.ndarray, weight: np.ndarray, grid
 def taylor_visibilities(uvw: np.ndarray, frequency: np.ndarray, images: np.ndarray, grid: Grid,
                         reference_frequency: float, *,
                         phase_centre: tuple[float, float] | None = None, threads: int = 1,
-                        epsilon: float = 1e-6,) -> np.ndarray:
+                        epsilon: float = 1e-6) -> np.ndarray:
     """Visibilities Σ_t x^t V_t of a model (term, m, l) in Jy/pixel, (row, chan): the transpose of `taylor_images`."""
     vis = to_visibilities(uvw, frequency, images[0], grid, phase_centre=phase_centre,
                           threads=threads, epsilon=epsilon)

@@ -107,7 +107,7 @@ def checked_data(uvw: np.ndarray, frequency: np.ndarray, vis: np.ndarray,
         weight = np.broadcast_to(weight[:, None], vis.shape)
     if uvw.ndim != 2 or uvw.shape[1] != 3 or vis.shape != (uvw.shape[0], frequency.size) or weight.shape != vis.shape:
         raise FitError(f"uvw {uvw.shape}, frequency {frequency.shape}, vis {vis.shape}, weight "
-                       f"{weight.shape}; " "wanted (row, 3), (chan,), (row, chan), (row, chan)")
+                       f"{weight.shape}; wanted (row, 3), (chan,), (row, chan), (row, chan)")
     others = {name: _checked_other(name, value, *vis.shape) for name, value in others.items()}
     uvw, vis, weight = np.ascontiguousarray(uvw), np.ascontiguousarray(vis), np.ascontiguousarray(weight)
     finite, negative, positive = look(uvw.reshape(-1), vis.view(vis.real.dtype).reshape(-1),

@@ -394,7 +394,7 @@ def profile(code: int, x: float, extra: float) -> tuple[float, float, float]:
 
 @njit(**_options)
 def profiles(code: int, x: np.ndarray, extra: np.ndarray, f: np.ndarray, df_dx: np.ndarray,
-             df_dextra: np.ndarray,) -> None:
+             df_dextra: np.ndarray) -> None:
     """`profile` at all of x (n,) and extra (n,) into f, df_dx and df_dextra (n,)."""
     for i in range(x.size):
         f[i], df_dx[i], df_dextra[i] = profile(code, x[i], extra[i])

@@ -287,7 +287,7 @@ class uvmultifit(Keywords, Mapping[str, Any]):
         """
         raise FitError("QuinnFF: data are not kept here; "
                        "uvstack.fitting.multifit.fringe.fringe_start finds delays, rates and "
-                       "phases " "from arrays")
+                       "phases from arrays")
 
     def writeResult(self) -> None:
         """Write `result` to `outfile` as a table: frequency, each parameter with its uncertainty, reduced χ²."""

@@ -145,7 +145,7 @@ class ExternalRequest:
         if wanted != "I":
             if wanted not in {"RR", "LL", "XX", "YY"}:
                 raise SelectionError(f"{imager} is asked for stokes={self.stokes!r}; it is run for "
-                                     "I, RR, LL, XX or YY alone: use our own " "imager")
+                                     "I, RR, LL, XX or YY alone: use our own imager")
             if not all(wanted in found for found in hands):
                 raise SelectionError(f"stokes={self.stokes!r} is not in every data description, "
                                      f"as {imager} wants; select with --spw")
@@ -183,7 +183,7 @@ class ExternalRequest:
                                  "measurement sets alone; use our own imager")
             if structure.weight_source not in ("WEIGHT", "WEIGHT_SPECTRUM"):
                 raise ImageError(f"{structure.path}: its weights are in {structure.weight_source}, "
-                                 f"and {imager} reads WEIGHT; fill that, " "or use our own imager")
+                                 f"and {imager} reads WEIGHT; fill that, or use our own imager")
 
     def _offsets(self) -> tuple[float, float]:
         """How far apart the fields are, and how far the farthest is from the middle of the image, pixels."""

@@ -47,13 +47,13 @@ def check_wsclean(request: ExternalRequest) -> None:
     request.polarisation("WSClean")
     if request.terms > 1 or settings.algorithm == "mtmfs":
         raise ImageError("WSClean joins channels instead of Taylor terms; for terms > 1 or mtmfs "
-                         "use --imager casa or our own, else " "the deconvolver 'multiscale'")
+                         "use --imager casa or our own, else the deconvolver 'multiscale'")
     if settings.automask is not None:
         raise ImageError("WSClean's automatic mask is made of components found before, not of the "
-                         "residual; give a mask (--mask), or use " "--imager casa or our own")
+                         "residual; give a mask (--mask), or use --imager casa or our own")
     if not request.on_phase_centre:
         raise ImageError("WSClean makes images that touch the sky at the phase centre, in J2000; "
-                         "leave out --phase-centre, or use " "--imager casa or our own")
+                         "leave out --phase-centre, or use --imager casa or our own")
     if request.uv_range.unit == "m" and str(request.uv_range) != "all":
         raise ImageError("WSClean's limits in metres count w, ours do not; give uvmin and uvmax "
                          "in wavelengths, such as 2klambda")
@@ -69,7 +69,7 @@ def check_wsclean(request: ExternalRequest) -> None:
     for what in (request.field_ids, request.window_ids):
         if any(what(i) != what(0) for i in range(len(request.structures))):
             raise ImageError("WSClean takes one selection of fields and spws for all sets; found "
-                             "are different ones: image with our own " "imager, or split the sets")
+                             "are different ones: image with our own imager, or split the sets")
     if shutil.which("wsclean") is None:
         raise MissingDependencyError(f"no program wsclean is found to image {column}; install it "
                                      "(Debian, Ubuntu: apt install wsclean; "
