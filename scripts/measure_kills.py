@@ -52,9 +52,9 @@ def preload() -> None:
     import matplotlib.backends.backend_agg  # noqa: F401
 
     import simulate.demo
-    from uvstack.cli.main import Commands
+    from uvstack.cli.main import group
 
-    for module in Commands._modules.values():
+    for module in group.modules.values():
         importlib.import_module(f"uvstack.cli.{module}")
     for module in ("simulate.task", "simulate.lindroos", "uvstack.stacking.task",
                    "uvstack.comparison.task", "uvstack.monte_carlo.task",

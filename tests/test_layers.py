@@ -14,10 +14,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-FAMILIES = {"imaging", "subtraction", "stacking", "image_stacking", "fitting", "extraction",
-            "epochs"}
+FAMILIES = {"imaging", "subtraction", "stacking", "image_stacking", "fitting", "extraction"}
 #: Studies are made of families.
-STUDIES = {"monte_carlo", "comparison", "stacked_fit", "image_sequence"}
+STUDIES = {"monte_carlo", "comparison", "stacked_fit", "image_sequence", "epochs"}
 #: Modules at the top of `uvstack`, and what of `uvstack` each may import.
 TOP = {
     "_version": set(),

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from uvstack._version import __version__
 
 if TYPE_CHECKING:
+    from uvstack import epochs
     from uvstack.comparison.result import CompareResult
     from uvstack.comparison.task import compare
     from uvstack.extraction.task import extract
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CompareResult", "Datasets", "FitResult", "FitSpectrum", "ImageCube", "ImageResult",
            "ImageStackResult", "MonteCarloResult", "StackResult", "SubtractResult", "__version__",
-           "compare", "extract", "fit", "fit_visibilities", "image", "image_stack", "light_curves",
+           "compare", "epochs", "extract", "fit", "fit_visibilities", "image", "image_stack", "light_curves",
            "montecarlo", "stack", "subtract", "uvmultifit"]
 
 #: Public name → the module that has it.
@@ -63,6 +64,8 @@ _HOME = {"compare": "uvstack.comparison.task", "CompareResult": "uvstack.compari
 
 def __getattr__(name: str) -> object:
     """A public name, loaded when it is first used: `import uvstack` alone costs nothing."""
+    if name == "epochs":  # a module of several functions: uvstack.epochs.combine
+        return _importlib.import_module("uvstack.epochs")
     if name not in _HOME:
         raise AttributeError(f"uvstack has no {name}; it has {', '.join(__all__)}")
     return getattr(_importlib.import_module(_HOME[name]), name)

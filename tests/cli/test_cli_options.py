@@ -20,7 +20,7 @@ import uvstack
 from factories import ARCMIN, CENTRE, RR, Spw, make_ms, offset
 from places import ROOT
 from simulate.task import observe
-from uvstack.cli.main import Angle, Baseline, Commands, Quantity, group
+from uvstack.cli.main import Angle, Baseline, Quantity, group
 from uvstack.errors import OutputError, UvstackError
 from uvstack.imaging.task import image
 from uvstack.io.output import check_report, write_json
@@ -56,11 +56,11 @@ SLOW = {"demo", "experiment lindroos", "simulate lindroos"}
 def commands():
     """Name and click command of each, groups opened."""
     found = {}
-    for name in Commands().list_commands(None):
+    for name in group.list_commands(None):
         command = group.get_command(None, name)
-        inner = getattr(command, "commands", None)
-        found |= {name: command} if inner is None else {f"{name} {one}": each
-                                                        for one, each in inner.items()}
+        found |= ({f"{name} {one}": command.get_command(None, one)
+                   for one in command.list_commands(None)}
+                  if isinstance(command, click.Group) else {name: command})
     return found
 
 

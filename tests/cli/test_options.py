@@ -13,7 +13,7 @@ from typing_extensions import TypedDict, Unpack
 
 import uvstack
 from factories import CENTRE, edit, make_ms
-from uvstack.cli.main import Commands, group
+from uvstack.cli.main import group
 from uvstack.errors import InvalidVisibilityWarning, SelectionError
 from uvstack.options import RunOptions, choices_of, takes
 
@@ -106,7 +106,7 @@ READ = {"facet_size", "threshold", "model", "methods", "memory", "beam", "scales
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_defaults_and_choices_of_the_command_are_those_of_the_function(name):
-    command = Commands().get_command(click.Context(group), name.replace("_", "-"))
+    command = group.get_command(click.Context(group), name.replace("_", "-"))
     parameters = inspect.signature(getattr(uvstack, name)).parameters
     shared = [one for one in command.params
               if isinstance(one, click.Option) and one.name in parameters]

@@ -70,7 +70,8 @@ def test_every_result_shows_itself_in_a_few_lines(results):
 
 
 def test_every_result_is_saved_drawn_and_reported(results, tmp_path):
-    public = [getattr(uvstack, name) for name in uvstack.__all__]
+    public = [getattr(module, name) for module in (uvstack, uvstack.epochs)
+              for name in module.__all__]
     assert set(results) == {kind.__name__ for kind in public
                             if isinstance(kind, type) and issubclass(kind, Saved)}
     for name, result in results.items():
@@ -158,15 +159,22 @@ def test_help_ends_with_an_example_that_can_be_parsed(path, command, monkeypatch
     assert len(ran) == 1
 
 
-@pytest.mark.parametrize("name",
-                         [name for name in uvstack.__all__
-                          if name.islower() and not name.startswith("_")])
-def test_docstrings_end_with_an_example_that_can_be_called(name):
-    function = getattr(uvstack, name)
+def functions():
+    """Every public function by the name under which one calls it."""
+    found = {}
+    for module in (uvstack, uvstack.epochs):
+        for name in module.__all__:
+            if inspect.isfunction(getattr(module, name)):
+                found[f"{module.__name__}.{name}"] = getattr(module, name)
+    return found
+
+
+@pytest.mark.parametrize(("name", "function"), functions().items())
+def test_docstrings_end_with_an_example_that_can_be_called(name, function):
     last = inspect.getdoc(function).rsplit("Examples\n--------\n", 1)[1].strip()
     assert last.startswith(">>> ")
     call = ast.parse(last.removeprefix(">>> ")).body[0].value
-    assert ast.unparse(call.func) == f"uvstack.{name}"
+    assert ast.unparse(call.func) == name
     inspect.signature(function).bind(*call.args,
                                      **{keyword.arg: keyword.value for keyword in call.keywords})
 

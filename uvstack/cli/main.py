@@ -158,36 +158,43 @@ class Direction(click.ParamType):
 
 
 class Commands(click.Group):
-    """A group whose commands are imported when they are called, in the order in which one uses them."""
+    """A group whose commands are imported when they are called, in the order in which one uses them.
 
-    _modules = {"info": "info", "image": "image", "stack": "stack", "image-stack": "image_stack",
-                "compare": "compare", "montecarlo": "montecarlo", "fit": "fit",
-                "subtract": "subtract", "extract": "extract", "light-curves": "light_curves",
-                "simulate": "simulate", "experiment": "experiment", "demo": "demo"}
+    `modules` has the file in `uvstack.cli` of each.
+    """
+
+    def __init__(self, *args, modules: dict[str, str], **options) -> None:
+        super().__init__(*args, **options)
+        self.modules = modules
 
     def list_commands(self, ctx):
         """Names of the commands."""
-        return list(self._modules)
+        return list(self.modules)
 
     def get_command(self, ctx, cmd_name):
         """The command of that name."""
         import importlib
 
-        if cmd_name not in self._modules:
+        if cmd_name not in self.modules:
             return None
-        return importlib.import_module(f"uvstack.cli.{self._modules[cmd_name]}").command
+        return importlib.import_module(f"uvstack.cli.{self.modules[cmd_name]}").command
 
     def resolve_command(self, ctx, args):
         """As in click, with the nearest names where there is no such command."""
         import difflib
 
-        close = difflib.get_close_matches(args[0], self._modules, n=1) if args else []
-        if args and args[0] not in self._modules and close:
+        close = difflib.get_close_matches(args[0], self.modules, n=1) if args else []
+        if args and args[0] not in self.modules and close:
             ctx.fail(f"No such command {args[0]!r}; did you mean {close[0]!r}?")
         return super().resolve_command(ctx, args)
 
 
 @click.group(cls=Commands,
+             modules={"info": "info", "image": "image", "stack": "stack",
+                      "image-stack": "image_stack", "compare": "compare",
+                      "montecarlo": "montecarlo", "fit": "fit", "subtract": "subtract",
+                      "extract": "extract", "light-curves": "light_curves",
+                      "simulate": "simulate", "experiment": "experiment", "demo": "demo"},
              context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
              epilog=example("uvstack stack survey.ms positions.csv --primary-beam vla --uvmin "
                             "5km --out stacked.ms"))

@@ -1,0 +1,1 @@
+"""Combining epochs: one grid, one beam, weights of the local noise, mean and median."""
