@@ -3,6 +3,9 @@
 #: Speed of light, m/s (exact, CODATA 2018).
 SPEED_OF_LIGHT = 299_792_458.0
 
+#: Boltzmann's constant, J/K (exact, SI of 2019).
+BOLTZMANN = 1.380649e-23
+
 #: One arcsecond and one arcminute, rad.
 ARCSEC, ARCMIN = 3.141592653589793 / 648000, 3.141592653589793 / 10800
 

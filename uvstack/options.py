@@ -72,7 +72,7 @@ class ListOptions(TypedDict, total=False):
     unit: Annotated[Literal["auto", "deg", "rad"], "auto"]
 
 
-class RunOptions(TypedDict, total=False):
+class ClusterOptions(TypedDict, total=False):
     """What a function runs on.
 
     workers : int, optional
@@ -81,18 +81,25 @@ class RunOptions(TypedDict, total=False):
         Address of a dask scheduler, instead.
     threads : int, optional
         Local threads; default all processors.
-    chunk_size : int, optional
-        Visibilities (row × chan × corr) that each thread or worker works on at once; default as
-        many as are fastest. Fewer take less memory.
     progress : callable, optional
-        Called with the number of chunks done and in all, in each pass over the sets.
+        Called with the number of chunks done and in all, in each pass over the data.
     """
 
     workers: Annotated[int | None, None]
     scheduler: Annotated[str | None, None]
     threads: Annotated[int | None, None]
-    chunk_size: Annotated[int | None, None]
     progress: Annotated[Callable[[int, int], None] | None, None]
+
+
+class RunOptions(ClusterOptions, total=False):
+    """What a function of visibilities runs on.
+
+    chunk_size : int, optional
+        Visibilities (row × chan × corr) that each thread or worker works on at once; default as
+        many as are fastest. Fewer take less memory.
+    """
+
+    chunk_size: Annotated[int | None, None]
 
 
 class ReportOptions(TypedDict, total=False):

@@ -55,7 +55,7 @@ def _report_folder(options: dict[str, Any], after: tuple[str, ...]) -> Path:
     """Folder named after an output, beside it, or after an input, here."""
     name = next(name for name in after if options.get(name))
     if name == "out":
-        return Path(f"{re.sub(_ENDINGS, '', str(options['out']))}-report")
+        return Path(f"{re.sub(_ENDINGS, '', str(options['out']).rstrip('/'))}-report")
     given = options[name][0] if isinstance(options[name], tuple) else options[name]
     return Path(f"{Path(str(given).rstrip('/')).stem}-{click.get_current_context().command.name}-report")
 
@@ -73,6 +73,53 @@ class Columns(click.ParamType):
         if any(len(pair) != 2 or not all(pair) for pair in pairs):
             self.fail(f"{value!r} cannot be read; wanted e.g. ra=RA_X,dec=DEC_X", param, ctx)
         return {key.strip(): column.strip() for key, column in pairs}
+
+
+class BeamOption(click.ParamType):
+    """A beam such as 5arcsec,4arcsec,30deg; given on as FWHM and position angle, rad."""
+
+    name = "major,minor,angle"
+
+    def convert(self, value, param, ctx):
+        """(major, minor, position angle)."""
+        from uvstack.cli.main import Angle
+
+        if not isinstance(value, str):
+            return value
+        parts = value.split(",")
+        if len(parts) not in (2, 3):
+            self.fail(f"{value!r} is no beam; wanted e.g. 5arcsec,4arcsec,30deg", param, ctx)
+        angles = [Angle().convert(part, param, ctx) for part in parts]
+        return (*angles, 0.0)[:3]
+
+
+class Reference(click.ParamType):
+    """One of the images: its number from 1, given on from 0, or its path."""
+
+    name = "number|image"
+
+    def convert(self, value, param, ctx):
+        """A number from 0, or the text."""
+        if not isinstance(value, str) or not value.lstrip("-").isdigit():
+            return value
+        if int(value) < 1:
+            self.fail(f"{value} is none of the images; they count from 1", param, ctx)
+        return int(value) - 1
+
+
+class FactorsOption(click.ParamType):
+    """Numbers with commas between them, or a file."""
+
+    name = "numbers|file"
+
+    def convert(self, value, param, ctx):
+        """A tuple of floats, or the text."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return tuple(float(part) for part in value.split(","))
+        except ValueError:
+            return value
 
 
 #: Which data of a measurement set.
@@ -97,3 +144,33 @@ run_options = _group(
     click.option("--workers", type=int, help="Local processes instead of threads."),
     click.option("--scheduler", help="Address of a dask scheduler."),
     click.option("--threads", type=int, help="Local threads; default all processors."))
+
+#: How epochs are brought together.
+combine_options = _group(
+    click.option("--reference", type=Reference(), default="1",
+                 help="Epoch whose pixels are taken: its number from 1, or its path."),
+    click.option("--grid", help="Image, or header as text, whose pixels are taken instead."),
+    click.option("--beam", type=BeamOption(),
+                 help="Target: 4arcsec,3arcsec,20deg; default the smallest common one."),
+    click.option("--padding", default=0.0, help="Part by which the target is larger: 0.1."),
+    click.option("--round", "round_beam", is_flag=True, help="Make the target round."),
+    click.option("--too-coarse", type=click.Choice(["refuse", "leave-out", "blank"]),
+                 default="refuse", help="What becomes of epochs too coarse for --beam."),
+    click.option("--epoch-beam", "beams", type=BeamOption(), multiple=True,
+                 help="Beam of an epoch in place of its header's; give one for each."),
+    click.option("--stokes", type=click.Choice(["I", "Q", "U", "V"]),
+                 help="Plane of files of several; default I, or else the only one."),
+    click.option("--spectral-index", type=float,
+                 help="Brings epochs at other frequencies to that of the reference: S ~ nu^a."),
+    click.option("--flux-scale", type=FactorsOption(), metavar="NUMBERS|FILE",
+                 help="Factors of the epochs: 1,1.03,0.98; or epochs.ecsv of a comparison."),
+    click.option("--align", metavar="FILE",
+                 help="Take out the offsets in epochs.ecsv of a comparison."),
+    click.option("--rms-box", type=int,
+                 help="Side of the squares of the local noise, pixels; default 50, 10 with --memo."),
+    click.option("--noise", type=click.Choice(["masked", "clipped", "mad", "moments"]),
+                 help="Local noise: without sources; clipped; by the median absolute deviation; of all pixels. Default masked, moments with --memo."),
+    click.option("--minimum-epochs", default=1, help="Pixels with fewer are blank."),
+    click.option("--memo", is_flag=True, help="Do as VLASS memo 26 does, step by step."),
+    click.option("--direct", is_flag=True,
+                 help="With --memo: convolve in Jy/beam and not in K."))

@@ -4,11 +4,17 @@ A study: it is made of the extraction, whose catalogues it compares. Each comman
 """
 
 import importlib as _importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from uvstack.epochs.combination.result import CombineResult
+    from uvstack.epochs.combination.task import combine
 
 #: Public name → the module that has it.
-_HOME: dict[str, str] = {}
+_HOME: dict[str, str] = {"combine": "uvstack.epochs.combination.task",
+                         "CombineResult": "uvstack.epochs.combination.result"}
 
-__all__ = list(_HOME)
+__all__ = ["CombineResult", "combine"]
 
 
 def __getattr__(name: str) -> object:

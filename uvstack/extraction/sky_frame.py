@@ -19,7 +19,7 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from numpy.typing import NDArray
 
-from uvstack.sky.beam import Beam, covariances
+from uvstack.sky.beam import Beam, beam_of_covariance, covariances
 from uvstack.sky.coordinates import direction_cosines, parse_frame
 from uvstack.sky.projection import pixel_steps
 
@@ -102,14 +102,21 @@ class SkyFrame:
 
     def beam_in_pixels(self, beam: Beam) -> NDArray[np.float64]:
         """Matrix in (x, y) of squares of the FWHM, pixels², (2, 2): in the middle of a mosaic."""
+        return seen_in_pixels(beam.covariance(), self._beam_steps())
+
+    def beam_of_pixels(self, covariance: NDArray[np.float64]) -> Beam:
+        """The beam that `beam_in_pixels` makes such a matrix of."""
+        steps = self._beam_steps()
+        return beam_of_covariance(steps @ covariance @ steps.T)
+
+    def _beam_steps(self) -> NDArray[np.float64]:
+        """Steps to the east and north of a pixel along x and y, where the beam is what it is said to be."""
         if self.image is None:
-            steps = np.array([[-1.0, 0.0], [0.0, 1.0]])
-        elif self.beam_frame == "pixel":
-            steps = pixel_steps(self.image.wcs, self.shape)
-        else:
-            middle = (np.array([(self.shape[1] - 1) / 2.0]), np.array([(self.shape[0] - 1) / 2.0]))
-            steps = self.steps(*middle)[0]
-        return seen_in_pixels(beam.covariance(), steps)
+            return np.array([[-1.0, 0.0], [0.0, 1.0]])
+        if self.beam_frame == "pixel":
+            return pixel_steps(self.image.wcs, self.shape)
+        middle = (np.array([(self.shape[1] - 1) / 2.0]), np.array([(self.shape[0] - 1) / 2.0]))
+        return self.steps(*middle)[0]
 
     def beams_at(self, beam: Beam, x: NDArray, y: NDArray) -> NDArray[np.float64]:
         """The same at each of n places, (n, 2, 2)."""

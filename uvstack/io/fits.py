@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -109,16 +110,59 @@ def write_image(path: str | Path, data: NDArray, wcs: WCS, *, unit: str = "Jy/be
         differ in number.
     """
     pixels: NDArray = data.reshape((1,) * (4 - data.ndim) + data.shape)
-    if pixels.shape[0] != len(stokes) or (np.diff(stokes, 2) != 0).any():
-        raise ImageError(f"an image of {pixels.shape[0]} Stokes parameters with the codes "
-                         f"{list(stokes)}; wanted is one each, evenly spaced")
+    header, extensions = _header_of(
+        pixels.shape[:2], wcs, unit=unit, beams=beams, frequency=frequency, width=width, date=date,
+        four_axes=four_axes, cards=cards, stokes=stokes, spectral_frame=spectral_frame)
     plane = not four_axes and pixels.shape[:2] == (1, 1)
+    with written_whole(path) as partial:
+        fits.HDUList([fits.PrimaryHDU((pixels[0, 0] if plane else pixels).astype(np.float32),
+                                      header), *extensions]).writeto(partial)
+
+
+@contextlib.contextmanager
+def image_by_rows(path: str | Path, shape: tuple[int, int], wcs: WCS, *, unit: str = "Jy/beam",
+                  four_axes: bool = True,
+                  **options: Any) -> Iterator[Callable[[NDArray], None]]:
+    """What writes the rows of a plane (m, l), block after block from the first, as `write_image` would the whole; whole at the end.
+
+    Parameters
+    ----------
+    path : str or Path
+    shape : (int, int)
+    wcs, unit, four_axes, **options
+        As of `write_image`.
+    """
+    options = {"stokes": (1,), "spectral_frame": "LSRK", "beams": None, "frequency": None,
+               "width": None, "date": None, "cards": None} | options
+    header, _ = _header_of((1, 1), wcs, unit=unit, four_axes=four_axes, **options)
+    sizes = (*shape[::-1], 1, 1) if four_axes else shape[::-1]
+    size = fits.Header([("SIMPLE", True), ("BITPIX", -32), ("NAXIS", len(sizes)),
+                        *((f"NAXIS{i}", n) for i, n in enumerate(sizes, 1))])
+    size.extend(header, unique=True)
+    with written_whole(path) as partial:
+        stream = fits.StreamingHDU(str(partial), size)
+        try:
+            yield lambda rows: stream.write(np.ascontiguousarray(rows, np.float32))
+        finally:
+            stream.close()
+
+
+def _header_of(n_planes: tuple[int, int], wcs: WCS, *, unit: str,
+               beams: Beam | Sequence[Beam] | None, frequency: float | NDArray | None,
+               width: float | None, date: str | None, four_axes: bool,
+               cards: Mapping[str, Any] | None, stokes: Sequence[int],
+               spectral_frame: str) -> tuple[fits.Header, list[fits.BinTableHDU]]:
+    """Header and extensions of an image of (stokes, chan) planes."""
+    if n_planes[0] != len(stokes) or (np.diff(stokes, 2) != 0).any():
+        raise ImageError(f"an image of {n_planes[0]} Stokes parameters with the codes "
+                         f"{list(stokes)}; wanted is one each, evenly spaced")
+    plane = not four_axes and n_planes == (1, 1)
     header = _sky_cards(wcs.celestial)
     header["RADESYS"] = wcs.celestial.wcs.radesys
     if np.isfinite(wcs.celestial.wcs.equinox):
         header["EQUINOX"] = wcs.celestial.wcs.equinox
     if not plane:
-        _add_axes(header, pixels[0], frequency, width)
+        _add_axes(header, n_planes[1], frequency, width)
         header["CRVAL4"], header["CDELT4"] = float(stokes[0]), float(stokes[1] - stokes[0]
                                                                      if len(stokes) > 1 else 1)
         if spectral_frame:
@@ -127,9 +171,9 @@ def write_image(path: str | Path, data: NDArray, wcs: WCS, *, unit: str = "Jy/be
     if date is not None:
         header["DATE-OBS"], header["TIMESYS"] = date, "UTC"
     several = [] if beams is None else [beams] if isinstance(beams, Beam) else list(beams)
-    n_planes = pixels.shape[0] * pixels.shape[1]
-    if len(several) not in (0, 1, n_planes):
-        raise ImageError(f"{len(several)} beams for {n_planes} planes; give one beam, or one a "
+    n_beams = n_planes[0] * n_planes[1]
+    if len(several) not in (0, 1, n_beams):
+        raise ImageError(f"{len(several)} beams for {n_beams} planes; give one beam, or one a "
                          "plane")
     extensions = []
     if len(several) == 1:
@@ -137,11 +181,9 @@ def write_image(path: str | Path, data: NDArray, wcs: WCS, *, unit: str = "Jy/be
             header[name] = float(np.rad2deg(angle))
     elif several:
         header["CASAMBM"] = (True, "CASA multiple BEAMS table present")
-        extensions.append(_beams_table(several, pixels.shape[1]))
+        extensions.append(_beams_table(several, n_planes[1]))
     header.update(cards or {})
-    with written_whole(path) as partial:
-        fits.HDUList([fits.PrimaryHDU((pixels[0, 0] if plane else pixels).astype(np.float32),
-                                      header), *extensions]).writeto(partial)
+    return header, extensions
 
 
 def _sky_cards(wcs: WCS) -> fits.Header:
@@ -152,12 +194,12 @@ def _sky_cards(wcs: WCS) -> fits.Header:
     return header
 
 
-def _add_axes(header: fits.Header, planes: NDArray, frequency: float | NDArray | None,
+def _add_axes(header: fits.Header, n_chan: int, frequency: float | NDArray | None,
               width: float | None) -> None:
     """Cards of the axes FREQ and STOKES."""
     nu = np.atleast_1d(np.asarray([] if frequency is None else frequency, float))
-    if nu.size != len(planes):
-        raise ImageError(f"{nu.size} frequencies for {len(planes)} planes; give one a plane, in Hz")
+    if nu.size != n_chan:
+        raise ImageError(f"{nu.size} frequencies for {n_chan} planes; give one a plane, in Hz")
     step = float(nu[-1] - nu[0]) / (nu.size - 1) if nu.size > 1 else float(width or 1e-3 * nu[0])
     off = np.abs(nu - (nu[0] + step * np.arange(nu.size))).max()
     if step == 0 or off > 1e-6 * abs(step):

@@ -201,7 +201,7 @@ def read_model_image(path: str | Path) -> SkyCube:
 
 
 def read_cube(path: str | Path, dtype: DTypeLike = np.float64, stokes: str | None = None, *,
-              oriented: bool = True) -> SkyCube:
+              oriented: bool = True, mapped: bool = False) -> SkyCube:
     """First image of a file that has celestial axes, as the module describes it, in a kind of floats.
 
     Parameters
@@ -212,6 +212,9 @@ def read_cube(path: str | Path, dtype: DTypeLike = np.float64, stokes: str | Non
         Default I of several, or else the only one.
     oriented : bool
         North up and east to the left; False leaves pixels where they are in the file.
+    mapped : bool
+        Pixels stay in the file, in its kind of floats, where they stand there as they are: of plain
+        FITS. Whether all are blank is then not looked at.
 
     Raises
     ------
@@ -223,7 +226,10 @@ def read_cube(path: str | Path, dtype: DTypeLike = np.float64, stokes: str | Non
     if stokes is not None and stokes not in STOKES:
         raise ImageError(f"stokes={stokes!r} is unknown; wanted is one of {', '.join(STOKES)}")
     with open_fits(path) as hdus:
-        header, data = _first_image(hdus, path, dtype)
+        hdu, header = _first_image(hdus, path)
+        data = _pixels_in_file(hdu, path) if mapped else None
+        if data is None:
+            data = np.asarray(hdu.data, dtype)
         table = next((fits.BinTableHDU(h.data, h.header) for h in hdus if h.name == "BEAMS"), None)
     _check_cards(header, path)
     wcs, sky = _parse_wcs(header, path)
@@ -232,15 +238,52 @@ def read_cube(path: str | Path, dtype: DTypeLike = np.float64, stokes: str | Non
     elif wcs.naxis < data.ndim:
         data = _without_axes(data, wcs.naxis, path)
     data, frequency, code, plane = _channels_first(data, wcs, path, stokes)
-    if not np.isfinite(data).any():
+    if not mapped and not np.isfinite(data).any():
         raise ImageError(f"{path}: every pixel is blank")
     frame = _frame_of(sky, path)
     beams = _read_beams(table, header, len(data), plane, path)
     if oriented:
         data, sky = _oriented(data, sky)
-    return SkyCube(np.ascontiguousarray(data), sky, frame, frequency,
+    return SkyCube(data if mapped else np.ascontiguousarray(data), sky, frame, frequency,
                    str(header.get("BUNIT") or ""), code, str(path), beams,
                    str(header.get("TELESCOP") or ""), _time_of(header))
+
+
+def read_coordinates(path: str | Path) -> SkyCube:
+    """Coordinates of an image, or of a header in a text file as FITS cards; its pixels are not there.
+
+    Raises
+    ------
+    ImageError
+        As from `read_cube`, or the text has no NAXIS1 and NAXIS2.
+    """
+    with open(path, "rb") if Path(path).is_file() else contextlib.nullcontext() as file:
+        text = b"" if file is None else file.read(400)
+    if file is None or text[:6] == b"SIMPLE" and b"\n" not in text or text[:1] < b" ":
+        return read_cube(path, oriented=False, mapped=True)
+    try:
+        header = fits.Header.fromtextfile(path)
+        shape = int(header["NAXIS2"]), int(header["NAXIS1"])
+    except (ValueError, KeyError, UnicodeDecodeError, OSError, fits.VerifyError) as error:
+        raise ImageError(f"{path}: neither an image nor a header as text with NAXIS1 and NAXIS2: "
+                         f"{' '.join(str(error).split())}") from error
+    _check_cards(header, path)
+    _, sky = _parse_wcs(header, path)
+    return SkyCube(np.broadcast_to(np.float32(np.nan), (1, *shape)), sky, _frame_of(sky, path),
+                   None, str(header.get("BUNIT") or ""), None, str(path))
+
+
+def _pixels_in_file(hdu: Any, path: str | Path) -> NDArray | None:
+    """Pixels as they stand in a file, not read; None where it has none that are numbers as they are: packed, scaled, a folder."""
+    if not isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU) or hdu.header.get("BITPIX", 0) > 0:
+        return None
+    if hdu.header.get("BSCALE", 1) != 1 or hdu.header.get("BZERO", 0) != 0:
+        return None
+    with open(path, "rb") if Path(path).is_file() else contextlib.nullcontext() as file:
+        if file is None or file.read(6) != b"SIMPLE":
+            return None
+    return np.memmap(path, f">f{-hdu.header['BITPIX'] // 8}", "r",
+                     hdu.fileinfo()["datLoc"], hdu.shape)
 
 
 def _time_of(header: fits.Header) -> float | None:
@@ -323,8 +366,8 @@ def _exported(path: Path, folder: Path) -> Path:
     return out
 
 
-def _first_image(hdus: Any, path: str | Path, dtype: DTypeLike) -> tuple[fits.Header, NDArray]:
-    """Header and pixels of the first image with celestial axes, or else of the first image."""
+def _first_image(hdus: Any, path: str | Path) -> tuple[Any, fits.Header]:
+    """The first image with celestial axes, or else the first image, and its header."""
     images = [h for h in hdus if h.is_image and h.header.get("NAXIS", 0) >= 2]
     if not images:
         tables = any(isinstance(h, fits.BinTableHDU | fits.TableHDU) for h in hdus)
@@ -337,7 +380,7 @@ def _first_image(hdus: Any, path: str | Path, dtype: DTypeLike) -> tuple[fits.He
     header = hdu.header.copy()
     if hdu is not hdus[0] and header.get("INHERIT") is True:
         header.extend(hdus[0].header, unique=True, strip=True)
-    return header, np.asarray(hdu.data, dtype)
+    return hdu, header
 
 
 def _check_cards(header: fits.Header, path: str | Path) -> None:
@@ -410,7 +453,7 @@ def _channels_first(data: NDArray, wcs: WCS, path: str | Path,
         elif n > 1:
             raise ImageError(f"{path}: has {n} pixels along {kind or 'an axis without a name'}; "
                              "wanted is an image, or a cube in frequency: select one")
-        data = data.take([index], axis=axis)
+        data = data[(slice(None),) * axis + (slice(index, index + 1),)]
     rest = [axis for axis in range(wcs.naxis) if axis not in (*keep, spectral)]
     data = np.transpose(data, [*([spectral] if spectral >= 0 else []), *keep, *rest])
     data = data.reshape(-1, data.shape[-2 - len(rest)], data.shape[-1 - len(rest)])

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from astropy.table import QTable
 
 #: What keys of JSON end with, and the unit: others are written in these.
-_SUFFIXES = {"_jy": u.Jy, "_rad": u.rad, "_hz": u.Hz, "_m": u.m, "_s": u.s}
+_SUFFIXES = {"_jy_per_beam": u.Jy / u.beam, "_jy": u.Jy, "_rad": u.rad, "_hz": u.Hz, "_m": u.m,
+             "_s": u.s}
 
 
 def flux_unit(flux: float) -> tuple[str, float]:

@@ -1,0 +1,312 @@
+"""The steps of a combination: plan it, bring the epochs together, measure their noise, average them.
+
+Maps of the spectral index go the same way twice, with one plan and, unless the memo is followed,
+one set of weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from uvstack.checks import finite_number, whole_number
+from uvstack.chunks import map_chunks
+from uvstack.epochs.combination import kernels
+from uvstack.epochs.combination.beams import Target, target_beam
+from uvstack.epochs.combination.epoch_files import (
+    Epoch,
+    Grid,
+    beam_on,
+    check_together,
+    read_epoch,
+    read_grid,
+)
+from uvstack.epochs.combination.noise import Noise, noise_maps, rows_of
+from uvstack.epochs.combination.regridding_files import BLOCK, Regridding, blocks_of, regridded
+from uvstack.epochs.combination.result import MAPS
+from uvstack.errors import ImageError, SelectionError, UvstackWarning
+from uvstack.io.output import scratch_beside
+from uvstack.sky.beam import Beam
+
+#: Uncertainty of the calibration in χ², a part of the flux (VLASS memo 26, appendix A).
+CALIBRATION = 0.05
+#: Squares of the noise, pixels: where sources are masked, and in the memo.
+_BOX, _MEMO_BOX = 50, 10
+#: Bytes of planes that are held in memory; more go to a scratch file.
+_IN_MEMORY = 1_200_000_000
+#: Pixels of all epochs that are averaged at once.
+_STRIP = 2_000_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is combined, and how.
+
+    Attributes
+    ----------
+    epochs : tuple of Epoch
+        Those that are in the table.
+    used : tuple of bool
+        Whether each has a weight.
+    beams : tuple of Beam
+        Of the epochs, in the frame of the grid.
+    reference : Epoch
+    grid : Grid
+    target : Target
+    box : int
+    noise : str
+    minimum : int
+    memo, direct : bool
+    """
+
+    epochs: tuple[Epoch, ...]
+    used: tuple[bool, ...]
+    beams: tuple[Beam, ...]
+    reference: Epoch
+    grid: Grid
+    target: Target
+    box: int
+    noise: str
+    minimum: int
+    memo: bool
+    direct: bool
+
+    @property
+    def beam_area(self) -> float:
+        """Pixels that the target covers."""
+        return float(self.target.beam.solid_angle / self.grid.image.cell**2)
+
+    @property
+    def chain(self) -> str:
+        """As in `Regridding`."""
+        return ("memo-direct" if self.direct else "memo") if self.memo else "exact"
+
+
+def plan_of(images: Sequence[str | Path], options: Mapping[str, Any],
+            target: Beam | None = None) -> Plan:
+    """Epochs read as far as their headers go, with all that can be refused by then.
+
+    Parameters
+    ----------
+    images : sequence of path
+    options : mapping
+        As `CombineOptions`.
+    target : Beam, optional
+        In place of that of the options: of another combination.
+
+    Raises
+    ------
+    ImageError, SelectionError
+    """
+    paths = [Path(one) for one in images]
+    if not paths:
+        raise ImageError("no epochs; give the paths of two images or more")
+    if len(paths) == 1:
+        warnings.warn(UvstackWarning(f"{paths[0]} is the only epoch: it is smoothed and regridded "
+                                     "where that is asked for, and combined with nothing"),
+                      stacklevel=4)
+    if options["direct"] and not options["memo"]:
+        raise SelectionError("direct (--direct) says how the memo's chain convolves; give memo "
+                             "(--memo) too: the exact kernel is the same in Jy/beam and in K")
+    index = _index_of(options["reference"], paths)
+    given = options["beams"]
+    if given is not None and len(given) != len(paths):
+        raise SelectionError(f"beams: {len(given)} for {len(paths)} epochs; wanted is one each, or "
+                             "None where the header's is kept")
+    names = names_of(paths)
+    epochs = [read_epoch(path, name, None if given is None or given[i] is None
+                         else Beam(*given[i]), options["stokes"])
+              for i, (path, name) in enumerate(zip(paths, names, strict=True))]
+    epochs = _scaled(epochs, options)
+    epochs = check_together(epochs, index, options["spectral_index"])
+    grid = epochs[index].grid if options["grid"] is None else read_grid(options["grid"])
+    beams = [beam_on(grid, epoch) for epoch in epochs]
+    wanted = options["beam"] if target is None else target
+    aim = target_beam(beams, names, given=None if wanted is None else Beam(*wanted),
+                      padding=0.0 if target is not None else
+                      finite_number("padding", options["padding"], 0.0, 100.0),
+                      round_beam=options["round_beam"] and target is None,
+                      too_coarse=options["too_coarse"])
+    keep = [i for i in range(len(epochs)) if aim.reached[i] or options["too_coarse"] == "blank"]
+    left = [names[i] for i, good in enumerate(aim.reached) if not good]
+    if left:
+        warnings.warn(UvstackWarning(f"{', '.join(left)}: too coarse for the target beam, and "
+                                     f"{'blank' if len(keep) == len(epochs) else 'left out'}"),
+                      stacklevel=4)
+    box = options["rms_box"]
+    memo = bool(options["memo"])
+    return Plan(tuple(epochs[i] for i in keep), tuple(aim.reached[i] for i in keep),
+                tuple(beams[i] for i in keep), epochs[index], grid, aim,
+                whole_number("rms_box", (_MEMO_BOX if memo else _BOX) if box is None else box, 3,
+                             100_000),
+                options["noise"] or ("moments" if memo else "masked"),
+                whole_number("minimum_epochs", options["minimum_epochs"], 1, len(keep)),
+                memo, bool(options["direct"]))
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """Short names of files, or their paths where those are not all different."""
+    stems = [path.name.removesuffix(".gz").removesuffix(".fits") for path in paths]
+    return stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
+
+
+def _index_of(reference: int | str | Path, paths: Sequence[Path]) -> int:
+    if isinstance(reference, str | Path):
+        for i, path in enumerate(paths):
+            if path == Path(reference) or path.resolve() == Path(reference).resolve():
+                return i
+        raise SelectionError(f"reference {reference} is none of the epochs "
+                             f"{', '.join(map(str, paths))}; give one of them, or its number")
+    if isinstance(reference, bool):
+        raise SelectionError(f"reference={reference}; wanted is a number from 0, or a path")
+    return whole_number("reference", reference, 0, len(paths) - 1)
+
+
+def _scaled(epochs: list[Epoch], options: Mapping[str, Any]) -> list[Epoch]:
+    """Epochs with their flux scales and offsets applied."""
+    scale, align = options["flux_scale"], options["align"]
+    factors = _column(scale, epochs, "flux_scale", ("flux_scale",))
+    offsets = _column(align, epochs, "align", ("offset_east", "offset_north"))
+    out = []
+    for epoch, factor, offset in zip(epochs, factors, offsets, strict=True):
+        one = finite_number("flux_scale", factor[0], 0.0, above=True) if scale is not None else 1.0
+        moved = tuple(finite_number("align", v, -0.1, 0.1, unit="rad") for v in offset)
+        out.append(dataclasses.replace(epoch, factor=epoch.factor * one,
+                                       offset=moved if align is not None else (0.0, 0.0)))
+    return out
+
+
+def _column(value: Any, epochs: Sequence[Epoch], name: str,
+            columns: tuple[str, ...]) -> list[tuple[float, ...]]:
+    """Numbers for each epoch, as they were given or from the table of a comparison."""
+    if value is None:
+        return [(0.0,) * len(columns)] * len(epochs)
+    if isinstance(value, str | Path):
+        return _of_comparison(value, epochs, name, columns)
+    rows = [tuple(np.atleast_1d(np.asarray(one, float))) for one in value]
+    if len(rows) != len(epochs) or any(len(row) != len(columns) for row in rows):
+        raise SelectionError(f"{name}: {len(rows)} for {len(epochs)} epochs; wanted is "
+                             f"{'a number' if len(columns) == 1 else 'two angles (rad)'} each")
+    return rows
+
+
+def _of_comparison(path: str | Path, epochs: Sequence[Epoch], name: str,
+                   columns: tuple[str, ...]) -> list[tuple[float, ...]]:
+    try:
+        table = Table.read(path, format="ascii.ecsv")
+    except (OSError, ValueError) as error:
+        raise SelectionError(f"{name}: {path} cannot be read as ECSV: "
+                             f"{' '.join(str(error).split())}") from error
+    missing = [column for column in ("epoch", *columns) if column not in table.colnames]
+    if missing:
+        raise SelectionError(f"{name}: {path} has no column {', '.join(missing)}; wanted is "
+                             "epochs.ecsv of a comparison")
+    told = {Path(str(row["epoch"])).name: row for row in table}
+    out = []
+    for epoch in epochs:
+        row = told.get(Path(epoch.path).name)
+        if row is None:
+            raise SelectionError(f"{name}: {path} does not have the epoch {epoch.path}; it has "
+                                 f"{', '.join(told)}")
+        units = [table[column].unit for column in columns]
+        out.append(tuple(float(row[column]) if unit is None else
+                         float(u.Quantity(float(row[column]), unit).to_value(u.rad))
+                         for column, unit in zip(columns, units, strict=True)))
+    return out
+
+
+# ---------------------------------------------------------------------------------------------------------------- the steps
+
+
+@contextlib.contextmanager
+def planes_for(n_planes: int, shape: tuple[int, int],
+               out: Path | None) -> Iterator[NDArray[np.float32]]:
+    """Room for planes (n, m, l): memory, or a scratch file beside the output for many."""
+    if 4 * n_planes * shape[0] * shape[1] <= _IN_MEMORY:
+        yield np.empty((n_planes, *shape), np.float32)
+        return
+    with contextlib.ExitStack() as stack:
+        folder = (scratch_beside(out) if out is not None
+                  else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="uvstack-"))))
+        file = stack.enter_context(tempfile.TemporaryFile(dir=folder))
+        file.truncate(4 * n_planes * shape[0] * shape[1])
+        yield np.memmap(file, np.float32, "r+", shape=(n_planes, *shape))
+
+
+def bring_together(plan: Plan, planes: NDArray[np.float32], *, client: Any, threads: int | None,
+                   progress: Callable[[int, int], None] | None) -> None:
+    """Fill planes (epoch, m, l) with the epochs on the grid, in the target beam, Jy/beam.
+
+    Raises
+    ------
+    ImageError
+        No epoch has a pixel on the grid.
+    """
+    used = [k for k, good in enumerate(plan.used) if good]
+    for k in range(len(plan.epochs)):
+        if k not in used:
+            planes[k] = np.nan
+    blocks = blocks_of(plan.grid.shape, used, BLOCK)
+    job = Regridding(plan.grid, plan.target.beam, plan.epochs, plan.chain)
+    seen = dict.fromkeys(used, False)
+
+    def consume(index: int, made: NDArray[np.float32] | None) -> None:
+        block = blocks[index]
+        there = planes[block.epoch, block.rows, block.columns]
+        there[...] = np.nan if made is None else made
+        seen[block.epoch] |= made is not None and bool(np.isfinite(made).any())
+        if progress is not None:
+            progress(index + 1, len(blocks))
+
+    map_chunks(regridded, job, blocks, consume, client, threads)
+    empty = [plan.epochs[k].name for k in used if not seen[k]]
+    if len(empty) == len(used):
+        raise ImageError(f"none of the epochs has a pixel on the grid of {plan.reference.name}: "
+                         "they are blank, or do not overlap with it; give other epochs or another "
+                         "reference (reference, grid)")
+    if empty:
+        warnings.warn(UvstackWarning(f"{', '.join(empty)}: nothing on the grid of "
+                                     f"{plan.reference.name}; they weigh nothing"), stacklevel=4)
+
+
+def noise_of(plan: Plan, planes: NDArray[np.float32]) -> list[Noise | None]:
+    """Local noise of each plane; None of one that is blank."""
+    return noise_maps(planes, plan.box, plan.beam_area, plan.noise)
+
+
+def average_all(plan: Plan, planes: NDArray[np.float32], noise: Sequence[Noise | None],
+                consume: Callable[[int, dict[str, NDArray[np.float32]]], None], *,
+                threads: int | None) -> None:
+    """Averages of the planes, strip by strip from the first row: first row and maps, in order."""
+    rows = max(1, _STRIP // (planes.shape[0] * planes.shape[2]))
+    strips = [slice(i, min(i + rows, planes.shape[1])) for i in range(0, planes.shape[1], rows)]
+    map_chunks(_average, (plan, planes, noise), strips,
+               lambda index, made: consume(strips[index].start, made), None, threads)
+
+
+def _average(job: tuple[Plan, NDArray[np.float32], Sequence[Noise | None]],
+             strip: slice) -> dict[str, NDArray[np.float32]]:
+    plan, planes, noise = job
+    held = np.asarray(planes[:, strip])
+    rms = np.full(held.shape, np.nan, np.float32)
+    for k, one in enumerate(noise):
+        if one is not None:
+            rms[k] = rows_of(one, strip.start, strip.stop)
+    made = {name: np.empty(held.shape[1:], np.float32) for name in MAPS}
+    kernels.average(held, rms, plan.minimum, plan.memo, CALIBRATION, made["mean"], made["median"],
+                    made["weight"], made["chi2"], made["chi2-calibrated"], made["coverage"])
+    with np.errstate(divide="ignore"):
+        made["rms"] = np.where(made["weight"] > 0, 1.0 / np.sqrt(made["weight"]),
+                               np.float32(np.nan)).astype(np.float32)
+    return made
