@@ -265,7 +265,7 @@ def bring_together(plan: Plan, planes: NDArray[np.float32], *, client: Any, thre
         block = blocks[index]
         there = planes[block.epoch, block.rows, block.columns]
         there[...] = np.nan if made is None else made
-        seen[block.epoch] |= made is not None and bool(np.isfinite(made).any())
+        seen[block.epoch] = seen[block.epoch] or made is not None and bool(np.isfinite(made).any())
         if progress is not None:
             progress(index + 1, len(blocks))
 

@@ -8,6 +8,8 @@ from numba import njit
 _options = {"nogil": True, "cache": True, "error_model": "numpy"}
 #: Entries of a row of a spectrum between two exponentials that are taken anew.
 _RESTART = 32
+#: Pixels in a row from which they are taken at once.
+_LEAST_RUN = 16
 #: Sides of a square of equal pixels that counts as dead.
 _DEAD = 4
 
@@ -36,87 +38,181 @@ def shape_spectrum(spectrum, uu, uv, vv, v, row_gain, column_gain):
 
 
 @njit(fastmath=True, **_options)
-def _weights(t, w):
-    """The six values of the quintic B-spline at t − 2 … t + 3 from its middle, 0 ≤ t < 1."""
-    s = np.float32(1.0) - t
-    t2, s2 = t * t, s * s
-    t3, s3 = t2 * t, s2 * s
-    t5, s5 = t3 * t2, s3 * s2
-    a, b = np.float32(1.0 / 120.0), np.float32(1.0 / 60.0)
-    w[0] = a * s5
-    w[5] = a * t5
-    # Of 1 + s and 1 + t from the outermost knot: ((1 + s)^5 − 6 s^5) / 120.
-    p, q = np.float32(1.0) + s, np.float32(1.0) + t
-    p2, q2 = p * p, q * q
-    w[1] = a * (p2 * p2 * p - np.float32(6.0) * s5)
-    w[4] = a * (q2 * q2 * q - np.float32(6.0) * t5)
-    # 66 − 60 t² + 30 t⁴ − 10 t⁵, over 120.
-    w[2] = b * (np.float32(33.0) - np.float32(30.0) * t2 + np.float32(15.0) * t2 * t2
-                - np.float32(5.0) * t5)
-    w[3] = b * (np.float32(33.0) - np.float32(30.0) * s2 + np.float32(15.0) * s2 * s2
-                - np.float32(5.0) * s5)
+def _outer_weights(t, sign, base, w0, w1, w2):
+    """B(3 + t), B(2 + t) and B(1 + t) of the septic B-spline, with s = base + sign t for 1 − t."""
+    a, b, d, one, two = (np.float32(1.0 / 5040.0), np.float32(8.0), np.float32(28.0),
+                         np.float32(1.0), np.float32(2.0))
+    for c in range(t.size):
+        s = base + sign * t[c]
+        p, q = one + s, two + s
+        s2, p2, q2 = s * s, p * p, q * q
+        s7, p7, q7 = s2 * s2 * s2 * s, p2 * p2 * p2 * p, q2 * q2 * q2 * q
+        w0[c] = a * s7
+        w1[c] = a * (p7 - b * s7)
+        w2[c] = a * (q7 - b * p7 + d * s7)
 
 
 @njit(fastmath=True, **_options)
-def spline_at(coefficients, x_node, y_node, step, first, last, out):
-    """Values of a quintic spline at the pixels of a block, 0 where it reaches beyond its coefficients.
+def _inner_weights(t, w3, w4):
+    """B(t) and B(1 − t): 2416 − 1680 t² + 560 t⁴ − 140 t⁶ + 35 t⁷, over 5040."""
+    a, e, f = np.float32(1.0 / 5040.0), np.float32(2416.0), np.float32(1680.0)
+    g, h, i = np.float32(560.0), np.float32(140.0), np.float32(35.0)
+    for c in range(t.size):
+        u = t[c]
+        s = np.float32(1.0) - u
+        u2, s2 = u * u, s * s
+        w3[c] = a * (e - u2 * (f - u2 * (g - u2 * (h - i * u))))
+        w4[c] = a * (e - s2 * (f - s2 * (g - s2 * (h - i * s))))
 
-    `x_node` and `y_node` (n_y, n_x) are places, in pixels of `coefficients`, of every `step`th pixel
-    of the block; between them they are bilinear. Rows from `first` to before `last` are made.
+
+@njit(fastmath=True, **_options)
+def _spline_weights(t, w):
+    """Values of the septic B-spline at t + 3, t + 2 … t − 4 from its middle, 0 ≤ t < 1, (8, pixel)."""
+    one, zero = np.float32(1.0), np.float32(0.0)
+    _outer_weights(t, -one, one, w[0], w[1], w[2])
+    _outer_weights(t, one, zero, w[7], w[6], w[5])
+    _inner_weights(t, w[3], w[4])
+
+
+@njit(fastmath=True, **_options)
+def _add_product(a, b, out):
+    for c in range(out.size):
+        out[c] += a[c] * b[c]
+
+
+@njit(fastmath=True, **_options)
+def _spline_run(coefficients, x, y, across, down, start, total, out):
+    """Values at pixels that lie one after the other in one row of the coefficients, several at once.
+
+    Slices of rows are without gaps, which a compiler wants to know.
     """
-    n_rows, n_columns = coefficients.shape
-    across = np.empty(6, np.float32)
-    down = np.empty(6, np.float32)
-    for r in range(first, last):
-        j = r // step
-        part = (r - j * step) / step
-        row = out[r]
-        for i in range(x_node.shape[1] - 1):
-            start = i * step
-            stop = min(start + step, row.size)
-            x0 = (1.0 - part) * x_node[j, i] + part * x_node[j + 1, i]
-            x1 = (1.0 - part) * x_node[j, i + 1] + part * x_node[j + 1, i + 1]
-            y0 = (1.0 - part) * y_node[j, i] + part * y_node[j + 1, i]
-            y1 = (1.0 - part) * y_node[j, i + 1] + part * y_node[j + 1, i + 1]
-            for c in range(start, stop):
-                t = (c - start) / step
-                x = x0 + t * (x1 - x0)
-                y = y0 + t * (y1 - y0)
-                # NaN fails these, too.
-                if not (x >= 2.0 and x < n_columns - 3.0 and y >= 2.0 and y < n_rows - 3.0):
-                    row[c] = 0.0
-                    continue
-                ix, iy = int(x), int(y)
-                _weights(np.float32(x - ix), across)
-                _weights(np.float32(y - iy), down)
-                total = np.float32(0.0)
-                for k in range(6):
-                    line = coefficients[iy - 2 + k]
-                    part_sum = np.float32(0.0)
-                    for m in range(6):
-                        part_sum += across[m] * line[ix - 2 + m]
-                    total += down[k] * part_sum
-                row[c] = total
+    n = out.size
+    out[:] = np.float32(0.0)
+    total = total[:n]
+    for k in range(8):
+        line = coefficients[y - 3 + k]
+        total[:] = np.float32(0.0)
+        for m in range(8):
+            _add_product(across[m, start : start + n], line[x - 3 + m : x - 3 + m + n], total)
+        _add_product(down[k, start : start + n], total, out)
+
+
+@njit(fastmath=True, **_options)
+def _spline_pixel(coefficients, x, y, across, down, c):
+    """Value at one pixel, with weights in column c."""
+    total = np.float32(0.0)
+    for k in range(8):
+        line = coefficients[y - 3 + k]
+        part_sum = np.float32(0.0)
+        for m in range(8):
+            part_sum += across[m, c] * line[x - 3 + m]
+        total += down[k, c] * part_sum
+    return total
 
 
 @njit(**_options)
-def good_at(good, x_node, y_node, step, out):
-    """Whether the pixel of `good` (m, l) nearest to each pixel of a block is good."""
+def spline_at(coefficients, x_node, y_node, step, wanted, out):
+    """Values of a septic spline at the pixels of a block, 0 where it reaches beyond its coefficients.
+
+    `x_node` and `y_node` (n_y, n_x) are places, in pixels of `coefficients`, of every `step`th pixel
+    of the block; between them they are bilinear. Cells between nodes that are not `wanted`
+    (n_y − 1, n_x − 1) keep what is in `out`.
+    """
+    n_rows, n_columns = coefficients.shape
+    width = out.shape[1]
+    ix, iy = np.empty(width, np.int64), np.empty(width, np.int64)
+    fx, fy, total = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+    across, down = np.empty((8, width), np.float32), np.empty((8, width), np.float32)
+    for r in range(out.shape[0]):
+        j = r // step
+        part = (r - j * step) / step
+        for i in range(x_node.shape[1] - 1):
+            x0 = (1.0 - part) * x_node[j, i] + part * x_node[j + 1, i]
+            y0 = (1.0 - part) * y_node[j, i] + part * y_node[j + 1, i]
+            dx = ((1.0 - part) * x_node[j, i + 1] + part * x_node[j + 1, i + 1] - x0) / step
+            dy = ((1.0 - part) * y_node[j, i + 1] + part * y_node[j + 1, i + 1] - y0) / step
+            for c in range(i * step, min(i * step + step, width)):
+                x, y = x0 + (c - i * step) * dx, y0 + (c - i * step) * dy
+                # NaN fails these, too.
+                if not (x >= 3.0 and x < n_columns - 4.0 and y >= 3.0 and y < n_rows - 4.0):
+                    x, y = 0.0, 0.0
+                ix[c], iy[c] = int(x), int(y)
+                fx[c], fy[c] = np.float32(x - ix[c]), np.float32(y - iy[c])
+        _spline_weights(fx, across)
+        _spline_weights(fy, down)
+        start = 0
+        while start < width:
+            i = start // step
+            if not wanted[j, i]:
+                start = (i + 1) * step
+                continue
+            if iy[start] == 0:
+                out[r, start] = 0.0
+                start += 1
+                continue
+            stop = start + 1
+            while (stop < width and iy[stop] == iy[start] and ix[stop] == ix[start] + stop - start
+                   and wanted[j, stop // step]):
+                stop += 1
+            if stop - start >= _LEAST_RUN:
+                _spline_run(coefficients, ix[start], iy[start], across, down, start, total,
+                            out[r, start:stop])
+            else:
+                for c in range(start, stop):
+                    out[r, c] = _spline_pixel(coefficients, ix[c], iy[c], across, down, c)
+            start = stop
+
+
+@njit(**_options)
+def touched_cells(good, x_node, y_node, reach, out):
+    """Cells between nodes that anything not good lies in or within `reach` pixels of, or the edge."""
+    n_rows, n_columns = good.shape
+    # How many are not good above and to the left of each pixel.
+    total = np.zeros((n_rows + 1, n_columns + 1), np.int32)
+    for r in range(n_rows):
+        run = 0
+        for c in range(n_columns):
+            run += not good[r, c]
+            total[r + 1, c + 1] = total[r, c + 1] + run
+    for j in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            left = min(min(x_node[j, i], x_node[j, i + 1]),
+                       min(x_node[j + 1, i], x_node[j + 1, i + 1])) - reach
+            right = max(max(x_node[j, i], x_node[j, i + 1]),
+                        max(x_node[j + 1, i], x_node[j + 1, i + 1])) + reach
+            low = min(min(y_node[j, i], y_node[j, i + 1]),
+                      min(y_node[j + 1, i], y_node[j + 1, i + 1])) - reach
+            high = max(max(y_node[j, i], y_node[j, i + 1]),
+                       max(y_node[j + 1, i], y_node[j + 1, i + 1])) + reach
+            if not (left >= 0.0 and low >= 0.0 and right < n_columns - 1.0 and high < n_rows - 1.0):
+                out[j, i] = True
+                continue
+            x0, x1, y0, y1 = int(left), int(right) + 2, int(low), int(high) + 2
+            out[j, i] = (total[y1, x1] - total[y0, x1] - total[y1, x0] + total[y0, x0]) > 0
+
+
+@njit(**_options)
+def keep_good(good, part_good, least, x_node, y_node, step, wanted, out):
+    """Divide the cells of a block that are `wanted` by `part_good`; NaN where it is below `least` or the nearest pixel not good."""
     n_rows, n_columns = good.shape
     for r in range(out.shape[0]):
         j = r // step
         part = (r - j * step) / step
         for c in range(out.shape[1]):
             i = c // step
+            if not wanted[j, i]:
+                continue
             t = (c - i * step) / step
             x = ((1.0 - part) * ((1.0 - t) * x_node[j, i] + t * x_node[j, i + 1])
                  + part * ((1.0 - t) * x_node[j + 1, i] + t * x_node[j + 1, i + 1]))
             y = ((1.0 - part) * ((1.0 - t) * y_node[j, i] + t * y_node[j, i + 1])
                  + part * ((1.0 - t) * y_node[j + 1, i] + t * y_node[j + 1, i + 1]))
-            if x >= -0.5 and x < n_columns - 0.5 and y >= -0.5 and y < n_rows - 0.5:
-                out[r, c] = good[int(math.floor(y + 0.5)), int(math.floor(x + 0.5))]
+            if (x >= -0.5 and x < n_columns - 0.5 and y >= -0.5 and y < n_rows - 0.5
+                    and part_good[r, c] > least
+                    and good[int(math.floor(y + 0.5)), int(math.floor(x + 0.5))]):
+                out[r, c] /= part_good[r, c]
             else:
-                out[r, c] = False
+                out[r, c] = np.nan
 
 
 @njit(**_options)
@@ -203,9 +299,17 @@ def mark_sources(image, y_edge, x_edge, centre, limit, radius, masked):
     squared = radius * radius
     for j in range(y_edge.size - 1):
         for i in range(x_edge.size - 1):
+            low = np.float32(centre[j, i] - limit[j, i])
+            high = np.float32(centre[j, i] + limit[j, i])
             for y in range(y_edge[j], y_edge[j + 1]):
+                line = image[y]
+                found = 0
                 for x in range(x_edge[i], x_edge[i + 1]):
-                    if abs(image[y, x] - centre[j, i]) > limit[j, i]:
+                    found += (line[x] > high) | (line[x] < low)
+                if found == 0:
+                    continue
+                for x in range(x_edge[i], x_edge[i + 1]):
+                    if line[x] > high or line[x] < low:
                         for dy in range(-radius, radius + 1):
                             if y + dy < 0 or y + dy >= n_rows:
                                 continue
@@ -216,11 +320,11 @@ def mark_sources(image, y_edge, x_edge, centre, limit, radius, masked):
 
 
 @njit(**_options)
-def tile_moments(image, masked, y_edge, x_edge, centre, out):
-    """Number, sum and sum of squares about `centre` of the good pixels of each tile, (3, j, i)."""
+def tile_moments(image, masked, y_edge, x_edge, middle, out):
+    """Number, sum and sum of squares about `middle` of the good pixels of each tile, (3, j, i)."""
     for j in range(y_edge.size - 1):
         for i in range(x_edge.size - 1):
-            n, total, square, middle = 0, 0.0, 0.0, centre[j, i]
+            n, total, square = 0, 0.0, 0.0
             for y in range(y_edge[j], y_edge[j + 1]):
                 for x in range(x_edge[i], x_edge[i + 1]):
                     value = np.float64(image[y, x])
@@ -288,6 +392,7 @@ def average(planes, rms, minimum, first_half, calibration, mean, median, weight,
     n_epochs, n_rows, n_columns = planes.shape
     value = np.empty(n_epochs)
     share = np.empty(n_epochs)
+    variance = np.empty(n_epochs)
     for r in range(n_rows):
         for c in range(n_columns):
             n = 0
@@ -298,7 +403,8 @@ def average(planes, rms, minimum, first_half, calibration, mean, median, weight,
                 sigma = np.float64(rms[k, r, c])
                 if not (abs(one) < np.inf and sigma > 0.0 and sigma < np.inf):
                     continue
-                w = 1.0 / (sigma * sigma)
+                square = sigma * sigma
+                w = 1.0 / square
                 total += w
                 weighted += w * one
                 # Sorted as they come.
@@ -306,9 +412,11 @@ def average(planes, rms, minimum, first_half, calibration, mean, median, weight,
                 while i > 0 and value[i - 1] > one:
                     value[i] = value[i - 1]
                     share[i] = share[i - 1]
+                    variance[i] = variance[i - 1]
                     i -= 1
                 value[i] = one
                 share[i] = w
+                variance[i] = square
                 n += 1
             coverage[r, c] = n
             weight[r, c] = total
@@ -328,7 +436,7 @@ def average(planes, rms, minimum, first_half, calibration, mean, median, weight,
             for k in range(n):
                 square = (value[k] - middle) ** 2
                 plain += share[k] * square
-                calibrated += square / (1.0 / share[k] + systematic)
+                calibrated += square / (variance[k] + systematic)
             chi2[r, c] = plain
             chi2_calibrated[r, c] = calibrated
 

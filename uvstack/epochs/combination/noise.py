@@ -26,8 +26,8 @@ METHODS = ("masked", "clipped", "mad", "moments")
 _LIMIT, _GROWN = 4.0, 6
 #: A square counts with so many beams of good pixels: its rms is then good to 16 %.
 _LEAST_BEAMS = 20.0
-#: Samples of a box from which a first noise is taken.
-_SAMPLES = 400
+#: Samples of a box, far enough apart to be independent, from which a first noise is taken.
+_SAMPLES = 170
 #: σ of a normal distribution over its median absolute deviation.
 _MAD_TO_SIGMA = 1.482602218505602
 Noise = NodeMap | NDArray[np.float32]
@@ -62,18 +62,22 @@ def noise_maps(planes: Sequence[NDArray[np.float32]], box: int, beam_area: float
         return [measure_noise(plane, box, beam_area).rms_nodes if some else None
                 for plane, some in zip(planes, seen, strict=True)]
     # Tiles of half a box, of which two by two make one; of medians there are no sums.
-    edges = tuple(_edges(n, 2 * box if method == "mad" else box) for n in planes[0].shape)
-    first = [_first_noise(plane, edges, all_samples=method == "mad") if some else None
+    # Tiles of half a box, of which two by two make one; of medians there are no sums.
+    edges = tuple(_edges(n, box) for n in planes[0].shape)
+    whole = tuple(_edges(n, 2 * box) for n in planes[0].shape)
+    first = [_first_noise(plane, whole, all_samples=method == "mad") if some else None
              for plane, some in zip(planes, seen, strict=True)]
     if method == "mad":
-        return [None if one is None else _nodes_of(one[1], edges, planes[0].shape)
+        return [None if one is None else _nodes_of(one[1], whole, planes[0].shape)
                 for one in first]
     masked = np.zeros(planes[0].shape, np.bool_)
     for plane, one in zip(planes, first, strict=True):
         if one is not None:
-            centre, sigma = (np.nan_to_num(v, nan=np.inf) for v in one)
-            kernels.mark_sources(plane, *edges, centre, _LIMIT * sigma, _GROWN, masked)
-    return [None if one is None else _without_sources(plane, masked, box, one[0], edges, beam_area)
+            centre, sigma = (np.nan_to_num(v, nan=0.0) for v in one)
+            limit = np.where(np.isfinite(one[1]), _LIMIT * sigma, np.inf)
+            kernels.mark_sources(plane, *whole, centre, limit, _GROWN, masked)
+    return [None if one is None else
+            _without_sources(plane, masked, box, float(np.nanmedian(one[0])), edges, beam_area)
             for plane, one in zip(planes, first, strict=True)]
 
 
@@ -141,13 +145,10 @@ def _medians(rows: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _without_sources(plane: NDArray[np.float32], masked: NDArray[np.bool_], box: int,
-                     centre: NDArray[np.float64], edges: tuple[NDArray, NDArray],
+                     middle: float, edges: tuple[NDArray, NDArray],
                      beam_area: float) -> NodeMap:
-    """Standard deviation of what is not masked, in squares of two by two tiles."""
-    known = np.nan_to_num(centre, nan=0.0)
-    # One middle for all, so that sums of tiles add up.
-    middle = np.full_like(known, np.median(known[np.isfinite(centre)]))
-    tiles = np.empty((3, *centre.shape))
+    """Standard deviation of what is not masked, in squares of two by two tiles; sums are about `middle`."""
+    tiles = np.empty((3, edges[0].size - 1, edges[1].size - 1))
     kernels.tile_moments(plane, masked, *edges, middle, tiles)
     n, total, square = (t[1:, 1:] + t[1:, :-1] + t[:-1, 1:] + t[:-1, :-1] for t in tiles)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -47,8 +47,8 @@ from uvstack.report.files import files_of_report
 FILES = (*(f"{name}.fits" for name in MAPS), "summary.json")
 #: Pixels across a picture.
 _MOST_PIXELS = 900
-#: Pixels of which a noise is good to 0.1 %.
-_ENOUGH_PIXELS = 2_000_000
+#: Pixels, far enough apart to be independent, of which a noise is good to 0.2 %.
+_ENOUGH_PIXELS = 500_000
 _BRIGHT = u.Jy / u.beam
 
 
@@ -113,7 +113,7 @@ def averaged(plan: Plan, planes: NDArray[np.float32], noise: Sequence[Noise | No
     thin = max(1, -(-max(shape) // _MOST_PIXELS))
     step = max(1, int(np.sqrt(shape[0] * shape[1] / _ENOUGH_PIXELS)))
     samples: dict[str, list[NDArray]] = {"mean": [], "median": []}
-    peaks = dict.fromkeys(samples, -np.inf)
+    peaks = dict.fromkeys(samples, float("nan"))
     with contextlib.ExitStack() as stack:
         if out is None:
             maps: dict[str, NDArray] = {name: np.empty(shape, np.float32) for name in MAPS}
@@ -134,8 +134,7 @@ def averaged(plan: Plan, planes: NDArray[np.float32], noise: Sequence[Noise | No
                     writers.write(name, values)
             for name in samples:
                 samples[name].append(made[name][-first % step :: step])
-                some = made[name][np.isfinite(made[name])]
-                peaks[name] = max(peaks[name], float(some.max(initial=-np.inf)))
+                peaks[name] = float(np.fmax(peaks[name], np.fmax.reduce(made[name], axis=None)))
 
         average_all(plan, planes, noise, consume, threads=threads)
         if not np.isfinite(peaks["mean"]):
