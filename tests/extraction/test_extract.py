@@ -18,6 +18,7 @@ from uvstack.errors import (
     DuplicatePositionsWarning,
     ImageError,
     OutputError,
+    SelectionError,
     UvstackError,
 )
 from uvstack.io.catalogues import read_catalogue
@@ -303,13 +304,20 @@ def test_numbers_of_any_kind_and_four_axes(tmp_path, kind):
     [
         (lambda d: d * np.nan, {}, "blank"),
         (lambda d: d * 0 + 3, {}, "noise of the image is 0"),
-        (None, {"detection": -1}, "detection=-1"),
+        (None, {"detection": -1}, "detection is -1; .* above 0 σ"),
         (None, {"analysis": 6}, "above detection"),
-        (None, {"fdr": 2}, "fdr=2"),
+        (None, {"fdr": 2}, "fdr is 2; .* above 0 and up to 1"),
         (None, {"method": "fits"}, "did you mean fit"),
+        (None, {"connectivity": 6}, "one of 8, 4"),
+        (None, {"min_pixels": 0}, "min_pixels is 0"),
+        (None, {"deblend": 1.5}, "deblend is 1.5"),
+        (None, {"deblend_fraction": 1}, "deblend_fraction is 1"),
+        (None, {"filter_size": 4}, "odd"),
+        (None, {"detect": "max"}, "one of mean, chi-squared"),
+        (None, {"background": "inf"}, "background is inf"),
         (None, {"beam": (1e-9, 1e-9, 0)}, "pixels across"),
         (None, {"rms": 0}, "above 0"),
-        (None, {"box": 2}, "box=2"),
+        (None, {"box": 2}, "box is 2"),
         (None, {"forced": "nowhere.csv"}, "nowhere.csv"),
         (None, {"search_radius": -1}, "search_radius"),
     ],
@@ -322,6 +330,9 @@ def test_what_cannot_be_is_one_clear_line(field, tmp_path, change, options, mess
     with pytest.raises(UvstackError, match=message) as caught:
         uvstack.extract(path, **options)
     assert "\n" not in str(caught.value)
+    # A number or word that is none is of one kind, whichever.
+    if not options.keys() & {"beam", "forced"} and change is None:
+        assert type(caught.value) is SelectionError
 
 
 def test_an_image_smaller_than_a_box(tmp_path):
@@ -340,6 +351,18 @@ def test_false_discovery_rate_and_thresholds(tmp_path):
     fits.writeto(tmp_path / "s.fits", image.astype("f4"), header(200))
     few, more = (len(uvstack.extract(tmp_path / "s.fits", fdr=alpha)) for alpha in (1e-4, 0.1))
     assert 3 <= few <= more <= 8
+
+
+def test_sizes_without_their_bias_are_ellipses(tmp_path):
+    """A spike of noise whose size would be no ellipse once its bias is off: it keeps the size that was fitted."""
+    fits.writeto(tmp_path / "n.fits", noise(200, 4).astype("f4"), header(200))
+    found = uvstack.extract(tmp_path / "n.fits", detection=2.8, analysis=2.5)
+    fitted = found["fit_status"] == "fit: converged"
+    assert fitted.sum() > 10
+    for name in ("fwhm_major", "fwhm_minor", "fwhm_major_error", "fwhm_minor_error"):
+        assert (found[name].value[fitted] > 0).all()
+    # No narrower than a tenth of the beam's area allows.
+    assert (found["fwhm_minor"].value[fitted] * found["fwhm_major"].value[fitted] > 0.1 * 20).all()
 
 
 def test_fluxes_of_points_are_better_with_the_shape_of_the_beam(tmp_path):
@@ -391,7 +414,7 @@ def test_expected_fluxes_and_systematic_errors_are_columns(field, tmp_path):
     assert np.allclose(found["expected_flux"].value, first, rtol=2e-3)
     assert np.allclose(found["flux_systematic"].value, 0.03 * found["flux"].value)
     assert np.allclose(found["position_systematic"].value, 0.1)
-    with pytest.raises(ImageError, match="lower limit"):
+    with pytest.raises(SelectionError, match="lower limit"):
         uvstack.extract(path, counts_slope=1.5)
 
 

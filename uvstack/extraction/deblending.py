@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from uvstack.checks import whole_number
+from uvstack.checks import BELOW_ONE, finite_number, whole_number
 from uvstack.errors import ImageError
 from uvstack.extraction import island_kernels as kernels
 from uvstack.extraction.islands import Islands, Map, islands_of, values_at
@@ -39,7 +39,7 @@ def deblend(
     image, background, rms
         As `find_islands` was given them.
     islands : Islands
-        As found; not modified.
+        As found. Their label image becomes that of what is returned: it is as large as the image.
     n_levels : int
         Sub-thresholds between the level of the cut and the peak; 0 splits nothing.
     min_fraction : float
@@ -58,13 +58,12 @@ def deblend(
     Raises
     ------
     ImageError
-        If the maps are not those of the islands, or the fraction cannot be.
+        If the maps are not those of the islands.
+    SelectionError
+        If the levels or the fraction cannot be.
     """
     n_levels = whole_number("n_levels", n_levels, 0)
-    if not 0 <= min_fraction < 1:
-        raise ImageError(
-            f"min_fraction={min_fraction}; wanted is a part of the flux, from 0 to below 1"
-        )
+    finite_number("min_fraction", min_fraction, 0, BELOW_ONE)
     if image.shape != islands.label.shape:
         raise ImageError(
             f"the image has shape {image.shape}; its islands have {islands.label.shape}"

@@ -25,6 +25,7 @@ from uvstack.extraction.derived import (
     sizes_of,
 )
 from uvstack.extraction.gaussian_fit import (
+    LONGEST,
     GaussianFits,
     fit_gaussians,
     groups_of,
@@ -36,9 +37,8 @@ from uvstack.extraction.options import ExtractionOptions
 from uvstack.sky.beam import areas_of_covariances
 from uvstack.sky.source_flags import Flag
 
-#: A fit narrower than this part of the beam's area, or longer than so many of the moments' major
-#: axes and of the beam's, is no source.
-_LEAST_AREA, _LONGEST = 0.1, 4.0
+#: A fit narrower than this part of the beam's area is no source.
+_LEAST_AREA = 0.1
 _ENDS = {fit_kernels.CONVERGED: "converged", fit_kernels.MOST_STEPS: "most steps",
          fit_kernels.STUCK: "stuck", fit_kernels.TOO_FEW_PIXELS: "too few pixels",
          fit_kernels.SINGULAR: "singular"}
@@ -262,7 +262,7 @@ def unphysical(fits: GaussianFits, moments: Moments, beam: NDArray) -> NDArray[n
     bad = fits.status != fit_kernels.CONVERGED
     size = size_matrix(np.where(bad[:, None], [1.0, 0.0, 0.0, 1.0, 0.0, 1.0], fits.numbers))
     widest = np.linalg.eigvalsh(beam)[1]
-    longest = _LONGEST**2 * np.maximum(np.nan_to_num(moments.fwhm_major) ** 2, widest)
+    longest = LONGEST**2 * np.maximum(np.nan_to_num(moments.fwhm_major) ** 2, widest)
     bad |= np.linalg.det(size) < _LEAST_AREA**2 * np.linalg.det(beam)
     bad |= np.linalg.eigvalsh(size)[:, 1] > longest
     return bad

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 
-import numpy as np
-
-from uvstack.errors import ImageError
+from uvstack.checks import BELOW_ONE, finite_number, one_of, whole_number
+from uvstack.errors import SelectionError
+from uvstack.extraction.gaussian_fit import WEIGHTINGS
 
 METHODS = ("fit", "moments")
 ERRORS = ("correlation", "condon")
@@ -15,6 +14,7 @@ FIXED = ("none", "shape", "position", "both")
 BEAM_FRAMES = ("auto", "pixel", "sky")
 UNRESOLVED = ("free", "point")
 DETECTIONS = ("mean", "chi-squared")
+CONNECTIVITIES = (8, 4)
 
 
 @dataclass(frozen=True)
@@ -40,35 +40,18 @@ class ExtractionOptions:
 
     def __post_init__(self) -> None:
         for name, choices in (("method", METHODS), ("errors", ERRORS), ("fixed", FIXED),
-                              ("unresolved", UNRESOLVED), ("weighting", ("plain", "gls")),
-                              ("beam_frame", BEAM_FRAMES), ("connectivity", (4, 8))):
-            check_choice(name, getattr(self, name), choices)
+                              ("unresolved", UNRESOLVED), ("weighting", WEIGHTINGS),
+                              ("beam_frame", BEAM_FRAMES), ("connectivity", CONNECTIVITIES)):
+            one_of(name, getattr(self, name), choices)
         for name in ("detection", "analysis"):
-            value = getattr(self, name)
-            if not (np.isfinite(value) and value > 0):
-                raise ImageError(f"{name}={value}; wanted is a positive number of standard "
-                                 "deviations, such as 5")
+            finite_number(name, getattr(self, name), 0, above=True, unit="σ")
         if self.fdr is None and self.analysis > self.detection:
-            raise ImageError(f"analysis={self.analysis:g} is above detection={self.detection:g}; "
-                             "pixels of an island reach from its peak down to the lower one")
-        if self.fdr is not None and not 0 < self.fdr < 1:
-            raise ImageError(f"fdr={self.fdr}; wanted is a part of the source pixels that may be "
-                             "false, between 0 and 1, such as 0.01")
-        for name, least in (("min_pixels", 1), ("deblend", 0), ("filter_size", 1)):
-            if getattr(self, name) < least:
-                raise ImageError(f"{name}={getattr(self, name)}; wanted is {least} or more")
-        if self.box is not None and self.box < 4:
-            raise ImageError(f"box={self.box}; wanted are at least 4 pixels")
-        if not 0 <= self.deblend_fraction < 1:
-            raise ImageError(f"deblend_fraction={self.deblend_fraction}; wanted is a part of the "
-                             "island's flux, from 0 to below 1")
-
-
-def check_choice(name: str, value: object, choices: tuple) -> None:
-    """Raise ImageError where a value is none of the choices, with the nearest of them."""
-    if value in choices:
-        return
-    near = difflib.get_close_matches(str(value), [str(c) for c in choices], n=1, cutoff=0.3)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise ImageError(f"{name}={value!r} is unknown; wanted is one of "
-                     f"{', '.join(map(str, choices))}{hint}")
+            raise SelectionError(f"analysis={self.analysis:g} is above detection="
+                                 f"{self.detection:g}; pixels of an island reach from its peak "
+                                 "down to the lower one")
+        if self.fdr is not None:
+            finite_number("fdr", self.fdr, 0, BELOW_ONE, above=True)
+        for name, least in (("min_pixels", 1), ("deblend", 0), ("filter_size", 1), ("box", 4)):
+            if getattr(self, name) is not None:
+                whole_number(name, getattr(self, name), least)
+        finite_number("deblend_fraction", self.deblend_fraction, 0, BELOW_ONE)

@@ -15,8 +15,8 @@ from astropy.table import QTable, Table
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from uvstack.checks import finite_number
-from uvstack.errors import ImageError, UvstackWarning
+from uvstack.checks import finite_number, one_of
+from uvstack.errors import ImageError, SelectionError, UvstackWarning
 from uvstack.extraction import island_sums, sum_kernels
 from uvstack.extraction.channels import normal_deviation, spectral_indices, weighted_mean
 from uvstack.extraction.deblending import deblend as split_islands
@@ -34,8 +34,8 @@ from uvstack.extraction.islands import (
 from uvstack.extraction.measure import Measured, force, measure_islands
 from uvstack.extraction.moments import measure_moments, moment_errors
 from uvstack.extraction.noise_correlation import beam_correlation, measure_correlation
-from uvstack.extraction.noise_map import NodeMap, measure_noise
-from uvstack.extraction.options import DETECTIONS, ExtractionOptions, check_choice
+from uvstack.extraction.noise_map import NodeMap, NoiseNodes, measure_noise
+from uvstack.extraction.options import DETECTIONS, ExtractionOptions
 from uvstack.extraction.plane_files import Plane, read_plane, read_planes, read_psf_map
 from uvstack.extraction.region_files import write_regions
 from uvstack.extraction.result import ExtractResult
@@ -220,15 +220,14 @@ def find(image: str | Path, *, beam: Beam | Sequence[float] | None = None,
         check_output(path, overwrite, inputs=read)
     if report is not None:
         check_report(report, overwrite, files_of_report(ExtractResult))
-    if not search_radius >= 0:
-        raise ImageError(f"search_radius={search_radius}; wanted is an angle in rad, 0 or more")
     if (counts_slope is None) != (lowest_flux is None):
-        raise ImageError("counts_slope and lowest_flux belong together: counts S^−q have no sum "
-                         "without a lower limit of flux")
-    for name, value in (("position_systematic", position_systematic),
+        raise SelectionError("counts_slope and lowest_flux belong together: counts S^−q have no "
+                             "sum without a lower limit of flux")
+    for name, value in (("search_radius", search_radius),
+                        ("position_systematic", position_systematic),
                         ("flux_systematic", flux_systematic)):
         finite_number(name, value, 0.0)
-    check_choice("detect", detect, DETECTIONS)
+    one_of("detect", detect, DETECTIONS)
     planes = read_planes(image, None if beam is None else Beam(*beam), stokes)
     plane = planes[0]
     if negative is None:
@@ -256,13 +255,17 @@ def find(image: str | Path, *, beam: Beam | Sequence[float] | None = None,
 def run(plane: Plane, options: ExtractionOptions, *, rms: float | str | Path | None = None,
         background: float | str | Path | None = None, psf_map: str | Path | None = None,
         detection_image: str | Path | Plane | None = None, places: Positions | None = None,
-        search_radius: float = 0.0) -> ExtractResult:
-    """Extraction of a plane, whose data lose their background; `extract` says what the arguments are."""
+        search_radius: float = 0.0, maps: tuple[Map, Map] | None = None) -> ExtractResult:
+    """Extraction of a plane, whose data lose their background; `extract` says what the arguments are.
+
+    `maps` are background and noise of a plane that has lost its background already.
+    """
     frame = _frame_of(plane, options, psf_map)
-    plane.data[blank_pixels(plane.data)] = np.nan
+    if maps is None:
+        plane.data[blank_pixels(plane.data)] = np.nan
     size = _beam_size(plane, frame)
     area = float(areas_of_covariances(size))
-    base, noise = _maps(plane, options, area, rms, background)
+    base, noise = _maps(plane, options, area, rms, background) if maps is None else maps
     if places is not None:
         return _forced(plane, frame, base, noise, size, options, places, search_radius)
     sought, sought_noise = plane.data, noise
@@ -314,28 +317,36 @@ def _of_cube(planes: list[Plane], options: ExtractionOptions, detect: str, place
     planes = [planes[k] for k in number]
     area = float(areas_of_covariances(_beam_size(planes[0],
                                                  _frame_of(planes[0], options, None))))
-    maps = [_maps(one, options, area, None, None) for one in planes]
+    maps = [_nodes(one, options, area) for one in planes]
+    for one, nodes in zip(planes, maps, strict=True):
+        _take_off(nodes.background_nodes, one.data)
     shape = planes[0].data.shape
-    rms = np.array([np.nanmedian(map_of(noise, shape, 4)) for _, noise in maps])
+    rms = np.array([np.nanmedian(map_of(one.rms_nodes, shape, 4)) for one in maps])
     frequency = np.array([one.frequency for one in planes])
     reference = float(np.average(frequency, weights=(rms.min() / rms) ** 2))
     mean = replace(planes[0], data=weighted_mean([one.data for one in planes], rms),
                    frequency=reference)
+    nodes = _nodes(mean, options, area)
+    base = np.average([one.background for one in maps], axis=0, weights=(rms.min() / rms) ** 2)
+    of_mean = replace(nodes, background=base).background_nodes, nodes.rms_nodes
     sought = None
     if detect == "chi-squared" and places is None:
         squares, n = np.zeros(shape), np.zeros(shape, np.int64)
-        for one, (_, noise) in zip(planes, maps, strict=True):
+        for one, noise in zip(planes, maps, strict=True):
             good = np.isfinite(one.data)
-            squares += np.where(good, one.data / map_of(noise, shape), 0.0) ** 2
+            squares += np.where(good, one.data / noise.rms_map(), 0.0) ** 2
             n += good
         sought = replace(mean, data=normal_deviation(squares, n).astype(np.float32))
-    found = run(mean, options, detection_image=sought, places=places, search_radius=radius)
+    found = run(mean, options, detection_image=sought, places=places, search_radius=radius,
+                maps=of_mean)
     table = found.catalogue
     if places is None and len(table):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UvstackWarning)
             places = positions_from_coord(coord_of(table))
-    rows = [] if places is None else [run(one, options, places=places).catalogue for one in planes]
+    rows = [] if places is None else [
+        run(one, options, places=places, maps=(noise.background_nodes, noise.rms_nodes)).catalogue
+        for one, noise in zip(planes, maps, strict=True)]
     channels, flux, error = _channel_rows(table, rows, np.array(number), frequency)
     table["spectral_index"], table["spectral_index_error"] = spectral_indices(
         frequency, flux, error, reference)
@@ -397,7 +408,7 @@ def _beam_size(plane: Plane, frame: SkyFrame) -> NDArray[np.float64]:
     centred = plane.data - np.nanmedian(plane.data)
     usual = robust_noise(centred)
     label = (~(np.abs(centred) < 4.0 * usual)).astype(np.int32)
-    found = measure_correlation(centred, np.full_like(centred, max(usual, 1e-30)), label, guess)
+    found = measure_correlation(centred, max(usual, 1e-30), label, guess)
     try:
         if found is None:
             raise ImageError("too few pixels")
@@ -422,16 +433,24 @@ def _maps(plane: Plane, options: ExtractionOptions, area: float, rms: float | st
     """Background and noise; the background is taken off the plane's data."""
     nodes = None
     if rms is None or background is None:
-        side = options.box or max(int(np.ceil(_BEAMS_A_BOX * np.sqrt(area))), _LEAST_BOX)
-        nodes = measure_noise(plane.data, side, area, filter_size=options.filter_size)
+        nodes = _nodes(plane, options, area)
     base = nodes.background_nodes if background is None and nodes is not None else _given(
         background, plane, "background")
-    for first in range(0, len(plane.data), _ROWS):
-        plane.data[first:first + _ROWS] -= rows_of(base, first, min(first + _ROWS, len(plane.data)))
+    _take_off(base, plane.data)
     noise = nodes.rms_nodes if rms is None and nodes is not None else _given(rms, plane, "rms")
     if not isinstance(noise, NodeMap) and not np.any(np.asarray(noise) > 0):
-        raise ImageError(f"rms={rms}; wanted is a noise above 0")
+        raise SelectionError(f"rms={rms}; wanted is a noise above 0")
     return base, noise
+
+
+def _nodes(plane: Plane, options: ExtractionOptions, area: float) -> NoiseNodes:
+    side = options.box or max(int(np.ceil(_BEAMS_A_BOX * np.sqrt(area))), _LEAST_BOX)
+    return measure_noise(plane.data, side, area, filter_size=options.filter_size)
+
+
+def _take_off(base: Map, data: NDArray) -> None:
+    for first in range(0, len(data), _ROWS):
+        data[first:first + _ROWS] -= rows_of(base, first, min(first + _ROWS, len(data)))
 
 
 def _given(value: float | str | Path | None, plane: Plane, name: str) -> Map:
@@ -441,10 +460,7 @@ def _given(value: float | str | Path | None, plane: Plane, name: str) -> Map:
         other = read_plane(str(value))
         _check_shape(other.data, plane, str(value))
         return other.data * np.float32(other.bright.to(plane.bright))
-    if not np.isfinite(number):
-        raise ImageError(f"{name}={value}; wanted is a number in the unit of the image, or an "
-                         "image")
-    return number
+    return finite_number(name, number, unit="in the unit of the image, or an image")
 
 
 def _check_shape(data: NDArray, plane: Plane, path: str | Path) -> None:
@@ -464,7 +480,7 @@ def _lowest(data: NDArray, islands: Islands) -> NDArray[np.float64]:
 
 def _correlation(data: NDArray, noise: Map, label: NDArray[np.int32],
                  size: NDArray) -> NDArray[np.float64]:
-    found = measure_correlation(data, map_of(noise, data.shape), label, size)
+    found = measure_correlation(data, noise, label, size)
     return beam_correlation(size) if found is None else found
 
 

@@ -22,6 +22,7 @@ from astropy.table import QTable, Table
 from astropy.time import Time
 from numpy.typing import NDArray
 
+from uvstack.checks import finite_number
 from uvstack.errors import ImageError, UvstackWarning
 from uvstack.extraction.options import ExtractionOptions
 from uvstack.extraction.plane_files import Plane, read_plane
@@ -125,8 +126,8 @@ def light_curves(
                          "that ends in .ecsv")
     if report is not None:
         check_report(report, overwrite, files_of_report(LightCurvesResult))
-    if radius is not None and not 0 < radius < np.pi:
-        raise ImageError(f"radius={radius}; wanted is an angle in rad above 0")
+    if radius is not None:
+        finite_number("radius", radius, 0, np.pi, above=True, unit="rad")
     settings = ExtractionOptions(detection=detection, analysis=analysis, box=box,
                                  negative=bool(negative))
     given = None if catalogue is None else read_positions(catalogue)
