@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from uvstack.checks import finite_number, one_of
 from uvstack.errors import ImageError, SelectionError, UvstackWarning
-from uvstack.extraction import island_sums, sum_kernels
 from uvstack.extraction.channels import normal_deviation, spectral_indices, weighted_mean
 from uvstack.extraction.deblending import deblend as split_islands
 from uvstack.extraction.flux_bias import expected_flux
+from uvstack.extraction.island_sums import sum_islands
 from uvstack.extraction.islands import (
     Islands,
     Map,
@@ -41,6 +41,7 @@ from uvstack.extraction.region_files import write_regions
 from uvstack.extraction.result import ExtractResult
 from uvstack.extraction.rows import Surroundings, catalogue_rows
 from uvstack.extraction.sky_frame import SkyFrame, beam_frame_of
+from uvstack.extraction.source_model import SourceModel, model_of
 from uvstack.io.catalogues import write_catalogue
 from uvstack.io.fits import write_image
 from uvstack.io.output import check_output, check_report, together
@@ -51,7 +52,7 @@ from uvstack.pixels.psf import fit_beam
 from uvstack.records import plain
 from uvstack.report.files import files_of_report
 from uvstack.report.numbers import unit_text
-from uvstack.sky.beam import FOUR_LN2, Beam, areas_of_covariances
+from uvstack.sky.beam import Beam, areas_of_covariances
 from uvstack.sky.catalogue import coord_of
 from uvstack.sky.positions import Positions, positions_from_coord
 from uvstack.sky.source_flags import Flag
@@ -485,9 +486,9 @@ def _correlation(data: NDArray, noise: Map, label: NDArray[np.int32],
 
 
 def _table(plane: Plane, frame: SkyFrame, found: Measured, islands: Islands, sigma: NDArray,
-           base: Map, correlation: NDArray) -> tuple[QTable, NDArray[np.float32]]:
+           base: Map, correlation: NDArray) -> tuple[QTable, SourceModel]:
     model = model_of(found, plane.data.shape)
-    sums, errors, left = island_sums.sum_islands(plane.data, model, islands, sigma, correlation)
+    sums, errors, left = sum_islands(plane.data, model, islands, sigma, correlation)
     several = np.bincount(islands.parent,
                           minlength=1)[islands.parent] > 1 if len(islands) else np.zeros(0, bool)
     flags = np.where(islands.touches_edge, int(Flag.EDGE), 0) | np.where(islands.touches_blank,
@@ -515,17 +516,6 @@ def _finished(table: QTable, plane: Plane, frame: SkyFrame) -> QTable:
     if plane.frequency is not None:
         table.meta["reference_frequency"] = plane.frequency
     return table
-
-
-def model_of(found: Measured, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Image (m, l) of the Gaussians that were measured."""
-    model = np.zeros(shape, np.float32)
-    good = np.isfinite(found.peak) & np.isfinite(found.size[:, 0, 0])
-    form = FOUR_LN2 * np.linalg.inv(np.where(good[:, None, None], found.size, np.eye(2)))
-    peak = np.where(good, found.peak, 0.0)
-    sum_kernels.add_gaussians(peak, np.where(good, found.x, -1e6), np.where(good, found.y, -1e6),
-                              form[:, 0, 0], form[:, 0, 1], form[:, 1, 1], 14.0, model)
-    return model
 
 
 def _forced(plane: Plane, frame: SkyFrame, base: Map, noise: Map, size: NDArray,
@@ -588,7 +578,7 @@ def _write(
     write(rms_out, None if rms_out is None else map_of(found.rms, shape))
     write(background_out, None if background_out is None else map_of(found.background, shape))
     write(residual_out, None if residual_out is None else found.residual)
-    write(model_out, found.model)
+    write(model_out, None if model_out is None else found.model)
     write(islands_out, found.islands, "")
     if out is not None:
         write_catalogue(out, found.catalogue)

@@ -337,7 +337,11 @@ def _first_image(hdus: Any, path: str | Path, dtype: DTypeLike) -> tuple[fits.He
     header = hdu.header.copy()
     if hdu is not hdus[0] and header.get("INHERIT") is True:
         header.extend(hdus[0].header, unique=True, strip=True)
-    return header, np.asarray(hdu.data, dtype)
+    data = hdu.data
+    if data.dtype == np.dtype(dtype).newbyteorder() and data.flags.writeable:
+        # Turned where they are: another image of 16384² pixels is a gigabyte.
+        return header, data.byteswap(inplace=True).view(dtype)
+    return header, np.asarray(data, dtype)
 
 
 def _check_cards(header: fits.Header, path: str | Path) -> None:
