@@ -474,3 +474,63 @@ def test_a_source_as_wide_as_the_boxes_is_flagged(tmp_path):
     larger = uvstack.extract(tmp_path / "w.fits", box=300)
     flux = 0.05 * 90 * 80 / 20
     assert abs(larger["flux"][0].value - flux) < abs(found["flux"][0].value - flux)
+
+
+def test_no_fit_is_called_a_source_that_cannot_be_what_was_seen(tmp_path):
+    """Sources that blank pixels cut: no row of another sign, without a size or away from its island."""
+    places = [(40 + 40 * i, 40 + 40 * j) for i in range(5) for j in range(5)]
+    for seed in range(4):
+        image = noise(240, seed) + sum(0.02 * gaussian(240, x, y, *BEAM) for x, y in places)
+        rng = np.random.default_rng(seed)
+        for x, y in places:
+            top = y + int(rng.integers(-2, 3))
+            image[top:top + 8, x - 8:x + 9] = np.nan
+        image[rng.uniform(size=image.shape) < 0.3] = np.nan
+        fits.writeto(tmp_path / "cut.fits", image.astype("f4"), header(240), overwrite=True)
+        found = uvstack.extract(tmp_path / "cut.fits")
+        assert len(found) >= 15
+        for name in ("peak", "flux", "fwhm_major", "fwhm_minor", "peak_error", "flux_error"):
+            assert (found[name].value > 0).all(), name
+        away = [min(np.hypot(row["x"].value - x, row["y"].value - y) for x, y in places)
+                for row in found]
+        assert max(away) < 8
+        assert found["fwhm_major"].value.max() < 40
+        sure = found["flags"] & (Flag.NO_ERROR | Flag.FIXED) == 0
+        for name in ("ra_error", "fwhm_major_error", "position_angle_error", "source_flux_error"):
+            assert (found[name].value[sure] > 0).all(), name
+
+
+def test_rows_without_a_place_on_the_sky_are_flagged(tmp_path):
+    """Far off the middle of a SIN image there is no sky: fluxes hold, places are blank."""
+    image = noise(160, 4) + 0.05 * gaussian(160, 80, 70, *BEAM)
+    fits.writeto(tmp_path / "off.fits", image.astype("f4"), header(CRPIX1=-206300.0))
+    found = uvstack.extract(tmp_path / "off.fits")
+    assert abs(found["flux"][0].value - 0.05) < 0.01
+    assert np.isnan(found["ra"][0])
+    assert found["flags"][0] & Flag.NO_ERROR
+
+
+@pytest.mark.parametrize(("unit", "flux"),
+                         [("Jy/beam.km/s", u.Jy * u.km / u.s), ("mJy/beam km/s",
+                                                                u.mJy * u.km / u.s),
+                          ("K.km/s", u.K * u.km / u.s * u.beam)])
+def test_units_of_integrated_lines(tmp_path, unit, flux):
+    image = noise(160, 4) + 0.05 * gaussian(160, 80, 70, *BEAM)
+    fits.writeto(tmp_path / "m.fits", image.astype("f4"), header(unit=unit))
+    assert uvstack.extract(tmp_path / "m.fits")["flux"].unit == flux
+
+
+@pytest.mark.parametrize(("unit", "words"),
+                         [("mag", "logarithm"), ("dB(Jy)", "logarithm"), ("km/s K/m", "certain"),
+                          ("counts", "certain; wanted"), ("MJY/BEAM", "mega or milli")])
+def test_units_that_cannot_be_meant_are_refused(tmp_path, unit, words):
+    fits.writeto(tmp_path / "u.fits", noise(160, 4).astype("f4"), header(unit=unit))
+    with pytest.raises(ImageError, match=words):
+        uvstack.extract(tmp_path / "u.fits")
+
+
+@pytest.mark.parametrize("beam",
+                         ["5arcsec", (5.0, 4.0, 30.0), (np.nan, 1e-5, 0), (1e-5, 2e-5, 0), (2e-5,)])
+def test_beams_that_cannot_be_meant_are_refused(field, beam):
+    with pytest.raises(ImageError, match="in rad"):
+        uvstack.extract(field[0], beam=beam)

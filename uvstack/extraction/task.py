@@ -52,7 +52,7 @@ from uvstack.pixels.psf import fit_beam
 from uvstack.records import plain
 from uvstack.report.files import files_of_report
 from uvstack.report.numbers import unit_text
-from uvstack.sky.beam import Beam, areas_of_covariances
+from uvstack.sky.beam import Beam, areas_of_covariances, given_beam
 from uvstack.sky.catalogue import coord_of
 from uvstack.sky.positions import Positions, positions_from_coord
 from uvstack.sky.source_flags import Flag
@@ -229,7 +229,7 @@ def find(image: str | Path, *, beam: Beam | Sequence[float] | None = None,
                         ("flux_systematic", flux_systematic)):
         finite_number(name, value, 0.0)
     one_of("detect", detect, DETECTIONS)
-    planes = read_planes(image, None if beam is None else Beam(*beam), stokes)
+    planes = read_planes(image, None if beam is None else given_beam(beam), stokes)
     plane = planes[0]
     if negative is None:
         settings = replace(settings, negative=plane.is_polarised)

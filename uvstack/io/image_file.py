@@ -170,7 +170,7 @@ def check_beam(beam: Beam, cell: float, shape: Sequence[int], path: str) -> None
     if major > side:
         raise ImageError(f"{path}: its beam of {major:g} by {minor:g} degrees is larger than the "
                          f"image, {side:.4g} degrees; BMAJ and BMIN "
-                         "are in degrees: are these arcsec? Correct the header")
+                         "are in degrees, beams that are given in rad: are these arcsec?")
 
 
 # ------------------------------------------------------------------------------------------------------------------- reading
