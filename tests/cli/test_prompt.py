@@ -87,7 +87,7 @@ def test_every_result_is_saved_drawn_and_reported(results, tmp_path):
         index = result.report(folder / "report")
         page = html.unescape(index.read_text())
         assert "http" not in page
-        written = {path.name for path in index.parent.iterdir()} - {"index.html", "result.json"}
+        written = {path.name for path in index.parent.iterdir()} - {"index.html", result.JSON}
         assert written == {file for section in result.sections() for file in section.names}
         assert written <= set(result.REPORT)
         assert all(f"<code>{file}</code>" in page for file in written)

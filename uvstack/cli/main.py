@@ -193,7 +193,7 @@ class Commands(click.Group):
              modules={"info": "info", "image": "image", "stack": "stack",
                       "image-stack": "image_stack", "compare": "compare",
                       "montecarlo": "montecarlo", "fit": "fit", "subtract": "subtract",
-                      "extract": "extract", "light-curves": "light_curves",
+                      "extract": "extract", "light-curves": "light_curves", "epochs": "epochs",
                       "simulate": "simulate", "experiment": "experiment", "demo": "demo"},
              context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
              epilog=example("uvstack stack survey.ms positions.csv --primary-beam vla --uvmin "

@@ -6,7 +6,10 @@ A study: it is made of the extraction, whose catalogues it compares. Each comman
 import importlib as _importlib
 
 #: Public name → the module that has it.
-_HOME: dict[str, str] = {}
+_HOME: dict[str, str] = {
+    "EpochComparison": "uvstack.epochs.comparison.result",
+    "compare": "uvstack.epochs.comparison.task",
+}
 
 __all__ = list(_HOME)
 

@@ -55,6 +55,17 @@ class Plane:
         """Whether it is of Stokes Q, U or V, where sources may be negative."""
         return self.image is not None and self.image.stokes in (2, 3, 4)
 
+    @property
+    def header(self) -> dict[str, float]:
+        """What a catalogue of its sources says of it, degrees: beam (bmaj, bmin, bpa) and area of a pixel (pixel_area)."""
+        told = {}
+        if self.beam is not None and self.image is not None:
+            told = dict(zip(("bmaj", "bmin", "bpa"), (float(v) for v in np.rad2deg(self.beam)),
+                            strict=True))
+        if self.image is not None:
+            told["pixel_area"] = float(np.rad2deg(self.image.cell) ** 2)
+        return told
+
 
 def read_plane(path: str | Path, beam: Beam | None = None, stokes: str | None = None) -> Plane:
     """A plane of a FITS image or an image of CASA.

@@ -508,7 +508,7 @@ def _table(plane: Plane, frame: SkyFrame, found: Measured, islands: Islands, sig
 
 
 def _finished(table: QTable, plane: Plane, frame: SkyFrame) -> QTable:
-    table.meta.update(frame=frame.frame_name, image=plane.path)
+    table.meta.update(frame=frame.frame_name, image=plane.path, **plane.header)
     if not plane.flux.is_equivalent(u.Jy):
         table.meta["brightness_unit"] = unit_text(plane.bright)
     if plane.image is None:

@@ -39,10 +39,8 @@ from uvstack.records import Provenance
 from uvstack.report.files import files_of_report
 from uvstack.sky.catalogue import coord_of
 from uvstack.sky.coordinates import to_frame
+from uvstack.sky.frequency import warn_of_different
 from uvstack.sky.positions import Positions, positions_from_coord
-
-#: Frequencies that differ by more than this part are told.
-_SAME_FREQUENCY = 0.02
 
 
 @dataclass(frozen=True)
@@ -217,11 +215,7 @@ def _check_alike(epochs: Sequence[_Epoch]) -> None:
             raise ImageError(f"{one.path}: holds Stokes {one.stokes} (FITS's code), {first.path} "
                              f"{first.stokes}; wanted are images of one: "
                              "give stokes= (--stokes)")
-    known = [one.frequency for one in epochs if one.frequency is not None]
-    if known and max(known) > min(known) * (1.0 + _SAME_FREQUENCY):
-        warnings.warn(UvstackWarning(f"the images lie between {min(known) / 1e9:.6g} and "
-                                     f"{max(known) / 1e9:.6g} GHz: what varies may "
-                                     "be a spectrum that is not flat"), stacklevel=3)
+    warn_of_different([one.frequency for one in epochs])
 
 
 def _associated(epochs: Sequence[_Epoch], radius: float) -> tuple[Places, list[NDArray[np.int64]]]:
