@@ -21,7 +21,7 @@ from uvstack.cli.main import Angle, example, show
               help="What finds the sources of images: uvstack extract, or PyBDSF.")
 @click.option("--f-cal", default=0.05, help="Fractional uncertainty of the calibration.")
 @click.option("--snr", default=10.0,
-              help="Sources that the combined map makes so bright in an epoch, σ, count for its flux scale.")
+              help="Sources count for the flux scale that the combined map makes so many σ.")
 @click.option("--detection", default=5.0, help="Threshold of the brightest pixel of an island, σ.")
 @click.option("--analysis", default=3.0, help="Threshold of all pixels of an island, σ.")
 @click.option("--rms-box", "box", type=int,

@@ -29,9 +29,9 @@ def _drawn(result: EpochComparison) -> list[tuple[str, QTable]]:
 
 
 def fluxes_figure(result: EpochComparison) -> Figure:
-    """Flux in the combined map against that in the epoch with the 1:1 line: a row an epoch, a column a measure.
+    """Flux in the combined map against that in the epoch, with the 1:1 line.
 
-    After Figures 14 to 43 of the memo.
+    A row an epoch, a column a measure, after Figures 14 to 43 of the memo.
     """
     drawn, measures = _drawn(result), result.measures
     figure = new_figure((3.9 * len(measures) + 0.3, 3.5 * len(drawn) + 0.2))

@@ -1,4 +1,4 @@
-"""Sources of an epoch that are those of the combined map: pairs, their fluxes, and where they lie."""
+"""Sources of an epoch that are those of the combined map: pairs, their fluxes, their places."""
 
 from __future__ import annotations
 
@@ -22,15 +22,21 @@ from uvstack.sky.pairs import one_to_one, within
 
 
 @dataclass(frozen=True)
-class Pair:
-    """One measure of n matched sources in both maps, with total uncertainties, Jy; N_beam of both."""
+class Side:
+    """One measure of n matched sources in a map: flux, noise, total uncertainty (Jy), N_beam."""
 
-    flux_epoch: NDArray[np.float64]
-    sigma_epoch: NDArray[np.float64]
-    beams_epoch: NDArray[np.float64]
-    flux_combined: NDArray[np.float64]
-    sigma_combined: NDArray[np.float64]
-    beams_combined: NDArray[np.float64]
+    flux: NDArray[np.float64]
+    noise: NDArray[np.float64]
+    sigma: NDArray[np.float64]
+    n_beams: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One measure of matched sources in both maps, and how they agree."""
+
+    epoch: Side
+    combined: Side
     agreement: Agreement
 
 
@@ -79,12 +85,11 @@ class Matched:
         """Peak of the combined map over the noise of the epoch; without peaks, of what there is."""
         measure = "peak" if "peak" in self.pairs else next(iter(self.pairs))
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(self.pairs[measure].flux_combined
-                              / self.epoch.fluxes[measure].noise[self.of_epoch])
+            return np.asarray(self.pairs[measure].combined.flux / self.pairs[measure].epoch.noise)
 
     def offset(self) -> dict[str, float]:
         """Median, its error and scatter (1.4826 MAD) of `east` and `north`, rad."""
-        told = {}
+        told: dict[str, float] = {}
         for name, values in (("east", self.east), ("north", self.north)):
             middle, error, spread = median_of(values)
             told |= {f"offset_{name}": middle, f"offset_{name}_error": error,
@@ -92,7 +97,7 @@ class Matched:
         return told
 
     def flux_scale(self, measure: str, least_snr: float) -> tuple[float, float, int]:
-        """What the epoch's fluxes are multiplied with to be the combined map's, its error, and the count of sources.
+        """Combined map over epoch, to be multiplied with the epoch; its error; count of sources.
 
         The median of R over sources that the combined map makes `least_snr` σ or more in the
         epoch: chosen by the deeper of both, so that noise which lifts a source in the epoch does
@@ -132,23 +137,22 @@ def matched_of(epoch: Measured, combined: Measured, measures: Sequence[str], rad
     if kept.size == 0:
         raise ImageError(
             f"{epoch.name}: none of its {len(epoch)} sources lies within {radius / ARCSEC:.3g}″ "
-            f"of one of {len(combined)} in {combined.name}{_nearest(epoch, combined)}; match within "
-            "a larger radius, or look at the frames of both")
+            f"of one of {len(combined)} in {combined.name}{_nearest(epoch, combined)}; match "
+            "within a larger radius, or look at the frames of both")
     kept = kept[np.argsort(k[kept], kind="stable")]
     of_epoch, of_combined = i[kept], k[kept]
-    pairs = {name: _pair(epoch, combined, name, of_epoch, of_combined, f_cal)
-             for name in measures}
+    pairs = {}
+    for name in measures:
+        sides = _side(epoch, name, of_epoch, f_cal), _side(combined, name, of_combined, f_cal)
+        pairs[name] = Pair(*sides, agreement(sides[0].flux, sides[0].sigma, sides[1].flux,
+                                             sides[1].sigma))
     return Matched(epoch, combined, of_epoch, of_combined, east[kept], north[kept], pairs)
 
 
-def _pair(epoch: Measured, combined: Measured, measure: str, of_epoch: NDArray[np.int64],
-          of_combined: NDArray[np.int64], f_cal: float) -> Pair:
-    parts: list[NDArray[np.float64]] = []
-    for one, which in ((epoch, of_epoch), (combined, of_combined)):
-        flux = one.fluxes[measure]
-        value = flux.value[which]
-        parts += [value, total_uncertainty(value, flux.noise[which], f_cal), flux.n_beams[which]]
-    return Pair(*parts, agreement(parts[0], parts[1], parts[3], parts[4]))
+def _side(found: Measured, measure: str, which: NDArray[np.int64], f_cal: float) -> Side:
+    flux = found.fluxes[measure]
+    value, noise = flux.value[which], flux.noise[which]
+    return Side(value, noise, total_uncertainty(value, noise, f_cal), flux.n_beams[which])
 
 
 def _nearest(epoch: Measured, combined: Measured) -> str:

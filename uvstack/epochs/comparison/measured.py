@@ -132,10 +132,10 @@ def measured_of(table: QTable, name: str, beam: Beam | None = None) -> Measured:
             reasons[measure] = str(error.args[0])
     labels = next((np.asarray(table[one]).astype(str) for one in ("name", "source")
                    if one in table.colnames), np.arange(1, len(table) + 1).astype(str))
-    errors = [rows.values(column, u.rad) if column in table.colnames else np.full(len(table), np.nan)
-              for column in ("ra_error", "dec_error")]
-    return Measured(name, labels, np.asarray(ra), np.asarray(dec), *errors, fluxes, reasons,
-                    rows.beam, table.meta.get("reference_frequency"))
+    east, north = (rows.values(column, u.rad) if column in table.colnames
+                   else np.full(len(table), np.nan) for column in ("ra_error", "dec_error"))
+    return Measured(name, labels, np.asarray(ra), np.asarray(dec), east, north, fluxes,
+                    reasons, rows.beam, table.meta.get("reference_frequency"))
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ class _Rows:
         if "n_pixels" not in self.table.colnames:
             raise LookupError("no column n_pixels, of which the area of an island is made")
         if self.beam is None or "pixel_area" not in self.table.meta:
-            raise LookupError("no area of a pixel or no beam (pixel_area, BMAJ, BMIN in its header)")
+            raise LookupError("no area of a pixel or no beam (pixel_area, BMAJ in its header)")
         pixel = np.deg2rad(1.0) ** 2 * float(self.table.meta["pixel_area"])
         n_pixels = self._together(np.asarray(self.table["n_pixels"], float))
         return n_pixels * pixel / self.beam.solid_angle
@@ -190,7 +190,7 @@ class _Rows:
         if "island" not in self.table.colnames or "island_beams" in self.table.colnames:
             return values
         island, row = np.unique(np.asarray(self.table["island"]), return_inverse=True)
-        return np.bincount(row, values, len(island))[row]
+        return np.asarray(np.bincount(row, values, len(island))[row], float)
 
 
 def _beam_of(table: QTable, name: str) -> Beam | None:

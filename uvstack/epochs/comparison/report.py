@@ -102,7 +102,8 @@ def _value(row: Any, name: str) -> str:
 
 
 def _offsets(result: EpochComparison) -> list[tuple[str, ...]]:
-    grid = [("epoch", "matches", "east (″)", "scatter", "north (″)", "scatter")]
+    grid: list[tuple[str, ...]] = [("epoch", "matches", "east (″)", "scatter", "north (″)",
+                                    "scatter")]
     for row in result.epochs:
         grid.append((name_of(row), str(row["n_matched"]), _value(row, "offset_east"),
                      _text(row["offset_east_scatter"].value, ".3f"), _value(row, "offset_north"),
@@ -111,7 +112,8 @@ def _offsets(result: EpochComparison) -> list[tuple[str, ...]]:
 
 
 def _slopes(result: EpochComparison) -> list[tuple[str, ...]]:
-    grid = [("epoch", "measure", "R per ×10 in flux", "R per degree east", "R per degree north")]
+    grid: list[tuple[str, ...]] = [("epoch", "measure", "R per ×10 in flux", "R per degree east",
+                                    "R per degree north")]
     for row in result.comparison:
         grid.append((name_of(row), str(row["measure"]), *(
             _value(row, name) for name in ("flux_slope", "gradient_east", "gradient_north"))))

@@ -52,7 +52,7 @@ COMPARISON: dict[str, tuple[u.UnitBase | None, str]] = {
 
 
 def comparison_table(found: Sequence[Matched], least_snr: float) -> QTable:
-    """Statistics of the appendix with flux scales, their trends, and offsets; one row an epoch and measure."""
+    """Statistics of the appendix, flux scales, trends and offsets: one row an epoch and measure."""
     rows = []
     for number, one in enumerate(found, 1):
         offset = one.offset()
@@ -82,7 +82,7 @@ def time_text(found: Matched) -> str:
 
 
 def match_table(found: Sequence[Matched]) -> QTable:
-    """Matched sources of all epochs with both fluxes of each measure; what is not measured is NaN."""
+    """Matched sources of all epochs with both fluxes of each measure; NaN is not known."""
     return vstack([_matches(number, one) for number, one in enumerate(found, 1)],
                   metadata_conflicts="silent")
 
@@ -107,11 +107,11 @@ def _matches(number: int, one: Matched) -> QTable:
     for measure, pair in one.pairs.items():
         unit = u.Jy / u.beam if measure == "peak" else u.Jy
         columns |= {
-            f"{measure}_epoch": (pair.flux_epoch * unit, f"Flux {_A}: {measure}"),
-            f"{measure}_epoch_sigma": (pair.sigma_epoch * unit,
+            f"{measure}_epoch": (pair.epoch.flux * unit, f"Flux {_A}: {measure}"),
+            f"{measure}_epoch_sigma": (pair.epoch.sigma * unit,
                                        "Its total uncertainty σ_a (equations 1 and 4)"),
-            f"{measure}_combined": (pair.flux_combined * unit, f"Flux {_B}: {measure}"),
-            f"{measure}_combined_sigma": (pair.sigma_combined * unit,
+            f"{measure}_combined": (pair.combined.flux * unit, f"Flux {_B}: {measure}"),
+            f"{measure}_combined_sigma": (pair.combined.sigma * unit,
                                           "Its total uncertainty σ_b (equations 1 and 4)"),
             f"{measure}_ratio": (pair.agreement.ratio, "R = S_b/S_a, combined map over epoch; NaN "
                                                        "where it is left out (equation 11)"),
@@ -120,8 +120,8 @@ def _matches(number: int, one: Matched) -> QTable:
             f"{measure}_percent_uncertainty": (pair.agreement.percent_uncertainty,
                                                "100 σ/S_a (in equation 10)")}
         if measure != "peak":
-            columns |= {f"{measure}_beams_epoch": (pair.beams_epoch, f"N_beam {_A} (equation 2)"),
-                        f"{measure}_beams_combined": (pair.beams_combined,
+            columns |= {f"{measure}_beams_epoch": (pair.epoch.n_beams, f"N_beam {_A} (equation 2)"),
+                        f"{measure}_beams_combined": (pair.combined.n_beams,
                                                       f"N_beam {_B} (equation 2)")}
     table = QTable({name: values for name, (values, _) in columns.items()})
     for name, (_, meaning) in columns.items():

@@ -113,7 +113,7 @@ def compare(
 
     Examples
     --------
-    >>> found = uvstack.epochs.compare("combined/mean.fits", ["e1.fits", "e2.fits"], match=1 * u.arcsec, out="comparison")
+    >>> uvstack.epochs.compare("mean.fits", ["e1.fits", "e2.fits"], match=1 * u.arcsec, out="new")
     """
     asked = dict(locals())
     given = [epochs] if isinstance(epochs, str | Path | Table) else list(epochs)
@@ -168,7 +168,7 @@ def _radius_of(match: u.Quantity | float | str) -> float:
     return radius
 
 
-# --------------------------------------------------------------------------------------------- inputs
+# ---------------------------------------------------------------------------------------- inputs
 
 
 def _measured(source: str | Path | Table, name: str, settings: ExtractionOptions, finder: str,
@@ -211,7 +211,7 @@ def _searched(plane: Plane, settings: ExtractionOptions, finder: str) -> QTable:
         return run(plane, replace(settings, negative=plane.is_polarised)).catalogue
     if not np.isfinite(plane.data).any():
         raise ImageError(f"{plane.path}: every pixel is blank")
-    options = {"thresh_pix": settings.detection, "thresh_isl": settings.analysis}
+    options: dict[str, Any] = {"thresh_pix": settings.detection, "thresh_isl": settings.analysis}
     if settings.box is not None:
         options |= {"rms_box": (settings.box, max(settings.box // 4, 1))}
     table = search(plane.data * (1 * plane.flux).to_value(u.Jy), plane.image.wcs, plane.beam,
@@ -227,7 +227,7 @@ def _searched(plane: Plane, settings: ExtractionOptions, finder: str) -> QTable:
     return table
 
 
-# -------------------------------------------------------------------------------------------- checks
+# ---------------------------------------------------------------------------------------- checks
 
 
 def _check_alike(read: Sequence[Measured]) -> dict[str, str]:

@@ -26,7 +26,7 @@ _CLIP = 4.0
 
 
 def field_offsets(found: Matched) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Offsets to the east and north of the matches from the middle of all sources of the combined map, rad."""
+    """Where the matches lie, east and north of the middle of the combined map's sources, rad."""
     ra, dec = found.combined.ra, found.combined.dec
     x, y, z = (one.mean() for one in (np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra),
                                       np.sin(dec)))
@@ -36,24 +36,21 @@ def field_offsets(found: Matched) -> tuple[NDArray[np.float64], NDArray[np.float
 
 
 def lines(found: Matched, measure: str, least_snr: float) -> dict[str, float]:
-    """Slope of R with log10 of the flux, and gradients of R to the east and north in 1/rad, with errors.
+    """Slope of R with log10 of the flux, gradients to the east and north (1/rad), and errors.
 
     All are NaN where there are too few sources of `least_snr` σ and more.
     """
     pair = found.pairs[measure]
-    ratio, flux = pair.agreement.ratio, pair.flux_combined
-    noise_epoch, noise_combined = (one.fluxes[measure].noise[which] for one, which in
-                                   ((found.epoch, found.of_epoch),
-                                    (found.combined, found.of_combined)))
+    ratio, flux = pair.agreement.ratio, pair.combined.flux
     with np.errstate(divide="ignore", invalid="ignore"):
-        error = np.hypot(noise_combined, ratio * noise_epoch) / pair.flux_epoch
+        error = np.hypot(pair.combined.noise, ratio * pair.epoch.noise) / pair.epoch.flux
         bright = np.isfinite(ratio) & (flux > 0) & (error > 0) & (
             np.nan_to_num(found.snr) >= least_snr)
         along = np.log10(flux)
     east, north = field_offsets(found)
-    told = {}
-    for names, axes in ((("flux_slope",), (along,)),
-                        (("gradient_east", "gradient_north"), (east, north))):
+    told: dict[str, float] = {}
+    places = ("gradient_east", "gradient_north"), (east, north)
+    for names, axes in ((("flux_slope",), (along,)), places):
         values, errors = _line([axis[bright] for axis in axes], ratio[bright], error[bright])
         for name, value, one in zip(names, values, errors, strict=True):
             told |= {name: value, f"{name}_error": one}
@@ -98,7 +95,7 @@ def binned(found: Matched, epoch: int) -> QTable:
     east, north = (np.rad2deg(one) * 60.0 for one in field_offsets(found))
     rows = []
     for measure, pair in found.pairs.items():
-        for axis, values, unit in (("flux", pair.flux_combined, "Jy"), ("east", east, "arcmin"),
+        for axis, values, unit in (("flux", pair.combined.flux, "Jy"), ("east", east, "arcmin"),
                                    ("north", north, "arcmin")):
             used = pair.agreement.used
             for which in _bins(values[used]):
