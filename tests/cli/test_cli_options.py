@@ -37,6 +37,7 @@ LEAST = {
     "subtract": "survey.ms --model truth.csv --no-report --overwrite",
     "extract": "image.fits --no-report --overwrite",
     "light-curves": "day1.fits day2.fits --detection 3 --report OUT",
+    "epochs compare": "day1.fits day2.fits --match 5arcmin --detection 3 --out OUT",
     "simulate survey": "survey.toml --out OUT.ms",
     "simulate lindroos": "--type 1 --scale 0.001 --out OUT.ms",
     "simulate epochs": "truth.csv --centre '11h50m28s +31d30m45s' --cell 8arcsec --size 32 --frequency 1.4GHz "

@@ -31,6 +31,8 @@ COMMANDS = {
     "epochs": ("simulate", "epochs", "m.csv", "--out", "e", "--centre", "J2000 11h50m28s 31d30m46s",
                "--size", 64, "--cell", "10arcsec", "--frequency", "1.4GHz", "--beam",
                "30arcsec,30arcsec,0deg", "--noise", "1mJy"),
+    "epochs compare": ("epochs", "compare", "i-image.fits", "e/epoch1.fits", "--match",
+                       "10arcsec", "--out", "k"),
     "single-dish": ("simulate", "single-dish", "m.csv", "--out", "d.fits", "--frequency", "1.4GHz",
                     "--bandwidth", "0.1GHz", "--dish", "100m", "--centre",
                     "J2000 11h50m28s 31d30m46s", "--size", 16, "--cell", "2arcmin")}

@@ -44,7 +44,8 @@ def results(tmp_path_factory):
              uvstack.subtract(ms, components(*np.array(SOURCES).T)),
              uvstack.image_stack(made.files["image"], positions, stamp=16),
              uvstack.compare(ms, positions, **image, stamp=16),
-             uvstack.montecarlo(ms, positions, realisations=5, seed=1)]
+             uvstack.montecarlo(ms, positions, realisations=5, seed=1),
+             uvstack.epochs.compare(made.files["image"], [uvstack.extract(made.files["image"])])]
     return {type(result).__name__: result for result in found}
 
 

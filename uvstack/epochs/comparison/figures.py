@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from uvstack.constants import ARCSEC
 from uvstack.report.figure import new_figure
 from uvstack.report.numbers import flux_unit
 
@@ -75,6 +76,7 @@ def offsets_figure(result: EpochComparison) -> Figure:
     figure = new_figure((3.5 * n_columns + 0.2, 3.6 * n_lines))
     panels = figure.subplots(n_lines, n_columns, squeeze=False, sharex=True, sharey=True).ravel()
     reach = 1.05 * float(np.max(result.matches["separation"].to_value("arcsec")))
+    reach = reach or result.radius / ARCSEC
     for axes, (name, matches), row in zip(panels, drawn, result.epochs, strict=False):
         east, north = (matches[f"offset_{axis}"].to_value("arcsec") for axis in ("east", "north"))
         axes.plot(east, north, ".", ms=4, color="C0")

@@ -201,11 +201,11 @@ def _catalogue(table: Table, name: str) -> QTable:
 def _searched(plane: Plane, settings: ExtractionOptions, finder: str) -> QTable:
     """Catalogue of a plane, whose header is in its `meta`."""
     if plane.image is None or plane.beam is None:
-        lacking = "coordinates of the sky" if plane.image is None else "beam (BMAJ, BMIN)"
+        lacking = "celestial coordinates" if plane.image is None else "beam (BMAJ, BMIN)"
         raise ImageError(f"{plane.path}: has no {lacking}, without which fluxes of several images "
                          "cannot be compared; correct the header")
     if not plane.flux.is_equivalent(u.Jy):
-        raise ImageError(f"{plane.path}: is in {plane.bright or 'no unit'}; wanted is Jy/beam, or "
+        raise ImageError(f"{plane.path}: is in {str(plane.bright) or 'no unit'}; wanted is Jy/beam, or "
                          "mJy/beam and such, in BUNIT")
     if finder == "uvstack":
         return run(plane, replace(settings, negative=plane.is_polarised)).catalogue
