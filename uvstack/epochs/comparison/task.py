@@ -16,14 +16,20 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable, Table
 
-from uvstack.checks import finite_number
+from uvstack.checks import finite_number, one_of
 from uvstack.epochs.comparison.matched import Matched, matched_of
 from uvstack.epochs.comparison.measured import MEASURES, Measured, measured_of
 from uvstack.epochs.comparison.pybdsf_files import from_pybdsf, is_pybdsf, search
 from uvstack.epochs.comparison.result import EpochComparison
 from uvstack.epochs.comparison.rows import comparison_table, match_table, trend_table
-from uvstack.errors import ComponentError, ImageError, PositionsError, UvstackWarning
-from uvstack.extraction.options import ExtractionOptions, check_choice
+from uvstack.errors import (
+    ComponentError,
+    ImageError,
+    PositionsError,
+    SelectionError,
+    UvstackWarning,
+)
+from uvstack.extraction.options import ExtractionOptions
 from uvstack.extraction.plane_files import Plane, read_plane
 from uvstack.extraction.task import run
 from uvstack.io.catalogues import KINDS, read_catalogue
@@ -123,7 +129,7 @@ def compare(
     radius = _radius_of(match)
     finite_number("f_cal", f_cal, 0.0)
     finite_number("snr", snr, 0.0)
-    check_choice("finder", finder, FINDERS)
+    one_of("finder", finder, FINDERS)
     settings = ExtractionOptions(detection=detection, analysis=analysis, box=box)
     shared = None if beam is None else Beam(*beam)
     read = [_measured(one, name, settings, finder, stokes, shared)
@@ -160,10 +166,10 @@ def _radius_of(match: u.Quantity | float | str) -> float:
     try:
         radius = float(u.Quantity(match, u.rad).to_value(u.rad))
     except (TypeError, ValueError) as error:
-        raise ImageError(f"match={match!s} is no angle; wanted is one such as 1 * u.arcsec "
+        raise SelectionError(f"match={match!s} is no angle; wanted is one such as 1 * u.arcsec "
                          "(1arcsec)") from error
     if not 0 < radius <= _LARGEST_RADIUS:
-        raise ImageError(f"match={match!s} is {np.rad2deg(radius) * 3600:.3g}″; wanted is an angle "
+        raise SelectionError(f"match={match!s} is {np.rad2deg(radius) * 3600:.3g}″; wanted is an angle "
                          "above 0, up to 1°, such as 1 * u.arcsec (1arcsec)")
     return radius
 
