@@ -72,15 +72,23 @@ class ListOptions(TypedDict, total=False):
     unit: Annotated[Literal["auto", "deg", "rad"], "auto"]
 
 
-class RunOptions(TypedDict, total=False):
+class ThreadOptions(TypedDict, total=False):
+    """How much of this machine.
+
+    threads : int, optional
+        Local threads; default all processors.
+    """
+
+    threads: Annotated[int | None, None]
+
+
+class RunOptions(ThreadOptions, total=False):
     """What a function runs on.
 
     workers : int, optional
         Local processes; default local threads.
     scheduler : str, optional
         Address of a dask scheduler, instead.
-    threads : int, optional
-        Local threads; default all processors.
     chunk_size : int, optional
         Visibilities (row × chan × corr) that each thread or worker works on at once; default as
         many as are fastest. Fewer take less memory.
@@ -90,9 +98,18 @@ class RunOptions(TypedDict, total=False):
 
     workers: Annotated[int | None, None]
     scheduler: Annotated[str | None, None]
-    threads: Annotated[int | None, None]
     chunk_size: Annotated[int | None, None]
     progress: Annotated[Callable[[int, int], None] | None, None]
+
+
+class OverwriteOptions(TypedDict, total=False):
+    """Whether outputs replace others.
+
+    overwrite : bool
+        Whether outputs may exist, files of a report among them; each is replaced as a whole.
+    """
+
+    overwrite: Annotated[bool, False]
 
 
 class ReportOptions(TypedDict, total=False):
@@ -104,6 +121,16 @@ class ReportOptions(TypedDict, total=False):
     """
 
     report: Annotated[str | Path | None, None]
+
+
+class ProfileOptions(TypedDict, total=False):
+    """How a report shows a result over uv distance.
+
+    bins : int
+        Bins of the uv profile of the report.
+    """
+
+    bins: Annotated[int, 20]
 
 
 def takes(function: Function) -> Function:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from astropy import units as u
-from astropy.table import QTable, Table
+from astropy.table import QTable
 from astropy.wcs import WCS
 from numpy.typing import NDArray
+from typing_extensions import Unpack
 
-from uvstack.checks import finite_number, one_of
+from uvstack.checks import finite_number
 from uvstack.errors import ImageError, SelectionError, UvstackWarning
 from uvstack.extraction.channels import normal_deviation, spectral_indices, weighted_mean
 from uvstack.extraction.deblending import deblend as split_islands
@@ -35,7 +35,7 @@ from uvstack.extraction.measure import Measured, force, measure_islands
 from uvstack.extraction.moments import measure_moments, moment_errors
 from uvstack.extraction.noise_correlation import beam_correlation, measure_correlation
 from uvstack.extraction.noise_map import NodeMap, NoiseNodes, measure_noise
-from uvstack.extraction.options import DETECTIONS, ExtractionOptions
+from uvstack.extraction.options import ExtractionOptions, ExtractOptions
 from uvstack.extraction.plane_files import Plane, read_plane, read_planes, read_psf_map
 from uvstack.extraction.region_files import write_regions
 from uvstack.extraction.result import ExtractResult
@@ -44,15 +44,16 @@ from uvstack.extraction.sky_frame import SkyFrame, beam_frame_of
 from uvstack.extraction.source_model import SourceModel, model_of
 from uvstack.io.catalogues import write_catalogue
 from uvstack.io.fits import write_image
-from uvstack.io.output import check_output, check_report, together
+from uvstack.io.output import check_output, together
 from uvstack.io.provenance import provenance_of
 from uvstack.io.tables import read_positions
+from uvstack.options import takes
 from uvstack.pixels.noise import robust_noise
 from uvstack.pixels.psf import fit_beam
 from uvstack.records import plain
-from uvstack.report.files import files_of_report
+from uvstack.report.files import check_asked, write_asked
 from uvstack.report.numbers import unit_text
-from uvstack.sky.beam import Beam, areas_of_covariances, given_beam
+from uvstack.sky.beam import areas_of_covariances, given_beam
 from uvstack.sky.catalogue import coord_of
 from uvstack.sky.positions import Positions, positions_from_coord
 from uvstack.sky.source_flags import Flag
@@ -62,49 +63,8 @@ OUTPUTS = ("out", "rms_out", "background_out", "residual_out", "model_out", "isl
            "regions_out", "channels_out")
 
 
-def extract(
-    image: str | Path,
-    *,
-    detection: float = 5.0,
-    analysis: float = 3.0,
-    fdr: float | None = None,
-    box: int | None = None,
-    filter_size: int = 3,
-    connectivity: int = 8,
-    min_pixels: int = 1,
-    deblend: int = 32,
-    deblend_fraction: float = 0.005,
-    method: Literal["fit", "moments"] = "fit",
-    weighting: Literal["plain", "gls"] = "plain",
-    errors: Literal["correlation", "condon"] = "correlation",
-    fixed: Literal["none", "shape", "position", "both"] = "none",
-    unresolved: Literal["free", "point"] = "free",
-    negative: bool | None = None,
-    stokes: Literal["I", "Q", "U", "V"] | None = None,
-    detect: Literal["mean", "chi-squared"] = "mean",
-    beam: Beam | Sequence[float] | None = None,
-    beam_frame: Literal["auto", "pixel", "sky"] = "auto",
-    rms: float | str | Path | None = None,
-    background: float | str | Path | None = None,
-    psf_map: str | Path | None = None,
-    detection_image: str | Path | None = None,
-    forced: str | Path | Table | Positions | None = None,
-    search_radius: float = 0.0,
-    counts_slope: float | None = None,
-    lowest_flux: float | None = None,
-    position_systematic: float = 0.0,
-    flux_systematic: float = 0.0,
-    out: str | Path | None = None,
-    rms_out: str | Path | None = None,
-    background_out: str | Path | None = None,
-    residual_out: str | Path | None = None,
-    model_out: str | Path | None = None,
-    islands_out: str | Path | None = None,
-    regions_out: str | Path | None = None,
-    channels_out: str | Path | None = None,
-    report: str | Path | None = None,
-    overwrite: bool = False,
-) -> QTable:
+@takes
+def extract(image: str | Path, **options: Unpack[ExtractOptions]) -> QTable:
     """Catalogue of the sources of an image (Spreeuw 2010, section 2.7).
 
     Parameters
@@ -113,76 +73,6 @@ def extract(
         FITS image, or image of CASA. Of a cube sources are found and measured in all channels
         together, and their fluxes in each channel, as of points; with columns spectral_index and
         its error.
-    detection, analysis : float
-        Thresholds in standard deviations of the noise: of the brightest pixel of an island, and of
-        all its pixels.
-    fdr : float, optional
-        In place of `detection`, the largest part of the source pixels that may be noise, 0 … 1.
-    box : int, optional
-        Side of the boxes of background and noise, pixels; default 16 FWHM, 32 at least.
-    filter_size : int
-        Boxes of whose values the median is taken; 1 for none.
-    connectivity : {8, 4}
-        Whether pixels hang together at their corners.
-    min_pixels : int
-        Islands with fewer are dropped.
-    deblend : int
-        Sub-thresholds by which islands are split; 0 splits none.
-    deblend_fraction : float
-        Part of the island's flux that each of the parts must have.
-    method : {"fit", "moments"}
-    weighting : {"plain", "gls"}
-        Least squares, plain or by the inverse of the noise's covariance.
-    errors : {"correlation", "condon"}
-        Errors from the measured correlation of the noise, with the bias of second order taken off;
-        or by the equations of Condon (1997).
-    fixed : {"none", "shape", "position", "both"}
-        What a fit leaves as it is: the shape that of the beam, the position that of the moments.
-    unresolved : {"free", "point"}
-        Whether peak, place and flux of sources that are not resolved come from a second fit with
-        the shape of the beam; sizes and their limits are those of the free fit.
-    negative : bool, optional
-        Find sources below the background too; default in Stokes Q, U and V alone.
-    stokes : {"I", "Q", "U", "V"}, optional
-        The plane of a file of several; default I, or else the only one.
-    detect : {"mean", "chi-squared"}
-        Of a cube: find sources in the weighted mean of the channels, or in the sum of their squares
-        over the noise, which takes any spectrum.
-    beam : Beam or (float, float, float), optional
-        FWHM and position angle, rad, in place of the header's.
-    beam_frame : {"auto", "pixel", "sky"}
-        Where the beam is constant: in pixels (images in SIN projection), or on the sky (mosaics).
-    rms, background : float or path, optional
-        In place of what is measured: a number in the unit of the image, or an image of the same
-        shape.
-    psf_map : path, optional
-        FITS image of three planes (3, m, l), BMAJ, BMIN and BPA in degrees at each pixel: the beam
-        that fluxes and sizes refer to at each source.
-    detection_image : path, optional
-        Image of the same shape in which sources are found, such as one of flat noise, with its own
-        noise; they are measured in `image`.
-    forced : path, Table or Positions, optional
-        Measure at these places, in their order, in place of a search.
-    search_radius : float
-        How far a forced position may move, rad.
-    counts_slope, lowest_flux : float, optional
-        Counts N(>S) ∝ S^−q and the flux in Jy below which there are no sources: adds the column
-        expected_flux, the mean true flux of what was measured so.
-    position_systematic, flux_systematic : float
-        rad, and part of the flux: columns of their own, which no other error contains.
-    out : path, optional
-        Catalogue: FITS, ECSV, VOTable (.xml) or CSV.
-    rms_out, background_out, residual_out, model_out, islands_out : path, optional
-        Images: noise, background, image without background and sources, the sources' Gaussians,
-        numbers of the islands.
-    regions_out : path, optional
-        Regions of DS9 (.reg) or CASA and CARTA (.crtf).
-    channels_out : path, optional
-        Of a cube: table of one row a source and channel; FITS, ECSV, VOTable (.xml) or CSV.
-    report : path, optional
-        Folder for the result as JSON and table, pictures and a page; default none.
-    overwrite : bool
-        Whether outputs may exist.
 
     Returns
     -------
@@ -199,58 +89,54 @@ def extract(
     --------
     >>> catalogue = uvstack.extract("image.fits", detection=5, analysis=3, out="catalogue.fits")
     """
-    return find(**locals()).catalogue
+    return find(image, **options).catalogue
 
 
 @together()
-def find(image: str | Path, *, beam: Beam | Sequence[float] | None = None,
-         rms: float | str | Path | None = None, background: float | str | Path | None = None,
-         psf_map: str | Path | None = None, detection_image: str | Path | None = None,
-         forced: str | Path | Table | Positions | None = None, search_radius: float = 0.0,
-         counts_slope: float | None = None, lowest_flux: float | None = None,
-         position_systematic: float = 0.0, flux_systematic: float = 0.0,
-         report: str | Path | None = None, overwrite: bool = False, stokes: str | None = None,
-         negative: bool | None = None, detect: str = "mean", **options: Any) -> ExtractResult:
-    """The catalogue of `extract`, with the maps that it came from; its arguments and errors."""
-    asked = {**locals(), **options}
-    outputs = {name: options.pop(name, None) for name in OUTPUTS}
-    settings = ExtractionOptions(negative=bool(negative), **options)
-    read = tuple(str(p) for p in (image, rms, background, psf_map, detection_image, forced)
-                 if isinstance(p, str | Path))
+@takes
+def find(image: str | Path, **options: Unpack[ExtractOptions]) -> ExtractResult:
+    """The catalogue of `extract`, with the maps that it came from; its errors.
+
+    Parameters
+    ----------
+    image : path
+        As for `extract`.
+    """
+    given: dict[str, Any] = {**options}
+    settings = ExtractionOptions(**{name: given[name] for name in ExtractionOptions.names()
+                                    if name != "negative"}, negative=bool(options["negative"]))
+    maps = {name: given[name] for name in ("rms", "background", "psf_map", "detection_image")}
+    outputs = {name: given[name] for name in OUTPUTS}
+    read = tuple(str(path) for path in (image, options["forced"], *maps.values())
+                 if isinstance(path, str | Path))
     for path in filter(None, outputs.values()):
-        check_output(path, overwrite, inputs=read)
-    if report is not None:
-        check_report(report, overwrite, files_of_report(ExtractResult))
-    if (counts_slope is None) != (lowest_flux is None):
+        check_output(path, options["overwrite"], inputs=read)
+    check_asked(ExtractResult, options)
+    if (options["counts_slope"] is None) != (options["lowest_flux"] is None):
         raise SelectionError("counts_slope and lowest_flux belong together: counts S^−q have no "
                              "sum without a lower limit of flux")
-    for name, value in (("search_radius", search_radius),
-                        ("position_systematic", position_systematic),
-                        ("flux_systematic", flux_systematic)):
-        finite_number(name, value, 0.0)
-    one_of("detect", detect, DETECTIONS)
-    planes = read_planes(image, None if beam is None else given_beam(beam), stokes)
+    for name in ("search_radius", "position_systematic", "flux_systematic"):
+        finite_number(name, given[name], 0.0)
+    beam, forced = options["beam"], options["forced"]
+    planes = read_planes(image, None if beam is None else given_beam(beam), options["stokes"])
     plane = planes[0]
-    if negative is None:
+    if options["negative"] is None:
         settings = replace(settings, negative=plane.is_polarised)
-    places = None if forced is None else read_positions(forced)
+    where: dict[str, Any] = {"places": None if forced is None else read_positions(forced),
+                             "search_radius": options["search_radius"]}
     if len(planes) > 1:
-        given = {"rms": rms, "background": background, "psf_map": psf_map,
-                 "detection_image": detection_image}
-        found = _of_cube(planes, settings, detect, places, search_radius, given)
-    elif detect != "mean" or outputs["channels_out"] is not None:
+        found = _of_cube(planes, settings, options["detect"], where, maps)
+    elif options["detect"] != "mean" or outputs["channels_out"] is not None:
         raise ImageError(f"{image}: has one channel; detect and channels_out are for cubes")
     else:
-        found = run(plane, settings, rms=rms, background=background, psf_map=psf_map,
-                    detection_image=detection_image, places=places, search_radius=search_radius)
-    _add_columns(found.catalogue, counts_slope, lowest_flux, position_systematic, flux_systematic)
-    provenance = provenance_of(asked, image=str(image))
+        found = run(plane, settings, **maps, **where)
+    _add_columns(found.catalogue, options["counts_slope"], options["lowest_flux"],
+                 options["position_systematic"], options["flux_systematic"])
+    provenance = provenance_of({"image": image, **options}, image=str(image))
     found.catalogue.meta["provenance"] = json.dumps(plain(vars(provenance)))
     found = replace(found, provenance=provenance)
     _write(found, plane, **outputs)
-    if report is not None:
-        found.report(report)
-    return found
+    return write_asked(found, options)
 
 
 def run(plane: Plane, options: ExtractionOptions, *, rms: float | str | Path | None = None,
@@ -300,10 +186,10 @@ def run(plane: Plane, options: ExtractionOptions, *, rms: float | str | Path | N
                          plane.beam, frame, threshold, analysis)
 
 
-def _of_cube(planes: list[Plane], options: ExtractionOptions, detect: str, places: Positions | None,
-             radius: float, given: dict[str, Any]) -> ExtractResult:
+def _of_cube(planes: list[Plane], options: ExtractionOptions, detect: str, where: dict[str, Any],
+             given: dict[str, Any]) -> ExtractResult:
     """Extraction of all channels together, then fluxes at the places of the sources in each, with spectral indices."""
-    path = planes[0].path
+    path, places = planes[0].path, where["places"]
     refused = [name for name, value in given.items() if value is not None]
     if refused:
         raise ImageError(f"{path}: holds {len(planes)} channels, of which {refused[0]} says "
@@ -338,8 +224,7 @@ def _of_cube(planes: list[Plane], options: ExtractionOptions, detect: str, place
             squares += np.where(good, one.data / noise.rms_map(), 0.0) ** 2
             n += good
         sought = replace(mean, data=normal_deviation(squares, n).astype(np.float32))
-    found = run(mean, options, detection_image=sought, places=places, search_radius=radius,
-                maps=of_mean)
+    found = run(mean, options, detection_image=sought, maps=of_mean, **where)
     table = found.catalogue
     if places is None and len(table):
         with warnings.catch_warnings():

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from uvstack.io.output import (
+    check_report,
     report_folder,
     together,
     write_figure,
@@ -26,6 +27,9 @@ from uvstack.report.page import Section, provenance_section, render_page
 if TYPE_CHECKING:
     from astropy.table import Table
     from matplotlib.figure import Figure
+
+
+Result = TypeVar("Result", bound="Saved")
 
 
 class Saved(Shown):
@@ -97,6 +101,27 @@ def json_file(value: Any) -> Callable[[Path], None]:
 def files_of_report(kind: type[Saved]) -> tuple[str, ...]:
     """Names of all files that a report of this kind of result may hold."""
     return ("index.html", kind.JSON, *kind.REPORT)
+
+
+def check_asked(kind: type[Saved], options: Mapping[str, Any]) -> None:
+    """Before the work: that the report, if one is asked for, can be written; `uvstack.io.output.check_report` says what is refused.
+
+    Parameters
+    ----------
+    kind : type
+        Of the result.
+    options : mapping
+        Of a task, with those of `uvstack.options.ReportOptions` and `OverwriteOptions`.
+    """
+    if options["report"] is not None:
+        check_report(options["report"], options["overwrite"], files_of_report(kind))
+
+
+def write_asked(result: Result, options: Mapping[str, Any], *names: str) -> Result:
+    """The result, with its report written if one is asked for; `names` are options that `sections` of it takes."""
+    if options["report"] is not None:
+        result.report(options["report"], **{name: options[name] for name in names})
+    return result
 
 
 def write_report(result: Saved, sections: Sequence[Section], folder: str | Path) -> Path:
