@@ -36,6 +36,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS, WCSSUB_LATITUDE, WCSSUB_LONGITUDE
 from numpy.typing import DTypeLike, NDArray
 
+from uvstack.checks import one_of
 from uvstack.errors import CoordinateError, ImageError, UvstackWarning
 from uvstack.sky.beam import Beam
 from uvstack.sky.projection import pixel_steps, wcs_frame
@@ -220,8 +221,8 @@ def read_cube(path: str | Path, dtype: DTypeLike = np.float64, stokes: str | Non
         is neither sky nor frequency has several pixels, or Stokes parameters without the one wanted
         among them; every pixel is blank.
     """
-    if stokes is not None and stokes not in STOKES:
-        raise ImageError(f"stokes={stokes!r} is unknown; wanted is one of {', '.join(STOKES)}")
+    if stokes is not None:
+        one_of("stokes", stokes, STOKES)
     with open_fits(path) as hdus:
         header, data = _first_image(hdus, path, dtype)
         table = next((fits.BinTableHDU(h.data, h.header) for h in hdus if h.name == "BEAMS"), None)
