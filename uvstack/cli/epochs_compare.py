@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from uvstack.cli.extract import BeamOption
-from uvstack.cli.main import Angle, example, show
+from uvstack.cli.main import Angle, BeamOption, example, show
+from uvstack.cli.options import FILE, detection_options
 
 
 @click.command(name="compare",
@@ -22,15 +20,10 @@ from uvstack.cli.main import Angle, example, show
 @click.option("--f-cal", default=0.05, help="Fractional uncertainty of the calibration.")
 @click.option("--snr", default=10.0,
               help="Sources count for the flux scale that the combined map makes so many σ.")
-@click.option("--detection", default=5.0, help="Threshold of the brightest pixel of an island, σ.")
-@click.option("--analysis", default=3.0, help="Threshold of all pixels of an island, σ.")
-@click.option("--rms-box", "box", type=int,
-              help="Side of the boxes of background and noise, pixels; default 16 beams.")
-@click.option("--stokes", type=click.Choice(["I", "Q", "U", "V"]),
-              help="Plane of files of several; default I, or else the only one.")
+@detection_options
 @click.option("--beam", type=BeamOption(),
               help="Of catalogues that say none: 5arcsec,4arcsec,30deg.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="FOLDER",
+@click.option("--out", type=FILE, metavar="FOLDER",
               help="Folder for tables, summary.json, pictures and a page; default none.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 def command(combined, epochs, out, **options) -> None:

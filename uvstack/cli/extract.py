@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from uvstack.cli.main import Angle, BeamOption, Quantity, example, show
-from uvstack.cli.options import FILE, detection_options, report_options
+from uvstack.cli.options import FILE, detection_options, report_options, sign_option
 
 
 def _number(ctx, param, value):
@@ -18,6 +18,7 @@ def _number(ctx, param, value):
                               "catalogue.fits"))
 @click.argument("image")
 @detection_options
+@sign_option
 @click.option("--fdr", type=float, help="In place of --detection: largest part of source pixels that may be noise, e.g. 0.01.")
 @click.option("--filter-size", default=3,
               help="Boxes of whose values the median is taken; 1 for none.")

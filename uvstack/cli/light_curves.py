@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from uvstack.cli.main import Angle, example, show
-from uvstack.cli.options import FILE, detection_options, report_options
+from uvstack.cli.options import FILE, detection_options, report_options, sign_option
 
 
 @click.command(name="light-curves",
@@ -14,6 +14,7 @@ from uvstack.cli.options import FILE, detection_options, report_options
 @click.option("--catalogue",
               help="Sources to be measured; default what is found in any of the images.")
 @detection_options
+@sign_option
 @click.option("--radius", type=Angle(),
               help="How far detections of one source may lie apart; default the largest beam.")
 @click.option("--out", type=FILE, help="Table of one row a source and epoch: .ecsv.")

@@ -152,7 +152,9 @@ detection_options = _group(
     click.option("--analysis", default=3.0, help="Threshold of all pixels of an island, σ."),
     click.option("--rms-box", "box", type=int,
                  help="Side of the boxes of background and noise, pixels; default 16 beams."),
-    click.option("--negative/--positive", default=None,
-                 help="Find sources below the background too; default in Stokes Q, U and V alone."),
     click.option("--stokes", type=click.Choice(["I", "Q", "U", "V"]),
                  help="Plane of a file of several; default I, or else the only one."))
+
+#: Which signs sources have.
+sign_option = click.option("--negative/--positive", default=None,
+                           help="Find sources below the background too; default in Stokes Q, U and V alone.")

@@ -25,8 +25,6 @@ class DetectionOptions(TypedDict, total=False):
         all its pixels.
     box : int, optional
         Side of the boxes of background and noise, pixels; default 16 FWHM, 32 at least.
-    negative : bool, optional
-        Find sources below the background too; default in Stokes Q, U and V alone.
     stokes : {"I", "Q", "U", "V"}, optional
         The plane of a file of several; default I, or else the only one.
     """
@@ -34,11 +32,20 @@ class DetectionOptions(TypedDict, total=False):
     detection: Annotated[float, 5.0]
     analysis: Annotated[float, 3.0]
     box: Annotated[int | None, None]
-    negative: Annotated[bool | None, None]
     stokes: Annotated[Literal["I", "Q", "U", "V"] | None, None]
 
 
-class ExtractOptions(DetectionOptions, ReportOptions, OverwriteOptions, total=False):
+class SignOptions(TypedDict, total=False):
+    """Which signs sources have.
+
+    negative : bool, optional
+        Find sources below the background too; default in Stokes Q, U and V alone.
+    """
+
+    negative: Annotated[bool | None, None]
+
+
+class ExtractOptions(DetectionOptions, SignOptions, ReportOptions, OverwriteOptions, total=False):
     """What is asked of an extraction, and what is written of it.
 
     fdr : float, optional

@@ -24,7 +24,7 @@ from typing_extensions import Unpack
 
 from uvstack.checks import finite_number
 from uvstack.errors import ImageError, UvstackWarning
-from uvstack.extraction.options import DetectionOptions, ExtractionOptions
+from uvstack.extraction.options import DetectionOptions, ExtractionOptions, SignOptions
 from uvstack.extraction.plane_files import Plane, read_plane
 from uvstack.extraction.result import ExtractResult
 from uvstack.extraction.task import run
@@ -57,7 +57,7 @@ class _Epoch:
     found: Places
 
 
-class SharedOptions(DetectionOptions, ReportOptions, OverwriteOptions, total=False):
+class SharedOptions(DetectionOptions, SignOptions, ReportOptions, OverwriteOptions, total=False):
     """The options that it shares with other functions."""
 
 

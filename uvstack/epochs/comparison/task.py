@@ -15,8 +15,9 @@ from typing import Any, Literal
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable, Table
+from typing_extensions import Unpack
 
-from uvstack.checks import finite_number, one_of
+from uvstack.checks import finite_number
 from uvstack.epochs.comparison.matched import Matched, matched_of
 from uvstack.epochs.comparison.measured import MEASURES, Measured, measured_of
 from uvstack.epochs.comparison.pybdsf_files import from_pybdsf, is_pybdsf, search
@@ -29,7 +30,7 @@ from uvstack.errors import (
     SelectionError,
     UvstackWarning,
 )
-from uvstack.extraction.options import ExtractionOptions
+from uvstack.extraction.options import DetectionOptions, ExtractionOptions
 from uvstack.extraction.plane_files import Plane, read_plane
 from uvstack.extraction.task import run
 from uvstack.io.catalogues import KINDS, read_catalogue
@@ -37,19 +38,24 @@ from uvstack.io.image_file import holds_image
 from uvstack.io.output import check_report, together
 from uvstack.io.provenance import provenance_of
 from uvstack.io.tables import read_table
+from uvstack.options import OverwriteOptions, takes
 from uvstack.report.files import files_of_report
 from uvstack.sky.beam import Beam
 from uvstack.sky.catalogue import normalised
 from uvstack.sky.coordinates import to_frame
 from uvstack.sky.frequency import warn_of_different
 
-FINDERS = ("uvstack", "bdsf")
 #: Beams whose areas differ by more than this part are told: peaks then differ.
 _SAME_BEAM = 0.02
 _LARGEST_RADIUS = np.deg2rad(1.0)
 
 
+class SharedOptions(DetectionOptions, OverwriteOptions, total=False):
+    """The options that it shares with other functions."""
+
+
 @together()
+@takes
 def compare(
     combined: str | Path | Table,
     epochs: Sequence[str | Path | Table],
@@ -58,13 +64,9 @@ def compare(
     finder: Literal["uvstack", "bdsf"] = "uvstack",
     f_cal: float = 0.05,
     snr: float = 10.0,
-    detection: float = 5.0,
-    analysis: float = 3.0,
-    box: int | None = None,
-    stokes: Literal["I", "Q", "U", "V"] | None = None,
     beam: Beam | Sequence[float] | None = None,
     out: str | Path | None = None,
-    overwrite: bool = False,
+    **options: Unpack[SharedOptions],
 ) -> EpochComparison:
     """How the sources of epochs agree with those of their combined map (appendix of VLASS memo 26).
 
@@ -86,19 +88,11 @@ def compare(
         Fractional uncertainty of the calibration, in equations 1 and 4.
     snr : float
         Sources that the combined map makes so bright in an epoch count for its flux scale.
-    detection, analysis : float
-        As of `uvstack.extract`.
-    box : int, optional
-        As of `uvstack.extract`.
-    stokes : {"I", "Q", "U", "V"}, optional
-        The plane of files of several; default I, or else the only one.
     beam : Beam or (float, float, float), optional
         FWHM and position angle, rad, of catalogues that say none.
     out : path, optional
         Folder for comparison.ecsv (one row an epoch and measure), matches.ecsv, trends.ecsv,
         summary.json, pictures and a page; default none.
-    overwrite : bool
-        Whether these may exist.
 
     Returns
     -------
@@ -121,18 +115,18 @@ def compare(
     --------
     >>> uvstack.epochs.compare("mean.fits", ["e1.fits", "e2.fits"], match=1 * u.arcsec, out="new")
     """
-    asked = dict(locals())
+    asked = {**locals(), **options}
     given = [epochs] if isinstance(epochs, str | Path | Table) else list(epochs)
     paths = _paths_of(combined, given)
     if out is not None:
-        check_report(out, overwrite, files_of_report(EpochComparison), tuple(paths))
+        check_report(out, options["overwrite"], files_of_report(EpochComparison), tuple(paths))
     radius = _radius_of(match)
     finite_number("f_cal", f_cal, 0.0)
     finite_number("snr", snr, 0.0)
-    one_of("finder", finder, FINDERS)
-    settings = ExtractionOptions(detection=detection, analysis=analysis, box=box)
+    settings = ExtractionOptions(detection=options["detection"], analysis=options["analysis"],
+                                 box=options["box"])
     shared = None if beam is None else Beam(*beam)
-    read = [_measured(one, name, settings, finder, stokes, shared)
+    read = [_measured(one, name, settings, finder, options["stokes"], shared)
             for one, name in zip([combined, *given], _names_of(combined, given), strict=True)]
     lacking = _check_alike(read)
     measures = [one for one in MEASURES if one not in lacking]
@@ -250,14 +244,14 @@ def _check_alike(read: Sequence[Measured]) -> dict[str, str]:
             warnings.warn(UvstackWarning(
                 f"the beam of {one.name} has {areas[0] / areas[1]:.3g} times the area of that of "
                 f"{combined.name}: peaks of what is resolved differ, and islands have other "
-                "pixels; convolve all to one beam to compare these"), stacklevel=4)
+                "pixels; convolve all to one beam to compare these"), stacklevel=5)
     lacking = {measure: f"{one.name} has {one.lacking[measure]}" for measure in MEASURES
                for one in read if measure in one.lacking}
     if len(lacking) == len(MEASURES):
         raise ComponentError("no flux can be compared: " + "; ".join(
             f"{measure}, {reason}" for measure, reason in lacking.items()) + "; add the columns")
     for measure, reason in lacking.items():
-        warnings.warn(UvstackWarning(f"{measure} fluxes are not compared: {reason}"), stacklevel=4)
+        warnings.warn(UvstackWarning(f"{measure} fluxes are not compared: {reason}"), stacklevel=5)
     return lacking
 
 
@@ -271,5 +265,5 @@ def _matched(epoch: Measured, combined: Measured, measures: Sequence[str], radiu
         warnings.warn(UvstackWarning(
             f"{epoch.name}: its matches lie {np.rad2deg(reach) * 3600:.2g}″ and more from the "
             f"combined map, and the radius is {np.rad2deg(radius) * 3600:.2g}″: others are lost "
-            "and the offset is too small; match within a larger radius"), stacklevel=4)
+            "and the offset is too small; match within a larger radius"), stacklevel=5)
     return found
