@@ -39,6 +39,8 @@ class BeamOption(click.ParamType):
               help="Side of the boxes of background and noise, pixels; default 16 beams.")
 @click.option("--filter-size", default=3,
               help="Boxes of whose values the median is taken; 1 for none.")
+@click.option("--peaks", type=click.Choice(["interpolated", "pixel"]), default="interpolated",
+              help="What is above --detection: the maximum between pixels, or the brightest pixel.")
 @click.option("--connectivity", type=click.Choice(["8", "4"]), default="8",
               help="Whether pixels hang together at their corners.")
 @click.option("--min-pixels", default=1, help="Drop islands with fewer pixels.")

@@ -14,6 +14,7 @@ FIXED = ("none", "shape", "position", "both")
 BEAM_FRAMES = ("auto", "pixel", "sky")
 UNRESOLVED = ("free", "point")
 DETECTIONS = ("mean", "chi-squared")
+PEAKS = ("interpolated", "pixel")
 CONNECTIVITIES = (8, 4)
 
 
@@ -37,10 +38,11 @@ class ExtractionOptions:
     beam_frame: str = "auto"
     unresolved: str = "free"
     negative: bool = False
+    peaks: str = "interpolated"
 
     def __post_init__(self) -> None:
         for name, choices in (("method", METHODS), ("errors", ERRORS), ("fixed", FIXED),
-                              ("unresolved", UNRESOLVED), ("weighting", WEIGHTINGS),
+                              ("unresolved", UNRESOLVED), ("peaks", PEAKS), ("weighting", WEIGHTINGS),
                               ("beam_frame", BEAM_FRAMES), ("connectivity", CONNECTIVITIES)):
             one_of(name, getattr(self, name), choices)
         for name in ("detection", "analysis"):
