@@ -309,6 +309,7 @@ def test_numbers_of_any_kind_and_four_axes(tmp_path, kind):
         (None, {"fdr": 2}, "fdr is 2; .* above 0 and up to 1"),
         (None, {"method": "fits"}, "did you mean fit"),
         (None, {"connectivity": 6}, "one of 8, 4"),
+        (None, {"peaks": "highest"}, "one of interpolated, pixel"),
         (None, {"min_pixels": 0}, "min_pixels is 0"),
         (None, {"deblend": 1.5}, "deblend is 1.5"),
         (None, {"deblend_fraction": 1}, "deblend_fraction is 1"),
@@ -351,6 +352,22 @@ def test_false_discovery_rate_and_thresholds(tmp_path):
     fits.writeto(tmp_path / "s.fits", image.astype("f4"), header(200))
     few, more = (len(uvstack.extract(tmp_path / "s.fits", fdr=alpha)) for alpha in (1e-4, 0.1))
     assert 3 <= few <= more <= 8
+
+
+def test_significance_is_that_of_the_maximum_that_was_compared(tmp_path):
+    """Points of 5.2 σ at the corners of pixels: what is found has a significance above the threshold, of pixels alone fewer."""
+    image = np.zeros((230, 230))
+    for i in range(7):
+        for j in range(7):
+            image += 5.2e-3 * gaussian(230, 25.5 + 30 * i, 25.5 + 30 * j, *BEAM)
+    fits.writeto(tmp_path / "c.fits", (image + noise(230, 9, 1e-4)).astype("f4"), header(230))
+    given = {"rms": 1e-3, "background": 0}
+    found = uvstack.extract(tmp_path / "c.fits", **given)
+    assert len(found) > 45
+    assert (found["significance"] > 5).all()
+    assert np.mean(found["significance"]) == pytest.approx(5.2, abs=0.08)
+    of_pixels = uvstack.extract(tmp_path / "c.fits", peaks="pixel", **given)
+    assert len(of_pixels) < 25
 
 
 def test_sizes_without_their_bias_are_ellipses(tmp_path):

@@ -8,7 +8,7 @@ from scipy.special import ndtr
 from oracles import split_island
 from uvstack.errors import ImageError, SelectionError
 from uvstack.extraction.deblending import deblend
-from uvstack.extraction.islands import blank_pixels, fdr_threshold, find_islands
+from uvstack.extraction.islands import blank_pixels, fdr_threshold, find_islands, peaks_at
 from uvstack.extraction.noise_map import NodeMap
 
 
@@ -254,6 +254,43 @@ def test_a_long_chain_is_split_however_deep():
     found = deblend(image, None, 1.0, islands, 1000, 0.0, 5)
     assert len(found) == 40
     assert np.unique(found.level).size >= 30
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("where", [(0.0, 0.0), (0.5, 0.5), (0.2, -0.4), (0.5, 0.0)])
+def test_the_maximum_between_pixels_is_found(where, sign):
+    """Of a parabola exactly; of a Gaussian of 5 by 4 pixels to 0.8 %, where its brightest pixel is up to 7 % low."""
+    y, x = np.mgrid[:30, :40].astype(float)
+    dy, dx = y - 15 - where[0], x - 20 - where[1]
+    one = np.array([sign], np.int8)
+    for image, error in ((7 - 0.3 * dx**2 - 0.2 * dx * dy - 0.25 * dy**2, 1e-12),
+                         (7 * np.exp(-4 * np.log(2) * ((dx / 5) ** 2 + (dy / 4) ** 2)), 8e-3)):
+        pixel = np.array([image.argmax()])
+        told = peaks_at(sign * image, pixel, image.ravel()[pixel], one)
+        assert told[0] == pytest.approx(7, rel=error)
+        # Two pixels on there is no maximum.
+        assert peaks_at(sign * image, pixel + 2, np.array([1.5]), one)[0] == 1.5
+
+
+def test_sources_between_pixels_are_as_good_as_on_them(monkeypatch):
+    """A source of 5.1 σ on the corner of four pixels, which have 4.7 σ; at the edge or beside blank pixels it stays what it is."""
+    monkeypatch.setattr("uvstack.extraction.islands._BLOCK_PIXELS", 40 * 16)
+    y, x = np.mgrid[:48, :40]
+
+    def source(v, u):
+        return 5.1 * np.exp(-4 * np.log(2) * ((x - u) ** 2 / 25 + (y - v) ** 2 / 16))
+    nodes = NodeMap(np.full((2, 2), 1.0), np.array([10.0, 30.0]), np.array([10.0, 30.0]), x.shape)
+    # Its brightest pixels lie on either side of where the rows that are worked on at a time end.
+    image = source(15.5, 9.5) - source(30.5, 30.5)
+    for rms in (1.0, nodes):
+        assert len(find_islands(image, None, rms, 5, 3, negative=True)) == 0
+        found = find_islands(image, None, rms, 5, 3, negative=True, between=True)
+        assert list(found.sign) == [1, -1]
+        assert len(deblend(image, None, rms, found, 32, 0.005, 5, between=True)) == 2
+        assert len(find_islands(image, None, rms, 5.15, 3, between=True)) == 0
+    assert len(find_islands(source(0.5, 9.5)[1:], None, 1.0, 5, 3, between=True)) == 0
+    image[14:18, 10] = np.nan
+    assert len(find_islands(image, None, 1.0, 5, 3, between=True)) == 0
 
 
 def test_a_spike_of_noise_is_not_split_off():

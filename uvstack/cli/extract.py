@@ -22,6 +22,8 @@ def _number(ctx, param, value):
 @click.option("--fdr", type=float, help="In place of --detection: largest part of source pixels that may be noise, e.g. 0.01.")
 @click.option("--filter-size", default=3,
               help="Boxes of whose values the median is taken; 1 for none.")
+@click.option("--peaks", type=click.Choice(["interpolated", "pixel"]), default="interpolated",
+              help="What is above --detection: the maximum between pixels, or the brightest pixel.")
 @click.option("--connectivity", type=click.Choice(["8", "4"]), default="8", callback=_number,
               help="Whether pixels hang together at their corners.")
 @click.option("--min-pixels", default=1, help="Drop islands with fewer pixels.")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from uvstack.checks import BELOW_ONE, finite_number, whole_number
 from uvstack.errors import ImageError
 from uvstack.extraction import island_kernels as kernels
-from uvstack.extraction.islands import Islands, Map, islands_of, values_at
+from uvstack.extraction.islands import Islands, Map, islands_of, peaks_at, values_at
 
 
 def deblend(
@@ -31,6 +31,7 @@ def deblend(
     detection: float,
     *,
     min_pixels: int = 1,
+    between: bool = False,
 ) -> Islands:
     """Islands and sub-islands, in the order of the islands they are parts of.
 
@@ -49,6 +50,8 @@ def deblend(
         σ; the peak of each part is above it.
     min_pixels : int
         Parts of fewer pixels above the sub-threshold are not split off.
+    between : bool
+        As of `find_islands`.
 
     Returns
     -------
@@ -74,8 +77,10 @@ def deblend(
     value = values_at(image, pixel, n_columns)
     if background is not None:
         value -= values_at(background, pixel, n_columns)
-    value *= np.repeat(islands.sign, islands.n_pixels)
-    seen = value > detection * values_at(rms, pixel, n_columns)
+    sign = np.repeat(islands.sign, islands.n_pixels)
+    value *= sign
+    peak = peaks_at(image, pixel, value, sign) if between else value
+    seen = peak > detection * values_at(rms, pixel, n_columns)
     rim = (islands.box[:, 1] - islands.box[:, 0] + 2).astype(np.int64)
     rim *= islands.box[:, 3] - islands.box[:, 2] + 2
     largest = int(islands.n_pixels.max())

@@ -87,6 +87,7 @@ def find_islands(
     connectivity: int = 8,
     min_pixels: int = 1,
     negative: bool = False,
+    between: bool = False,
 ) -> Islands:
     """Islands of pixels above `analysis` times the noise with one above `detection` times it.
 
@@ -105,6 +106,9 @@ def find_islands(
         Islands of fewer are left out.
     negative : bool
         Islands below the background too, of sign −1; the two signs never join.
+    between : bool
+        Whether what must be above `detection` is the maximum of a parabola through a pixel and its
+        eight neighbours, in place of the pixel: a source between pixels is brighter than they are.
 
     Returns
     -------
@@ -124,7 +128,7 @@ def find_islands(
     one_of("connectivity", connectivity, (8, 4))
     whole_number("min_pixels", min_pixels, 1)
     maps = _checked(image, background, rms)
-    runs, value = _runs(image, maps, detection, analysis, negative)
+    runs, value = _runs(image, maps, detection, analysis, negative, between)
     island, count = _joined(runs, connectivity)
     n_pixels, seen = np.empty(count, np.int64), np.empty(count, np.bool_)
     brightest, peak = np.empty(count), np.empty(count, np.int64)
@@ -217,6 +221,15 @@ def values_at(one: Map, pixel: NDArray[np.int64], n_columns: int) -> NDArray[np.
     return np.full(pixel.shape, float(one))
 
 
+def peaks_at(
+    image: NDArray, pixel: NDArray[np.int64], bright: NDArray[np.float64], sign: NDArray[np.int8]
+) -> NDArray[np.float64]:
+    """Maxima between pixels about pixels at flat indices, in the sense of `find_islands`, positive where `bright` is."""
+    out = np.empty(pixel.shape)
+    kernels.peaks_between(_native("image", image), pixel, bright, sign, out)
+    return out
+
+
 def _native(name: str, image: NDArray) -> NDArray:
     """The map as contiguous float32 or float64 of this machine; a copy only if it is not."""
     check_map(name, image)
@@ -255,7 +268,8 @@ def _flat(maps: tuple[Map, Map], first: int, stop: int) -> tuple[NDArray, NDArra
 
 
 def _runs(
-    image: NDArray, maps: tuple[Map, Map], detection: float, analysis: float, negative: bool
+    image: NDArray, maps: tuple[Map, Map], detection: float, analysis: float, negative: bool,
+    between: bool = False,
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Runs of pixels above the threshold, (run, 6), and their largest brightness."""
     n_rows, n_columns = image.shape
@@ -272,15 +286,16 @@ def _runs(
         row = 0
         while True:
             row, n = kernels.find_runs(
-                image[first:stop],
+                image,
                 back,
                 noise,
                 steps,
-                first,
+                (first, stop),
                 row,
                 detection,
                 analysis,
                 negative,
+                between,
                 runs,
                 value,
                 n,

@@ -48,6 +48,9 @@ class SignOptions(TypedDict, total=False):
 class ExtractOptions(DetectionOptions, SignOptions, ReportOptions, OverwriteOptions, total=False):
     """What is asked of an extraction, and what is written of it.
 
+    peaks : {"interpolated", "pixel"}
+        What `detection` is compared with: the maximum of a parabola through the brightest pixel and
+        its eight neighbours, or that pixel, which is fainter where a source lies between pixels.
     fdr : float, optional
         In place of `detection`, the largest part of the source pixels that may be noise, 0 … 1.
     filter_size : int
@@ -108,6 +111,7 @@ class ExtractOptions(DetectionOptions, SignOptions, ReportOptions, OverwriteOpti
         Of a cube: table of one row a source and channel; FITS, ECSV, VOTable (.xml) or CSV.
     """
 
+    peaks: Annotated[Literal["interpolated", "pixel"], "interpolated"]
     fdr: Annotated[float | None, None]
     filter_size: Annotated[int, 3]
     connectivity: Annotated[Literal[8, 4], 8]
@@ -162,6 +166,7 @@ class ExtractionOptions:
     beam_frame: str = "auto"
     unresolved: str = "free"
     negative: bool = False
+    peaks: str = "interpolated"
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ class Surroundings:
         Number of the island, from 1; 0 for none.
     n_pixels : ndarray (n,) int
     brightest : ndarray (n,)
-        Value of the brightest pixel.
+        Value of the maximum, between pixels or of the brightest.
     island_sum, island_sum_error, island_rms : ndarray (n,)
         Sum over the island's pixels with its error, and rms of what a fit left of them.
     flags : ndarray (n,) int

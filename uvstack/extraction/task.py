@@ -28,6 +28,7 @@ from uvstack.extraction.islands import (
     fdr_threshold,
     find_islands,
     map_of,
+    peaks_at,
     rows_of,
     values_at,
 )
@@ -165,12 +166,13 @@ def run(plane: Plane, options: ExtractionOptions, *, rms: float | str | Path | N
     threshold = options.detection
     if options.fdr is not None:
         threshold = fdr_threshold(sought, None, sought_noise, options.fdr, area)
-    analysis = min(options.analysis, threshold)
+    analysis, between = min(options.analysis, threshold), options.peaks == "interpolated"
     islands = find_islands(sought, None, sought_noise, threshold, analysis,
                            connectivity=options.connectivity, min_pixels=options.min_pixels,
-                           negative=options.negative)
+                           negative=options.negative, between=between)
     islands = split_islands(sought, None, sought_noise, islands, options.deblend,
-                            options.deblend_fraction, threshold, min_pixels=options.min_pixels)
+                            options.deblend_fraction, threshold, min_pixels=options.min_pixels,
+                            between=between)
     sigma = values_at(noise, islands.peak, plane.data.shape[1])
     level = islands.level if detection_image is None else _lowest(plane.data, islands)
     beam3 = np.array([size[0, 0], size[0, 1], size[1, 1]])
@@ -180,7 +182,7 @@ def run(plane: Plane, options: ExtractionOptions, *, rms: float | str | Path | N
     correlation = _correlation(plane.data, noise, islands.label, size)
     found = measure_islands(plane.data, islands.label, moments, told, sigma, size, correlation,
                             options, islands.parent)
-    catalogue, model = _table(plane, frame, found, islands, sigma, base, correlation)
+    catalogue, model = _table(plane, frame, found, islands, sigma, base, correlation, between)
     catalogue.meta.update(threshold=threshold, analysis=analysis)
     return ExtractResult(catalogue, plane.path, plane.data, base, noise, model, islands.label,
                          plane.beam, frame, threshold, analysis)
@@ -371,7 +373,7 @@ def _correlation(data: NDArray, noise: Map, label: NDArray[np.int32],
 
 
 def _table(plane: Plane, frame: SkyFrame, found: Measured, islands: Islands, sigma: NDArray,
-           base: Map, correlation: NDArray) -> tuple[QTable, SourceModel]:
+           base: Map, correlation: NDArray, interpolated: bool) -> tuple[QTable, SourceModel]:
     model = model_of(found, plane.data.shape)
     sums, errors, left = sum_islands(plane.data, model, islands, sigma, correlation)
     several = np.bincount(islands.parent,
@@ -384,10 +386,13 @@ def _table(plane: Plane, frame: SkyFrame, found: Measured, islands: Islands, sig
         wide = (np.diff(islands.box[:, :2])[:, 0] > 0.5 * sides[0]) | (
             np.diff(islands.box[:, 2:])[:, 0] > 0.5 * sides[1])
         flags |= np.where(wide, int(Flag.LARGE), 0)
+    brightest = plane.data.ravel()[islands.peak].astype(float)
+    if interpolated:
+        sign = islands.sign
+        brightest = sign * peaks_at(plane.data, islands.peak, sign * brightest, sign)
     around = Surroundings(sigma, values_at(base, islands.peak, plane.data.shape[1]),
                           islands.parent + 1, islands.n_pixels,
-                          plane.data.ravel()[islands.peak].astype(float), sums, errors, left,
-                          flags.astype(np.int32))
+                          brightest, sums, errors, left, flags.astype(np.int32))
     return _finished(catalogue_rows(found, around, frame, plane.beam, (plane.bright, plane.flux)),
                      plane, frame), model
 
