@@ -18,6 +18,8 @@ UNITS = {"arcmin": 1 / 60, "arcsec": 1 / 3600, "deg": 1.0, "pixel": 0.0}
 #: What a form has before anything is typed.
 DEFAULTS = {"position": "", "size": "2", "unit": "arcmin", "rms_box": "10", "product": "", "combine": "yes"}
 _LARGEST_BOX = 1000
+#: Contours of an image, and their least multiple of the rms: below it is a line round every grain of noise.
+_MOST_LEVELS, _LEAST_LEVEL = 12, 1.5
 _YES, _NO = {"1", "yes", "true", "on"}, {"", "0", "no", "false", "off"}
 
 
@@ -136,3 +138,21 @@ def read_circle(text: str) -> Region:
                              "the radius above 0 and at most 180")
     where = read_position(f"{ra!r} {dec!r}")
     return Region(*where, 2.0 * radius)
+
+
+def read_levels(text: str) -> list[float]:
+    """Multiples of the noise at which contours are drawn, with commas between them.
+
+    Raises
+    ------
+    SelectionError
+    """
+    words = [word for word in text.replace(",", " ").split() if word]
+    try:
+        levels = [float(word) for word in words]
+    except ValueError:
+        levels = []
+    if not 1 <= len(levels) <= _MOST_LEVELS or not all(_LEAST_LEVEL <= abs(one) < 1e6 for one in levels):
+        raise SelectionError(f"levels={text[:60]!r} cannot be; wanted are 1 to {_MOST_LEVELS} multiples of the rms, "
+                             f"from {_LEAST_LEVEL:g}: levels=3,6,12")
+    return sorted(levels)

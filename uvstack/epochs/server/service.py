@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 
 from uvstack.epochs.server import names
 from uvstack.epochs.server.archive_files import Archive
 from uvstack.epochs.server.cutout_files import Cutout, Region, cutouts
+from uvstack.epochs.server.jobs import Jobs
 from uvstack.epochs.server.limits import Limits
 from uvstack.errors import LimitError
 
@@ -24,6 +26,7 @@ class Service:
     limits : Limits
     resolve : callable
         Name of an object → RA, Dec in degrees.
+    jobs : Jobs
     """
 
     def __init__(self, archive: Archive, limits: Limits,
@@ -33,15 +36,19 @@ class Service:
         from limits.strategies import MovingWindowRateLimiter
 
         self.archive, self.limits, self.resolve = archive, limits, resolve
+        self.jobs = Jobs(limits)
+        self._combining = threading.Lock()
         self._turns = threading.BoundedSemaphore(_CUT_AT_ONCE)
         self._rate = RateLimitItemPerMinute(limits.rate)
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
     def __enter__(self) -> Service:
+        self.jobs.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Leave nothing behind."""
+        self.jobs.__exit__()
 
     def count(self, address: str) -> None:
         """Count a request for work of an address.
@@ -59,3 +66,10 @@ class Service:
         """Cutouts of a region, as many regions at once as memory allows; as `cutout_files.cutouts`."""
         with self._turns:
             return cutouts(self.archive, region, product, epochs=epochs, most_pixels=self.limits.pixels)
+
+    def combine(self, paths: Sequence[str], rms_box: int, out: Path) -> Mapping[str, Path]:
+        """Epochs combined, one set at a time: it takes all processors and most of the memory; names of maps and their files."""
+        from uvstack.epochs.combination.task import combine
+
+        with self._combining:
+            return combine(paths, reference=0, rms_box=rms_box, out=out, overwrite=False).paths

@@ -103,19 +103,25 @@ def _cannot_listen(host: str, port: int, error: Exception) -> SelectionError:
 
 def make_application(service: Service) -> Flask:
     """The application of WSGI, for any server of it."""
-    from flask import Flask, Response, jsonify, request
+    from flask import Flask, Response, jsonify, render_template, request
     from werkzeug.exceptions import HTTPException
 
-    from uvstack.epochs.server import api
+    from uvstack.epochs.server import api, pages
 
     application = Flask("uvstack.epochs.server", static_folder="static", template_folder="templates")
     application.config.update(MAX_CONTENT_LENGTH=service.limits.upload + _AROUND_UPLOAD,
                               MAX_FORM_MEMORY_SIZE=_MOST_FIELD, MAX_FORM_PARTS=50)
     application.json.sort_keys = False  # type: ignore[attr-defined]
     application.register_blueprint(api.blueprint(service))
+    application.register_blueprint(pages.blueprint(service))
 
     def told(text: str, status: int) -> Response:
-        answer = jsonify({"error": text, "status": status})
+        if request.path.startswith(("/api/", "/openapi")):
+            answer = jsonify({"error": text, "status": status})
+        else:
+            fields = {} if status == 413 else {**request.args, **request.form}
+            page = render_template("start.html", error=text, **pages.form_words(service, fields))
+            answer = Response(page, mimetype="text/html")
         answer.status_code = status
         if status == 429:
             answer.headers["Retry-After"] = "60"
