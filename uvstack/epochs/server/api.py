@@ -39,7 +39,7 @@ _TOLD = 5
 
 def blueprint(service: Service) -> Blueprint:
     """Its addresses."""
-    from flask import Blueprint, Response, jsonify, request, send_file
+    from flask import Blueprint, jsonify, request
 
     routes = Blueprint("api", __name__)
 
@@ -76,6 +76,13 @@ def blueprint(service: Service) -> Blueprint:
     def start_list() -> tuple[Response, int]:
         service.count(request.remote_addr or "")
         return jsonify(job_words(start_batch(service))), 202
+
+    _add_addresses_of_jobs(routes, service)
+    return routes
+
+
+def _add_addresses_of_jobs(routes: Blueprint, service: Service) -> None:
+    from flask import Response, jsonify, request, send_file
 
     @routes.get("/api/v1/jobs/<job>")
     def job(job: str) -> Response:
@@ -114,8 +121,6 @@ def blueprint(service: Service) -> Blueprint:
     def _pixels(job: str, image: str) -> NDArray:
         _image(job, image)
         return read_pixels(job_of(service, job), image)
-
-    return routes
 
 
 def _fields() -> Mapping[str, Any]:
