@@ -7,7 +7,7 @@ import click
 from uvstack.cli.main import Commands, example
 
 
-@click.group(name="epochs", cls=Commands, modules={"compare": "epochs_compare"},
+@click.group(name="epochs", cls=Commands, modules={"compare": "epochs_compare", "serve": "epochs_serve"},
              epilog=example("uvstack epochs compare mean.fits e1.fits e2.fits --match 1arcsec"))
 def command() -> None:
     """Combine, compare and serve images of one sky at several times."""

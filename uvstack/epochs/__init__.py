@@ -9,6 +9,8 @@ import importlib as _importlib
 _HOME: dict[str, str] = {
     "EpochComparison": "uvstack.epochs.comparison.result",
     "compare": "uvstack.epochs.comparison.task",
+    "Limits": "uvstack.epochs.server.limits",
+    "serve": "uvstack.epochs.server.task",
 }
 
 __all__ = list(_HOME)
