@@ -20,18 +20,26 @@ PYTEST_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
+# What the pages of the cutout server load, from the packages of npm that viewer/package-lock.json pins.
+VIEWER := uvstack/epochs/server/static/viewer/ol.js
+NPM ?= npm
 LOCKED := $(VENV)/.locked
 INSTALLED := $(VENV)/.installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-pythons bench lint docs dist lock clean
+.PHONY: help install viewer try-viewer demo test test-pythons bench lint docs dist lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1	\2/' | expand -t 20
 
-install: $(INSTALLED) ## environment in .venv, with everything pinned and the project editable
+install: $(INSTALLED) try-viewer ## environment in .venv, with everything pinned and the project editable
+
+viewer: $(VIEWER) ## the viewer of the cutout server's pages, from npm; without it they show pictures
+
+try-viewer:
+	@test -f $(VIEWER) || $(MAKE) --no-print-directory viewer || echo "The viewer is not there: the cutout server's pages show pictures alone" >&2
 
 demo: install ## simulate a small data set and stack sources far below its noise; results in demo/
 	$(BIN)/uvstack demo --out demo --overwrite
@@ -59,7 +67,7 @@ docs: install ## documentation as pages, in site/; runs the notebook of a first 
 	JUPYTER_PLATFORM_DIRS=1 $(BIN)/python -m nbconvert --log-level ERROR --execute --to markdown docs/first_stack.ipynb
 	$(BIN)/mkdocs build --strict --quiet
 
-dist: install ## wheel and source distribution, in dist/
+dist: install viewer ## wheel and source distribution, in dist/
 	rm -rf build dist
 	$(BIN)/python -m build --no-isolation --outdir dist .
 
@@ -67,8 +75,14 @@ lock: ## pin all of setup.cfg again; pins that still fit stay. Anew: make lock L
 	$(UV) pip compile --quiet --python-version 3.11 --all-extras --custom-compile-command "make lock" $(LOCK_ARGS) \
 		--output-file requirements.lock setup.cfg
 
+$(VIEWER): viewer/package.json viewer/package-lock.json viewer/.npmrc scripts/take_viewer.py | $(INSTALLED)
+	@command -v $(NPM) >/dev/null || { echo "Wanted: npm, to fetch the viewer; found: none. Install it (on Debian: npm), or name one with make NPM=/path/to/npm" >&2; exit 1; }
+	cd viewer && $(NPM) ci --silent
+	$(BIN)/python scripts/take_viewer.py
+	@touch $@
+
 clean: ## remove what was built and the caches, not .venv
-	rm -rf build dist site demo bench docs/first_stack.md docs/first_stack_files *.egg-info .pytest_cache .ruff_cache .mypy_cache casa-*.log
+	rm -rf build dist site demo bench viewer/node_modules docs/first_stack.md docs/first_stack_files *.egg-info .pytest_cache .ruff_cache .mypy_cache casa-*.log
 	find uvstack simulate peel tests scripts -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # A failed or interrupted installation leaves no stamp, so the next run takes it up again.

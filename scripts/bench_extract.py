@@ -54,14 +54,33 @@ def beam_area():
 
 
 def noise(n, rng):
-    """Noise of n × n pixels, rms 1, correlated by the beam."""
-    lag = np.fft.fftfreq(n, 1.0)
-    lag_x, size = lag[: n // 2 + 1], matrix(*FWHM, ANGLE)
+    """Noise of n × n pixels, rms 1, correlated by the beam; beyond 8192 pixels in bands of rows, to save memory."""
+    white = rng.standard_normal((n, n), np.float32)
+    if n <= 8192:
+        spread = smooth(white)
+    else:
+        spread, rim = white, 32
+        # Rows above a band as they were before they were smoothed.
+        above = white[-rim:].copy()
+        top = white[:rim].copy()
+        for first in range(0, n, 2048):
+            stop = min(first + 2048, n)
+            below = white[stop:stop + rim] if stop < n else top
+            band = smooth(np.concatenate([above, white[first:stop], below]))
+            above = white[stop - rim:stop].copy()
+            spread[first:stop] = band[rim:-rim]
+    spread /= spread.std()
+    return spread.astype(np.float32, copy=False)
+
+
+def smooth(white):
+    """White noise convolved with the beam, periodic."""
+    lag_y, lag_x = np.fft.fftfreq(white.shape[0]), np.fft.rfftfreq(white.shape[1])
+    size = matrix(*FWHM, ANGLE)
     # Transform of a Gaussian of this FWHM; its sum of squares follows from Parseval.
-    power = np.pi**2 / FOUR_LN2 * (size[0, 0] * lag_x**2 + 2 * size[0, 1] * lag_x * lag[:, None]
-                                   + size[1, 1] * lag[:, None] ** 2)
-    spread = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((n, n), np.float32)) * np.exp(-power).astype(np.float32), s=(n, n))
-    return (spread / spread.std()).astype(np.float32)
+    power = np.pi**2 / FOUR_LN2 * (size[0, 0] * lag_x**2 + 2 * size[0, 1] * lag_x * lag_y[:, None]
+                                   + size[1, 1] * lag_y[:, None] ** 2)
+    return np.fft.irfft2(np.fft.rfft2(white) * np.exp(-power).astype(np.float32), s=white.shape)
 
 
 def make_image(folder, n, seed, n_sources=None):
@@ -90,7 +109,8 @@ def make_image(folder, n, seed, n_sources=None):
                           "CRPIX2": n / 2 + 1, "CDELT1": -CELL / 3600, "CDELT2": CELL / 3600, "CUNIT1": "deg", "CUNIT2": "deg",
                           "RADESYS": "ICRS", "EQUINOX": 2000.0, "BUNIT": "Jy/beam", "BMAJ": FWHM[0] * CELL / 3600,
                           "BMIN": FWHM[1] * CELL / 3600, "BPA": 180.0 - np.degrees(ANGLE), "RESTFRQ": 1.4e9})  # fmt: skip
-    fits.writeto(path, (image * SIGMA).astype(np.float32), header)
+    image *= np.float32(SIGMA)
+    fits.writeto(path, image, header)
     axes = np.sqrt(np.linalg.eigvalsh(size)) if count else np.zeros((0, 2))
     flux = peak * axes.prod(1) / (FWHM[0] * FWHM[1]) if count else peak
     np.savez(path.with_suffix(".npz"), peak=peak * SIGMA, x=x, y=y, flux=flux * SIGMA, major=axes[:, 1], minor=axes[:, 0],

@@ -364,3 +364,52 @@ def clipped_noise(values, beam_area):
         if clipped:
             gain = np.sqrt(inside / (inside - np.sqrt(2 / np.pi) * limit * np.exp(-(limit**2) / 2)))
     return (median if abs(mean - median) > 0.3 * sigma else 2.5 * median - 1.5 * mean), sigma
+
+
+def nearest_pairs(first, second, radius):
+    """Pairs (i, k) of places (ra, dec), rad, within a radius: of all that are left always the closest."""
+    apart = {}
+    for i, (ra1, dec1) in enumerate(first):
+        for k, (ra2, dec2) in enumerate(second):
+            half = (np.sin((dec1 - dec2) / 2) ** 2
+                    + np.cos(dec1) * np.cos(dec2) * np.sin((ra1 - ra2) / 2) ** 2)
+            if 2 * np.arcsin(np.sqrt(half)) <= radius:
+                apart[i, k] = 2 * np.arcsin(np.sqrt(half))
+    pairs = []
+    while apart:
+        i, k = min(apart, key=apart.get)
+        pairs.append((i, k))
+        apart = {pair: r for pair, r in apart.items() if pair[0] != i and pair[1] != k}
+    return pairs
+
+
+def flux_statistics(pairs, f_cal=0.05):
+    """VLASS memo 26, appendix, of pairs ((S, rms, area, beam's area) of epoch and combined map).
+
+    (median ratio, MAD, mean δ, mean δσ, left out for S_a ≤ 0, left out for NaN); areas are 1 of
+    peaks.
+    """
+    ratios, deltas, sigmas, not_positive, not_finite = [], [], [], 0, 0
+    for pair in pairs:
+        sigma = []
+        for flux, rms, area, beam in pair:
+            n_beam = area / beam if not area / beam < 1 else 1.0
+            sigma.append(((f_cal * flux) ** 2 + (rms * n_beam**0.5) ** 2) ** 0.5)
+        s_a, s_b = pair[0][0], pair[1][0]
+        both = (sigma[0] ** 2 + sigma[1] ** 2) ** 0.5
+        if not np.isfinite(both + s_a + s_b):
+            not_finite += 1
+        elif s_a <= 0:
+            not_positive += 1
+        else:
+            ratios.append(s_b / s_a)
+            deltas.append(100 * max(abs(s_a - s_b) - both, 0) / s_a)
+            sigmas.append(100 * both / s_a)
+
+    def middle(values):
+        values, n = sorted(values), len(values)
+        return values[n // 2] if n % 2 else (values[n // 2 - 1] + values[n // 2]) / 2
+
+    median = middle(ratios)
+    return (median, middle([abs(r - median) for r in ratios]), sum(deltas) / len(deltas),
+            sum(sigmas) / len(sigmas), not_positive, not_finite)

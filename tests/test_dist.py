@@ -1,6 +1,7 @@
 """Wheel and source distribution: nothing is lacking, nothing too much, and what is installed from the wheel alone works."""
 
 import email
+import json
 import os
 import shutil
 import subprocess
@@ -35,6 +36,12 @@ def packaged():
             if name.split("/")[0] in PACKAGES}
 
 
+def viewer():
+    """What `make viewer` took from npm, which git does not hold; empty where it was not made."""
+    folder = ROOT / "uvstack/epochs/server/static/viewer"
+    return {path.relative_to(ROOT).as_posix() for path in folder.glob("*")}
+
+
 def done(*command, **options):
     """What a command prints; a failure is shown with all it said."""
     process = subprocess.run([str(word) for word in command], capture_output=True, text=True,
@@ -48,7 +55,7 @@ def made(tmp_path_factory):
     """Folder with wheel and source distribution, built from a copy of what git holds, by what `make dist` calls."""
     pytest.importorskip("build")
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
-    for name in tracked() | packaged():
+    for name in tracked() | packaged() | viewer():
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, source / name)
     # The wheel is made from the source distribution, so a file that is lacking there is lacking in
@@ -66,9 +73,20 @@ def wheel(made):
 
 def test_the_wheel_holds_the_packages_with_all_their_data_and_no_more(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    wanted = packaged()
+    wanted = packaged() | viewer()
     assert {name for name in names if ".dist-info/" not in name} == wanted
     assert {Path(name).suffix for name in wanted} >= {".py", ".toml", ".cfg", ".txt"}
+
+
+def test_the_viewer_comes_with_its_licences(wheel):
+    if not viewer():
+        pytest.skip("viewer: not fetched from npm (make viewer)")
+    archive, folder = zipfile.ZipFile(wheel), "uvstack/epochs/server/static/viewer"
+    assert {f"{folder}/{name}" for name in ("ol.js", "ol.css", "LICENSES.txt")} <= set(archive.namelist())
+    licences = archive.read(f"{folder}/LICENSES.txt").decode()
+    for name in json.loads((ROOT / "viewer/package-lock.json").read_text())["packages"]:
+        assert name.removeprefix("node_modules/") in licences
+    assert "OpenLayers Contributors" in licences
 
 
 def test_the_wheel_says_who_may_use_it_and_what_it_needs(wheel):

@@ -53,7 +53,7 @@ BESIDE = {"simulate": {"cli"}, "peel": {"cli"}}
 #: Optional or slow to import: only inside the function that needs them.
 HEAVY = {
     "casacore", "casaconfig", "casadata", "casatasks", "casatools", "daskms", "quartical", "distributed", "regions",
-    "radio_beam", "reproject", "astroquery", "flask", "emcee", "matplotlib"}  # fmt: skip
+    "bdsf", "radio_beam", "reproject", "astroquery", "flask", "emcee", "matplotlib"}  # fmt: skip
 KERNELS_MAY_IMPORT = {"math", "numpy", "numba", "llvmlite", "uvstack.constants"}
 FORBIDDEN_NAMES = {"util", "utils", "helper", "helpers", "misc", "common"}
 #: The aim is 600.

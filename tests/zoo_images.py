@@ -290,7 +290,9 @@ def _spelled(beam, pixel, factor=1.0):
 #: Commands that look at the beam of the image itself, at its unit, and those that take no
 #: projection but SIN.
 _BEAM_USERS = ("image-stack", "image-stack --psf")
-_UNIT_USERS = (*_BEAM_USERS, "subtract", "image-stack --noise-image")
+_UNIT_USERS = (*_BEAM_USERS, "epochs compare", "subtract", "image-stack --noise-image")
+_MANY = "epochs combine"
+_EXTRACTION = (*_BEAM_USERS, "extract", "epochs compare", _MANY)
 _SIN_ONLY = ("subtract", "image --mask")
 
 
@@ -333,7 +335,7 @@ SPECIMENS: dict[str, Specimen] = {
     "more coordinates than pixels": Specimen(
         axes="RA DEC", cards={"WCSAXES": 3, "CTYPE3": "FREQ", "CRVAL3": FREQUENCY, "CDELT3": 1e6, "CRPIX3": 1.0, "CUNIT3": "Hz"}),
     "of four Stokes parameters I": Specimen(pixels=_all_stokes),
-    "Stokes Q": Specimen(cards={"CRVAL{STOKES}": 2.0}, errors=_only("holds Stokes 2", "subtract")),
+    "Stokes Q": Specimen(cards={"CRVAL{STOKES}": 2.0}, errors=_only("holds Stokes 2", "subtract") | _only("different Stokes", _MANY)),
     "RR and LL": Specimen(pixels=lambda p, h: (h.update(CRVAL4=-1.0, CDELT4=-1.0), np.concatenate([p, p]))[1],
                           errors={"*": r"Stokes parameters \[-1, -2\] .* not I"}),
     "an axis of something": Specimen(pixels=lambda p, h: (h.update(CTYPE4="TIME"), np.concatenate([p, p]))[1],
@@ -357,7 +359,8 @@ SPECIMENS: dict[str, Specimen] = {
     "empty file": Specimen(write=lambda path, p, h: path.write_bytes(b""), errors={"*": "is empty"}),
     "text": Specimen(write=lambda path, p, h: path.write_text("no image"), errors={"*": "not a FITS file"}),
     "table": Specimen(write=lambda path, p, h: _table().writeto(path),
-                      errors={"subtract": "column 'ra' is missing", "*": "holds no image, but a table"}),
+                      errors={"subtract": "column 'ra' is missing", "epochs compare": "no column ra",
+                              "*": "holds no image, but a table"}),
     "folder": Specimen(write=lambda path, p, h: path.mkdir(), errors={"*": "no image of CASA|no such mask"}),
     # coordinates
     "CD matrix": Specimen(cards=_MATRIX),
@@ -413,15 +416,15 @@ SPECIMENS: dict[str, Specimen] = {
     "capitals": Specimen(unit=_spelled("JY/BEAM", "JY/PIXEL")), "words": Specimen(unit=_spelled("Jy per beam", "Jy per pixel")),
     "power of -1": Specimen(unit=_spelled("Jy beam-1", "Jy pix^-1")), "short": Specimen(unit=_spelled("jy/bm", "Jy/px")),
     "scaled unit": Specimen(unit=_spelled("10**-3 Jy/beam", "10**-3 Jy/pix", 1e3)),
-    "no unit": Specimen(unit=_spelled("", ""), warns="says no unit", errors=_only("no unit", "subtract")),
-    "capital M": Specimen(unit=_spelled("MJY/BEAM", "MJY/PIXEL"), errors=_only("mega or milli", *_UNIT_USERS, "extract")),
-    "kelvin": Specimen(unit=_spelled("K", "K"), errors=_only("is in K", *_UNIT_USERS)),
+    "no unit": Specimen(unit=_spelled("", ""), warns="says no unit", errors=_only("no unit", "subtract", "epochs compare", _MANY)),
+    "capital M": Specimen(unit=_spelled("MJY/BEAM", "MJY/PIXEL"), errors=_only("mega or milli", *_UNIT_USERS, "extract", _MANY)),
+    "kelvin": Specimen(unit=_spelled("K", "K"), errors=_only("is in K", *_UNIT_USERS), without=(_MANY,)),
     # beams
     "beam in the history": Specimen(pixels=_aips_beam), "beam in CASA's table": Specimen(write=_casa_beams),
-    "beam in arcsec": Specimen(cards={"BMAJ": 9.0, "BMIN": 9.0}, errors=_only("larger than the image", *_BEAM_USERS, "extract")),
-    "BMIN above BMAJ": Specimen(cards={"BMIN": 1.0}, errors=_only("BMAJ ≥ BMIN", *_BEAM_USERS, "extract")),
-    "no BMIN": Specimen(cards={"BMIN": None}, errors=_only("BMAJ ≥ BMIN", *_BEAM_USERS, "extract")),
-    "negative beam": Specimen(cards={"BMAJ": -1e-3, "BMIN": -1e-3}, errors=_only("BMAJ ≥ BMIN", *_BEAM_USERS, "extract")),
-    "beam of 0": Specimen(cards={"BMAJ": 0.0, "BMIN": 0.0}, errors=_only("BMAJ ≥ BMIN", *_BEAM_USERS, "extract")),
-    "NaN for a beam": Specimen(cards={"BMAJ": "NaN"}, errors=_only("BMAJ ≥ BMIN", *_BEAM_USERS, "extract")),
+    "beam in arcsec": Specimen(cards={"BMAJ": 9.0, "BMIN": 9.0}, errors=_only("larger than the image", *_EXTRACTION)),
+    "BMIN above BMAJ": Specimen(cards={"BMIN": 1.0}, errors=_only("BMAJ ≥ BMIN", *_EXTRACTION)),
+    "no BMIN": Specimen(cards={"BMIN": None}, errors=_only("BMAJ ≥ BMIN", *_EXTRACTION)),
+    "negative beam": Specimen(cards={"BMAJ": -1e-3, "BMIN": -1e-3}, errors=_only("BMAJ ≥ BMIN", *_EXTRACTION)),
+    "beam of 0": Specimen(cards={"BMAJ": 0.0, "BMIN": 0.0}, errors=_only("BMAJ ≥ BMIN", *_EXTRACTION)),
+    "NaN for a beam": Specimen(cards={"BMAJ": "NaN"}, errors=_only("BMAJ ≥ BMIN", *_EXTRACTION)),
 }

@@ -19,6 +19,8 @@ MOST_RESAMPLINGS = 1_000_000
 MOST_STAMP_PIXELS = 4096
 #: Pixels across an image: 70 GB in float32.
 MOST_IMAGE_PIXELS = 131_072
+#: The upper limit of numbers that are below 1.
+BELOW_ONE = 1.0 - 1e-12
 #: Bins of uv distance: there are fewer fine bins to take them from.
 MOST_BINS = 1000
 
@@ -66,8 +68,8 @@ def finite_number(name: str, value: Any, least: float = -math.inf, most: float =
     return number
 
 
-def one_of(name: str, value: Any, wanted: Sequence[str]) -> str:
-    """A word that is one of those wanted.
+def one_of(name: str, value: Any, wanted: Sequence[Any]) -> Any:
+    """A word, or a number, that is one of those wanted.
 
     Raises
     ------
@@ -75,9 +77,10 @@ def one_of(name: str, value: Any, wanted: Sequence[str]) -> str:
         If it is none of them; with the nearest.
     """
     if value not in wanted:
-        close = difflib.get_close_matches(str(value), wanted, n=1, cutoff=0.3)
+        words = [str(one) for one in wanted]
+        close = difflib.get_close_matches(str(value), words, n=1, cutoff=0.3)
         hint = f"; did you mean {close[0]}?" if close else ""
-        raise SelectionError(f"{name} is {value!r}; wanted one of {', '.join(wanted)}{hint}")
+        raise SelectionError(f"{name} is {value!r}; wanted one of {', '.join(words)}{hint}")
     return value
 
 

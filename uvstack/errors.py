@@ -112,3 +112,27 @@ class FitError(UvstackError):
 
 class NumericalError(UvstackError):
     """A computation gave a value that is not finite where what it was given is."""
+
+
+class ArchiveError(UvstackError):
+    """An archive of images cannot be reached or read."""
+
+
+class OutsideArchiveError(ArchiveError):
+    """An archive has no image of that part of the sky, or none of that product or epoch."""
+
+
+class LimitError(UvstackError):
+    """A request is larger than a server allows (status 413), or comes too soon (429)."""
+
+    def __init__(self, text: str, status: int = 413) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class NameLookupError(UvstackError):
+    """The name of an object is not known (status 404), or nobody can be asked (503)."""
+
+    def __init__(self, text: str, status: int = 404) -> None:
+        super().__init__(text)
+        self.status = status

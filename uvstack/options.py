@@ -72,22 +72,29 @@ class ListOptions(TypedDict, total=False):
     unit: Annotated[Literal["auto", "deg", "rad"], "auto"]
 
 
-class ClusterOptions(TypedDict, total=False):
+class ThreadOptions(TypedDict, total=False):
+    """How much of this machine.
+
+    threads : int, optional
+        Local threads; default all processors.
+    """
+
+    threads: Annotated[int | None, None]
+
+
+class ClusterOptions(ThreadOptions, total=False):
     """What a function runs on.
 
     workers : int, optional
         Local processes; default local threads.
     scheduler : str, optional
         Address of a dask scheduler, instead.
-    threads : int, optional
-        Local threads; default all processors.
     progress : callable, optional
         Called with the number of chunks done and in all, in each pass over the data.
     """
 
     workers: Annotated[int | None, None]
     scheduler: Annotated[str | None, None]
-    threads: Annotated[int | None, None]
     progress: Annotated[Callable[[int, int], None] | None, None]
 
 
@@ -102,6 +109,16 @@ class RunOptions(ClusterOptions, total=False):
     chunk_size: Annotated[int | None, None]
 
 
+class OverwriteOptions(TypedDict, total=False):
+    """Whether outputs replace others.
+
+    overwrite : bool
+        Whether outputs may exist, files of a report among them; each is replaced as a whole.
+    """
+
+    overwrite: Annotated[bool, False]
+
+
 class ReportOptions(TypedDict, total=False):
     """What is written of a result.
 
@@ -111,6 +128,16 @@ class ReportOptions(TypedDict, total=False):
     """
 
     report: Annotated[str | Path | None, None]
+
+
+class ProfileOptions(TypedDict, total=False):
+    """How a report shows a result over uv distance.
+
+    bins : int
+        Bins of the uv profile of the report.
+    """
+
+    bins: Annotated[int, 20]
 
 
 def takes(function: Function) -> Function:

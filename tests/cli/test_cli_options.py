@@ -37,6 +37,8 @@ LEAST = {
     "subtract": "survey.ms --model truth.csv --no-report --overwrite",
     "extract": "image.fits --no-report --overwrite",
     "light-curves": "day1.fits day2.fits --detection 3 --report OUT",
+    "epochs combine": "day1.fits day2.fits --no-report --overwrite",
+    "epochs compare": "day1.fits day2.fits --match 5arcmin --detection 3 --out OUT",
     "simulate survey": "survey.toml --out OUT.ms",
     "simulate lindroos": "--type 1 --scale 0.001 --out OUT.ms",
     "simulate epochs": "truth.csv --centre '11h50m28s +31d30m45s' --cell 8arcsec --size 32 --frequency 1.4GHz "
@@ -44,13 +46,14 @@ LEAST = {
     "simulate single-dish": "truth.csv --centre '11h50m28s +31d30m45s' --cell 1arcmin --size 32 --frequency 1.4GHz --bandwidth 10MHz "
                             "--fwhm 10arcmin --out OUT.fits",
     "experiment lindroos": "--types 1 --realisations 1 --scale 0.001 --no-figures --out OUT",
+    "epochs serve": "--archive .",
     "demo": "--out OUT",
 }
 #: Commands without an option that takes a number.
 WITHOUT = {"info"}
 PLAIN = ["0", "-1", "1e30", "nan", "inf", "-inf", "", "x", "1m"]
-#: Commands whose least work takes long; they have tests of their own.
-SLOW = {"demo", "experiment lindroos", "simulate lindroos"}
+#: Commands whose least work takes long, or never ends; they have tests of their own.
+SLOW = {"demo", "epochs serve", "experiment lindroos", "simulate lindroos"}
 
 
 def commands():
@@ -209,6 +212,7 @@ def test_nonsense_ends_in_one_line(inputs, monkeypatch, tmp_path, name, option):
             raise UvstackError("enough")
 
         monkeypatch.setattr("simulate.task.map_chunks", stop)
+        monkeypatch.setattr("uvstack.epochs.server.task.open_archive", stop)
         monkeypatch.setattr("simulate.experiment.task.map_chunks", stop)
     for i, value in enumerate(values_of(param)):
         ended = ending(inputs, monkeypatch, tmp_path / f"out{i}", *name.split(),

@@ -14,10 +14,11 @@ from typing_extensions import TypedDict, Unpack
 import uvstack
 from factories import CENTRE, edit, make_ms
 from uvstack.cli.main import group
-from uvstack.errors import InvalidVisibilityWarning, SelectionError
+from uvstack.errors import InvalidVisibilityWarning, OutputError, SelectionError
 from uvstack.options import RunOptions, choices_of, takes
 
-FUNCTIONS = ["stack", "fit", "image", "image_stack", "compare", "montecarlo", "subtract"]
+FUNCTIONS = ["stack", "fit", "image", "image_stack", "compare", "montecarlo", "subtract", "extract",
+             "light_curves"]
 
 
 class Own(TypedDict, total=False):
@@ -95,13 +96,14 @@ def test_public_functions_document_all_they_take(name):
     assert set(parameters) <= set(told)
     assert len(told) == len(set(told)), [one for one in told if told.count(one) > 1]
     with pytest.raises(TypeError,
-                       match=rf"{name}\(\) has no option 'thread'; did you mean threads\?"):
-        function("a", "b", thread=2)
+                       match=rf"{name}\(\) has no option 'reports'; did you mean report\?"):
+        function("a", "b", reports="r")
 
 
 #: Options of commands whose text is read into another kind of value, or that are given several
 #: times.
-READ = {"facet_size", "threshold", "model", "methods", "memory", "beam", "scales"}
+READ = {"facet_size", "threshold", "model", "methods", "memory", "beam", "scales", "connectivity",
+        "search_radius", "position_systematic"}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -115,8 +117,8 @@ def test_defaults_and_choices_of_the_command_are_those_of_the_function(name):
         default, wanted = one.get_default(click.Context(command)), parameters[one.name].default
         if one.name not in READ and isinstance(default, bool | int | float | str):
             assert default == wanted, one.name
-        assert tuple(getattr(one.type, "choices",
-                             ())) == choices_of(parameters[one.name].annotation), one.name
+        words = tuple(str(word) for word in choices_of(parameters[one.name].annotation))
+        assert tuple(getattr(one.type, "choices", ())) == words, one.name
 
 
 @pytest.mark.parametrize("call",
@@ -139,12 +141,11 @@ def test_fits_of_commands_are_fits_of_functions(tmp_path, monkeypatch):
     make_ms("a.ms", n_ant=7, n_times=3, sources=[(*CENTRE, 1.0)], noise=0.05)
     ra, dec = np.rad2deg(CENTRE)
     Path("p.csv").write_text(f"ra,dec\n{ra:.9f},{dec:.9f}\n")
-    result = uvstack.stack("a.ms", "p.csv", out="s.ms", stamp_size=8, fit="delta")
+    result = uvstack.stack("a.ms", "p.csv", out="s.ms", stamp_size=8, fit="delta", report="python")
     alone = uvstack.fit("s.ms", model="delta", stokes="PI")
     assert result.fit.parameters == pytest.approx(alone.parameters, rel=1e-12)
     assert result.fit.parameters[0] == pytest.approx(1.0, abs=0.05)
     assert result.summary()["fit"]["n_visibilities"] == alone.n_visibilities
-    result.report("python", stamp_size=8)
     args = ["stack", "a.ms", "p.csv", "--out", "t.ms", "--stamp", "8", "--fit", "delta", "--report",
             "command"]
     ended = CliRunner().invoke(group, args)
@@ -156,7 +157,16 @@ def test_fits_of_commands_are_fits_of_functions(tmp_path, monkeypatch):
     with pytest.raises(SelectionError,
                        match=r"wants the stacked measurement set; give out \(--out\)"):
         uvstack.stack("a.ms", "p.csv", fit="delta")
-    both = uvstack.compare("a.ms", "p.csv", size=64, cell=5e-6, stamp=16, fit="point", out="c.ms")
+    with pytest.raises(OutputError, match="python/index.html exists"):
+        uvstack.stack("a.ms", "p.csv", report="python")
+    both = uvstack.compare("a.ms", "p.csv", size=64, cell=5e-6, stamp=16, fit="point", report="c")
+    assert both.files == {"dirty": "c/image-dirty.fits", "psf": "c/image-psf.fits"}
+    assert {"result.json", "fit.json", "image-dirty.fits", "image-psf.fits"} <= {
+        one.name for one in Path("c").iterdir()}
+    # The set that was fitted was nobody's wish, and is gone.
+    assert sorted(one.name for one in Path().glob("*.ms")) == ["a.ms", "s.ms", "t.ms"]
+    with pytest.raises(SelectionError, match=r"give out \(--out\) or report"):
+        uvstack.compare("a.ms", "p.csv", size=64, cell=5e-6, stamp=16, fit="point")
     assert both.fit.parameters == pytest.approx(alone.parameters, rel=1e-12)
     fitted = [method for method in both.methods if method.fit is not None]
     assert [method.alignment for method in fitted] == ["subpixel"]

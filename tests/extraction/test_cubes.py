@@ -11,7 +11,7 @@ from test_extract import BEAM, gaussian, header, noise
 
 import uvstack
 from uvstack.cli.main import group
-from uvstack.errors import ImageError
+from uvstack.errors import ImageError, SelectionError
 from uvstack.extraction.channels import normal_deviation, spectral_indices
 from uvstack.io.catalogues import read_catalogue
 
@@ -118,6 +118,23 @@ def test_indices_of_exact_powers_and_of_nothing():
     assert np.isnan(spread).all()
 
 
+def test_noise_is_measured_once_and_the_background_is_that_of_the_channels(tmp_path, monkeypatch):
+    """Each channel once, and their mean; the background column is what was taken off, weighted as the mean is."""
+    from uvstack.extraction import task
+
+    path, level = cube(tmp_path / "cube.fits"), 1e-3 * np.arange(4.0, 10.0)
+    with fits.open(path, mode="update") as hdus:
+        hdus[0].data += level[:, None, None].astype("f4")
+    asked, measure = [], task.measure_noise
+    monkeypatch.setattr(task, "measure_noise", lambda *a, **k: asked.append(a) or measure(*a, **k))
+    table = uvstack.extract(path)
+    assert len(asked) == len(FREQUENCY) + 1
+    weight = (1 + 0.3 * (np.arange(6) % 3)) ** -2
+    expected = np.average(level, weights=weight)
+    # Noise of the mean 0.5 mJy/beam, boxes of some hundred beams.
+    assert np.abs(table["background"].value - expected).max() < 2.5e-4
+
+
 def test_deviations_are_as_rare_as_the_sums_of_squares():
     for n in (1, 2, 6, 64):
         x = stats.chi2.isf([0.3, 1e-3, 1e-7, 1e-100, 1e-250], n)
@@ -136,10 +153,11 @@ def test_deviations_are_as_rare_as_the_sums_of_squares():
 def test_what_is_wrong_is_told_in_one_line(tmp_path):
     path = cube(tmp_path / "cube.fits")
     for words, options in (("of which rms says nothing", {"rms": 1e-3}),
-                           ("of which psf_map says nothing", {"psf_map": path}),
-                           ("detect='median' is unknown", {"detect": "median"})):
+                           ("of which psf_map says nothing", {"psf_map": path})):
         with pytest.raises(ImageError, match=words):
             uvstack.extract(path, **options)
+    with pytest.raises(SelectionError, match="detect is 'median'"):
+        uvstack.extract(path, detect="median")
     plane = tmp_path / "plane.fits"
     fits.writeto(plane, noise(96, 1).astype("f4"), header(96))
     for options in ({"detect": "chi-squared"}, {"channels_out": tmp_path / "c.fits"}):

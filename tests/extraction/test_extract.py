@@ -18,6 +18,7 @@ from uvstack.errors import (
     DuplicatePositionsWarning,
     ImageError,
     OutputError,
+    SelectionError,
     UvstackError,
 )
 from uvstack.io.catalogues import read_catalogue
@@ -303,13 +304,21 @@ def test_numbers_of_any_kind_and_four_axes(tmp_path, kind):
     [
         (lambda d: d * np.nan, {}, "blank"),
         (lambda d: d * 0 + 3, {}, "noise of the image is 0"),
-        (None, {"detection": -1}, "detection=-1"),
+        (None, {"detection": -1}, "detection is -1; .* above 0 σ"),
         (None, {"analysis": 6}, "above detection"),
-        (None, {"fdr": 2}, "fdr=2"),
+        (None, {"fdr": 2}, "fdr is 2; .* above 0 and up to 1"),
         (None, {"method": "fits"}, "did you mean fit"),
+        (None, {"connectivity": 6}, "one of 8, 4"),
+        (None, {"peaks": "highest"}, "one of interpolated, pixel"),
+        (None, {"min_pixels": 0}, "min_pixels is 0"),
+        (None, {"deblend": 1.5}, "deblend is 1.5"),
+        (None, {"deblend_fraction": 1}, "deblend_fraction is 1"),
+        (None, {"filter_size": 4}, "odd"),
+        (None, {"detect": "max"}, "one of mean, chi-squared"),
+        (None, {"background": "inf"}, "background is inf"),
         (None, {"beam": (1e-9, 1e-9, 0)}, "pixels across"),
         (None, {"rms": 0}, "above 0"),
-        (None, {"box": 2}, "box=2"),
+        (None, {"box": 2}, "box is 2"),
         (None, {"forced": "nowhere.csv"}, "nowhere.csv"),
         (None, {"search_radius": -1}, "search_radius"),
     ],
@@ -322,6 +331,9 @@ def test_what_cannot_be_is_one_clear_line(field, tmp_path, change, options, mess
     with pytest.raises(UvstackError, match=message) as caught:
         uvstack.extract(path, **options)
     assert "\n" not in str(caught.value)
+    # A number or word that is none is of one kind, whichever.
+    if not options.keys() & {"beam", "forced"} and change is None:
+        assert type(caught.value) is SelectionError
 
 
 def test_an_image_smaller_than_a_box(tmp_path):
@@ -340,6 +352,34 @@ def test_false_discovery_rate_and_thresholds(tmp_path):
     fits.writeto(tmp_path / "s.fits", image.astype("f4"), header(200))
     few, more = (len(uvstack.extract(tmp_path / "s.fits", fdr=alpha)) for alpha in (1e-4, 0.1))
     assert 3 <= few <= more <= 8
+
+
+def test_significance_is_that_of_the_maximum_that_was_compared(tmp_path):
+    """Points of 5.2 σ at the corners of pixels: what is found has a significance above the threshold, of pixels alone fewer."""
+    image = np.zeros((230, 230))
+    for i in range(7):
+        for j in range(7):
+            image += 5.2e-3 * gaussian(230, 25.5 + 30 * i, 25.5 + 30 * j, *BEAM)
+    fits.writeto(tmp_path / "c.fits", (image + noise(230, 9, 1e-4)).astype("f4"), header(230))
+    given = {"rms": 1e-3, "background": 0}
+    found = uvstack.extract(tmp_path / "c.fits", **given)
+    assert len(found) > 45
+    assert (found["significance"] > 5).all()
+    assert np.mean(found["significance"]) == pytest.approx(5.2, abs=0.08)
+    of_pixels = uvstack.extract(tmp_path / "c.fits", peaks="pixel", **given)
+    assert len(of_pixels) < 25
+
+
+def test_sizes_without_their_bias_are_ellipses(tmp_path):
+    """A spike of noise whose size would be no ellipse once its bias is off: it keeps the size that was fitted."""
+    fits.writeto(tmp_path / "n.fits", noise(200, 4).astype("f4"), header(200))
+    found = uvstack.extract(tmp_path / "n.fits", detection=2.8, analysis=2.5)
+    fitted = found["fit_status"] == "fit: converged"
+    assert fitted.sum() > 10
+    for name in ("fwhm_major", "fwhm_minor", "fwhm_major_error", "fwhm_minor_error"):
+        assert (found[name].value[fitted] > 0).all()
+    # No narrower than a tenth of the beam's area allows.
+    assert (found["fwhm_minor"].value[fitted] * found["fwhm_major"].value[fitted] > 0.1 * 20).all()
 
 
 def test_fluxes_of_points_are_better_with_the_shape_of_the_beam(tmp_path):
@@ -391,7 +431,7 @@ def test_expected_fluxes_and_systematic_errors_are_columns(field, tmp_path):
     assert np.allclose(found["expected_flux"].value, first, rtol=2e-3)
     assert np.allclose(found["flux_systematic"].value, 0.03 * found["flux"].value)
     assert np.allclose(found["position_systematic"].value, 0.1)
-    with pytest.raises(ImageError, match="lower limit"):
+    with pytest.raises(SelectionError, match="lower limit"):
         uvstack.extract(path, counts_slope=1.5)
 
 
@@ -451,3 +491,63 @@ def test_a_source_as_wide_as_the_boxes_is_flagged(tmp_path):
     larger = uvstack.extract(tmp_path / "w.fits", box=300)
     flux = 0.05 * 90 * 80 / 20
     assert abs(larger["flux"][0].value - flux) < abs(found["flux"][0].value - flux)
+
+
+def test_no_fit_is_called_a_source_that_cannot_be_what_was_seen(tmp_path):
+    """Sources that blank pixels cut: no row of another sign, without a size or away from its island."""
+    places = [(40 + 40 * i, 40 + 40 * j) for i in range(5) for j in range(5)]
+    for seed in range(4):
+        image = noise(240, seed) + sum(0.02 * gaussian(240, x, y, *BEAM) for x, y in places)
+        rng = np.random.default_rng(seed)
+        for x, y in places:
+            top = y + int(rng.integers(-2, 3))
+            image[top:top + 8, x - 8:x + 9] = np.nan
+        image[rng.uniform(size=image.shape) < 0.3] = np.nan
+        fits.writeto(tmp_path / "cut.fits", image.astype("f4"), header(240), overwrite=True)
+        found = uvstack.extract(tmp_path / "cut.fits")
+        assert len(found) >= 15
+        for name in ("peak", "flux", "fwhm_major", "fwhm_minor", "peak_error", "flux_error"):
+            assert (found[name].value > 0).all(), name
+        away = [min(np.hypot(row["x"].value - x, row["y"].value - y) for x, y in places)
+                for row in found]
+        assert max(away) < 8
+        assert found["fwhm_major"].value.max() < 40
+        sure = found["flags"] & (Flag.NO_ERROR | Flag.FIXED) == 0
+        for name in ("ra_error", "fwhm_major_error", "position_angle_error", "source_flux_error"):
+            assert (found[name].value[sure] > 0).all(), name
+
+
+def test_rows_without_a_place_on_the_sky_are_flagged(tmp_path):
+    """Far off the middle of a SIN image there is no sky: fluxes hold, places are blank."""
+    image = noise(160, 4) + 0.05 * gaussian(160, 80, 70, *BEAM)
+    fits.writeto(tmp_path / "off.fits", image.astype("f4"), header(CRPIX1=-206300.0))
+    found = uvstack.extract(tmp_path / "off.fits")
+    assert abs(found["flux"][0].value - 0.05) < 0.01
+    assert np.isnan(found["ra"][0])
+    assert found["flags"][0] & Flag.NO_ERROR
+
+
+@pytest.mark.parametrize(("unit", "flux"),
+                         [("Jy/beam.km/s", u.Jy * u.km / u.s), ("mJy/beam km/s",
+                                                                u.mJy * u.km / u.s),
+                          ("K.km/s", u.K * u.km / u.s * u.beam)])
+def test_units_of_integrated_lines(tmp_path, unit, flux):
+    image = noise(160, 4) + 0.05 * gaussian(160, 80, 70, *BEAM)
+    fits.writeto(tmp_path / "m.fits", image.astype("f4"), header(unit=unit))
+    assert uvstack.extract(tmp_path / "m.fits")["flux"].unit == flux
+
+
+@pytest.mark.parametrize(("unit", "words"),
+                         [("mag", "logarithm"), ("dB(Jy)", "logarithm"), ("km/s K/m", "certain"),
+                          ("counts", "certain; wanted"), ("MJY/BEAM", "mega or milli")])
+def test_units_that_cannot_be_meant_are_refused(tmp_path, unit, words):
+    fits.writeto(tmp_path / "u.fits", noise(160, 4).astype("f4"), header(unit=unit))
+    with pytest.raises(ImageError, match=words):
+        uvstack.extract(tmp_path / "u.fits")
+
+
+@pytest.mark.parametrize("beam",
+                         ["5arcsec", (5.0, 4.0, 30.0), (np.nan, 1e-5, 0), (1e-5, 2e-5, 0), (2e-5,)])
+def test_beams_that_cannot_be_meant_are_refused(field, beam):
+    with pytest.raises(ImageError, match="in rad"):
+        uvstack.extract(field[0], beam=beam)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from uvstack.errors import ImageError
+from uvstack.errors import SelectionError
 from uvstack.extraction import fit_kernels
 from uvstack.extraction.derived import axes_of, fluxes_of, peaks_of, positions_of, sizes_of, turned
 from uvstack.extraction.gaussian_fit import fit_gaussians, groups_of, numbers_of, size_matrix
 from uvstack.extraction.noise_correlation import beam_correlation, measure_correlation
+from uvstack.extraction.noise_map import NodeMap
 from uvstack.sky.beam import FOUR_LN2, covariances
 
 #: In (x, y), of a beam of 5 by 4 pixels.
@@ -177,6 +178,31 @@ def test_the_measured_correlation_is_that_of_the_beam():
     assert measure_correlation(noise[:60, :60], noise[:60, :60], label[:60, :60], BEAM) is None
 
 
+def test_a_fit_that_runs_away_takes_no_more_pixels():
+    """On a plain a Gaussian widens without end; the pixels of its next fit would be those of the image."""
+    image = 5.0 + 0.2 * smooth_noise((400, 400), 5)
+    start = numbers_of(np.array([5.0]), np.array([200.0]), np.array([200.0]), BEAM)
+    fits = fitted(image, start)
+    assert size_matrix(fits.numbers)[0].max() > 16 * BEAM.max()
+    # Those of an ellipse of 0.8 FWHM.
+    assert fits.n_pixels[0] == pytest.approx(np.pi * 0.64 * 5 * 4, rel=0.1)
+
+
+def test_noise_of_a_map_its_nodes_and_a_number_correlate_alike():
+    noise = 3.0 * smooth_noise((500, 600), 8).astype(np.float32)
+    label = np.zeros(noise.shape, np.int32)
+    nodes = NodeMap(np.full((2, 2), 3.0), np.array([100.0, 400.0]), np.array([100.0, 500.0]),
+                    noise.shape)
+    found = [measure_correlation(noise, rms, label, BEAM)
+             for rms in (np.full(noise.shape, 3.0, np.float32), nodes, 3.0)]
+    assert np.allclose(found[0], found[1], rtol=1e-6, atol=1e-9)
+    assert np.allclose(found[0], found[2], rtol=1e-6, atol=1e-9)
+    # A map that grows along an axis, not to be taken for its rows alone.
+    slope = np.linspace(1.0, 4.0, 500)[:, None] * np.linspace(1.0, 2.0, 600)
+    grown = measure_correlation((noise * slope).astype(np.float32), 3.0 * slope, label, BEAM)
+    assert np.abs(grown - found[0]).max() < 0.02
+
+
 def test_an_ellipse_turns_with_its_frame():
     size = covariances(np.array([9.0]), np.array([4.0]), np.array([0.4]))
     spread = np.diag([0.3, 0.1, 0.2])[None]
@@ -195,5 +221,5 @@ def test_unusable_fits_say_so():
     image[30, 30] = 5.0
     fits = fitted(image, numbers_of(np.array([5.0]), np.array([30.0]), np.array([30.0]), BEAM))
     assert fits.status[0] == fit_kernels.TOO_FEW_PIXELS
-    with pytest.raises(ImageError, match="wanted is one of plain, gls"):
+    with pytest.raises(SelectionError, match="wanted one of plain, gls"):
         fitted(image, np.zeros((0, 6)), weighting="natural")

@@ -6,9 +6,9 @@ from scipy import ndimage
 from scipy.special import ndtr
 
 from oracles import split_island
-from uvstack.errors import ImageError
+from uvstack.errors import ImageError, SelectionError
 from uvstack.extraction.deblending import deblend
-from uvstack.extraction.islands import blank_pixels, fdr_threshold, find_islands
+from uvstack.extraction.islands import blank_pixels, fdr_threshold, find_islands, peaks_at
 from uvstack.extraction.noise_map import NodeMap
 
 
@@ -118,15 +118,15 @@ def test_zeros_in_groups_are_blank_and_single_ones_are_not():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"detection": 2.0}, "0 < analysis"),
-        ({"analysis": 0.0}, "0 < analysis"),
-        ({"analysis": -1.0}, "0 < analysis"),
-        ({"detection": np.nan}, "0 < analysis"),
+        ({"detection": 2.0}, "analysis is 3.0; .* up to 2"),
+        ({"analysis": 0.0}, "analysis is 0.0; .* above 0"),
+        ({"analysis": -1.0}, "analysis is -1.0"),
+        ({"detection": np.nan}, "detection is nan"),
         ({"rms": np.ones((3, 4))}, "the same"),
         ({"rms": 0.0}, "above 0"),
-        ({"background": np.inf}, "finite"),
-        ({"connectivity": 6}, "8"),
-        ({"min_pixels": 0}, "1 or more"),
+        ({"background": np.inf}, "background is inf; .* finite"),
+        ({"connectivity": 6}, "one of 8, 4"),
+        ({"min_pixels": 0}, "min_pixels is 0; .* 1 or more"),
         ({"image": np.ones((2, 3, 4))}, "one plane"),
         ({"image": np.ones((3, 3), complex)}, "real"),
     ],
@@ -139,7 +139,8 @@ def test_islands_that_cannot_be_asked_for(change, words):
         "detection": 5.0,
         "analysis": 3.0,
     } | change
-    with pytest.raises(ImageError, match=words):
+    of_maps = "image" in change or words == "the same"
+    with pytest.raises(ImageError if of_maps else SelectionError, match=words):
         find_islands(**asked)
 
 
@@ -255,6 +256,43 @@ def test_a_long_chain_is_split_however_deep():
     assert np.unique(found.level).size >= 30
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("where", [(0.0, 0.0), (0.5, 0.5), (0.2, -0.4), (0.5, 0.0)])
+def test_the_maximum_between_pixels_is_found(where, sign):
+    """Of a parabola exactly; of a Gaussian of 5 by 4 pixels to 0.8 %, where its brightest pixel is up to 7 % low."""
+    y, x = np.mgrid[:30, :40].astype(float)
+    dy, dx = y - 15 - where[0], x - 20 - where[1]
+    one = np.array([sign], np.int8)
+    for image, error in ((7 - 0.3 * dx**2 - 0.2 * dx * dy - 0.25 * dy**2, 1e-12),
+                         (7 * np.exp(-4 * np.log(2) * ((dx / 5) ** 2 + (dy / 4) ** 2)), 8e-3)):
+        pixel = np.array([image.argmax()])
+        told = peaks_at(sign * image, pixel, image.ravel()[pixel], one)
+        assert told[0] == pytest.approx(7, rel=error)
+        # Two pixels on there is no maximum.
+        assert peaks_at(sign * image, pixel + 2, np.array([1.5]), one)[0] == 1.5
+
+
+def test_sources_between_pixels_are_as_good_as_on_them(monkeypatch):
+    """A source of 5.1 σ on the corner of four pixels, which have 4.7 σ; at the edge or beside blank pixels it stays what it is."""
+    monkeypatch.setattr("uvstack.extraction.islands._BLOCK_PIXELS", 40 * 16)
+    y, x = np.mgrid[:48, :40]
+
+    def source(v, u):
+        return 5.1 * np.exp(-4 * np.log(2) * ((x - u) ** 2 / 25 + (y - v) ** 2 / 16))
+    nodes = NodeMap(np.full((2, 2), 1.0), np.array([10.0, 30.0]), np.array([10.0, 30.0]), x.shape)
+    # Its brightest pixels lie on either side of where the rows that are worked on at a time end.
+    image = source(15.5, 9.5) - source(30.5, 30.5)
+    for rms in (1.0, nodes):
+        assert len(find_islands(image, None, rms, 5, 3, negative=True)) == 0
+        found = find_islands(image, None, rms, 5, 3, negative=True, between=True)
+        assert list(found.sign) == [1, -1]
+        assert len(deblend(image, None, rms, found, 32, 0.005, 5, between=True)) == 2
+        assert len(find_islands(image, None, rms, 5.15, 3, between=True)) == 0
+    assert len(find_islands(source(0.5, 9.5)[1:], None, 1.0, 5, 3, between=True)) == 0
+    image[14:18, 10] = np.nan
+    assert len(find_islands(image, None, 1.0, 5, 3, between=True)) == 0
+
+
 def test_a_spike_of_noise_is_not_split_off():
     image = gaussians((60, 60), [(30, 30)], 12, [100])
     image[30, 42] += 12
@@ -275,13 +313,15 @@ def test_splits_are_those_of_the_slow_way(seed, connectivity):
     rng = np.random.default_rng(seed)
     image = 12 * ndimage.gaussian_filter(rng.standard_normal((70, 80)), 1.7) + 3
     islands = find_islands(image, None, 1.0, 4, 2, connectivity=connectivity)
+    # The splits take the label image over.
+    before = islands.label.copy()
     found = deblend(image, None, 1.0, islands, 20, 0.01, 4)
     shape = np.ones((3, 3)) if connectivity == 8 else None
     truth = [
         (k, level, pixels)
         for k in range(len(islands))
         for level, pixels in split_island(
-            np.where(islands.label == k + 1, image, 0), 2.0, 20, 0.01, 4.0, shape
+            np.where(before == k + 1, image, 0), 2.0, 20, 0.01, 4.0, shape
         )
     ]
     assert len(truth) > len(islands)

@@ -148,11 +148,11 @@ def test_an_image_smaller_than_a_box_is_one_box():
         (np.zeros((0, 4)), {}, ImageError, "one plane"),
         (np.ones((1, 40, 40)), {}, ImageError, "one plane"),
         (np.eye(40), {"beam_area": 1000.0}, ImageError, "larger boxes"),
-        (np.eye(40), {"beam_area": np.nan}, ImageError, "beam_area"),
-        (np.eye(40), {"filter_size": 2}, ImageError, "odd"),
-        (np.eye(40), {"least_share": 2.0}, ImageError, "least_share"),
+        (np.eye(40), {"beam_area": np.nan}, SelectionError, "beam_area"),
+        (np.eye(40), {"filter_size": 2}, SelectionError, "odd"),
+        (np.eye(40), {"least_share": 2.0}, SelectionError, "least_share"),
         (np.eye(40), {"box": 1}, SelectionError, "box"),
-        (np.eye(40), {"box": (3, 4, 5)}, ImageError, "box"),
+        (np.eye(40), {"box": (3, 4, 5)}, SelectionError, "box"),
     ],
 )
 def test_what_has_no_noise_is_told(image, change, error, words):

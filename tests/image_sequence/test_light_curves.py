@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 import uvstack
 from uvstack.cli.main import group
-from uvstack.errors import ImageError, OutputError, UvstackError, UvstackWarning
+from uvstack.errors import ImageError, OutputError, SelectionError, UvstackError, UvstackWarning
 from uvstack.image_sequence.association import Places, associate
 from uvstack.io.catalogues import read_catalogue
 from uvstack.sky.source_flags import Flag
@@ -197,7 +197,7 @@ def test_what_is_wrong_is_told_in_one_line(tmp_path):
                           ([good, good], "more than once")):
         with pytest.raises(ImageError, match=words):
             uvstack.light_curves(images)
-    with pytest.raises(ImageError, match="radius=-1"):
+    with pytest.raises(SelectionError, match="radius is -1"):
         uvstack.light_curves([good, "x.fits"], radius=-1)
     with pytest.raises(ImageError, match="ecsv"):
         uvstack.light_curves([good, "x.fits"], out=tmp_path / "x.csv")

@@ -455,6 +455,17 @@ def as_if_killed(ms, monkeypatch, task, blocks, **options):
     return copy
 
 
+def test_an_interrupted_call_says_what_it_leaves(ms):
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt, match=r"column RESIDUAL_DATA of .* is unfinished, with "
+                                                r"\d+ rows written, .* the same command goes on"):
+        uvstack.subtract(ms, sky(), threads=1, chunk_size=700, progress=interrupt)
+    assert read_mark(str(ms), "RESIDUAL_DATA")["rows"] > 0
+    assert uvstack.subtract(ms, sky(), threads=1, chunk_size=700).resumed_from > 0
+
+
 def test_a_killed_run_is_marked_and_goes_on(ms, tmp_path, monkeypatch):
     twin = shutil.copytree(ms, tmp_path / "b.ms")
     # Where a block begins may change the last bit.

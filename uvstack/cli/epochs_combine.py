@@ -14,7 +14,6 @@ from uvstack.cli.options import combine_options, report_options, run_options
 @click.argument("images", nargs=-1, required=True)
 @combine_options
 @click.option("--out", help="Folder for the maps: mean, median, weight, rms, chi2, coverage.")
-@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @report_options("JSON, table, pictures and a page", "out", "images")
 @run_options
 def command(images, beams, report, **options) -> None:

@@ -2,44 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from uvstack.cli.main import Angle, Quantity, example, show
-from uvstack.cli.options import report_options
-
-_FILE = click.Path(path_type=Path)
+from uvstack.cli.main import Angle, BeamOption, Quantity, example, show
+from uvstack.cli.options import FILE, detection_options, report_options, sign_option
 
 
-class BeamOption(click.ParamType):
-    """A beam such as 5arcsec,4arcsec,30deg; given on as FWHM and position angle, rad."""
-
-    name = "major,minor,angle"
-
-    def convert(self, value, param, ctx):
-        """(major, minor, position angle)."""
-        if not isinstance(value, str):
-            return value
-        parts = value.split(",")
-        if len(parts) not in (2, 3):
-            self.fail(f"{value!r} is no beam; wanted e.g. 5arcsec,4arcsec,30deg", param, ctx)
-        angles = [Angle().convert(part, param, ctx) for part in parts]
-        return (*angles, 0.0)[:3]
+def _number(ctx, param, value):
+    """A choice of numbers, which click has as texts."""
+    return int(value)
 
 
 @click.command(name="extract",
                epilog=example("uvstack extract image.fits --detection 5 --analysis 3 --out "
                               "catalogue.fits"))
 @click.argument("image")
-@click.option("--detection", default=5.0, help="Threshold of the brightest pixel of an island, σ.")
-@click.option("--analysis", default=3.0, help="Threshold of all pixels of an island, σ.")
+@detection_options
+@sign_option
 @click.option("--fdr", type=float, help="In place of --detection: largest part of source pixels that may be noise, e.g. 0.01.")
-@click.option("--rms-box", "box", type=int,
-              help="Side of the boxes of background and noise, pixels; default 16 beams.")
 @click.option("--filter-size", default=3,
               help="Boxes of whose values the median is taken; 1 for none.")
-@click.option("--connectivity", type=click.Choice(["8", "4"]), default="8",
+@click.option("--peaks", type=click.Choice(["interpolated", "pixel"]), default="interpolated",
+              help="What is above --detection: the maximum between pixels, or the brightest pixel.")
+@click.option("--connectivity", type=click.Choice(["8", "4"]), default="8", callback=_number,
               help="Whether pixels hang together at their corners.")
 @click.option("--min-pixels", default=1, help="Drop islands with fewer pixels.")
 @click.option("--deblend", default=32,
@@ -56,10 +41,6 @@ class BeamOption(click.ParamType):
               help="What fits leave: the shape that of the beam, the position that of the moments.")
 @click.option("--unresolved", type=click.Choice(["free", "point"]), default="free",
               help="Fluxes of sources that are not resolved: of the free fit, or of a second one with the beam's shape.")
-@click.option("--negative/--positive", default=None,
-              help="Find sources below the background too; default in Stokes Q, U and V alone.")
-@click.option("--stokes", type=click.Choice(["I", "Q", "U", "V"]),
-              help="Plane of a file of several; default I, or else the only one.")
 @click.option("--beam", type=BeamOption(), help="In place of the header's: 5arcsec,4arcsec,30deg.")
 @click.option("--beam-frame", type=click.Choice(["auto", "pixel", "sky"]), default="auto",
               help="Where the beam is constant: pixels (SIN images) or sky (mosaics).")
@@ -81,22 +62,20 @@ class BeamOption(click.ParamType):
               help="Systematic error of positions, a column of its own.")
 @click.option("--flux-systematic", default=0.0,
               help="Systematic error of fluxes as a part of them, a column of its own.")
-@click.option("--out", type=_FILE, help="Catalogue: .fits, .ecsv, .xml (VOTable) or .csv.")
+@click.option("--out", type=FILE, help="Catalogue: .fits, .ecsv, .xml (VOTable) or .csv.")
 @click.option("--detect", type=click.Choice(["mean", "chi-squared"]), default="mean",
               help="Of a cube: find sources in the mean of its channels, or in the sum of their squares over the noise.")
-@click.option("--channels-out", type=_FILE,
+@click.option("--channels-out", type=FILE,
               help="Of a cube: table of one row a source and channel.")
-@click.option("--rms-out", type=_FILE, help="Image of the noise.")
-@click.option("--background-out", type=_FILE, help="Image of the background.")
-@click.option("--residual-out", type=_FILE, help="Image without background and sources.")
-@click.option("--model-out", type=_FILE, help="Image of the sources' Gaussians.")
-@click.option("--islands-out", type=_FILE, help="Image of the numbers of the islands.")
-@click.option("--regions-out", type=_FILE, help="Regions: .reg (DS9) or .crtf (CASA, CARTA).")
-@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@click.option("--rms-out", type=FILE, help="Image of the noise.")
+@click.option("--background-out", type=FILE, help="Image of the background.")
+@click.option("--residual-out", type=FILE, help="Image without background and sources.")
+@click.option("--model-out", type=FILE, help="Image of the sources' Gaussians.")
+@click.option("--islands-out", type=FILE, help="Image of the numbers of the islands.")
+@click.option("--regions-out", type=FILE, help="Regions: .reg (DS9) or .crtf (CASA, CARTA).")
 @report_options("JSON, catalogue, pictures and a page", "out", "image")
-def command(image, connectivity, report, **options) -> None:
+def command(image, report, **options) -> None:
     """Find and measure the sources of IMAGE, FITS or of CASA."""
     from uvstack.extraction.task import find
 
-    result = find(image, connectivity=int(connectivity), report=report, **options)
-    show(result, report)
+    show(find(image, report=report, **options), report)

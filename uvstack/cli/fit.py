@@ -5,7 +5,14 @@ from __future__ import annotations
 import click
 
 from uvstack.cli.main import Baseline, Direction, Frequency, example, progress_bar, show
-from uvstack.cli.options import data_options, report_options, run_options
+from uvstack.cli.options import (
+    beam_option,
+    data_options,
+    given,
+    report_options,
+    run_options,
+    uv_range_options,
+)
 
 
 class Bounds(click.ParamType):
@@ -46,6 +53,16 @@ class Numbers(click.ParamType):
                       param, ctx)
 
 
+def _several(ctx, param, value):
+    """What an option that may be repeated was given as; None where it was not."""
+    return list(value) or None
+
+
+def _by_antenna(ctx, param, value):
+    """Expressions by antenna; None where there are none."""
+    return dict(value) or None
+
+
 class Gain(click.ParamType):
     """Antenna and expression, such as VA03=p[4]."""
 
@@ -64,12 +81,12 @@ class Gain(click.ParamType):
 
 @click.command(name="fit", epilog=example("uvstack fit stacked.ms --model gaussian --uvmin 5km"))
 @click.argument("ms", nargs=-1, required=True)
-@click.option("--model", multiple=True, default=["gaussian"],
+@click.option("--model", multiple=True, callback=_several, default=["gaussian"],
               help="Shape: delta, gaussian, disc, ring, sphere, bubble, expo, power-2, power-3, gaussian-ring; once for each component.")
 @click.option("--circular/--elliptical", default=True,
               help="Without --var: ratio 1, or ratio and position angle fitted.")
 @click.option("--offset", is_flag=True, help="Without --var: the position is fitted too.")
-@click.option("--var", multiple=True,
+@click.option("--var", multiple=True, callback=_several,
               help='Variables of each component: "p[0],p[1],p[2]*(nu/nu0)**p[3],p[4],1,0".')
 @click.option("--p-ini", type=Numbers(),
               help="Starting values of p[0], p[1] …: 0,0,1,-0.7,0.2; default from the data.")
@@ -78,26 +95,25 @@ class Gain(click.ParamType):
               help="Reference frequency: 1.4GHz; default the first channel.")
 @click.option("--stokes", default="I",
               help="I, Q, U, V, PI (I of what hands there are) or a correlation.")
-@click.option("--uvmin", type=Baseline(), help="Shortest baseline: 300m, 5km, 20klambda.")
-@click.option("--uvmax", type=Baseline(), help="Longest baseline.")
+@uv_range_options
 @data_options
 @click.option("--chanwidth", default=1, help="Channels averaged before the fit.")
 @click.option("--timewidth", default=1, help="Integrations averaged before the fit.")
 @click.option("--per-channel", is_flag=True, help="A fit for each (averaged) channel.")
 @click.option("--phase-centre", type=Direction(),
               help='Where RA and Dec count from: "J2000 10h12m13s -30d00m01s"; default the first field.')
-@click.option("--primary-beam", help="Fluxes of the sky, through this beam: preset, text or file as in `uvstack stack`.")
-@click.option("--fixed", multiple=True,
+@beam_option("Fluxes are those of the sky, seen through this beam")
+@click.option("--fixed", multiple=True, callback=_several,
               help="What belongs to the model and is not fitted: a column (MODEL_DATA) or shapes.")
-@click.option("--fixedvar", multiple=True, help="Numbers of each fixed shape: 1.0,0,0.5.")
+@click.option("--fixedvar", multiple=True, callback=_several, help="Numbers of each fixed shape: 1.0,0,0.5.")
 @click.option("--scalefix", help="Expression by which all that is fixed is multiplied: p[3].")
-@click.option("--amp-gains", type=Gain(), multiple=True,
+@click.option("--amp-gains", type=Gain(), multiple=True, callback=_by_antenna,
               help="Amplitude gain of an antenna: VA03=p[4]; may be repeated.")
-@click.option("--phase-gains", type=Gain(), multiple=True,
+@click.option("--phase-gains", type=Gain(), multiple=True, callback=_by_antenna,
               help="Phase gain (rad) of an antenna: VA03=p[5]+p[6]*t.")
 @click.option("--bandwidth-smearing", is_flag=True, help="Average the model over channels.")
 @click.option("--time-smearing", is_flag=True, help="Average the model over integrations.")
-@click.option("--proper-motion", type=Numbers(), multiple=True,
+@click.option("--proper-motion", type=Numbers(), multiple=True, callback=_several,
               help="arcsec a year in RA,Dec of each component.")
 @click.option("--uvtaper", type=Baseline(), help="Gaussian taper of the weights, 1 σ: 5km.")
 @click.option("--weight-power", default=1.0, help="Weights are taken to this power.")
@@ -117,12 +133,11 @@ class Gain(click.ParamType):
 @click.option("--most-passes", default=100, help="Passes after which a fit gives up.")
 @click.option("--memory", type=click.FloatRange(min=0, min_open=True), default=1.0,
               help="GB of visibilities that may be kept between passes.")
-@report_options("JSON, tables, pictures and a page", "ms")
-@click.option("--overwrite", is_flag=True, help="Replace a report that exists.")
+@report_options("JSON, tables, pictures and a page", "ms", replaces="files of a report")
 @click.option("--overwrite-column", is_flag=True,
               help="Replace the column that --write names if it exists, even DATA.")
 @run_options
-def command(ms, report, overwrite, memory, var, bounds, **options) -> None:
+def command(ms, report, memory, **options) -> None:
     """Fit a model to the visibilities of MS... .
 
     Prints the parameters with their errors, and writes them with a picture of data and model to a
@@ -130,23 +145,10 @@ def command(ms, report, overwrite, memory, var, bounds, **options) -> None:
     """
     import uvstack
     from uvstack.fitting.options import COLUMNS
-    from uvstack.io.output import check_report, together
-    from uvstack.report.files import files_of_report
 
-    for name in ("fixed", "fixedvar", "proper_motion"):
-        options[name] = list(options[name]) or None
-    for name in ("amp_gains", "phase_gains"):
-        options[name] = dict(options[name]) or None
-    options |= {"var": list(var) or None, "bounds": bounds, "model": list(options["model"])}
-    with together():
-        if report is not None:
-            check_report(report, overwrite, files_of_report(uvstack.FitResult))
-        with progress_bar("fitting") as progress:
-            result = uvstack.fit(list(ms), progress=progress, memory=memory * 1e9,
-                                 **{name: value for name, value in options.items()
-                                    if value is not None})
-        if report is not None:
-            result.report(report)
+    with progress_bar("fitting") as progress:
+        result = uvstack.fit(list(ms), report=report, progress=progress, memory=memory * 1e9,
+                             **given(options))
     show(result, report)
     if options["write"]:
         click.echo(f"written      {options['write']} to column "

@@ -2,44 +2,34 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from uvstack.cli.main import (
     Angle,
-    Baseline,
     Direction,
     Frequency,
     Quantity,
+    Size,
     example,
     progress_bar,
     show,
 )
-from uvstack.cli.options import data_options, report_options, run_options
-
-
-class Size(click.ParamType):
-    """Pixels of an image: 1024, or columns and rows as 1024,512; given on as (m, l)."""
-
-    name = "pixels"
-
-    def convert(self, value, param, ctx):
-        """(rows, columns)."""
-        if not isinstance(value, str):
-            return value
-        parts = value.replace("x", ",").split(",")
-        if len(parts) > 2 or not all(part.strip().isdigit() for part in parts):
-            self.fail(f"{value!r} is no size; wanted pixels, e.g. 1024, or columns,rows: 1024,512",
-                      param, ctx)
-        return int(parts[-1]), int(parts[0])
+from uvstack.cli.options import (
+    FILE,
+    beam_option,
+    data_options,
+    given,
+    report_options,
+    run_options,
+    uv_range_options,
+)
 
 
 @click.command(name="image",
                epilog=example("uvstack image survey.ms --size 4000 --cell 0.5arcsec --auto-mask "
                               "--out survey"))
 @click.argument("ms", nargs=-1, required=True)
-@click.option("--out", required=True, type=click.Path(path_type=Path),
+@click.option("--out", required=True, type=FILE,
               help="Begin of the products' names: OUT-image.fits, OUT.json …")
 @click.option("--size", "--imsize", required=True, type=Size(),
               help="Pixels: 1024, or columns,rows.")
@@ -66,7 +56,7 @@ class Size(click.ParamType):
               help="Taylor terms of the spectrum; from 2 a map of the spectral index is made.")
 @click.option("--scales", type=Quantity("", "0,4,12", several=True),
               help="Sizes of components in pixels, 0 is a point: 0,4,12.")
-@click.option("--mask", type=click.Path(path_type=Path),
+@click.option("--mask", type=FILE,
               help="Where components may be: FITS image on the same grid, not 0 there, a catalogue of sources, or regions "
                    "of DS9 (.reg) or CASA (.crtf).")
 @click.option("--auto-mask", is_flag=True, help="Find a mask in every cycle, within --mask.")
@@ -75,11 +65,10 @@ class Size(click.ParamType):
 @click.option("--channels-out", default=1,
               help="Planes of a cube, equal steps of frequency over all channels selected.")
 @data_options
-@click.option("--uvmin", type=Baseline(), help="Shortest baseline: 300m, 5km, 20klambda.")
-@click.option("--uvmax", type=Baseline(), help="Longest baseline.")
+@uv_range_options
 @click.option("--phase-centre", type=Direction(),
               help="Middle of the image: 'J2000 10h00m00s -30d00m00s'; default that of the field, or of all fields.")
-@click.option("--primary-beam", help="Preset, text or file as in `uvstack stack`: corrected images, and mosaics of several pointings.")
+@beam_option("For corrected images, and mosaics of several pointings")
 @click.option("--pb-cutoff", default=0.2,
               help="Corrected images are blank where the primary beam is below this.")
 @click.option("--reference-frequency", type=Frequency(),
@@ -87,9 +76,8 @@ class Size(click.ParamType):
 @click.option("--imager", type=click.Choice(["uvstack", "wsclean", "casa"]), default="uvstack",
               help="wsclean or casa where installed: they make one plane of one pointing, with products as ours.")
 @report_options("JSON, pictures and a page", "out")
-@click.option("--overwrite", is_flag=True, help="Replace products, and a report, that exist.")
 @run_options
-def command(ms, report, overwrite, **options) -> None:
+def command(ms, report, **options) -> None:
     """Image the visibilities of MS... and deconvolve.
 
     Writes the dirty image, psf, model (Jy/pixel), residual and restored image, corrected for the
@@ -97,17 +85,9 @@ def command(ms, report, overwrite, **options) -> None:
     several Stokes parameters or --channels-out these are cubes with a beam for each plane.
     """
     import uvstack
-    from uvstack.io.output import check_report, together
-    from uvstack.report.files import files_of_report
 
-    given = {name: value for name, value in options.items() if value is not None}
-    with together():
-        if report is not None:
-            check_report(report, overwrite, files_of_report(uvstack.ImageResult))
-        with progress_bar("imaging") as progress:
-            result = uvstack.image(list(ms), progress=progress, overwrite=overwrite, **given)
-        if report is not None:
-            result.report(report)
+    with progress_bar("imaging") as progress:
+        result = uvstack.image(list(ms), report=report, progress=progress, **given(options))
     show(result, report)
     click.echo(f"{'products':<12} {result.files['image']} and {len(result.files) - 1} more, "
                f"listed in {result.files['json']}")

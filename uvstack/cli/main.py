@@ -69,6 +69,22 @@ class Angle(Quantity):
         self.name = "angle"
 
 
+class BeamOption(click.ParamType):
+    """A beam such as 5arcsec,4arcsec,30deg; given on as FWHM and position angle, rad."""
+
+    name = "major,minor,angle"
+
+    def convert(self, value, param, ctx):
+        """(major, minor, position angle)."""
+        if not isinstance(value, str):
+            return value
+        parts = value.split(",")
+        if len(parts) not in (2, 3):
+            self.fail(f"{value!r} is no beam; wanted e.g. 5arcsec,4arcsec,30deg", param, ctx)
+        angles = [Angle().convert(part, param, ctx) for part in parts]
+        return (*angles, 0.0)[:3]
+
+
 class Baseline(click.ParamType):
     """A baseline in metres or wavelengths with its unit, such as 5km or 20klambda, or 3pixels where allowed; given on as it is."""
 
@@ -91,6 +107,22 @@ class Baseline(click.ParamType):
         except SelectionError:
             self.fail(f"{value!r} is no baseline; wanted e.g. {example}", param, ctx)
         return value
+
+
+class Size(click.ParamType):
+    """Pixels of an image: 1024, or columns and rows as 1024,512; given on as (m, l)."""
+
+    name = "pixels"
+
+    def convert(self, value, param, ctx):
+        """(rows, columns)."""
+        if not isinstance(value, str):
+            return value
+        parts = value.replace("x", ",").split(",")
+        if len(parts) > 2 or not all(part.strip().isdigit() for part in parts):
+            self.fail(f"{value!r} is no size; wanted pixels, e.g. 1024, or columns,rows: 1024,512",
+                      param, ctx)
+        return int(parts[-1]), int(parts[0])
 
 
 class SetsAndPositions(click.Command):
@@ -225,8 +257,10 @@ def main() -> None:
     warnings.simplefilter("always", UvstackWarning)
     try:
         group.main(standalone_mode=False)
-    except (click.exceptions.Abort, KeyboardInterrupt):
-        console.print(f"[red]interrupted[/]: {_escape(_what_is_left())}")
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
+        # What a task says of itself; click's own has it as its cause.
+        said = str(error.__cause__ or error) or _what_is_left()
+        console.print(f"[red]interrupted[/]: {_escape(said)}")
         sys.exit(130)
     except click.ClickException as error:
         error.show()

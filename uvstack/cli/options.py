@@ -10,8 +10,15 @@ from typing import Any
 
 import click
 
+from uvstack.checks import MOST_BINS
+from uvstack.cli.main import Baseline, BeamOption
+
 #: Of what commands make; another dot in a name belongs to it.
 _ENDINGS = r"\.(ms|fits|ecsv|csv|xml|vot)$"
+#: What `--primary-beam` may be.
+_BEAMS = "preset (vla, evla, alma, alma-7m, meerkat, atca …), text (gaussian:30arcmin@1.4GHz, airy:25m,2.36m) or file"
+#: Any file or folder.
+FILE = click.Path(path_type=Path)
 
 
 def _group(*options: Callable) -> Callable:
@@ -25,11 +32,16 @@ def _group(*options: Callable) -> Callable:
     return decorate
 
 
-def report_options(holds: str, *after: str) -> Callable:
-    """`--report FOLDER` and `--no-report`, on a command that gets the folder, or None, as `report`.
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """Options without those that say nothing, for which the function has a default of its own."""
+    return {name: value for name, value in options.items() if value is not None}
 
-    `holds` says what is in it. Its default name is after the first of `after` (out, positions, ms)
-    that is given.
+
+def report_options(holds: str, *after: str, replaces: str = "outputs") -> Callable:
+    """`--report FOLDER`, `--no-report` and `--overwrite`, on a command that gets the folder, or None, as `report`.
+
+    `holds` says what is in it, `replaces` what `--overwrite` does. Its default name is after the
+    first of `after` (out, positions, ms) that is given.
     """
     called = {"out": "--out", "positions": "the list", "ms": "MS", "image": "IMAGE",
               "images": "the first of IMAGES"}
@@ -44,9 +56,11 @@ def report_options(holds: str, *after: str) -> Callable:
             return function(report=folder, **options)
 
         return _group(
-            click.option("--report", type=click.Path(path_type=Path), metavar="FOLDER",
+            click.option("--report", type=FILE, metavar="FOLDER",
                          help=f"Folder for {holds}; default named after {names}."),
-            click.option("--no-report", is_flag=True, help="Print the result alone."))(command)
+            click.option("--no-report", is_flag=True, help="Print the result alone."),
+            click.option("--overwrite", is_flag=True, help=f"Replace {replaces} that exist."),
+        )(command)
 
     return decorate
 
@@ -73,24 +87,6 @@ class Columns(click.ParamType):
         if any(len(pair) != 2 or not all(pair) for pair in pairs):
             self.fail(f"{value!r} cannot be read; wanted e.g. ra=RA_X,dec=DEC_X", param, ctx)
         return {key.strip(): column.strip() for key, column in pairs}
-
-
-class BeamOption(click.ParamType):
-    """A beam such as 5arcsec,4arcsec,30deg; given on as FWHM and position angle, rad."""
-
-    name = "major,minor,angle"
-
-    def convert(self, value, param, ctx):
-        """(major, minor, position angle)."""
-        from uvstack.cli.main import Angle
-
-        if not isinstance(value, str):
-            return value
-        parts = value.split(",")
-        if len(parts) not in (2, 3):
-            self.fail(f"{value!r} is no beam; wanted e.g. 5arcsec,4arcsec,30deg", param, ctx)
-        angles = [Angle().convert(part, param, ctx) for part in parts]
-        return (*angles, 0.0)[:3]
 
 
 class Reference(click.ParamType):
@@ -139,11 +135,58 @@ list_options = _group(click.option("--columns", type=Columns(),
                       click.option("--unit", type=click.Choice(["auto", "deg", "rad"]),
                                    default="auto", help="Unit of plain numbers in the list."))
 
+#: How a report shows a stack over uv distance.
+profile_option = click.option("--bins", type=click.IntRange(1, MOST_BINS), default=20,
+                              help="Bins of the uv profile.")
+
+#: Local threads of a command.
+thread_option = click.option("--threads", type=int, help="Local threads; default all processors.")
+
 #: What a command runs on.
-run_options = _group(
-    click.option("--workers", type=int, help="Local processes instead of threads."),
-    click.option("--scheduler", help="Address of a dask scheduler."),
-    click.option("--threads", type=int, help="Local threads; default all processors."))
+run_options = _group(click.option("--workers", type=int, help="Local processes instead of threads."),
+                     click.option("--scheduler", help="Address of a dask scheduler."),
+                     thread_option)
+
+#: Which baselines.
+uv_range_options = _group(
+    click.option("--uvmin", type=Baseline(), help="Shortest baseline: 300m, 5km, 20klambda."),
+    click.option("--uvmax", type=Baseline(), help="Longest baseline."))
+
+
+def beam_option(what: str) -> Callable:
+    """`--primary-beam` of a command that goes without one unless told; `what` says what it is for."""
+    return click.option("--primary-beam", help=f"{what}: {_BEAMS}.")
+
+
+def weight_options(weights: str | None = "equal", otherwise: str = "") -> Callable:
+    """Through which beam positions are seen and what they weigh; `otherwise` tells the default where it is no word."""
+    return _group(
+        click.option("--primary-beam", default="constant", help=f"{_BEAMS[:1].upper()}{_BEAMS[1:]}."),
+        click.option("--pb-cutoff", default=0.1,
+                     help="Power of the primary beam below which a position is left out, of a pointing or of an image."),
+        click.option("--weights", default=weights,
+                     help="equal, list, primary-beam, local-noise, or a product: list*primary-beam"
+                          + (f"; default {otherwise}." if otherwise else ".")),
+        click.option("--noise-image", type=FILE,
+                     help="FITS image for local-noise; an image-stack takes by default the image itself."),
+        click.option("--noise-kind", type=click.Choice(["corrected", "flat", "rms-corrected", "rms-flat"]),
+                     help="That image: corrected for the primary beam or of flat noise; rms-: a map of the noise itself. "
+                          "Default corrected; of an image-stack as --image-kind."))
+
+
+#: How sources of an image are found.
+detection_options = _group(
+    click.option("--detection", default=5.0,
+                 help="Threshold of the brightest pixel of an island, σ."),
+    click.option("--analysis", default=3.0, help="Threshold of all pixels of an island, σ."),
+    click.option("--rms-box", "box", type=int,
+                 help="Side of the boxes of background and noise, pixels; default 16 beams."),
+    click.option("--stokes", type=click.Choice(["I", "Q", "U", "V"]),
+                 help="Plane of a file of several; default I, or else the only one."))
+
+#: Which signs sources have.
+sign_option = click.option("--negative/--positive", default=None,
+                           help="Find sources below the background too; default in Stokes Q, U and V alone.")
 
 #: How epochs are brought together.
 combine_options = _group(
@@ -163,13 +206,14 @@ combine_options = _group(
     click.option("--spectral-index", type=float,
                  help="Brings epochs at other frequencies to that of the reference: S ~ nu^a."),
     click.option("--flux-scale", type=FactorsOption(), metavar="NUMBERS|FILE",
-                 help="Factors of the epochs: 1,1.03,0.98; or epochs.ecsv of a comparison."),
+                 help="Factors of the epochs: 1,1.03,0.98; or comparison.ecsv of a comparison."),
     click.option("--align", metavar="FILE",
-                 help="Take out the offsets in epochs.ecsv of a comparison."),
+                 help="Take out the offsets in comparison.ecsv of a comparison."),
     click.option("--rms-box", type=int,
                  help="Side of the squares of the local noise, pixels; default 50, 10 with --memo."),
     click.option("--noise", type=click.Choice(["masked", "clipped", "mad", "moments"]),
-                 help="Local noise: without sources; clipped; by the median absolute deviation; of all pixels. Default masked, moments with --memo."),
+                 help="Local noise: without sources; clipped; by the median absolute deviation; of "
+                      "all pixels. Default masked, moments with --memo."),
     click.option("--minimum-epochs", default=1, help="Pixels with fewer are blank."),
     click.option("--memo", is_flag=True, help="Do as VLASS memo 26 does, step by step."),
     click.option("--direct", is_flag=True,

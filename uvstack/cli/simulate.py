@@ -213,8 +213,6 @@ def _sky_text(sky: Any, n_images: int) -> str:
 
 def _echo_paths(made: Simulation) -> None:
     """What was written, a line a file."""
-    files = [("set", made.ms), ("truth", made.truth), ("targets", made.targets),
-             ("provenance", made.provenance), ("picture", made.picture)]
-    for what, path in [*files, *(("error truth", path) for path in made.corruptions)]:
-        if path is not None:
-            click.echo(f"{what:<13}{path}")
+    for name, path in made.files.items():
+        label = "set" if name == "ms" else "error truth" if path in made.corruptions else name
+        click.echo(f"{label:<13}{path}")

@@ -57,22 +57,31 @@ from uvstack.imaging.task import image as make_image
 from uvstack.io.dataset import default_cell, open_sets, warn_of_beam
 from uvstack.io.fits import sin_wcs, write_image
 from uvstack.io.image_file import read_cube
-from uvstack.io.output import (
-    check_output,
-    together,
-)
+from uvstack.io.output import check_output, report_folder, together
 from uvstack.io.pointing import pointings_text
 from uvstack.io.primary_beams import read_primary_beam
 from uvstack.io.provenance import provenance_of
 from uvstack.io.selection import parse_uv_range
 from uvstack.io.tables import read_positions
-from uvstack.options import DataOptions, ListOptions, RunOptions, UVRangeOptions, options_of, takes
+from uvstack.options import (
+    DataOptions,
+    ListOptions,
+    OverwriteOptions,
+    ProfileOptions,
+    ReportOptions,
+    RunOptions,
+    UVRangeOptions,
+    options_of,
+    takes,
+)
 from uvstack.pixels.grid import good_size
 from uvstack.pixels.psf import fit_beam
 from uvstack.records import MeasurementSets, Selection, Structure
+from uvstack.report.files import check_asked, files_of_report, write_asked
 from uvstack.sky.beam import Beam
 from uvstack.sky.coordinates import centre_of, direction_cosines, to_frame
-from uvstack.sky.position_weights import NoiseKind, check_weights, parse_weights
+from uvstack.sky.options import PositionOptions
+from uvstack.sky.position_weights import check_weights, parse_weights
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant, PrimaryBeam
 from uvstack.stacking.plan import farthest_view
@@ -139,7 +148,8 @@ class _Data:
         return farthest_view(self.structures, self.selections)
 
 
-class SharedOptions(UVRangeOptions, DataOptions, ListOptions, RunOptions, total=False):
+class SharedOptions(PositionOptions, UVRangeOptions, DataOptions, ListOptions, ReportOptions,
+                    ProfileOptions, OverwriteOptions, RunOptions, total=False):
     """The options that it shares with other functions."""
 
 
@@ -159,22 +169,18 @@ def compare(
     low_filter: str | None = None,
     stamp: int | None = None,
     weights: str | None = None,
-    primary_beam: str | PrimaryBeam = "constant",
-    pb_cutoff: float = 0.1,
     image_kind: Literal["corrected", "flat"] | None = None,
     pb_image: str | Path | None = None,
-    noise_image: str | Path | None = None,
-    noise_kind: NoiseKind | None = None,
     beam: tuple[float, ...] | None = None,
     fit: Literal["gaussian", "point"] | None = None,
     out: str | Path | None = None,
     image_out: str | Path | None = None,
-    overwrite: bool = False,
     **options: Unpack[SharedOptions],
 ) -> CompareResult:
     """Stacks of the visibilities and of their image at the same positions.
 
-    The image has all baselines up to uvmax; the list is uv-stacked with and without uvmin.
+    The image has all baselines up to uvmax; the list is uv-stacked with and without uvmin. Several
+    pointings need a primary beam.
 
     Parameters
     ----------
@@ -200,25 +206,20 @@ def compare(
     weights : str, optional
         W_k, as for `stack`; default "primary-beam" where one is given, else "equal". "local-noise"
         is that of the image.
-    primary_beam, pb_cutoff
-        As for `stack`; needed for several pointings.
     image_kind : {"corrected", "flat"}, optional
         Of a given image; default "corrected". The one made here is of flat noise.
     pb_image : path, optional
         FITS image of the primary beam of a given image.
-    noise_image, noise_kind : optional
-        As for `stack`; default the image itself.
     beam : tuple of float, optional
         FWHM of both axes and position angle, rad, where a given image says none.
     fit : {"gaussian", "point"}, optional
-        Fit this to the stacked set, `out`, and with the psf to the mean stamps below the pixel.
+        Fit this to the stacked set, and with the psf to the mean stamps below the pixel; wants
+        `out` or `report`.
     out : path, optional
         Stacked measurement set.
     image_out : path, optional
         Begin of the names under which the image made here is kept, with its psf and response:
-        `image_out`-dirty.fits …
-    overwrite : bool
-        Whether these may exist.
+        `image_out`-dirty.fits …; default in the report.
 
     Returns
     -------
@@ -235,54 +236,67 @@ def compare(
     >>> result = uvstack.compare("survey.ms", "positions.csv", column="RESIDUAL", primary_beam="vla", uvmin="5km")
     """
     asked = {**locals(), **options}
-    limits, low_filter = parse_uv_range(options["uvmin"], options["uvmax"]), _filter_text(low_filter, options["uvmin"])
+    check_asked(CompareResult, options)
+    primary_beam, pb_cutoff, report = options["primary_beam"], options["pb_cutoff"], options["report"]
+    uvmin, uvmax = options["uvmin"], options["uvmax"]
+    limits, low_filter = parse_uv_range(uvmin, uvmax), _filter_text(low_filter, uvmin)
     averages = [Averaging(method).method for method in methods]
     weights = weights or ("equal" if isinstance(read_primary_beam(primary_beam), Constant) else "primary-beam")
     terms = parse_weights(weights)
     check_weights(terms, not isinstance(read_primary_beam(primary_beam), Constant))
     if stamp is not None:
         check_stamp(stamp)
-    if fit is not None and out is None:
-        raise SelectionError("a fit wants the stacked measurement set; give out (--out) too")
+    if fit is not None and out is None and report is None:
+        raise SelectionError("a fit wants the stacked measurement set; give out (--out) or report (--report) too")
     _check_image_options({name for name in asked if asked[name] is not None})
     run = {name: asked[name] for name in ("workers", "scheduler", "threads")}
     data = _read_data(ms, {name: asked[name] for name in options_of(DataOptions)}, primary_beam, run)
     inputs = (*data.paths, *(str(p) for p in (image, psf, positions) if isinstance(p, str | Path)))
     for name in ([] if out is None else [out]) + ([] if image_out is None else [f"{image_out}-{p}.fits" for p in ("dirty", "psf", "pb")]):
-        check_output(name, overwrite, inputs=inputs)
+        check_output(name, options["overwrite"], inputs=inputs)
     sources = read_positions(positions, columns=options["columns"], frame=options["frame"], unit=options["unit"])
     with ExitStack() as scratch:
+        folder = None if report is None else scratch.enter_context(report_folder(report, files_of_report(CompareResult)))
         if image is not None:
             picture = _given_picture(Path(image), psf, data, beam, image_kind, pb_image, (stamp, low_filter))
         else:
-            start = str(image_out) if image_out is not None else f"{scratch.enter_context(tempfile.TemporaryDirectory())}/image"
-            picture = _made_picture(data, sources, start, size, cell, weighting, robust, options["uvmax"], pb_cutoff,
+            start = image_out or f"{folder or scratch.enter_context(tempfile.TemporaryDirectory())}/image"
+            picture = _made_picture(data, sources, str(start), size, cell, weighting, robust, uvmax, pb_cutoff,
                                     (stamp, low_filter), options["progress"])
         how = {"weights": weights, "pb_cutoff": pb_cutoff}
-        noise = _noise_options(terms, picture, noise_image, noise_kind)
+        noise = _noise_options(terms, picture, options["noise_image"], options["noise_kind"])
         in_image: dict[str, Any] = {**how, **picture.options, **noise, "threads": options["threads"]}
         chosen, dropped = _usable(picture, sources, in_image)
         in_uv: dict[str, Any] = {**how, **noise, **data.selection, **data.shared, "primary_beam": data.primary_beam,
-                                 "progress": options["progress"], "uvmax": options["uvmax"],
-                                 "overwrite": overwrite, "stamp_size": picture.stamp, "stamp_cell": picture.cell}
-        found, chosen, dropped = _uv_stacks(data, sources, chosen, dropped, in_uv, options["uvmin"], out, picture)
+                                 "progress": options["progress"], "uvmax": uvmax,
+                                 "overwrite": options["overwrite"], "stamp_size": picture.stamp, "stamp_cell": picture.cell}
+        # The fit wants the stacked set, whether it is kept or not; then it goes with the folder that the report's lies in.
+        stacked = folder.parent / "stack.ms" if out is None and fit is not None and folder is not None else out
+        found, chosen, dropped = _uv_stacks(data, sources, chosen, dropped, in_uv, uvmin, stacked, picture)
         found += _image_stacks(picture, sources.subset(chosen), averages, low_filter, {**in_image, "stamp": picture.stamp})
-    _tell_dropped(dropped, len(sources))
-    of_set = None
-    if fit is not None and out is not None:
-        of_set = fit_stacked(out, _SHAPES[fit][0], options)
-        found = [_with_fit(method, picture.cell, _SHAPES[fit][1]) for method in found]
-    provenance = provenance_of(
-        asked, ms=data.paths, positions=sources.source, primary_beam=data.primary_beam.describe(),
-        pointing=pointings_text(data.structures, data.selections))
-    settings = {"weights": weights, "uv_range": str(limits), "filter": low_filter, "stamp": picture.stamp, "column": options["column"],
-                "primary_beam": data.primary_beam.describe(), "pb_cutoff": pb_cutoff}
-    return CompareResult(
-        name=f"{Path(data.paths[0]).name} and others" if len(data.paths) > 1 else Path(data.paths[0]).name, methods=tuple(found),
-        cell=picture.cell, beam=(*picture.beam,), n_positions=chosen.size, n_positions_given=len(sources), dropped=dropped,
-        image=picture.settings, settings=settings,
-        files={**(picture.files if image is not None or image_out is not None else {}), **({} if out is None else {"ms": str(out)})},
-        fit=of_set, provenance=provenance)
+        _tell_dropped(dropped, len(sources))
+        of_set = None
+        if fit is not None and stacked is not None:
+            of_set = fit_stacked(stacked, _SHAPES[fit][0], options)
+            found = [_with_fit(method, picture.cell, _SHAPES[fit][1]) for method in found]
+        provenance = provenance_of(
+            asked, ms=data.paths, positions=sources.source, primary_beam=data.primary_beam.describe(),
+            pointing=pointings_text(data.structures, data.selections))
+        settings = {"weights": weights, "uv_range": str(limits), "filter": low_filter, "stamp": picture.stamp, "column": options["column"],
+                    "primary_beam": data.primary_beam.describe(), "pb_cutoff": pb_cutoff}
+        files = picture.files if image is not None else _kept(picture, image_out, report)
+        result = CompareResult(
+            name=f"{Path(data.paths[0]).name} and others" if len(data.paths) > 1 else Path(data.paths[0]).name, methods=tuple(found),
+            cell=picture.cell, beam=(*picture.beam,), n_positions=chosen.size, n_positions_given=len(sources), dropped=dropped,
+            image=picture.settings, settings=settings, files={**files, **({} if out is None else {"ms": str(out)})},
+            fit=of_set, provenance=provenance)
+        return result if folder is None else write_asked(result, {**options, "report": folder}, "bins")
+
+
+def _kept(picture: _Picture, image_out: str | Path | None, report: str | Path | None) -> dict[str, str]:
+    """Where the image that was made is in the end: under names of its own, in the report, or nowhere."""
+    start = image_out if image_out is not None else None if report is None else Path(report) / "image"
+    return {} if start is None else {name: f"{start}-{name}.fits" for name in picture.files}
 
 
 def _with_fit(method: Method, cell: float, shape: str) -> Method:

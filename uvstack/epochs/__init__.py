@@ -4,17 +4,18 @@ A study: it is made of the extraction, whose catalogues it compares. Each comman
 """
 
 import importlib as _importlib
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from uvstack.epochs.combination.result import CombineResult
-    from uvstack.epochs.combination.task import combine
 
 #: Public name → the module that has it.
-_HOME: dict[str, str] = {"combine": "uvstack.epochs.combination.task",
-                         "CombineResult": "uvstack.epochs.combination.result"}
+_HOME: dict[str, str] = {
+    "CombineResult": "uvstack.epochs.combination.result",
+    "EpochComparison": "uvstack.epochs.comparison.result",
+    "Limits": "uvstack.epochs.server.limits",
+    "combine": "uvstack.epochs.combination.task",
+    "compare": "uvstack.epochs.comparison.task",
+    "serve": "uvstack.epochs.server.task",
+}
 
-__all__ = ["CombineResult", "combine"]
+__all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> object:

@@ -12,16 +12,15 @@ def sum_of_products(image, rms, label, step, total, count):
 
     Both go to (r + 1, 2 r + 1): lags down, and to both sides. They are taken over the noise at the
     first of both. Pixels are taken at every `step` along both axes, in rows that are shifted
-    against each other; NaN is left out.
+    against each other; NaN is left out. `rms` has those rows alone.
     """
     n_y, n_x = image.shape
     r = total.shape[0] - 1
     row = 0
     for y in range(0, n_y - r, step):
         first = r + (row * (step // 2 + 1)) % step
-        row += 1
         for x in range(first, n_x - r, step):
-            here = image[y, x] / (np.float64(rms[y, x]) * rms[y, x])
+            here = image[y, x] / (np.float64(rms[row, x]) * rms[row, x])
             if label[y, x] != 0 or not math.isfinite(here):
                 continue
             for j in range(r + 1):
@@ -30,3 +29,4 @@ def sum_of_products(image, rms, label, step, total, count):
                     if label[y + j, x + i - r] == 0 and math.isfinite(there):
                         total[j, i] += np.float64(here) * there
                         count[j, i] += 1
+        row += 1

@@ -15,10 +15,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from uvstack.checks import whole_number
+from uvstack.checks import BELOW_ONE, finite_number, whole_number
 from uvstack.errors import ImageError
 from uvstack.extraction import island_kernels as kernels
-from uvstack.extraction.islands import Islands, Map, islands_of, values_at
+from uvstack.extraction.islands import Islands, Map, islands_of, peaks_at, values_at
 
 
 def deblend(
@@ -31,6 +31,7 @@ def deblend(
     detection: float,
     *,
     min_pixels: int = 1,
+    between: bool = False,
 ) -> Islands:
     """Islands and sub-islands, in the order of the islands they are parts of.
 
@@ -39,7 +40,7 @@ def deblend(
     image, background, rms
         As `find_islands` was given them.
     islands : Islands
-        As found; not modified.
+        As found. Their label image becomes that of what is returned: it is as large as the image.
     n_levels : int
         Sub-thresholds between the level of the cut and the peak; 0 splits nothing.
     min_fraction : float
@@ -49,6 +50,8 @@ def deblend(
         σ; the peak of each part is above it.
     min_pixels : int
         Parts of fewer pixels above the sub-threshold are not split off.
+    between : bool
+        As of `find_islands`.
 
     Returns
     -------
@@ -58,13 +61,12 @@ def deblend(
     Raises
     ------
     ImageError
-        If the maps are not those of the islands, or the fraction cannot be.
+        If the maps are not those of the islands.
+    SelectionError
+        If the levels or the fraction cannot be.
     """
     n_levels = whole_number("n_levels", n_levels, 0)
-    if not 0 <= min_fraction < 1:
-        raise ImageError(
-            f"min_fraction={min_fraction}; wanted is a part of the flux, from 0 to below 1"
-        )
+    finite_number("min_fraction", min_fraction, 0, BELOW_ONE)
     if image.shape != islands.label.shape:
         raise ImageError(
             f"the image has shape {image.shape}; its islands have {islands.label.shape}"
@@ -75,8 +77,10 @@ def deblend(
     value = values_at(image, pixel, n_columns)
     if background is not None:
         value -= values_at(background, pixel, n_columns)
-    value *= np.repeat(islands.sign, islands.n_pixels)
-    seen = value > detection * values_at(rms, pixel, n_columns)
+    sign = np.repeat(islands.sign, islands.n_pixels)
+    value *= sign
+    peak = peaks_at(image, pixel, value, sign) if between else value
+    seen = peak > detection * values_at(rms, pixel, n_columns)
     rim = (islands.box[:, 1] - islands.box[:, 0] + 2).astype(np.int64)
     rim *= islands.box[:, 3] - islands.box[:, 2] + 2
     largest = int(islands.n_pixels.max())

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
-from uvstack.checks import finite_number
+from uvstack.checks import BELOW_ONE, finite_number
 from uvstack.errors import ImageError
 from uvstack.extraction.moments import UNKNOWN_ANGLE
 from uvstack.sky.beam import axes_of_covariances, deconvolve
@@ -87,7 +87,7 @@ def deconvolve_sizes(
     SelectionError
         The confidence is no such number.
     """
-    level = finite_number("confidence", confidence, 0.5, 1.0 - 1e-12)
+    level = finite_number("confidence", confidence, 0.5, BELOW_ONE)
     seen, noise, blur = _matrices(size, spread, beam)
     left = seen - blur
     major, minor, angle = deconvolve(*axes_of_covariances(seen), axes_of_covariances(blur))

@@ -86,7 +86,10 @@ def fluxes_of(fits: GaussianFits) -> tuple[NDArray[np.float64], NDArray[np.float
 
 
 def sizes_of(fits: GaussianFits) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Matrices in (x, y) of squares of the FWHM without their bias, (n, 2, 2), pixels², and the covariance of xx, xy, yy, (n, 3, 3)."""
+    """Matrices in (x, y) of squares of the FWHM without their bias, (n, 2, 2), pixels², and the covariance of xx, xy, yy, (n, 3, 3).
+
+    Where no ellipse would be left the bias stays in.
+    """
     inverse = np.linalg.inv(quadratic_form(fits.numbers))
     size = FOUR_LN2 * inverse
     # d(A⁻¹) = −A⁻¹ E A⁻¹, and half the second derivative A⁻¹ E A⁻¹ E A⁻¹.
@@ -99,8 +102,9 @@ def sizes_of(fits: GaussianFits) -> tuple[NDArray[np.float64], NDArray[np.float6
     spread = np.einsum("nip,npq,njq->nij", gradient, covariance, gradient)
     limit = np.moveaxis(np.array([[spread[:, 0, 0], spread[:, 1, 1]],
                                   [spread[:, 1, 1], spread[:, 2, 2]]]), 2, 0)
-    size = size - _at_most(shift, limit)
-    return size, spread
+    better = size - _at_most(shift, limit)
+    ellipse = (better[:, 0, 0] > 0) & (np.linalg.det(better) > 0)
+    return np.where(ellipse[:, None, None], better, size), spread
 
 
 def turned(size: NDArray, spread: NDArray,

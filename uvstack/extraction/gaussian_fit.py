@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from uvstack.errors import ImageError
+from uvstack.checks import one_of
 from uvstack.extraction import fit_kernels as kernels
 from uvstack.sky.beam import FOUR_LN2
 
@@ -30,6 +30,8 @@ from uvstack.sky.beam import FOUR_LN2
 RADIUS, LINK = 0.8, 1.5
 #: A source is larger than the beam where its area is so many times the beam's.
 _LARGER = 2.0
+#: A fit whose major axis is more than so many times that of its pixels, or its start, is no source.
+LONGEST = 4.0
 #: Part of the noise's variance that is added to the diagonal of its correlation (GLS).
 RIDGE = 0.05
 #: Most pixels of a group; with GLS, whose cost goes with the third power.
@@ -138,12 +140,10 @@ def fit_gaussians(image: NDArray, label: NDArray[np.int32], start: NDArray[np.fl
 
     Raises
     ------
-    ImageError
+    SelectionError
         The weighting is unknown.
     """
-    if weighting not in WEIGHTINGS:
-        raise ImageError(f"weighting={weighting!r} is unknown; wanted is one of "
-                         f"{', '.join(WEIGHTINGS)}")
+    one_of("weighting", weighting, WEIGHTINGS)
     n = len(start)
     free = np.ones((n, 6), bool) if free is None else free
     group = groups_of(start[:, 1], start[:, 2], beam) if group is None else group
@@ -151,17 +151,25 @@ def fit_gaussians(image: NDArray, label: NDArray[np.int32], start: NDArray[np.fl
     fits = _fit(image, label, start, islands, rms, region, correlation, free, weighting, group)
     # Pixels are chosen again about the fitted centre, and of a source that turned out larger, or
     # smaller, than they were chosen for: the bias of both kinds is known, that of the start is not.
+    # Of what runs away they would be those of the whole image.
     sound = fits.status <= kernels.MOST_STEPS
+    sound[sound] = _longest(size_matrix(fits.numbers[sound])) <= LONGEST**2 * _longest(region[sound])
     better = region.copy()
     better[sound] = _regions(size_matrix(fits.numbers[sound]), beam)
     change = np.sqrt(np.linalg.det(better) / np.linalg.det(region))
-    again = np.isin(group, group[(change > 1.25) | (change < 0.8) | free[:, 1:3].any(axis=1)])
+    again = np.isin(group, group[sound & ((change > 1.25) | (change < 0.8)
+                                          | free[:, 1:3].any(axis=1))])
     if again.any():
         start = np.where(sound[:, None], fits.numbers, start)[again]
         second = _fit(image, label, start, islands[again], rms[again], better[again], correlation,
                       free[again], weighting, group[again])
         fits = _merged(fits, second, again)
     return fits
+
+
+def _longest(size: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Squares of the major axes of matrices (n, 2, 2)."""
+    return np.asarray(np.linalg.eigvalsh(size)[:, 1]) if len(size) else np.zeros(0)
 
 
 def _regions(size: NDArray, beam: NDArray) -> NDArray[np.float64]:

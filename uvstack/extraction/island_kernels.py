@@ -17,26 +17,68 @@ ROW, START, STOP, SIGN, PEAK, SEEN = range(6)
 AT_EDGE, AT_BLANK = 1, 2
 # Bits of a pixel of an island that is split.
 ABOVE, VISITED = 1, 2
+#: Part of a maximum between pixels that the brightest of them has at least.
+_LEAST_OF_PEAK = 0.5
+
+
+@njit(**_options)
+def peak_between(image, y, x, bright, sign):
+    """Maximum of the parabola through a pixel, of `bright` above the background, and its eight neighbours.
+
+    `bright` itself where one of them is brighter, blank or missing, and where the parabola has its
+    maximum farther than a pixel away.
+    """
+    if not (0 < y < image.shape[0] - 1 and 0 < x < image.shape[1] - 1):
+        return bright
+    centre = sign * np.float64(image[y, x])
+    for v in range(y - 1, y + 2):
+        for u in range(x - 1, x + 2):
+            if not sign * image[v, u] <= centre or not abs(image[v, u]) < np.inf:
+                return bright
+    left, right = sign * np.float64(image[y, x - 1]), sign * np.float64(image[y, x + 1])
+    below, above = sign * np.float64(image[y - 1, x]), sign * np.float64(image[y + 1, x])
+    along_x, along_y = 0.5 * (right - left), 0.5 * (above - below)
+    xx, yy = right + left - 2.0 * centre, above + below - 2.0 * centre
+    xy = 0.25 * sign * (np.float64(image[y + 1, x + 1]) - image[y + 1, x - 1]
+                        - image[y - 1, x + 1] + image[y - 1, x - 1])
+    determinant = xx * yy - xy * xy
+    if not (xx < 0.0 and determinant > 0.0):
+        return bright
+    dx = -(yy * along_x - xy * along_y) / determinant
+    dy = -(xx * along_y - xy * along_x) / determinant
+    if max(abs(dx), abs(dy)) > 1.0:
+        return bright
+    return bright + 0.5 * (along_x * dx + along_y * dy)
+
+
+@njit(**_options)
+def peaks_between(image, pixel, bright, sign, out):
+    """`peak_between` of pixels at flat indices, (n,) each."""
+    for i in range(pixel.size):
+        y, x = pixel[i] // image.shape[1], pixel[i] % image.shape[1]
+        out[i] = peak_between(image, y, x, bright[i], sign[i])
 
 
 @njit(**_options)
 def find_runs(
-    image, background, rms, steps, first_row, row, detection, analysis, negative, runs, value, n
+    image, background, rms, steps, rows, row, detection, analysis, negative, between, runs, value, n
 ):
-    """Runs of rows of `image` from `row` on; returns the row reached and the number of runs.
+    """Runs of `rows`, first and last + 1, of an image, from `row` of them on; returns the row reached and the number of runs.
 
-    `background` and `rms` are flat, `steps` 1 or 0 for maps and single numbers. `value` (run,) is
-    the brightness of the brightest pixel. Stops before a row that might not have room.
+    `background` and `rms` are flat and of these rows, `steps` 1 or 0 for maps and single numbers.
+    `value` (run,) is the brightness of the brightest pixel. `between`: a maximum between pixels
+    may be what is above the threshold of detection. Stops before a row that might not have room.
     """
-    n_rows, n_columns = image.shape
+    first_row, n_rows, n_columns = rows[0], rows[1] - rows[0], image.shape[1]
     while row < n_rows:
+        y = first_row + row
         if n + (n_columns + 1) // 2 + n_columns * negative > runs.shape[0]:
             break
         last = 0
         for x in range(n_columns):
             i = row * n_columns + x
             noise = rms[i * steps[1]]
-            above = image[row, x] - background[i * steps[0]]
+            above = image[y, x] - background[i * steps[0]]
             limit = analysis * noise
             sign = 0
             if above > limit and above < np.inf and noise > 0:
@@ -49,7 +91,7 @@ def find_runs(
             bright = sign * above
             if sign != last:
                 n += 1
-                runs[n - 1, ROW] = first_row + row
+                runs[n - 1, ROW] = y
                 runs[n - 1, START] = x
                 runs[n - 1, SIGN] = sign
                 runs[n - 1, SEEN] = 0
@@ -57,7 +99,11 @@ def find_runs(
             if bright > value[n - 1]:
                 value[n - 1] = bright
                 runs[n - 1, PEAK] = x
-            if bright > detection * noise:
+            if bright > detection * noise or (
+                between
+                and bright > _LEAST_OF_PEAK * detection * noise
+                and peak_between(image, y, x, bright, sign) > detection * noise
+            ):
                 runs[n - 1, SEEN] = 1
             runs[n - 1, STOP] = x + 1
             last = sign

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from uvstack.checks import BELOW_ONE, finite_number, one_of, whole_number
 from uvstack.errors import ImageError
 from uvstack.extraction import island_kernels as kernels
 from uvstack.extraction.noise_map import NodeMap, check_map
@@ -86,6 +87,7 @@ def find_islands(
     connectivity: int = 8,
     min_pixels: int = 1,
     negative: bool = False,
+    between: bool = False,
 ) -> Islands:
     """Islands of pixels above `analysis` times the noise with one above `detection` times it.
 
@@ -104,6 +106,9 @@ def find_islands(
         Islands of fewer are left out.
     negative : bool
         Islands below the background too, of sign −1; the two signs never join.
+    between : bool
+        Whether what must be above `detection` is the maximum of a parabola through a pixel and its
+        eight neighbours, in place of the pixel: a source between pixels is brighter than they are.
 
     Returns
     -------
@@ -113,21 +118,17 @@ def find_islands(
     Raises
     ------
     ImageError
-        If maps do not fit the image or thresholds cannot be.
+        If maps do not fit the image.
+    SelectionError
+        If thresholds or other numbers cannot be.
     """
     image = _native("image", image)
-    if not (np.isfinite(detection) and 0 < analysis <= detection):
-        raise ImageError(
-            f"detection={detection}, analysis={analysis}; wanted is 0 < analysis ≤ detection"
-        )
-    if connectivity not in (4, 8):
-        raise ImageError(
-            f"connectivity={connectivity}; wanted is 4, or 8 where pixels at corners touch"
-        )
-    if min_pixels < 1:
-        raise ImageError(f"min_pixels={min_pixels}; wanted is 1 or more")
+    finite_number("detection", detection, 0, above=True)
+    finite_number("analysis", analysis, 0, detection, above=True)
+    one_of("connectivity", connectivity, (8, 4))
+    whole_number("min_pixels", min_pixels, 1)
     maps = _checked(image, background, rms)
-    runs, value = _runs(image, maps, detection, analysis, negative)
+    runs, value = _runs(image, maps, detection, analysis, negative, between)
     island, count = _joined(runs, connectivity)
     n_pixels, seen = np.empty(count, np.int64), np.empty(count, np.bool_)
     brightest, peak = np.empty(count), np.empty(count, np.int64)
@@ -170,10 +171,8 @@ def fdr_threshold(
     from scipy.special import ndtr, ndtri
 
     image = _native("image", image)
-    if not 0 < alpha < 1:
-        raise ImageError(f"alpha={alpha}; wanted is a part of the source pixels, between 0 and 1")
-    if not (np.isfinite(beam_area) and beam_area > 0):
-        raise ImageError(f"beam_area={beam_area}; wanted is a positive number of pixels")
+    finite_number("alpha", alpha, 0, BELOW_ONE, above=True)
+    finite_number("beam_area", beam_area, 0, above=True, unit="pixels")
     maps = _checked(image, background, rms)
     correlated = float(np.sum(1.0 / np.arange(1, max(round(beam_area), 1) + 1)))
     # No pixel can pass whose p is above α/c, that of j = N.
@@ -222,6 +221,15 @@ def values_at(one: Map, pixel: NDArray[np.int64], n_columns: int) -> NDArray[np.
     return np.full(pixel.shape, float(one))
 
 
+def peaks_at(
+    image: NDArray, pixel: NDArray[np.int64], bright: NDArray[np.float64], sign: NDArray[np.int8]
+) -> NDArray[np.float64]:
+    """Maxima between pixels about pixels at flat indices, in the sense of `find_islands`, positive where `bright` is."""
+    out = np.empty(pixel.shape)
+    kernels.peaks_between(_native("image", image), pixel, bright, sign, out)
+    return out
+
+
 def _native(name: str, image: NDArray) -> NDArray:
     """The map as contiguous float32 or float64 of this machine; a copy only if it is not."""
     check_map(name, image)
@@ -236,11 +244,8 @@ def _checked(image: NDArray, background: Map | None, rms: Map) -> tuple[Map, Map
         if isinstance(one, np.ndarray) and one.ndim:
             one = _native(name, one)
         elif not isinstance(one, NodeMap):
-            one = float(one)
-            if not np.isfinite(one) or (name == "rms" and one <= 0):
-                raise ImageError(
-                    f"{name}={one}; wanted is a finite number, above 0 of rms, or a map"
-                )
+            is_rms = name == "rms"
+            one = finite_number(name, one, 0.0 if is_rms else -np.inf, above=is_rms)
         if not isinstance(one, float) and one.shape != image.shape:
             raise ImageError(
                 f"{name} has shape {one.shape} and the image {image.shape}; wanted are the same"
@@ -263,7 +268,8 @@ def _flat(maps: tuple[Map, Map], first: int, stop: int) -> tuple[NDArray, NDArra
 
 
 def _runs(
-    image: NDArray, maps: tuple[Map, Map], detection: float, analysis: float, negative: bool
+    image: NDArray, maps: tuple[Map, Map], detection: float, analysis: float, negative: bool,
+    between: bool = False,
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Runs of pixels above the threshold, (run, 6), and their largest brightness."""
     n_rows, n_columns = image.shape
@@ -280,15 +286,16 @@ def _runs(
         row = 0
         while True:
             row, n = kernels.find_runs(
-                image[first:stop],
+                image,
                 back,
                 noise,
                 steps,
-                first,
+                (first, stop),
                 row,
                 detection,
                 analysis,
                 negative,
+                between,
                 runs,
                 value,
                 n,
@@ -324,9 +331,9 @@ def islands_of(
     parent: NDArray[np.int64],
     level: NDArray[np.float64],
 ) -> Islands:
-    """Islands of parts of islands, whose lists of pixels are given with the brightness of each."""
-    shape = islands.label.shape
-    label, n = np.zeros(shape, np.int32), parent.size
+    """Islands of parts of islands, whose lists of pixels are given with the brightness of each; they take the label image over."""
+    label, shape, n = islands.label, islands.label.shape, parent.size
+    label.ravel()[islands.pixel] = 0
     owner = np.repeat(np.arange(n), np.diff(start))
     order = np.lexsort((pixel, owner))
     pixel, brightness = pixel[order], brightness[order]

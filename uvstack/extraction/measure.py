@@ -25,20 +25,23 @@ from uvstack.extraction.derived import (
     sizes_of,
 )
 from uvstack.extraction.gaussian_fit import (
+    LONGEST,
     GaussianFits,
     fit_gaussians,
     groups_of,
     numbers_of,
+    quadratic_form,
     size_matrix,
 )
 from uvstack.extraction.moments import MomentErrors, Moments, MomentStatus
 from uvstack.extraction.options import ExtractionOptions
-from uvstack.sky.beam import areas_of_covariances
+from uvstack.sky.beam import FOUR_LN2, areas_of_covariances
 from uvstack.sky.source_flags import Flag
 
-#: A fit narrower than this part of the beam's area, or longer than so many of the moments' major
-#: axes and of the beam's, is no source.
-_LEAST_AREA, _LONGEST = 0.1, 4.0
+#: A fit narrower than this part of the beam's area is no source.
+_LEAST_AREA = 0.1
+#: Nor is one whose error is a larger part of the peak: what was detected is known better.
+_LEAST_CERTAIN = 0.5
 _ENDS = {fit_kernels.CONVERGED: "converged", fit_kernels.MOST_STEPS: "most steps",
          fit_kernels.STUCK: "stuck", fit_kernels.TOO_FEW_PIXELS: "too few pixels",
          fit_kernels.SINGULAR: "singular"}
@@ -101,8 +104,9 @@ def of_moments(moments: Moments, errors: MomentErrors) -> Measured:
                      errors.fwhm_major, errors.fwhm_minor, errors.angle)
     with np.errstate(divide="ignore", invalid="ignore"):
         total_error = np.abs(total) * errors.flux / np.abs(moments.flux)
+    flags = int(Flag.MOMENTS) | np.where(shapeless(moments), int(Flag.FIXED), 0)
     return Measured(moments.peak, errors.peak, moments.x, moments.y, place, total, total_error,
-                    size, spread, np.full(len(size), int(Flag.MOMENTS), np.int32),
+                    size, spread, flags.astype(np.int32),
                     np.full(len(size), "moments", "U24"), np.arange(len(size)),
                     np.arange(len(size)), total, total_error)
 
@@ -217,8 +221,8 @@ def measure_islands(image: NDArray, label: NDArray[np.int32], moments: Moments,
                              correlation, free=free, weighting=options.weighting, group=group)
 
     fits = fit(start, free)
-    bad = unphysical(fits, moments, beam)
     found = of_fits(fits, int(Flag.FIXED) if options.fixed != "none" else 0, parent)
+    bad = unphysical(fits, found, plain, beam)
     if options.errors == "condon":
         found = with_condon_errors(found, fits, rms, beam)
     if options.unresolved == "point":
@@ -250,22 +254,40 @@ def _with_points(found: Measured, fits: GaussianFits, fit: Callable[..., Gaussia
                           status=np.full(len(point), "fit: point", "U24")), point, failed=False)
 
 
+def shapeless(moments: Moments) -> NDArray[np.bool_]:
+    """Islands that have the shape of the beam, for they have none of their own, (n,)."""
+    return np.asarray((moments.status & MomentStatus.BEAM_SHAPE) != 0)
+
+
 def _start_shape(moments: Moments, size: NDArray, beam: NDArray) -> NDArray[np.float64]:
     """Moments' shape, the beam's where that is narrower or not sound."""
-    narrow = ~(np.linalg.det(size) > np.linalg.det(beam)) | ((moments.status
-                                                              & MomentStatus.BEAM_SHAPE) != 0)
+    narrow = ~(np.linalg.det(size) > np.linalg.det(beam)) | shapeless(moments)
     return np.where(narrow[:, None, None], beam, size)
 
 
-def unphysical(fits: GaussianFits, moments: Moments, beam: NDArray) -> NDArray[np.bool_]:
-    """Fits that did not end well, (n,): not converged, or much smaller or longer than what was seen."""
-    bad = fits.status != fit_kernels.CONVERGED
-    size = size_matrix(np.where(bad[:, None], [1.0, 0.0, 0.0, 1.0, 0.0, 1.0], fits.numbers))
-    widest = np.linalg.eigvalsh(beam)[1]
-    longest = _LONGEST**2 * np.maximum(np.nan_to_num(moments.fwhm_major) ** 2, widest)
-    bad |= np.linalg.det(size) < _LEAST_AREA**2 * np.linalg.det(beam)
-    bad |= np.linalg.eigvalsh(size)[:, 1] > longest
-    return bad
+def unphysical(fits: GaussianFits, found: Measured, seen: Measured,
+               beam: NDArray) -> NDArray[np.bool_]:
+    """Fits that cannot be of what moments have seen, (n,).
+
+    Not converged; no ellipse, or one much smaller than the beam or longer than what was seen; with
+    its middle outside that, of the other sign, or of a peak that is not certain by a factor of two.
+    """
+    bad = np.asarray(fits.status != fit_kernels.CONVERGED)
+    form = quadratic_form(fits.numbers)
+    sound = np.asarray(np.isfinite(fits.numbers).all(axis=1)
+                       & np.isfinite(found.size).all(axis=(1, 2)))
+    form, size, whole = (np.where(sound[:, None, None], one, np.eye(2))
+                         for one in (form, found.size, np.nan_to_num(seen.size)))
+    bad |= ~sound | (np.linalg.eigvalsh(form)[:, 0] <= 0) | (np.linalg.eigvalsh(size)[:, 0] <= 0)
+    form = np.where(bad[:, None, None], np.eye(2), form)
+    fitted = FOUR_LN2 * np.linalg.inv(form)
+    widest = np.maximum(np.linalg.eigvalsh(whole)[:, 1], np.linalg.eigvalsh(beam)[1])
+    bad |= np.linalg.det(fitted) < _LEAST_AREA**2 * np.linalg.det(beam)
+    bad |= np.linalg.eigvalsh(fitted)[:, 1] > LONGEST**2 * widest
+    away = (fits.numbers[:, 1] - seen.x) ** 2 + (fits.numbers[:, 2] - seen.y) ** 2
+    bad |= away > widest
+    bad |= np.sign(found.peak) != np.sign(seen.peak)
+    return np.asarray(bad | ~(found.peak_error < _LEAST_CERTAIN * np.abs(found.peak)))
 
 
 def merged(first: Measured, second: Measured, where: NDArray[np.bool_],

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uvstack.extraction.correlation_kernels import sum_of_products
+from uvstack.extraction.islands import Map, rows_of
 from uvstack.sky.beam import FOUR_LN2, areas_of_covariances
 
 #: Lags reach so many FWHM of the beam's major axis: that of a Gaussian is 4 × 10⁻⁴ there.
@@ -45,7 +46,7 @@ def reach_of(size: NDArray[np.float64]) -> int:
 
 
 def measure_correlation(
-    image: NDArray, rms: NDArray, label: NDArray[np.int32], size: NDArray[np.float64],
+    image: NDArray, rms: Map, label: NDArray[np.int32], size: NDArray[np.float64],
 ) -> NDArray[np.float64] | None:
     """Correlation of an image's noise by lags (y, x), (2 r + 1, 2 r + 1), 1 in the middle; None where there are too few pixels.
 
@@ -53,7 +54,7 @@ def measure_correlation(
     ----------
     image : ndarray (m, l)
         Without its background; NaN is blank.
-    rms : ndarray (m, l)
+    rms : ndarray (m, l), NodeMap or number
         Its noise.
     label : ndarray (m, l) int32
         0 outside islands, whose pixels do not count.
@@ -66,7 +67,10 @@ def measure_correlation(
         return None
     step = max(1, int(np.sqrt(image.size / _PLACES)))
     total, count = np.zeros((r + 1, 2 * r + 1)), np.zeros((r + 1, 2 * r + 1), np.int64)
-    sum_of_products(image, rms, label, step, total, count)
+    # A map of the rows that are asked alone: the whole is as large as the image.
+    noise = [np.broadcast_to(rows_of(rms, y, y + 1), (1, image.shape[1]))
+             for y in range(0, image.shape[0] - r, step)]
+    sum_of_products(image, np.concatenate(noise), label, step, total, count)
     n_beams = count[0, r] * min(step**2 / area, 1.0)
     if n_beams < _FEWEST_BEAMS or count.min() == 0 or not total[0, r] > 0:
         return None

@@ -13,14 +13,13 @@ part of a box, its noise is too high; and where less than about 20 beams are in 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from uvstack.checks import whole_number
-from uvstack.errors import ImageError
+from uvstack.checks import finite_number, whole_number
+from uvstack.errors import ImageError, SelectionError
 from uvstack.extraction import noise_kernels as kernels
 
 #: A box counts where so many beams of its pixels are good: below, n of equation 2.22 is under 1.6.
@@ -149,19 +148,20 @@ def measure_noise(
     ------
     ImageError
         If the image is no map, all blank or constant, or no box has enough good pixels.
+    SelectionError
+        If a number cannot be.
     """
     check_map("image", image)
     sides = (box, box) if np.isscalar(box) else tuple(box)  # type: ignore[arg-type]
     if len(sides) != 2:
-        raise ImageError(f"box={box!r}; wanted is one number of pixels, or (rows, columns)")
+        raise SelectionError(f"box={box!r}; wanted is one number of pixels, or (rows, columns)")
     rows, columns = (whole_number("box", side, 2) for side in sides)
     filter_size = whole_number("filter_size", filter_size, 1)
     if filter_size % 2 == 0:
-        raise ImageError(f"filter_size={filter_size}; wanted is an odd number of nodes, such as 3")
-    if not (math.isfinite(beam_area) and beam_area > 0):
-        raise ImageError(f"beam_area={beam_area}; wanted is a positive number of pixels")
-    if not 0 <= least_share <= 1:
-        raise ImageError(f"least_share={least_share}; wanted is a part of a box, from 0 to 1")
+        raise SelectionError(f"filter_size={filter_size}; wanted is an odd number of nodes, such "
+                             "as 3")
+    finite_number("beam_area", beam_area, 0, above=True, unit="pixels")
+    finite_number("least_share", least_share, 0, 1)
     y_edge, x_edge = _edges(image.shape[0], rows), _edges(image.shape[1], columns)
     # A beam narrower than a pixel does not make more pixels independent than there are.
     background, rms, n_good = _clip(image, y_edge, x_edge, max(beam_area, 1.0))

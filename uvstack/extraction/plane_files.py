@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,11 +12,13 @@ from astropy import units as u
 from numpy.typing import NDArray
 
 from uvstack.errors import ImageError
-from uvstack.io.image_file import SkyCube, open_fits, prefix_of_jansky, read_cube
+from uvstack.io.image_file import SkyCube, check_beam, open_fits, prefix_of_jansky, read_cube
 from uvstack.sky.beam import Beam
 
 #: How far the beams of channels may differ, as a part of their area.
 _SAME_BEAM = 2e-3
+#: A unit per beam, and what it is multiplied by.
+_TIMES = re.compile(r"(.*/\s*beam)[\s.*]+(\S.*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,17 @@ class Plane:
     def is_polarised(self) -> bool:
         """Whether it is of Stokes Q, U or V, where sources may be negative."""
         return self.image is not None and self.image.stokes in (2, 3, 4)
+
+    @property
+    def header(self) -> dict[str, float]:
+        """What a catalogue of its sources says of it, degrees: beam (bmaj, bmin, bpa) and area of a pixel (pixel_area)."""
+        told = {}
+        if self.beam is not None and self.image is not None:
+            told = dict(zip(("bmaj", "bmin", "bpa"), (float(v) for v in np.rad2deg(self.beam)),
+                            strict=True))
+        if self.image is not None:
+            told["pixel_area"] = float(np.rad2deg(self.image.cell) ** 2)
+        return told
 
 
 def read_plane(path: str | Path, beam: Beam | None = None, stokes: str | None = None) -> Plane:
@@ -91,6 +106,8 @@ def read_planes(path: str | Path, beam: Beam | None = None,
             raise
         return [_without_coordinates(path, beam)]
     bright, flux = units_of(cube.unit, path)
+    if beam is not None:
+        check_beam(beam, cube.cell, cube.data.shape[-2:], str(path))
     beams = [cube.beam(k) for k in range(len(cube.data))
              if np.isfinite(cube.data[k]).any()] if beam is None else [beam]
     if beams[0] is not None and not np.allclose(np.array([one.covariance() for one in beams
@@ -126,15 +143,28 @@ def units_of(text: str, path: str | Path) -> tuple[u.UnitBase, u.UnitBase]:
 
     Other units are carried: of K it is K beam, of nothing beam.
     """
+    # CASA's images of moments: what stands after the beam is no part of the divisor.
+    parts = _TIMES.fullmatch(text.strip())
+    if parts:
+        bright, flux = units_of(parts[1], path)
+        factor, _ = units_of(parts[2], path)
+        return bright * factor, flux * factor
     size = prefix_of_jansky(text)
     if size is not None:
         name = {1.0: "Jy", 1e-3: "mJy", 1e-6: "uJy", 1e-9: "nJy", 1e3: "kJy", 1e6: "MJy"}[size]
         return u.Unit(name) / u.beam, u.Unit(name)
     try:
-        bright = u.Unit(text.strip())
-    except ValueError as error:
-        raise ImageError(f"{path}: is in {text}, no unit that is known: mega or milli? "
-                         "Wanted is Jy/beam, K or such in BUNIT") from error
+        with warnings.catch_warnings():
+            # Several slashes can be read in several ways.
+            warnings.simplefilter("error", u.UnitsWarning)
+            bright = u.Unit(text.strip())
+    except (ValueError, u.UnitsWarning) as error:
+        doubt = ": mega or milli?" if text.upper().startswith("MJY") else ""
+        raise ImageError(f"{path}: is in {text}, no unit that is known for certain{doubt}; "
+                         "wanted is Jy/beam, K or such in BUNIT") from error
+    if not isinstance(bright, u.UnitBase) or bright.is_equivalent(u.dex):
+        raise ImageError(f"{path}: is in {text}, a logarithm, of which there is no sum over a "
+                         "source; wanted is Jy/beam, K or such in BUNIT")
     return bright, bright * u.beam
 
 

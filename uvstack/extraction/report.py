@@ -155,8 +155,7 @@ def residual_figure(result: ExtractResult) -> Figure:
     rms = map_of(result.rms, result.data.shape, step)
     edges = np.linspace(-8, 8, 161)
     for values, label, colour in ((result.data[part] / rms, "image", "0.6"),
-                                  ((result.data[part] - result.model[part]) / rms,
-                                   "without sources", "C0")):
+                                  (result.residual[part] / rms, "without sources", "C0")):
         good = values[np.isfinite(values)]
         counts, _ = np.histogram(good, edges)
         axes.stairs(counts, edges, label=label, color=colour)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from uvstack.extraction.islands import Map, map_of
 from uvstack.extraction.sky_frame import SkyFrame
+from uvstack.extraction.source_model import SourceModel
 from uvstack.records import Provenance, plain
 from uvstack.report.files import Saved
 from uvstack.report.numbers import unit_text
@@ -36,8 +37,8 @@ class ExtractResult(Saved):
         The image without its background, in the unit of the catalogue's peaks.
     background, rms : Map
         Maps, their nodes, or numbers: see `map_of`.
-    model : ndarray (m, l) float32
-        The Gaussians of the catalogue.
+    sources : SourceModel
+        The Gaussians of the catalogue, of which `model` is the image.
     islands : ndarray (m, l) int32 or None
         Numbers of the sources' pixels; None where places were given.
     beam : Beam or None
@@ -57,7 +58,7 @@ class ExtractResult(Saved):
     data: NDArray[np.float32]
     background: Map
     rms: Map
-    model: NDArray[np.float32]
+    sources: SourceModel
     islands: NDArray[np.int32] | None
     beam: Beam | None
     frame: SkyFrame
@@ -67,9 +68,15 @@ class ExtractResult(Saved):
     channels: QTable | None = None
 
     @property
+    def model(self) -> NDArray[np.float32]:
+        """The Gaussians of the catalogue, (m, l); made anew each time."""
+        return self.sources.rows()
+
+    @property
     def residual(self) -> NDArray[np.float32]:
         """The image without background and sources, (m, l)."""
-        return self.data - self.model
+        model = self.model
+        return np.subtract(self.data, model, out=model)
 
     @property
     def median_rms(self) -> float:

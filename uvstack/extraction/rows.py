@@ -30,7 +30,7 @@ class Surroundings:
         Number of the island, from 1; 0 for none.
     n_pixels : ndarray (n,) int
     brightest : ndarray (n,)
-        Value of the brightest pixel.
+        Value of the maximum, between pixels or of the brightest.
     island_sum, island_sum_error, island_rms : ndarray (n,)
         Sum over the island's pixels with its error, and rms of what a fit left of them.
     flags : ndarray (n,) int
@@ -101,8 +101,12 @@ def catalogue_rows(found: Measured, around: Surroundings, frame: SkyFrame, beam:
                 "island_rms": around.island_rms * bright, "fit_status": found.status}
     if beam is None:
         flags = flags | int(Flag.NO_BEAM)
+    # A limit stands for the error of a size without the beam, and a forced place has no island.
+    wanted = [name for name in columns
+              if name.endswith("_error") and not name.startswith(("deconvolved", "island"))
+              and not (beam is None and "flux" in name)]
     bad = ~np.all([np.isfinite(_number(columns[name])) & (_number(columns[name]) > 0)
-                   for name in ("peak_error", "x_error", "y_error")], axis=0)
+                   for name in wanted], axis=0)
     fixed = (found.flags & int(Flag.FIXED)) != 0
     columns["flags"] = np.where(bad & ~fixed, flags | int(Flag.NO_ERROR), flags)
     return QTable(columns)

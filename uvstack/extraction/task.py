@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from astropy import units as u
-from astropy.table import QTable, Table
+from astropy.table import QTable
 from astropy.wcs import WCS
 from numpy.typing import NDArray
+from typing_extensions import Unpack
 
 from uvstack.checks import finite_number
-from uvstack.errors import ImageError, UvstackWarning
-from uvstack.extraction import island_sums, sum_kernels
+from uvstack.errors import ImageError, SelectionError, UvstackWarning
 from uvstack.extraction.channels import normal_deviation, spectral_indices, weighted_mean
 from uvstack.extraction.deblending import deblend as split_islands
 from uvstack.extraction.flux_bias import expected_flux
+from uvstack.extraction.island_sums import sum_islands
 from uvstack.extraction.islands import (
     Islands,
     Map,
@@ -28,30 +28,33 @@ from uvstack.extraction.islands import (
     fdr_threshold,
     find_islands,
     map_of,
+    peaks_at,
     rows_of,
     values_at,
 )
 from uvstack.extraction.measure import Measured, force, measure_islands
 from uvstack.extraction.moments import measure_moments, moment_errors
 from uvstack.extraction.noise_correlation import beam_correlation, measure_correlation
-from uvstack.extraction.noise_map import NodeMap, measure_noise
-from uvstack.extraction.options import DETECTIONS, ExtractionOptions, check_choice
+from uvstack.extraction.noise_map import NodeMap, NoiseNodes, measure_noise
+from uvstack.extraction.options import ExtractionOptions, ExtractOptions
 from uvstack.extraction.plane_files import Plane, read_plane, read_planes, read_psf_map
 from uvstack.extraction.region_files import write_regions
 from uvstack.extraction.result import ExtractResult
 from uvstack.extraction.rows import Surroundings, catalogue_rows
 from uvstack.extraction.sky_frame import SkyFrame, beam_frame_of
+from uvstack.extraction.source_model import SourceModel, model_of
 from uvstack.io.catalogues import write_catalogue
 from uvstack.io.fits import write_image
-from uvstack.io.output import check_output, check_report, together
+from uvstack.io.output import check_output, together
 from uvstack.io.provenance import provenance_of
 from uvstack.io.tables import read_positions
+from uvstack.options import takes
 from uvstack.pixels.noise import robust_noise
 from uvstack.pixels.psf import fit_beam
 from uvstack.records import plain
-from uvstack.report.files import files_of_report
+from uvstack.report.files import check_asked, write_asked
 from uvstack.report.numbers import unit_text
-from uvstack.sky.beam import FOUR_LN2, Beam, areas_of_covariances
+from uvstack.sky.beam import areas_of_covariances, given_beam
 from uvstack.sky.catalogue import coord_of
 from uvstack.sky.positions import Positions, positions_from_coord
 from uvstack.sky.source_flags import Flag
@@ -61,49 +64,8 @@ OUTPUTS = ("out", "rms_out", "background_out", "residual_out", "model_out", "isl
            "regions_out", "channels_out")
 
 
-def extract(
-    image: str | Path,
-    *,
-    detection: float = 5.0,
-    analysis: float = 3.0,
-    fdr: float | None = None,
-    box: int | None = None,
-    filter_size: int = 3,
-    connectivity: int = 8,
-    min_pixels: int = 1,
-    deblend: int = 32,
-    deblend_fraction: float = 0.005,
-    method: Literal["fit", "moments"] = "fit",
-    weighting: Literal["plain", "gls"] = "plain",
-    errors: Literal["correlation", "condon"] = "correlation",
-    fixed: Literal["none", "shape", "position", "both"] = "none",
-    unresolved: Literal["free", "point"] = "free",
-    negative: bool | None = None,
-    stokes: Literal["I", "Q", "U", "V"] | None = None,
-    detect: Literal["mean", "chi-squared"] = "mean",
-    beam: Beam | Sequence[float] | None = None,
-    beam_frame: Literal["auto", "pixel", "sky"] = "auto",
-    rms: float | str | Path | None = None,
-    background: float | str | Path | None = None,
-    psf_map: str | Path | None = None,
-    detection_image: str | Path | None = None,
-    forced: str | Path | Table | Positions | None = None,
-    search_radius: float = 0.0,
-    counts_slope: float | None = None,
-    lowest_flux: float | None = None,
-    position_systematic: float = 0.0,
-    flux_systematic: float = 0.0,
-    out: str | Path | None = None,
-    rms_out: str | Path | None = None,
-    background_out: str | Path | None = None,
-    residual_out: str | Path | None = None,
-    model_out: str | Path | None = None,
-    islands_out: str | Path | None = None,
-    regions_out: str | Path | None = None,
-    channels_out: str | Path | None = None,
-    report: str | Path | None = None,
-    overwrite: bool = False,
-) -> QTable:
+@takes
+def extract(image: str | Path, **options: Unpack[ExtractOptions]) -> QTable:
     """Catalogue of the sources of an image (Spreeuw 2010, section 2.7).
 
     Parameters
@@ -112,76 +74,6 @@ def extract(
         FITS image, or image of CASA. Of a cube sources are found and measured in all channels
         together, and their fluxes in each channel, as of points; with columns spectral_index and
         its error.
-    detection, analysis : float
-        Thresholds in standard deviations of the noise: of the brightest pixel of an island, and of
-        all its pixels.
-    fdr : float, optional
-        In place of `detection`, the largest part of the source pixels that may be noise, 0 … 1.
-    box : int, optional
-        Side of the boxes of background and noise, pixels; default 16 FWHM, 32 at least.
-    filter_size : int
-        Boxes of whose values the median is taken; 1 for none.
-    connectivity : {8, 4}
-        Whether pixels hang together at their corners.
-    min_pixels : int
-        Islands with fewer are dropped.
-    deblend : int
-        Sub-thresholds by which islands are split; 0 splits none.
-    deblend_fraction : float
-        Part of the island's flux that each of the parts must have.
-    method : {"fit", "moments"}
-    weighting : {"plain", "gls"}
-        Least squares, plain or by the inverse of the noise's covariance.
-    errors : {"correlation", "condon"}
-        Errors from the measured correlation of the noise, with the bias of second order taken off;
-        or by the equations of Condon (1997).
-    fixed : {"none", "shape", "position", "both"}
-        What a fit leaves as it is: the shape that of the beam, the position that of the moments.
-    unresolved : {"free", "point"}
-        Whether peak, place and flux of sources that are not resolved come from a second fit with
-        the shape of the beam; sizes and their limits are those of the free fit.
-    negative : bool, optional
-        Find sources below the background too; default in Stokes Q, U and V alone.
-    stokes : {"I", "Q", "U", "V"}, optional
-        The plane of a file of several; default I, or else the only one.
-    detect : {"mean", "chi-squared"}
-        Of a cube: find sources in the weighted mean of the channels, or in the sum of their squares
-        over the noise, which takes any spectrum.
-    beam : Beam or (float, float, float), optional
-        FWHM and position angle, rad, in place of the header's.
-    beam_frame : {"auto", "pixel", "sky"}
-        Where the beam is constant: in pixels (images in SIN projection), or on the sky (mosaics).
-    rms, background : float or path, optional
-        In place of what is measured: a number in the unit of the image, or an image of the same
-        shape.
-    psf_map : path, optional
-        FITS image of three planes (3, m, l), BMAJ, BMIN and BPA in degrees at each pixel: the beam
-        that fluxes and sizes refer to at each source.
-    detection_image : path, optional
-        Image of the same shape in which sources are found, such as one of flat noise, with its own
-        noise; they are measured in `image`.
-    forced : path, Table or Positions, optional
-        Measure at these places, in their order, in place of a search.
-    search_radius : float
-        How far a forced position may move, rad.
-    counts_slope, lowest_flux : float, optional
-        Counts N(>S) ∝ S^−q and the flux in Jy below which there are no sources: adds the column
-        expected_flux, the mean true flux of what was measured so.
-    position_systematic, flux_systematic : float
-        rad, and part of the flux: columns of their own, which no other error contains.
-    out : path, optional
-        Catalogue: FITS, ECSV, VOTable (.xml) or CSV.
-    rms_out, background_out, residual_out, model_out, islands_out : path, optional
-        Images: noise, background, image without background and sources, the sources' Gaussians,
-        numbers of the islands.
-    regions_out : path, optional
-        Regions of DS9 (.reg) or CASA and CARTA (.crtf).
-    channels_out : path, optional
-        Of a cube: table of one row a source and channel; FITS, ECSV, VOTable (.xml) or CSV.
-    report : path, optional
-        Folder for the result as JSON and table, pictures and a page; default none.
-    overwrite : bool
-        Whether outputs may exist.
 
     Returns
     -------
@@ -198,71 +90,70 @@ def extract(
     --------
     >>> catalogue = uvstack.extract("image.fits", detection=5, analysis=3, out="catalogue.fits")
     """
-    return find(**locals()).catalogue
+    return find(image, **options).catalogue
 
 
 @together()
-def find(image: str | Path, *, beam: Beam | Sequence[float] | None = None,
-         rms: float | str | Path | None = None, background: float | str | Path | None = None,
-         psf_map: str | Path | None = None, detection_image: str | Path | None = None,
-         forced: str | Path | Table | Positions | None = None, search_radius: float = 0.0,
-         counts_slope: float | None = None, lowest_flux: float | None = None,
-         position_systematic: float = 0.0, flux_systematic: float = 0.0,
-         report: str | Path | None = None, overwrite: bool = False, stokes: str | None = None,
-         negative: bool | None = None, detect: str = "mean", **options: Any) -> ExtractResult:
-    """The catalogue of `extract`, with the maps that it came from; its arguments and errors."""
-    asked = {**locals(), **options}
-    outputs = {name: options.pop(name, None) for name in OUTPUTS}
-    settings = ExtractionOptions(negative=bool(negative), **options)
-    read = tuple(str(p) for p in (image, rms, background, psf_map, detection_image, forced)
-                 if isinstance(p, str | Path))
+@takes
+def find(image: str | Path, **options: Unpack[ExtractOptions]) -> ExtractResult:
+    """The catalogue of `extract`, with the maps that it came from; its errors.
+
+    Parameters
+    ----------
+    image : path
+        As for `extract`.
+    """
+    given: dict[str, Any] = {**options}
+    settings = ExtractionOptions(**{name: given[name] for name in ExtractionOptions.names()
+                                    if name != "negative"}, negative=bool(options["negative"]))
+    maps = {name: given[name] for name in ("rms", "background", "psf_map", "detection_image")}
+    outputs = {name: given[name] for name in OUTPUTS}
+    read = tuple(str(path) for path in (image, options["forced"], *maps.values())
+                 if isinstance(path, str | Path))
     for path in filter(None, outputs.values()):
-        check_output(path, overwrite, inputs=read)
-    if report is not None:
-        check_report(report, overwrite, files_of_report(ExtractResult))
-    if not search_radius >= 0:
-        raise ImageError(f"search_radius={search_radius}; wanted is an angle in rad, 0 or more")
-    if (counts_slope is None) != (lowest_flux is None):
-        raise ImageError("counts_slope and lowest_flux belong together: counts S^−q have no sum "
-                         "without a lower limit of flux")
-    for name, value in (("position_systematic", position_systematic),
-                        ("flux_systematic", flux_systematic)):
-        finite_number(name, value, 0.0)
-    check_choice("detect", detect, DETECTIONS)
-    planes = read_planes(image, None if beam is None else Beam(*beam), stokes)
+        check_output(path, options["overwrite"], inputs=read)
+    check_asked(ExtractResult, options)
+    if (options["counts_slope"] is None) != (options["lowest_flux"] is None):
+        raise SelectionError("counts_slope and lowest_flux belong together: counts S^−q have no "
+                             "sum without a lower limit of flux")
+    for name in ("search_radius", "position_systematic", "flux_systematic"):
+        finite_number(name, given[name], 0.0)
+    beam, forced = options["beam"], options["forced"]
+    planes = read_planes(image, None if beam is None else given_beam(beam), options["stokes"])
     plane = planes[0]
-    if negative is None:
+    if options["negative"] is None:
         settings = replace(settings, negative=plane.is_polarised)
-    places = None if forced is None else read_positions(forced)
+    where: dict[str, Any] = {"places": None if forced is None else read_positions(forced),
+                             "search_radius": options["search_radius"]}
     if len(planes) > 1:
-        given = {"rms": rms, "background": background, "psf_map": psf_map,
-                 "detection_image": detection_image}
-        found = _of_cube(planes, settings, detect, places, search_radius, given)
-    elif detect != "mean" or outputs["channels_out"] is not None:
+        found = _of_cube(planes, settings, options["detect"], where, maps)
+    elif options["detect"] != "mean" or outputs["channels_out"] is not None:
         raise ImageError(f"{image}: has one channel; detect and channels_out are for cubes")
     else:
-        found = run(plane, settings, rms=rms, background=background, psf_map=psf_map,
-                    detection_image=detection_image, places=places, search_radius=search_radius)
-    _add_columns(found.catalogue, counts_slope, lowest_flux, position_systematic, flux_systematic)
-    provenance = provenance_of(asked, image=str(image))
+        found = run(plane, settings, **maps, **where)
+    _add_columns(found.catalogue, options["counts_slope"], options["lowest_flux"],
+                 options["position_systematic"], options["flux_systematic"])
+    provenance = provenance_of({"image": image, **options}, image=str(image))
     found.catalogue.meta["provenance"] = json.dumps(plain(vars(provenance)))
     found = replace(found, provenance=provenance)
     _write(found, plane, **outputs)
-    if report is not None:
-        found.report(report)
-    return found
+    return write_asked(found, options)
 
 
 def run(plane: Plane, options: ExtractionOptions, *, rms: float | str | Path | None = None,
         background: float | str | Path | None = None, psf_map: str | Path | None = None,
         detection_image: str | Path | Plane | None = None, places: Positions | None = None,
-        search_radius: float = 0.0) -> ExtractResult:
-    """Extraction of a plane, whose data lose their background; `extract` says what the arguments are."""
+        search_radius: float = 0.0, maps: tuple[Map, Map] | None = None) -> ExtractResult:
+    """Extraction of a plane, whose data lose their background; `extract` says what the arguments are.
+
+    `maps` are background and noise of a plane that has lost its background already.
+    """
     frame = _frame_of(plane, options, psf_map)
-    plane.data[blank_pixels(plane.data)] = np.nan
+    if maps is None:
+        plane.data[blank_pixels(plane.data)] = np.nan
     size = _beam_size(plane, frame)
     area = float(areas_of_covariances(size))
-    base, noise = _maps(plane, options, area, rms, background)
+    base, noise = _maps(plane, options, area, rms, background) if maps is None else maps
     if places is not None:
         return _forced(plane, frame, base, noise, size, options, places, search_radius)
     sought, sought_noise = plane.data, noise
@@ -275,12 +166,13 @@ def run(plane: Plane, options: ExtractionOptions, *, rms: float | str | Path | N
     threshold = options.detection
     if options.fdr is not None:
         threshold = fdr_threshold(sought, None, sought_noise, options.fdr, area)
-    analysis = min(options.analysis, threshold)
+    analysis, between = min(options.analysis, threshold), options.peaks == "interpolated"
     islands = find_islands(sought, None, sought_noise, threshold, analysis,
                            connectivity=options.connectivity, min_pixels=options.min_pixels,
-                           negative=options.negative)
+                           negative=options.negative, between=between)
     islands = split_islands(sought, None, sought_noise, islands, options.deblend,
-                            options.deblend_fraction, threshold, min_pixels=options.min_pixels)
+                            options.deblend_fraction, threshold, min_pixels=options.min_pixels,
+                            between=between)
     sigma = values_at(noise, islands.peak, plane.data.shape[1])
     level = islands.level if detection_image is None else _lowest(plane.data, islands)
     beam3 = np.array([size[0, 0], size[0, 1], size[1, 1]])
@@ -290,16 +182,16 @@ def run(plane: Plane, options: ExtractionOptions, *, rms: float | str | Path | N
     correlation = _correlation(plane.data, noise, islands.label, size)
     found = measure_islands(plane.data, islands.label, moments, told, sigma, size, correlation,
                             options, islands.parent)
-    catalogue, model = _table(plane, frame, found, islands, sigma, base, correlation)
+    catalogue, model = _table(plane, frame, found, islands, sigma, base, correlation, between)
     catalogue.meta.update(threshold=threshold, analysis=analysis)
     return ExtractResult(catalogue, plane.path, plane.data, base, noise, model, islands.label,
                          plane.beam, frame, threshold, analysis)
 
 
-def _of_cube(planes: list[Plane], options: ExtractionOptions, detect: str, places: Positions | None,
-             radius: float, given: dict[str, Any]) -> ExtractResult:
+def _of_cube(planes: list[Plane], options: ExtractionOptions, detect: str, where: dict[str, Any],
+             given: dict[str, Any]) -> ExtractResult:
     """Extraction of all channels together, then fluxes at the places of the sources in each, with spectral indices."""
-    path = planes[0].path
+    path, places = planes[0].path, where["places"]
     refused = [name for name, value in given.items() if value is not None]
     if refused:
         raise ImageError(f"{path}: holds {len(planes)} channels, of which {refused[0]} says "
@@ -314,28 +206,35 @@ def _of_cube(planes: list[Plane], options: ExtractionOptions, detect: str, place
     planes = [planes[k] for k in number]
     area = float(areas_of_covariances(_beam_size(planes[0],
                                                  _frame_of(planes[0], options, None))))
-    maps = [_maps(one, options, area, None, None) for one in planes]
+    maps = [_nodes(one, options, area) for one in planes]
+    for one, nodes in zip(planes, maps, strict=True):
+        _take_off(nodes.background_nodes, one.data)
     shape = planes[0].data.shape
-    rms = np.array([np.nanmedian(map_of(noise, shape, 4)) for _, noise in maps])
+    rms = np.array([np.nanmedian(map_of(one.rms_nodes, shape, 4)) for one in maps])
     frequency = np.array([one.frequency for one in planes])
     reference = float(np.average(frequency, weights=(rms.min() / rms) ** 2))
     mean = replace(planes[0], data=weighted_mean([one.data for one in planes], rms),
                    frequency=reference)
+    nodes = _nodes(mean, options, area)
+    base = np.average([one.background for one in maps], axis=0, weights=(rms.min() / rms) ** 2)
+    of_mean = replace(nodes, background=base).background_nodes, nodes.rms_nodes
     sought = None
     if detect == "chi-squared" and places is None:
         squares, n = np.zeros(shape), np.zeros(shape, np.int64)
-        for one, (_, noise) in zip(planes, maps, strict=True):
+        for one, noise in zip(planes, maps, strict=True):
             good = np.isfinite(one.data)
-            squares += np.where(good, one.data / map_of(noise, shape), 0.0) ** 2
+            squares += np.where(good, one.data / noise.rms_map(), 0.0) ** 2
             n += good
         sought = replace(mean, data=normal_deviation(squares, n).astype(np.float32))
-    found = run(mean, options, detection_image=sought, places=places, search_radius=radius)
+    found = run(mean, options, detection_image=sought, maps=of_mean, **where)
     table = found.catalogue
     if places is None and len(table):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UvstackWarning)
             places = positions_from_coord(coord_of(table))
-    rows = [] if places is None else [run(one, options, places=places).catalogue for one in planes]
+    rows = [] if places is None else [
+        run(one, options, places=places, maps=(noise.background_nodes, noise.rms_nodes)).catalogue
+        for one, noise in zip(planes, maps, strict=True)]
     channels, flux, error = _channel_rows(table, rows, np.array(number), frequency)
     table["spectral_index"], table["spectral_index_error"] = spectral_indices(
         frequency, flux, error, reference)
@@ -397,7 +296,7 @@ def _beam_size(plane: Plane, frame: SkyFrame) -> NDArray[np.float64]:
     centred = plane.data - np.nanmedian(plane.data)
     usual = robust_noise(centred)
     label = (~(np.abs(centred) < 4.0 * usual)).astype(np.int32)
-    found = measure_correlation(centred, np.full_like(centred, max(usual, 1e-30)), label, guess)
+    found = measure_correlation(centred, max(usual, 1e-30), label, guess)
     try:
         if found is None:
             raise ImageError("too few pixels")
@@ -422,16 +321,24 @@ def _maps(plane: Plane, options: ExtractionOptions, area: float, rms: float | st
     """Background and noise; the background is taken off the plane's data."""
     nodes = None
     if rms is None or background is None:
-        side = options.box or max(int(np.ceil(_BEAMS_A_BOX * np.sqrt(area))), _LEAST_BOX)
-        nodes = measure_noise(plane.data, side, area, filter_size=options.filter_size)
+        nodes = _nodes(plane, options, area)
     base = nodes.background_nodes if background is None and nodes is not None else _given(
         background, plane, "background")
-    for first in range(0, len(plane.data), _ROWS):
-        plane.data[first:first + _ROWS] -= rows_of(base, first, min(first + _ROWS, len(plane.data)))
+    _take_off(base, plane.data)
     noise = nodes.rms_nodes if rms is None and nodes is not None else _given(rms, plane, "rms")
     if not isinstance(noise, NodeMap) and not np.any(np.asarray(noise) > 0):
-        raise ImageError(f"rms={rms}; wanted is a noise above 0")
+        raise SelectionError(f"rms={rms}; wanted is a noise above 0")
     return base, noise
+
+
+def _nodes(plane: Plane, options: ExtractionOptions, area: float) -> NoiseNodes:
+    side = options.box or max(int(np.ceil(_BEAMS_A_BOX * np.sqrt(area))), _LEAST_BOX)
+    return measure_noise(plane.data, side, area, filter_size=options.filter_size)
+
+
+def _take_off(base: Map, data: NDArray) -> None:
+    for first in range(0, len(data), _ROWS):
+        data[first:first + _ROWS] -= rows_of(base, first, min(first + _ROWS, len(data)))
 
 
 def _given(value: float | str | Path | None, plane: Plane, name: str) -> Map:
@@ -441,10 +348,7 @@ def _given(value: float | str | Path | None, plane: Plane, name: str) -> Map:
         other = read_plane(str(value))
         _check_shape(other.data, plane, str(value))
         return other.data * np.float32(other.bright.to(plane.bright))
-    if not np.isfinite(number):
-        raise ImageError(f"{name}={value}; wanted is a number in the unit of the image, or an "
-                         "image")
-    return number
+    return finite_number(name, number, unit="in the unit of the image, or an image")
 
 
 def _check_shape(data: NDArray, plane: Plane, path: str | Path) -> None:
@@ -464,14 +368,14 @@ def _lowest(data: NDArray, islands: Islands) -> NDArray[np.float64]:
 
 def _correlation(data: NDArray, noise: Map, label: NDArray[np.int32],
                  size: NDArray) -> NDArray[np.float64]:
-    found = measure_correlation(data, map_of(noise, data.shape), label, size)
+    found = measure_correlation(data, noise, label, size)
     return beam_correlation(size) if found is None else found
 
 
 def _table(plane: Plane, frame: SkyFrame, found: Measured, islands: Islands, sigma: NDArray,
-           base: Map, correlation: NDArray) -> tuple[QTable, NDArray[np.float32]]:
+           base: Map, correlation: NDArray, interpolated: bool) -> tuple[QTable, SourceModel]:
     model = model_of(found, plane.data.shape)
-    sums, errors, left = island_sums.sum_islands(plane.data, model, islands, sigma, correlation)
+    sums, errors, left = sum_islands(plane.data, model, islands, sigma, correlation)
     several = np.bincount(islands.parent,
                           minlength=1)[islands.parent] > 1 if len(islands) else np.zeros(0, bool)
     flags = np.where(islands.touches_edge, int(Flag.EDGE), 0) | np.where(islands.touches_blank,
@@ -482,16 +386,19 @@ def _table(plane: Plane, frame: SkyFrame, found: Measured, islands: Islands, sig
         wide = (np.diff(islands.box[:, :2])[:, 0] > 0.5 * sides[0]) | (
             np.diff(islands.box[:, 2:])[:, 0] > 0.5 * sides[1])
         flags |= np.where(wide, int(Flag.LARGE), 0)
+    brightest = plane.data.ravel()[islands.peak].astype(float)
+    if interpolated:
+        sign = islands.sign
+        brightest = sign * peaks_at(plane.data, islands.peak, sign * brightest, sign)
     around = Surroundings(sigma, values_at(base, islands.peak, plane.data.shape[1]),
                           islands.parent + 1, islands.n_pixels,
-                          plane.data.ravel()[islands.peak].astype(float), sums, errors, left,
-                          flags.astype(np.int32))
+                          brightest, sums, errors, left, flags.astype(np.int32))
     return _finished(catalogue_rows(found, around, frame, plane.beam, (plane.bright, plane.flux)),
                      plane, frame), model
 
 
 def _finished(table: QTable, plane: Plane, frame: SkyFrame) -> QTable:
-    table.meta.update(frame=frame.frame_name, image=plane.path)
+    table.meta.update(frame=frame.frame_name, image=plane.path, **plane.header)
     if not plane.flux.is_equivalent(u.Jy):
         table.meta["brightness_unit"] = unit_text(plane.bright)
     if plane.image is None:
@@ -499,17 +406,6 @@ def _finished(table: QTable, plane: Plane, frame: SkyFrame) -> QTable:
     if plane.frequency is not None:
         table.meta["reference_frequency"] = plane.frequency
     return table
-
-
-def model_of(found: Measured, shape: tuple[int, int]) -> NDArray[np.float32]:
-    """Image (m, l) of the Gaussians that were measured."""
-    model = np.zeros(shape, np.float32)
-    good = np.isfinite(found.peak) & np.isfinite(found.size[:, 0, 0])
-    form = FOUR_LN2 * np.linalg.inv(np.where(good[:, None, None], found.size, np.eye(2)))
-    peak = np.where(good, found.peak, 0.0)
-    sum_kernels.add_gaussians(peak, np.where(good, found.x, -1e6), np.where(good, found.y, -1e6),
-                              form[:, 0, 0], form[:, 0, 1], form[:, 1, 1], 14.0, model)
-    return model
 
 
 def _forced(plane: Plane, frame: SkyFrame, base: Map, noise: Map, size: NDArray,
@@ -572,7 +468,7 @@ def _write(
     write(rms_out, None if rms_out is None else map_of(found.rms, shape))
     write(background_out, None if background_out is None else map_of(found.background, shape))
     write(residual_out, None if residual_out is None else found.residual)
-    write(model_out, found.model)
+    write(model_out, None if model_out is None else found.model)
     write(islands_out, found.islands, "")
     if out is not None:
         write_catalogue(out, found.catalogue)

@@ -56,17 +56,26 @@ from uvstack.io.provenance import provenance_of
 from uvstack.io.selection import parse_distance, parse_uv_range
 from uvstack.io.stacked_ms import append_history
 from uvstack.io.write_columns import check_column, check_writable, column_writer, is_remains
-from uvstack.options import DataOptions, RunOptions, UVRangeOptions, takes
+from uvstack.options import (
+    DataOptions,
+    OverwriteOptions,
+    ReportOptions,
+    RunOptions,
+    UVRangeOptions,
+    takes,
+)
 from uvstack.records import MeasurementSets, Provenance, Structure
+from uvstack.report.files import check_asked, write_asked
 from uvstack.sky.frequency import parse_frequency
-from uvstack.sky.primary_beam import PrimaryBeam
+from uvstack.sky.options import BeamOptions
 from uvstack.uv.stokes import parse_fit_stokes, wanted_correlations
 
 #: Visibilities (row × chan × corr) that a chunk holds: about 100 MB with all that belongs to them.
 VISIBILITIES_PER_CHUNK = 2_000_000
 
 
-class SharedOptions(UVRangeOptions, DataOptions, RunOptions, total=False):
+class SharedOptions(BeamOptions, UVRangeOptions, DataOptions, ReportOptions, OverwriteOptions,
+                    RunOptions, total=False):
     """The options that it shares with other functions."""
 
 
@@ -87,7 +96,6 @@ def fit(
     timewidth: int = 1,
     per_channel: bool = False,
     phase_centre: str | tuple[float, float] | SkyCoord | None = None,
-    primary_beam: str | PrimaryBeam | None = None,
     fixed: str | Sequence[str] | None = None,
     fixedvar: str | Sequence[str] | None = None,
     scalefix: str | None = None,
@@ -149,9 +157,6 @@ def fit(
     phase_centre : str, (float, float) or SkyCoord, optional
         To which data are turned and from which RA and Dec count: "J2000 10h12m13s -30d00m01s", or
         RA and Dec in rad, J2000; default the first field. Several fields are brought to it.
-    primary_beam : str or PrimaryBeam, optional
-        Then fluxes are those of the sky, seen through the beam of each field: preset, text or file.
-        Default none.
     fixed : str or sequence of str, optional
         What belongs to the model and is not fitted: a column such as "MODEL_DATA", or shapes, or
         both.
@@ -218,6 +223,7 @@ def fit(
     """
     nu0 = None if nu0 is None else parse_frequency(nu0, "nu0", lowest=0.0)
     asked = {**locals(), **options}
+    check_asked(FitResult, options)
     request = Request(**{name: asked[name] for name in Request.names()})
     request.check()
     thread_count(options["threads"])
@@ -237,12 +243,14 @@ def fit(
         data.client = client
         provenance = _provenance(data.job, asked)
         if per_channel:
-            return FitSpectrum(replace(one, provenance=provenance)
-                               for one in _fit_channels(request, variables, made, data))
+            return write_asked(FitSpectrum(replace(one, provenance=provenance) for one
+                                           in _fit_channels(request, variables, made, data)),
+                               options)
         result = estimate(request, variables, made, data, data.survey())
     if write is not None:
         write_to_column(data.job, data.chunks, result, request, provenance, options["threads"])
-    return replace(result, provenance=provenance, stokes=data.job.stokes, band=_band(data.job))
+    return write_asked(replace(result, provenance=provenance, stokes=data.job.stokes,
+                               band=_band(data.job)), options)
 
 
 def fit_stacked(ms: MeasurementSets, model: str, options: Mapping[str, Any]) -> FitResult:

@@ -22,6 +22,7 @@ from astropy.coordinates import SkyCoord
 from numpy.typing import NDArray
 
 from uvstack.sky.coordinates import direction_cosines
+from uvstack.sky.pairs import one_to_one, within
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,8 @@ def associate(known: Places, found: Places, radius: float) -> tuple[Places, NDAr
     radius : float
         Largest distance of counterparts, rad.
     """
-    n, m = len(known.ra), len(found.ra)
-    source = np.full(m, -1)
-    if n and m:
-        source = _counterparts(known, found, radius)
+    n = len(known.ra)
+    source = _counterparts(known, found, radius)
     old = source >= 0
     after = _moved(known, source[old], found, old)
     source[~old] = n + np.arange(np.count_nonzero(~old))
@@ -74,16 +73,12 @@ def associate(known: Places, found: Places, radius: float) -> tuple[Places, NDAr
 
 def _counterparts(known: Places, found: Places, radius: float) -> NDArray[np.int64]:
     """Source of each detection, -1 for none."""
-    of_found, of_known, _, _ = known.coord.search_around_sky(found.coord, radius * u.rad)
-    east, north, _ = direction_cosines(found.ra[of_found], found.dec[of_found], known.ra[of_known],
-                                       known.dec[of_known])
+    of_found, of_known, east, north = within((found.ra, found.dec), (known.ra, known.dec), radius)
     ruiter = np.hypot(east / np.hypot(known.ra_error[of_known], found.ra_error[of_found]),
                       north / np.hypot(known.dec_error[of_known], found.dec_error[of_found]))
-    source, taken = np.full(len(found.ra), -1), np.zeros(len(known.ra), bool)
-    for pair in np.argsort(ruiter, kind="stable"):
-        i, k = of_found[pair], of_known[pair]
-        if source[i] < 0 and not taken[k]:
-            source[i], taken[k] = k, True
+    source = np.full(len(found.ra), -1)
+    kept = one_to_one(of_found, of_known, ruiter)
+    source[of_found[kept]] = of_known[kept]
     return source
 
 

@@ -14,16 +14,17 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable, Table
 from astropy.time import Time
 from numpy.typing import NDArray
+from typing_extensions import Unpack
 
+from uvstack.checks import finite_number
 from uvstack.errors import ImageError, UvstackWarning
-from uvstack.extraction.options import ExtractionOptions
+from uvstack.extraction.options import DetectionOptions, ExtractionOptions, SignOptions
 from uvstack.extraction.plane_files import Plane, read_plane
 from uvstack.extraction.result import ExtractResult
 from uvstack.extraction.task import run
@@ -31,17 +32,16 @@ from uvstack.extraction.variability import measure_variability
 from uvstack.image_sequence.association import Places, associate
 from uvstack.image_sequence.result import LightCurvesResult
 from uvstack.io.catalogues import write_catalogue
-from uvstack.io.output import check_output, check_report, together, write_table
+from uvstack.io.output import check_output, together, write_table
 from uvstack.io.provenance import provenance_of
 from uvstack.io.tables import read_positions
+from uvstack.options import OverwriteOptions, ReportOptions, takes
 from uvstack.records import Provenance
-from uvstack.report.files import files_of_report
+from uvstack.report.files import check_asked, write_asked
 from uvstack.sky.catalogue import coord_of
 from uvstack.sky.coordinates import to_frame
+from uvstack.sky.frequency import warn_of_different
 from uvstack.sky.positions import Positions, positions_from_coord
-
-#: Frequencies that differ by more than this part are told.
-_SAME_FREQUENCY = 0.02
 
 
 @dataclass(frozen=True)
@@ -57,21 +57,20 @@ class _Epoch:
     found: Places
 
 
+class SharedOptions(DetectionOptions, SignOptions, ReportOptions, OverwriteOptions, total=False):
+    """The options that it shares with other functions."""
+
+
 @together()
+@takes
 def light_curves(
     images: Sequence[str | Path],
     *,
     catalogue: str | Path | Table | Positions | None = None,
-    detection: float = 5.0,
-    analysis: float = 3.0,
-    box: int | None = None,
     radius: float | None = None,
-    stokes: Literal["I", "Q", "U", "V"] | None = None,
-    negative: bool | None = None,
     out: str | Path | None = None,
     sources_out: str | Path | None = None,
-    report: str | Path | None = None,
-    overwrite: bool = False,
+    **options: Unpack[SharedOptions],
 ) -> LightCurvesResult:
     """Light curves of the sources of a sequence of images, with their indices of variability.
 
@@ -81,25 +80,13 @@ def light_curves(
         FITS images, or images of CASA, of one plane, with times (DATE-OBS) and beams; in any order.
     catalogue : path, Table or Positions, optional
         Sources to be measured, in their order; default what is found in any of the images.
-    detection, analysis : float
-        As of `uvstack.extract`.
-    box : int, optional
-        As of `uvstack.extract`.
     radius : float, optional
         How far detections of one source may lie apart, rad; default the largest beam's major axis.
         Among several the one that is nearest in units of the errors counts (de Ruiter et al. 1977).
-    stokes : {"I", "Q", "U", "V"}, optional
-        The plane of files of several; default I, or else the only one.
-    negative : bool, optional
-        Find sources below the background too; default in Stokes Q, U and V alone.
     out : path, optional
         ECSV table of one row a source and epoch.
     sources_out : path, optional
         Catalogue of one row a source: FITS, ECSV, VOTable (.xml) or CSV.
-    report : path, optional
-        Folder for the result as JSON and tables, pictures and a page; default none.
-    overwrite : bool
-        Whether outputs may exist.
 
     Returns
     -------
@@ -115,20 +102,20 @@ def light_curves(
     --------
     >>> found = uvstack.light_curves(["e1.fits", "e2.fits"], detection=5, out="curves.ecsv")
     """
-    asked = dict(locals())
+    asked = {**locals(), **options}
+    stokes, negative = options["stokes"], options["negative"]
     paths = _paths_of(images)
     for path in (out, sources_out):
         if path is not None:
-            check_output(path, overwrite, inputs=tuple(paths))
+            check_output(path, options["overwrite"], inputs=tuple(paths))
     if out is not None and Path(out).suffix.lower() != ".ecsv":
         raise ImageError(f"{out}: the table of the light curves is written as ECSV; give a name "
                          "that ends in .ecsv")
-    if report is not None:
-        check_report(report, overwrite, files_of_report(LightCurvesResult))
-    if radius is not None and not 0 < radius < np.pi:
-        raise ImageError(f"radius={radius}; wanted is an angle in rad above 0")
-    settings = ExtractionOptions(detection=detection, analysis=analysis, box=box,
-                                 negative=bool(negative))
+    check_asked(LightCurvesResult, options)
+    if radius is not None:
+        finite_number("radius", radius, 0, np.pi, above=True, unit="rad")
+    settings = ExtractionOptions(detection=options["detection"], analysis=options["analysis"],
+                                 box=options["box"], negative=bool(negative))
     given = None if catalogue is None else read_positions(catalogue)
     epochs = sorted((_searched(path, settings, stokes, negative, given is None) for path in paths),
                     key=lambda one: one.time)
@@ -145,9 +132,7 @@ def light_curves(
         write_table(out, result.curves)
     if sources_out is not None:
         write_catalogue(sources_out, result.sources)
-    if report is not None:
-        result.report(report)
-    return result
+    return write_asked(result, options)
 
 
 def _paths_of(images: Sequence[str | Path]) -> list[str]:
@@ -216,11 +201,7 @@ def _check_alike(epochs: Sequence[_Epoch]) -> None:
             raise ImageError(f"{one.path}: holds Stokes {one.stokes} (FITS's code), {first.path} "
                              f"{first.stokes}; wanted are images of one: "
                              "give stokes= (--stokes)")
-    known = [one.frequency for one in epochs if one.frequency is not None]
-    if known and max(known) > min(known) * (1.0 + _SAME_FREQUENCY):
-        warnings.warn(UvstackWarning(f"the images lie between {min(known) / 1e9:.6g} and "
-                                     f"{max(known) / 1e9:.6g} GHz: what varies may "
-                                     "be a spectrum that is not flat"), stacklevel=3)
+    warn_of_different([one.frequency for one in epochs])
 
 
 def _associated(epochs: Sequence[_Epoch], radius: float) -> tuple[Places, list[NDArray[np.int64]]]:

@@ -18,7 +18,7 @@ from uvstack.image_stacking.averaging import LowFilter
 from uvstack.io.fits import sin_wcs, write_image
 from uvstack.io.image_file import SkyCube, check_beam, read_cube
 from uvstack.io.selection import parse_distance
-from uvstack.sky.beam import Beam
+from uvstack.sky.beam import Beam, given_beam
 from uvstack.sky.projection import pixel_steps
 
 if TYPE_CHECKING:
@@ -81,12 +81,9 @@ def read_plane(path: str | Path, channel: int | None, beam: tuple[float, ...] | 
         text = ", ".join(f"{step:.4g}" for step in 3600 * np.rad2deg(steps.ravel()))
         raise ImageError(f"{path}: the matrix of its pixels is {text} arcsec; wanted are square "
                          "ones, north along an axis: regrid the image")
-    if beam is not None and (len(beam) not in (2, 3) or not 0 < beam[1] <= beam[0]):
-        raise ImageError(f"the beam is {beam}; wanted are its major and minor FWHM and, third, "
-                         "the position angle")
-    known = Beam(*beam) if beam is not None else cube.beam(channel)
-    if beam is not None:
-        check_beam(Beam(*beam), cube.cell, data.shape, str(path))
+    known = cube.beam(channel) if beam is None else given_beam(beam)
+    if known is not None:
+        check_beam(known, cube.cell, data.shape, str(path))
     if frequency is not None:
         finite_number("frequency", frequency, 0, above=True, unit="Hz")
     elif cube.frequency is not None:

@@ -45,13 +45,15 @@ from uvstack.io.output import check_output, together
 from uvstack.io.primary_beams import read_primary_beam, warn_of_other_telescope
 from uvstack.io.provenance import provenance_of
 from uvstack.io.tables import read_positions
-from uvstack.options import ListOptions, takes
+from uvstack.options import ListOptions, OverwriteOptions, ReportOptions, ThreadOptions, takes
 from uvstack.pixels.noise import interpolated, noise_around, off_centre_rms
 from uvstack.records import Provenance
+from uvstack.report.files import check_asked, write_asked
 from uvstack.sky.beam import Beam
 from uvstack.sky.coordinates import direction_cosines, to_frame
 from uvstack.sky.frequency import parse_frequency
-from uvstack.sky.position_weights import NoiseKind, check_weights, parse_weights
+from uvstack.sky.options import WeightOptions
+from uvstack.sky.position_weights import check_listed, check_weights, parse_weights
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant, PrimaryBeam
 
@@ -61,6 +63,11 @@ logger = logging.getLogger(__name__)
 _NOISE_BEAMS = 300
 
 
+class SharedOptions(WeightOptions, ListOptions, ReportOptions, OverwriteOptions, ThreadOptions,
+                    total=False):
+    """The options that it shares with other functions."""
+
+
 @together()
 @takes
 def image_stack(
@@ -68,19 +75,14 @@ def image_stack(
     positions: str | Path | SkyCoord | Positions | Any,
     *,
     method: Literal["mean", "median", "clipped-mean"] = "mean",
-    weights: str = "equal",
     stamp: int = 64,
     alignment: Literal["subpixel", "nearest"] = "subpixel",
     clip: float = 3.0,
     psf: str | Path | None = None,
     low_filter: str | None = None,
-    primary_beam: str | PrimaryBeam = "constant",
     pointings: str | Path | SkyCoord | Positions | Any = None,
     pb_image: str | Path | None = None,
-    pb_cutoff: float = 0.1,
     image_kind: Literal["corrected", "flat"] = "corrected",
-    noise_image: str | Path | None = None,
-    noise_kind: NoiseKind | None = None,
     random: int = 0,
     bootstrap: int = 0,
     seed: int | None = None,
@@ -90,9 +92,7 @@ def image_stack(
     channel: int | None = None,
     frequency: float | str | Quantity | None = None,
     out: str | Path | None = None,
-    overwrite: bool = False,
-    threads: int | None = None,
-    **options: Unpack[ListOptions],
+    **options: Unpack[SharedOptions],
 ) -> ImageStackResult:
     """Stack of the stamps of an image at many positions (Lindroos et al. 2015, section 3.2).
 
@@ -104,9 +104,6 @@ def image_stack(
     positions : path, SkyCoord, table or Positions
         See `uvstack.io.tables.read_positions`; any frame.
     method : {"mean", "median", "clipped-mean"}
-    weights : str
-        "equal", "list", "primary-beam" (A²), "local-noise" (1/σ²), or a product such as
-        "list*primary-beam".
     stamp : int
         Pixels across a stamp, even.
     alignment : {"subpixel", "nearest"}
@@ -119,22 +116,14 @@ def image_stack(
     low_filter : str, optional
         Low spatial frequencies taken out of the stack: a baseline ("5km", "20klambda") or the
         central pixels of its Fourier transform ("3pixels").
-    primary_beam : str or PrimaryBeam
-        As in `stack`, around the reference direction of the image or each of `pointings`; a mosaic
-        has sqrt(Σ A²).
     pointings : path, SkyCoord, table or Positions, optional
-        Pointing centres of a mosaic.
+        Pointing centres of a mosaic, around each of which `primary_beam` lies, where A is
+        sqrt(Σ A²); default the reference direction of the image.
     pb_image : path, optional
         FITS image of A, instead of the two.
-    pb_cutoff : float
-        A below which a position is dropped, 0 … 1.
     image_kind : {"corrected", "flat"}
         Whether the image is corrected for the primary beam, or A times the sky with flat noise:
         then stamps are divided by A.
-    noise_image : path, optional
-        FITS image for the local noise; by default the image itself.
-    noise_kind : {"corrected", "flat", "rms-corrected", "rms-flat"}, optional
-        As in `stack`, of that image; default as image_kind says.
     random : int
         Lists of random positions that are stacked too, for the noise.
     bootstrap : int
@@ -153,10 +142,6 @@ def image_stack(
         A number is in Hz, "1.4GHz"; where the header has none.
     out : path, optional
         FITS file of the stack.
-    overwrite : bool
-        Whether it may exist.
-    threads : int, optional
-        Default all processors.
 
     Returns
     -------
@@ -175,13 +160,16 @@ def image_stack(
     if fit_radius is not None and fit is None:
         raise SelectionError("fit_radius says what fit takes (--fit-radius, --fit); give fit too, "
                              "or leave it out")
-    how = Averaging(method, alignment, stamp, clip, threads)
+    check_asked(ImageStackResult, options)
+    how = Averaging(method, alignment, stamp, clip, options["threads"])
+    weights, pb_cutoff, noise_image = options["weights"], options["pb_cutoff"], options["noise_image"]
+    noise_kind = options["noise_kind"] or image_kind
     terms = parse_weights(weights)
     check_seed(seed)
     _check_numbers(pb_cutoff, random, bootstrap)
     if out is not None:
         files = (image, positions, psf, noise_image, pb_image, pointings)
-        check_output(out, overwrite,
+        check_output(out, options["overwrite"],
                      inputs=tuple(str(path) for path in files if isinstance(path, str | Path)))
     plane = read_plane(image, channel, beam,
                        None if frequency is None else parse_frequency(frequency, "frequency"))
@@ -192,21 +180,18 @@ def image_stack(
     low = None if low_filter is None else parse_filter(low_filter, plane.frequency)
     sources = read_positions(positions, columns=options["columns"], frame=options["frame"],
                              unit=options["unit"])
-    if "list" in terms and sources.weight is None:
-        raise PositionsError(f"{sources.source}: weights={weights!r} wants a column of weights, "
-                             "and the list has none")
-    response = read_primary_beam(primary_beam)
+    check_listed(terms, sources)
+    response = read_primary_beam(options["primary_beam"])
     attenuated = pb_image is not None or not isinstance(response, Constant)
     check_weights(terms, attenuated)
-    warn_of_other_telescope(primary_beam, plane.cube.telescope,
+    warn_of_other_telescope(options["primary_beam"], plane.cube.telescope,
                             [] if plane.frequency is None else [plane.frequency], str(image))
     power_of = _power(plane, response, pointings, pb_image,
                       weights if "primary-beam" in terms else image_kind)
-    noise_of = _noise(plane, noise_image, noise_kind or image_kind, "local-noise" in terms,
+    noise_of = _noise(plane, noise_image, noise_kind, "local-noise" in terms,
                       str(image), how.n_threads)
     weighting = Weighting(terms, noise_of, power_of, image_kind == "flat",
-                          (noise_kind or image_kind).endswith("flat"),
-                          pb_cutoff if attenuated else 0.0)
+                          noise_kind.endswith("flat"), pb_cutoff if attenuated else 0.0)
     provenance = provenance_of(
         asked, positions=sources.source, seed=seed, image=str(image),
         primary_beam=response.describe() if pb_image is None else str(pb_image))
@@ -214,7 +199,7 @@ def image_stack(
                 "filter": low_filter, "clip": clip if method == "clipped-mean" else None,
                 "image": str(image), "image_kind": image_kind,
                 "noise_image": noise_image and str(noise_image),
-                "noise_kind": noise_kind or image_kind}
+                "noise_kind": noise_kind}
     result = _stack(plane, sources, weighting, how, low, psf, (random, bootstrap, seed), settings,
                     provenance, out)
     if fit is not None:
@@ -225,7 +210,7 @@ def image_stack(
         result = replace(result, fit=found)
     if out is not None:
         write_stack(result, out)
-    return result
+    return write_asked(result, options)
 
 
 def _check_numbers(pb_cutoff: float, random: int, bootstrap: int) -> None:

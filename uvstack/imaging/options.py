@@ -10,14 +10,21 @@ from astropy.coordinates import SkyCoord
 from astropy.units import Quantity
 from numpy.typing import NDArray
 
-from uvstack.options import DataOptions, RunOptions, UVRangeOptions
-from uvstack.sky.primary_beam import PrimaryBeam
+from uvstack.options import (
+    DataOptions,
+    OverwriteOptions,
+    ReportOptions,
+    RunOptions,
+    UVRangeOptions,
+)
+from uvstack.sky.options import BeamOptions
 
 #: How visibilities are weighed in an image.
 WeightingKind = Literal["natural", "uniform", "briggs"]
 
 
-class ImageOptions(UVRangeOptions, DataOptions, RunOptions, total=False):
+class ImageOptions(BeamOptions, UVRangeOptions, DataOptions, ReportOptions, OverwriteOptions,
+                   RunOptions, total=False):
     """How visibilities are weighed and deconvolved, and what is written.
 
     out : path, optional
@@ -51,13 +58,11 @@ class ImageOptions(UVRangeOptions, DataOptions, RunOptions, total=False):
     phase_centre : str, (float, float) or SkyCoord, optional
         Middle of the image: "J2000 10h12m13s -30d00m01s", or RA and Dec in rad, J2000; default that
         of the only field, or the middle of all.
-    primary_beam : str or PrimaryBeam, optional
-        As for `uvstack.stack`; needed for fields that point to different directions.
     pb_cutoff : float
-        Corrected images are blank where the primary beam is below this, 0 … 1.
+        Corrected images are blank where the primary beam, which fields that point to different
+        directions need, is below this, 0 … 1.
     reference_frequency : float, str or Quantity, optional
         A number is in Hz, "1.4GHz"; default the mean of the channels by their weights.
-    overwrite : bool
     imager : {"uvstack", "wsclean", "casa"}
         Our own, or another that is installed: it makes the dirty image, psf, model, residual and
         restored image of one plane of one pointing, see `uvstack.imaging.external.task`.
@@ -79,8 +84,6 @@ class ImageOptions(UVRangeOptions, DataOptions, RunOptions, total=False):
     mask: Annotated[str | Path | NDArray | None, None]
     auto_mask: Annotated[bool, False]
     phase_centre: Annotated[str | tuple[float, float] | SkyCoord | None, None]
-    primary_beam: Annotated[str | PrimaryBeam | None, None]
     pb_cutoff: Annotated[float, 0.2]
     reference_frequency: Annotated[float | str | Quantity | None, None]
-    overwrite: Annotated[bool, False]
     imager: Annotated[Literal["uvstack", "wsclean", "casa"], "uvstack"]

@@ -87,6 +87,7 @@ from uvstack.io.selection import parse_uv_range
 from uvstack.options import takes
 from uvstack.pixels.grid import Grid, centred_grid, good_size
 from uvstack.records import MeasurementSets, SpectralWindow, Structure
+from uvstack.report.files import check_asked, write_asked
 from uvstack.sky.coordinates import (
     centre_of,
     check_centre,
@@ -154,6 +155,7 @@ def image(
     >>> result = uvstack.image("survey.ms", size=1280, cell=0.25 * np.pi / 648000, robust=0.5, auto_mask=True, out="survey")
     """
     asked_for = {**locals(), **options}
+    check_asked(ImageResult, options)
     settings = _clean_settings(options)
     terms, imager, out = options["terms"], options["imager"], options["out"]
     mask, primary_beam = options["mask"], options["primary_beam"]
@@ -205,7 +207,7 @@ def image(
     jobs = {name: _jobs(replace(job, hands=hands[name]), windows, axis, is_mosaic) for name in asked}
     with cluster(options["workers"], options["scheduler"]) as client:
         result = _planes(jobs, axis, lambda one, name: image_plane(one, request, name, client, options["progress"]))
-    return result if out is None else write_products(result, names)
+    return write_asked(result if out is None else write_products(result, names), options)
 
 
 # ------------------------------------------------------------------------------------------------- what is asked for

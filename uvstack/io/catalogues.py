@@ -21,7 +21,8 @@ from uvstack.io.tables import read_table
 from uvstack.sky.catalogue import COLUMNS, components_of, normalised
 from uvstack.sky.components import Components
 
-_KINDS = {".ecsv": "ecsv", ".csv": "csv", ".fits": "fits", ".fit": "fits", ".xml": "votable",
+#: Kinds of files by the endings of their names.
+KINDS = {".ecsv": "ecsv", ".csv": "csv", ".fits": "fits", ".fit": "fits", ".xml": "votable",
           ".vot": "votable", ".votable": "votable"}
 #: Systems of coordinates as a VOTable names them, and their equinox.
 _SYSTEMS = {"J2000": ("eq_FK5", "J2000"), "ICRS": ("ICRS", None), "B1950": ("eq_FK4", "B1950"),
@@ -30,9 +31,9 @@ _SYSTEMS = {"J2000": ("eq_FK5", "J2000"), "ICRS": ("ICRS", None), "B1950": ("eq_
 
 def _kind(path: Path) -> str:
     name = path.name.lower().removesuffix(".gz")
-    kind = _KINDS.get(Path(name).suffix)
+    kind = KINDS.get(Path(name).suffix)
     if kind is None:
-        raise ComponentError(f"{path.name} is no {', '.join(_KINDS)} file")
+        raise ComponentError(f"{path.name} is no {', '.join(KINDS)} file")
     return kind
 
 

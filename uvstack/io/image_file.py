@@ -36,6 +36,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS, WCSSUB_LATITUDE, WCSSUB_LONGITUDE
 from numpy.typing import DTypeLike, NDArray
 
+from uvstack.checks import one_of
 from uvstack.errors import CoordinateError, ImageError, UvstackWarning
 from uvstack.sky.beam import Beam
 from uvstack.sky.projection import pixel_steps, wcs_frame
@@ -170,7 +171,7 @@ def check_beam(beam: Beam, cell: float, shape: Sequence[int], path: str) -> None
     if major > side:
         raise ImageError(f"{path}: its beam of {major:g} by {minor:g} degrees is larger than the "
                          f"image, {side:.4g} degrees; BMAJ and BMIN "
-                         "are in degrees: are these arcsec? Correct the header")
+                         "are in degrees, beams that are given in rad: are these arcsec?")
 
 
 # ------------------------------------------------------------------------------------------------------------------- reading
@@ -223,13 +224,13 @@ def read_cube(path: str | Path, dtype: DTypeLike = np.float64, stokes: str | Non
         is neither sky nor frequency has several pixels, or Stokes parameters without the one wanted
         among them; every pixel is blank.
     """
-    if stokes is not None and stokes not in STOKES:
-        raise ImageError(f"stokes={stokes!r} is unknown; wanted is one of {', '.join(STOKES)}")
+    if stokes is not None:
+        one_of("stokes", stokes, STOKES)
     with open_fits(path) as hdus:
         hdu, header = _first_image(hdus, path)
         data = _pixels_in_file(hdu, path) if mapped else None
         if data is None:
-            data = np.asarray(hdu.data, dtype)
+            data = _pixels(hdu, dtype)
         table = next((fits.BinTableHDU(h.data, h.header) for h in hdus if h.name == "BEAMS"), None)
     _check_cards(header, path)
     wcs, sky = _parse_wcs(header, path)
@@ -275,7 +276,7 @@ def read_coordinates(path: str | Path) -> SkyCube:
 
 def _pixels_in_file(hdu: Any, path: str | Path) -> NDArray | None:
     """Pixels as they stand in a file, not read; None where it has none that are numbers as they are: packed, scaled, a folder."""
-    if not isinstance(hdu, fits.PrimaryHDU | fits.ImageHDU) or hdu.header.get("BITPIX", 0) > 0:
+    if type(hdu) not in (fits.PrimaryHDU, fits.ImageHDU) or hdu.header.get("BITPIX", 0) > 0:
         return None
     if hdu.header.get("BSCALE", 1) != 1 or hdu.header.get("BZERO", 0) != 0:
         return None
@@ -381,6 +382,15 @@ def _first_image(hdus: Any, path: str | Path) -> tuple[Any, fits.Header]:
     if hdu is not hdus[0] and header.get("INHERIT") is True:
         header.extend(hdus[0].header, unique=True, strip=True)
     return hdu, header
+
+
+def _pixels(hdu: Any, dtype: DTypeLike) -> NDArray:
+    """Pixels of an image in a kind of floats of this machine."""
+    data = hdu.data
+    if data.dtype == np.dtype(dtype).newbyteorder() and data.flags.writeable:
+        # Turned where they are: another image of 16384² pixels is a gigabyte.
+        return data.byteswap(inplace=True).view(dtype)
+    return np.asarray(data, dtype)
 
 
 def _check_cards(header: fits.Header, path: str | Path) -> None:

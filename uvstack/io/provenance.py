@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy import units as u
 
 from uvstack._version import __version__
 from uvstack.records import Provenance, plain
@@ -58,6 +59,8 @@ def _told(value: Any) -> Any:
         return [_told(one) for one in value]
     if isinstance(value, np.ndarray) and value.size > _MOST_NUMBERS:
         return f"array of {' × '.join(str(n) for n in value.shape)}"
+    if isinstance(value, u.Quantity):
+        return " ".join(str(value).split())
     if isinstance(value, np.ndarray | np.generic | bool | int | float | str | Path | None):
         return plain(value)
     size = getattr(value, "shape", None)

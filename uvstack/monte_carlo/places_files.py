@@ -23,7 +23,6 @@ from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant
 from uvstack.stacking.plan import StackJob, look_at
 
-_NOISE_KINDS = ("corrected", "flat", "rms-corrected", "rms-flat")
 #: Beam areas of the square that the local noise is taken from (Lindroos et al. 2015, section 3.2).
 _NOISE_BEAMS = 300
 Allowed = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -61,9 +60,6 @@ class Places:
         ------
         SelectionError, ImageError, PositionsError
         """
-        if noise_kind not in _NOISE_KINDS:
-            raise SelectionError(f"noise_kind is {noise_kind!r}; wanted one of "
-                                 f"{', '.join(_NOISE_KINDS)}")
         if local_noise and noise_image is None:
             raise SelectionError("weights with local-noise want noise_image (--noise-image): a "
                                  "FITS image of the field")

@@ -53,16 +53,21 @@ from uvstack.monte_carlo.sums import (
     gather,
     sum_lists,
 )
-from uvstack.options import DataOptions, ListOptions, RunOptions, UVRangeOptions, takes
+from uvstack.options import (
+    DataOptions,
+    ListOptions,
+    OverwriteOptions,
+    ReportOptions,
+    RunOptions,
+    UVRangeOptions,
+    takes,
+)
 from uvstack.records import MeasurementSets, RowBlock, UVRange
+from uvstack.report.files import check_asked, write_asked
 from uvstack.report.numbers import flux_unit
 from uvstack.sky.coordinates import direction_cosines, to_frame
-from uvstack.sky.position_weights import (
-    PositionWeights,
-    WeightOptions,
-    check_weights,
-    parse_weights,
-)
+from uvstack.sky.options import WeightOptions
+from uvstack.sky.position_weights import PositionWeights, check_listed, check_weights, parse_weights
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant
 from uvstack.stacking.plan import StackJob, find_pointings
@@ -84,7 +89,8 @@ _DIRECT_COST, _IMAGE_COST, _PIXEL_COST = 0.2, 400.0, 200.0
 _EXACT_FAKES = 3
 
 
-class SharedOptions(WeightOptions, RunOptions, ListOptions, UVRangeOptions, DataOptions, total=False):
+class SharedOptions(WeightOptions, UVRangeOptions, DataOptions, ListOptions, ReportOptions,
+                    OverwriteOptions, RunOptions, total=False):
     """The options that it shares with other functions."""
 
 
@@ -172,6 +178,7 @@ def montecarlo(
     >>> result = uvstack.montecarlo("survey.ms", "positions.csv", primary_beam="vla", realisations=1000, seed=1)
     """
     asked = {**locals(), **options}
+    check_asked(MonteCarloResult, options)
     uv_range, terms = parse_uv_range(options["uvmin"], options["uvmax"]), parse_weights(options["weights"])
     realisations = _check_numbers(realisations, options["pb_cutoff"], bins)
     check_seed(seed)
@@ -180,16 +187,15 @@ def montecarlo(
         raise SelectionError("a size is fitted to bins of uv distance; give bins as well (--bins 20)")
     structures, selections = open_sets(ms, options["field"], options["spw"], options["timerange"], options["pointing"])
     targets = read_positions(positions, columns=options["columns"], frame=options["frame"], unit=options["unit"])
-    if "list" in terms and targets.weight is None:
-        raise PositionsError(f"{targets.source}: weights={options['weights']!r} wants a column of weights, "
-                             "and the list has none")
+    check_listed(terms, targets)
     beam = read_primary_beam(options["primary_beam"])
     check_weights(terms, not isinstance(beam, Constant))
     warn_of_beam(structures, selections, options["primary_beam"], beam)
     if seed is None:
         seed = int(np.random.SeedSequence().generate_state(1)[0])
     rng_places, rng_order, rng_pairs = np.random.default_rng(seed).spawn(3)
-    places = Places.read("local-noise" in terms, options["noise_image"], options["noise_kind"], avoid, avoid_radius, mask, targets.source)
+    places = Places.read("local-noise" in terms, options["noise_image"], options["noise_kind"] or "corrected",
+                         avoid, avoid_radius, mask, targets.source)
     first = StackJob(
         structures=structures, selections=selections,
         columns=tuple(parse_column(options["column"], *one) for one in zip(structures, selections, strict=True)),
@@ -221,7 +227,7 @@ def montecarlo(
         binned = None if job.edges is None else BinnedFluxes(
             job.edges, ((sums.numerator + scale * sums.fake(job.n_exact_fakes)) / sums.denominator)[1:],
             np.sqrt(sums.moment / sums.denominator[:, 0])[1:], (sums.numerator / sums.denominator)[1:])
-    return MonteCarloResult(
+    return write_asked(MonteCarloResult(
         name=Path(structures[0].path).name, uv=samples[0], images=tuple(samples[1:]),
         flux_error_expected=float(np.sqrt(sums.variance) / sums.denominator[0, 0]), n_positions=len(targets), uv_range=uv_range,
         mode=places.describe(), method="exact" if exact else "images", fake=_fake_text(fakes, scale, fake_flux),
@@ -229,7 +235,8 @@ def montecarlo(
         sizes=None if fit is None or binned is None else binned.sizes(uv_range),
         settings={"realisations": realisations, "weights": options["weights"], "column": options["column"],
                   "image": None if image is None else str(image),
-                  "fake_response": fake_response if fakes is not None else None, "pb_cutoff": options["pb_cutoff"]}, provenance=provenance)
+                  "fake_response": fake_response if fakes is not None else None, "pb_cutoff": options["pb_cutoff"]}, provenance=provenance),
+        options)
 
 
 def _check_numbers(realisations: int, pb_cutoff: float, bins: int | Sequence[float]) -> int:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from uvstack.io.output import (
+    check_report,
     report_folder,
     together,
     write_figure,
@@ -28,10 +29,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+Result = TypeVar("Result", bound="Saved")
+
+
 class Saved(Shown):
     """A result that can be saved, drawn and shown; a subclass gives `summary`, `overview`, and what it has of the rest."""
 
-    #: Files that a report of it may hold besides index.html and result.json.
+    #: What its summary is called in a report.
+    JSON: ClassVar[str] = "result.json"
+    #: Files that a report of it may hold besides index.html and its summary.
     REPORT: ClassVar[tuple[str, ...]] = ()
     provenance: Provenance | None
 
@@ -75,7 +81,7 @@ class Saved(Shown):
         write_figure(path, self.figure(*args, **options))
 
     def report(self, folder: str | Path, **options: Any) -> Path:
-        """Write result.json, tables, pictures and index.html to a folder; path of the page.
+        """Write its summary (`JSON`), tables, pictures and index.html to a folder; path of the page.
 
         Parameters
         ----------
@@ -94,14 +100,35 @@ def json_file(value: Any) -> Callable[[Path], None]:
 
 def files_of_report(kind: type[Saved]) -> tuple[str, ...]:
     """Names of all files that a report of this kind of result may hold."""
-    return ("index.html", "result.json", *kind.REPORT)
+    return ("index.html", kind.JSON, *kind.REPORT)
+
+
+def check_asked(kind: type[Saved], options: Mapping[str, Any]) -> None:
+    """Before the work: that the report, if one is asked for, can be written; `uvstack.io.output.check_report` says what is refused.
+
+    Parameters
+    ----------
+    kind : type
+        Of the result.
+    options : mapping
+        Of a task, with those of `uvstack.options.ReportOptions` and `OverwriteOptions`.
+    """
+    if options["report"] is not None:
+        check_report(options["report"], options["overwrite"], files_of_report(kind))
+
+
+def write_asked(result: Result, options: Mapping[str, Any], *names: str) -> Result:
+    """The result, with its report written if one is asked for; `names` are options that `sections` of it takes."""
+    if options["report"] is not None:
+        result.report(options["report"], **{name: options[name] for name in names})
+    return result
 
 
 def write_report(result: Saved, sections: Sequence[Section], folder: str | Path) -> Path:
     """Write the summary of a result, all that its sections hold, and their page with the provenance; path of the page."""
     sections = [*sections, provenance_section(result.provenance)]
     with report_folder(folder, files_of_report(type(result))) as made:
-        write_json(made / "result.json", result.summary())
+        write_json(made / result.JSON, result.summary())
         pictures: list[dict[str, bytes]] = []
         for section in sections:
             pictures.append({name: _png(figure) for name, figure in section.figures.items()})

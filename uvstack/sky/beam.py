@@ -111,6 +111,25 @@ class Beam(NamedTuple):
         return Beam(*(float(axis) for axis in deconvolve(*self, other)))
 
 
+def given_beam(beam: Sequence[float]) -> Beam:
+    """A beam that a caller gives: FWHM of both axes and, third, the position angle.
+
+    Raises
+    ------
+    ImageError
+        It is not two or three finite numbers, major ≥ minor > 0.
+    """
+    try:
+        numbers = [math.nan if isinstance(one, str) else float(one) for one in beam]
+    except (TypeError, ValueError):
+        numbers = []
+    if len(numbers) not in (2, 3) or not np.isfinite(numbers).all() or not (
+            0 < numbers[1] <= numbers[0]):
+        raise ImageError(f"the beam is {beam!r}; wanted are its major and minor FWHM and, third, "
+                         "the position angle: numbers, in rad")
+    return Beam(*numbers)
+
+
 def cell_sizes(cell: float | tuple[float, float]) -> tuple[float, float]:
     """Sizes of a pixel along m and l, both positive."""
     cell_m, cell_l = (cell, cell) if isinstance(cell, int | float | np.number) else cell

@@ -1,16 +1,20 @@
-"""Frequencies as users give them."""
+"""Frequencies as users give them, and those of several images."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from astropy import units as u
 
-from uvstack.errors import SelectionError
+from uvstack.errors import SelectionError, UvstackWarning
 
 #: Below this a number is no frequency of an interferometer in Hz, but one in MHz or GHz.
 LOWEST = 1e5
+#: Frequencies of images that differ by more than this part are told.
+_SAME = 0.02
 
 
 def parse_frequency(value: Any, name: str, lowest: float = LOWEST) -> float:
@@ -44,3 +48,12 @@ def parse_frequency(value: Any, name: str, lowest: float = LOWEST) -> float:
         raise SelectionError(f"{name} is {found:g} Hz, which no interferometer observes; numbers "
                              "are in Hz: write the unit, e.g. 1.4GHz")
     return found
+
+
+def warn_of_different(frequencies: Sequence[float | None]) -> None:
+    """UvstackWarning where images that are to be compared have different frequencies, Hz; None is unknown."""
+    known = [one for one in frequencies if one is not None]
+    if known and max(known) > min(known) * (1.0 + _SAME):
+        warnings.warn(UvstackWarning(f"the images lie between {min(known) / 1e9:.6g} and "
+                                     f"{max(known) / 1e9:.6g} GHz: what varies may "
+                                     "be a spectrum that is not flat"), stacklevel=6)

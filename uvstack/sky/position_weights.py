@@ -5,17 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal
 
 import numpy as np
-from typing_extensions import TypedDict
 
-from uvstack.errors import SelectionError
-from uvstack.sky.primary_beam import PrimaryBeam
+from uvstack.errors import PositionsError, SelectionError
+from uvstack.sky.positions import Positions
 
-#: What an image is from which noise is taken.
-NoiseKind = Literal["corrected", "flat", "rms-corrected", "rms-flat"]
 WEIGHTS = ("equal", "list", "primary-beam", "local-noise")
 
 
@@ -36,30 +31,6 @@ class PositionWeights:
     terms: tuple[str, ...]
     noise: np.ndarray | None = None
     noise_beam_corrected: bool = True
-
-
-class WeightOptions(TypedDict, total=False):
-    """Through which beam positions are seen, and what they weigh.
-
-    primary_beam : str or PrimaryBeam
-        Preset ("vla", "alma", "meerkat" …), text ("gaussian:30arcmin@1.4GHz"), file or object.
-        Power, unit peak.
-    weights : str
-        "equal", "list", "primary-beam", "local-noise", or a product such as "list*primary-beam".
-    pb_cutoff : float
-        Power below which a position is left out of a pointing, 0 … 1.
-    noise_image : path, optional
-        FITS image for weights "local-noise".
-    noise_kind : {"corrected", "flat", "rms-corrected", "rms-flat"}
-        Whether that image is corrected for the primary beam, and whether it is a sky from which
-        the noise is measured or already a map of the noise (rms-).
-    """
-
-    primary_beam: Annotated[str | PrimaryBeam, "constant"]
-    weights: Annotated[str, "equal"]
-    pb_cutoff: Annotated[float, 0.1]
-    noise_image: Annotated[str | Path | None, None]
-    noise_kind: Annotated[NoiseKind, "corrected"]
 
 
 def parse_weights(text: str) -> tuple[str, ...]:
@@ -118,3 +89,10 @@ def check_weights(terms: tuple[str, ...], has_beam: bool) -> None:
     if "primary-beam" in terms and not has_beam:
         raise SelectionError("weights with primary-beam want a primary beam; give one "
                              "(--primary-beam vla, primary_beam=\"vla\"), or other weights")
+
+
+def check_listed(terms: tuple[str, ...], positions: Positions) -> None:
+    """Raise PositionsError where weights want those of the list and it has none."""
+    if "list" in terms and positions.weight is None:
+        raise PositionsError(f"{positions.source}: weights={'*'.join(terms)!r} wants a column of "
+                             "weights, and the list has none")

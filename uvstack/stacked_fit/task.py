@@ -13,18 +13,23 @@ from uvstack.errors import SelectionError
 from uvstack.fitting.model.shapes import shape
 from uvstack.fitting.task import fit_stacked
 from uvstack.io.output import together
-from uvstack.options import takes
+from uvstack.options import ProfileOptions, ReportOptions, options_of, takes
 from uvstack.records import MeasurementSets
+from uvstack.report.files import check_asked, write_asked
 from uvstack.sky.positions import Positions
 from uvstack.stacking.options import StackOptions
 from uvstack.stacking.result import StackResult
 from uvstack.stacking.task import stack as stack_alone
 
 
+class SharedOptions(ReportOptions, ProfileOptions, StackOptions, total=False):
+    """The options that it shares with other functions."""
+
+
 @together()
 @takes
 def stack(ms: MeasurementSets, positions: str | Path | SkyCoord | Positions | Any, *,
-          fit: str | None = None, **options: Unpack[StackOptions]) -> StackResult:
+          fit: str | None = None, **options: Unpack[SharedOptions]) -> StackResult:
     """Stack of the visibilities at many positions (Lindroos et al. 2015, section 3.3).
 
     Parameters
@@ -51,11 +56,14 @@ def stack(ms: MeasurementSets, positions: str | Path | SkyCoord | Positions | An
     --------
     >>> result = uvstack.stack("survey.ms", "positions.csv", primary_beam="vla", uvmin="5km", out="stacked.ms")
     """
+    given: dict[str, Any] = {**options}
     out = options["out"]
     if fit is not None:
         shape(fit)  # an unknown one is told before the work
         if out is None:
             raise SelectionError("a fit wants the stacked measurement set; give out (--out) too")
-    result = stack_alone(ms, positions, **options)
-    return result if fit is None or out is None else replace(result,
-                                                             fit=fit_stacked(out, fit, options))
+    check_asked(StackResult, options)
+    result = stack_alone(ms, positions, **{name: given[name] for name in options_of(StackOptions)})
+    if fit is not None and out is not None:
+        result = replace(result, fit=fit_stacked(out, fit, options))
+    return write_asked(result, options, "bins", "stamp_size", "stamp_cell")

@@ -6,18 +6,22 @@ from pathlib import Path
 from typing import Annotated
 
 from uvstack.constants import ARCMIN
-from uvstack.options import DataOptions, ListOptions, RunOptions, UVRangeOptions
-from uvstack.sky.position_weights import WeightOptions
+from uvstack.options import (
+    DataOptions,
+    ListOptions,
+    OverwriteOptions,
+    RunOptions,
+    UVRangeOptions,
+)
+from uvstack.sky.options import WeightOptions
 
 
-class StackOptions(WeightOptions, UVRangeOptions, DataOptions, ListOptions, RunOptions,
-                   total=False):
+class StackOptions(WeightOptions, UVRangeOptions, DataOptions, ListOptions, OverwriteOptions,
+                   RunOptions, total=False):
     """What a stack is made of, and what is made of it.
 
     out : path, optional
         Stacked measurement set; without it only numbers, profile and stamp are made.
-    overwrite : bool
-        Whether outputs may exist.
     bootstrap : int
         Number of times the list is resampled.
     seed : int, optional
@@ -36,7 +40,6 @@ class StackOptions(WeightOptions, UVRangeOptions, DataOptions, ListOptions, RunO
     """
 
     out: Annotated[str | Path | None, None]
-    overwrite: Annotated[bool, False]
     bootstrap: Annotated[int, 0]
     seed: Annotated[int | None, None]
     group_by: Annotated[str | None, None]

@@ -37,7 +37,7 @@ from uvstack.options import takes
 from uvstack.pixels.noise import interpolated, noise_around
 from uvstack.records import MeasurementSets, Structure
 from uvstack.sky.beam import Beam
-from uvstack.sky.position_weights import PositionWeights, check_weights, parse_weights
+from uvstack.sky.position_weights import PositionWeights, check_listed, check_weights, parse_weights
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant
 from uvstack.stacking.options import StackOptions
@@ -105,16 +105,14 @@ def stack(ms: MeasurementSets, positions: str | Path | SkyCoord | Positions | An
         files_read = [str(path) for path in (positions, options["noise_image"]) if isinstance(path, str | Path)]
         check_output(out, options["overwrite"], inputs=(*(s.path for s in structures), *files_read))
     sources = read_positions(positions, columns=options["columns"], frame=options["frame"], unit=options["unit"])
-    if "list" in terms and sources.weight is None:
-        raise PositionsError(f"{sources.source}: weights={options['weights']!r} wants a column of weights, "
-                             "and the list has none")
+    check_listed(terms, sources)
     if sources.weight is not None and "list" in terms and sources.weight.max() < _SMALLEST_WEIGHT:
         raise PositionsError(f"{sources.source}: the largest weight is {sources.weight.max():.3g}, too small for the float32 weights of a "
                              "measurement set; multiply all by one number, only their ratios matter")
     beam = read_primary_beam(options["primary_beam"])
     check_weights(terms, not isinstance(beam, Constant))
     warn_of_beam(structures, selections, options["primary_beam"], beam)
-    noise, corrected = _read_noise(terms, options["noise_image"], options["noise_kind"], sources)
+    noise, corrected = _read_noise(terms, options["noise_image"], options["noise_kind"] or "corrected", sources)
     subset, groups, facets = subsets_of(
         sources, options["group_by"], options["facet_size"] if options["reproject"] else None)
     n_subsets = len(facets) if facets is not None else len(groups) or 1

@@ -46,10 +46,12 @@ from uvstack.io.primary_beams import read_primary_beam
 from uvstack.io.provenance import provenance_of
 from uvstack.io.unfinished_column import read_mark
 from uvstack.io.write_columns import check_filled, check_writable
-from uvstack.options import DataOptions, RunOptions, takes
-from uvstack.records import Datasets
+from uvstack.options import DataOptions, OverwriteOptions, ReportOptions, RunOptions, takes
+from uvstack.records import Datasets, Provenance
+from uvstack.report.files import check_asked, write_asked
 from uvstack.sky.components import Components
 from uvstack.sky.coordinates import centre_of
+from uvstack.sky.options import BeamOptions
 from uvstack.sky.primary_beam import PrimaryBeam
 from uvstack.subtraction.column_files import Blocks, Job, Target, visibilities_per_chunk
 from uvstack.subtraction.model_files import read_sky_model
@@ -62,11 +64,11 @@ _OUTSIDE = 1e-3
 _OTHER_FREQUENCY = 0.2
 
 
-class SharedOptions(DataOptions, RunOptions, total=False):
+class SharedOptions(BeamOptions, DataOptions, ReportOptions, OverwriteOptions, RunOptions,
+                    total=False):
     """The options that it shares with other functions."""
 
 
-@together()
 @takes
 def subtract(
     ms: str | Path | Datasets,
@@ -75,11 +77,9 @@ def subtract(
     into: str | None = None,
     model_tt1: str | Path | None = None,
     nu0: float | str | Quantity | None = None,
-    primary_beam: str | PrimaryBeam | None = None,
     predict_only: bool = False,
     in_place: bool = False,
     backup: str | None = None,
-    overwrite: bool = False,
     **options: Unpack[SharedOptions],
 ) -> SubtractResult:
     """What was done to take a model of the sky from the data of a measurement set.
@@ -99,53 +99,64 @@ def subtract(
     nu0 : float, str or Quantity, optional
         Reference frequency (a number is in Hz, "1.4GHz") of the Taylor terms or of a catalogue that
         does not say; default the image's frequency axis.
-    primary_beam : str or PrimaryBeam, optional
-        The model is the sky, and every field sees it through this beam; default: the model is
-        apparent, the same for all.
     predict_only : bool
         Write the model itself.
     in_place : bool
         Change `column` itself; the data as they were go to the column `backup` first, which must
         not exist and is kept.
     backup : str, optional
-    overwrite : bool
-        Whether the column may exist. It is replaced as a whole.
 
     Raises
     ------
     UvstackError
         One of its subclasses, in one line, before anything is written wherever that can be known.
+    KeyboardInterrupt
+        Saying which column is left unfinished, if one is.
 
     Examples
     --------
     >>> result = uvstack.subtract("survey.ms", "survey-model.fits", into="RESIDUAL")
     """
     asked = {**locals(), **options}
-    thread_count(options["threads"])
     sources = sources_of(ms)
     if len(sources) != 1:
         raise MeasurementSetError(f"subtract takes one measurement set, and {len(sources)} are "
                                   "given: "
                                   f"{', '.join(map(str, sources[:3]))}; subtract from each by "
                                   "itself")
-    (structure,), (selection,) = open_sets(sources, options["field"], options["spw"],
-                                           options["timerange"], options["pointing"])
-    check_writable(structure, "a model or residual")
-    job = _make_job(structure, model, into, options["column"], model_tt1, nu0, primary_beam,
-                    selection, predict_only, in_place, backup)
-    warn_of_beam((structure,), (selection,), primary_beam, job.primary_beam)
-    job = replace(job,
-                  chunk_size=chunk_size_or(options["chunk_size"],
-                                           visibilities_per_chunk(job.model)))
-    _check_marks(job)
-    _check_model(job)
-    beam = job.primary_beam
-    provenance = provenance_of(
-        asked, ms=[structure.path], model=job.model_name,
-        primary_beam=None if beam is None else beam.describe(),
-        pointing=None if beam is None else pointings_text((structure,), (selection,)))
+    job: Job | None = None
+    try:
+        with together():
+            check_asked(SubtractResult, options)
+            thread_count(options["threads"])
+            (structure,), (selection,) = open_sets(sources, options["field"], options["spw"],
+                                                   options["timerange"], options["pointing"])
+            check_writable(structure, "a model or residual")
+            job = _make_job(structure, model, into, options["column"], model_tt1, nu0,
+                            options["primary_beam"], selection, predict_only, in_place, backup)
+            warn_of_beam((structure,), (selection,), options["primary_beam"], job.primary_beam)
+            job = replace(job, chunk_size=chunk_size_or(options["chunk_size"],
+                                                        visibilities_per_chunk(job.model)))
+            _check_marks(job)
+            _check_model(job)
+            beam = job.primary_beam
+            provenance = provenance_of(
+                asked, ms=[structure.path], model=job.model_name,
+                primary_beam=None if beam is None else beam.describe(),
+                pointing=None if beam is None else pointings_text((structure,), (selection,)))
+            return write_asked(_subtracted(job, options, provenance), options)
+    except KeyboardInterrupt:
+        left = None if job is None else unfinished(job.structure.path, job.target)
+        if left is None:
+            raise
+        raise KeyboardInterrupt(left) from None
+
+
+def _subtracted(job: Job, options: SharedOptions, provenance: Provenance) -> SubtractResult:
+    """The column written, and what was done."""
+    structure = job.structure
     with cluster(options["workers"],
-                 options["scheduler"]) as client, Target(job, overwrite) as target:
+                 options["scheduler"]) as client, Target(job, options["overwrite"]) as target:
         blocks = Blocks(job, target.rows, structure.n_rows, job.rows_per_block)
 
         def consume(index: int, stokes: list[np.ndarray]) -> None:
@@ -166,7 +177,7 @@ def subtract(
                                                "(u, v, w); the model was not taken from them"),
                       stacklevel=4)
     return SubtractResult(structure.path, job.target, job.backup,
-                          "model" if predict_only else "residual", job.model_name,
+                          "model" if job.predict_only else "residual", job.model_name,
                           float("nan") if job.model is None else job.model.flux,
                           None if job.model is None else job.model.n_components, structure.n_rows,
                           target.n_selected, target.resumed_from, target.amplitudes,
@@ -265,7 +276,7 @@ def _check_model(job: Job) -> None:
             warnings.warn(UvstackWarning(f"{job.model_name} holds for {given / 1e9:.6g} GHz, the "
                                          f"data for {lowest / 1e9:.6g} to "
                                          f"{highest / 1e9:.6g} GHz; is it the model of these "
-                                         "data?"), stacklevel=5)
+                                         "data?"), stacklevel=4)
     centres = [centre_of(job.structure.fields[i].frame, *job.structure.fields[i].beam_centre)[:2]
                for i in sorted(job.selection.field_ids)]
     dishes = job.structure.dish_diameters[job.structure.dish_diameters > 0]
@@ -275,7 +286,7 @@ def _check_model(job: Job) -> None:
         l, m, n = job.model.seen_from(*centre)
         if n.size == 0:
             warnings.warn(UvstackWarning(f"{job.model_name} is 0 everywhere; nothing is "
-                                         "subtracted"), stacklevel=5)
+                                         "subtracted"), stacklevel=4)
             return
         if job.primary_beam is None and isinstance(job.model, ComponentSky) and (n <= 0).any():
             job.model.stokes([_nowhere(lowest, centre)])  # says which component it is
@@ -289,7 +300,7 @@ def _check_model(job: Job) -> None:
     if not seen:
         warnings.warn(UvstackWarning(f"{job.model_name}: everything in it lies outside the primary "
                                      "beam of every field; is it the model of these data?"),
-                      stacklevel=5)
+                      stacklevel=4)
 
 
 def _nowhere(frequency: float, centre: tuple[float, float]) -> Part:

@@ -181,9 +181,9 @@ def _scaled(epochs: list[Epoch], options: Mapping[str, Any]) -> list[Epoch]:
     out = []
     for epoch, factor, offset in zip(epochs, factors, offsets, strict=True):
         one = finite_number("flux_scale", factor[0], 0.0, above=True) if scale is not None else 1.0
-        moved = tuple(finite_number("align", v, -0.1, 0.1, unit="rad") for v in offset)
+        moved = [finite_number("align", v, -0.1, 0.1, unit="rad") for v in offset]
         out.append(dataclasses.replace(epoch, factor=epoch.factor * one,
-                                       offset=moved if align is not None else (0.0, 0.0)))
+                                       offset=(moved[0], moved[1])))
     return out
 
 
@@ -208,17 +208,18 @@ def _of_comparison(path: str | Path, epochs: Sequence[Epoch], name: str,
     except (OSError, ValueError) as error:
         raise SelectionError(f"{name}: {path} cannot be read as ECSV: "
                              f"{' '.join(str(error).split())}") from error
-    missing = [column for column in ("epoch", *columns) if column not in table.colnames]
+    missing = [column for column in ("image", "measure", *columns) if column not in table.colnames]
     if missing:
         raise SelectionError(f"{name}: {path} has no column {', '.join(missing)}; wanted is "
-                             "epochs.ecsv of a comparison")
-    told = {Path(str(row["epoch"])).name: row for row in table}
+                             "comparison.ecsv, as `uvstack epochs compare` writes it")
+    # Integrated fluxes are the same in all beams; offsets are those of all measures.
+    told = {Path(str(row["image"])).name: row for row in table if row["measure"] == "total"}
     out = []
     for epoch in epochs:
         row = told.get(Path(epoch.path).name)
         if row is None:
-            raise SelectionError(f"{name}: {path} does not have the epoch {epoch.path}; it has "
-                                 f"{', '.join(told)}")
+            raise SelectionError(f"{name}: {path} does not have the total fluxes of {epoch.path}; "
+                                 f"it has those of {', '.join(told) or 'none'}")
         units = [table[column].unit for column in columns]
         out.append(tuple(float(row[column]) if unit is None else
                          float(u.Quantity(float(row[column]), unit).to_value(u.rad))
@@ -270,14 +271,10 @@ def bring_together(plan: Plan, planes: NDArray[np.float32], *, client: Any, thre
             progress(index + 1, len(blocks))
 
     map_chunks(regridded, job, blocks, consume, client, threads)
-    empty = [plan.epochs[k].name for k in used if not seen[k]]
-    if len(empty) == len(used):
-        raise ImageError(f"none of the epochs has a pixel on the grid of {plan.reference.name}: "
-                         "they are blank, or do not overlap with it; give other epochs or another "
-                         "reference (reference, grid)")
+    empty = [plan.epochs[k].path for k in used if not seen[k]]
     if empty:
-        warnings.warn(UvstackWarning(f"{', '.join(empty)}: nothing on the grid of "
-                                     f"{plan.reference.name}; they weigh nothing"), stacklevel=4)
+        raise ImageError(f"{empty[0]}: every pixel is blank, or none is on the grid of "
+                         f"{plan.reference.path}; leave it out, or take another reference or grid")
 
 
 def noise_of(plan: Plan, planes: NDArray[np.float32]) -> list[Noise | None]:
@@ -306,7 +303,7 @@ def _average(job: tuple[Plan, NDArray[np.float32], Sequence[Noise | None]],
     made = {name: np.empty(held.shape[1:], np.float32) for name in MAPS}
     kernels.average(held, rms, plan.minimum, plan.memo, CALIBRATION, made["mean"], made["median"],
                     made["weight"], made["chi2"], made["chi2-calibrated"], made["coverage"])
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         made["rms"] = np.where(made["weight"] > 0, 1.0 / np.sqrt(made["weight"]),
                                np.float32(np.nan)).astype(np.float32)
     return made

@@ -195,7 +195,8 @@ def _in_file(data: NDArray, path: str) -> PixelFile | NDArray[np.float32]:
     if not isinstance(base, np.memmap):
         return np.asarray(data, np.float32)
     offset = data.__array_interface__["data"][0] - base.__array_interface__["data"][0] + base.offset
-    return PixelFile(path, data.dtype.str, offset, data.shape, data.strides)
+    rows, columns = data.strides
+    return PixelFile(path, data.dtype.str, offset, (data.shape[0], data.shape[1]), (rows, columns))
 
 
 def _to_jansky(epoch: Epoch) -> float:

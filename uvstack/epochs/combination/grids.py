@@ -82,7 +82,8 @@ def pixel_map(target: Coordinates, source: Coordinates, rows: slice, columns: sl
     while True:
         y = rows.start + step * np.arange(-(-shape[0] // step) + 1.0)
         x = columns.start + step * np.arange(-(-shape[1] // step) + 1.0)
-        found_x, found_y = _places(target, source, *np.meshgrid(x, y), offset)
+        grid_x, grid_y = np.meshgrid(x, y)
+        found_x, found_y = _places(target, source, grid_x, grid_y, offset)
         if step == 1 or _is_even(found_x) and _is_even(found_y):
             return PixelMap(found_x, found_y, step, shape)
         step //= 2

@@ -111,12 +111,11 @@ def _spline_pixel(coefficients, x, y, across, down, c):
 
 
 @njit(**_options)
-def spline_at(coefficients, x_node, y_node, step, wanted, out):
+def spline_at(coefficients, x_node, y_node, step, out):
     """Values of a septic spline at the pixels of a block, 0 where it reaches beyond its coefficients.
 
     `x_node` and `y_node` (n_y, n_x) are places, in pixels of `coefficients`, of every `step`th pixel
-    of the block; between them they are bilinear. Cells between nodes that are not `wanted`
-    (n_y − 1, n_x − 1) keep what is in `out`.
+    of the block; between them they are bilinear.
     """
     n_rows, n_columns = coefficients.shape
     width = out.shape[1]
@@ -142,17 +141,12 @@ def spline_at(coefficients, x_node, y_node, step, wanted, out):
         _spline_weights(fy, down)
         start = 0
         while start < width:
-            i = start // step
-            if not wanted[j, i]:
-                start = (i + 1) * step
-                continue
             if iy[start] == 0:
                 out[r, start] = 0.0
                 start += 1
                 continue
             stop = start + 1
-            while (stop < width and iy[stop] == iy[start] and ix[stop] == ix[start] + stop - start
-                   and wanted[j, stop // step]):
+            while stop < width and iy[stop] == iy[start] and ix[stop] == ix[start] + stop - start:
                 stop += 1
             if stop - start >= _LEAST_RUN:
                 _spline_run(coefficients, ix[start], iy[start], across, down, start, total,
@@ -164,54 +158,71 @@ def spline_at(coefficients, x_node, y_node, step, wanted, out):
 
 
 @njit(**_options)
-def touched_cells(good, x_node, y_node, reach, out):
-    """Cells between nodes that anything not good lies in or within `reach` pixels of, or the edge."""
-    n_rows, n_columns = good.shape
-    # How many are not good above and to the left of each pixel.
-    total = np.zeros((n_rows + 1, n_columns + 1), np.int32)
-    for r in range(n_rows):
-        run = 0
-        for c in range(n_columns):
-            run += not good[r, c]
-            total[r + 1, c + 1] = total[r, c + 1] + run
-    for j in range(out.shape[0]):
-        for i in range(out.shape[1]):
-            left = min(min(x_node[j, i], x_node[j, i + 1]),
-                       min(x_node[j + 1, i], x_node[j + 1, i + 1])) - reach
-            right = max(max(x_node[j, i], x_node[j, i + 1]),
-                        max(x_node[j + 1, i], x_node[j + 1, i + 1])) + reach
-            low = min(min(y_node[j, i], y_node[j, i + 1]),
-                      min(y_node[j + 1, i], y_node[j + 1, i + 1])) - reach
-            high = max(max(y_node[j, i], y_node[j, i + 1]),
-                       max(y_node[j + 1, i], y_node[j + 1, i + 1])) + reach
-            if not (left >= 0.0 and low >= 0.0 and right < n_columns - 1.0 and high < n_rows - 1.0):
-                out[j, i] = True
-                continue
-            x0, x1, y0, y1 = int(left), int(right) + 2, int(low), int(high) + 2
-            out[j, i] = (total[y1, x1] - total[y0, x1] - total[y1, x0] + total[y0, x0]) > 0
+def fill_outward(image, known, reach, places):
+    """Give pixels that are not known the mean of their neighbours, layer after layer, `reach` deep.
+
+    What lies further becomes 0. `known` is 1 or 0, and is changed; `places` (2, pixels of the image)
+    has room for the pixels of two layers.
+    """
+    n_rows, n_columns = image.shape
+    n_now = 0
+    for y in range(n_rows):
+        for x in range(n_columns):
+            if known[y, x] == 0:
+                image[y, x] = 0.0
+                if _knowns(image, known, y, x)[1] > 0:
+                    places[0, n_now] = y * n_columns + x
+                    n_now += 1
+    for layer in range(reach):
+        now, later = places[layer % 2], places[(layer + 1) % 2]
+        for i in range(n_now):
+            y, x = now[i] // n_columns, now[i] % n_columns
+            total, n = _knowns(image, known, y, x)
+            image[y, x] = total / n
+        for i in range(n_now):
+            known[now[i] // n_columns, now[i] % n_columns] = 1
+        n_later = 0
+        for i in range(n_now):
+            y, x = now[i] // n_columns, now[i] % n_columns
+            for v in range(max(y - 1, 0), min(y + 2, n_rows)):
+                for u in range(max(x - 1, 0), min(x + 2, n_columns)):
+                    if known[v, u] == 0:
+                        known[v, u] = 2  # waits
+                        later[n_later] = v * n_columns + u
+                        n_later += 1
+        n_now = n_later
 
 
 @njit(**_options)
-def keep_good(good, part_good, least, x_node, y_node, step, wanted, out):
-    """Divide the cells of a block that are `wanted` by `part_good`; NaN where it is below `least` or the nearest pixel not good."""
+def _knowns(image, known, y, x):
+    """Sum and number of the known pixels around one."""
+    n_rows, n_columns = image.shape
+    total, n = 0.0, 0
+    for v in range(max(y - 1, 0), min(y + 2, n_rows)):
+        for u in range(max(x - 1, 0), min(x + 2, n_columns)):
+            if known[v, u] == 1:
+                total += image[v, u]
+                n += 1
+    return total, n
+
+
+@njit(**_options)
+def keep_good(good, x_node, y_node, step, out):
+    """Set the pixels of a block NaN whose nearest pixel of `good` is not."""
     n_rows, n_columns = good.shape
     for r in range(out.shape[0]):
         j = r // step
         part = (r - j * step) / step
         for c in range(out.shape[1]):
             i = c // step
-            if not wanted[j, i]:
-                continue
             t = (c - i * step) / step
             x = ((1.0 - part) * ((1.0 - t) * x_node[j, i] + t * x_node[j, i + 1])
                  + part * ((1.0 - t) * x_node[j + 1, i] + t * x_node[j + 1, i + 1]))
             y = ((1.0 - part) * ((1.0 - t) * y_node[j, i] + t * y_node[j, i + 1])
                  + part * ((1.0 - t) * y_node[j + 1, i] + t * y_node[j + 1, i + 1]))
-            if (x >= -0.5 and x < n_columns - 0.5 and y >= -0.5 and y < n_rows - 0.5
-                    and part_good[r, c] > least
+            # NaN fails these, too.
+            if not (x >= -0.5 and x < n_columns - 0.5 and y >= -0.5 and y < n_rows - 0.5
                     and good[int(math.floor(y + 0.5)), int(math.floor(x + 0.5))]):
-                out[r, c] /= part_good[r, c]
-            else:
                 out[r, c] = np.nan
 
 
@@ -295,28 +306,37 @@ def sample_boxes(image, y_edge, x_edge, j, step, out):
 @njit(**_options)
 def mark_sources(image, y_edge, x_edge, centre, limit, radius, masked):
     """Set `masked` within `radius` pixels of where |image − centre| is above the limit of its box."""
-    n_rows, n_columns = image.shape
     squared = radius * radius
     for j in range(y_edge.size - 1):
         for i in range(x_edge.size - 1):
             low = np.float32(centre[j, i] - limit[j, i])
             high = np.float32(centre[j, i] + limit[j, i])
+            first = x_edge[i]
             for y in range(y_edge[j], y_edge[j + 1]):
-                line = image[y]
-                found = 0
-                for x in range(x_edge[i], x_edge[i + 1]):
-                    found += (line[x] > high) | (line[x] < low)
-                if found == 0:
+                line = image[y, first : x_edge[i + 1]]
+                if not _any_beyond(line, low, high):
                     continue
-                for x in range(x_edge[i], x_edge[i + 1]):
+                for x in range(line.size):
                     if line[x] > high or line[x] < low:
-                        for dy in range(-radius, radius + 1):
-                            if y + dy < 0 or y + dy >= n_rows:
-                                continue
-                            for dx in range(-radius, radius + 1):
-                                if (dy * dy + dx * dx <= squared and x + dx >= 0
-                                        and x + dx < n_columns):
-                                    masked[y + dy, x + dx] = True
+                        _mark_disc(masked, y, first + x, radius, squared)
+
+
+@njit(**_options)
+def _any_beyond(line, low, high):
+    """Whether any value is below or above; looked at several at once."""
+    found = 0
+    for x in range(line.size):
+        found += (line[x] > high) | (line[x] < low)
+    return found > 0
+
+
+@njit(**_options)
+def _mark_disc(masked, y, x, radius, squared):
+    n_rows, n_columns = masked.shape
+    for dy in range(max(-radius, -y), min(radius, n_rows - 1 - y) + 1):
+        for dx in range(max(-radius, -x), min(radius, n_columns - 1 - x) + 1):
+            if dy * dy + dx * dx <= squared:
+                masked[y + dy, x + dx] = True
 
 
 @njit(**_options)

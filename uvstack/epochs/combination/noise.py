@@ -33,7 +33,7 @@ _MAD_TO_SIGMA = 1.482602218505602
 Noise = NodeMap | NDArray[np.float32]
 
 
-def noise_maps(planes: Sequence[NDArray[np.float32]], box: int, beam_area: float,
+def noise_maps(planes: Sequence[NDArray[np.float32]] | NDArray[np.float32], box: int, beam_area: float,
                method: str = "masked") -> list[Noise | None]:
     """Local noise of epochs on one grid; None of one that is all blank.
 
@@ -63,8 +63,9 @@ def noise_maps(planes: Sequence[NDArray[np.float32]], box: int, beam_area: float
                 for plane, some in zip(planes, seen, strict=True)]
     # Tiles of half a box, of which two by two make one; of medians there are no sums.
     # Tiles of half a box, of which two by two make one; of medians there are no sums.
-    edges = tuple(_edges(n, box) for n in planes[0].shape)
-    whole = tuple(_edges(n, 2 * box) for n in planes[0].shape)
+    rows, columns = planes[0].shape
+    edges = _edges(rows, box), _edges(columns, box)
+    whole = _edges(rows, 2 * box), _edges(columns, 2 * box)
     first = [_first_noise(plane, whole, all_samples=method == "mad") if some else None
              for plane, some in zip(planes, seen, strict=True)]
     if method == "mad":

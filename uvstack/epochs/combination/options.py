@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from uvstack.options import ClusterOptions, ReportOptions
+from uvstack.options import ClusterOptions, OverwriteOptions, ReportOptions
 
 
-class CombineOptions(ClusterOptions, ReportOptions, total=False):
+class CombineOptions(ReportOptions, OverwriteOptions, ClusterOptions, total=False):
     """How epochs are brought together.
 
     reference : int or path
@@ -33,9 +33,9 @@ class CombineOptions(ClusterOptions, ReportOptions, total=False):
         Brings fluxes of epochs at other frequencies to that of the reference: S ∝ ν^α. Without it
         frequencies that differ by more than 1 % are refused.
     flux_scale : sequence of float or path, optional
-        Factors that the epochs are multiplied with; or epochs.ecsv of a comparison.
+        Factors that the epochs are multiplied with; or comparison.ecsv of a comparison.
     align : sequence of (east, north) or path, optional
-        By how much the epochs stand too far east and north, rad; or epochs.ecsv of a comparison.
+        By how much the epochs stand too far east and north, rad; or comparison.ecsv of a comparison.
     rms_box : int, optional
         Side of the squares that the local noise is taken from, pixels; default 50, the memo's 10
         with `memo`.

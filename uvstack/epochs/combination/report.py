@@ -79,7 +79,6 @@ def panels_figure(result: CombineResult) -> Figure:
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     rms = float(result.table["rms"].value[-2])
     name, size = flux_unit(5 * rms)
-    shown = None
     for ax, (title, brightness), row in zip(axes.flat, result.panels, result.table, strict=False):
         shown = ax.imshow(brightness / size, origin="lower", cmap="viridis",
                           vmin=-3 * rms / size, vmax=15 * rms / size, interpolation="nearest",

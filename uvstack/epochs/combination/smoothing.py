@@ -14,12 +14,14 @@ in place of the 1/Σβ̂ of an interpolation. Half a pixel off, where it is wors
 beams of 1.9 to 2.2 pixels are so 0.07 to 0.09 % low on average and 0.19 % at worst; the quintic
 spline as an interpolation leaves 0.24 and 0.37 %.
 
-*Blanks.* What is blank, dead or beyond the edge counts nothing: both the image, with zeros there,
-and the map of what is good go through the same filters, and the quotient is taken (normalised
-convolution). A plateau keeps its level up to the border. A pixel is blank where the nearest one of
-the epoch was, or where almost nothing is good.
+*Blanks.* What is blank, dead or beyond the edge counts nothing: the image with zeros there and the
+map of what is good are convolved alike, and their quotient is taken (normalised convolution). A
+plateau keeps its level up to the border. Before the spline is fitted the quotient is continued
+outwards by means of neighbours, so that it has no step at which a spline would ring. A pixel is
+blank where the nearest one of the epoch was.
 
-Cost: 25 ns a pixel, with blanks 50. Blocks overlap by some ten pixels and the reach of the kernel.
+Cost: 20 ns a pixel, near blanks twice as much. Blocks overlap by the reach of the kernel and, where
+pixels are not those of the grid, by forty pixels, over which the prefilter falls to 3e-6.
 """
 
 from __future__ import annotations
@@ -35,11 +37,12 @@ from uvstack.sky.beam import TRANSFORM_SCALE
 
 #: A kernel is followed to this many of its FWHM, where it is 1e-7, and a spline over so many
 #: pixels, where its prefilter is.
-_KERNEL_REACH, _SPLINE_REACH = 2.4, 20
+_KERNEL_REACH, _SPLINE_REACH = 2.4, 40
 #: Kernels below this part of the beam, in squares of FWHM, convolve nothing.
 _NOTHING = 2e-5
-#: Share of the kernel's weight that must be good: a corner has a quarter.
-_LEAST_GOOD = 0.2
+#: Share of the kernel's weight that must be good, for the quotient to be known: a corner has a
+#: quarter.
+_LEAST_GOOD = 0.02
 
 
 @dataclass(frozen=True)
@@ -115,32 +118,44 @@ def smoothed_block(image: NDArray[np.float32], places: PixelMap,
         rows, columns = slice(y, y + out.shape[0]), slice(x, x + out.shape[1])
         return np.where(good[rows, columns], image[rows, columns], np.float32(np.nan))
     whole = bool(good.all())
-    every = np.ones((places.x.shape[0] - 1, places.x.shape[1] - 1), np.bool_)
-    filtered = _filtered(image if whole else np.where(good, image, np.float32(0.0)), kernel,
-                         shift is None)
-    _read(filtered, places, shift, every, out)
-    if not whole:
-        # Far from all that is blank the quotient is by 1.
-        kernels.touched_cells(good, places.x, places.y, kernel.reach + _SPLINE_REACH, every)
-        part = np.ones_like(out)
-        _read(_filtered(good.astype(np.float32), kernel, shift is None), places, shift, every, part)
-        kernels.keep_good(good, part, _LEAST_GOOD, places.x, places.y, places.step, every, out)
+    smooth = image if whole else _normalised(image, good, kernel)
+    if shift is not None:
+        x, y = shift
+        if whole:
+            smooth = _filtered(image, kernel.covariance, splined=False)
+        rows, columns = slice(y, y + out.shape[0]), slice(x, x + out.shape[1])
+        out[:] = smooth[rows, columns]
+        if not whole:
+            out[~good[rows, columns]] = np.nan
+    else:
+        coefficients = _filtered(smooth, kernel.covariance if whole else None, splined=True)
+        kernels.spline_at(coefficients, places.x, places.y, places.step, out)
+        if not whole:
+            kernels.keep_good(good, places.x, places.y, places.step, out)
     if kernel.ratio != 1.0:
         out *= np.float32(kernel.ratio)
     return out
 
 
-def _read(filtered: NDArray[np.float32], places: PixelMap, shift: tuple[int, int] | None,
-          wanted: NDArray[np.bool_], out: NDArray[np.float32]) -> None:
-    if shift is None:
-        kernels.spline_at(filtered, places.x, places.y, places.step, wanted, out)
-    else:
-        x, y = shift
-        out[:] = filtered[y : y + out.shape[0], x : x + out.shape[1]]
+def _normalised(image: NDArray[np.float32], good: NDArray[np.bool_],
+                kernel: Kernel) -> NDArray[np.float32]:
+    """The image convolved with what is good of it alone, continued outwards."""
+    known, smooth = good, np.where(good, image, np.float32(0.0))
+    if kernel.covariance is not None:
+        smooth = np.ascontiguousarray(_filtered(smooth, kernel.covariance, splined=False)[
+            : image.shape[0], : image.shape[1]])
+        part = _filtered(good.astype(np.float32), kernel.covariance, splined=False)[
+            : image.shape[0], : image.shape[1]]
+        known = part > _LEAST_GOOD
+        np.divide(smooth, part, out=smooth, where=known)
+    kernels.fill_outward(smooth, known.astype(np.uint8), _SPLINE_REACH,
+                         np.empty((2, image.size), np.int32))
+    return smooth
 
 
-def _filtered(image: NDArray[np.float32], kernel: Kernel, splined: bool) -> NDArray[np.float32]:
-    """The image, convolved with a kernel of integral 1, or the coefficients of its septic spline."""
+def _filtered(image: NDArray[np.float32], covariance: NDArray[np.float64] | None, *,
+              splined: bool) -> NDArray[np.float32]:
+    """The image, convolved with a Gaussian of integral 1, or the coefficients of its septic spline; padded by zeros."""
     import ducc0
 
     size = [ducc0.fft.good_size(n, True) for n in image.shape]
@@ -151,14 +166,14 @@ def _filtered(image: NDArray[np.float32], kernel: Kernel, splined: bool) -> NDAr
     spectrum = ducc0.fft.r2c(padded, nthreads=1)
     v, u = np.fft.fftfreq(size[0]), np.fft.rfftfreq(size[1])
     (xx, xy), (_, yy) = TRANSFORM_SCALE**2 * (
-        np.zeros((2, 2)) if kernel.covariance is None else kernel.covariance)
+        np.zeros((2, 2)) if covariance is None else covariance)
     gains = [_spline_gain(f) if splined else np.ones(f.size) for f in (v, u)]
     kernels.shape_spectrum(spectrum, xx / size[1] ** 2, xy / size[1], yy, v, gains[0],
                            gains[1] / (size[0] * size[1]))
     return ducc0.fft.c2r(spectrum, lastsize=size[1], forward=False, nthreads=1)
 
 
-def _spline_gain(frequency: NDArray[np.float64]) -> NDArray[np.float64]:
+def _spline_gain(frequency: NDArray) -> NDArray[np.float64]:
     """β̂/Σβ̂² of the septic B-spline, β̂(f) = sinc⁸ f, at frequencies of up to ½ cycle a pixel.
 
     Aliases beyond three times the sampling frequency are nothing in single precision.

@@ -55,7 +55,7 @@ _BRIGHT = u.Jy / u.beam
 @together()
 @takes
 def combine(images: Sequence[str | Path], *, out: str | Path | None = None,
-            overwrite: bool = False, **options: Unpack[CombineOptions]) -> CombineResult:
+            **options: Unpack[CombineOptions]) -> CombineResult:
     """Weighted mean and median of images of one sky at several epochs (VLASS memo 26).
 
     Parameters
@@ -66,8 +66,6 @@ def combine(images: Sequence[str | Path], *, out: str | Path | None = None,
     out : path, optional
         Folder for mean.fits, median.fits, weight.fits, rms.fits, chi2.fits, chi2-calibrated.fits,
         coverage.fits and summary.json.
-    overwrite : bool
-        Whether these, and a report, may exist.
 
     Returns
     -------
@@ -88,9 +86,9 @@ def combine(images: Sequence[str | Path], *, out: str | Path | None = None,
     thread_count(options["threads"])
     paths = [images] if isinstance(images, str | Path) else list(images)
     if out is not None:
-        check_report(out, overwrite, FILES, tuple(map(str, paths)))
+        check_report(out, options["overwrite"], FILES, tuple(map(str, paths)))
     if options["report"] is not None:
-        check_report(options["report"], overwrite, files_of_report(CombineResult))
+        check_report(options["report"], options["overwrite"], files_of_report(CombineResult))
     plan = plan_of(paths, options)
     provenance = provenance_of({k: v for k, v in asked.items() if k not in ("images", "report")},
                                images=[str(path) for path in paths])
@@ -134,7 +132,8 @@ def averaged(plan: Plan, planes: NDArray[np.float32], noise: Sequence[Noise | No
                     writers.write(name, values)
             for name in samples:
                 samples[name].append(made[name][-first % step :: step])
-                peaks[name] = float(np.fmax(peaks[name], np.fmax.reduce(made[name], axis=None)))
+                highest = np.fmax.reduce(made[name], axis=None)
+                peaks[name] = float(np.fmax(peaks[name], highest))
 
         average_all(plan, planes, noise, consume, threads=threads)
         if not np.isfinite(peaks["mean"]):
@@ -173,8 +172,8 @@ def _table(plan: Plan, planes: NDArray[np.float32],
     rows: list[dict[str, Any]] = []
     for epoch, beam, used, plane in zip(plan.epochs, plan.beams, plan.used, planes, strict=True):
         whole = epoch.window(*(slice(0, n) for n in epoch.grid.shape))
-        peak = float(np.fmax.reduce(plane, axis=None))
-        rows.append({"name": epoch.name, "used": used, "beam": beam, "peak": peak,
+        rows.append({"name": epoch.name, "used": used, "beam": beam,
+                     "peak": float(np.fmax.reduce(plane, axis=None)),
                      "rms_observed": noise_without_sources(*_thinned(whole)),
                      "rms": noise_without_sources(*_thinned(plane)) if used else np.nan})
     rows += [{"name": name, "used": True, "beam": plan.target.beam, "rms_observed": np.nan,
@@ -182,7 +181,7 @@ def _table(plan: Plan, planes: NDArray[np.float32],
     rms = np.array([row["rms"] for row in rows])
     peak = np.array([row["peak"] for row in rows])
     axes = np.array([row["beam"] for row in rows])
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return QTable({
             "name": [row["name"] for row in rows],
             "used": [row["used"] for row in rows],

@@ -1,0 +1,1 @@
+"""Comparison: fluxes and places of the sources of each epoch against those of the combined map."""

@@ -1,0 +1,125 @@
+"""PyBDSF: its catalogues in the words of ours, and its search of an image.
+
+Of the lists that it writes the list of sources (srl) is read, or that of Gaussians. Sizes in it are
+as observed, in degrees. It writes no area of an island but an error of its flux, which is the mean
+rms times the square root of the beams that it covers: their number is what N_beam of an island is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy import units as u
+from astropy.table import QTable, Table
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+from uvstack.errors import ImageError, MissingDependencyError
+from uvstack.io.fits import write_image
+from uvstack.io.tables import read_table
+from uvstack.sky.beam import Beam
+from uvstack.sky.catalogue import normalised
+
+#: Columns of PyBDSF, and what a catalogue calls them.
+_NAMES = {"Source_id": "source", "RA": "ra", "DEC": "dec", "E_RA": "ra_error",
+          "E_DEC": "dec_error", "Total_flux": "flux", "E_Total_flux": "flux_error",
+          "Peak_flux": "peak", "E_Peak_flux": "peak_error", "Maj": "fwhm_major",
+          "Min": "fwhm_minor", "PA": "position_angle", "Isl_Total_flux": "island_flux",
+          "E_Isl_Total_flux": "island_flux_error", "Isl_rms": "rms"}
+#: Units where a file says none, as its CSV.
+_UNITS = {"ra": u.deg, "dec": u.deg, "ra_error": u.deg, "dec_error": u.deg, "flux": u.Jy,
+          "flux_error": u.Jy, "peak": u.Jy / u.beam, "peak_error": u.Jy / u.beam,
+          "fwhm_major": u.deg, "fwhm_minor": u.deg, "position_angle": u.deg, "island_flux": u.Jy,
+          "island_flux_error": u.Jy, "rms": u.Jy / u.beam}
+#: A card of the image in the remarks of a catalogue.
+_CARD = re.compile(r"^(BMAJ|BMIN|BPA|RADESYS)\s*=\s*'?([^'\s]+)'?$")
+
+
+def is_pybdsf(table: Table) -> bool:
+    """Whether a table is a list that PyBDSF wrote."""
+    return {"Isl_rms", "Peak_flux"} <= set(table.colnames)
+
+
+def from_pybdsf(table: Table, name: str) -> QTable:
+    """A list of PyBDSF as a catalogue; errors as of `uvstack.sky.catalogue.normalised`."""
+    found = Table({ours: table[theirs] for theirs, ours in _NAMES.items()
+                   if theirs in table.colnames})
+    for column, unit in _UNITS.items():
+        if column in found.colnames and found[column].unit is None:
+            found[column].unit = unit
+    if {"island_flux_error", "rms"} <= set(found.colnames):
+        error, rms = (np.asarray(found[one], float) for one in ("island_flux_error", "rms"))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found["island_beams"] = (error / rms) ** 2
+    meta = {str(key).lower(): value for key, value in table.meta.items()}
+    for remark in np.ravel(meta.get("comments", [])):
+        if card := _CARD.match(str(remark).strip()):
+            found.meta[card[1].lower()] = card[2]
+    found.meta |= {key: meta[key] for key in ("equinox", "radesys", "bmaj", "bmin", "bpa")
+                   if key in meta}
+    if "freq0" in meta:
+        found.meta["reference_frequency"] = float(meta["freq0"])
+    return normalised(found, name)
+
+
+def search(data: NDArray, wcs: WCS, beam: Beam, frequency: float | None, options: dict[str, Any],
+           name: str) -> QTable:
+    """Sources that PyBDSF finds in an image, its `_NAMES` as ours.
+
+    Parameters
+    ----------
+    data : ndarray (m, l)
+        Jy/beam.
+    wcs : WCS
+    beam : Beam
+        rad.
+    frequency : float or None
+        Hz; a made-up one where it is not known, of which no flux depends.
+    options : dict
+        Of `bdsf.process_image`.
+    name : str
+        Of the image, for messages.
+
+    Raises
+    ------
+    MissingDependencyError
+        PyBDSF is not installed.
+    ImageError
+        It gives up.
+    """
+    try:
+        import bdsf
+    except ImportError as error:
+        raise MissingDependencyError("finder bdsf needs the package bdsf (PyBDSF): pip install "
+                                     "'uvstack[bdsf]', or take the finder uvstack") from error
+    with tempfile.TemporaryDirectory(prefix="uvstack-") as folder:
+        image, out = Path(folder) / "image.fits", Path(folder) / "sources.fits"
+        write_image(image, data, wcs, beams=beam, frequency=frequency or 1.4e9)
+        try:
+            with _silent():
+                found = bdsf.process_image(str(image), outdir=folder, quiet=True, **options)
+                found.write_catalog(outfile=str(out), format="fits", catalog_type="srl",
+                                    clobber=True)
+        except Exception as error:  # it raises RuntimeError, and what numpy and its kernels do
+            raise ImageError(f"{name}: PyBDSF gave up: {' '.join(str(error).split())[:200]}; take "
+                             "the finder uvstack, or another box or threshold") from error
+        if not out.is_file():
+            return QTable()
+        return from_pybdsf(read_table(out), name)
+
+
+@contextlib.contextmanager
+def _silent():
+    """Without its words: what matters is in errors."""
+    import io
+    import warnings
+
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), \
+            contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield

@@ -1,0 +1,1 @@
+"""The cutout server: tiles of a survey cut, joined, combined and shown in a browser."""

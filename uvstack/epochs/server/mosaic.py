@@ -1,0 +1,102 @@
+"""Sections of tiles on one grid, and their weighted mean.
+
+A section is brought to the grid by `reproject` with splines of the fifth order, whose peaks are off
+by 0.2 % where a beam has 2.5 pixels (bicubic: 0.9 %). What is blank is filled with its nearest
+neighbour for that, and blank again afterwards together with the pixels a spline mixes it into. Each
+pixel counts with its distance from where its tile ends or is blank, so that one tile fades into the
+next and no seam is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from astropy.wcs import WCS
+from numpy.typing import NDArray
+
+#: Order of the splines, and pixels beyond a section that they want.
+SPLINE = 5
+MARGIN = 12
+#: Pixels beside a blank one whose values a spline takes from its neighbours' fill.
+_BLEED = 2.0
+
+
+def distance_to_edge(data: NDArray, corner: tuple[int, int], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Pixels from each pixel of a section to the nearest that is blank or beyond its tile; 0 where it is blank itself.
+
+    Parameters
+    ----------
+    data : ndarray (m, l)
+        Section of the tile.
+    corner : (int, int)
+        Row and column of its first pixel in the tile.
+    shape : (int, int)
+        Of the tile.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    rows, columns = (np.arange(n, dtype=np.float32) + first for n, first in zip(data.shape, corner, strict=True))
+    down = np.minimum(rows + 1.0, shape[0] - rows)
+    across = np.minimum(columns + 1.0, shape[1] - columns)
+    distance = np.minimum(down[:, None], across[None, :]).astype(np.float32)
+    blank = ~np.isfinite(data)
+    if blank.any():
+        distance = np.minimum(distance, distance_transform_edt(~blank).astype(np.float32))
+    return distance
+
+
+def on_grid(data: NDArray[np.float32], weight: NDArray[np.float32], wcs: WCS, grid: WCS,
+            shape: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A section and its weight at the pixels of a grid; NaN and 0 where it does not reach.
+
+    Parameters
+    ----------
+    data, weight : ndarray (m, l)
+    wcs, grid : WCS
+        Celestial, of the section and of the grid.
+    shape : (int, int)
+        Of the grid.
+    """
+    from reproject import reproject_interp
+    from scipy.ndimage import distance_transform_edt
+
+    blank = ~np.isfinite(data)
+    if blank.all():
+        return np.full(shape, np.nan, np.float32), np.zeros(shape, np.float32)
+    if blank.any():
+        nearest = distance_transform_edt(blank, return_distances=False, return_indices=True)
+        data = data[tuple(nearest)]
+    values = reproject_interp((data, wcs), grid, shape_out=shape, order=SPLINE, return_footprint=False)
+    faded = reproject_interp((weight, wcs), grid, shape_out=shape, order=1, return_footprint=False)
+    values, faded = np.asarray(values, np.float32), np.nan_to_num(np.asarray(faded, np.float32))
+    if blank.any():
+        faded[faded <= _BLEED] = 0.0
+    lost = ~np.isfinite(values) | (faded <= 0)
+    return np.where(lost, np.float32(np.nan), values), np.where(lost, np.float32(0.0), faded)
+
+
+def placed(data: NDArray[np.float32], corner: tuple[int, int], shape: tuple[int, int],
+           fill: float) -> NDArray[np.float32]:
+    """A section whose first pixel lies at row and column `corner` of a grid, on that grid; elsewhere `fill`."""
+    out = np.full(shape, fill, np.float32)
+    row, column = corner
+    top, left = max(row, 0), max(column, 0)
+    bottom, right = min(row + data.shape[0], shape[0]), min(column + data.shape[1], shape[1])
+    if bottom > top and right > left:
+        out[top:bottom, left:right] = data[top - row:bottom - row, left - column:right - column]
+    return out
+
+
+def blended(pieces: Iterable[tuple[NDArray[np.float32], NDArray[np.float32]]]) -> NDArray[np.float32]:
+    """Mean of pieces (values, weights) on one grid, blank where none of them is seen."""
+    total: NDArray | None = None
+    weights: NDArray | None = None
+    for values, weight in pieces:
+        seen = np.where(weight > 0, values, np.float32(0.0)) * weight
+        total, weights = (seen, weight.copy()) if total is None or weights is None else (
+            total + seen, weights + weight)
+    assert total is not None
+    assert weights is not None
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(weights > 0, total / weights, np.float32(np.nan))
