@@ -8,19 +8,22 @@ rms times the square root of the beams that it covers: their number is what N_be
 from __future__ import annotations
 
 import contextlib
+import io
 import re
 import tempfile
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy import units as u
+from astropy.io import fits
 from astropy.table import QTable, Table
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from uvstack.errors import ImageError, MissingDependencyError
-from uvstack.io.fits import write_image
 from uvstack.io.tables import read_table
 from uvstack.sky.beam import Beam
 from uvstack.sky.catalogue import normalised
@@ -69,7 +72,7 @@ def from_pybdsf(table: Table, name: str) -> QTable:
 
 def search(data: NDArray, wcs: WCS, beam: Beam, frequency: float | None, options: dict[str, Any],
            name: str) -> QTable:
-    """Sources that PyBDSF finds in an image, its `_NAMES` as ours.
+    """Sources that PyBDSF finds in an image; `ra` and `dec` are longitude and latitude in its frame.
 
     Parameters
     ----------
@@ -99,26 +102,32 @@ def search(data: NDArray, wcs: WCS, beam: Beam, frequency: float | None, options
                                      "'uvstack[bdsf]', or take the finder uvstack") from error
     with tempfile.TemporaryDirectory(prefix="uvstack-") as folder:
         image, out = Path(folder) / "image.fits", Path(folder) / "sources.fits"
-        write_image(image, data, wcs, beams=beam, frequency=frequency or 1.4e9)
+        header = wcs.to_header()
+        header["BUNIT"] = "Jy/beam"
+        # No output of ours, which would be put in its place when this folder is gone.
+        fits.writeto(image, np.asarray(data, np.float32), header)
+        given = {"beam": tuple(float(one) for one in np.rad2deg(beam)),
+                 "frequency": frequency or 1.4e9}
         try:
             with _silent():
-                found = bdsf.process_image(str(image), outdir=folder, quiet=True, **options)
-                found.write_catalog(outfile=str(out), format="fits", catalog_type="srl",
+                done = bdsf.process_image(str(image), outdir=folder, quiet=True, **given,
+                                          **options)
+                done.write_catalog(outfile=str(out), format="fits", catalog_type="srl",
                                     clobber=True)
         except Exception as error:  # it raises RuntimeError, and what numpy and its kernels do
             raise ImageError(f"{name}: PyBDSF gave up: {' '.join(str(error).split())[:200]}; take "
                              "the finder uvstack, or another box or threshold") from error
-        if not out.is_file():
-            return QTable()
-        return from_pybdsf(read_table(out), name)
+        found = read_table(out) if out.is_file() else Table()
+    # What its header says of a frame may be none that catalogues know.
+    found.meta.clear()
+    if not is_pybdsf(found):
+        return QTable({column: np.zeros(0) * unit for column, unit in _UNITS.items()})
+    return from_pybdsf(found, name)
 
 
 @contextlib.contextmanager
-def _silent():
+def _silent() -> Iterator[None]:
     """Without its words: what matters is in errors."""
-    import io
-    import warnings
-
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), \
             contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")

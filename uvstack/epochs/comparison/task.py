@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
 from typing_extensions import Unpack
 
@@ -216,14 +217,9 @@ def _searched(plane: Plane, settings: ExtractionOptions, finder: str) -> QTable:
         options |= {"rms_box": (settings.box, max(settings.box // 4, 1))}
     table = search(plane.data * (1 * plane.flux).to_value(u.Jy), plane.image.wcs, plane.beam,
                    plane.frequency, options, plane.path)
-    if len(table):
-        # Of its places the pixels are taken, so that all frames are read by one rule.
-        ra, dec = to_frame(plane.image.directions_of(table["Xposn"], table["Yposn"]), "ICRS")
-        table["ra"], table["dec"] = np.rad2deg(ra) * u.deg, np.rad2deg(dec) * u.deg
-    else:
-        table = QTable({name: np.zeros(0) * u.deg for name in ("ra", "dec")})
-    table.meta.update(frame="ICRS", reference_frequency=plane.frequency)
-    table.meta |= plane.header
+    ra, dec = to_frame(SkyCoord(table["ra"], table["dec"], frame=plane.image.frame), "ICRS")
+    table["ra"], table["dec"] = np.rad2deg(ra) * u.deg, np.rad2deg(dec) * u.deg
+    table.meta = {"frame": "ICRS", "reference_frequency": plane.frequency, **plane.header}
     return table
 
 
