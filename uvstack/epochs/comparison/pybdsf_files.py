@@ -1,8 +1,9 @@
 """PyBDSF: its catalogues in the words of ours, and its search of an image.
 
 Of the lists that it writes the list of sources (srl) is read, or that of Gaussians. Sizes in it are
-as observed, in degrees. It writes no area of an island but an error of its flux, which is the mean
-rms times the square root of the beams that it covers: their number is what N_beam of an island is.
+as observed, in degrees. It writes no area of an island: where it is run here, its own count of the
+pixels is taken. (E_Isl_Total_flux of version 1.14 is no way to it: it counts the pixels of the
+rectangle about the island that are not the island's.)
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ _NAMES = {"Source_id": "source", "RA": "ra", "DEC": "dec", "E_RA": "ra_error",
           "E_DEC": "dec_error", "Total_flux": "flux", "E_Total_flux": "flux_error",
           "Peak_flux": "peak", "E_Peak_flux": "peak_error", "Maj": "fwhm_major",
           "Min": "fwhm_minor", "PA": "position_angle", "Isl_Total_flux": "island_flux",
-          "E_Isl_Total_flux": "island_flux_error", "Isl_rms": "rms"}
+          "Isl_rms": "rms"}
 #: Units where a file says none, as its CSV.
 _UNITS = {"ra": u.deg, "dec": u.deg, "ra_error": u.deg, "dec_error": u.deg, "flux": u.Jy,
           "flux_error": u.Jy, "peak": u.Jy / u.beam, "peak_error": u.Jy / u.beam,
           "fwhm_major": u.deg, "fwhm_minor": u.deg, "position_angle": u.deg, "island_flux": u.Jy,
-          "island_flux_error": u.Jy, "rms": u.Jy / u.beam}
+          "rms": u.Jy / u.beam}
 #: A card of the image in the remarks of a catalogue.
 _CARD = re.compile(r"^(BMAJ|BMIN|BPA|RADESYS)\s*=\s*'?([^'\s]+)'?$")
 
@@ -55,10 +56,6 @@ def from_pybdsf(table: Table, name: str) -> QTable:
     for column, unit in _UNITS.items():
         if column in found.colnames and found[column].unit is None:
             found[column].unit = unit
-    if {"island_flux_error", "rms"} <= set(found.colnames):
-        error, rms = (np.asarray(found[one], float) for one in ("island_flux_error", "rms"))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found["island_beams"] = (error / rms) ** 2
     meta = {str(key).lower(): value for key, value in table.meta.items()}
     for remark in np.ravel(meta.get("comments", [])):
         if card := _CARD.match(str(remark).strip()):
@@ -122,7 +119,10 @@ def search(data: NDArray, wcs: WCS, beam: Beam, frequency: float | None, options
     found.meta.clear()
     if not is_pybdsf(found):
         return QTable({column: np.zeros(0) * unit for column, unit in _UNITS.items()})
-    return from_pybdsf(found, name)
+    catalogue = from_pybdsf(found, name)
+    beams = {one.island_id: one.size_active / done.pixel_beamarea() for one in done.islands}
+    catalogue["island_beams"] = [beams[island] for island in found["Isl_id"]]
+    return catalogue
 
 
 @contextlib.contextmanager
