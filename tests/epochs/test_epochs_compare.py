@@ -35,7 +35,6 @@ from uvstack.sky.coordinates import to_frame
 from uvstack.sky.pairs import one_to_one
 
 compare = uvstack.epochs.compare
-NO_ISLANDS = "ignore:island fluxes are not compared"
 #: FWHM of the beams of catalogues, arcsec; area of a pixel, arcsec².
 BEAMS = {"epoch": (3.2, 2.2), "combined": (4.0, 2.5)}
 PIXEL = 0.81
@@ -333,10 +332,10 @@ def test_a_trend_across_the_field_is_found():
 
 def test_the_error_of_the_median_is_that_of_its_scatter():
     rng = np.random.default_rng(2)
-    for draw in (rng.standard_normal, lambda n: rng.standard_t(2, n)):
+    for draw in (rng.standard_normal, lambda n: rng.standard_normal(n) * 10 ** rng.uniform(0, 2, n)):
         found = np.array([median_of(draw(40))[:2] for _ in range(2000)])
-        # 8 % from the shape of the distribution, 2 % from the count.
-        assert found[:, 0].std() == pytest.approx(np.median(found[:, 1]), rel=0.1)
+        # 5 % from the count of values, 2 % from that of draws.
+        assert found[:, 0].std() == pytest.approx(np.median(found[:, 1]), rel=0.08)
     assert np.isnan(median_of(np.array([1.0]))[1])
 
 
