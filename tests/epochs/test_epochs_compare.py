@@ -93,7 +93,7 @@ def told(table, row, which, measure):
             PIXEL * sum(int(other["n_pixels"]) for other in rows), np.pi / (4 * np.log(2)) * beam)
 
 
-@pytest.mark.filterwarnings("ignore:the beam of", "ignore:.*matches lie")
+@pytest.mark.filterwarnings("ignore:.*has a beam of", "ignore:.*matches lie")
 def test_numbers_are_those_of_plain_loops():
     combined, epoch = both()
     places = [list(zip(np.deg2rad(t["ra"].value), np.deg2rad(t["dec"].value), strict=True))
@@ -366,6 +366,11 @@ def placeless(table):
     return table
 
 
+def flagged(table):
+    table["flags"] = np.where(np.arange(len(table)) == 3, "artefact", "")
+    return table
+
+
 BAD = [
     (lambda t: t[:0], {}, ImageError, "no source was found or listed"),
     (far_away, {}, ImageError, "none of its .* the nearest two are .*″ apart"),
@@ -421,11 +426,12 @@ def test_bad_images_are_one_line(images, tmp_path):
 
 @pytest.mark.parametrize(("change", "kind", "message"), [
     (with_meta(reference_frequency=1.4e9), UvstackWarning, "between 1.4 and 3 GHz"),
-    (with_meta(BMAJ=3.0 / 3600), UvstackWarning, "has 0.75 times the area"),
+    (with_meta(BMAJ=3.0 / 3600), UvstackWarning, "has a beam of 3″ × 2.5″ at 0°, table of the combined map of 4″"),
     (without("island_flux"), UvstackWarning, "island fluxes are not compared: .*no column isl"),
     (without("fwhm_minor"), UvstackWarning, "total fluxes are not compared: .*no column fwhm_min"),
     (without("n_pixels", "island"), UvstackWarning, "no area of its islands .* that of the sources"),
-    (placeless, CatalogueWarning, "1 of 60 rows have no place"),
+    (placeless, CatalogueWarning, "left out are, of 60 rows, 1 without a place"),
+    (flagged, CatalogueWarning, "left out are, of 60 rows, 1 flagged"),
 ])
 def test_what_is_doubtful_is_told(change, kind, message):
     combined, _ = both()

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from uvstack.errors import CatalogueWarning, ComponentError
 from uvstack.sky.beam import Beam
-from uvstack.sky.catalogue import coord_of
+from uvstack.sky.catalogue import coord_of, placed_rows
 from uvstack.sky.coordinates import to_frame
 
 #: Measures in the order of the memo's tables, and the columns of a catalogue that hold them.
@@ -110,7 +110,7 @@ def measured_of(table: QTable, name: str, beam: Beam | None = None) -> Measured:
     Warns
     -----
     CatalogueWarning
-        Rows have no place and were left out; N_beam of islands is that of the sources.
+        Rows have no place or are flagged, and were left out; N_beam of islands is that of the sources.
     """
     lacking = [column for column in ("ra", "dec") if column not in table.colnames]
     if lacking:
@@ -119,11 +119,7 @@ def measured_of(table: QTable, name: str, beam: Beam | None = None) -> Measured:
     if table.meta.get("brightness_unit") is not None:
         raise ComponentError(f"{name}: is in {table.meta['brightness_unit'] or 'no unit'}; wanted "
                              "are fluxes in Jy and peaks in Jy/beam: convert it")
-    lost = ~(np.isfinite(table["ra"]) & np.isfinite(table["dec"]))
-    if lost.any():
-        warnings.warn(f"{name}: {lost.sum()} of {len(table)} rows have no place and were left out",
-                      CatalogueWarning, stacklevel=3)
-        table = table[~lost]
+    table = placed_rows(table, source=name)
     ra, dec = to_frame(coord_of(table), "ICRS") if len(table) else (np.zeros(0), np.zeros(0))
     rows = _Rows(table, name, _beam_of(table, name) or beam)
     fluxes, reasons = {}, {}
