@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from uvstack._version import __version__
 from uvstack.epochs.server.archive_files import Archive
-from uvstack.epochs.server.mosaic import MARGIN, blended, distance_to_edge, on_grid, placed
+from uvstack.epochs.server.mosaic import MARGIN, blended, distance_to_edge, on_grid, placed, shifted
 from uvstack.epochs.server.tile_files import TileHeader, known_header, read_section
 from uvstack.epochs.server.tile_name import PRODUCTS
 from uvstack.errors import ArchiveError, LimitError, OutsideArchiveError
@@ -130,7 +130,7 @@ class _Box:
 
     @property
     def wcs(self) -> WCS:
-        return _shifted(self.base.wcs, self.row, self.column)
+        return shifted(self.base.wcs, self.row, self.column)
 
     def within(self, image: TileHeader) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Where points all over it lie in a tile, x and y from 0."""
@@ -328,8 +328,7 @@ def _joined(box: _Box, images: Sequence[TileHeader]) -> tuple[list[TileHeader], 
             data = read_section(image, *section)
             corner = section[0].start, section[1].start
             weight = distance_to_edge(data, corner, image.shape)
-            piece = on_grid(data, weight, _framed(image, corner), _framed(box.base, (box.row, box.column)),
-                            box.shape)
+            piece = on_grid(data, weight, shifted(image.wcs, *corner), box.wcs, box.shape)
             resampled = True
         if piece[1].any():
             used.append(image)
@@ -341,18 +340,6 @@ def _joined(box: _Box, images: Sequence[TileHeader]) -> tuple[list[TileHeader], 
         raise ArchiveError(f"tiles that meet there are in different units ({', '.join(units)}); they cannot "
                            "be joined")
     return used, blended(pieces), resampled or len(used) > 1
-
-
-def _framed(image: TileHeader, corner: tuple[int, int]) -> WCS:
-    """WCS of a section, its frame said in words that `reproject` takes."""
-    return _shifted(image.wcs, *corner)
-
-
-def _shifted(wcs: WCS, row: int, column: int) -> WCS:
-    moved = wcs.deepcopy()
-    moved.wcs.crpix = moved.wcs.crpix - np.array([column, row])
-    moved.wcs.set()
-    return moved
 
 
 def _remarks(used: Sequence[TileHeader], covered: float) -> tuple[str, ...]:
