@@ -16,11 +16,16 @@ from astropy.wcs import WCS
 from astropy.wcs.utils import pixel_to_pixel
 from numpy.typing import NDArray
 
+from uvstack.sky.beam import Beam
+from uvstack.sky.projection import pixel_steps
+
 #: Order of the splines, and pixels beyond a section that they want.
 SPLINE = 5
 MARGIN = 12
 #: Pixels beside a blank one whose values a spline takes from its neighbours' fill.
 _BLEED = 2.0
+#: Part of a smoothing kernel that has to lie on pixels that are not blank.
+_LEAST_SHARE = 0.3
 #: Points along the sides of a section by which it is found on a grid.
 _POINTS = 17
 
@@ -47,6 +52,25 @@ def distance_to_edge(data: NDArray, corner: tuple[int, int], shape: tuple[int, i
     if blank.any():
         distance = np.minimum(distance, distance_transform_edt(~blank).astype(np.float32))
     return distance
+
+
+def smoothed(data: NDArray[np.float32], wcs: WCS, beam: Beam, wanted: Beam) -> NDArray[np.float32]:
+    """A section in Jy/beam as it is with a larger beam (both rad): blank pixels count nothing, and stay blank.
+
+    Multiplied in the uv plane with the transform of the Gaussian between the two beams, which keeps
+    fluxes however narrow it is; a kernel drawn on pixels would not.
+    """
+    between = wanted.deconvolved(beam, exact=True)
+    padded = np.pad(np.asarray(data, np.float64), MARGIN, mode="symmetric")
+    seen = np.isfinite(padded)
+    steps = np.linalg.inv(pixel_steps(wcs, data.shape)).T
+    fx, fy = np.fft.rfftfreq(padded.shape[1])[None, :], np.fft.fftfreq(padded.shape[0])[:, None]
+    taper = between.taper(steps[0, 0] * fx + steps[0, 1] * fy, steps[1, 0] * fx + steps[1, 1] * fy)
+    values, share = (np.fft.irfft2(np.fft.rfft2(one) * taper, s=padded.shape)
+                     for one in (np.where(seen, padded, 0.0), seen.astype(np.float64)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = np.where(seen & (share > _LEAST_SHARE), values / share, np.nan) * (wanted.area() / beam.area())
+    return values[MARGIN:-MARGIN, MARGIN:-MARGIN].astype(np.float32)
 
 
 def on_grid(data: NDArray[np.float32], weight: NDArray[np.float32], wcs: WCS, grid: WCS,
