@@ -54,6 +54,15 @@ def test_names_complete_and_are_public():
         assert getattr(uvstack, name) is not None
 
 
+def test_stacking_loads_nothing_that_fits_alone_need():
+    # Scipy's minimisers take as long to load as all the rest.
+    names = "import sys, uvstack; uvstack.stack, uvstack.montecarlo, uvstack.image_stack"
+    done = subprocess.run([sys.executable, "-c", f"{names}; print('scipy.optimize' in sys.modules)"],
+                          capture_output=True, text=True, check=True,
+                          env={"PYTHONPATH": str(Path(uvstack.__file__).parent.parent)})
+    assert done.stdout.strip() == "False"
+
+
 def test_every_result_shows_itself_in_a_few_lines(results):
     for name, result in results.items():
         assert isinstance(result, Shown)

@@ -1,4 +1,7 @@
-"""What an image-stack gives: flux, errors, stamp, dirty beam of the stack, counts of what was left out."""
+"""What an image-stack gives.
+
+Flux, errors, stamp, dirty beam of the stack, counts of what was left out.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from uvstack.image_stacking.psf_fit import PsfFit, describe
 from uvstack.records import Provenance, dropped_by_reason, plain
 from uvstack.report.files import Saved, json_file
 from uvstack.report.numbers import distribution, flux_unit
@@ -15,6 +17,8 @@ from uvstack.report.page import Section
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from uvstack.image_stacking.psf_fit import PsfFit
 
 
 @dataclass(frozen=True, repr=False)
@@ -107,7 +111,9 @@ class ImageStackResult(Saved):
 
     @property
     def peak_response(self) -> float | None:
-        """What a point source of 1 Jy has at the centre of the stack; None where the dirty beam is not known.
+        """What a point source of 1 Jy has at the centre of the stack.
+
+        None where the dirty beam is not known.
 
         Below 1 by what nearest-pixel alignment smears and the filter takes out.
         """
@@ -134,7 +140,10 @@ class ImageStackResult(Saved):
 
     @property
     def bootstrap_error(self) -> float | None:
-        """Standard deviation of the bootstrap, Jy: noise and the variance of the sources together."""
+        """Standard deviation of the bootstrap, Jy.
+
+        Noise and the variance of the sources together.
+        """
         return None if self.bootstrap is None else float(np.std(self.bootstrap, ddof=1))
 
     def overview(self) -> Section:
@@ -153,6 +162,8 @@ class ImageStackResult(Saved):
         """What was fitted to the stamp."""
         if self.fit is None:
             return []
+        from uvstack.image_stacking.psf_fit import describe
+
         kind = "point" if self.fit.shape == "point" else f"{self.fit.shape} Gaussian"
         return [Section(f"psf fit of a {kind}", describe(self.fit, *flux_unit(self.fit.flux)),
                         files={"psf_fit.json": json_file(self.fit.summary())})]

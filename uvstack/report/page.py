@@ -145,7 +145,7 @@ def render_page(sections: Sequence[Section], pictures: Sequence[Mapping[str, byt
 
 #: Units of options that are numbers, where they have one.
 _UNITS = {"facet_size": "rad", "stamp_cell": "rad", "bootstrap": "lists", "stamp_size": "pixels",
-          "pb_cutoff": "of the peak"}
+          "pb_cutoff": "of the peak", "match": "rad"}
 
 
 def provenance_section(provenance: Provenance | None) -> Section:
