@@ -24,8 +24,10 @@ from simulate.block import observe_block
 from simulate.gain_tracks import save_truth
 from simulate.image_model import ImageModel
 from simulate.job import Corruption, Job, make_job
+from simulate.lindroos import recipe
 from simulate.plot import plot_observation
 from simulate.pointings import Pointings
+from simulate.survey import read_survey
 from uvstack.checks import chunk_size_or
 from uvstack.chunks import cluster, map_chunks
 from uvstack.constants import CORRELATIONS
@@ -54,6 +56,8 @@ class Simulation(Shown):
         Truth (FITS) of each corruption, in their order; `simulate.read_truth` reads it.
     picture : Path
         uv coverage, sky and fluxes (PNG).
+    told : tuple of (str, str)
+        What was observed, in words: array, pointings, sky, errors.
     """
 
     ms: Path
@@ -62,9 +66,17 @@ class Simulation(Shown):
     provenance: Path
     corruptions: tuple[Path, ...]
     picture: Path
+    told: tuple[tuple[str, str], ...] = ()
 
     def __fspath__(self) -> str:
         return os.fspath(self.ms)
+
+    def __str__(self) -> str:
+        files = [("set", self.ms), ("truth", self.truth), ("targets", self.targets),
+                 ("provenance", self.provenance), ("picture", self.picture),
+                 *(("error truth", path) for path in self.corruptions)]
+        return "\n".join(f"{what:<12} {text}" for what, text in [*self.told, *files]
+                         if text is not None)
 
 
 @together()
@@ -151,7 +163,78 @@ def observe(
         _write_truth(job, made, lambda name: outputs.enter_context(written_whole(name)))
         _write_set(job, outputs.enter_context(written_whole(path)), client, progress,
                    chunk_size_or(chunk_size, _VISIBILITIES_PER_BLOCK))
-    return made
+    return dataclasses.replace(made, told=_told(job))
+
+
+def observe_survey(file: str | Path, *, out: str | Path, seed: int | None = None,
+                   **options: Any) -> Simulation:
+    """What a survey file (TOML) says, observed.
+
+    Parameters
+    ----------
+    file : path
+        As of `simulate.read_survey`.
+    out : path
+        The set; everything else stands beside it under names that begin alike.
+    seed : int, optional
+        Of sky, corruptions and noise; default that of the file.
+    **options
+        `with_model`, and how to run, as of `observe`.
+
+    Raises
+    ------
+    UvstackError
+        One of its subclasses, in one line.
+    """
+    settings = read_survey(file).settings(seed)
+    made = observe(out=out, **settings, **options)
+    return dataclasses.replace(made, told=(("survey", f"{file}, seed {settings['seed']}"),
+                                           *made.told))
+
+
+def observe_type(number: int, *, out: str | Path, seed: int = 0, scale: float = 1.0,
+                 **options: Any) -> Simulation:
+    """One of the eleven data sets of Lindroos et al. (2015), observed.
+
+    Parameters
+    ----------
+    number : int
+        1 … 11.
+    out : path
+        The set; everything else stands beside it under names that begin alike.
+    seed : int
+        Of sky and noise.
+    scale : float
+        Part of the sources and of the integrations, with the same depth of the map; above 0, at
+        most 1.
+    **options
+        `with_model`, and how to run, as of `observe`.
+
+    Raises
+    ------
+    UvstackError
+        One of its subclasses, in one line.
+    """
+    chosen = recipe(number, seed, scale)
+    made = observe(out=out, seed=seed, **chosen.settings, **options)
+    return dataclasses.replace(made, told=((f"type {number}", chosen.studied), *made.told))
+
+
+def _told(job: Job) -> tuple[tuple[str, str], ...]:
+    """What was observed, in words."""
+    targets = job.sky.target
+    sky = []
+    if targets.any():
+        sky.append(f"{int(targets.sum())} targets of {job.sky.flux[targets].mean() * 1e6:.4g} µJy "
+                   "on average")
+    if len(job.sky):
+        sky.append(f"{int((~targets).sum())} other sources")
+    if job.images:
+        sky.append(f"{len(job.images)} image{'s' * (len(job.images) > 1)}")
+    return (("array", f"{job.array.name}, {len(job.array.antenna_names)} antennas, "
+                      f"{job.frequency.size} channels"),
+            ("pointings", str(len(job.pointings))), ("sky", ", ".join(sky)),
+            ("errors", ", ".join(type(one).__name__ for one in job.corruptions) or "none"))
 
 
 def _paths(path: Path, corruptions: Sequence[Corruption], sky: Components | None) -> Simulation:
