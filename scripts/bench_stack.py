@@ -196,7 +196,7 @@ def form_used(n: int, beam: str, n_times: int) -> str:
     from uvstack.stacking.task import visibilities_per_chunk
     from uvstack.uv import phase
 
-    n_chunk = min(n_times, max(visibilities_per_chunk(n) // (351 * 20), 1))
+    n_chunk = min(n_times, max(visibilities_per_chunk(n, None) // (351 * 20), 1))
     itrf, _ = vla_like()
     x = antenna_uvw(itrf, np.linspace(-1.2, 1.2, n_times)[:n_chunk], 0.0, DEC)
     first, second = np.triu_indices(27, 1)

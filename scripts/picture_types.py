@@ -34,7 +34,7 @@ from simulate.counts import counts, lower_limit
 from simulate.job import Job, make_job
 from simulate.lindroos import CENTRE, recipe
 from simulate.noise import Noise
-from simulate.plot import draw_uv_coverage
+from simulate.report import draw_uv_coverage
 from uvstack.sky.components import Components
 from uvstack.sky.coordinates import direction_cosines
 from uvstack.uv.dirty import dirty_image

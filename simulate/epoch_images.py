@@ -1,20 +1,9 @@
 """Images of one sky at several epochs, as the pipelines of surveys deliver them, with the truth beside each.
 
 An image is the sky convolved with a Gaussian restoring beam whose peak is 1, in Jy/beam, plus
-noise. Every component is placed and convolved analytically: a point becomes the beam, a Gaussian a
-wider one, a disc a one-dimensional integral of error functions by a quadrature that converges
-exponentially. Each is evaluated where it exceeds 1e-6 of its peak, which leaves out 1e-6 of its
-flux. As in `uvstack.uv.predict`, shapes lie on the plane of (l, m) that touches the image's centre,
-where the beam is the same everywhere.
-
-Noise is white noise convolved with the beam, so that its autocorrelation is that of the beam, a
-Gaussian √2 wider than the beam itself. That is what a uniformly covered and tapered (u, v) plane
-gives; under natural weights it would be the dirty beam. It is brought to unit variance in
-expectation, not in the sample, and multiplied with the map of the rms. The sky is clean: sidelobes
-and calibration errors are not in these images.
-
-Cost on one core: 10 000 points and Gaussians in 3000² pixels take 0.4 s, the noise 1.3 s; a disc,
-0.04 µs a pixel and σ of the beam in its radius. Memory is that of six float64 images.
+noise: see `simulate.restored_sky`. The noise is multiplied with the map of the rms. The sky is
+clean: sidelobes and calibration errors are not in these images. Memory is that of six float64
+images.
 """
 
 from __future__ import annotations
@@ -28,23 +17,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.table import QTable
+from astropy.table import QTable, vstack
 from astropy.time import Time
 from astropy.wcs import WCS
 from numpy.typing import ArrayLike, NDArray
 
-from simulate.kernels import add_smoothed
 from simulate.pointings import Pointings, single
-from uvstack.checks import MOST_IMAGE_PIXELS, check_seed
+from simulate.restored_sky import (
+    beam_text,
+    checked_beam,
+    correlated_noise,
+    grid_summary,
+    image_grid,
+    require,
+    restored_image,
+    wcs_of,
+)
+from uvstack.checks import check_seed
+from uvstack.constants import ARCSEC
 from uvstack.errors import ComponentError, ImageError
 from uvstack.io.catalogues import read_components
-from uvstack.io.fits import sin_wcs, write_image
+from uvstack.io.fits import write_image
 from uvstack.io.output import check_output, together, write_json, write_table, written_whole
 from uvstack.io.primary_beams import read_primary_beam
 from uvstack.io.provenance import provenance_of
 from uvstack.pixels.geometry import ImageGeometry
-from uvstack.records import Shown
-from uvstack.sky.beam import FWHM_OF_SIGMA, Beam, covariances
+from uvstack.records import Provenance, plain
+from uvstack.report.files import Saved
+from uvstack.sky.beam import Beam
 from uvstack.sky.components import Components
 from uvstack.sky.coordinates import direction_cosines
 from uvstack.sky.primary_beam import PrimaryBeam
@@ -52,14 +52,8 @@ from uvstack.sky.primary_beam import PrimaryBeam
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: A component is drawn where it exceeds exp(−_LIMIT/2) = 1e-6 of its peak.
-_LIMIT = 2.0 * np.log(1e6)
-#: Coarser, and pixels no longer sum to the flux.
-_PIXELS_PER_BEAM = 2.0
-#: A disc thinner than this many standard deviations of the beam is drawn with this half width: off
-#: by 1e-7.
-_THINNEST = 1e-3
-_ARCSEC = np.pi / 180 / 3600
+    from uvstack.report.page import Section
+
 #: A rms in Jy/beam: one for all pixels, a map (m, l), or a function of l and m (both in rad, (m,
 #: l)) that gives a map.
 NoiseMap = float | NDArray[np.float64] | Callable[[NDArray[np.float64], NDArray[np.float64]],
@@ -67,7 +61,7 @@ NoiseMap = float | NDArray[np.float64] | Callable[[NDArray[np.float64], NDArray[
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class EpochImage(Shown):
+class EpochImage(Saved):
     """One epoch: image, noise and truth.
 
     Attributes
@@ -90,7 +84,11 @@ class EpochImage(Shown):
         astrometric offset) and `on_image` (it is drawn).
     n_outside : int
         Components that lie off the image and are left out.
+    provenance : Provenance or None
+    name : str
     """
+
+    REPORT = ("epochs.png", "truth.ecsv")
 
     brightness: NDArray[np.float64]
     rms: NDArray[np.float64]
@@ -101,11 +99,57 @@ class EpochImage(Shown):
     date: str | None
     truth: QTable
     n_outside: int
+    provenance: Provenance | None = None
+    name: str = "epoch"
 
     @property
     def wcs(self) -> WCS:
         """Celestial WCS of the pixels."""
         return wcs_of(self.geometry, self.brightness.shape)
+
+    @property
+    def median_rms(self) -> float:
+        """Median of the true rms, Jy/beam."""
+        return float(np.nanmedian(self.rms))
+
+    def summary(self) -> dict[str, Any]:
+        """Numbers and provenance as JSON takes them."""
+        seen, meta = np.asarray(self.truth["on_image"], bool), self.truth.meta
+        return plain({
+            "name": self.name, **grid_summary(self.geometry, self.brightness.shape),
+            "frequency_hz": self.frequency, "width_hz": self.width, "date": self.date,
+            "beam": {"fwhm_major_rad": self.beam.fwhm_major,
+                     "fwhm_minor_rad": self.beam.fwhm_minor,
+                     "position_angle_rad": self.beam.position_angle},
+            "flux_scale": meta["flux_scale"],
+            "offset_rad": [one * ARCSEC for one in meta["offset_arcsec"]],
+            "n_components": len(self.truth), "n_outside": self.n_outside,
+            "flux_jy": float(self.truth["apparent_flux"][seen].to_value("Jy").sum()),
+            "peak_jy_per_beam": float(np.nanmax(self.brightness)),
+            "median_rms_jy_per_beam": self.median_rms,
+            "provenance": None if self.provenance is None else vars(self.provenance)})
+
+    def tables(self, *args: Any, **options: Any) -> dict[str, QTable]:
+        """The truth."""
+        return {"truth": self.truth}
+
+    def overview(self) -> Section:
+        """Frequency, beam, noise and sky."""
+        from simulate.image_report import epoch_overview
+
+        return epoch_overview(self)
+
+    def sections(self, *args: Any, **options: Any) -> list[Section]:
+        """Overview, image and noise with the truth."""
+        from simulate.image_report import epoch_sections
+
+        return epoch_sections(self)
+
+    def figure(self, *args: Any, **options: Any) -> Figure:
+        """Image and true noise."""
+        from simulate.image_report import epochs_figure
+
+        return epochs_figure([self])
 
     @together()
     def write(self, path: str | Path, *, four_axes: bool = True,
@@ -136,6 +180,58 @@ class EpochImage(Shown):
                         cards={"OBJECT": what})
         write_table(truth, self.truth)
         return image, rms, truth
+
+
+class Epochs(Saved, list[EpochImage]):
+    """Images of one sky at several epochs, a list of them."""
+
+    REPORT = ("epochs.png", "epochs.ecsv", "truth.ecsv")
+
+    @property
+    def provenance(self) -> Provenance | None:  # type: ignore[override]
+        """That of all epochs."""
+        return self[0].provenance if self else None
+
+    def summary(self) -> list[dict[str, Any]]:
+        """That of each epoch."""
+        return [one.summary() for one in self]
+
+    def tables(self, *args: Any, **options: Any) -> dict[str, QTable]:
+        """Settings, a row an epoch, and the truth of all, a row an epoch and component."""
+        from astropy import units as u
+
+        truths = [one.truth.copy() for one in self]
+        for one, truth in zip(self, truths, strict=True):
+            truth.add_column([one.name] * len(truth), name="epoch", index=0)
+        beams = np.array([one.beam for one in self])
+        table = QTable({
+            "epoch": [one.name for one in self], "date": [one.date or "" for one in self],
+            "frequency": [one.frequency for one in self] * u.Hz,
+            "fwhm_major": beams[:, 0] / ARCSEC * u.arcsec,
+            "fwhm_minor": beams[:, 1] / ARCSEC * u.arcsec,
+            "position_angle": np.rad2deg(beams[:, 2]) * u.deg,
+            "median_rms": [one.median_rms for one in self] * u.Jy / u.beam,
+            "flux_scale": [one.truth.meta["flux_scale"] for one in self],
+            "n_outside": [one.n_outside for one in self]})
+        return {"epochs": table, "truth": vstack(truths, metadata_conflicts="silent")}
+
+    def overview(self) -> Section:
+        """A line for each epoch."""
+        from simulate.image_report import epochs_overview
+
+        return epochs_overview(self)
+
+    def sections(self, *args: Any, **options: Any) -> list[Section]:
+        """Overview, and the images with the truth."""
+        from simulate.image_report import epochs_sections
+
+        return epochs_sections(self, self.tables())
+
+    def figure(self, *args: Any, **options: Any) -> Figure:
+        """Images and true noise."""
+        from simulate.image_report import epochs_figure
+
+        return epochs_figure(self)
 
 
 def epoch_image(sky: Components, *, frequency: float, beam: Beam | Sequence[float],
@@ -194,6 +290,7 @@ def epoch_image(sky: Components, *, frequency: float, beam: Beam | Sequence[floa
     ComponentError
         `flux_factor` is negative, not finite or of another length than the sky.
     """
+    asked = dict(locals())
     shape, geometry = image_grid(centre, size, cell)
     smooth = checked_beam(beam, cell)
     for name, value in (("frequency", frequency), ("flux_scale", flux_scale),
@@ -228,16 +325,17 @@ def epoch_image(sky: Components, *, frequency: float, beam: Beam | Sequence[floa
         truth[name] = column * truth["flux"].unit
     truth["x"], truth["y"], truth["on_image"] = x, y, seen
     truth.meta.update(frequency=float(frequency), flux_scale=float(flux_scale),
-                      offset_arcsec=[float(o / _ARCSEC) for o in offset], beam=_beam_text(smooth),
+                      offset_arcsec=[float(o / ARCSEC) for o in offset], beam=beam_text(smooth),
                       date=date or "", n_outside=int((~seen).sum()))
     return EpochImage(brightness, rms, geometry, smooth, float(frequency),
-                      float(width or 1e-3 * frequency), stamp, truth, int((~seen).sum()))
+                      float(width or 1e-3 * frequency), stamp, truth, int((~seen).sum()),
+                      provenance_of({"components": len(sky)} | _asked(asked)))
 
 
 @together()
 def epochs(sky: Components | str | Path, settings: Sequence[Mapping[str, Any]], *, seed: int = 0,
            out: str | Path | None = None, four_axes: bool = True,
-           **shared: Any) -> list[EpochImage]:
+           **shared: Any) -> Epochs:
     """Images of one sky at several epochs, and, if asked for, a new folder with all of them.
 
     Parameters
@@ -274,15 +372,25 @@ def epochs(sky: Components | str | Path, settings: Sequence[Mapping[str, Any]], 
     for name, one in zip(names, merged, strict=True):
         _check_settings(name, one)
     folder = None if out is None else check_output(out, Path(out).is_dir())
-    made = []
+    images = []
     for i, (name, one) in enumerate(zip(names, merged, strict=True)):
         try:
-            made.append(epoch_image(sky, rng=np.random.default_rng([seed, i]), **one))
+            images.append(epoch_image(sky, rng=np.random.default_rng([seed, i]), **one))
         except (ImageError, ComponentError) as error:
             raise type(error)(f"{name}: {error}") from error
+    record = provenance_of({"components": len(sky), "epochs": {
+        name: _asked(one) | {"left_out": image.n_outside,
+                             "median_rms_jy_per_beam": image.median_rms}
+        for name, one, image in zip(names, merged, images, strict=True)}}, seed=seed)
+    made = Epochs(dataclasses.replace(image, name=name, provenance=record)
+                  for name, image in zip(names, images, strict=True))
     if folder is not None:
         with written_whole(folder) as partial:
-            _write_all(partial, sky, made, names, merged, seed, four_axes)
+            partial.mkdir()
+            for image in made:
+                image.write(partial / f"{image.name}.fits", four_axes=four_axes)
+            made.plot(partial / "epochs.png")
+            write_json(partial / "provenance.json", vars(record))
     return made
 
 
@@ -299,22 +407,15 @@ def _check_settings(name: str, settings: Mapping[str, Any]) -> None:
     require(not missing, f"{name}: {', '.join(missing)} missing; give it for this epoch or for all")
 
 
-def _write_all(folder: Path, sky: Components, made: Sequence[EpochImage], names: Sequence[str],
-               settings: Sequence[Mapping[str, Any]], seed: int, four_axes: bool) -> None:
-    folder.mkdir()
-    for name, epoch in zip(names, made, strict=True):
-        epoch.write(folder / f"{name}.fits", four_axes=four_axes)
-    epochs_figure(made, names).savefig(folder / "epochs.png", dpi=110)
-    asked = {"components": len(sky), "epochs": {
-        name: {key + _UNITS.get(key, ""): _in_words(value) for key, value in one.items()}
-        | {"left_out": epoch.n_outside, "median_rms_jy_per_beam": float(np.nanmedian(epoch.rms))}
-        for name, one, epoch in zip(names, settings, made, strict=True)}}
-    write_json(folder / "provenance.json", dataclasses.asdict(provenance_of(asked, seed=seed)))
-
-
 #: At the end of the keys of settings in JSON.
 _UNITS = {"cell": "_rad", "centre": "_rad", "offset": "_rad", "beam": "_rad", "frequency": "_hz",
           "width": "_hz", "noise": "_jy_per_beam"}
+
+
+def _asked(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of an epoch as JSON has them: with units in their keys."""
+    return {key + _UNITS.get(key, ""): _in_words(value) for key, value in settings.items()
+            if key not in ("sky", "rng") and value is not None}
 
 
 def _in_words(value: Any) -> Any:
@@ -331,213 +432,6 @@ def _in_words(value: Any) -> Any:
         return value.item()
     return value if isinstance(value, int | float | str | None) else getattr(
         value, "__qualname__", type(value).__name__)
-
-
-def epochs_figure(made: Sequence[EpochImage], names: Sequence[str]) -> Figure:
-    """Figure of images (above) and true noise (below), each with its beam."""
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Ellipse
-
-    from uvstack.report.numbers import flux_unit
-
-    figure = Figure(figsize=(3.6 * len(made) + 0.6, 6.6), layout="constrained")
-    axes = figure.subplots(2, len(made), squeeze=False)
-    typical = float(np.median([np.nanmedian(e.rms)
-                               for e in made])) or max(float(np.nanmax(e.brightness))
-                                                       for e in made) / 50 or 1.0
-    largest = max(float(np.nanmax(e.rms)) for e in made) or typical
-    unit, scale = flux_unit(typical)
-    for column, (name, epoch) in enumerate(zip(names, made, strict=True)):
-        half = [0.5 * n * epoch.geometry.cell_m / _ARCSEC for n in epoch.brightness.shape]
-        box = (half[1], -half[1], -half[0], half[0])
-        for row, (data, low, high) in enumerate(((epoch.brightness, -3 * typical, 12 * typical),
-                                                 (epoch.rms, 0.0, largest))):
-            shown = axes[row, column].imshow(data / scale, origin="lower", extent=box,
-                                             vmin=low / scale, vmax=high / scale,
-                                             cmap=("gray_r", "viridis")[row])
-            axes[row, column].set_facecolor("lightsteelblue")
-            if column == len(made) - 1:
-                figure.colorbar(shown, ax=axes[row, :],
-                                label=f"{('image', 'true rms')[row]} ({unit}/beam)", shrink=0.9)
-        major, minor, angle = epoch.beam
-        # Matplotlib counts angles towards the axis that points up, on which east is to the left.
-        axes[0, column].add_patch(Ellipse((0.88 * half[1], -0.88 * half[0]), minor / _ARCSEC,
-                                          major / _ARCSEC, angle=-np.rad2deg(angle), color="C3"))
-        axes[0, column].set_title(f"{name}: {_beam_text(epoch.beam)}", fontsize="small")
-        axes[1, column].set_xlabel("offset east (arcsec)")
-    for row in (0, 1):
-        axes[row, 0].set_ylabel("offset north (arcsec)")
-    return figure
-
-
-def _beam_text(beam: Beam) -> str:
-    return f"{beam.fwhm_major / _ARCSEC:.4g}″ × {beam.fwhm_minor / _ARCSEC:.4g}″, {np.rad2deg(beam.position_angle):.4g}°"
-
-
-def restored_image(sky: Components, flux: NDArray[np.float64], geometry: ImageGeometry,
-                   shape: tuple[int, int], beam: Beam,
-                   offset: tuple[float, float] = (0.0, 0.0)) -> tuple[NDArray[np.float64],
-                                                                       NDArray[np.float64],
-                                                                       NDArray[np.float64],
-                                                                       NDArray[np.bool_]]:
-    """Image (m, l) of components convolved with a beam, Jy/beam; their pixels x and y; which of them reach the image.
-
-    Parameters
-    ----------
-    sky : Components
-    flux : float64 array (pos,)
-        Integrated, Jy; that of `sky` is not used.
-    geometry : ImageGeometry
-        Its cells are -cell and +cell.
-    shape : (int, int)
-        Pixels (m, l).
-    beam : Beam
-    offset : (float, float)
-        Added to l and m, rad.
-
-    Notes
-    -----
-    A component 90° or more from the centre has x and y NaN.
-    """
-    out = np.zeros(shape)
-    l, m, n_minus_1 = direction_cosines(sky.ra, sky.dec, geometry.ra, geometry.dec)
-    cell = geometry.cell_m
-    x = shape[1] // 2 - (l + offset[0] - geometry.centre_l) / cell
-    y = shape[0] // 2 + (m + offset[1] - geometry.centre_m) / cell
-    behind = n_minus_1 <= -1.0
-    x[behind], y[behind] = np.nan, np.nan
-    amplitude, to_units, semi_axes, nodes, reach = _smoothed_shapes(sky, flux, beam, cell)
-    seen = (x + reach[:, 0] >= 0) & (x - reach[:, 0] <= shape[1] - 1) & (y + reach[:, 1] >= 0) & (
-        y - reach[:, 1] <= shape[0] - 1)
-    add_smoothed(*(np.ascontiguousarray(a[seen])
-                   for a in (x, y, amplitude, to_units, semi_axes, nodes, reach)), _LIMIT, out)
-    return out, x, y, seen
-
-
-def _smoothed_shapes(sky: Components, flux: NDArray, beam: Beam,
-                     cell: float) -> tuple[NDArray, ...]:
-    """What `add_smoothed` wants to know of each component besides its place."""
-    beam_covariance = _beam_covariance(beam, cell)
-    if (sky.shape == "clean-scale").any():
-        raise ComponentError("scales of CLEAN have no smoothed form here; give points, Gaussians "
-                             "and discs, or the model image")
-    is_disc = sky.shape == "disc"
-    size = np.where(is_disc, 0.0, 1.0)
-    covariance = beam_covariance + _covariance(size * sky.fwhm_major, size * sky.fwhm_minor,
-                                               sky.position_angle, cell)
-    amplitude = np.where(is_disc, flux,
-                         flux * np.sqrt(np.linalg.det(beam_covariance) / np.linalg.det(covariance)))
-    to_units = np.linalg.inv(np.linalg.cholesky(covariance))
-    # Vectors (pixels) along both semi-axes of a disc, then as seen in units of the beam.
-    edges = 0.5 / cell * np.stack([sky.fwhm_major, sky.fwhm_minor],
-                                  axis=1)[:, None, :] * _axes(sky.position_angle)
-    edges = np.where(is_disc[:, None, None], edges, 0.0)
-    turn, semi_axes, _ = np.linalg.svd(to_units @ edges)
-    semi_axes = np.maximum(semi_axes, _THINNEST)
-    # Steps of the quadrature against a 6 σ wide spectrum of the Gaussian; measured in
-    # tests/simulation/test_epoch_images.py.
-    nodes = np.where(is_disc, np.ceil(16.0 + 4.0 * semi_axes[:, 0]), 0.0).astype(np.int64)
-    to_units = np.where(is_disc[:, None, None], np.swapaxes(turn, 1, 2) @ to_units, to_units)
-    reach = np.sqrt((edges**2).sum(axis=2)) + np.sqrt(_LIMIT
-                                                      * np.diagonal(covariance, axis1=1, axis2=2))
-    return amplitude, to_units, semi_axes, nodes, reach
-
-
-def _axes(position_angle: NDArray) -> NDArray[np.float64]:
-    """Unit vectors (pixels x, y) of the major and the minor axis as columns, (pos, 2, 2); x runs to the west."""
-    sin, cos = np.sin(position_angle), np.cos(position_angle)
-    return np.stack([np.stack([-sin, cos], axis=-1), np.stack([cos, sin], axis=-1)], axis=-1)
-
-
-def _covariance(major: NDArray, minor: NDArray, position_angle: NDArray,
-                cell: float) -> NDArray[np.float64]:
-    """Covariance (…, 2, 2) of Gaussians of that FWHM, in pixels x and y."""
-    to_the_west = np.array([[1.0, -1.0], [-1.0, 1.0]])
-    return covariances(major, minor, position_angle) * to_the_west / (FWHM_OF_SIGMA * cell) ** 2
-
-
-def _beam_covariance(beam: Beam, cell: float) -> NDArray[np.float64]:
-    major, minor, angle = (np.array(value) for value in beam)
-    return _covariance(major, minor, angle, cell)
-
-
-def correlated_noise(shape: tuple[int, int], beam: Beam, cell: float,
-                     rng: np.random.Generator) -> NDArray[np.float64]:
-    """White noise convolved with a beam, of variance 1 in expectation, (m, l).
-
-    Parameters
-    ----------
-    shape : (int, int)
-    beam : Beam
-        At least two pixels wide.
-    cell : float
-        Pixel, rad.
-    rng : Generator
-
-    Notes
-    -----
-    The transform is periodic; the image is cut out of a larger one, so that opposite edges are
-    independent.
-    """
-    import scipy.fft
-
-    covariance = _beam_covariance(beam, cell)
-    # Noise is correlated √2 times as far as the beam reaches.
-    reach = np.ceil(np.sqrt(2.0 * _LIMIT * np.diagonal(covariance)))[::-1].astype(int)
-    padded = [scipy.fft.next_fast_len(int(n + more), True)
-              for n, more in zip(shape, reach, strict=True)]
-    v, u = np.meshgrid(2 * np.pi * scipy.fft.fftfreq(padded[0]),
-                       2 * np.pi * scipy.fft.rfftfreq(padded[1]), indexing="ij")
-    transfer = np.exp(-0.5
-                      * (covariance[0, 0] * u * u + 2 * covariance[0, 1] * u * v
-                         + covariance[1, 1] * v * v))
-    # Of the real transform's columns all but u = 0 and the highest stand for two.
-    share = np.full(u.shape[1], 2.0)
-    share[[0] if padded[1] % 2 else [0, -1]] = 1.0
-    variance = float((share * (transfer**2).sum(axis=0)).sum()) / (padded[0] * padded[1])
-    spectrum = scipy.fft.rfft2(rng.standard_normal(padded))
-    spectrum *= transfer / np.sqrt(variance)
-    return scipy.fft.irfft2(spectrum, padded)[: shape[0], : shape[1]]
-
-
-def image_grid(centre: tuple[float, float], size: int | tuple[int, int],
-               cell: float) -> tuple[tuple[int, int], ImageGeometry]:
-    """Shape (m, l) and geometry of an image around a direction (rad); checks."""
-    wanted = (size, size) if isinstance(size, int | np.integer) else tuple(size)
-    require(len(wanted) == 2 and all(int(n) == n and 1 <= n <= MOST_IMAGE_PIXELS for n in wanted),
-            f"size is {size}; wanted are one or two numbers of pixels, from 1 to "
-            f"{MOST_IMAGE_PIXELS}")
-    require(bool(np.isfinite(cell)) and cell > 0,
-            f"cell is {cell}; it must be a positive angle in rad")
-    require(bool(np.isfinite(centre).all()) and abs(centre[1]) <= np.pi / 2,
-            f"centre is {centre}; wanted are ra and dec in rad")
-    return (int(wanted[0]), int(wanted[1])), ImageGeometry(float(centre[0]), float(centre[1]),
-                                                           -float(cell), float(cell))
-
-
-def wcs_of(geometry: ImageGeometry, shape: tuple[int, ...]) -> WCS:
-    """Celestial WCS of a geometry with square pixels."""
-    return sin_wcs(geometry.ra, geometry.dec, (shape[-2], shape[-1]), geometry.cell_m,
-                   (geometry.centre_l, geometry.centre_m))
-
-
-def checked_beam(beam: Beam | Sequence[float], cell: float, what: str = "the beam") -> Beam:
-    """The beam, if its axes are in order and two pixels wide or more."""
-    parts = tuple(float(value) for value in beam)
-    require(len(parts) in (2, 3) and bool(np.isfinite(parts).all()) and parts[0] >= parts[1] > 0,
-            f"{what} is {parts}; wanted are fwhm_major, fwhm_minor (positive, not the larger) and "
-            "position_angle, in rad")
-    minor, pixel = parts[1] / _ARCSEC, cell / _ARCSEC
-    require(minor >= _PIXELS_PER_BEAM * pixel * (1 - 1e-9),
-            f"{what} has a minor axis of {minor:.4g} arcsec, {minor / pixel:.2f} pixels of {pixel:.4g} arcsec; wanted are"
-            f" {_PIXELS_PER_BEAM:g} pixels or more: take a cell of {minor / _PIXELS_PER_BEAM:.4g} arcsec or less")
-    return Beam(*parts)
-
-
-def require(holds: bool, message: str) -> None:
-    """Raise ImageError with the message unless a condition holds."""
-    if not holds:
-        raise ImageError(message)
 
 
 def _checked_date(date: str | None) -> str | None:

@@ -16,44 +16,51 @@ Noise is white noise convolved with each channel's beam and brought to the state
 6.3 of Rau et al.: noise of the sky, which cannot be told from the sky by its scale. It is drawn for
 each channel anew.
 
-Cost: that of one image of `simulate.epoch_images` a channel; for a sky given as an image, one
+Cost: that of one image of `simulate.restored_sky` a channel; for a sky given as an image, one
 convolution by FFT a channel.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from astropy import units as u
 from astropy.table import QTable
 from astropy.wcs import WCS
 from numpy.typing import ArrayLike, NDArray
 
-from simulate.epoch_images import (
+from simulate.image_model import ImageModel, read_image_model
+from simulate.noise import BOLTZMANN, JANSKY
+from simulate.restored_sky import (
     checked_beam,
     correlated_noise,
+    grid_summary,
     image_grid,
     require,
     restored_image,
     wcs_of,
 )
-from simulate.image_model import ImageModel, read_image_model
-from simulate.noise import BOLTZMANN, JANSKY
 from uvstack.checks import check_seed, whole_number
-from uvstack.constants import SPEED_OF_LIGHT
+from uvstack.constants import ARCSEC, SPEED_OF_LIGHT
 from uvstack.errors import ImageError
 from uvstack.io.catalogues import read_components
 from uvstack.io.fits import write_image
 from uvstack.io.output import check_output, together, write_json, write_table
 from uvstack.io.provenance import provenance_of
 from uvstack.pixels.geometry import ImageGeometry
-from uvstack.records import Shown
+from uvstack.records import Provenance, plain
+from uvstack.report.files import Saved
 from uvstack.sky.beam import FOUR_LN2, Beam
 from uvstack.sky.components import Components
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from uvstack.report.page import Section
 
 #: FWHM of a dish's beam in λ/D: Frayer (2017).
 BEAM_FACTOR = 1.18
@@ -61,7 +68,7 @@ _UNITS = ("Jy/beam", "K")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SingleDishCube(Shown):
+class SingleDishCube(Saved):
     """A cube of a single dish with its truth.
 
     Attributes
@@ -82,7 +89,10 @@ class SingleDishCube(Shown):
         None for an image.
     n_outside : int
         Components that lie off the image in every channel and are left out.
+    provenance : Provenance or None
     """
+
+    REPORT = ("cube.png", "channels.ecsv", "truth.ecsv")
 
     brightness: NDArray[np.float64]
     rms: NDArray[np.float64]
@@ -92,11 +102,50 @@ class SingleDishCube(Shown):
     unit: str
     truth: QTable | None
     n_outside: int
+    provenance: Provenance | None = None
 
     @property
     def wcs(self) -> WCS:
         """Celestial WCS of the pixels."""
         return wcs_of(self.geometry, self.brightness.shape)
+
+    def summary(self) -> dict[str, Any]:
+        """Numbers and provenance as JSON takes them."""
+        ending = "_jy_per_beam" if self.unit == "Jy/beam" else "_k"
+        return plain({
+            **grid_summary(self.geometry, self.brightness.shape), "unit": self.unit,
+            "frequency_hz": self.frequency, "fwhm_rad": [b.fwhm_major for b in self.beams],
+            f"rms{ending}": self.rms, f"peak{ending}": self.brightness.max(axis=(1, 2)),
+            "n_components": None if self.truth is None else len(self.truth),
+            "n_outside": self.n_outside,
+            "provenance": None if self.provenance is None else vars(self.provenance)})
+
+    def tables(self, *args: Any, **options: Any) -> dict[str, QTable]:
+        """Frequency, beam and noise of each channel, and of components the truth."""
+        unit = u.Unit(self.unit)
+        channels = QTable({"frequency": self.frequency * u.Hz,
+                           "fwhm": [b.fwhm_major / ARCSEC for b in self.beams] * u.arcsec,
+                           "rms": self.rms * unit,
+                           "peak": self.brightness.max(axis=(1, 2)) * unit})
+        return {"channels": channels} | ({} if self.truth is None else {"truth": self.truth})
+
+    def overview(self) -> Section:
+        """Channels, beams, noise and sky."""
+        from simulate.image_report import cube_overview
+
+        return cube_overview(self)
+
+    def sections(self, *args: Any, **options: Any) -> list[Section]:
+        """Overview, and some channels with the tables."""
+        from simulate.image_report import cube_sections
+
+        return cube_sections(self)
+
+    def figure(self, *args: Any, **options: Any) -> Figure:
+        """Some channels."""
+        from simulate.image_report import cube_figure
+
+        return cube_figure(self)
 
     @together()
     def write(self, path: str | Path, *, date: str | None = None,
@@ -127,12 +176,7 @@ class SingleDishCube(Shown):
             check_output(output, overwrite, 4 * self.brightness.size)
         write_image(cube, self.brightness, self.wcs, unit=self.unit, beams=self.beams,
                     frequency=self.frequency, date=date)
-        settings = {"frequency_hz": self.frequency.tolist(),
-                    "fwhm_rad": [b.fwhm_major for b in self.beams], "rms": self.rms.tolist(),
-                    "unit": self.unit,
-                    "components": None if self.truth is None else len(self.truth),
-                    "left_out": self.n_outside}
-        write_json(record, dataclasses.asdict(provenance_of(settings)))
+        write_json(record, None if self.provenance is None else vars(self.provenance))
         if self.truth is not None:
             write_table(truth, self.truth)
         return outputs
@@ -212,7 +256,11 @@ def single_dish_cube(sky: Components | ImageModel | str | Path, *, frequency: Ar
     for chan in np.flatnonzero(rms):
         assert rng is not None
         brightness[chan] += rms[chan] * correlated_noise(shape, beams[chan], pixel, rng)
-    return SingleDishCube(brightness, rms, nu, beams, geometry, unit, truth, n_outside)
+    settings = {"frequency_hz": nu.tolist(), "fwhm_rad": [b.fwhm_major for b in beams],
+                "rms": rms.tolist(), "unit": unit,
+                "components": None if truth is None else len(truth), "left_out": n_outside}
+    return SingleDishCube(brightness, rms, nu, beams, geometry, unit, truth, n_outside,
+                          provenance_of(settings))
 
 
 def write_single_dish(sky: Components | ImageModel | str | Path, *, out: str | Path,

@@ -6,17 +6,17 @@ appears whole at the end or not at all.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
+from astropy.table import QTable
 from astropy.time import Time
 
 from simulate.arrays import Array
@@ -25,58 +25,120 @@ from simulate.gain_tracks import save_truth
 from simulate.image_model import ImageModel
 from simulate.job import Corruption, Job, make_job
 from simulate.lindroos import recipe
-from simulate.plot import plot_observation
 from simulate.pointings import Pointings
 from simulate.survey import read_survey
 from uvstack.checks import chunk_size_or
 from uvstack.chunks import cluster, map_chunks
 from uvstack.constants import CORRELATIONS
 from uvstack.io.new_ms import Observation, create_measurement_set
-from uvstack.io.output import check_output, json_text, together, written_whole
+from uvstack.io.output import (
+    check_output,
+    together,
+    write_json,
+    write_table,
+    write_text,
+    written_whole,
+)
 from uvstack.io.provenance import provenance_of
-from uvstack.records import DataDescription, Field, Shown, SpectralWindow
+from uvstack.records import DataDescription, Field, Provenance, SpectralWindow, plain
+from uvstack.report.files import Saved
 from uvstack.sky.components import Components
 from uvstack.sky.primary_beam import PrimaryBeam
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from uvstack.report.page import Section
 
 #: Visibilities (row × chan × corr) of a block: about 50 MB with what belongs to them.
 _VISIBILITIES_PER_BLOCK = 2_000_000
 
 
-@dataclass(frozen=True, repr=False)
-class Simulation(Shown):
+@dataclass(frozen=True, eq=False, repr=False)
+class Simulation(Saved):
     """What `observe` wrote; stands for the path of the set wherever a path is wanted.
 
     Attributes
     ----------
-    ms, truth, provenance : Path
-        Measurement set, catalogue (ECSV) and provenance (JSON).
-    targets : Path or None
-        List of the targets (CSV) for `uvstack.stack`, where the sky has any.
-    corruptions : tuple of Path
-        Truth (FITS) of each corruption, in their order; `simulate.read_truth` reads it.
-    picture : Path
-        uv coverage, sky and fluxes (PNG).
-    told : tuple of (str, str)
-        What was observed, in words: array, pointings, sky, errors.
+    files : dict of str to Path
+        "ms", "truth" (ECSV), "targets" (CSV for `uvstack.stack`, where the sky has any),
+        "provenance" (JSON), "picture" (PNG) and the truth of each corruption (FITS), in their
+        order.
+    job : Job
+        What was observed.
+    provenance : Provenance
     """
 
-    ms: Path
-    truth: Path
-    targets: Path | None
-    provenance: Path
-    corruptions: tuple[Path, ...]
-    picture: Path
-    told: tuple[tuple[str, str], ...] = ()
+    REPORT = ("observation.png", "truth.ecsv")
+
+    files: dict[str, Path]
+    job: Job
+    provenance: Provenance
 
     def __fspath__(self) -> str:
         return os.fspath(self.ms)
 
-    def __str__(self) -> str:
-        files = [("set", self.ms), ("truth", self.truth), ("targets", self.targets),
-                 ("provenance", self.provenance), ("picture", self.picture),
-                 *(("error truth", path) for path in self.corruptions)]
-        return "\n".join(f"{what:<12} {text}" for what, text in [*self.told, *files]
-                         if text is not None)
+    @property
+    def ms(self) -> Path:
+        """The measurement set."""
+        return self.files["ms"]
+
+    @property
+    def truth(self) -> Path:
+        """Catalogue of all components."""
+        return self.files["truth"]
+
+    @property
+    def targets(self) -> Path | None:
+        """List of the targets, where the sky has any."""
+        return self.files.get("targets")
+
+    @property
+    def corruptions(self) -> tuple[Path, ...]:
+        """Truth of each corruption, in their order; `simulate.read_truth` reads it."""
+        return tuple(path for name, path in self.files.items() if name.startswith("corruption-"))
+
+    def summary(self) -> dict[str, Any]:
+        """Numbers and provenance as JSON takes them."""
+        job = self.job
+        target = job.sky.target
+        edges = np.concatenate([job.frequency - 0.5 * job.width, job.frequency + 0.5 * job.width])
+        return plain({
+            "telescope": job.array.telescope, "n_antennas": len(job.array.antenna_names),
+            "n_pointings": len(job.pointings), "n_components": len(job.sky),
+            "n_targets": int(target.sum()),
+            "target_flux_jy": float(job.sky.flux[target].mean()) if target.any() else None,
+            "n_images": len(job.images), "n_channels": job.frequency.size,
+            "band_hz": [edges.min(), edges.max()], "start": Time(
+                job.times[0] / 86400, format="mjd", scale="utc").isot,
+            "integration_s": job.integration, "n_times": job.times.size,
+            "n_rows": job.baselines[0].size * job.times.size,
+            "correlations": [CORRELATIONS[c] for c in job.correlations],
+            "primary_beam": job.primary_beam.describe(),
+            "corruptions": [type(one).__name__ for one in job.corruptions],
+            "files": self.files, "provenance": vars(self.provenance)})
+
+    def tables(self, *args: Any, **options: Any) -> dict[str, QTable]:
+        """All components."""
+        return {"truth": self.job.sky.to_table()}
+
+    def overview(self) -> Section:
+        """Array, pointings, band, sky and errors."""
+        from simulate.report import overview
+
+        return overview(self)
+
+    def sections(self, *args: Any, **options: Any) -> list[Section]:
+        """Overview, picture and files."""
+        from simulate.report import sections
+
+        return sections(self)
+
+    def figure(self, *args: Any, **options: Any) -> Figure:
+        """uv coverage, sky and fluxes."""
+        from simulate.report import observation_figure
+
+        return observation_figure(self.job)
 
 
 @together()
@@ -149,21 +211,21 @@ def observe(
         For anything else that cannot be: one line.
     """
     path = check_output(out, overwrite)
-    made = _paths(path, corruptions, sky)
-    for beside in (made.truth, made.targets, made.provenance, *made.corruptions, made.picture):
-        if beside is not None:
-            check_output(beside, overwrite)
+    files = _paths(path, corruptions, sky)
+    for beside in files.values():
+        check_output(beside, overwrite)
     job = make_job(array=array, sky=sky, images=images, frequency=frequency, width=width,
                    integration=integration, duration=duration, start=start, pointings=pointings,
                    noise=noise, primary_beam=primary_beam, correlations=correlations,
                    corruptions=corruptions, elevation_limit=elevation_limit, with_model=with_model,
                    seed=seed)
     check_output(path, overwrite, _n_bytes(job))
-    with cluster(workers, scheduler) as client, contextlib.ExitStack() as outputs:
-        _write_truth(job, made, lambda name: outputs.enter_context(written_whole(name)))
-        _write_set(job, outputs.enter_context(written_whole(path)), client, progress,
+    made = Simulation(files, job, provenance_of(_settings(job), seed=job.seed))
+    _write_truth(made)
+    with cluster(workers, scheduler) as client, written_whole(path) as partial:
+        _write_set(job, partial, client, progress,
                    chunk_size_or(chunk_size, _VISIBILITIES_PER_BLOCK))
-    return dataclasses.replace(made, told=_told(job))
+    return made
 
 
 def observe_survey(file: str | Path, *, out: str | Path, seed: int | None = None,
@@ -186,10 +248,7 @@ def observe_survey(file: str | Path, *, out: str | Path, seed: int | None = None
     UvstackError
         One of its subclasses, in one line.
     """
-    settings = read_survey(file).settings(seed)
-    made = observe(out=out, **settings, **options)
-    return dataclasses.replace(made, told=(("survey", f"{file}, seed {settings['seed']}"),
-                                           *made.told))
+    return observe(out=out, **read_survey(file).settings(seed), **options)
 
 
 def observe_type(number: int, *, out: str | Path, seed: int = 0, scale: float = 1.0,
@@ -215,38 +274,20 @@ def observe_type(number: int, *, out: str | Path, seed: int = 0, scale: float = 
     UvstackError
         One of its subclasses, in one line.
     """
-    chosen = recipe(number, seed, scale)
-    made = observe(out=out, seed=seed, **chosen.settings, **options)
-    return dataclasses.replace(made, told=((f"type {number}", chosen.studied), *made.told))
+    return observe(out=out, seed=seed, **recipe(number, seed, scale).settings, **options)
 
 
-def _told(job: Job) -> tuple[tuple[str, str], ...]:
-    """What was observed, in words."""
-    targets = job.sky.target
-    sky = []
-    if targets.any():
-        sky.append(f"{int(targets.sum())} targets of {job.sky.flux[targets].mean() * 1e6:.4g} µJy "
-                   "on average")
-    if len(job.sky):
-        sky.append(f"{int((~targets).sum())} other sources")
-    if job.images:
-        sky.append(f"{len(job.images)} image{'s' * (len(job.images) > 1)}")
-    return (("array", f"{job.array.name}, {len(job.array.antenna_names)} antennas, "
-                      f"{job.frequency.size} channels"),
-            ("pointings", str(len(job.pointings))), ("sky", ", ".join(sky)),
-            ("errors", ", ".join(type(one).__name__ for one in job.corruptions) or "none"))
-
-
-def _paths(path: Path, corruptions: Sequence[Corruption], sky: Components | None) -> Simulation:
+def _paths(path: Path, corruptions: Sequence[Corruption],
+           sky: Components | None) -> dict[str, Path]:
     def beside(end: str) -> Path:
         return path.with_name(f"{path.stem}-{end}")
 
     kinds = [re.sub(r"(?<!^)(?=[A-Z])", "-", type(c).__name__).lower() for c in corruptions]
-    return Simulation(path, beside("truth.ecsv"),
-                      beside("targets.csv") if sky is not None and sky.target.any() else None,
-                      beside("provenance.json"),
-                      tuple(beside(f"corruption-{i}-{kind}.fits")
-                            for i, kind in enumerate(kinds, 1)), beside("overview.png"))
+    targets = {"targets": beside("targets.csv")} if sky is not None and sky.target.any() else {}
+    return {"ms": path, "truth": beside("truth.ecsv"), **targets,
+            "provenance": beside("provenance.json"), "picture": beside("overview.png"),
+            **{f"corruption-{i}-{kind}": beside(f"corruption-{i}-{kind}.fits")
+               for i, kind in enumerate(kinds, 1)}}
 
 
 def _n_bytes(job: Job) -> int:
@@ -268,21 +309,20 @@ def _settings(job: Job) -> dict[str, Any]:
             "with_model": job.with_model}
 
 
-def _write_truth(job: Job, made: Simulation, opened: Callable[[Path], Path]) -> None:
+def _write_truth(made: Simulation) -> None:
     """Catalogue, targets, provenance, corruptions and picture."""
-    job.sky.to_table().write(opened(made.truth), format="ascii.ecsv")
+    job = made.job
+    write_table(made.truth, made.tables()["truth"])
     if made.targets is not None:
         chosen = job.sky.subset(job.sky.target)
         rows = zip(np.rad2deg(chosen.ra), np.rad2deg(chosen.dec), chosen.flux, strict=True)
-        opened(made.targets).write_text("ra,dec,flux\n"
-                                        + "".join(f"{ra:.10f},{dec:.10f},{flux:.6e}\n"
-                                                  for ra, dec, flux in rows))
-    provenance = provenance_of(_settings(job), seed=job.seed)
-    opened(made.provenance).write_text(json_text(dataclasses.asdict(provenance)))
+        write_text(made.targets, "ra,dec,flux\n" + "".join(f"{ra:.10f},{dec:.10f},{flux:.6e}\n"
+                                                           for ra, dec, flux in rows))
+    write_json(made.files["provenance"], vars(made.provenance))
     for path, one, tracks in zip(made.corruptions, job.corruptions, job.tracks, strict=True):
-        save_truth(opened(path), one, tracks, job.array.antenna_names)
-    plot_observation(opened(made.picture), job.array, job.pointings, job.sky, job.times, job.field,
-                     job.frequency, job.primary_beam)
+        with written_whole(path) as partial:
+            save_truth(partial, one, tracks, job.array.antenna_names)
+    made.plot(made.files["picture"])
 
 
 def _write_set(job: Job, partial: Path, client: Any,

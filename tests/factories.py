@@ -14,7 +14,10 @@ from simulate.arrays import vla_like
 from simulate.tracks import antenna_uvw
 from uvstack.io.casa import open_table
 from uvstack.io.new_ms import Observation, create_measurement_set
+from uvstack.io.provenance import provenance_of
 from uvstack.records import DataDescription, Field, SpectralWindow
+from uvstack.report.files import Saved
+from uvstack.sky.components import components
 
 ARCSEC = np.pi / 180 / 3600
 ARCMIN = 60 * ARCSEC
@@ -239,3 +242,58 @@ def edit(path: Path, column: str, change: Callable[[np.ndarray], np.ndarray | No
 def at(*points: tuple[float, float]) -> SkyCoord:
     """SkyCoord in FK5 (CASA's J2000) of (ra, dec) in rad."""
     return SkyCoord([p[0] for p in points], [p[1] for p in points], unit="rad", frame="fk5")
+
+
+def made_up(number, fluxes, factor=1.0):
+    """Realisations of an experiment with given uv fluxes; images find `factor` of them, and all fluxes are in the paper's unit."""
+    from simulate.experiment.paper import TABLE_2
+    from simulate.experiment.uv_side import uv_edges
+
+    unit, found, n_bins = TABLE_2[number].unit, [], uv_edges(number).size - 1
+    for i, flux in enumerate(fluxes):
+        way = {"flux": factor * flux * unit, "flux_corrected": flux * unit,
+               "fit": {"flux": factor * flux * unit, "fwhm": 1.6}}
+        fit = {"flux": flux * unit, "fwhm": 1.5}
+        found.append({"type": number, "realisation": i,
+                      "truth": {"flux": 6.0 * unit, "n_targets": 25, "fwhm": 1.5},
+                      "expected_error": 0.47 * unit,
+                      "uv": {"flux": flux * unit, "flux_uncut": flux * unit,
+                             "least_variance": {"flux": flux * unit},
+                             "fit": {"cut": fit, "uncut": fit},
+                             "profile": {"re": [flux * unit] * n_bins,
+                                         "re_error": [0.1 * unit] * n_bins}},
+                      "image": {name: way for name in ("nearest", "subpixel", "median", "filter")},
+                      "map": {"bright_flux": 1.0},
+                      "null": {"uv": [0.3 * unit, -0.3 * unit], "image": [0.4 * unit, -0.4 * unit],
+                               "subset_sizes": [10, 100], "bin_noise": [unit] * n_bins,
+                               "profile": [0.0] * n_bins,
+                               "subset_noise": {"uv": [unit, 0.3 * unit],
+                                                "image": [unit, 0.4 * unit]}}})
+    return found
+
+
+def simulated_results(folder: Path) -> dict[str, Saved]:
+    """A result of every kind of `simulate`, small, by the name of its class."""
+    import simulate
+    from simulate.corruption import PhaseErrors
+    from simulate.experiment.collect import collect
+    from simulate.experiment.result import ExperimentResult
+
+    sky = components(*np.transpose([CENTRE, offset(1 * ARCMIN, 0.0)]), [1.0, 0.5],
+                     reference_frequency=1.4e9, target=[True, False])
+    # Fluxes of type 8 alone, one realisation: most scatters are not a number.
+    realisations = tuple(made_up(8, [0.98]))
+    images = simulate.epochs(
+        sky, [{"beam": (12 * ARCSEC, 9 * ARCSEC, 0.5), "date": "2018-01-01T00:00:00"},
+              {"beam": (9 * ARCSEC, 9 * ARCSEC, 0.0), "flux_scale": 1.03, "name": "second"}],
+        centre=CENTRE, size=(40, 64), cell=3 * ARCSEC, frequency=1.4e9, noise=0.01, seed=2, blank=4)
+    found = [
+        simulate.observe(array="vla.d", sky=sky, frequency=[1.4e9, 1.5e9], integration=60.0,
+                         duration=120.0, noise=0.01, out=folder / "sim.ms", seed=4,
+                         corruptions=[PhaseErrors(0.1, 600.0)]), images, images[1],
+        simulate.single_dish_cube(sky, frequency=[1.3e9, 1.4e9], dish_diameter=100.0,
+                                  centre=CENTRE, size=(16, 24), cell=2 * ARCMIN, noise=0.01,
+                                  rng=np.random.default_rng(1)),
+        ExperimentResult(collect(realisations), realisations, 0, 1, folder,
+                         provenance_of({"scale": 1.0}, seed=0))]
+    return {type(one).__name__: one for one in found}

@@ -11,6 +11,7 @@ larger by the root of the ratio for this judgement.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,11 @@ _POINTS_ONLY = {"least_variance", "median", "filter", "filter_uv", "filter_corre
                 "image_corrected"}
 _BEYOND = ("uv bias", "image bias", "sub-pixel", "its bias", "filter", "filter 5 km", "median",
            "least variance", "uv uncut", "noise uv", "noise image")
+#: What is said of the tables.
+MEANING = ("Mean ± scatter over realisations (signal to noise); under each line the paper's. "
+           "Entries that differ from it by more than twice the combined standard error are named.")
+MEANING_BEYOND = ("Fluxes with scatter; noise from random positions of single sets; biases against "
+                  "the truth of the same sets.")
 #: Columns that get mean, scatter and their errors.
 MEASURED = tuple(name for name in _PLACES if name not in ("truth", "expected_error"))
 
@@ -69,7 +75,7 @@ def spread(x: np.ndarray) -> tuple[float, float, int]:
     return float(x.mean()) if x.size else float("nan"), float(x.std(ddof=1)) if x.size > 1 else float("nan"), int(x.size)
 
 
-def collect(found: list[dict[str, Any]]) -> QTable:
+def collect(found: Sequence[dict[str, Any]]) -> QTable:
     """Table with a line for each type: ours (mean, scatter, standard errors) and the paper's; fluxes in µJy.
 
     Columns NAME, NAME_scatter, NAME_error, NAME_scatter_error for each of `MEASURED`; uv_bias and
@@ -159,35 +165,52 @@ def _differences(row: dict[str, Any], number: int) -> list[str]:
 
 def markdown(table: QTable) -> str:
     """The table as two markdown tables: Table 2 with the paper's lines, and what goes beyond it."""
-    lines = ["# Table 2 of Lindroos et al. (2015), computed anew", "",
-             "Mean ± scatter over realisations (signal to noise); under each line the paper's. Entries that differ from it by more than "
-             "twice the combined standard error are named.", "",
-             "| type | n | targets | expected | uv | image | differs |", "|---|---|---|---|---|---|---|"]
-    beyond = ["", "## Beyond the paper", "",
-              "Fluxes with scatter; noise from random positions of single sets; biases against the "
-              "truth of the same sets.", "", "| type | " + " | ".join(_BEYOND) + " |",
-              "|---" * (len(_BEYOND) + 1) + "|"]
+    return "\n".join(["# Table 2 of Lindroos et al. (2015), computed anew", "", MEANING, "",
+                      *_markdown_lines(table_2(table)), *_sizes_text(table), "",
+                      "## Beyond the paper", "", MEANING_BEYOND, "",
+                      *_markdown_lines(beyond(table)), ""])
+
+
+def _markdown_lines(grid: Sequence[tuple[str, ...]]) -> list[str]:
+    lines = ["|" + "".join(f" {cell} |" if cell else " |" for cell in cells) for cells in grid]
+    return [lines[0], "|---" * len(grid[0]) + "|", *lines[1:]]
+
+
+def table_2(table: QTable) -> list[tuple[str, ...]]:
+    """Head and lines of Table 2, under each of ours the paper's."""
+    grid: list[tuple[str, ...]] = [("type", "n", "targets", "expected", "uv", "image", "differs")]
     for row in table:
-        unit, name = (1e3, "mJy") if row["type"] in (8, 9, 10) else (1.0, "µJy")
-        number = {column: getattr(row[column], "value", row[column]) for column in table.colnames}
-        flux = {column: value / unit for column, value in number.items()
-                if isinstance(value, float) and "bias" not in column}
+        number, flux, name = _numbers(row)
         ours = [_entry(flux[c], flux[f"{c}_scatter"]) for c in ("uv", "image")]
         paper = [_entry(flux[f"paper_{c}"], flux[f"paper_{c}_scatter"]) for c in ("uv", "image")]
         expected = [_entry(flux[a], flux[b], False)
                     for a, b in (("truth", "expected_error"),
                                  ("paper_expected", "paper_expected_scatter"))]
-        lines.append(f"| {number['type']} | {number['n']} | {number['targets']:.0f} | "
-                     f"{expected[0]} {name} | {ours[0]} | {ours[1]} | "
-                     f"{number['differs'] or '–'} |")
-        lines.append(f"| | {N_REALISATIONS} | | {expected[1]} {name} | {paper[0]} | {paper[1]} | |")
-        cells = [_bias(number, "uv"), _bias(number, "image"),
-                 _entry(flux["subpixel"], flux["subpixel_scatter"]), _bias(number, "subpixel")]
-        cells += [_entry(flux[c], flux[f"{c}_scatter"])
-                  for c in ("filter", "filter_uv", "median", "least_variance", "uv_uncut")]
-        cells += [f"{flux[c]:.3f}" for c in ("mc_noise", "image_mc_noise")]
-        beyond.append(f"| {number['type']} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, *_sizes_text(table), *beyond, ""])
+        grid.append((str(number["type"]), str(number["n"]), f"{number['targets']:.0f}",
+                     f"{expected[0]} {name}", *ours, number["differs"] or "–"))
+        grid.append(("", str(N_REALISATIONS), "", f"{expected[1]} {name}", *paper, ""))
+    return grid
+
+
+def beyond(table: QTable) -> list[tuple[str, ...]]:
+    """Head and lines of what goes beyond the paper."""
+    grid: list[tuple[str, ...]] = [("type", *_BEYOND)]
+    for row in table:
+        number, flux, _ = _numbers(row)
+        grid.append((str(number["type"]), _bias(number, "uv"), _bias(number, "image"),
+                     _entry(flux["subpixel"], flux["subpixel_scatter"]), _bias(number, "subpixel"),
+                     *(_entry(flux[c], flux[f"{c}_scatter"])
+                       for c in ("filter", "filter_uv", "median", "least_variance", "uv_uncut")),
+                     *(f"{flux[c]:.3f}" for c in ("mc_noise", "image_mc_noise"))))
+    return grid
+
+
+def _numbers(row: Any) -> tuple[dict[str, Any], dict[str, float], str]:
+    """A line's numbers without their units; fluxes in a unit that suits the type; that unit."""
+    unit, name = (1e3, "mJy") if row["type"] in (8, 9, 10) else (1.0, "µJy")
+    number = {column: getattr(row[column], "value", row[column]) for column in row.colnames}
+    return number, {column: value / unit for column, value in number.items()
+                    if isinstance(value, float) and "bias" not in column}, name
 
 
 def _sizes_text(table: QTable) -> list[str]:

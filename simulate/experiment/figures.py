@@ -11,7 +11,6 @@ positions with fake sources in one set come from `uvstack montecarlo`; `histogra
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,18 +19,18 @@ from simulate.experiment.collect import spread, values
 from simulate.experiment.settings import ARCSEC
 from simulate.experiment.uv_side import uv_cut, uv_edges
 from uvstack.constants import SPEED_OF_LIGHT
-from uvstack.io.output import written_whole
 from uvstack.sky.beam import Beam
 
 if TYPE_CHECKING:
+    from astropy.table import QTable
     from matplotlib.figure import Figure
 
 _COLOURS = {"uv": "C0", "image": "C1", "filtered": "C2"}
 _FREQUENCY = 1.4e9
 
 
-def write_figures(folder: Path, found: list[dict[str, Any]]) -> dict[str, Path]:
-    """Write all figures that the realisations allow as PNG; name → path."""
+def figures_of(found: Sequence[dict[str, Any]]) -> dict[str, Figure]:
+    """All figures that the realisations allow, by their names in the paper."""
     by_type: dict[int, list[dict[str, Any]]] = {}
     for one in found:
         by_type.setdefault(one["type"], []).append(one)
@@ -47,13 +46,27 @@ def write_figures(folder: Path, found: list[dict[str, Any]]) -> dict[str, Path]:
         "figure5": (6, lambda some: _fluxes(some, 6, "type 6")), sixth[0]: (6, sixth[1]),
         "figure8": (7, lambda some: _profile(some, 7)), "figure9": (7, _sizes),
         "figure11": (6, _filtered)}
-    files = {}
-    for name, (number, draw) in made.items():
-        if number in by_type:
-            files[name] = folder / f"{name}.png"
-            with written_whole(files[name]) as partial:
-                draw(by_type[number]).savefig(partial, format="png", dpi=130)
-    return files
+    return {name: draw(by_type[number]) for name, (number, draw) in made.items()
+            if number in by_type}
+
+
+def fluxes_figure(table: QTable) -> Figure:
+    """Stacked fluxes of all types over those of the paper, with the scatter of realisations."""
+    figure, axes = _figure(7.0, 3.8)
+    x = np.arange(len(table))
+    for shift, name in ((-0.1, "uv"), (0.1, "image")):
+        paper = table[f"paper_{name}"]
+        axes.errorbar(x + shift, (table[name] / paper).value,
+                      np.nan_to_num((table[f"{name}_scatter"] / paper).value), fmt="o", ms=4, lw=1,
+                      color=_COLOURS[name], label=f"{name}-stacking")
+        axes.errorbar(x + shift, np.ones(x.size), (table[f"paper_{name}_scatter"] / paper).value,
+                      fmt="none", lw=5, alpha=0.2, color=_COLOURS[name])
+    axes.axhline(1, color="k", lw=0.5)
+    axes.set(xticks=x, xticklabels=[str(number) for number in table["type"]], xlabel="type",
+             xlim=(-0.5, x.size - 0.5),
+             ylabel="flux / that of the paper", title="bars: scatter; wide ones: the paper's")
+    axes.legend(frameon=False)
+    return figure
 
 
 def _figure(width: float = 6.0, height: float = 4.0) -> tuple[Figure, Any]:

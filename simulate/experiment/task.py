@@ -19,46 +19,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from astropy.table import QTable
-
-from simulate.experiment.collect import collect, markdown
+from simulate.experiment.collect import collect
 from simulate.experiment.realisation import realise, versions
+from simulate.experiment.result import ExperimentResult
 from simulate.experiment.results import read_finished, write_result
 from simulate.experiment.settings import TYPES, Settings, parse_types
 from uvstack.checks import thread_count, whole_number
 from uvstack.chunks import cluster, map_chunks
 from uvstack.errors import OutputError, SelectionError, UvstackWarning
-from uvstack.io.output import claimed, json_text, together, write_json, write_table, write_text
+from uvstack.io.output import claimed, json_text
 from uvstack.io.provenance import provenance_of
-from uvstack.records import Shown
 
 #: Realisations of each type: 30 to 100 are wanted for a scatter, and each is a file.
 _MOST_REALISATIONS = 100_000
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class ExperimentResult(Shown):
-    """What `run` leaves.
-
-    Attributes
-    ----------
-    table : QTable
-        A line for each type: see `simulate.experiment.collect.collect`.
-    files : dict of str to Path
-        "table" (ECSV), "markdown", "provenance" and the figures.
-    n_taken, n_computed : int
-        Realisations that were there already, and those that were computed.
-    """
-
-    table: QTable
-    files: dict[str, Path]
-    n_taken: int
-    n_computed: int
-
-    def __str__(self) -> str:
-        rows = [("realisations", f"{self.n_computed} computed, {self.n_taken} taken from "
-                                 f"{self.files['table'].parent}"), *self.files.items()]
-        return "\n".join([markdown(self.table), *(f"{what:<12} {text}" for what, text in rows)])
 
 
 @dataclass(frozen=True)
@@ -141,10 +114,12 @@ def run(out: str | Path, *, types: str | Sequence[int] = TYPES, realisations: in
             finally:
                 if not keep:
                     shutil.rmtree(place, ignore_errors=True)
-    table = collect([found[job] for job in sorted(jobs)])
-    return ExperimentResult(table,
-                            _write(folder, table, [found[job] for job in sorted(jobs)], settings,
-                                   figures), n_taken, len(missing))
+    realisations_found = tuple(found[job] for job in sorted(jobs))
+    result = ExperimentResult(
+        collect(realisations_found), realisations_found, n_taken, len(missing), folder,
+        provenance_of(asdict(settings), seed=settings.seed, versions=versions()), figures)
+    result.report(folder)
+    return result
 
 
 def realise_to_file(shared: _Shared, job: tuple[int, int]) -> dict[str, Any]:
@@ -179,20 +154,3 @@ def _scratch(folder: Path, scratch: str | Path | None) -> Path:
     """A folder for data that is this experiment's own."""
     own = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:8]
     return (folder if scratch is None else Path(scratch)).resolve() / f"data-{own}"
-
-
-@together()
-def _write(folder: Path, table: QTable, found: list[dict[str, Any]], settings: Settings,
-           figures: bool) -> dict[str, Path]:
-    """Table as ECSV and markdown, provenance, figures."""
-    files = {"table": folder / "table.ecsv", "markdown": folder / "table.md",
-             "provenance": folder / "provenance.json"}
-    write_table(files["table"], table)
-    write_text(files["markdown"], markdown(table))
-    write_json(files["provenance"],
-               vars(provenance_of(asdict(settings), seed=settings.seed, versions=versions())))
-    if figures:
-        from simulate.experiment.figures import write_figures
-
-        files |= write_figures(folder, found)
-    return files

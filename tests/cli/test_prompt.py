@@ -15,12 +15,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import simulate
 import uvstack
-from factories import ARCMIN, ARCSEC, at, make_ms, offset
-from simulate.epoch_images import EpochImage
-from simulate.experiment.task import ExperimentResult
-from simulate.single_dish import SingleDishCube
-from simulate.task import Simulation
+from factories import ARCMIN, ARCSEC, at, make_ms, offset, simulated_results
+from simulate.experiment.result import ExperimentResult
 from uvstack.cli.main import group
 from uvstack.imaging.report import cube_figure
 from uvstack.records import Shown, frequency_text, plain
@@ -46,13 +44,22 @@ def results(tmp_path_factory):
              uvstack.compare(ms, positions, **image, stamp=16),
              uvstack.montecarlo(ms, positions, realisations=5, seed=1),
              uvstack.epochs.compare(made.files["image"], [uvstack.extract(made.files["image"])])]
-    return {type(result).__name__: result for result in found}
+    return {type(result).__name__: result for result in found} | simulated_results(folder)
 
 
 def test_names_complete_and_are_public():
     assert sorted(dir(uvstack)) == sorted(uvstack.__all__)
     for name in dir(uvstack):
         assert getattr(uvstack, name) is not None
+
+
+def test_stacking_loads_nothing_that_fits_alone_need():
+    # Scipy's minimisers take as long to load as all the rest.
+    names = "import sys, uvstack; uvstack.stack, uvstack.montecarlo, uvstack.image_stack"
+    done = subprocess.run([sys.executable, "-c", f"{names}; print('scipy.optimize' in sys.modules)"],
+                          capture_output=True, text=True, check=True,
+                          env={"PYTHONPATH": str(Path(uvstack.__file__).parent.parent)})
+    assert done.stdout.strip() == "False"
 
 
 def test_every_result_shows_itself_in_a_few_lines(results):
@@ -71,9 +78,9 @@ def test_every_result_shows_itself_in_a_few_lines(results):
 
 
 def test_every_result_is_saved_drawn_and_reported(results, tmp_path):
-    public = [getattr(module, name) for module in (uvstack, uvstack.epochs)
+    public = [getattr(module, name) for module in (uvstack, uvstack.epochs, simulate)
               for name in module.__all__]
-    assert set(results) == {kind.__name__ for kind in public
+    assert set(results) == {kind.__name__ for kind in [*public, ExperimentResult]
                             if isinstance(kind, type) and issubclass(kind, Saved)}
     for name, result in results.items():
         folder = tmp_path / name
@@ -105,14 +112,6 @@ def test_what_hangs_on_a_result_shows_itself_in_a_few_lines(results):
                  results["SubtractResult"].amplitudes):
         assert len(repr(part).splitlines()) <= 14
         assert "array(" not in repr(part)
-
-
-def test_what_is_simulated_shows_itself_in_a_few_lines():
-    for kind in (EpochImage, ExperimentResult, SingleDishCube, Simulation):
-        assert kind.__repr__ is Shown.__repr__
-    made = Simulation(*(Path(name) for name in "abcd"), (), Path("o.png"))
-    assert repr(made).splitlines()[0] == "<Simulation>"
-    assert "o.png" in made._repr_html_()
 
 
 @pytest.mark.parametrize("module", ["simulate", "experiment"])

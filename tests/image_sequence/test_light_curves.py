@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from datetime import datetime
 
 import numpy as np
 import pytest
@@ -11,14 +12,24 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import QTable
+from astropy.time import Time
 from astropy.wcs import WCS
 from click.testing import CliRunner
 
 import uvstack
 from uvstack.cli.main import group
-from uvstack.errors import ImageError, OutputError, SelectionError, UvstackError, UvstackWarning
+from uvstack.errors import (
+    ImageError,
+    NoDataError,
+    OutputError,
+    SelectionError,
+    UvstackError,
+    UvstackWarning,
+)
 from uvstack.image_sequence.association import Places, associate
+from uvstack.image_sequence.flux_scale import measure_scales, scaled
 from uvstack.io.catalogues import read_catalogue
+from uvstack.sky.positions import positions_from_coord
 from uvstack.sky.source_flags import Flag
 
 K = 4 * np.log(2)
@@ -176,6 +187,76 @@ def test_images_without_overlap_and_without_sources_have_empty_indices(tmp_path)
     empty = uvstack.light_curves(nothing, detection=8, report=tmp_path / "r",
                                  out=tmp_path / "c.ecsv", sources_out=tmp_path / "s.fits")
     assert len(empty.sources) == len(empty.curves) == 0
+
+
+def test_times_that_are_given_count_in_place_of_those_of_the_headers(tmp_path):
+    """In the order of the images, as texts, days, datetimes, Times or a file; also where a header has none."""
+    source, days = (places(1), [0.05]), [55712.5, 55710.25, 55711.0]
+    paths = [write(tmp_path / f"t{k}.fits", source, k, day=k, date=k > 0) for k in range(3)]
+    (tmp_path / "times.txt").write_text("# of the log\n2011-05-31T12:00:00\n\n55710.25\n"
+                                        "2011-05-30 00:00:00\n")
+    texts = ["2011-05-31T12:00:00", "2011-05-29T06:00", datetime(2011, 5, 30)]
+    for times in (days, texts, Time(days, format="mjd"), tmp_path / "times.txt",
+                  [Time(day, format="mjd", scale="utc").tai for day in days]):
+        found = uvstack.light_curves(paths, times=times)
+        assert found.epochs["mjd"].value == pytest.approx([55710.25, 55711.0, 55712.5], abs=1e-9)
+        assert list(found.epochs["image"]) == [paths[1], paths[2], paths[0]]
+        assert found.curves["mjd"].value == pytest.approx([55710.25, 55711.0, 55712.5], abs=1e-9)
+    done = CliRunner().invoke(group, ["light-curves", *paths, "--times",
+                                      str(tmp_path / "times.txt"), "--no-report", "--out",
+                                      str(tmp_path / "c.ecsv")])
+    assert done.exit_code == 0, done.output
+    assert QTable.read(tmp_path / "c.ecsv")["time"][0] == "2011-05-29T06:00:00.000"
+    for times, words in ((days[:2], "2 times for 3 images"), (["soon", *days[1:]], "'soon'"),
+                         ([2455709.5, *days[1:]], "no MJD"), (tmp_path / "none.txt", "cannot be"),
+                         (np.nan, "no MJD")):
+        with pytest.raises(SelectionError, match=words) as error:
+            uvstack.light_curves(paths, times=times)
+        assert "\n" not in str(error.value)
+
+
+def test_flux_scales_of_images_come_out_and_constant_sources_are_constant(tmp_path):
+    """Epochs off by up to 8 %: scales within their errors, η of bright sources 1 again, the variable found."""
+    coord, scales = places(31, 3), np.array([1.0, 0.93, 1.08, 1.02])
+    fluxes, factor = np.append(np.geomspace(0.02, 0.3, 30), 0.1), [1.0, 1.3, 0.8, 1.1]
+    paths = [write(tmp_path / f"f{k}.fits", (coord, scales[k] * np.append(fluxes[:30],
+                                                                          0.1 * factor[k])),
+                   40 + k, day=k) for k in range(4)]
+    plain = uvstack.light_curves(paths, catalogue=positions_from_coord(coord))
+    found = uvstack.light_curves(paths, catalogue=positions_from_coord(coord), flux_scale=True)
+    assert "flux_scale" not in plain.epochs.colnames
+    assert np.median(plain.sources["eta"][:30]) > 10
+    right = scales / np.exp(np.log(scales).mean())
+    told, error = (np.asarray(found.epochs[name]) for name in ("flux_scale", "flux_scale_error"))
+    assert (np.abs(told - right) < 4 * error).all()
+    assert (error < 0.01).all()
+    assert (found.epochs["n_scale"] == 31).all()
+    # 30 sources of 3 degrees of freedom: 1 ± 0.15; less for the ratios they were scaled by.
+    assert found.sources["eta"][:30].mean() == pytest.approx(1.0, abs=0.4)
+    assert found.sources["eta"][:30].max() < 6
+    assert found.most_variable(1)[0] == 30
+    assert found.sources["v"][30] == pytest.approx(np.std(factor, ddof=1) / np.mean(factor),
+                                                   abs=0.03)
+    assert found.sources["flux"].value == pytest.approx(fluxes, rel=0.25)
+    assert found.overview().rows[2][0] == "flux scales"
+    with pytest.raises(NoDataError, match="epoch 1 has 1 sources of 10 σ"):
+        uvstack.light_curves(paths, catalogue=positions_from_coord(coord[:1]), flux_scale=True)
+
+
+def test_scales_do_not_depend_on_units_nor_on_sources_that_are_missing():
+    rng, scales = np.random.default_rng(2), np.array([[0.9], [1.0], [1.2]])
+    flux = scales * np.geomspace(1, 100, 200)
+    error = np.full(flux.shape, 0.02)
+    flux = flux + error * rng.standard_normal(flux.shape)
+    flux[0, :50], flux[2, 190:] = np.nan, np.nan
+    scale, spread, n = measure_scales(flux, error)
+    assert list(n) == [150, 200, 190]
+    assert (np.abs(scale - scales[:, 0] / np.exp(np.log(scales).mean())) < 4 * spread).all()
+    again = measure_scales(flux * 1e-30, error * 1e-30)
+    assert np.allclose(again[0], scale, rtol=1e-6)
+    by, noise = scaled(flux, error, scale, spread)
+    assert np.nanmax(by[0, 150:] / by[1, 150:]) < 1.02
+    assert noise[1, 199] == pytest.approx(np.hypot(0.02, 100 * spread[1]) / scale[1], rel=0.01)
 
 
 def test_what_is_wrong_is_told_in_one_line(tmp_path):

@@ -48,6 +48,12 @@ def test_provenance_is_a_table_with_units():
     assert rows["seed"] == "3"
     assert not any("{" in text for text in rows.values())
     assert provenance_rows(None) == []
+    # What is nested is told in words and units, not as it is written in Python.
+    nested = {"options": {"epochs": {"first": {"cell_rad": 2 * ARCSEC, "width_hz": None}},
+                          "errors": [{"kind": "Phase", "rms": 0.1}, "flags"]}}
+    rows = dict(provenance_rows(Provenance("1.2", "uvstack simulate", nested)))
+    assert rows["--epochs"] == "first cell 2 ″"
+    assert rows["--errors"] == "kind Phase, rms 0.1, flags"
 
 
 def test_places_fill_the_disc_evenly():

@@ -306,7 +306,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("simulate.epoch_images.epochs_figure", fail)
+        patch.setattr("simulate.image_report.epochs_figure", fail)
         with pytest.raises(OutputError, match="No space"):
             epochs(sky_at(0, 0), SETTINGS, out=tmp_path / "a", **GRID)
     assert not list(tmp_path.iterdir())

@@ -85,7 +85,7 @@ def test_list_of_targets_stacks_to_their_mean(tmp_path):
     # What `observe` returns stands for the path of its set.
     assert uvstack.stack(made, made.targets, primary_beam="vla",
                          weights="primary-beam").flux == result.flux
-    record = json.loads(made.provenance.read_text())
+    record = json.loads(made.files["provenance"].read_text())
     assert record["inputs"]["options"]["targets"] == 40
     assert record["seed"] == 0
 

@@ -123,7 +123,7 @@ def test_all_corruptions_at_once_and_whatever_the_blocks(tmp_path):
     second = observe(seed=3, out=tmp_path / "b.ms", workers=2, chunk_size=20_000, **options)
     for column in ("DATA", "MODEL_DATA", "FLAG", "FLAG_ROW", "WEIGHT"):
         assert np.array_equal(read(first.ms, column), read(second.ms, column))
-    record = json.loads(first.provenance.read_text())
+    record = json.loads(first.files["provenance"].read_text())
     assert [one["kind"]
             for one in record["inputs"]["options"]["corruptions"]] == [type(one).__name__
                                                                        for one in everything]

@@ -45,6 +45,7 @@ def lindroos(scale, thin, no_bright, noise_factor, seed, out, no_figures, **opti
     Every realisation is a file in OUT/realisations: a run that was stopped goes on with the same
     command, and more realisations are added to those that are there.
     """
+    from simulate.experiment.collect import markdown
     from simulate.experiment.settings import Settings
     from simulate.experiment.task import run
 
@@ -52,4 +53,8 @@ def lindroos(scale, thin, no_bright, noise_factor, seed, out, no_figures, **opti
                               noise_factor=noise_factor)
     with progress_bar("realisations") as progress:
         result = run(out, settings=settings, figures=not no_figures, progress=progress, **options)
-    click.echo(result)
+    click.echo(markdown(result.table))
+    click.echo(f"{'realisations':<13}{result.n_computed} computed, {result.n_taken} taken from "
+               f"{out}")
+    for name, path in result.files.items():
+        click.echo(f"{name:<13}{path}")

@@ -17,6 +17,10 @@ from uvstack.cli.options import FILE, detection_options, report_options, sign_op
 @sign_option
 @click.option("--radius", type=Angle(),
               help="How far detections of one source may lie apart; default the largest beam.")
+@click.option("--times", metavar="FILE",
+              help="When the images were taken, one a line in their order, in place of DATE-OBS.")
+@click.option("--flux-scale", is_flag=True,
+              help="Divide fluxes by a scale of each image, the median ratio of its sources to their means.")
 @click.option("--out", type=FILE, help="Table of one row a source and epoch: .ecsv.")
 @click.option("--sources-out", type=FILE,
               help="Catalogue of one row a source: .fits, .ecsv, .xml (VOTable) or .csv.")

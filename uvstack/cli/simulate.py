@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from uvstack.cli.main import BeamOption, Direction, Frequency, Quantity, example, progress_bar
 from uvstack.cli.options import FILE, cluster_options, group_of, overwrite_option
+
+if TYPE_CHECKING:
+    from simulate.task import Simulation
 
 
 class FileOrCommand(click.Group):
@@ -65,7 +68,8 @@ def survey(file: Path, seed: int | None, **options) -> None:
 
     with progress_bar("simulating") as progress:
         made = observe_survey(file, seed=seed, progress=progress, **options)
-    click.echo(made)
+    click.echo(f"survey       {file}, seed {made.provenance.seed}")
+    _echo(made)
 
 
 @command.command(name="lindroos",
@@ -80,10 +84,12 @@ def survey(file: Path, seed: int | None, **options) -> None:
 def lindroos(number: int, seed: int, scale: float, **options) -> None:
     """One of the eleven data sets of Lindroos et al. (2015)."""
     from simulate import observe_type
+    from simulate.lindroos import STUDIED
 
     with progress_bar("simulating") as progress:
         made = observe_type(number, seed=seed, scale=scale, progress=progress, **options)
-    click.echo(made)
+    click.echo(f"type {number:<8}{STUDIED[number]}")
+    _echo(made)
 
 
 @command.command(name="epochs", short_help="Images of one sky at several epochs.",
@@ -154,3 +160,12 @@ def single_dish(sky: Path, dish: float | None, **options) -> None:
 
     for path in write_single_dish(sky, dish_diameter=dish, **options):
         click.echo(path)
+
+
+def _echo(made: Simulation) -> None:
+    """What was observed, and what was written, a line a file."""
+    click.echo(made)
+    for name, path in made.files.items():
+        label = "error truth" if path in made.corruptions else name
+        if name != "ms":
+            click.echo(f"{label:<13}{path}")

@@ -10,7 +10,6 @@ from astropy import units as u
 from astropy.table import QTable
 
 from uvstack.fitting.result import FitResult
-from uvstack.image_stacking.psf_fit import PsfFit, describe
 from uvstack.image_stacking.result import ImageStackResult
 from uvstack.pixels.noise import off_centre_rms
 from uvstack.records import Provenance, Shown, dropped_by_reason, plain
@@ -21,6 +20,8 @@ from uvstack.stacking.result import StackResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from uvstack.image_stacking.psf_fit import PsfFit
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -236,6 +237,8 @@ class CompareResult(Saved):
         """What was fitted to the stacked set and to the stamps."""
         if self.fit is None:
             return []
+        from uvstack.image_stacking.psf_fit import describe
+
         found = [self.fit.as_section()]
         for method in self.methods:
             if method.fit is not None:

@@ -45,10 +45,8 @@ from uvstack.errors import (
     PositionsError,
     SelectionError,
 )
-from uvstack.fitting.task import fit_stacked
 from uvstack.image_stacking.averaging import HALF_WIDTH, Averaging
 from uvstack.image_stacking.image_files import parse_filter, read_psf
-from uvstack.image_stacking.psf_fit import fit_psf
 from uvstack.image_stacking.result import ImageStackResult
 from uvstack.image_stacking.task import image_stack
 from uvstack.imaging.options import WeightingKind
@@ -277,6 +275,8 @@ def compare(
         _tell_dropped(dropped, len(sources))
         of_set = None
         if fit is not None and stacked is not None:
+            from uvstack.fitting.task import fit_stacked
+
             of_set = fit_stacked(stacked, _SHAPES[fit][0], options)
             found = [_with_fit(method, picture.cell, _SHAPES[fit][1]) for method in found]
         provenance = provenance_of(
@@ -303,6 +303,8 @@ def _with_fit(method: Method, cell: float, shape: str) -> Method:
     """With a fit to its stamp, if that is a mean of stamps aligned below the pixel and its psf is known."""
     if method.is_uv or method.psf is None or (method.alignment, method.average) != ("subpixel", "mean"):
         return method
+    from uvstack.image_stacking.psf_fit import fit_psf
+
     return replace(method, fit=fit_psf(method.stamp, method.psf, cell, shape=shape))
 
 

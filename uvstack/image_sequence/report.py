@@ -27,6 +27,10 @@ def overview(result: LightCurvesResult) -> Section:
         ("images", str(len(result.epochs)), f"{result.epochs['time'][0]} to {result.epochs['time'][-1]}, {np.ptp(mjd):.4g} days"),
         ("sources", str(len(sources)), "as the catalogue has them" if result.radius is None else
          f"found in any image, detections within {result.radius / ARCSEC:.3g}″ are one")]
+    if "flux_scale" in result.epochs.colnames:
+        scale, n = result.epochs["flux_scale"], result.epochs["n_scale"]
+        rows.append(("flux scales", f"{scale.min():.4g} to {scale.max():.4g}",
+                     f"fluxes were divided by them; medians of {n.min()} sources or more"))
     few = int((np.asarray(sources["n_epochs"]) < 2).sum())
     if few:
         rows.append(("no curve", f"{few} measured in fewer than two images"))

@@ -35,7 +35,8 @@ class LightCurvesResult(Saved):
         (`Flag`) and whether the source was found in that image by itself.
     epochs : QTable
         One row an image, in the order of their times: epoch (from 1), image, time, mjd, frequency,
-        rms and n_found.
+        rms and n_found; where fluxes were scaled flux_scale, by which they were divided, its error
+        and n_scale, the sources that it comes from.
     radius : float or None
         Of the association, rad; None where a catalogue was given.
     """

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy import units as u
@@ -30,7 +31,9 @@ from uvstack.extraction.result import ExtractResult
 from uvstack.extraction.task import run
 from uvstack.extraction.variability import measure_variability
 from uvstack.image_sequence.association import Places, associate
+from uvstack.image_sequence.flux_scale import measure_scales, scaled
 from uvstack.image_sequence.result import LightCurvesResult
+from uvstack.image_sequence.time_files import read_times
 from uvstack.io.catalogues import write_catalogue
 from uvstack.io.output import check_output, together, write_table
 from uvstack.io.provenance import provenance_of
@@ -68,6 +71,8 @@ def light_curves(
     *,
     catalogue: str | Path | Table | Positions | None = None,
     radius: float | None = None,
+    times: str | Path | Sequence[Any] | None = None,
+    flux_scale: bool = False,
     out: str | Path | None = None,
     sources_out: str | Path | None = None,
     **options: Unpack[SharedOptions],
@@ -77,12 +82,19 @@ def light_curves(
     Parameters
     ----------
     images : sequence of path
-        FITS images, or images of CASA, of one plane, with times (DATE-OBS) and beams; in any order.
+        FITS images, or images of CASA, of one plane, with times (DATE-OBS, or `times`) and beams;
+        in any order.
     catalogue : path, Table or Positions, optional
         Sources to be measured, in their order; default what is found in any of the images.
     radius : float, optional
         How far detections of one source may lie apart, rad; default the largest beam's major axis.
         Among several the one that is nearest in units of the errors counts (de Ruiter et al. 1977).
+    times : path, Time or sequence, optional
+        When each image was taken, in the order of `images`, in place of what headers say: texts
+        such as 2011-05-28T03:00:00 (UTC), MJD, or a file of them, one a line.
+    flux_scale : bool
+        Whether fluxes are divided by a scale of each image, the median ratio of its sources of 10 σ
+        to their means, that most sources be constant; errors have that of the scale too.
     out : path, optional
         ECSV table of one row a source and epoch.
     sources_out : path, optional
@@ -117,8 +129,9 @@ def light_curves(
     settings = ExtractionOptions(detection=options["detection"], analysis=options["analysis"],
                                  box=options["box"], negative=bool(negative))
     given = None if catalogue is None else read_positions(catalogue)
-    epochs = sorted((_searched(path, settings, stokes, negative, given is None) for path in paths),
-                    key=lambda one: one.time)
+    when = [None] * len(paths) if times is None else read_times(times, len(paths))
+    epochs = sorted((_searched(path, time, settings, stokes, negative, given is None)
+                     for path, time in zip(paths, when, strict=True)), key=lambda one: one.time)
     _check_alike(epochs)
     if given is None:
         reach = max(one.beam for one in epochs) if radius is None else radius
@@ -127,7 +140,7 @@ def light_curves(
     else:
         reach, places, seen = None, None, None
     result = _measured(epochs, given, places, seen, settings, stokes,
-                       provenance_of(asked, images=paths), reach)
+                       provenance_of(asked, images=paths), reach, flux_scale)
     if out is not None:
         write_table(out, result.curves)
     if sources_out is not None:
@@ -156,20 +169,21 @@ def _read(path: str, stokes: str | None) -> Plane:
     return plane
 
 
-def _searched(path: str, settings: ExtractionOptions, stokes: str | None, negative: bool | None,
-              search: bool) -> _Epoch:
-    """An image with its sources, in the frame ICRS."""
+def _searched(path: str, time: float | None, settings: ExtractionOptions, stokes: str | None,
+              negative: bool | None, search: bool) -> _Epoch:
+    """An image with its sources, in the frame ICRS; at the time of its header where none is given."""
     plane = _read(path, stokes)
     assert plane.image is not None
     assert plane.beam is not None
-    if plane.image.time is None:
+    time = plane.image.time if time is None else time
+    if time is None:
         raise ImageError(f"{path}: does not say its time; wanted is DATE-OBS, such as "
-                         "2011-05-28T03:00:00, or MJD-OBS in the header")
+                         "2011-05-28T03:00:00, or MJD-OBS in the header; or give times (--times)")
     found = _no_places()
     if search:
         chosen = replace(settings, negative=plane.is_polarised) if negative is None else settings
         found = _places_of(run(plane, chosen), plane.beam.fwhm_major)
-    return _Epoch(path, plane.image.time, plane.frequency, plane.image.stokes, plane.flux,
+    return _Epoch(path, time, plane.frequency, plane.image.stokes, plane.flux,
                   plane.beam.fwhm_major, found)
 
 
@@ -223,7 +237,8 @@ def _positions(places: Places) -> Positions | None:
 
 def _measured(epochs: Sequence[_Epoch], given: Positions | None, places: Places | None,
               seen: list[NDArray[np.int64]] | None, settings: ExtractionOptions, stokes: str | None,
-              provenance: Provenance, radius: float | None) -> LightCurvesResult:
+              provenance: Provenance, radius: float | None,
+              flux_scale: bool) -> LightCurvesResult:
     """Fluxes of the sources in all images, in the unit of the first."""
     n, unit = 0 if given is None else len(given.coord), epochs[0].unit
     shape = (len(epochs), n)
@@ -248,6 +263,10 @@ def _measured(epochs: Sequence[_Epoch], given: Positions | None, places: Places 
                                           for one in epochs]) * u.Hz, "rms": median * unit})
     if seen is not None:
         made["n_found"] = detected.sum(axis=1)
+    if flux_scale:
+        scale, scale_error, n_scale = measure_scales(flux, error)
+        flux, error = scaled(flux, error, scale, scale_error)
+        made["flux_scale"], made["flux_scale_error"], made["n_scale"] = scale, scale_error, n_scale
     curves = QTable({"source": np.repeat(np.arange(1, n + 1), len(epochs)),
                      "epoch": np.tile(made["epoch"], n), "time": np.tile(np.asarray(time.isot), n),
                      "mjd": np.tile(time.mjd, n) * u.day, "flux": flux.T.ravel() * unit,

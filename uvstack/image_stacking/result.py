@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from uvstack.image_stacking.psf_fit import PsfFit, describe
 from uvstack.records import Provenance, dropped_by_reason, plain
 from uvstack.report.files import Saved, json_file
 from uvstack.report.numbers import distribution, flux_unit
@@ -15,6 +14,8 @@ from uvstack.report.page import Section
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from uvstack.image_stacking.psf_fit import PsfFit
 
 
 @dataclass(frozen=True, repr=False)
@@ -153,6 +154,8 @@ class ImageStackResult(Saved):
         """What was fitted to the stamp."""
         if self.fit is None:
             return []
+        from uvstack.image_stacking.psf_fit import describe
+
         kind = "point" if self.fit.shape == "point" else f"{self.fit.shape} Gaussian"
         return [Section(f"psf fit of a {kind}", describe(self.fit, *flux_unit(self.fit.flux)),
                         files={"psf_fit.json": json_file(self.fit.summary())})]

@@ -38,7 +38,6 @@ from uvstack.image_stacking.image_files import (
     read_psf,
     write_stack,
 )
-from uvstack.image_stacking.psf_fit import fit_psf
 from uvstack.image_stacking.result import ImageStackResult
 from uvstack.io.image_file import read_image
 from uvstack.io.output import check_output, together
@@ -206,6 +205,9 @@ def image_stack(
         if result.psf is None:
             raise ImageError("a fit wants the dirty beam: give --psf (a Gaussian of the header "
                              "does only without --filter)")
+        # Scipy's minimisers take a quarter of a second to load.
+        from uvstack.image_stacking.psf_fit import fit_psf
+
         found = fit_psf(result.stamp, result.psf, result.cell, shape=fit, radius=fit_radius)
         result = replace(result, fit=found)
     if out is not None:

@@ -145,7 +145,7 @@ def render_page(sections: Sequence[Section], pictures: Sequence[Mapping[str, byt
 
 #: Units of options that are numbers, where they have one.
 _UNITS = {"facet_size": "rad", "stamp_cell": "rad", "bootstrap": "lists", "stamp_size": "pixels",
-          "pb_cutoff": "of the peak"}
+          "pb_cutoff": "of the peak", "match": "rad"}
 
 
 def provenance_section(provenance: Provenance | None) -> Section:
@@ -193,8 +193,11 @@ def setting_rows(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _text_of(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {text}".rstrip() for key, text in setting_rows(value))
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
+        return ", ".join(_text_of(name, one) if isinstance(one, Mapping) else str(one)
+                         for one in value)
     if isinstance(value, int | float):
         return f"{value:.6g} {_UNITS.get(name, '')}".rstrip()
     return str(value)

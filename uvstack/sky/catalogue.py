@@ -427,10 +427,7 @@ def positions_of(catalogue: Table, *, flagged: bool = False, inverse_variance: b
     CatalogueWarning
         Rows are flagged or have no place, and were left out; or have negative fluxes, and were not.
     """
-    lost = np.zeros(len(catalogue), bool)
-    for name in {"ra", "dec"} & set(catalogue.colnames):
-        lost |= ~np.isfinite(_numbers(catalogue, name, source, 0.0))
-    table = catalogue[_usable(catalogue, {"without a place": lost}, flagged, source)]
+    table = placed_rows(catalogue, flagged=flagged, source=source)
     negative = np.zeros(len(table), bool)
     if "flux" in table.colnames:
         negative = _numbers(table, "flux", source, 0.0) < 0
@@ -446,6 +443,25 @@ def positions_of(catalogue: Table, *, flagged: bool = False, inverse_variance: b
                                  "weight could be made; leave out the weights or the row")
         table["weight"] = error**-2.0
     return positions_from_table(table, frame=frame, unit=unit, source=source)
+
+
+def placed_rows(catalogue: Table, *, flagged: bool = False, source: str = "catalogue") -> Table:
+    """Rows that have a place, and no flag that speaks against them unless `flagged`.
+
+    Raises
+    ------
+    ComponentError
+        There are rows, and none can be used.
+
+    Warns
+    -----
+    CatalogueWarning
+        Rows were left out.
+    """
+    lost = np.zeros(len(catalogue), bool)
+    for name in {"ra", "dec"} & set(catalogue.colnames):
+        lost |= ~np.isfinite(_numbers(catalogue, name, source, 0.0))
+    return catalogue[_usable(catalogue, {"without a place": lost}, flagged, source)]
 
 
 def _numbers(table: Table, name: str, source: str, other: float) -> NDArray[np.float64]:

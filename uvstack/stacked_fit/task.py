@@ -10,8 +10,6 @@ from astropy.coordinates import SkyCoord
 from typing_extensions import Unpack
 
 from uvstack.errors import SelectionError
-from uvstack.fitting.model.shapes import shape
-from uvstack.fitting.task import fit_stacked
 from uvstack.io.output import together
 from uvstack.options import ProfileOptions, ReportOptions, options_of, takes
 from uvstack.records import MeasurementSets
@@ -59,11 +57,16 @@ def stack(ms: MeasurementSets, positions: str | Path | SkyCoord | Positions | An
     given: dict[str, Any] = {**options}
     out = options["out"]
     if fit is not None:
+        from uvstack.fitting.model.shapes import shape
+
         shape(fit)  # an unknown one is told before the work
         if out is None:
             raise SelectionError("a fit wants the stacked measurement set; give out (--out) too")
     check_asked(StackResult, options)
     result = stack_alone(ms, positions, **{name: given[name] for name in options_of(StackOptions)})
     if fit is not None and out is not None:
+        # What fits need takes a third of a second to load.
+        from uvstack.fitting.task import fit_stacked
+
         result = replace(result, fit=fit_stacked(out, fit, options))
     return write_asked(result, options, "bins", "stamp_size", "stamp_cell")

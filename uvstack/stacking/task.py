@@ -124,7 +124,7 @@ def stack(ms: MeasurementSets, positions: str | Path | SkyCoord | Positions | An
         weights=PositionWeights(terms, noise, corrected), subset=subset, products=products, uv_range=uv_range, facets=facets,
         bootstrap=bool(options["bootstrap"]), rows=True, weight_spectrum=any(s.weight_source == "WEIGHT_SPECTRUM" for s in structures))
     job, seen, fields = find_pointings(job)
-    chunks = chunks_of(structures, selections, _per_chunk(job, options["chunk_size"]), max(job.n_subsets, 1) - 1)
+    chunks = chunks_of(structures, selections, visibilities_per_chunk(len(job.positions), options["chunk_size"]), max(job.n_subsets, 1) - 1)
     cell = options["stamp_cell"] or default_cell(structures, selections)
     if out is None:
         job = replace(job, stamp=(options["stamp_size"], cell))
@@ -176,9 +176,10 @@ def _read_noise(terms, noise_image, noise_kind, sources: Positions) -> tuple[np.
     return noise, noise_kind.endswith("corrected")
 
 
-def _per_chunk(job: StackJob, asked: int | None) -> int:
-    """Visibilities that a chunk holds, those asked for or by the number of positions."""
-    return chunk_size_or(asked, VISIBILITIES_PER_CHUNK * (_LARGER if len(job.positions) >= _MANY_POSITIONS else 1))
+def visibilities_per_chunk(n_positions: int, asked: int | None) -> int:
+    """Visibilities of a chunk for that many positions, unless a number of them is asked for."""
+    larger = _LARGER if n_positions >= _MANY_POSITIONS else 1
+    return chunk_size_or(asked, VISIBILITIES_PER_CHUNK * larger)
 
 
 def stack_chunk(job: StackJob, chunk: tuple[int, Any]) -> dict[str, Any]:

@@ -65,7 +65,18 @@ def _draw_fluxes(axes: Axes, matches: QTable, measure: str) -> None:
     axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends, aspect="equal",
              xlabel=f"{measure} flux in the epoch ({unit}{beam})",
              ylabel=f"in the combined map ({unit}{beam})")
+    for axis in (axes.xaxis, axes.yaxis):
+        _plain_numbers(axis, ends[1] / ends[0])
     axes.grid(alpha=0.3, lw=0.5)
+
+
+def _plain_numbers(axis: Any, span: float) -> None:
+    """Ticks of a logarithmic axis as 0.5, 1, 2, 5; powers of ten alone where it spans many."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if span < 300 else (1.0,)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def offsets_figure(result: EpochComparison) -> Figure:
@@ -73,7 +84,7 @@ def offsets_figure(result: EpochComparison) -> Figure:
     drawn = _drawn(result)
     n_columns = min(4, len(drawn))
     n_lines = -(-len(drawn) // n_columns)
-    figure = new_figure((3.5 * n_columns + 0.2, 3.6 * n_lines))
+    figure = new_figure((3.5 * n_columns + 0.6, 3.7 * n_lines + 0.4))
     panels = figure.subplots(n_lines, n_columns, squeeze=False, sharex=True, sharey=True).ravel()
     reach = 1.05 * float(np.max(result.matches["separation"].to_value("arcsec")))
     reach = reach or result.radius / ARCSEC
@@ -104,16 +115,19 @@ def trends_figure(result: EpochComparison) -> Figure:
     for line, (name, matches), row in zip(panels, drawn, result.epochs, strict=False):
         ratio = np.asarray(matches[f"{measure}_ratio"])
         flux = matches[f"{measure}_combined"].value
+        unit, size = flux_unit(float(np.nanmedian(np.abs(flux))))
         east, north = (matches[f"field_{axis}"].to_value("arcmin") for axis in ("east", "north"))
         shown = _range(ratio)
         bins = result.trends[(result.trends["epoch"] == row["epoch"])
                              & (result.trends["measure"] == measure)]
-        for axes, axis, values, label in zip(line, ("flux", "east", "north"), (flux, east, north),
-                                             ("flux in the combined map (Jy)", "east (′)",
+        for axes, axis, values, label in zip(line, ("flux", "east", "north"),
+                                             (flux / size, east, north),
+                                             (f"flux in the combined map ({unit})", "east (′)",
                                               "north (′)"), strict=False):
             axes.plot(values, ratio, ".", ms=3, color="0.7")
             of_axis = bins[bins["axis"] == axis]
-            axes.errorbar(of_axis["middle"], of_axis["median_ratio"],
+            middle = of_axis["middle"] / (size if axis == "flux" else 1.0)
+            axes.errorbar(middle, of_axis["median_ratio"],
                           np.nan_to_num(of_axis["median_ratio_error"]), fmt="o-", ms=4, lw=1,
                           color="C0")
             axes.axhline(1.0, color="k", lw=0.8)
@@ -121,6 +135,8 @@ def trends_figure(result: EpochComparison) -> Figure:
             axes.grid(alpha=0.3, lw=0.5)
         if (flux > 0).any():
             line[0].set_xscale("log")
+            ends = line[0].get_xlim()
+            _plain_numbers(line[0].xaxis, ends[1] / ends[0])
         line[1].invert_xaxis()
         line[0].set(ylabel=f"R, {measure}")
         line[0].set_title(name, loc="left", fontsize="medium")

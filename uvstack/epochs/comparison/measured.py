@@ -3,8 +3,10 @@
 A catalogue becomes arrays in Jy and rad, in ICRS. The noise σ of a flux is that of the appendix
 without the calibration: rms √N_beam of total and island fluxes, rms of peaks. N_beam of a source is
 the area of its ellipse over that of the beam (equation 2), of an island the area of its pixels over
-the beam's; neither is below 1 (equation 3). The parts into which extraction splits an island are
-put together again: the flux of an island is that of all its pixels.
+the beam's; neither is below 1 (equation 3). Where a catalogue says no area of its islands, N_beam
+is that of the source's ellipse, as the memo has it. The parts into which extraction splits an
+island (rows of one `island`, each with its own `n_pixels`) are put together again: the flux of an
+island is that of all its pixels.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 
 from uvstack.errors import CatalogueWarning, ComponentError
 from uvstack.sky.beam import Beam
-from uvstack.sky.catalogue import coord_of
+from uvstack.sky.catalogue import coord_of, placed_rows
 from uvstack.sky.coordinates import to_frame
 
 #: Measures in the order of the memo's tables, and the columns of a catalogue that hold them.
@@ -108,7 +110,7 @@ def measured_of(table: QTable, name: str, beam: Beam | None = None) -> Measured:
     Warns
     -----
     CatalogueWarning
-        Rows have no place and were left out.
+        Rows have no place or are flagged, and were left out; N_beam of islands is that of the sources.
     """
     lacking = [column for column in ("ra", "dec") if column not in table.colnames]
     if lacking:
@@ -117,11 +119,7 @@ def measured_of(table: QTable, name: str, beam: Beam | None = None) -> Measured:
     if table.meta.get("brightness_unit") is not None:
         raise ComponentError(f"{name}: is in {table.meta['brightness_unit'] or 'no unit'}; wanted "
                              "are fluxes in Jy and peaks in Jy/beam: convert it")
-    lost = ~(np.isfinite(table["ra"]) & np.isfinite(table["dec"]))
-    if lost.any():
-        warnings.warn(f"{name}: {lost.sum()} of {len(table)} rows have no place and were left out",
-                      CatalogueWarning, stacklevel=3)
-        table = table[~lost]
+    table = placed_rows(table, source=name)
     ra, dec = to_frame(coord_of(table), "ICRS") if len(table) else (np.zeros(0), np.zeros(0))
     rows = _Rows(table, name, _beam_of(table, name) or beam)
     fluxes, reasons = {}, {}
@@ -177,17 +175,19 @@ class _Rows:
     def _of_islands(self) -> NDArray[np.float64]:
         if "island_beams" in self.table.colnames:
             return np.asarray(self.table["island_beams"], float)
-        if "n_pixels" not in self.table.colnames:
-            raise LookupError("no column n_pixels, of which the area of an island is made")
-        if self.beam is None or "pixel_area" not in self.table.meta:
-            raise LookupError("no area of a pixel or no beam (pixel_area, BMAJ in its header)")
-        pixel = np.deg2rad(1.0) ** 2 * float(self.table.meta["pixel_area"])
-        n_pixels = self._together(np.asarray(self.table["n_pixels"], float))
-        return n_pixels * pixel / self.beam.solid_angle
+        if "n_pixels" in self.table.colnames and self.beam and "pixel_area" in self.table.meta:
+            pixel = np.deg2rad(1.0) ** 2 * float(self.table.meta["pixel_area"])
+            n_pixels = self._together(np.asarray(self.table["n_pixels"], float))
+            return n_pixels * pixel / self.beam.solid_angle
+        beams = self._of_ellipses()
+        warnings.warn(f"{self.name}: says no area of its islands (n_pixels, and pixel_area and "
+                      "BMAJ in its header): N_beam of island fluxes is that of the sources",
+                      CatalogueWarning, stacklevel=6)
+        return beams
 
     def _together(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sums over all parts of the island that each source is one of."""
-        if "island" not in self.table.colnames or "island_beams" in self.table.colnames:
+        if not {"island", "n_pixels"} <= set(self.table.colnames):
             return values
         island, row = np.unique(np.asarray(self.table["island"]), return_inverse=True)
         return np.asarray(np.bincount(row, values, len(island))[row], float)

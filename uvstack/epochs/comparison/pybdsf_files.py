@@ -1,26 +1,30 @@
 """PyBDSF: its catalogues in the words of ours, and its search of an image.
 
 Of the lists that it writes the list of sources (srl) is read, or that of Gaussians. Sizes in it are
-as observed, in degrees. It writes no area of an island but an error of its flux, which is the mean
-rms times the square root of the beams that it covers: their number is what N_beam of an island is.
+as observed, in degrees. It writes no area of an island: where it is run here, its own count of the
+pixels is taken. (E_Isl_Total_flux of version 1.14 is no way to it: it counts the pixels of the
+rectangle about the island that are not the island's.)
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import re
 import tempfile
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy import units as u
+from astropy.io import fits
 from astropy.table import QTable, Table
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from uvstack.errors import ImageError, MissingDependencyError
-from uvstack.io.fits import write_image
 from uvstack.io.tables import read_table
 from uvstack.sky.beam import Beam
 from uvstack.sky.catalogue import normalised
@@ -30,12 +34,12 @@ _NAMES = {"Source_id": "source", "RA": "ra", "DEC": "dec", "E_RA": "ra_error",
           "E_DEC": "dec_error", "Total_flux": "flux", "E_Total_flux": "flux_error",
           "Peak_flux": "peak", "E_Peak_flux": "peak_error", "Maj": "fwhm_major",
           "Min": "fwhm_minor", "PA": "position_angle", "Isl_Total_flux": "island_flux",
-          "E_Isl_Total_flux": "island_flux_error", "Isl_rms": "rms"}
+          "Isl_rms": "rms"}
 #: Units where a file says none, as its CSV.
 _UNITS = {"ra": u.deg, "dec": u.deg, "ra_error": u.deg, "dec_error": u.deg, "flux": u.Jy,
           "flux_error": u.Jy, "peak": u.Jy / u.beam, "peak_error": u.Jy / u.beam,
           "fwhm_major": u.deg, "fwhm_minor": u.deg, "position_angle": u.deg, "island_flux": u.Jy,
-          "island_flux_error": u.Jy, "rms": u.Jy / u.beam}
+          "rms": u.Jy / u.beam}
 #: A card of the image in the remarks of a catalogue.
 _CARD = re.compile(r"^(BMAJ|BMIN|BPA|RADESYS)\s*=\s*'?([^'\s]+)'?$")
 
@@ -52,10 +56,6 @@ def from_pybdsf(table: Table, name: str) -> QTable:
     for column, unit in _UNITS.items():
         if column in found.colnames and found[column].unit is None:
             found[column].unit = unit
-    if {"island_flux_error", "rms"} <= set(found.colnames):
-        error, rms = (np.asarray(found[one], float) for one in ("island_flux_error", "rms"))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found["island_beams"] = (error / rms) ** 2
     meta = {str(key).lower(): value for key, value in table.meta.items()}
     for remark in np.ravel(meta.get("comments", [])):
         if card := _CARD.match(str(remark).strip()):
@@ -69,7 +69,7 @@ def from_pybdsf(table: Table, name: str) -> QTable:
 
 def search(data: NDArray, wcs: WCS, beam: Beam, frequency: float | None, options: dict[str, Any],
            name: str) -> QTable:
-    """Sources that PyBDSF finds in an image, its `_NAMES` as ours.
+    """Sources that PyBDSF finds in an image; `ra` and `dec` are longitude and latitude in its frame.
 
     Parameters
     ----------
@@ -99,26 +99,35 @@ def search(data: NDArray, wcs: WCS, beam: Beam, frequency: float | None, options
                                      "'uvstack[bdsf]', or take the finder uvstack") from error
     with tempfile.TemporaryDirectory(prefix="uvstack-") as folder:
         image, out = Path(folder) / "image.fits", Path(folder) / "sources.fits"
-        write_image(image, data, wcs, beams=beam, frequency=frequency or 1.4e9)
+        header = wcs.to_header()
+        header["BUNIT"] = "Jy/beam"
+        # No output of ours, which would be put in its place when this folder is gone.
+        fits.writeto(image, np.asarray(data, np.float32), header)
+        given = {"beam": tuple(float(one) for one in np.rad2deg(beam)),
+                 "frequency": frequency or 1.4e9}
         try:
             with _silent():
-                found = bdsf.process_image(str(image), outdir=folder, quiet=True, **options)
-                found.write_catalog(outfile=str(out), format="fits", catalog_type="srl",
+                done = bdsf.process_image(str(image), outdir=folder, quiet=True, **given,
+                                          **options)
+                done.write_catalog(outfile=str(out), format="fits", catalog_type="srl",
                                     clobber=True)
         except Exception as error:  # it raises RuntimeError, and what numpy and its kernels do
             raise ImageError(f"{name}: PyBDSF gave up: {' '.join(str(error).split())[:200]}; take "
                              "the finder uvstack, or another box or threshold") from error
-        if not out.is_file():
-            return QTable()
-        return from_pybdsf(read_table(out), name)
+        found = read_table(out) if out.is_file() else Table()
+    # What its header says of a frame may be none that catalogues know.
+    found.meta.clear()
+    if not is_pybdsf(found):
+        return QTable({column: np.zeros(0) * unit for column, unit in _UNITS.items()})
+    catalogue = from_pybdsf(found, name)
+    beams = {one.island_id: one.size_active / done.pixel_beamarea() for one in done.islands}
+    catalogue["island_beams"] = [beams[island] for island in found["Isl_id"]]
+    return catalogue
 
 
 @contextlib.contextmanager
-def _silent():
+def _silent() -> Iterator[None]:
     """Without its words: what matters is in errors."""
-    import io
-    import warnings
-
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), \
             contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")

@@ -25,9 +25,16 @@ def overview(result: EpochComparison) -> Section:
     """The table of the memo, and what was left out."""
     first = result.epochs
     rows: list[tuple[str, ...]] = [
+        ("each", "median of R, combined map over epoch / MAD / mean difference, % / mean "
+                 "uncertainty, %", _RATIO),
         ("combined map", f"{result.combined}, {first['n_combined'][0]} sources"),
         ("matches", f"within {result.radius / ARCSEC:.4g}″, one to one, the nearest first; "
-                    f"calibration {100 * result.f_cal:.3g} %", _RATIO)]
+                    f"calibration {100 * result.f_cal:.3g} %")]
+    for row in first:
+        rows.append((f"epoch {row['epoch']}",
+                     f"flux scale {_value(row, 'flux_scale') or 'unknown'} ({row['measure']}, "
+                     f"{row['n_flux_scale']} sources), offset {_value(row, 'offset_east')}″ east, "
+                     f"{_value(row, 'offset_north')}″ north"))
     left = [(name, int(result.comparison[column].sum())) for column, name in
             (("n_not_positive", "not above 0 in the epoch"), ("n_not_finite", "not finite"))]
     told = ", ".join(f"{n} {name}" for name, n in left if n)
@@ -38,19 +45,16 @@ def overview(result: EpochComparison) -> Section:
 
 
 def _grid(result: EpochComparison) -> list[tuple[str, ...]]:
-    """Table 5 of the memo: median ratio, MAD and mean difference of each measure."""
-    names = result.measures
-    head = ["epoch", "found", "matched"]
-    for name in names:
-        head += [f"{name}: R", "MAD", "diff. %", "σ %"]
-    grid = [tuple(head)]
+    """Table 5 of the memo, with the mean uncertainty as well."""
+    grid: list[tuple[str, ...]] = [("epoch", "found", "matched", *result.measures)]
     for first in result.epochs:
         cells = [name_of(first), str(first["n_epoch"]), str(first["n_matched"])]
-        for name in names:
+        for name in result.measures:
             row = result.row(int(first["epoch"]), name)
-            cells += [_text(row["median_ratio"], ".3f"), _text(row["mad"], ".3f"),
-                      _text(row["mean_percent_difference"], ".2f"),
-                      _text(row["mean_percent_uncertainty"], ".2f")]
+            cells.append(" / ".join(
+                _text(row[column], how) or "–" for column, how in
+                (("median_ratio", ".3f"), ("mad", ".3f"), ("mean_percent_difference", ".2f"),
+                 ("mean_percent_uncertainty", ".2f"))))
         grid.append(tuple(cells))
     return grid
 

@@ -27,7 +27,7 @@ COMPARISON: dict[str, tuple[u.UnitBase | None, str]] = {
     "n_not_finite": (None, "Matches left out because a flux or its noise is not finite"),
     "median_ratio": (None, "Median of R = S_b/S_a, combined map over epoch: below 1 the combined "
                            "map is fainter (equation 12)"),
-    "median_ratio_error": (None, "Standard deviation of median_ratio, 1.858 MAD/√n"),
+    "median_ratio_error": (None, "Standard deviation of median_ratio"),
     "mad": (None, "Median absolute deviation of R = S_b/S_a (equation 13)"),
     "mean_percent_difference": (None, "Mean of 100 max(|S_a − S_b| − σ, 0)/S_a (equation 9)"),
     "mean_percent_uncertainty": (None, "Mean of 100 σ/S_a (equation 10)"),

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
 from typing_extensions import Unpack
 
@@ -45,7 +46,7 @@ from uvstack.sky.catalogue import normalised
 from uvstack.sky.coordinates import to_frame
 from uvstack.sky.frequency import warn_of_different
 
-#: Beams whose areas differ by more than this part are told: peaks then differ.
+#: Beams whose squares differ by more than this part are told: peaks then differ.
 _SAME_BEAM = 0.02
 _LARGEST_RADIUS = np.deg2rad(1.0)
 
@@ -216,14 +217,9 @@ def _searched(plane: Plane, settings: ExtractionOptions, finder: str) -> QTable:
         options |= {"rms_box": (settings.box, max(settings.box // 4, 1))}
     table = search(plane.data * (1 * plane.flux).to_value(u.Jy), plane.image.wcs, plane.beam,
                    plane.frequency, options, plane.path)
-    if len(table):
-        # Of its places the pixels are taken, so that all frames are read by one rule.
-        ra, dec = to_frame(plane.image.directions_of(table["Xposn"], table["Yposn"]), "ICRS")
-        table["ra"], table["dec"] = np.rad2deg(ra) * u.deg, np.rad2deg(dec) * u.deg
-    else:
-        table = QTable({name: np.zeros(0) * u.deg for name in ("ra", "dec")})
-    table.meta.update(frame="ICRS", reference_frequency=plane.frequency)
-    table.meta |= plane.header
+    ra, dec = to_frame(SkyCoord(table["ra"], table["dec"], frame=plane.image.frame), "ICRS")
+    table["ra"], table["dec"] = np.rad2deg(ra) * u.deg, np.rad2deg(dec) * u.deg
+    table.meta = {"frame": "ICRS", "reference_frequency": plane.frequency, **plane.header}
     return table
 
 
@@ -239,12 +235,13 @@ def _check_alike(read: Sequence[Measured]) -> dict[str, str]:
             raise ImageError(f"{one.name}: holds Stokes {one.stokes} (FITS's code), "
                              f"{combined.name} {combined.stokes}; wanted are images of one: give "
                              "stokes= (--stokes)")
-        areas = [b.fwhm_major * b.fwhm_minor for b in (one.beam, combined.beam) if b is not None]
-        if len(areas) == 2 and abs(areas[0] / areas[1] - 1) > _SAME_BEAM:
+        if one.beam is not None and combined.beam is not None and not np.allclose(
+                one.beam.covariance(), combined.beam.covariance(), rtol=0.0,
+                atol=_SAME_BEAM * combined.beam.fwhm_major**2):
             warnings.warn(UvstackWarning(
-                f"the beam of {one.name} has {areas[0] / areas[1]:.3g} times the area of that of "
-                f"{combined.name}: peaks of what is resolved differ, and islands have other "
-                "pixels; convolve all to one beam to compare these"), stacklevel=5)
+                f"{one.name} has a beam of {_beam_text(one.beam)}, {combined.name} of "
+                f"{_beam_text(combined.beam)}: peaks of what is resolved differ, and islands "
+                "have other pixels; convolve all to one beam to compare these"), stacklevel=5)
     lacking = {measure: f"{one.name} has {one.lacking[measure]}" for measure in MEASURES
                for one in read if measure in one.lacking}
     if len(lacking) == len(MEASURES):
@@ -253,6 +250,11 @@ def _check_alike(read: Sequence[Measured]) -> dict[str, str]:
     for measure, reason in lacking.items():
         warnings.warn(UvstackWarning(f"{measure} fluxes are not compared: {reason}"), stacklevel=5)
     return lacking
+
+
+def _beam_text(beam: Beam) -> str:
+    major, minor, angle = np.rad2deg(beam)
+    return f"{major * 3600:.3g}″ × {minor * 3600:.3g}″ at {angle:.3g}°"
 
 
 def _matched(epoch: Measured, combined: Measured, measures: Sequence[str], radius: float,

@@ -1,8 +1,7 @@
-"""A picture of an observation: uv coverage, the sky with its pointings, fluxes."""
+"""What a person reads of an observation: its settings, and uv coverage, sky with pointings and fluxes as a picture."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,34 +10,79 @@ from simulate.arrays import Array
 from simulate.pointings import Pointings, mean_direction
 from simulate.tracks import uvw_of_times
 from uvstack.constants import SPEED_OF_LIGHT
+from uvstack.report.figure import new_figure
+from uvstack.report.numbers import flux_unit
+from uvstack.report.page import Section
 from uvstack.sky.components import Components
 from uvstack.sky.coordinates import direction_cosines
 from uvstack.sky.primary_beam import PrimaryBeam, fwhm
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from simulate.job import Job
+    from simulate.task import Simulation
 
 #: More (u, v) points or pointings than this say no more to the eye.
 _POINTS, _FIELDS = 40_000, 400
 _TARGET, _OTHER = "#d95f02", "#1b6ca8"
 
 
-def plot_observation(path: str | Path, array: Array, pointings: Pointings, sky: Components,
-                     times: np.ndarray, field: np.ndarray, frequency: np.ndarray,
-                     primary_beam: PrimaryBeam) -> None:
-    """Write a PNG of an observation; arguments as in `simulate.job.Job`."""
-    from matplotlib.figure import Figure
+def overview(made: Simulation) -> Section:
+    """Array, pointings, band, sky and errors."""
+    job, told = made.job, made.summary()
+    low, high = (edge / 1e9 for edge in told["band_hz"])
+    channels = "1 channel" if told["n_channels"] == 1 else f"{told['n_channels']} channels"
+    rows = [("set", str(made.ms)),
+            ("array", f"{job.array.telescope} ({job.array.name}), {told['n_antennas']} antennas"),
+            ("pointings", str(told["n_pointings"])),
+            ("band", f"{channels} from {low:.6g} to {high:.6g} GHz, "
+                     f"{', '.join(told['correlations'])}"),
+            ("time", f"{told['n_times']} integrations of {job.integration:g} s "
+                     f"from {told['start']} (UTC)"),
+            ("sky", _sky_text(job)),
+            ("primary beam", told["primary_beam"]),
+            ("errors", ", ".join(told["corruptions"]) or "none")]
+    return Section(f"Simulated observation: {made.ms.name}", rows)
 
-    figure = Figure(figsize=(14, 4.6), layout="constrained")
+
+def _sky_text(job: Job) -> str:
+    parts = []
+    targets = job.sky.flux[job.sky.target]
+    if targets.size:
+        unit, size = flux_unit(float(targets.mean()))
+        text = f"{targets.mean() / size:.4g} {unit}"
+        parts.append(f"1 target of {text}" if targets.size == 1
+                     else f"{targets.size} targets of {text} on average")
+    n_other = len(job.sky) - targets.size
+    parts.append(f"{n_other} other source{'' if n_other == 1 else 's'}")
+    if job.images:
+        parts.append(f"{len(job.images)} image{'' if len(job.images) == 1 else 's'}")
+    return ", ".join(parts)
+
+
+def sections(made: Simulation) -> list[Section]:
+    """Overview, picture with the truth, and the files that were written."""
+    written = [(name.replace("-", " "), str(path)) for name, path in made.files.items()]
+    return [overview(made),
+            Section("Observation and sky", figures={"observation": observation_figure(made.job)},
+                    tables=made.tables()), Section("Files", written)]
+
+
+def observation_figure(job: Job) -> Figure:
+    """Figure of an observation: uv coverage, sky, fluxes."""
+    figure = new_figure((14, 4.6))
     left, middle, right = figure.subplots(1, 3)
-    draw_uv_coverage(left, array, pointings, times, field, frequency)
-    draw_sky(middle, pointings, sky, primary_beam, float(np.mean(frequency)))
-    draw_fluxes(right, sky)
-    figure.suptitle(f"{array.telescope} ({array.name}), {len(array.antenna_names)} antennas, "
-                    f"{times.size} integrations, "
-                    f"{len(pointings)} pointing{'s' if len(pointings) > 1 else ''}, "
-                    f"{np.mean(frequency) / 1e9:.4g} GHz")
-    figure.savefig(path, dpi=110, format="png")
+    draw_uv_coverage(left, job.array, job.pointings, job.times, job.field, job.frequency)
+    draw_sky(middle, job.pointings, job.sky, job.primary_beam, float(np.mean(job.frequency)))
+    draw_fluxes(right, job.sky)
+    n_pointings = len(job.pointings)
+    figure.suptitle(f"{job.array.telescope} ({job.array.name}), "
+                    f"{len(job.array.antenna_names)} antennas, {job.times.size} integrations, "
+                    f"{n_pointings} pointing{'s' if n_pointings > 1 else ''}, "
+                    f"{np.mean(job.frequency) / 1e9:.4g} GHz")
+    return figure
 
 
 def draw_uv_coverage(axes: Axes, array: Array, pointings: Pointings, times: np.ndarray,
