@@ -116,3 +116,18 @@ def test_a_turned_grid_of_another_epoch_is_brought_to_the_newest(tmp_path):
     assert (old.resampled, new.resampled) == (True, False)
     truth = drawn(read(old)[0], SOURCES, BEAMS[1])
     assert np.abs(read(old)[1] - truth).max() < 3e-3 * 0.03
+
+
+def test_tiles_of_different_beams_are_joined_with_one(tmp_path):
+    """Common beam by hand: both have their axes north and east, so the larger of each is taken."""
+    write_tile(tmp_path, 1, "T11t01", beam=(4.0, 2.8, 0.0), **CLEAN)
+    write_tile(tmp_path, 1, "T11t36", beam=(3.2, 3.0, 90.0), **CLEAN)
+    (cut,) = cutouts(open_archive(tmp_path), Region(0.0005, 12.001, 0.012), "ql")
+    header, data = read(cut)
+    assert (header["BMAJ"] * 3600, header["BMIN"] * 3600) == pytest.approx((4.0, 3.2), rel=1e-6)
+    assert "brought to" in cut.remarks[0]
+    truth = drawn(header, SOURCES, (4.0, 3.2, header["BPA"]))
+    assert np.abs(data - truth).max() < 4e-3 * SOURCES[0][2]
+    # Alone it keeps its own.
+    (alone,) = cutouts(open_archive(tmp_path), Region(0.031, 11.99, 0.006), "ql")
+    assert read(alone)[0]["BMAJ"] * 3600 == pytest.approx(4.0)

@@ -72,9 +72,9 @@ def header_words(cutout: Cutout) -> dict[str, str]:
 
 
 def zipped(files: Mapping[str, bytes]) -> bytes:
-    """Files in one."""
+    """Files in one; noise cannot be pressed."""
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    with zipfile.ZipFile(out, "w") as archive:
         for name, data in files.items():
             archive.writestr(name, data)
     return out.getvalue()

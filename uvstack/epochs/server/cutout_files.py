@@ -23,11 +23,19 @@ from numpy.typing import NDArray
 
 from uvstack._version import __version__
 from uvstack.epochs.server.archive_files import Archive
-from uvstack.epochs.server.mosaic import MARGIN, blended, distance_to_edge, on_grid, placed
+from uvstack.epochs.server.mosaic import (
+    MARGIN,
+    blended,
+    distance_to_edge,
+    on_grid,
+    placed,
+    shifted,
+    smoothed,
+)
 from uvstack.epochs.server.tile_files import TileHeader, known_header, read_section
 from uvstack.epochs.server.tile_name import PRODUCTS
 from uvstack.errors import ArchiveError, LimitError, OutsideArchiveError
-from uvstack.sky.beam import Beam
+from uvstack.sky.beam import Beam, common_beam
 
 #: Grids whose pixels are nowhere farther apart than this part of a pixel are one.
 _SAME = 1e-3
@@ -120,6 +128,16 @@ class Cutout:
 
 
 @dataclass(frozen=True, eq=False)
+class _Pixels:
+    """Pixels of one epoch in a box, the tiles that they come from, their beam, and whether any was made anew."""
+
+    used: list[TileHeader]
+    data: NDArray[np.float32]
+    beam: Beam | None
+    resampled: bool
+
+
+@dataclass(frozen=True, eq=False)
 class _Box:
     """Pixels of a tile's grid, which need not lie within the tile."""
 
@@ -130,7 +148,7 @@ class _Box:
 
     @property
     def wcs(self) -> WCS:
-        return _shifted(self.base.wcs, self.row, self.column)
+        return shifted(self.base.wcs, self.row, self.column)
 
     def within(self, image: TileHeader) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Where points all over it lie in a tile, x and y from 0."""
@@ -245,26 +263,26 @@ def _box_of(base: TileHeader, region: Region, most: int) -> _Box:
 def _cut(box: _Box, images: Sequence[TileHeader], epoch: str, product: str) -> Cutout | None:
     """One epoch, of tiles with the deepest first; None where it has no pixel there."""
     images = [image for image in images if _section_of(box, image) is not None]
-    alone = None
+    pixels = None
     for image in images:
         shift = _shift_between(box, image)
         if shift is not None and (len(images) == 1 or _holds(image, shift, box.shape)):
-            data = _own_pixels(box, image, shift)[0]
+            data = _piece(box, image, shift)[0]
             if len(images) == 1 or np.isfinite(data).all():
-                alone = [image], data, False
+                pixels = _Pixels([image], data, image.beam, False)
                 break
-    used, data, resampled = alone or _joined(box, images)
-    covered = float(np.isfinite(data).mean()) if used else 0.0
+    pixels = pixels or _joined(box, images)
+    covered = float(np.isfinite(pixels.data).mean())
     if covered == 0.0:
         return None
-    remarks = _remarks(used, covered)
-    header = _header_of(box, used, epoch, resampled, remarks)
-    tiles = [image.tile for image in used]
-    return Cutout(epoch, product, used[0].band, used[0].date, str(header.get("BUNIT") or ""),
+    main, tiles = pixels.used[0], [image.tile for image in pixels.used]
+    remarks = _remarks(pixels, covered)
+    header = _header_of(box, pixels, epoch, remarks)
+    return Cutout(epoch, product, main.band, main.date, str(header.get("BUNIT") or ""),
                   _distinct(tile.campaign for tile in tiles),
                   _distinct(tile.version_text for tile in tiles),
-                  _distinct(tile.path.rsplit("/", 1)[-1] for tile in tiles), data, header, box.wcs,
-                  used[0].beam, covered, resampled, remarks)
+                  _distinct(tile.path.rsplit("/", 1)[-1] for tile in tiles), pixels.data, header, box.wcs,
+                  pixels.beam, covered, pixels.resampled, remarks)
 
 
 def _distinct(words: Any) -> tuple[str, ...]:
@@ -305,64 +323,54 @@ def _holds(image: TileHeader, shift: tuple[int, int], shape: tuple[int, int]) ->
                for first, n, there in zip(shift, shape, image.shape, strict=True))
 
 
-def _own_pixels(box: _Box, image: TileHeader, shift: tuple[int, int]) -> tuple[NDArray, NDArray]:
-    """Pixels of a tile on the same grid, and their weights."""
-    rows, columns = (slice(max(first, 0), min(first + n, there))
-                     for first, n, there in zip(shift, box.shape, image.shape, strict=True))
-    data = read_section(image, rows, columns)
-    weight = distance_to_edge(data, (rows.start, columns.start), image.shape)
-    corner = rows.start - shift[0], columns.start - shift[1]
+def _piece(box: _Box, image: TileHeader, shift: tuple[int, int] | None,
+           beam: Beam | None = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Pixels of a tile on the box's grid, with another beam where one is given, and their weights."""
+    section = _section_of(box, image)
+    assert section is not None
+    data = read_section(image, *section)
+    corner = section[0].start, section[1].start
+    weight = distance_to_edge(data, corner, image.shape)
+    if beam is not None and image.beam is not None and not _same_beam(image.beam, beam):
+        data = smoothed(data, image.wcs, image.beam, beam)
+    if shift is None:
+        return on_grid(data, weight, shifted(image.wcs, *corner), box.wcs, box.shape)
+    corner = corner[0] - shift[0], corner[1] - shift[1]
     return placed(data, corner, box.shape, np.nan), placed(weight, corner, box.shape, 0.0)
 
 
-def _joined(box: _Box, images: Sequence[TileHeader]) -> tuple[list[TileHeader], NDArray, bool]:
-    """Tiles that have pixels in the box, their mean there, and that it was resampled."""
+def _joined(box: _Box, images: Sequence[TileHeader]) -> _Pixels:
+    """Mean of tiles in the box, with the smallest beam that all of them can be convolved to."""
+    beams = [image.beam for image in images]
+    known = [beam for beam in beams if beam is not None]
+    beam = common_beam(known) if len(known) == len(beams) and known else None
     used, pieces, resampled = [], [], False
     for image in images:
         shift = _shift_between(box, image)
-        if shift is not None:
-            piece = _own_pixels(box, image, shift)
-        else:
-            section = _section_of(box, image)
-            assert section is not None
-            data = read_section(image, *section)
-            corner = section[0].start, section[1].start
-            weight = distance_to_edge(data, corner, image.shape)
-            piece = on_grid(data, weight, _framed(image, corner), _framed(box.base, (box.row, box.column)),
-                            box.shape)
-            resampled = True
+        piece = _piece(box, image, shift, beam)
         if piece[1].any():
             used.append(image)
             pieces.append(piece)
+            resampled = resampled or shift is None
     if not used:
-        return [], np.full(box.shape, np.nan, np.float32), False
+        return _Pixels([], np.full(box.shape, np.nan, np.float32), None, False)
     units = _distinct(str(image.header.get("BUNIT") or "").strip() for image in used)
     if len(units) > 1:
         raise ArchiveError(f"tiles that meet there are in different units ({', '.join(units)}); they cannot "
                            "be joined")
-    return used, blended(pieces), resampled or len(used) > 1
+    return _Pixels(used, blended(pieces), beam if beam is not None else used[0].beam, resampled or len(used) > 1)
 
 
-def _framed(image: TileHeader, corner: tuple[int, int]) -> WCS:
-    """WCS of a section, its frame said in words that `reproject` takes."""
-    return _shifted(image.wcs, *corner)
-
-
-def _shifted(wcs: WCS, row: int, column: int) -> WCS:
-    moved = wcs.deepcopy()
-    moved.wcs.crpix = moved.wcs.crpix - np.array([column, row])
-    moved.wcs.set()
-    return moved
-
-
-def _remarks(used: Sequence[TileHeader], covered: float) -> tuple[str, ...]:
+def _remarks(pixels: _Pixels, covered: float) -> tuple[str, ...]:
     found = []
     if covered < 1.0:
         found.append(f"{100 * (1 - covered):.3g} % of the pixels are blank: the archive has nothing there")
-    beams = [image.beam for image in used]
+    beams = [image.beam for image in pixels.used]
     if any(not _same_beam(beams[0], beam) for beam in beams[1:]):
         texts = ", ".join(dict.fromkeys(_beam_text(beam) for beam in beams))
-        found.append(f"tiles with different beams are joined ({texts}); the header has that of the middle")
+        found.append(f"tiles with different beams ({texts}) were brought to {_beam_text(pixels.beam)} and joined"
+                     if None not in beams else
+                     f"tiles with different beams ({texts}) are joined; the header has that of the middle")
     return tuple(found)
 
 
@@ -379,10 +387,9 @@ def _beam_text(beam: Beam | None) -> str:
     return f"{3600 * major:.4g}″ × {3600 * minor:.4g}″ at {angle:.4g}°"
 
 
-def _header_of(box: _Box, used: Sequence[TileHeader], epoch: str, resampled: bool,
-               remarks: Sequence[str]) -> fits.Header:
+def _header_of(box: _Box, pixels: _Pixels, epoch: str, remarks: Sequence[str]) -> fits.Header:
     """That of the epoch's main tile, its pixels where the grid has them, and what is said of the cutout."""
-    main, grid = used[0], box.base.header
+    used, main, grid = pixels.used, pixels.used[0], box.base.header
     header = main.header.copy(strip=False)
     for name in ("CHECKSUM", "DATASUM", "BSCALE", "BZERO", "BLANK", "DATAMAX", "DATAMIN", "EXTEND",
                  "XTENSION", "PCOUNT", "GCOUNT", "EXTNAME"):
@@ -393,8 +400,8 @@ def _header_of(box: _Box, used: Sequence[TileHeader], epoch: str, resampled: boo
         header[f"NAXIS{i}"] = n
         header[f"CRPIX{i}"] = float(grid.get(f"CRPIX{i}", 0.0)) - first
     header["BITPIX"] = -32
-    if main.beam is not None:
-        for name, angle in zip(("BMAJ", "BMIN", "BPA"), main.beam, strict=True):
+    if pixels.beam is not None:
+        for name, angle in zip(("BMAJ", "BMIN", "BPA"), pixels.beam, strict=True):
             header[name] = float(np.rad2deg(angle))
         header.remove("CASAMBM", ignore_missing=True)
     tiles = [image.tile for image in used]
@@ -405,7 +412,7 @@ def _header_of(box: _Box, used: Sequence[TileHeader], epoch: str, resampled: boo
     header["BAND"] = main.band, "of the VLA"
     header["NTILES"] = len(used), "tiles joined"
     how = "joined, weighted by the distance from the edge" if len(used) > 1 else (
-        "resampled" if resampled else "pixels as they stand in the tile")
+        "resampled" if pixels.resampled else "pixels as they stand in the tile")
     header.add_history(f"uvstack {__version__} cutout: {how}")
     for tile in tiles:
         header.add_history(f"tile {tile.path.rsplit('/', 1)[-1]}")

@@ -13,13 +13,21 @@ from collections.abc import Iterable
 
 import numpy as np
 from astropy.wcs import WCS
+from astropy.wcs.utils import pixel_to_pixel
 from numpy.typing import NDArray
+
+from uvstack.sky.beam import Beam
+from uvstack.sky.projection import pixel_steps
 
 #: Order of the splines, and pixels beyond a section that they want.
 SPLINE = 5
 MARGIN = 12
 #: Pixels beside a blank one whose values a spline takes from its neighbours' fill.
 _BLEED = 2.0
+#: Part of a smoothing kernel that has to lie on pixels that are not blank.
+_LEAST_SHARE = 0.3
+#: Points along the sides of a section by which it is found on a grid.
+_POINTS = 17
 
 
 def distance_to_edge(data: NDArray, corner: tuple[int, int], shape: tuple[int, int]) -> NDArray[np.float32]:
@@ -46,6 +54,25 @@ def distance_to_edge(data: NDArray, corner: tuple[int, int], shape: tuple[int, i
     return distance
 
 
+def smoothed(data: NDArray[np.float32], wcs: WCS, beam: Beam, wanted: Beam) -> NDArray[np.float32]:
+    """A section in Jy/beam as it is with a larger beam (both rad): blank pixels count nothing, and stay blank.
+
+    Multiplied in the uv plane with the transform of the Gaussian between the two beams, which keeps
+    fluxes however narrow it is; a kernel drawn on pixels would not.
+    """
+    between = wanted.deconvolved(beam, exact=True)
+    padded = np.pad(np.asarray(data, np.float64), MARGIN, mode="symmetric")
+    seen = np.isfinite(padded)
+    steps = np.linalg.inv(pixel_steps(wcs, data.shape)).T
+    fx, fy = np.fft.rfftfreq(padded.shape[1])[None, :], np.fft.fftfreq(padded.shape[0])[:, None]
+    taper = between.taper(steps[0, 0] * fx + steps[0, 1] * fy, steps[1, 0] * fx + steps[1, 1] * fy)
+    values, share = (np.fft.irfft2(np.fft.rfft2(one) * taper, s=padded.shape)
+                     for one in (np.where(seen, padded, 0.0), seen.astype(np.float64)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = np.where(seen & (share > _LEAST_SHARE), values / share, np.nan) * (wanted.area() / beam.area())
+    return values[MARGIN:-MARGIN, MARGIN:-MARGIN].astype(np.float32)
+
+
 def on_grid(data: NDArray[np.float32], weight: NDArray[np.float32], wcs: WCS, grid: WCS,
             shape: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """A section and its weight at the pixels of a grid; NaN and 0 where it does not reach.
@@ -67,13 +94,40 @@ def on_grid(data: NDArray[np.float32], weight: NDArray[np.float32], wcs: WCS, gr
     if blank.any():
         nearest = distance_transform_edt(blank, return_distances=False, return_indices=True)
         data = data[tuple(nearest)]
-    values = reproject_interp((data, wcs), grid, shape_out=shape, order=SPLINE, return_footprint=False)
-    faded = reproject_interp((weight, wcs), grid, shape_out=shape, order=1, return_footprint=False)
-    values, faded = np.asarray(values, np.float32), np.nan_to_num(np.asarray(faded, np.float32))
+    rows, columns = _reached(data.shape, wcs, grid, shape)
+    part = rows.stop - rows.start, columns.stop - columns.start
+    if min(part) < 1:
+        return np.full(shape, np.nan, np.float32), np.zeros(shape, np.float32)
+    target = shifted(grid, rows.start, columns.start)
+    values, faded = (np.asarray(reproject_interp((one, wcs), target, shape_out=part, order=order, roundtrip_coords=False,
+                                                 return_footprint=False), np.float32)
+                     for one, order in ((data, SPLINE), (weight, 1)))
     if blank.any():
         faded[faded <= _BLEED] = 0.0
-    lost = ~np.isfinite(values) | (faded <= 0)
-    return np.where(lost, np.float32(np.nan), values), np.where(lost, np.float32(0.0), faded)
+    lost = ~np.isfinite(values) | ~(faded > 0)
+    corner = rows.start, columns.start
+    return (placed(np.where(lost, np.float32(np.nan), values), corner, shape, np.nan),
+            placed(np.where(lost, np.float32(0.0), faded), corner, shape, 0.0))
+
+
+def _reached(section: tuple[int, ...], wcs: WCS, grid: WCS, shape: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns of a grid that a section may lie on."""
+    y, x = (np.linspace(-0.5, n - 0.5, _POINTS) for n in section)
+    places = pixel_to_pixel(wcs, grid, *(one.ravel() for one in np.meshgrid(x, y)))
+    spans = []
+    for values, n in zip(places[::-1], shape, strict=True):
+        seen = values[np.isfinite(values)]
+        low, high = (seen.min(), seen.max()) if seen.size else (0, -1)
+        spans.append(slice(int(np.clip(np.floor(low), 0, n)), int(np.clip(np.ceil(high) + 1, 0, n))))
+    return spans[0], spans[1]
+
+
+def shifted(wcs: WCS, row: int, column: int) -> WCS:
+    """WCS of a part that begins at a row and column."""
+    moved = wcs.deepcopy()
+    moved.wcs.crpix = moved.wcs.crpix - np.array([column, row])
+    moved.wcs.set()
+    return moved
 
 
 def placed(data: NDArray[np.float32], corner: tuple[int, int], shape: tuple[int, int],

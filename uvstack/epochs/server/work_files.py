@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 import zipfile
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ from uvstack.io.output import size_text
 from uvstack.pixels.noise import robust_noise
 from uvstack.records import plain
 
+_LOG = logging.getLogger(__name__)
 #: Titles of what is made of several epochs.
 _COMBINED = {"mean": "weighted mean", "median": "weighted median"}
 #: What is written of the combination beside them.
@@ -108,6 +110,10 @@ def _combined(job: Job, service: Service, cut: Sequence[Cutout], settings: Setti
     except UvstackError as error:
         job.warnings.append(f"the epochs are not combined: {str(error).replace(str(job.folder) + '/', '')}")
         return []
+    except Exception:  # the epochs are worth showing whatever happens to their mean
+        _LOG.exception("job %s: combination", job.id)
+        job.warnings.append("the epochs are not combined: the server met an error of its own, and has written it down")
+        return []
     found = []
     for name in (*_COMBINED, *_BESIDE):
         if name not in paths or not Path(paths[name]).is_file():
@@ -146,7 +152,7 @@ def _draw(job: Job, images: Sequence[_Image]) -> None:
 
 def _pack(job: Job, name: str) -> None:
     path = job.folder / name
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    with zipfile.ZipFile(path, "w") as archive:
         for file, source in job.files.items():
             archive.write(source, file)
     job.files[name] = path
@@ -156,7 +162,7 @@ def run_batch(job: Job, service: Service, lines: Sequence[Line], settings: Setti
     """Every line of a list, its files put into one ZIP as they are made; what is wrong with a line is told with it."""
     job.total = max(len(lines), 1)
     path, used = job.folder / "all.zip", 0
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+    with zipfile.ZipFile(path, "w") as archive:
         for done, line in enumerate(lines):
             job.begin(f"line {line.number}: {line.text}", done)
             told = job.lines[done]
