@@ -1,4 +1,7 @@
-"""What every test gets: CASA without network and logs, a scratch directory to work in, the real data if there are any."""
+"""What every test gets.
+
+CASA without network and logs, a scratch directory to work in, the real data if there are any.
+"""
 
 import hashlib
 import os
@@ -31,7 +34,10 @@ def real_data():
 
 @pytest.fixture(params=["casacore", "casatools"])
 def tables(request, monkeypatch):
-    """Name of the back end for casacore's tables that is in force: a test with this runs once for each."""
+    """Name of the back end for casacore's tables that is in force.
+
+    a test with this runs once for each.
+    """
     # Some releases of casatools do not load everywhere: the reason is told then.
     pytest.importorskip(request.param, exc_type=ImportError)
     monkeypatch.setenv("UVSTACK_TABLES", request.param)

@@ -115,7 +115,10 @@ def make_ms(path: Path, **options) -> Path:
 
 
 def make_ramp_ms(path: Path, **options) -> Path:
-    """A measurement set whose visibilities say where they stand: row·1000 + chan·10 + corr, the negative imaginary."""
+    """A measurement set whose visibilities say where they stand.
+
+    Row·1000 + chan·10 + corr, the negative imaginary.
+    """
     recipe = Recipe(**options)
 
     def ramp(rows, description):
@@ -232,7 +235,10 @@ def read(path: Path, column: str, subtable: str = "") -> np.ndarray:
 
 def edit(path: Path, column: str, change: Callable[[np.ndarray], np.ndarray | None],
          subtable: str = "") -> None:
-    """Change a column whose cells have one shape: change(values) modifies them in place or returns new ones."""
+    """Change a column whose cells have one shape.
+
+    change(values) modifies them in place or returns new ones.
+    """
     with open_table(f"{path}/{subtable}".rstrip("/"), readonly=False) as table:
         values = table.read(column)
         changed = change(values)
@@ -245,7 +251,10 @@ def at(*points: tuple[float, float]) -> SkyCoord:
 
 
 def made_up(number, fluxes, factor=1.0):
-    """Realisations of an experiment with given uv fluxes; images find `factor` of them, and all fluxes are in the paper's unit."""
+    """Realisations of an experiment with given uv fluxes.
+
+    Images find `factor` of them, and all fluxes are in the paper's unit.
+    """
     from simulate.experiment.paper import TABLE_2
     from simulate.experiment.uv_side import uv_edges
 

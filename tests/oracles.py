@@ -1,4 +1,6 @@
-"""Slow and plain versions of the formulas, with constants of their own; nothing of the package is imported.
+"""Slow and plain versions of the formulas, with constants of their own.
+
+Nothing of the package is imported.
 
 Sign: V = Σ_k A_k S_k exp(+2πi ν/c (u l_k + v m_k + w (n_k − 1))). There is no 1/n: the flux density
 of a point source is ∫ I dΩ, and dΩ = dl dm / n.
@@ -10,7 +12,10 @@ LIGHT = 299_792_458.0
 
 
 def cosines(ra, dec, ra0, dec0):
-    """(l, m, n) of one direction seen from a phase centre, rad: Thompson, Moran & Swenson (2017), chapter 3."""
+    """(l, m, n) of one direction seen from a phase centre, rad.
+
+    Thompson, Moran & Swenson (2017), chapter 3.
+    """
     l = np.cos(dec) * np.sin(ra - ra0)
     m = np.sin(dec) * np.cos(dec0) - np.cos(dec) * np.sin(dec0) * np.cos(ra - ra0)
     n = np.sin(dec) * np.sin(dec0) + np.cos(dec) * np.cos(dec0) * np.cos(ra - ra0)
@@ -18,7 +23,10 @@ def cosines(ra, dec, ra0, dec0):
 
 
 def tangent(ra, dec, ra0, dec0):
-    """Unit vectors to the east and north of a direction, in (l, m, n) of a phase centre: by turning equatorial vectors."""
+    """Unit vectors to the east and north of a direction, in (l, m, n) of a phase centre.
+
+    By turning equatorial vectors.
+    """
 
     def equatorial(a, d):
         return np.array([np.cos(d) * np.cos(a), np.cos(d) * np.sin(a), np.sin(d)])
@@ -40,7 +48,10 @@ def phasor(uvw, frequency, ra, dec, ra0, dec0):
 
 
 def predict(uvw, frequency, sources, ra0, dec0, beam=None):
-    """Visibilities (row, chan) of point sources [(ra, dec, flux) …]; beam(l, m, frequency) gives A (chan,), or None."""
+    """Visibilities (row, chan) of point sources [(ra, dec, flux) …].
+
+    beam(l, m, frequency) gives A (chan,), or None.
+    """
     vis = np.zeros((len(uvw), len(frequency)), complex)
     for ra, dec, flux in sources:
         l, m, _ = cosines(ra, dec, ra0, dec0)
@@ -60,7 +71,9 @@ def gaussian_beam(fwhm, reference_frequency):
 
 
 def stack(vis, uvw, frequency, positions, ra0, dec0, weights=None, beam=None):
-    """Equation 5 of Lindroos et al. (2015): the stacked (row, chan) of visibilities (row, chan), and Σ W_k.
+    """Equation 5 of Lindroos et al. (2015).
+
+    The stacked (row, chan) of visibilities (row, chan), and Σ W_k.
 
     positions [(ra, dec) …], weights W_k (pos,), beam as in `predict`.
     """
@@ -74,7 +87,10 @@ def stack(vis, uvw, frequency, positions, ra0, dec0, weights=None, beam=None):
 
 
 def weighted_mean(stacks):
-    """Flux of [(stacked (row, chan), Σ W_k, data weight), …]: mean of the real part with the weights of equation 6."""
+    """Flux of [(stacked (row, chan), Σ W_k, data weight), …].
+
+    Mean of the real part with the weights of equation 6.
+    """
     value = sum(np.sum(weight * norm * vis.real) for vis, norm, weight in stacks)
     return value / sum(np.sum(weight * norm * np.ones(vis.shape)) for vis, norm, weight in stacks)
 
@@ -126,7 +142,10 @@ def predict_pixels(uvw, frequency, image, l, m):
 
 
 def profile(shape, x, y=0.0):
-    """Transform of a source of unit flux at x = π major q, of a Gaussian ring also y = π σ q; one number."""
+    """Transform of a source of unit flux at x = π major q, of a Gaussian ring also y = π σ q.
+
+    One number.
+    """
     from scipy.integrate import quad
     from scipy.special import jv, k0
 
@@ -194,7 +213,10 @@ def smeared(uvw, frequency, sources, width=None, change=None, n=16):
 
 
 def local_noise(image, x, y, stamp, radius):
-    """Standard deviation around positions (pos,) in a square of so many pixels without a circle: Lindroos et al. (2015), section 3.2."""
+    """Standard deviation around positions (pos,) in a square of so many pixels without a circle.
+
+    Lindroos et al. (2015), section 3.2.
+    """
     half = stamp // 2
     offset = np.arange(-half, stamp - half)
     outside = np.hypot(offset[:, None], offset[None, :]) > radius
@@ -213,7 +235,10 @@ def local_noise(image, x, y, stamp, radius):
 
 
 def direction(l, m, ra0, dec0):
-    """(ra, dec) at direction cosines (l, m) of a phase centre, rad: the inverse of `cosines`, also at a pole."""
+    """(ra, dec) at direction cosines (l, m) of a phase centre, rad.
+
+    The inverse of `cosines`, also at a pole.
+    """
     n = np.sqrt(1.0 - l * l - m * m)
     x, z = n * np.cos(dec0) - m * np.sin(dec0), n * np.sin(dec0) + m * np.cos(dec0)
     return np.arctan2(l * np.cos(ra0) + x * np.sin(ra0),
@@ -252,7 +277,10 @@ def rows_seen(row, sources, beam=None):
 
 
 def rows_stacked(rows, positions, beam=None):
-    """Mean flux at positions [(ra, dec) …]: equations 5 and 6 of Lindroos et al. (2015), row by row, with W_k = 1."""
+    """Mean flux at positions [(ra, dec) …].
+
+    Equations 5 and 6 of Lindroos et al. (2015), row by row, with W_k = 1.
+    """
     total = norm = 0.0
     for row in rows:
         factor = np.zeros(len(row["frequency"]), complex)
@@ -267,7 +295,10 @@ def rows_stacked(rows, positions, beam=None):
 
 
 def rows_imaged(rows, l, m):
-    """Dirty brightness at one pixel (l, m) of natural weights, Jy/beam; all rows have one phase centre."""
+    """Dirty brightness at one pixel (l, m) of natural weights, Jy/beam.
+
+    All rows have one phase centre.
+    """
     total = norm = 0.0
     for row in rows:
         u, v, w = row["uvw"]
@@ -289,7 +320,9 @@ def galactic(ra, dec):
 
 
 def least_common_area(beams, steps=121):
-    """Least product of FWHM of an ellipse above all of (major, minor, angle), by search: every angle, every major axis, ever finer.
+    """Least product of FWHM of an ellipse above all of (major, minor, angle), by search.
+
+    Every angle, every major axis, ever finer.
 
     In the frame of an ellipse of axes a and b a matrix s lies below it where a² > s11 and b² ≥ s22
     + s12²/(a² − s11).
@@ -321,7 +354,9 @@ def least_common_area(beams, steps=121):
 
 
 def split_island(image, cut, n_levels, fraction, detection, shape, above=0, whole=None):
-    """Parts (level, flat indices) of an island by sub-thresholds on the way up: Spreeuw (2010), section 2.7.4.
+    """Parts (level, flat indices) of an island by sub-thresholds on the way up.
+
+    Spreeuw (2010), section 2.7.4.
 
     `image` is 0 outside the island; `shape` is scipy's structuring element.
     """
@@ -345,7 +380,10 @@ def split_island(image, cut, n_levels, fraction, detection, shape, above=0, whol
 
 
 def clipped_noise(values, beam_area):
-    """(background, rms) of a box: Spreeuw (2010), equations 2.18 to 2.25, and a variance of N − 2 A of N pixels."""
+    """(background, rms) of a box.
+
+    Spreeuw (2010), equations 2.18 to 2.25, and a variance of N − 2 A of N pixels.
+    """
     from scipy.special import erf, erfcinv
 
     values = np.array([value for value in values.ravel() if np.isfinite(value)], float)
@@ -367,7 +405,10 @@ def clipped_noise(values, beam_area):
 
 
 def nearest_pairs(first, second, radius):
-    """Pairs (i, k) of places (ra, dec), rad, within a radius: of all that are left always the closest."""
+    """Pairs (i, k) of places (ra, dec), rad, within a radius.
+
+    Of all that are left always the closest.
+    """
     apart = {}
     for i, (ra1, dec1) in enumerate(first):
         for k, (ra2, dec2) in enumerate(second):

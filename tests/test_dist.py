@@ -1,4 +1,7 @@
-"""Wheel and source distribution: nothing is lacking, nothing too much, and what is installed from the wheel alone works."""
+"""Wheel and source distribution.
+
+Nothing is lacking, nothing too much, and what is installed from the wheel alone works.
+"""
 
 import email
 import json
@@ -22,7 +25,10 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 
 
 def tracked(*more):
-    """Files that git holds, relative to the repository; `more` are further options of git ls-files."""
+    """Files that git holds, relative to the repository.
+
+    `more` are further options of git ls-files.
+    """
     if shutil.which("git") is None or not (ROOT / ".git").exists():
         pytest.skip("what belongs into a wheel is known by git: this is no checkout")
     command = ["git", "ls-files", "-z", "--cached", *more]
@@ -111,7 +117,9 @@ def test_the_source_distribution_is_all_that_make_needs(made):
 
 @pytest.fixture(scope="module")
 def scripts(wheel, tmp_path_factory):
-    """Folder bin/ of an environment with the wheel; the packages it needs are lent by the environment of the tests.
+    """Folder bin/ of an environment with the wheel.
+
+    The packages it needs are lent by the environment of the tests.
 
     Of a folder that a .pth file adds to the path the own .pth files are not read: the editable
     installation is not seen.

@@ -63,7 +63,10 @@ MOST_LINES_OF_FUNCTION = 60
 
 
 def violations(path: str, source: str) -> list[str]:
-    """Broken rules as "path:line: what"; `path` is relative to the repository, with forward slashes."""
+    """Broken rules as "path:line: what".
+
+    `path` is relative to the repository, with forward slashes.
+    """
     where = PurePosixPath(path)
     tree = ast.parse(source, path)
     found: list[tuple[int, str]] = [(1, text) for text in _name_violations(where)]
@@ -332,7 +335,10 @@ def test_what_the_rules_allow_passes(path, source):
 
 
 def imported_files(path: str, source: str, files: set[str]) -> dict[str, int]:
-    """Files of ours that one imports, lazily or not, and the line; what is for type checkers alone does not count."""
+    """Files of ours that one imports, lazily or not, and the line.
+
+    What is for type checkers alone does not count.
+    """
     tree = ast.parse(source, path)
     for_types = {id(node) for block in ast.walk(tree)
                  if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)

@@ -1,4 +1,7 @@
-"""Memory is bounded by the chunk: many times as many rows take no more of it, whatever the command."""
+"""Memory is bounded by the chunk.
+
+Many times as many rows take no more of it, whatever the command.
+"""
 
 import tracemalloc
 
@@ -19,7 +22,10 @@ CHUNK, SHORT, LONG = 20_000, 200, 2000
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
-    """36 baselines, 3 channels, 2 correlations: 7200 and 72 000 rows, 43 000 and 430 000 visibilities."""
+    """36 baselines, 3 channels, 2 correlations.
+
+    7200 and 72 000 rows, 43 000 and 430 000 visibilities.
+    """
     folder = tmp_path_factory.mktemp("memory")
     return [make_ms(folder / f"{n}.ms", sources=[(*offset(ARCMIN, 0), 1.0)], n_ant=9, n_times=n)
             for n in (SHORT, LONG)]

@@ -89,7 +89,10 @@ def test_files_in_toml():
 
 @pytest.mark.parametrize("what", ["tables", "tclean"])
 def test_casa_without_its_tables_is_one_line(tmp_path, what):
-    """A user for whom CASA was never set up, and no casadata: nothing but the error, with the remedy."""
+    """A user for whom CASA was never set up, and no casadata.
+
+    Nothing but the error, with the remedy.
+    """
     pytest.importorskip("casatasks", exc_type=ImportError)
     ms = make_ms(tmp_path / "a.ms", sources=SOURCES)
     (tmp_path / "no_casadata.py").write_text("import importlib.util, sys\nfind = "

@@ -1,4 +1,6 @@
-"""A zoo of measurement sets: one small set in the layouts that the definition allows and that are rarely met.
+"""A zoo of measurement sets.
+
+One small set in the layouts that the definition allows and that are rarely met.
 
 A layout changes what is written of the set of `zoo_set`, or rewrites its files, and changes the
 truth only where less is left. A direct sum over the truth is then what any command must find in the
@@ -222,7 +224,10 @@ def _bad_uvw(value: float) -> Callable[[SmallSet], None]:
 
 
 def _no_weights(*names: str, zero: bool) -> Callable[[SmallSet], None]:
-    """Weight columns that are 0 everywhere, or missing; all others are left. Then all weigh the same."""
+    """Weight columns that are 0 everywhere, or missing; all others are left.
+
+    Then all weigh the same.
+    """
 
     def change(made: SmallSet) -> None:
         for name in names:
@@ -318,14 +323,20 @@ def _spectrum_of_the_other_field(made: SmallSet) -> None:
 
 
 def _moved_together(made: SmallSet) -> None:
-    """All directions of FIELD are the phase centre, which was shifted: POINTING alone tells where the antennas pointed."""
+    """All directions of FIELD are the phase centre, which was shifted.
+
+    POINTING alone tells where the antennas pointed.
+    """
     _pointing()(made)
     for name in ("DELAY_DIR", "REFERENCE_DIR"):
         made.tables["FIELD"][0][name] = made.tables["FIELD"][0]["PHASE_DIR"]
 
 
 def _averaged(made: SmallSet) -> None:
-    """As after averaging that depends on the baseline: every row has a length and time of its own."""
+    """As after averaging that depends on the baseline.
+
+    Every row has a length and time of its own.
+    """
     rng = np.random.default_rng(4)
     length = INTEGRATION * rng.integers(1, 9, made.n)
     for name in ("INTERVAL", "EXPOSURE"):
@@ -343,7 +354,10 @@ def _named(*names: str) -> Callable[[SmallSet], None]:
 
 
 def _framed(frame: str, of_row: bool = False) -> Callable[[SmallSet], None]:
-    """Directions of FIELD in another frame, and (u, v, w) along its axes; all of one frame, or a column of frames."""
+    """Directions of FIELD in another frame, and (u, v, w) along its axes.
+
+    All of one frame, or a column of frames.
+    """
 
     def change(made: SmallSet) -> None:
         turned = _turn(made.scene.centre, frame)
@@ -482,7 +496,10 @@ def _concatenated(path: Path, made: SmallSet) -> Path:
 
 
 def _phase_shifted(path: Path, made: SmallSet) -> Path:
-    """CASA's phaseshift moves (u, v, w), data and PHASE_DIR; the truth on the sky is the same, seen from another phase centre."""
+    """CASA's phaseshift moves (u, v, w), data and PHASE_DIR.
+
+    The truth on the sky is the same, seen from another phase centre.
+    """
     ra, dec = oracles.direction(4 * made.scene.cell, -6 * made.scene.cell, *made.scene.centre)
     there = _by_casa("phaseshift", datacolumn="data",
                      phasecenter=f"J2000 {ra:.15f}rad {dec:.15f}rad")(path, made)

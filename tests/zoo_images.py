@@ -1,4 +1,6 @@
-"""One small image under some seventy headers and pixel types: legal but rare ones, and ones that cannot be meant.
+"""One small image under some seventy headers and pixel types.
+
+Legal but rare ones, and ones that cannot be meant.
 
 The sky of an image is a function of direction; every specimen has the pixels that it has at the
 places where astropy's WCS, in a frame named here, says that its pixels are. What a command makes of
@@ -162,7 +164,10 @@ class Specimen:
         return header
 
     def _places(self) -> tuple[np.ndarray, np.ndarray]:
-        """l and m of all pixels (m, l) by astropy, in J2000; where the header cannot be read those of the plain image."""
+        """l and m of all pixels (m, l) by astropy, in J2000.
+
+        Where the header cannot be read those of the plain image.
+        """
         for header in (self._header(["RA", "DEC"], ""), Specimen()._header(["RA", "DEC"], "")):
             try:
                 with warnings.catch_warnings():
@@ -176,7 +181,7 @@ class Specimen:
         return np.nan_to_num(np.asarray(l), nan=1.0), np.nan_to_num(np.asarray(m), nan=1.0)
 
 
-# ---------------------------------------------------------------------------------------------------------- ways to write
+# ------------------------------------------------------------------------------------ ways to write
 
 
 def _integers(kind, blank=None):

@@ -48,7 +48,10 @@ POINTERS = {"ANTENNA": (("", "ANTENNA1"), ("", "ANTENNA2"), ("FEED", "ANTENNA_ID
 
 @dataclass(frozen=True)
 class Scene:
-    """Where and at what scale the set is observed: phase centre (rad), spread of the antennas (m), pixel (rad), beam."""
+    """Where and at what scale the set is observed.
+
+    Phase centre (rad), spread of the antennas (m), pixel (rad), beam.
+    """
 
     centre: tuple[float, float] = (0.7, -0.5)
     extent: float = 300.0
@@ -129,7 +132,10 @@ class SmallSet:
         return len(self.vis)
 
     def rows(self) -> list[dict]:
-        """The truth for `oracles.rows_…`: cross-correlations, parallel hands, weight 0 where a value does not count."""
+        """The truth for `oracles.rows_…`.
+
+        Cross-correlations, parallel hands, weight 0 where a value does not count.
+        """
         found = []
         for i in range(self.n):
             if self.columns["ANTENNA1"][i] != self.columns["ANTENNA2"][i]:
@@ -190,7 +196,9 @@ class SmallSet:
 def plain(scene: Scene = Scene(), windows: Sequence[Window] = (Window(),), fields: int = 1,
           shift: tuple[float, float] = (0.0, 0.0), jitter: float = 0.0, n_times: int = 3,
           autocorrelations: bool = False) -> SmallSet:
-    """The set before it is changed: six antennas, integrations an hour apart, that many fields in one direction.
+    """The set before it is changed.
+
+    Six antennas, integrations an hour apart, that many fields in one direction.
 
     `shift` (pixels) moves the phase centre away from the pointing; `jitter` (m) makes (u, v, w)
     that are no differences of antennas.
@@ -321,7 +329,7 @@ def observation_row(telescope: str) -> dict:
             "PROJECT": ""}
 
 
-# ------------------------------------------------------------------------------------------------------------- writing
+# ------------------------------------------------------------------------------------------ writing
 
 
 def write(made: SmallSet, path: Path) -> Path:

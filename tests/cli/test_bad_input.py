@@ -524,7 +524,10 @@ def test_a_chunk_that_ends_after_the_run_failed_reaches_no_output():
 
 
 def test_a_disk_that_fills_up_in_mid_run(tmp_path, fingerprint, tables):
-    """The largest file allowed is smaller than the stack's data: casacore fails while writing, in either back end."""
+    """The largest file allowed is smaller than the stack's data.
+
+    Casacore fails while writing, in either back end.
+    """
     path = make_ms(tmp_path / "a.ms", sources=[(*CENTRE, 1.0)], n_times=100, spws=[Spw(n=8)])
     before = fingerprint(path)
     process = script(tmp_path, """

@@ -33,7 +33,10 @@ def survey(tmp_path_factory):
 
 
 def run(*args):
-    """Exit status and output of a command in this process; errors of uvstack come out as they are."""
+    """Exit status and output of a command in this process.
+
+    Errors of uvstack come out as they are.
+    """
     result = CliRunner().invoke(group, [str(a) for a in args], catch_exceptions=False)
     return result.exit_code, result.output
 

@@ -210,7 +210,10 @@ def test_positions_off_the_image_are_left_out_of_both(off_pixels):
 
 
 def test_a_position_that_the_uv_stack_cannot_use_is_not_image_stacked(tmp_path):
-    """Between two pointings: A is 0.43 in each, below the cut-off, and that of the mosaic is 0.43 √2."""
+    """Between two pointings.
+
+    A is 0.43 in each, below the cut-off, and that of the mosaic is 0.43 √2.
+    """
     fields = (offset(-4.4 * ARCMIN, 0), offset(4.4 * ARCMIN, 0))
     positions = [offset(-4 * ARCMIN, 20 * ARCSEC), offset(4 * ARCMIN, 0), CENTRE]
     ms = make_ms(tmp_path / "a.ms",
@@ -256,7 +259,10 @@ def test_short_baselines_of_a_bright_source_are_shown_and_cut(tmp_path):
 
 
 def run(*args):
-    """Exit status and output of a command in this process; errors of uvstack come out as they are."""
+    """Exit status and output of a command in this process.
+
+    Errors of uvstack come out as they are.
+    """
     result = CliRunner().invoke(group, [str(a) for a in args], catch_exceptions=False)
     return result.exit_code, result.output
 

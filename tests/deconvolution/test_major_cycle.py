@@ -1,4 +1,6 @@
-"""Major cycles on an exact residual function: direct sums over a few hundred uv points and the pixels of a small grid.
+"""Major cycles on an exact residual function.
+
+Direct sums over a few hundred uv points and the pixels of a small grid.
 
 The deconvolver is a Högbom CLEAN in plain numpy, so that what fails here is the loop and not the
 kernels.
@@ -27,7 +29,10 @@ SOURCES = {(40, 20): 1.0, (22, 45): -0.4, (41, 24): 0.6, (10, 11): 0.25}
 
 
 class Interferometer:
-    """uv points in cycles per pixel, each at a frequency x = (ν − ν0)/ν0; images by sums over all points."""
+    """uv points in cycles per pixel, each at a frequency x = (ν − ν0)/ν0.
+
+    Images by sums over all points.
+    """
 
     def __init__(self, n_terms=1, n_points=500, longest=0.2, seed=5):
         rng = np.random.default_rng(seed)
@@ -109,7 +114,7 @@ def clean(telescope, start=None, minor=hogbom, others=None, **settings):
                       minor=minor, **(others or {}))
 
 
-# ---------------------------------------------------------------------------------------------------------------- what comes out
+# ----------------------------------------------------------------------------------- what comes out
 
 
 def test_points_come_out_with_their_fluxes_and_the_residual_is_exact():
@@ -148,7 +153,10 @@ def test_the_real_minor_cycles_do_it_too(algorithm):
 
 
 def test_extended_sources_with_scales_and_terms():
-    """A taper of 10 pixels with a spectrum and a point: the flux of each, and the spectral index of the sum."""
+    """A taper of 10 pixels with a spectrum and a point.
+
+    The flux of each, and the spectral index of the sum.
+    """
     telescope = Interferometer(n_terms=2, n_points=800).observe(extended())
     done = clean(telescope, minor=minor_cycle, algorithm="mtmfs", scales=(0.0, 5.0, 10.0),
                  threshold=1e-3, most_cycles=40)
@@ -170,7 +178,9 @@ def extended():
 
 
 def test_major_cycles_mend_what_a_wrong_psf_does():
-    """Minor cycles see the psf with a cut at 8 pixels and 5 % too low besides; the exact residual does not care.
+    """Minor cycles see the psf with a cut at 8 pixels and 5 % too low besides.
+
+    The exact residual does not care.
 
     Unless it is asked for, the few pixels are not chased that still exceed the threshold once a
     minor cycle has reached it.
@@ -250,7 +260,10 @@ def test_mask_and_blank_pixels_stay_free_of_components():
 
 
 def test_automatic_mask_follows_the_sources_down():
-    """5 sources over a factor 20 in noise: all are masked in the end, and nearly nothing else is cleaned."""
+    """5 sources over a factor 20 in noise.
+
+    All are masked in the end, and nearly nothing else is cleaned.
+    """
     sources = {(32, 32): 1.0, (12, 50): 0.5, (50, 14): 0.2, (14, 12): 0.1, (52, 52): 0.06}
     telescope = Interferometer(n_points=1500).observe(sky(sources), noise=0.2)  # 0.2 sqrt(1/1500) = 5 mJy/beam
     done = clean(telescope, threshold=0.0, threshold_sigma=3.0,
@@ -267,7 +280,7 @@ def test_automatic_mask_follows_the_sources_down():
     assert done.history[-1].noise == pytest.approx(0.0053, rel=0.15)
 
 
-# -------------------------------------------------------------------------------------------------------------------- the stop
+# ----------------------------------------------------------------------------------------- the stop
 
 
 def test_every_end_has_its_name():
@@ -342,7 +355,10 @@ def test_a_residual_that_is_no_number_diverges(bad):
 
 
 def test_slow_growth_is_noticed():
-    """5 % more in every cycle: never 1.5 times the least within three cycles, but three rises in a row."""
+    """5 % more in every cycle.
+
+    Never 1.5 times the least within three cycles, but three rises in a row.
+    """
     telescope = Interferometer().observe(sky())
     grown = [1.0]
 
@@ -370,7 +386,10 @@ def test_fast_growth_is_noticed_at_once():
 
 @pytest.mark.parametrize("algorithm", ["clark", "hogbom"])
 def test_a_psf_as_wide_as_the_image_does_for_sources_in_opposite_corners(algorithm):
-    """Neither lies within the psf of the other: what one leaves at the other is known to the major cycles alone."""
+    """Neither lies within the psf of the other.
+
+    What one leaves at the other is known to the major cycles alone.
+    """
     truth = np.zeros((1, N, N))
     truth[0, 3, 4], truth[0, N - 5, N - 3] = 1.0, 0.5
     telescope = Interferometer().observe(truth)
@@ -385,7 +404,7 @@ def test_a_psf_as_wide_as_the_image_does_for_sources_in_opposite_corners(algorit
         np.testing.assert_allclose(one.model[truth > 0], truth[truth > 0], atol=1.2e-3)
 
 
-# -------------------------------------------------------------------------------------------------- thresholds of a cycle, history
+# ------------------------------------------------------------------- thresholds of a cycle, history
 
 
 @pytest.mark.parametrize(("factor", "sidelobe", "part"),
@@ -430,7 +449,7 @@ def test_sidelobes_of_a_filled_aperture_and_of_a_narrow_beam():
     assert sidelobe_level(ridge - spot) == pytest.approx(0.21, rel=1e-6)
 
 
-# ------------------------------------------------------------------------------------------------------------------- bad input
+# ---------------------------------------------------------------------------------------- bad input
 
 
 @pytest.mark.parametrize(("change", "wanted"),

@@ -39,7 +39,7 @@ def flood(seed, above, steps):
     return reached
 
 
-# ------------------------------------------------------------------------------------------------------------------- noise
+# -------------------------------------------------------------------------------------------- noise
 
 
 def test_robust_noise_of_normal_noise_with_sources_in_it():
@@ -63,7 +63,7 @@ def test_robust_noise_of_a_large_image_is_sampled_evenly():
     assert robust_noise(image) == pytest.approx(1.0, rel=0.003)
 
 
-# -------------------------------------------------------------------------------------------------------------------- mask
+# --------------------------------------------------------------------------------------------- mask
 
 
 def test_thresholds_are_in_units_of_the_noise():
@@ -123,7 +123,10 @@ def test_regions_smaller_than_a_part_of_the_beam_are_dropped():
 
 
 def test_sidelobes_of_what_is_bright_are_left_out_until_it_is_gone():
-    """A source of 100 σ with sidelobes of 10 %: at first these are under the floor, though 10 σ high."""
+    """A source of 100 σ with sidelobes of 10 %.
+
+    At first these are under the floor, though 10 σ high.
+    """
     image = noise() * 0.01
     source, sidelobe = spot(image.shape, 60, 60, 1.0), spot(image.shape, 60, 100, 0.1)
     first = automatic_mask(image + source + sidelobe, 0.1, BEAM, AutoMask(sidelobe_factor=3.0))
@@ -137,7 +140,10 @@ def test_sidelobes_of_what_is_bright_are_left_out_until_it_is_gone():
 
 
 def test_the_brightest_source_is_masked_whatever_the_sidelobes():
-    """With sidelobes of 0.4, three times these exceed the source itself; and a sidelobe of half the peak stays out."""
+    """With sidelobes of 0.4, three times these exceed the source itself.
+
+    And a sidelobe of half the peak stays out.
+    """
     image = noise() + spot((128, 128), 60, 60, 200.0) + spot((128, 128), 60, 100, 80.0)
     mask = automatic_mask(image, 0.4, BEAM)
     assert mask[60, 60]
@@ -182,7 +188,7 @@ def test_what_is_not_allowed_or_blank_is_never_masked():
     assert not automatic_mask(np.zeros((20, 20)), 0.0, BEAM).any()
 
 
-# --------------------------------------------------------------------------------------------------------------- bad input
+# ---------------------------------------------------------------------------------------- bad input
 
 
 def test_masks_from_arrays():

@@ -259,7 +259,10 @@ def test_a_long_chain_is_split_however_deep():
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("where", [(0.0, 0.0), (0.5, 0.5), (0.2, -0.4), (0.5, 0.0)])
 def test_the_maximum_between_pixels_is_found(where, sign):
-    """Of a parabola exactly; of a Gaussian of 5 by 4 pixels to 0.8 %, where its brightest pixel is up to 7 % low."""
+    """Of a parabola exactly.
+
+    Of a Gaussian of 5 by 4 pixels to 0.8 %, where its brightest pixel is up to 7 % low.
+    """
     y, x = np.mgrid[:30, :40].astype(float)
     dy, dx = y - 15 - where[0], x - 20 - where[1]
     one = np.array([sign], np.int8)
@@ -273,7 +276,10 @@ def test_the_maximum_between_pixels_is_found(where, sign):
 
 
 def test_sources_between_pixels_are_as_good_as_on_them(monkeypatch):
-    """A source of 5.1 σ on the corner of four pixels, which have 4.7 σ; at the edge or beside blank pixels it stays what it is."""
+    """A source of 5.1 σ on the corner of four pixels, which have 4.7 σ.
+
+    At the edge or beside blank pixels it stays what it is.
+    """
     monkeypatch.setattr("uvstack.extraction.islands._BLOCK_PIXELS", 40 * 16)
     y, x = np.mgrid[:48, :40]
 

@@ -1,4 +1,7 @@
-"""n_visibilities counts one thing in all results: (row, chan) of the Stokes parameter that are unflagged, have a weight and entered."""
+"""n_visibilities counts one thing in all results.
+
+(row, chan) of the Stokes parameter that are unflagged, have a weight and entered.
+"""
 
 import numpy as np
 import pytest

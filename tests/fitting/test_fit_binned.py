@@ -311,7 +311,10 @@ def test_start_that_is_found_leads_to_the_truth(name, size):
 @pytest.mark.parametrize(("kind", "weights"),
                          [(np.complex64, np.float32), (np.complex128, np.float64)])
 def test_sums_are_those_of_plain_loops(n_chan, kind, weights):
-    """Blocks of the kernel that are full, cut short and longer than themselves; bins that have to grow on the way."""
+    """Blocks of the kernel that are full, cut short and longer than themselves.
+
+    Bins that have to grow on the way.
+    """
     rng = np.random.default_rng(n_chan)
     n = 2100 // n_chan + 2
     uvw = rng.normal(0, 3e3, (n, 3))

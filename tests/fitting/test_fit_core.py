@@ -57,7 +57,7 @@ def noise(rng, shape):
     return rng.normal(size=shape) + 1j * rng.normal(size=shape)
 
 
-# ---------------------------------------------------------------------------------------------------------------- the model
+# ---------------------------------------------------------------------------------------- the model
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -103,7 +103,10 @@ def test_w_turns_the_phase_of_a_far_source():
 
 @pytest.mark.parametrize("name", ["gaussian", "disc"])
 def test_an_extended_source_off_the_axis_is_the_sum_of_its_parts(name):
-    """Parts are points on the sphere, so w is exact for each. At 1° the slope of w changes |V| by up to 0.01."""
+    """Parts are points on the sphere, so w is exact for each.
+
+    At 1° the slope of w changes |V| by up to 0.01.
+    """
     l0, m0, major, ratio, angle = 0.015, -0.01, 5 * ARCSEC, 0.6, 0.6
     east, north = moved_axes(l0, m0)
     x, y = np.meshgrid(*2 * [np.linspace(-2, 2, 401)])
@@ -193,7 +196,10 @@ def test_a_zero_baseline_without_weight_does_no_harm_to_power_2():
 
 @pytest.mark.parametrize("kind", ["channel", "integration", "both"])
 def test_smearing_is_the_average_over_channel_and_integration(kind):
-    """Losses of up to 10 %. For a point source sinc is the exact average; for both, the order of averaging is left out."""
+    """Losses of up to 10 %.
+
+    For a point source sinc is the exact average; for both, the order of averaging is left out.
+    """
     uvw = baselines(12, 5e3)
     rng = np.random.default_rng(2)
     width = np.array([4e6, 2e6, 8e6]) if kind != "integration" else None
@@ -222,7 +228,7 @@ def attenuation():
     return Attenuation(Gaussian(30 / 60 * DEGREE, 1.4e9), np.eye(3))
 
 
-# ---------------------------------------------------------------------------------------------------------------- gradients
+# ---------------------------------------------------------------------------------------- gradients
 
 
 def slope(function, x, step):
@@ -233,7 +239,10 @@ def slope(function, x, step):
 
 
 def check_slopes(data, model, p, step=1e-3):
-    """g = −½ dχ²/dp, and with the model as data H = −dg/dp; step is in units of p (of 1 where p is small)."""
+    """g = −½ dχ²/dp, and with the model as data H = −dg/dp.
+
+    Step is in units of p (of 1 where p is small).
+    """
     p = np.asarray(p, float)
     here = normal_equations(data, model, p)
     scale = np.sqrt(np.diag(here.hessian))
@@ -336,7 +345,7 @@ def test_multiplied_parameters_share_the_hessian():
     assert np.allclose(sums.hessian, weights * np.outer([3, 2], [3, 2]), rtol=1e-6)
 
 
-# ------------------------------------------------------------------------------------------------------------------- solver
+# ------------------------------------------------------------------------------------------- solver
 
 
 def sky_of_two(uvw, p):
@@ -374,7 +383,10 @@ def large():
 
 
 def as_found(p, found):
-    """The same ellipse with its axes named as in what was found: a ratio above 1 makes major the shorter, 90° on."""
+    """The same ellipse with its axes named as in what was found.
+
+    a ratio above 1 makes major the shorter, 90° on.
+    """
     p = p.copy()
     if found[4] > 1:
         p[3:6] = p[3] * p[4], 1 / p[4], p[5] + 90
@@ -424,7 +436,10 @@ def test_the_sample_of_large_data_leads_to_the_same_optimum(large):
 
 
 def test_a_sample_of_noise_does_not_lead_astray():
-    """A faint source, whose sample is nothing but noise: the fit of the sample runs away, that of all data must not follow."""
+    """A faint source, whose sample is nothing but noise.
+
+    The fit of the sample runs away, that of all data must not follow.
+    """
     rng = np.random.default_rng(2)
     n, wavelengths = 20_000, baselines(20_000).T * 1.4e9 / LIGHT
     sigma = np.sqrt(n) / 15
@@ -447,7 +462,10 @@ def test_a_sample_of_noise_does_not_lead_astray():
 
 
 def test_a_sample_at_regular_steps_of_one_baseline_is_not_drawn():
-    """Rows in the order of a measurement set: all baselines of a time, then the next; 40 of 40 must be in the sample."""
+    """Rows in the order of a measurement set: all baselines of a time, then the next.
+
+    40 of 40 must be in the sample.
+    """
     tracks = np.tile(baselines(40), (10_500, 1)) * np.linspace(1, 1.001, 10_500).repeat(40)[:, None]
     vis = np.ones((tracks.shape[0], 1), np.complex64) + 0.1
     fit = fit_visibilities(tracks, [1.4e9], vis, model="delta", var="p[0],p[1],p[2]",
@@ -487,7 +505,10 @@ def test_bounds_hold_also_at_the_solution():
 
 
 def test_bounded_linear_problems_end_on_the_right_bounds():
-    """Against all 3⁴ choices of bounds; solutions on a bound are the bound itself, to the last bit."""
+    """Against all 3⁴ choices of bounds.
+
+    Solutions on a bound are the bound itself, to the last bit.
+    """
     rng = np.random.default_rng(4)
     n_on_bounds = 0
     for _ in range(30):
@@ -532,7 +553,10 @@ def test_every_trial_keeps_to_the_bounds():
 
 
 def test_damping_is_not_taken_for_convergence():
-    """Far off the Gauss–Newton step overshoots (arctan), so steps are damped; small steps are not the end."""
+    """Far off the Gauss–Newton step overshoots (arctan), so steps are damped.
+
+    Small steps are not the end.
+    """
 
     def passes(p):
         r, slope = np.arctan(p), 1 / (1 + p**2)
@@ -562,7 +586,10 @@ def test_in_which_parameters_a_model_is_linear(var, more, wanted):
 
 
 def test_a_flux_that_starts_far_too_low_does_not_throw_the_position():
-    """Slopes by the position are 100 times too small there; with the flux first it takes 6 passes, without 17."""
+    """Slopes by the position are 100 times too small there.
+
+    With the flux first it takes 6 passes, without 17.
+    """
     vis = fit_model(baselines(400), FREQUENCY[:1],
                     [("delta", 0.0, 0.0, 1.0)]) + 0.3 * noise(np.random.default_rng(3), (400, 1))
     fit = fit_visibilities(baselines(400), FREQUENCY[:1], vis, np.full((400, 1), 1 / 0.09),
@@ -590,7 +617,10 @@ def test_linear_models_are_solved_in_one_step():
 
 
 def test_pulls_have_width_one():
-    """400 fits at SNR 45: real and imaginary part are two measurements. Width of the pulls 1 ± 0.1 (its own error 0.035)."""
+    """400 fits at SNR 45: real and imaginary part are two measurements.
+
+    Width of the pulls 1 ± 0.1 (its own error 0.035).
+    """
     rng = np.random.default_rng(1)
     uvw, truth = baselines(250), np.array([0.3, -0.2, 1.0, 1.2])
     model = make_model("gaussian", "p[0],p[1],p[2],p[3],1,0", 1.4e9)

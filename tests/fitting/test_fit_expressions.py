@@ -1,4 +1,7 @@
-"""Expressions of model variables: values against Python's own arithmetic, derivatives against complex steps, refusals."""
+"""Expressions of model variables.
+
+Values against Python's own arithmetic, derivatives against complex steps, refusals.
+"""
 
 import ast
 import math
@@ -21,7 +24,10 @@ P = np.array([0.3, 0.7, 1.6, -0.8])
 
 
 def by_python(text, p, nu=NU, nu0=NU0, t=None):
-    """The oracle: Python and numpy evaluate the text, which is ours; p may be complex. One value a channel for each."""
+    """The oracle: Python and numpy evaluate the text, which is ours; p may be complex.
+
+    One value a channel for each.
+    """
     names = {name: getattr(np, name) for name in FUNCTIONS} | {"np": np, "numpy": np,
                                                                "clip": np.clip, "pi": math.pi,
                                                                "e": math.e}
@@ -45,7 +51,10 @@ def complex_step(text, p):
 
 
 def differences(text, p):
-    """Derivatives by central differences of two steps, extrapolated: error of order h⁴ + ε/h, 1e-11 for functions of 1."""
+    """Derivatives by central differences of two steps, extrapolated.
+
+    Error of order h⁴ + ε/h, 1e-11 for functions of 1.
+    """
     columns = []
     for i in range(len(p)):
         slope = []

@@ -30,11 +30,14 @@ def gaussian(uvw, l=0.0, m=0.0, flux=1.0, major=1.0, frequency=FREQUENCY):
     return fit_model(uvw, frequency, [("gaussian", l * ARCSEC, m * ARCSEC, flux, major * ARCSEC)])
 
 
-# ------------------------------------------------------------------------------------------------------ faults of UVMultiFit
+# ----------------------------------------------------------------------------- faults of UVMultiFit
 
 
 def test_it_stops_at_the_optimum_with_the_signal_to_noise_of_ten_million_visibilities():
-    """There: up to 2.2 σ from it. Here the gradient left over moves nothing by more than 1e-3 of an error."""
+    """There: up to 2.2 σ from it.
+
+    Here the gradient left over moves nothing by more than 1e-3 of an error.
+    """
     uvw = baselines(400)
     sigma = np.sqrt(1200 / 1e7)
     vis, weight = gaussian(uvw, 0.2, -0.1) + sigma * noise(400), np.full((400, 3), sigma**-2)
@@ -86,7 +89,10 @@ def test_flagged_channels_of_rows_that_are_flagged_in_part_do_not_count():
 
 
 def test_each_spectral_window_keeps_its_frequencies():
-    """There: those of several windows are averaged. Two windows an octave apart, one model with a spectral index."""
+    """There: those of several windows are averaged.
+
+    Two windows an octave apart, one model with a spectral index.
+    """
     uvw = baselines(100)
     windows = [np.array([1.0e9, 1.1e9]), np.array([2.0e9, 2.3e9, 2.5e9])]
     model = make_model("gaussian", "p[0],p[1],p[2]*(nu/nu0)**p[3],p[4],1,0", 1.5e9)
@@ -116,7 +122,10 @@ def test_a_source_far_off_the_axis_is_found_where_it_is():
 
 
 def test_fluxes_alone_are_solved_exactly():
-    """There: up to 9 σ off. The six components of its own test, on top of each other in part; noiseless and with noise."""
+    """There: up to 9 σ off.
+
+    The six components of its own test, on top of each other in part; noiseless and with noise.
+    """
     disc, names = 0.2477, ["disc", "disc", "gaussian", "gaussian", "gaussian", "disc"]
     flux = np.array([disc, 0.75 * disc, 0.25, 2.5, 1.5, 0.15 * disc])
     size, ra, dec = [0.5, 0.25, 0.4, 0.1, 0.4, 0.85], [0, 2, 0, -4, -2, -4], [0, 0, -2, 0, 2, -2]
@@ -157,7 +166,7 @@ def test_nothing_is_shared_between_fits_and_nothing_given_is_changed():
     assert bounds == [None, [-1, 1], [0, None], [0.0, 3.0]]
 
 
-# --------------------------------------------------------------------------------------------------- what is not determined
+# --------------------------------------------------------------------------- what is not determined
 
 
 def fit_two(var, p_ini, model=("delta", "delta"), **more):
@@ -216,7 +225,7 @@ def test_a_product_is_determined_and_its_factors_are_not():
     assert np.prod(fit.parameters) == pytest.approx(1, abs=0.05)
 
 
-# ----------------------------------------------------------------------------------------------------- input that cannot be
+# ----------------------------------------------------------------------------- input that cannot be
 
 
 def refused(match, uvw=None, vis=None, weight=None, frequency=FREQUENCY, **chosen):

@@ -1,4 +1,7 @@
-"""Profiles of model sources against numerical Hankel transforms of their brightness; Bessel functions against scipy."""
+"""Profiles of model sources against numerical Hankel transforms of their brightness.
+
+Bessel functions against scipy.
+"""
 
 import re
 
@@ -77,7 +80,10 @@ def ring_oracle(x, y):
 
 
 def slope(function, x, step):
-    """Derivative by central differences of sixth order: error step⁶ f⁽⁷⁾/140 and 2e-16/step of rounding."""
+    """Derivative by central differences of sixth order.
+
+    Error step⁶ f⁽⁷⁾/140 and 2e-16/step of rounding.
+    """
     weights = {1: 45 / 60, 2: -9 / 60, 3: 1 / 60}
     return sum(w * (function(x + k * step) - function(x - k * step))
                for k, w in weights.items()) / step

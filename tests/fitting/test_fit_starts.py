@@ -1,4 +1,7 @@
-"""Where fits begin without starting values: in the lowest minimum, found among many by plain trials from everywhere."""
+"""Where fits begin without starting values.
+
+In the lowest minimum, found among many by plain trials from everywhere.
+"""
 
 import json
 

@@ -1,4 +1,7 @@
-"""Fits over many noises: efficiency, errors, bias and limits. Noise is drawn at the nodes of the bins, which is what it comes to there."""
+"""Fits over many noises: efficiency, errors, bias and limits.
+
+Noise is drawn at the nodes of the bins, which is what it comes to there.
+"""
 
 import sys
 
@@ -25,7 +28,10 @@ def track():
 
 
 def test_bound_of_the_vla(track):
-    """The published numbers have three digits; 2 minutes instead of 1 and the array's stations take 0.4 %."""
+    """The published numbers have three digits.
+
+    2 minutes instead of 1 and the array's stations take 0.4 %.
+    """
     for fwhm, wanted in PUBLISHED.items():
         assert bound(track, fwhm, 1.0)[1] == pytest.approx(wanted, rel=4e-3)
 
@@ -53,7 +59,10 @@ def test_efficiency(track, fwhm, snr, n_runs):
 @pytest.mark.parametrize(("fwhm", "wanted"),
                          [(0.0, (1.0, 1.0)), (0.1, (0.93, 1.0)), (0.5, (0.91, 0.99))])
 def test_limits_hold(track, fwhm, wanted):
-    """A true point is always below its limit; elsewhere 95 % of 150 noises, ± 1.8 %, and more near the boundary: two σ."""
+    """A true point is always below its limit.
+
+    Elsewhere 95 % of 150 noises, ± 1.8 %, and more near the boundary: two σ.
+    """
     rng, n_runs, below, at_zero = np.random.default_rng(5), 150, 0, 0
     for _ in range(n_runs):
         bins = observed(track, 1.0, fwhm, 30.0, rng)
@@ -74,7 +83,10 @@ def test_limits_hold(track, fwhm, wanted):
 
 
 def test_errors_are_those_of_two_measurements_a_visibility():
-    """A point: σ_S = σ/√N with σ that of a real part, N visibilities, from scatter over 200 noises; 5 % is its error: three."""
+    """A point: σ_S = σ/√N with σ that of a real part, N visibilities, from scatter over 200 noises.
+
+    5 % is its error: three.
+    """
     rng, n = np.random.default_rng(2), 200
     uvw, found = rng.normal(0, 5e3, (n, 3)), []
     for _ in range(200):
@@ -115,7 +127,10 @@ ELLIPSE = {"model": "gaussian", "var": "0,0,p[0],p[1],p[2],p[3]", "p_ini": [0.02
 
 @pytest.mark.parametrize("seed", [2, 7, 10, 12, 18, 27])
 def test_limit_of_an_ellipse_is_that_of_a_grid_of_all_its_shapes(seed):
-    """χ² at each size, the flux solved for, its least over a grid of ratios and angles: to a step of size and what the grid misses."""
+    """χ² at each size, the flux solved for, its least over a grid of ratios and angles.
+
+    To a step of size and what the grid misses.
+    """
     (uvw, vis), w = a_point(seed), 0.03**-2
     found = fit_visibilities(uvw, np.array([1.4e9]), vis, np.full(vis.shape, w), **ELLIPSE)
     assert found.converged
@@ -148,7 +163,10 @@ def test_limit_of_an_ellipse_is_that_of_a_grid_of_all_its_shapes(seed):
 
 
 def test_ellipses_of_points_count_as_unresolved_at_the_stated_rate():
-    """95 % of 200 noises, ± 1.5 %: three of it. And their best fits are reached in a few passes, not crawled to."""
+    """95 % of 200 noises, ± 1.5 %: three of it.
+
+    And their best fits are reached in a few passes, not crawled to.
+    """
     resolved, passes = 0, []
     for seed in range(200):
         uvw, vis = a_point(1000 + seed)

@@ -1,4 +1,7 @@
-"""Fits to measurement sets: truth comes back through every option that changes what is read, turned, averaged or weighted."""
+"""Fits to measurement sets.
+
+Truth comes back through every option that changes what is read, turned, averaged or weighted.
+"""
 
 from __future__ import annotations
 
@@ -639,7 +642,10 @@ def test_the_published_stack_is_unresolved_with_its_published_flux(tmp_path, rea
 
 
 def test_several_sources_are_found_from_nothing_in_either_order(tmp_path):
-    """Two minima stand beside each other: the fainter, pointlike one 12″ off is no part of the Gaussian."""
+    """Two minima stand beside each other.
+
+    The fainter, pointlike one 12″ off is no part of the Gaussian.
+    """
     recipe = {"noise": 0.03, "weight": 0.03**-2, "n_ant": 12, "n_times": 8}
     ms = observed(tmp_path / "a.ms", [source(1.0, 2.0, 1.0, 5.0), source(12.0, -8.0, 0.5)],
                   **recipe)
@@ -660,7 +666,10 @@ def test_several_sources_are_found_from_nothing_in_either_order(tmp_path):
 
 
 def test_an_ellipse_bears_its_usual_names_whoever_wrote_the_variables(tmp_path):
-    """Started as a line across, within bounds as well: the ratio is below 1 and the angle within a half turn."""
+    """Started as a line across, within bounds as well.
+
+    The ratio is below 1 and the angle within a half turn.
+    """
     uvw_ms = observed(tmp_path / "a.ms", [source(flux=1.0)], n_ant=12, n_times=8)
     uvw, nu = read(uvw_ms, "UVW"), Spw().frequency
     u, v = (np.outer(uvw[:, k], nu) / oracles.LIGHT * ARCSEC for k in range(2))

@@ -1,4 +1,7 @@
-"""UVMultiFit's call on small sets of known truth: its keywords, its results, its faults that are not here, its test cases."""
+"""UVMultiFit's call on small sets of known truth.
+
+Its keywords, its results, its faults that are not here, its test cases.
+"""
 
 import dataclasses
 import inspect
@@ -180,7 +183,10 @@ def test_weights_that_are_only_relative_do_not_stop_the_fit_early(tmp_path):
 
 
 def test_a_mosaic_is_one_sky(tmp_path):
-    """Case 4 through the call: pointings turned to one phase centre with w, each with its beam; truth in exact directions."""
+    """Case 4 through the call: pointings turned to one phase centre with w, each with its beam.
+
+    Truth in exact directions.
+    """
     width = 1.0 * 299_792_458.0 / 1.5e9 / 25.0
     beam = oracles.gaussian_beam(width, 1.5e9)
     fields = [offset(east * 720 * ARCSEC, north * 720 * ARCSEC) for east in (-1, 1)

@@ -1,4 +1,7 @@
-"""`uvstack image-stack` and `uvstack.image_stack` on FITS files: frames, units, mosaics, blanks, outputs, bad input."""
+"""`uvstack image-stack` and `uvstack.image_stack` on FITS files.
+
+Frames, units, mosaics, blanks, outputs, bad input.
+"""
 
 import json
 import math
@@ -39,7 +42,10 @@ def gaussian(l, m, beam=BEAM):
 
 
 def directions(seed=1, n=N, reach=75 * ARCSEC):
-    """(ra, dec) whose direction cosines are even over a square, and those; found by inverting the projection of the sine."""
+    """(ra, dec) whose direction cosines are even over a square, and those.
+
+    Found by inverting the projection of the sine.
+    """
     l, m = np.random.default_rng(seed).uniform(-reach, reach, (2, n))
     sky = WCS_OF_IMAGE.pixel_to_world(SIZE // 2 - l / CELL, SIZE // 2 + m / CELL)
     return sky.ra.rad, sky.dec.rad, l, m

@@ -1,4 +1,7 @@
-"""Image-stacking on arrays: alignment against the analytic beam, averages against plain loops, noise against many skies."""
+"""Image-stacking on arrays.
+
+Alignment against the analytic beam, averages against plain loops, noise against many skies.
+"""
 
 import math
 
@@ -50,7 +53,10 @@ def stack(image, x, y, weight=None, scale=None, **how):
 
 
 def pixel_loss(fwhm):
-    """Mean of exp(−4 ln2 δ²/b²) over |δ| ≤ ½ pixel: sqrt(π)/(2c) erf(c) with c = sqrt(4 ln2)/(2b)."""
+    """Mean of exp(−4 ln2 δ²/b²) over |δ| ≤ ½ pixel.
+
+    sqrt(π)/(2c) erf(c) with c = sqrt(4 ln2)/(2b).
+    """
     c = math.sqrt(4 * math.log(2)) / (2 * fwhm)
     return math.sqrt(math.pi) / (2 * c) * math.erf(c)
 
@@ -273,7 +279,10 @@ def test_equation_7_and_8():
                          [("mean", "nearest"), ("mean", "subpixel"), ("median", "subpixel")])
 def test_errors_from_pixels_equation_7_and_random_positions_are_the_scatter_of_many_skies(
     method, alignment):
-    """120 skies of correlated noise: their scatter is known to 6.5 %; so is its truth, 1/(2 sqrt(π) s sqrt(N)) for a mean."""
+    """120 skies of correlated noise: their scatter is known to 6.5 %.
+
+    So is its truth, 1/(2 sqrt(π) s sqrt(N)) for a mean.
+    """
     from scipy.ndimage import gaussian_filter
 
     how = Averaging(method, alignment, stamp=32, threads=1)

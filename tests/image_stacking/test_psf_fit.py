@@ -15,7 +15,10 @@ FWHM = math.sqrt(8 * math.log(2))
 
 
 def uv_density(seed=1):
-    """Natural weights on the uv grid: patchy, elongated, without short baselines, the same at −u; sum 1."""
+    """Natural weights on the uv grid.
+
+    Patchy, elongated, without short baselines, the same at −u; sum 1.
+    """
     rng = np.random.default_rng(seed)
     distance = np.hypot(FREQUENCY[:, None], 1.4 * FREQUENCY[None, :])
     density = np.exp(-((distance

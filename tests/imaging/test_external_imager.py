@@ -1,4 +1,7 @@
-"""WSClean and CASA make our images: pixel for pixel dirty, restored to a percent, with the set left as it was."""
+"""WSClean and CASA make our images.
+
+Pixel for pixel dirty, restored to a percent, with the set left as it was.
+"""
 
 import importlib.util
 import json
@@ -169,7 +172,10 @@ def test_the_command_line_gives_our_fluxes_in_our_pixels(ms, tmp_path, imager, f
 
 @pytest.fixture(scope="module")
 def fields(tmp_path_factory):
-    """Two fields in directions of their own and two windows; the second field and the first window hold what is looked for."""
+    """Two fields in directions of their own and two windows.
+
+    The second field and the first window hold what is looked for.
+    """
     return make_ms(tmp_path_factory.mktemp("fields") / "b.ms", sources=SOURCES,
                    fields=(offset(20 * ARCMIN, 0.0), CENTRE), noise=0.02,
                    spws=(Spw(1.3e9, 20e6, 3), Spw(1.7e9, 20e6, 2)), n_ant=16, n_times=24,
@@ -214,7 +220,10 @@ def test_wsclean_takes_limits_and_tapers_at_cells_and_says_so(fields, tmp_path, 
 
 @CASA
 def test_casa_finds_a_spectral_index_beside_the_phase_centre(tmp_path):
-    """The index is that of the sky: in the field's middle, where the first source is not, a Gaussian beam falls with frequency."""
+    """The index is that of the sky.
+
+    In the field's middle, where the first source is not, a Gaussian beam falls with frequency.
+    """
     def steep(l, m, frequency):
         return np.exp(-4 * np.log(2) * (l**2 + m**2) * (frequency / 1.4e9) ** 2
                       / (16 * ARCMIN) ** 2) * (frequency / 1.4e9) ** -0.7

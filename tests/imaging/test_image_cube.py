@@ -1,4 +1,7 @@
-"""Stokes parameters, planes of cubes and region masks: truth of simulated sets, and channels imaged alone."""
+"""Stokes parameters, planes of cubes and region masks.
+
+Truth of simulated sets, and channels imaged alone.
+"""
 
 import json
 import shutil
@@ -132,7 +135,10 @@ def test_a_plane_is_what_its_channels_alone_give(wide, cube):
 
 
 def test_single_channels(wide):
-    """As many planes as channels: each has the frequency of one, and together they are the whole."""
+    """As many planes as channels.
+
+    Each has the frequency of one, and together they are the whole.
+    """
     with pytest.raises(ImageError, match="9 planes of 8 channels"):
         image(wide, size=SIZE, cell=CELL, channels_out=9)
     whole = image(wide, size=SIZE, cell=CELL, spw=1, iterations=0, weighting="natural")
@@ -213,7 +219,7 @@ def test_the_frame_of_frequencies_is_that_of_the_set(tmp_path):
     assert "SPECSYS" not in fits.getheader(found.files["image"])
 
 
-# ------------------------------------------------------------------------------------------------------ planes as arrays
+# --------------------------------------------------------------------------------- planes as arrays
 
 
 def test_every_channel_is_in_one_plane():
@@ -237,7 +243,7 @@ def test_every_channel_is_in_one_plane():
     assert np.concatenate(bands).tolist() == list(range(64))
 
 
-# ------------------------------------------------------------------------------------------------------------- regions
+# ------------------------------------------------------------------------------------------ regions
 
 GRID_WCS = sin_wcs(*CENTRE, (SIZE, SIZE), CELL)
 

@@ -1,4 +1,7 @@
-"""Sources of known flux come out of a simulated set within their errors; WSClean agrees; bad input is one line."""
+"""Sources of known flux come out of a simulated set within their errors; WSClean agrees.
+
+Bad input is one line.
+"""
 
 import json
 import os
@@ -164,7 +167,10 @@ def test_taylor_terms_of_a_mosaic_are_those_of_the_sky(mosaic_ms):
 
 
 def test_a_source_between_pixels_of_a_mosaic(tmp_path, monkeypatch):
-    """Fitted with the restoring beam it has its flux to 0.1 %, with natural weights; the peak's pixel alone misses 3 %."""
+    """Fitted with the restoring beam it has its flux to 0.1 %, with natural weights.
+
+    The peak's pixel alone misses 3 %.
+    """
     # An hour's track: the few minutes of other sets here leave gaps in (u, v) that a model between
     # pixels fills wrongly, to 0.5 %.
     monkeypatch.setattr(factories, "INTEGRATION", 300.0)
@@ -192,7 +198,10 @@ def test_a_source_between_pixels_of_a_mosaic(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("weighting", ["uniform", "natural"])
 def test_flux_off_axis_of_a_single_pointing_with_a_wide_band(tmp_path, weighting):
-    """The correction is the beam as the weights and terms of the image see it: here the upper window has nine times the weight."""
+    """The correction is the beam as the weights and terms of the image see it.
+
+    Here the upper window has nine times the weight.
+    """
     source = (*offset(60 * CELL, -20 * CELL), 0.1)
     ms = make_ms(tmp_path / "a.ms", sources=[source], n_ant=14, n_times=12, beam=beam_of_8_arcmin,
                  spws=[Spw(1.24e9, 20e6, 8), Spw(1.44e9, 20e6, 8)],
@@ -216,7 +225,10 @@ def test_flux_off_axis_of_a_single_pointing_with_a_wide_band(tmp_path, weighting
                          [("evla", 0.37 * ARCMIN), ("airy:25m,2.36m", None),
                           ("gaussian:20arcmin@1.4GHz", 20 * ARCMIN)])
 def test_a_beam_from_a_table_is_the_beam(beam, at):
-    """Of many pixels the beam is interpolated: by less than 1e-6 off the model, at its steps and for a turned pointing too."""
+    """Of many pixels the beam is interpolated.
+
+    By less than 1e-6 off the model, at its steps and for a turned pointing too.
+    """
     model = read_primary_beam(beam)
     grid = centred_grid(*CENTRE, (960, 1000), 4.5 * ARCSEC)
     pointing = CENTRE if at is None else offset(at, 0.7 * at)

@@ -1,4 +1,6 @@
-"""Imaging, subtraction and image-stacking against truths that were put in: what `scripts/measure_image.py` measures, made small.
+"""Imaging, subtraction and image-stacking against truths that were put in.
+
+What `scripts/measure_image.py` measures, made small.
 
 All sets are simulated, with integrations of minutes: averaging over time is not modelled, so that
 nothing smears.
@@ -47,7 +49,7 @@ def at_truth(plane, grid, sky):
     return values_at(np.ascontiguousarray(plane), *pixels(grid, sky), "subpixel")
 
 
-# ------------------------------------------------------------------------------------------------------ fluxes, no noise
+# --------------------------------------------------------------------------------- fluxes, no noise
 
 ALMA_CELL, ALMA_SIZE = 0.2 * ARCSEC, 360
 PLACES = [(180, 180), (180, 260), (250, 222), (250, 130), (150, 95), (95, 140), (105, 230)]
@@ -113,7 +115,7 @@ def test_w_is_no_limit_to_fluxes_far_from_the_phase_centre(tmp_path):
     assert np.abs(at_truth(made.image[0], made.grid, sky) / flux - 1).max() < 1e-3
 
 
-# ------------------------------------------------------------------------------------------------------------ in noise
+# ----------------------------------------------------------------------------------------- in noise
 
 
 def test_pulls_of_isolated_sources_have_mean_0_and_width_1(tmp_path):
@@ -142,7 +144,7 @@ def test_pulls_of_isolated_sources_have_mean_0_and_width_1(tmp_path):
         assert found.std() == pytest.approx(1.0, abs=0.18)
 
 
-# ------------------------------------------------------------------------------------------------- subtraction, stacking
+# ---------------------------------------------------------------------------- subtraction, stacking
 
 
 def test_a_perfect_image_model_through_a_beam_leaves_a_hundred_thousandth(tmp_path):
@@ -223,7 +225,10 @@ def test_a_stacked_set_imaged_has_the_flux_that_was_printed(type_1, tmp_path):
 
 
 def test_a_fit_to_a_stack_of_microjanskys_has_the_errors_of_janskys():
-    """Slopes of the size go with the flux: once those of 1 µJy were taken for rounding, and the size had an error of 0."""
+    """Slopes of the size go with the flux.
+
+    Once those of 1 µJy were taken for rounding, and the size had an error of 0.
+    """
     rng = np.random.default_rng(2)
     m, l = np.indices((64, 64)) - 32
     psf = np.exp(-4 * np.log(2) * (m**2 / 49 + l**2 / 25))

@@ -1,4 +1,7 @@
-"""Joint images of pointings: fluxes in overlaps, uniform noise, the transpose, and what a pointing sees."""
+"""Joint images of pointings.
+
+Fluxes in overlaps, uniform noise, the transpose, and what a pointing sees.
+"""
 
 import numpy as np
 import pytest

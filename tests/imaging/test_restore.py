@@ -42,7 +42,7 @@ def turned(a, b):
     return abs((a - b + np.pi / 2) % np.pi - np.pi / 2)
 
 
-# -------------------------------------------------------------------------------------------------------------------- the beam
+# ----------------------------------------------------------------------------------------- the beam
 
 
 @pytest.mark.parametrize("angle", [-90, -60, 0, 30, 89.9, 135])
@@ -125,7 +125,7 @@ def test_psfs_that_are_none():
             fit_beam(good, cell)
 
 
-# -------------------------------------------------------------------------------------------------------------- restored images
+# ---------------------------------------------------------------------------------- restored images
 
 
 @pytest.mark.parametrize("beam", [Beam(6.0, 2.5, 0.6), Beam(2.0, 2.0, 0.0), Beam(70.0, 20.0, -1.2)])
@@ -146,7 +146,10 @@ def test_restored_image_is_the_plain_sum(beam):
 @pytest.mark.parametrize(("beam", "error"),
                          [(Beam(2.0, 2.0, 0.0), 2e-6), (Beam(5.0, 3.0, 0.9), 1e-10)])
 def test_flux_is_kept(beam, error):
-    """The sum over the beam area is the flux; the aliasing of a Gaussian of 2 pixels is 4 exp(−(2π)²/(4 ln 2)) = 2.6e-6."""
+    """The sum over the beam area is the flux.
+
+    The aliasing of a Gaussian of 2 pixels is 4 exp(−(2π)²/(4 ln 2)) = 2.6e-6.
+    """
     model = np.zeros((128, 120))
     model[60, 57], model[64, 60] = 2.0, -0.5
     image = convolve_beam(model, beam, 1.0)
@@ -178,11 +181,14 @@ def test_images_that_do_not_fit():
         principal_solution(np.zeros((2, 4, 4)), np.ones((3, 4, 4)))
 
 
-# ------------------------------------------------------------------------------------------------- terms, α and the primary beam
+# -------------------------------------------------------------------- terms, α and the primary beam
 
 
 def test_principal_solution_gives_the_coefficients_of_a_point():
-    """One point with spectrum c0 + c1 x + c2 x², not cleaned at all: residual_t = Σ w x^t (c0 + c1 x + c2 x²)."""
+    """One point with spectrum c0 + c1 x + c2 x², not cleaned at all.
+
+    residual_t = Σ w x^t (c0 + c1 x + c2 x²).
+    """
     rng = np.random.default_rng(3)
     x, w = rng.uniform(-0.03, 0.05, 200), rng.uniform(0, 1, 200)
     coefficients = np.array([0.7, -0.5, 0.2])
@@ -265,7 +271,7 @@ def test_terms_and_noise_that_do_not_fit():
         spectral_index(np.ones((2, 4, 4)), [0.1])
 
 
-# ------------------------------------------------------------------------------------------------------------------- components
+# --------------------------------------------------------------------------------------- components
 
 
 def test_pixels_and_directions_agree_with_the_projection():

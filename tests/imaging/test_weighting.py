@@ -27,7 +27,10 @@ def data(n=400, seed=1):
 
 
 def oracle(uvw, weight, kind, robust, taper=0.0, grid=GRID):
-    """Weights by loops over the whole plane: each visibility lies in two cells, its own and the mirror image of that."""
+    """Weights by loops over the whole plane.
+
+    Each visibility lies in two cells, its own and the mirror image of that.
+    """
     n_m, n_l = grid.shape
     du, dv = 1 / (n_l * grid.geometry.cell_m), 1 / (n_m * grid.geometry.cell_m)
     cells = {}

@@ -1,4 +1,7 @@
-"""CASA's concat of our sets keeps every channel, which it cuts from columns of fixed shape; both orders."""
+"""CASA's concat of our sets keeps every channel, which it cuts from columns of fixed shape.
+
+Both orders.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,7 @@
-"""Datasets of dask-ms in place of a path: the numbers are those of the set, and few are computed."""
+"""Datasets of dask-ms in place of a path.
+
+The numbers are those of the set, and few are computed.
+"""
 
 import pickle
 

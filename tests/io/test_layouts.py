@@ -1,4 +1,7 @@
-"""What no selected row uses does not matter; weights go by row; the beam is centred where the dish points; rows without (u, v, w)."""
+"""What no selected row uses does not matter; weights go by row.
+
+The beam is centred where the dish points; rows without (u, v, w).
+"""
 
 import numpy as np
 import pytest
@@ -50,7 +53,7 @@ def unused_first_field(path):
     edit(path, "FIELD_ID", lambda ids: ids + 1)
 
 
-# ---------------------------------------------------------------------------------------------- what nobody uses
+# --------------------------------------------------------------------------------- what nobody uses
 
 
 def test_a_field_without_rows_is_no_ones_phase_centre(tmp_path):
@@ -107,7 +110,10 @@ def test_a_window_without_rows_is_not_asked_for_its_beam(tmp_path, window):
 
 
 def test_a_pair_of_field_and_window_without_rows_adds_nothing(tmp_path):
-    """Two fields, each observed in a window of its own: Σ A² over pointings counts only what was observed."""
+    """Two fields, each observed in a window of its own.
+
+    Σ A² over pointings counts only what was observed.
+    """
     path = make_ms(tmp_path / "a.ms", fields=[CENTRE, offset(4 * ARCMIN, 0)],
                    spws=[Spw(), Spw(3e9)], sources=[(*SOURCE, 1e-3)],
                    beam=oracles.gaussian_beam(FWHM, AT))
@@ -143,11 +149,14 @@ def test_a_selection_without_rows_says_so(tmp_path):
             task()
 
 
-# ---------------------------------------------------------------------------------------------- weights by row
+# ----------------------------------------------------------------------------------- weights by row
 
 
 def test_a_column_is_not_empty_because_every_twentieth_row_is(tmp_path, tables):
-    """Five antennas make ten baselines: rows 0, 20, 40 … are all of the first, whose weight is 0."""
+    """Five antennas make ten baselines.
+
+    Rows 0, 20, 40 … are all of the first, whose weight is 0.
+    """
     path = make_ms(tmp_path / "a.ms", n_ant=5, n_times=100, sources=[(*SOURCE, 1e-3)])
     dead = (read(path, "ANTENNA1") == 0) | (read(path, "ANTENNA2") == 0)
     edit(path, "WEIGHT", lambda w: w.__setitem__(dead, 0))
@@ -235,11 +244,14 @@ def test_a_data_column_that_some_selected_rows_lack_is_refused(tmp_path, tables)
         uvstack.stack(path, at(SOURCE), column="CORRECTED_DATA")
 
 
-# ---------------------------------------------------------------------------------------------- where the dish points
+# ---------------------------------------------------------------------------- where the dish points
 
 
 def shifted_ms(path, pointing, **options):
-    """A set whose phase centre is 5′ from where the dishes point; sources seen through the beam at the pointing."""
+    """A set whose phase centre is 5′ from where the dishes point.
+
+    Sources seen through the beam at the pointing.
+    """
     sources = [(*offset(2 * ARCMIN, 1 * ARCMIN), 2e-3), (*offset(-3 * ARCMIN, 2 * ARCMIN), 1e-3)]
     beam = Gaussian(FWHM, AT)
     apparent = []
@@ -398,7 +410,7 @@ def test_dishes_that_move_within_a_field_are_told(tmp_path):
         uvstack.stack(path, at(sources[0][:2]), primary_beam=BEAM)
 
 
-# ---------------------------------------------------------------------------------------------- rows without a baseline
+# -------------------------------------------------------------------------- rows without a baseline
 
 
 def test_cross_correlations_without_uvw_are_flagged_and_told(tmp_path):
@@ -430,7 +442,7 @@ def test_nothing_is_told_of_flagged_rows_without_uvw(tmp_path):
     assert uvstack.stack(path, at(SOURCE)).flux == pytest.approx(1e-3, rel=1e-5)
 
 
-# ---------------------------------------------------------------------------------------------- tables of tables
+# --------------------------------------------------------------------------------- tables of tables
 
 
 def test_a_reference_table_has_the_subtables_of_its_parent(tmp_path, tables):

@@ -1,4 +1,7 @@
-"""Measurement sets: read into partitions, selected, weighted, and written as a stack; through both back ends."""
+"""Measurement sets: read into partitions, selected, weighted, and written as a stack.
+
+Through both back ends.
+"""
 
 import numpy as np
 import pytest
@@ -175,7 +178,10 @@ def test_a_data_description_that_points_nowhere_is_refused(tmp_path, tables):
 
 
 def check_ramp(parts, n_selected):
-    """Every value says the row, channel and correlation that it claims to be from; each row comes once."""
+    """Every value says the row, channel and correlation that it claims to be from.
+
+    Each row comes once.
+    """
     rows = np.concatenate([p.rows for p in parts])
     assert rows.size == np.unique(rows).size == n_selected
     for p in parts:
@@ -858,7 +864,10 @@ def test_both_back_ends_read_real_sets_alike(real_data, monkeypatch, name):
 
 
 def test_the_published_example_is_stacked_and_left_alone(real_data, tmp_path, fingerprint):
-    """41.4 µJy was measured on this set with plain sums (docs of the project); the opposite sign gives −8.8 µJy."""
+    """41.4 µJy was measured on this set with plain sums (docs of the project).
+
+    The opposite sign gives −8.8 µJy.
+    """
     path = real_data / "stacker_testdata.ms"
     before = fingerprint(path)
     result = uvstack.stack(path, real_data / "stacker_testdata_positions.csv", unit="deg",

@@ -32,7 +32,10 @@ def made(tmp_path):
 
 
 def tree_of(path, missing=(), chunks=None):
-    """The set as a tree, a node for each field and window; `missing` rows are holes in its grids."""
+    """The set as a tree, a node for each field and window.
+
+    `missing` rows are holes in its grids.
+    """
     columns = {
         name: read(path, name)
         for name in (

@@ -1,4 +1,7 @@
-"""Outputs appear together or not at all: runs are killed and interrupted at every step they take on the disk, and run again."""
+"""Outputs appear together or not at all.
+
+Runs are killed and interrupted at every step they take on the disk, and run again.
+"""
 
 import errno
 import fcntl
@@ -41,7 +44,10 @@ _STEPS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree", "op
 
 
 def write_all(folder, overwrite=False):
-    """A run with a file, a table of its own (a folder), and a report; what follows finds the file under its name."""
+    """A run with a file, a table of its own (a folder), and a report.
+
+    What follows finds the file under its name.
+    """
     with together():
         check_output(folder / "o.txt", overwrite)
         check_output(folder / "o.ms", overwrite)
@@ -66,7 +72,10 @@ class Killed(BaseException):
 
 
 class Stopper:
-    """Raises an exception at a step on the disk of a given number, once; Python's audit hooks cannot be taken away."""
+    """Raises an exception at a step on the disk of a given number, once.
+
+    Python's audit hooks cannot be taken away.
+    """
 
     def __init__(self):
         self.folder, self.left, self.error = "", 0, None
@@ -255,7 +264,7 @@ def test_sizes_have_a_unit_that_suits_them():
                                                                         "4.5e+03 GB"]
 
 
-# ------------------------------------------------------------------------------------------------ commands
+# ----------------------------------------------------------------------------------------- commands
 
 
 @pytest.fixture
@@ -397,7 +406,7 @@ def test_the_demo_replaces_nothing_without_being_told_to(tmp_path, monkeypatch):
     assert (tmp_path / "demo" / "report" / "index.html").is_file()
 
 
-# ------------------------------------------------------------------------------------------------ full disks
+# --------------------------------------------------------------------------------------- full disks
 
 
 def limited(tmp_path, n_bytes, body):

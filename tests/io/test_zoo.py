@@ -1,4 +1,7 @@
-"""Every command reads every layout of the zoo: the same numbers as a direct sum over what counts, or the one error for it."""
+"""Every command reads every layout of the zoo.
+
+The same numbers as a direct sum over what counts, or the one error for it.
+"""
 
 import importlib.util
 import re

@@ -1,4 +1,6 @@
-"""The method of the Monte Carlo on arrays: sums through images equal plain sums, lists are drawn evenly, sizes come back.
+"""The method of the Monte Carlo on arrays.
+
+Sums through images equal plain sums, lists are drawn evenly, sizes come back.
 
 Budget of a sum through images, relative to the rms over positions: 2e-5 for the wgridder, 1e-5 for
 the interpolation, 2e-5 for what the decomposition in frequency leaves out, 5e-6 for float32; the
@@ -112,7 +114,10 @@ def test_tiles_give_what_one_image_gives(monkeypatch):
 
 
 def test_a_bright_source_inside_the_beam_is_gridded_finer(monkeypatch):
-    """All positions lie where the sky is faint, 20 times below the image's rms: their accuracy counts, not that of the image."""
+    """All positions lie where the sky is faint, 20 times below the image's rms.
+
+    Their accuracy counts, not that of the image.
+    """
     monkeypatch.setattr(mc, "_FEW", 0)
     u, v = (a.ravel() for a in np.meshgrid(np.arange(-30, 31), np.arange(-30, 31)))
     # A tapered grid of baselines has no sidelobes within 1/(18 m/λ) = 40′.
@@ -221,7 +226,10 @@ def test_bad_regions_are_told(call, words):
 
 
 def test_sizes_of_binned_stacks_come_back():
-    """400 lists of a Gaussian of 2″ at a signal of 50 a bin: the mean size is right within its error, 0.2 %."""
+    """400 lists of a Gaussian of 2″ at a signal of 50 a bin.
+
+    The mean size is right within its error, 0.2 %.
+    """
     rng = np.random.default_rng(6)
     q = np.linspace(2e3, 1.8e5, 12)
     truth = np.exp(-np.pi**2 / (4 * np.log(2)) * (2 * ARCSEC * q) ** 2)

@@ -1,4 +1,6 @@
-"""`uvstack montecarlo`: the fast way equals the exact one, the noise is that of equation 7, fake sources come back unbiased.
+"""`uvstack montecarlo`.
+
+The fast way equals the exact one, the noise is that of equation 7, fake sources come back unbiased.
 
 Budget of a flux, relative to the noise: 1e-4, see test_monte_carlo.py; the exact way itself is good
 to 5e-6.
@@ -127,7 +129,10 @@ def test_local_noise_is_taken_at_every_position(mosaic, tmp_path, kind):
 
 
 def test_noise_of_random_stacks_is_that_of_equation_7(noisy):
-    """300 stacks: 4.1 % for the noise, and 1.1 % for the power of one noise map of 7900 numbers; bias within 4 errors."""
+    """300 stacks: 4.1 % for the noise, and 1.1 % for the power of one noise map of 7900 numbers.
+
+    Bias within 4 errors.
+    """
     result = montecarlo(noisy, listed(), realisations=300, seed=3)
     assert result.noise == pytest.approx(result.flux_error_expected, rel=4 * np.hypot(0.041, 0.011))
     assert abs(result.bias) < 4 * result.uv.bias_error
@@ -155,7 +160,10 @@ def oracle_beam(l, m, frequency):
 
 
 def test_fake_sources_are_recovered_unbiased_and_their_cross_talk_is_foretold(silent):
-    """400 stacks of sources alone: the rest is their sidelobes at each other, whose mean is 0 and whose rms is stated to 25 %."""
+    """400 stacks of sources alone.
+
+    The rest is their sidelobes at each other, whose mean is 0 and whose rms is stated to 25 %.
+    """
     options = {"realisations": 400, "seed": 5, "fake_flux": 1.0}
     exact, own = (montecarlo(silent, listed(), fake_response=r, **options)
                   for r in ("exact", "own"))
@@ -186,7 +194,10 @@ def test_cross_talk_within_a_beam_is_foretold(silent):
 
 
 def test_extended_fake_sources_lose_what_the_baselines_resolve(silent):
-    """A list of one has no cross-talk: the mean envelope equals the measurement equation, but for the fine bins (0.1 %)."""
+    """A list of one has no cross-talk.
+
+    The mean envelope equals the measurement equation, but for the fine bins (0.1 %).
+    """
     options = {"realisations": 4, "seed": 6, "fake_flux": 1.0, "fake_size": 12 * ARCSEC,
                "radius": 5 * ARCMIN}
     exact, own = (montecarlo(silent, at(CENTRE), fake_response=r, **options)
@@ -261,7 +272,10 @@ def test_bins_begin_and_end_with_baselines_that_are_used(noisy, tmp_path):
 
 
 def test_sizes_of_fake_sources_come_back(noisy):
-    """Sources of 60 times the noise, one a list so that there is no cross-talk, in 8 bins: the mean of 40 sizes within 4 errors."""
+    """Sources of 60 times the noise, one a list so that there is no cross-talk, in 8 bins.
+
+    The mean of 40 sizes within 4 errors.
+    """
     options = {"realisations": 40, "seed": 12, "bins": 8, "fit": "gaussian", "fake_flux": 2.0,
                "fake_size": 12 * ARCSEC, "radius": 5 * ARCMIN}
     for response in ("own", "exact"):
@@ -273,7 +287,10 @@ def test_sizes_of_fake_sources_come_back(noisy):
 
 
 def test_mean_cross_talk_of_many_sources_is_not_left_out(silent):
-    """300 sources in 5 beams across: the psf's main lobe adds up to a part of the flux, which both ways must have."""
+    """300 sources in 5 beams across.
+
+    The psf's main lobe adds up to a part of the flux, which both ways must have.
+    """
     options = {"realisations": 12, "seed": 16, "fake_flux": 1.0, "bins": 2,
                "size": (1 * ARCMIN, 1 * ARCMIN)}
     exact, own = (montecarlo(silent, listed(300, 0.4 * ARCMIN), fake_response=r, **options)
@@ -302,7 +319,10 @@ def dirty(noisy, tmp_path_factory):
 
 
 def test_image_stacks_of_the_same_positions(noisy, dirty):
-    """The stack of the dirty image below the pixel is the uv-stack, but for the window of 32 taps; the nearest pixel is not."""
+    """The stack of the dirty image below the pixel is the uv-stack, but for the window of 32 taps.
+
+    The nearest pixel is not.
+    """
     result = montecarlo(noisy, listed(), realisations=50, seed=13, image=dirty)
     nearest, fine = result.images
     assert np.abs(fine.errors - result.uv.errors).max() < 5e-3 * result.noise

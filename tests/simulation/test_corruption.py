@@ -77,7 +77,10 @@ def test_the_same_seed_gives_the_same_bytes_in_any_chunks(corruption):
 
 
 def correlation(lag, timescale, index):
-    """Autocorrelation of P(f) ∝ (1 + (2πfT)²)^(index/2): the Matérn function of order (−index − 1)/2."""
+    """Autocorrelation of P(f) ∝ (1 + (2πfT)²)^(index/2).
+
+    The Matérn function of order (−index − 1)/2.
+    """
     order, x = (-index - 1) / 2, lag / timescale
     return 2 ** (1 - order) / gamma(order) * x**order * kv(order, x)
 

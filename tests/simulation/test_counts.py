@@ -1,4 +1,7 @@
-"""Counts: their moments, the distribution of draws, Poisson numbers; positions: uniform per solid angle."""
+"""Counts: their moments, the distribution of draws, Poisson numbers.
+
+Positions: uniform per solid angle.
+"""
 
 import numpy as np
 import pytest

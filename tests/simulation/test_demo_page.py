@@ -1,4 +1,7 @@
-"""What the page of the demo adds to that of a stack: beam and rms where they are drawn, provenance without nesting, empty places."""
+"""What the page of the demo adds to that of a stack.
+
+Beam and rms where they are drawn, provenance without nesting, empty places.
+"""
 
 import numpy as np
 import pytest

@@ -161,7 +161,10 @@ def test_an_empty_sky_gives_an_empty_image():
 
 
 def variance_error(shape, beam):
-    """Standard deviation of the mean of g²: sqrt(2 Σρ²/N), and Σρ² of the beam's autocorrelation ρ is the beam's area."""
+    """Standard deviation of the mean of g².
+
+    sqrt(2 Σρ²/N), and Σρ² of the beam's autocorrelation ρ is the beam's area.
+    """
     return np.sqrt(2 * beam.solid_angle / CELL**2 / np.prod(shape))
 
 
@@ -186,7 +189,10 @@ def test_noise_has_the_rms_and_the_autocorrelation_of_the_beam():
 
 
 def test_noise_variance_is_exact_in_expectation():
-    """Of many small images with the narrowest beam, where the beam's sampling matters most; opposite edges are independent."""
+    """Of many small images with the narrowest beam, where the beam's sampling matters most.
+
+    Opposite edges are independent.
+    """
     beam, rng, n = Beam(2 * CELL, 2 * CELL), np.random.default_rng(5), 4000
     draws = np.array([correlated_noise((7, 8), beam, CELL, rng) for _ in range(n)])
     # Per pixel n independent draws: sqrt(2/n); the mean over 56 pixels is better still, by the

@@ -52,7 +52,7 @@ def read(folder, number, index):
     return json.loads(result_path(folder, number, index).read_text())
 
 
-# ------------------------------------------------------------------------------------------- what a realisation measures
+# ---------------------------------------------------------------------- what a realisation measures
 
 
 def test_fluxes_are_the_truth_within_their_errors_and_all_ways_agree(finished):
@@ -138,7 +138,7 @@ def test_noise_of_subsets_falls_with_the_root_of_their_number():
                                                                        rel=0.2)
 
 
-# ------------------------------------------------------------------------------------------------------- the simulations
+# ---------------------------------------------------------------------------------- the simulations
 
 
 def test_thinned_simulations_keep_sources_track_and_depth():
@@ -181,7 +181,7 @@ def test_without_bright_sources_the_noise_is_larger_and_a_cut_field_has_fewer_so
     assert Settings(field=0.5).imaging(1).size == 1440
 
 
-# ---------------------------------------------------------------------------------------------------------- table, figures
+# ----------------------------------------------------------------------------------- table, figures
 
 
 def test_means_scatters_and_errors_are_those_of_the_realisations():
@@ -236,7 +236,7 @@ def test_a_mean_profile_has_the_error_of_the_mean():
     assert error[2] == 0
 
 
-# -------------------------------------------------------------------------------------------------- killed and gone on with
+# -------------------------------------------------------------------------- killed and gone on with
 
 
 def test_a_killed_worker_changes_nothing(finished, tmp_path):
@@ -305,7 +305,7 @@ def test_other_settings_have_another_fingerprint():
                           replace(TINY, imagings=()))}) == 4
 
 
-# ----------------------------------------------------------------------------------------------------------------- bad input
+# ---------------------------------------------------------------------------------------- bad input
 
 
 @pytest.mark.parametrize(("options", "said"),

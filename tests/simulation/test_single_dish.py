@@ -1,4 +1,7 @@
-"""Cubes of a single dish: flux, beams and noise of every channel, what the file says of them, and CASA's reading of it."""
+"""Cubes of a single dish.
+
+Flux, beams and noise of every channel, what the file says of them, and CASA's reading of it.
+"""
 
 import json
 from functools import partial

@@ -66,7 +66,7 @@ def settings(folder, *args, given=None, **tables):
     return read_survey(write(folder, *args, **tables)).settings(given)
 
 
-# ------------------------------------------------------------------------------------------- values, in SI and radians
+# ------------------------------------------------------------------------ values, in SI and radians
 
 
 def test_observation_in_si(tmp_path):
@@ -383,7 +383,7 @@ def test_no_key_goes_untested():
     assert not [key for table in tables for key in table if f'"{key}": ' not in written]
 
 
-# ------------------------------------------------------------------------------------------------------------- slips
+# -------------------------------------------------------------------------------------------- slips
 
 NEAR = {**COUNTS, "name": "n", "width": None, "within": "9 arcsec", "of": "a"}
 START = {"start": "2024-03-01T00:00:00"}
@@ -547,7 +547,7 @@ def test_one_sky_table_may_stand_alone_but_must_be_a_table(tmp_path):
         read_survey(path)
 
 
-# ------------------------------------------------------------------------------------------------------- end to end
+# --------------------------------------------------------------------------------------- end to end
 
 
 def run(*args):

@@ -103,7 +103,10 @@ def test_elevation_at_transit(name, dec):
 
 
 def test_the_simple_rotation_agrees_but_for_the_sign_and_precession(vla):
-    """`antenna_uvw`, on a sky of its own epoch, against the whole of it: 20 years of precession, 0.28°, and its sign."""
+    """`antenna_uvw`, on a sky of its own epoch, against the whole of it.
+
+    20 years of precession, 0.28°, and its sign.
+    """
     times = START + np.linspace(0, 8 * 3600, 5)
     days = times / DAY - 51_544.5
     sidereal = 2 * np.pi * (0.7790572732640 + 1.00273781191135448 * days)
@@ -232,7 +235,10 @@ def _casa_uvw(measures, array, positions, time, ra, dec):
 
 
 def test_casas_simulator_writes_the_same_rows_and_the_same_sign(tmp_path, monkeypatch, vla):
-    """casatools' simulator: UVW is antenna 1 − antenna 2, its prediction exp(+2πi …), its TIME counted as UT1."""
+    """casatools' simulator.
+
+    UVW is antenna 1 − antenna 2, its prediction exp(+2πi …), its TIME counted as UT1.
+    """
     casatools = pytest.importorskip("casatools", reason="casatools is not installed")
     monkeypatch.chdir(tmp_path)
     few = [vla.antenna_names.index(name) for name in ("W08", "W72", "E72", "N72", "E40")]

@@ -280,7 +280,7 @@ def test_no_angle(text):
         angle_from_text(text, hours=True)
 
 
-# ---------------------------------------------------------------------------------------------------------------- as users write them
+# ------------------------------------------------------------------------------ as users write them
 
 
 def test_a_direction_is_read_alike_however_it_is_written():

@@ -1,4 +1,7 @@
-"""Images at a pole and in other frames: pixels lie where the headers say, for astropy as for every command of ours."""
+"""Images at a pole and in other frames.
+
+Pixels lie where the headers say, for astropy as for every command of ours.
+"""
 
 import numpy as np
 import pytest
@@ -35,7 +38,10 @@ def seen(l, m, ra0, dec0):
 
 @pytest.mark.parametrize("name", POLES)
 def test_an_image_at_a_pole(name, tmp_path):
-    """A source is found where it is, by astropy, image-stack, and a mask; a model of it leaves nothing."""
+    """A source is found where it is, by astropy, image-stack, and a mask.
+
+    a model of it leaves nothing.
+    """
     centre = POLES[name]
     l, m = -8 * CELL, 13 * CELL  # 8 pixels to the right of the middle, 13 above it
     place = seen(l, m, *centre)
@@ -65,7 +71,10 @@ def test_an_image_at_a_pole(name, tmp_path):
 @pytest.mark.parametrize("lonpole", [0.0, 180.0])
 @pytest.mark.parametrize("dec", [np.pi / 2, -np.pi / 2, 0.7])
 def test_lonpole_of_a_model(dec, lonpole, tmp_path):
-    """Of the pixels of any LONPOLE astropy says where they are; turned by half, east is to the left and north up all the same."""
+    """Of the pixels of any LONPOLE astropy says where they are.
+
+    Turned by half, east is to the left and north up all the same.
+    """
     wcs = sin_wcs(0.3, dec, (24, 32), CELL)
     wcs.wcs.lonpole = lonpole
     wcs.wcs.set()
@@ -85,7 +94,10 @@ def test_lonpole_of_a_model(dec, lonpole, tmp_path):
 
 
 def test_a_beam_with_a_turned_plane(tmp_path):
-    """LONPOLE of 90 degrees turns the axes of the plane: an oblong beam is looked up where astropy has its pixels."""
+    """LONPOLE of 90 degrees turns the axes of the plane.
+
+    An oblong beam is looked up where astropy has its pixels.
+    """
     wcs = sin_wcs(0.3, 0.7, (61, 61), 60 * ARCSEC)
     wcs.wcs.lonpole = 90.0
     wcs.wcs.set()
@@ -116,7 +128,10 @@ def test_b1950_of_casa_is_b1950(tmp_path):
 
 
 def test_an_icrs_image_at_the_pole_is_refused_as_a_model(tmp_path):
-    """The poles of ICRS and J2000 are 20 mas apart: there the one's north is anywhere for the other."""
+    """The poles of ICRS and J2000 are 20 mas apart.
+
+    There the one's north is anywhere for the other.
+    """
     wcs = sin_wcs(0.3, np.pi / 2, (64, 64), CELL)
     wcs.wcs.radesys, wcs.wcs.equinox = "ICRS", np.nan
     with pytest.raises(ImageError, match="in icrs near a pole"):

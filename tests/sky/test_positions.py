@@ -702,7 +702,7 @@ def test_bad_calls():
         validate_positions(Positions(make_coord(3)[:0]))
 
 
-# ------------------------------------------------------------------------------------ lists as archives and tools write them
+# ----------------------------------------------------------- lists as archives and tools write them
 
 BLANK = " "
 VIZIER = f"""#

@@ -89,7 +89,10 @@ def test_gaussian_is_half_at_half_its_width_and_a_sixteenth_at_its_width():
 
 
 def test_cosine_taper_is_finite_where_its_formula_is_zero_over_zero():
-    """At s = 1/2 the limit of cos(πs)/(1 − 4s²) is π/4; at s = 1 the value is 1/3; the first null is at s = 3/2."""
+    """At s = 1/2 the limit of cos(πs)/(1 − 4s²) is π/4; at s = 1 the value is 1/3.
+
+    The first null is at s = 3/2.
+    """
     width = 57.5 * ARCMIN
     beam = CosineTaper(width, 1.5e9)
     s = np.array([0.5, 1.0, 1.4999, 1.5001, 2.0])
@@ -168,7 +171,10 @@ def test_polynomial_by_hand(name, megahertz, arcmin, coefficients, reciprocal):
 
 
 def test_evla_between_two_fits_is_their_mean_at_the_same_scaled_angle():
-    """Between 1360 and 1424 MHz A is linear in ν at fixed θν; a nearest-fit model would step by 2e-3 here."""
+    """Between 1360 and 1424 MHz A is linear in ν at fixed θν.
+
+    a nearest-fit model would step by 2e-3 here.
+    """
     beam = primary_beam("evla")
     scaled = 25.0 * ARCMIN * 1e9
     low, middle, high = (cut(beam, scaled / nu, nu)[0] for nu in (1.360e9, 1.392e9, 1.424e9))
@@ -185,7 +191,10 @@ def test_evla_beyond_the_fits_of_a_band_scales_the_outermost():
 
 @pytest.mark.parametrize("name", ["evla", "vla", "atca"])
 def test_polynomials_never_turn_up_again(name):
-    """Out to ten times the width, at frequencies in and between all fits: falling, above the floor, then exactly 0."""
+    """Out to ten times the width, at frequencies in and between all fits.
+
+    Falling, above the floor, then exactly 0.
+    """
     beam = primary_beam(name)
     for band in beam.bands:
         for nu in np.linspace(band.low, band.high, 7):
@@ -256,7 +265,10 @@ def test_peak_is_one_and_the_main_lobe_never_rises(beam, nu):
 
 @pytest.mark.parametrize(("beam", "nu"), example_beams())
 def test_array_contract(beam, nu):
-    """Shape and dtype; empty; one position; inputs unchanged; NaN stays NaN; nothing below the horizon."""
+    """Shape and dtype; empty; one position; inputs unchanged; NaN stays NaN.
+
+    Nothing below the horizon.
+    """
     rng = np.random.default_rng(7)
     l, m = rng.normal(scale=0.2 * min(fwhm(beam, nu), 1.0), size=(2, 5))
     frequency = np.array([nu, nu * 1.01, nu * 0.99])
@@ -312,7 +324,10 @@ def test_beam_is_frozen_and_describes_itself(beam, nu):
     ids=lambda beam: type(beam).__name__,
 )
 def test_scaling_beams_scale(beam):
-    """A(θ, ν) = A(θν/ν0, ν0); for an image the two look-ups differ by rounding of the position alone."""
+    """A(θ, ν) = A(θν/ν0, ν0).
+
+    For an image the two look-ups differ by rounding of the position alone.
+    """
     angle = np.linspace(0.0, 20.0, 50) * ARCMIN
     np.testing.assert_allclose(cut(beam, angle, 1.7e9), cut(beam, angle * 1.7 / 1.4, 1.4e9),
                                rtol=1e-9, atol=1e-12)
@@ -451,7 +466,10 @@ def test_image_of_one_plane_scales_with_frequency(tmp_path):
 
 
 def test_image_with_a_frequency_axis_is_interpolated_between_its_planes(tmp_path):
-    """A width that does not scale as 1/ν: planes are met, and between two A is the mean of their scaled profiles."""
+    """A width that does not scale as 1/ν.
+
+    Planes are met, and between two A is the mean of their scaled profiles.
+    """
     frequency, width = np.array([1.0e9, 1.2e9, 1.4e9]), np.array([80.0, 60.0, 57.0]) * ARCMIN
     theta = np.arcsin(np.radians(0.05) * np.hypot(*np.mgrid[-60:61, -60:61]))
     write_image(tmp_path / "cube.fits", np.stack([gaussian(theta, w) for w in width]), 0.05,
@@ -472,7 +490,10 @@ def test_image_with_a_frequency_axis_is_interpolated_between_its_planes(tmp_path
 
 
 def test_blank_pixels_and_the_world_outside_are_zero(tmp_path):
-    """Blanks do not leak into the pixels next to them: the spline continues the beam beyond its blanked edge."""
+    """Blanks do not leak into the pixels next to them.
+
+    The spline continues the beam beyond its blanked edge.
+    """
     theta = np.arcsin(np.radians(0.05) * np.hypot(*np.mgrid[-40:41, -40:41]))
     power = gaussian(theta, 60 * ARCMIN)
     power[power < 0.2] = np.nan

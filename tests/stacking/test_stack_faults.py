@@ -59,7 +59,10 @@ def oracle_flux(path, points, weights=None, beam=None, spw=0):
 
 
 def test_weights_are_never_rescaled_at_random(tmp_path):
-    """An uninitialised flag decided whether weights were rescaled: the same call must give the same bits."""
+    """An uninitialised flag decided whether weights were rescaled.
+
+    The same call must give the same bits.
+    """
     path = make_ms(tmp_path / "a.ms", sources=[(*NEAR, 1.0), (*FAR, 2.0)], noise=0.1,
                    fields=[CENTRE, offset(0, 1e-4)])
     results = [uvstack.stack(path, listed([NEAR, FAR], [0.3, 0.6]), weights="list",
@@ -114,7 +117,10 @@ def test_a_set_without_corrected_data_is_stacked(tmp_path):
 
 
 def test_the_output_weight_does_not_hang_on_the_last_channel(tmp_path):
-    """W_k = A_k² at the centre of the window; the last channel's beam is 30 times weaker than the first one's."""
+    """W_k = A_k² at the centre of the window.
+
+    The last channel's beam is 30 times weaker than the first one's.
+    """
     beam = oracles.gaussian_beam(6 * ARCMIN, 1.4e9)
     path = make_ms(tmp_path / "a.ms", spws=[Spw(1.0e9, 100e6, 9)], sources=[(*FAR, 1.0)], beam=beam)
     result = uvstack.stack(path, at(CENTRE, FAR), primary_beam="gaussian:6arcmin@1.4GHz",
@@ -167,7 +173,10 @@ def noise_map(path, beam, value, corrected, size=101):
 
 @pytest.mark.parametrize("corrected", [True, False])
 def test_the_beam_enters_local_noise_weights_once(tmp_path, corrected):
-    """W_k = A_k²/σ² with flat noise σ: 1/σ_k² if σ_k = σ/A_k is read from a corrected map, and no further A."""
+    """W_k = A_k²/σ² with flat noise σ.
+
+    1/σ_k² if σ_k = σ/A_k is read from a corrected map, and no further A.
+    """
     beam = oracles.gaussian_beam(8 * ARCMIN, 1.41e9)
     # On pixel centres, so that the map is read without interpolation.
     points = [offset(0, 0), offset(0, 150 * ARCSEC), offset(0, -200 * ARCSEC)]
@@ -235,7 +244,10 @@ def test_pointings_are_weighed_by_the_sum_of_their_position_weights(tmp_path):
 
 
 def test_data_descriptions_are_not_spectral_windows(tmp_path):
-    """DATA_DESC_ID 0 is window 1 here and the reverse: frequencies that differ by half would smear a source 2′ away."""
+    """DATA_DESC_ID 0 is window 1 here and the reverse.
+
+    Frequencies that differ by half would smear a source 2′ away.
+    """
     path = make_ms(tmp_path / "a.ms", spws=[Spw(1.0e9, 1e6, 3), Spw(1.5e9, 1e6, 3)],
                    descriptions=[(1, (RR, LL)), (0, (RR, LL))], sources=[(*FAR, 1.0)], scale=1.0)
     result = uvstack.stack(path, at(FAR), out=tmp_path / "out.ms")
@@ -305,7 +317,10 @@ def test_a_gaussian_beam_is_not_silently_constant(tmp_path):
 
 
 def test_a_beam_image_is_interpolated(tmp_path):
-    """Pixels of an eighth of the beam: the nearest one is up to 12 % off, the cubic spline 0.1 % at most."""
+    """Pixels of an eighth of the beam.
+
+    The nearest one is up to 12 % off, the cubic spline 0.1 % at most.
+    """
     fwhm, nu = 8 * ARCMIN, 1.41e9
     beam = oracles.gaussian_beam(fwhm, nu)
     size, cell = 33, fwhm / 8
@@ -392,7 +407,10 @@ def test_no_option_touches_corrected_data(tmp_path, fingerprint):
 @pytest.mark.parametrize("jitter", [0.0, 300.0])
 @pytest.mark.parametrize("scale", [0.1, 1.0])
 def test_the_exponent_moves_a_source_to_the_phase_centre(tmp_path, scale, jitter):
-    """The sign printed in the paper is opposite: it would move the source to twice its distance instead."""
+    """The sign printed in the paper is opposite.
+
+    It would move the source to twice its distance instead.
+    """
     path = make_ms(tmp_path / "a.ms", sources=[(*FAR, 1.0)], scale=scale, jitter=jitter)
     result = uvstack.stack(path, at(FAR), out=tmp_path / "out.ms")
     assert result.flux == pytest.approx(1.0, rel=FLUX_TOLERANCE)
@@ -418,7 +436,10 @@ def test_w_is_needed_and_used(tmp_path, jitter):
 
 
 def test_the_errors_of_pure_noise(tmp_path):
-    """Over 40 seeds: fluxes scatter as the error from the scatter says; equation 7 holds but for cross terms."""
+    """Over 40 seeds: fluxes scatter as the error from the scatter says.
+
+    Equation 7 holds but for cross terms.
+    """
     points = [NEAR, FAR, offset(100 * ARCSEC, 200 * ARCSEC)]
     pulls, errors, expected = [], [], []
     for seed in range(40):

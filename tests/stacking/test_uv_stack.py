@@ -1,4 +1,7 @@
-"""The stack against plain sums and known truths: equations 5 to 7, mosaics, errors, profiles, groups, reprojection."""
+"""The stack against plain sums and known truths.
+
+Equations 5 to 7, mosaics, errors, profiles, groups, reprojection.
+"""
 
 import numpy as np
 import pytest
@@ -62,7 +65,10 @@ def test_equation_5_with_a_beam_of_every_channel(tmp_path):
 
 
 def test_equation_6_two_pointings(tmp_path):
-    """Two pointings that see one and three sources; the unscaled mean of pointings would be 2.5 instead of 3."""
+    """Two pointings that see one and three sources.
+
+    The unscaled mean of pointings would be 2.5 instead of 3.
+    """
     fields = (CENTRE, offset(2.0 * np.pi / 180, 0.0))
     first = [offset(60 * ARCSEC, 0)]
     second = [offset(x * ARCMIN, 1 * ARCMIN, fields[1]) for x in (-2, 1, 3)]

@@ -1,4 +1,7 @@
-"""A perfect model leaves nothing, whatever it is given as; a run that is killed leaves a mark and can go on; bad input is one line."""
+"""A perfect model leaves nothing, whatever it is given as.
+
+a run that is killed leaves a mark and can go on; bad input is one line.
+"""
 
 import os
 import shutil
@@ -202,7 +205,10 @@ def test_extended_polarised_spectral_sky_of_the_simulator_in_a_mosaic_with_noise
 
 @pytest.mark.parametrize("shape", ["gaussian", "disc"])
 def test_extended_components_and_the_oracle(tmp_path, shape):
-    """An extended source off axis, w not 0, its envelope at its own tangent plane; a negative one beside it."""
+    """An extended source off axis, w not 0, its envelope at its own tangent plane.
+
+    a negative one beside it.
+    """
     ms = make_ms(tmp_path / "a.ms", n_times=1, scale=0.5)
     one = {"ra": SOURCES[0][0], "dec": SOURCES[0][1], "flux": 1.0, "at": 1.4e9, "alpha": -0.7,
            "beta": 0.2, "shape": shape, "major": 9 * ARCSEC, "minor": 4 * ARCSEC, "angle": 0.6}
@@ -275,7 +281,10 @@ def test_spectra_of_images(tmp_path, beam, kind):
 
 @pytest.mark.parametrize("cut_off", [False, True])
 def test_many_channels_through_a_beam_by_a_few_images(tmp_path, monkeypatch, cut_off):
-    """A beam that is smooth in frequency is a polynomial between a few images; one that is cut off is taken channel by channel."""
+    """A beam that is smooth in frequency is a polynomial between a few images.
+
+    One that is cut off is taken channel by channel.
+    """
     spw = Spw(1.5e9, -20e6, 14)
     ms = make_ms(tmp_path / "a.ms", fields=FIELDS, spws=(spw,), n_times=2)
     save_image(tmp_path / "m.fits", pixel_image()[None], frequency=1.4e9)
@@ -329,7 +338,10 @@ def test_fields_of_other_frames(tmp_path, frame):
 
 
 def test_correlations_and_autocorrelations_and_selected_rows(tmp_path):
-    """Windows of different shapes in turn: runs of rows of one shape, each with its own correlations."""
+    """Windows of different shapes in turn.
+
+    Runs of rows of one shape, each with its own correlations.
+    """
     ms = make_ms(tmp_path / "a.ms", fields=FIELDS, spws=SPWS, sources=SOURCES, autocorrelation=7.0,
                  cross_hand=3.0,
                  descriptions=[(0, (RR, RL, LR, LL)), (1, (XX, YY)), (0, (I,)),

@@ -1,4 +1,7 @@
-"""Grids, and the pair image ↔ visibilities: against direct sums, as transposes of each other, and at known places."""
+"""Grids, and the pair image ↔ visibilities.
+
+Against direct sums, as transposes of each other, and at known places.
+"""
 
 import numpy as np
 import pytest
@@ -47,7 +50,10 @@ def data(n=80, length=1.5e3, seed=1):
 
 
 def direct_image(uvw, frequency, vis, weight, l, m, centre=None):
-    """Σ w Re(V exp(−2πi …)) pixel by pixel; (ra, dec) of centre relative to (RA0, DEC0) by turning vectors."""
+    """Σ w Re(V exp(−2πi …)) pixel by pixel.
+
+    (ra, dec) of centre relative to (RA0, DEC0) by turning vectors.
+    """
     image = np.zeros((len(m), len(l)))
     for i, y in enumerate(m):
         for j, x in enumerate(l):

@@ -1,4 +1,7 @@
-"""Factors and sums by position against a float64 sum, at the size the project promises: 36 km, 1.4 GHz, 15′ off axis."""
+"""Factors and sums by position against a float64 sum, at the size the project promises.
+
+36 km, 1.4 GHz, 15′ off axis.
+"""
 
 import numpy as np
 import pytest
@@ -33,7 +36,10 @@ def sky(n, radius=15 / 60 * np.pi / 180):
 
 
 def beam_like(lmn):
-    """1/A(ν) of a Gaussian beam of 20′ at 1.4 GHz, (chan, pos): what stacking asks for, from 1 to some 100."""
+    """1/A(ν) of a Gaussian beam of 20′ at 1.4 GHz, (chan, pos).
+
+    What stacking asks for, from 1 to some 100.
+    """
     return np.exp(4 * np.log(2) * (lmn[0] ** 2 + lmn[1] ** 2) / np.deg2rad(20 / 60) ** 2
                   * (FREQUENCY[:, None] / 1.4e9) ** 2)
 
@@ -76,7 +82,10 @@ def test_w_matters_and_is_right(method):
 
 @pytest.mark.parametrize("method", ["antenna", "direct"])
 def test_error_does_not_grow_with_the_number_of_positions(method):
-    """A bias of the cosine adds up as N where the factor grows as √N: 8e-8 of it would make 1e-5 here."""
+    """A bias of the cosine adds up as N where the factor grows as √N.
+
+    8e-8 of it would make 1e-5 here.
+    """
     uvw, ant1, ant2, time = (x[:351:5] for x in vla_rows(n_times=1))
     lmn, coefficient = sky(30_000), np.ones((2, 30_000))
     found = phase_factor(uvw, ant1, ant2, time, FREQUENCY[:2], lmn, coefficient, method=method)[0]
@@ -194,7 +203,10 @@ def test_position_sums_are_the_transpose(method):
 
 
 def far_corner(n):
-    """n positions in a box of 3′ whose centre is 15′ off axis: a small grid, but the full slope of the w term."""
+    """n positions in a box of 3′ whose centre is 15′ off axis.
+
+    a small grid, but the full slope of the w term.
+    """
     l, m = RNG.uniform(-1, 1, (2, n)) * np.deg2rad(1.5 / 60) + np.deg2rad([[12 / 60], [-9 / 60]])
     return np.stack([l, m, -(l * l + m * m) / (1 + np.sqrt(1 - l * l - m * m))])
 

@@ -319,7 +319,10 @@ def header(shape, ra=RA0, dec=DEC0):
 
 @pytest.mark.parametrize("beam", [None, Gaussian(np.deg2rad(1.0), 1.4e9)])
 def test_image_of_a_header_equals_points_at_its_world_coordinates(beam):
-    """The image touches the sky elsewhere than at the phase centre; pixels become points through astropy's WCS."""
+    """The image touches the sky elsewhere than at the phase centre.
+
+    Pixels become points through astropy's WCS.
+    """
     visibilities = rows(1, 1.0)
     shape = (50, 61)
     wcs = header(shape, RA0 + 0.01, DEC0 + 0.004)

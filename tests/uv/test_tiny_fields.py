@@ -74,7 +74,10 @@ def test_stamps_of_any_size(radius):
 
 
 def test_a_set_with_cells_of_microarcseconds(tmp_path):
-    """The image's middle pixel is the mean of the visibilities; a model of one pixel leaves what the plain sum leaves."""
+    """The image's middle pixel is the mean of the visibilities.
+
+    a model of one pixel leaves what the plain sum leaves.
+    """
     path = make_ms(tmp_path / "vlbi.ms", sources=[(*CENTRE, 1.0)], noise=0.1)
     edit(path, "UVW", lambda uvw: uvw * 1e6)
     cell = 2e-12
@@ -99,7 +102,10 @@ def test_a_set_with_cells_of_microarcseconds(tmp_path):
 
 
 def test_a_model_of_microarcseconds_keeps_its_place_in_a_file(tmp_path):
-    """What CLEAN writes is what subtraction reads, as image and as list: of a point source on a pixel nothing is left."""
+    """What CLEAN writes is what subtraction reads, as image and as list.
+
+    Of a point source on a pixel nothing is left.
+    """
     cell = 2e-12
     ra, dec = oracles.direction(5 * cell, -3 * cell, *CENTRE)
     path = make_ms(tmp_path / "vlbi.ms", n_ant=9)

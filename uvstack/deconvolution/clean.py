@@ -1,4 +1,6 @@
-"""Minor cycles of CLEAN: components found in a residual image with the psf alone; visibilities are not seen here.
+"""Minor cycles of CLEAN: components found in a residual image with the psf alone.
+
+Visibilities are not seen here.
 
 All four ways repeat one step: find the highest peak, take `gain` of what made it, subtract that
 times the psf.
@@ -251,7 +253,10 @@ def _checked(residual, psf, mask, settings):
 
 
 class _Taken:
-    """Components in the order taken, in arrays that grow; the kernels' text says what each holds."""
+    """Components in the order taken, in arrays that grow.
+
+    The kernels' text says what each holds.
+    """
 
     def __init__(self, shape: tuple[int, ...], n_scales: int, most: int) -> None:
         size = max(1, min(most, 4096))
@@ -327,7 +332,9 @@ def _clark(dirty, psf, mask, settings):
 
 
 def _limits(settings, outside, peak):
-    """What the loops stop at, for a stage that begins with this peak; see `clean_kernels.tile_loop`.
+    """What the loops stop at, for a stage that begins with this peak.
+
+    See `clean_kernels.tile_loop`.
 
     What a patch leaves out of N sources of flux F is of the order of F √N times the largest |psf|
     outside. With the sum of the fluxes taken, gain Σ, and the peak P that the stage began with,
@@ -401,7 +408,10 @@ def _peak(image, mask, both_signs):
 
 
 class _Tiles:
-    """State of the loop over tiles: smoothed residuals, bounds, tables; see the text of the kernels."""
+    """State of the loop over tiles: smoothed residuals, bounds, tables.
+
+    See the text of the kernels.
+    """
 
     def __init__(self, image_shape: tuple[int, ...], basis: scaling.Basis, mask: np.ndarray,
                  settings: MinorSettings) -> None:

@@ -35,7 +35,10 @@ N_TAKEN, N_PLACES = range(2)
 
 @njit(**_options)
 def block_peaks(kernel, centre_m, centre_l, out):
-    """Largest |kernel| (m, l) in blocks of offsets (k−1)·STEP + 1 … k·STEP; out (2h + 1, 2h' + 1), block k = 0 in the middle."""
+    """Largest |kernel| (m, l) in blocks of offsets (k−1)·STEP + 1 … k·STEP.
+
+    Out (2h + 1, 2h' + 1), block k = 0 in the middle.
+    """
     half_m, half_l = out.shape[0] // 2, out.shape[1] // 2
     for y in range(kernel.shape[0]):
         i = -((centre_m - y) // STEP) + half_m
@@ -48,7 +51,9 @@ def block_peaks(kernel, centre_m, centre_l, out):
 
 @njit(**_options)
 def _largest(residual, mask, q, y0, y1, x0, x1, both_signs, columns):
-    """Largest value, or |value|, of residual[q, 0] in a tile where mask is True; 0 where nothing is above it.
+    """Largest value, or |value|, of residual[q, 0] in a tile where mask is True.
+
+    0 where nothing is above it.
 
     columns (TILE,): scratch; a maximum for each column is what the compiler can do with vectors.
     """
@@ -101,7 +106,9 @@ def _subtract(residual, kernels, pair, q, y0, y1, x0, x1, scale, cy, cx, flux):
 @njit(**_options)
 def _settle(residual, kernels, pair, q, y0, y1, x0, x1, first, last, taken, flux, place, waiting,
             listed, order):
-    """Bring a tile up to date with iterations first … last − 1; the number of places that this took.
+    """Bring a tile up to date with iterations first … last − 1.
+
+    The number of places that this took.
 
     waiting (place, term), listed (place,) bool all False, order (place,): scratch.
     """
@@ -125,7 +132,9 @@ def _settle(residual, kernels, pair, q, y0, y1, x0, x1, first, last, taken, flux
 
 @njit(**_options)
 def tile_bounds(residual, mask, select, both_signs, bound, row_bound):
-    """Peak of every tile of every scale, times select (scale,), into bound (scale, tile, tile); −1 where all is masked.
+    """Peak of every tile of every scale, times select (scale,), into bound (scale, tile, tile).
+
+    −1 where all is masked.
 
     row_bound (scale, tile): the largest of each row of tiles.
     """
@@ -146,7 +155,10 @@ def tile_bounds(residual, mask, select, both_signs, bound, row_bound):
 
 @njit(**_options)
 def settle_all(residual, kernels, pair, upto, taken, flux, place, counts):
-    """Bring every tile up to date, of masked pixels too. upto (scale, tile, tile): iterations it has; becomes all."""
+    """Bring every tile up to date, of masked pixels too.
+
+    Upto (scale, tile, tile): iterations it has; becomes all.
+    """
     waiting = np.zeros((counts[N_PLACES], flux.shape[1]))
     listed, order = np.zeros(counts[N_PLACES], np.bool_), np.zeros(counts[N_PLACES], np.int64)
     for q in range(upto.shape[0]):
@@ -266,7 +278,10 @@ def tile_loop(residual, kernels, pair, reach, solve, select, mask, bound, row_bo
 
 @njit(**_options)
 def gather(image, mask, limit, both_signs, rows, cols, values, row_start):
-    """Pixels whose value, or |value|, exceeds limit, row by row; their number. With rows of size 0 they are only counted."""
+    """Pixels whose value, or |value|, exceeds limit, row by row; their number.
+
+    With rows of size 0 they are only counted.
+    """
     n = 0
     for y in range(image.shape[0]):
         if rows.size:
@@ -297,7 +312,9 @@ def run_peaks(values, begin, end, both_signs, peaks):
 @njit(**_options)
 def list_loop(values, rows, cols, row_start, psf, amplitude, peaks, taken, flux, place, place_of,
               counts, limits, negative, most):
-    """Clark's loop: components from a list of pixels, each subtracted from the list alone; (reason, peak).
+    """Clark's loop: components from a list of pixels, each subtracted from the list alone.
+
+    (reason, peak).
 
     values, rows, cols (entry,), row by row; row_start (m + 1,); psf (2 h + 1, 2 h' + 1); amplitude:
     gain over the psf's peak; peaks (run,); the rest as in `tile_loop`.

@@ -250,7 +250,10 @@ class Deconvolved:
 
 
 def merge_components(parts: Sequence[Components]) -> Components:
-    """One list of those of several cycles: each pixel and scale once, with its flux summed, in order of m, l and scale."""
+    """One list of those of several cycles.
+
+    Each pixel and scale once, with its flux summed, in order of m, l and scale.
+    """
     if not parts:
         return Components(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0),
                           np.zeros((0, 1)))

@@ -1,4 +1,6 @@
-"""Where CLEAN may put components: the automatic mask, masks given as arrays, and the robust noise both rest on.
+"""Where CLEAN may put components.
+
+The automatic mask, masks given as arrays, and the robust noise both rest on.
 
 The automatic mask follows auto-multithresh (Kepley et al. 2020), the masking of CASA and of the
 ALMA pipeline, in five steps that are repeated on the residual before every cycle of minor
@@ -154,7 +156,10 @@ def _large_regions(above: NDArray[np.bool_], least: float) -> NDArray[np.bool_]:
 
 
 def _grown(seed: NDArray[np.bool_], above: NDArray[np.bool_], steps: int) -> NDArray[np.bool_]:
-    """What is reached from the seed in so many steps over sides of pixels without leaving `above`; the seed not included."""
+    """What is reached from the seed in so many steps over sides of pixels without leaving `above`.
+
+    The seed not included.
+    """
     from scipy.ndimage import binary_dilation
 
     if steps < 1 or not seed.any():
@@ -163,7 +168,9 @@ def _grown(seed: NDArray[np.bool_], above: NDArray[np.bool_], steps: int) -> NDA
 
 
 def checked_mask(mask: NDArray, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Mask (m, l) bool from an array: true where it is finite and not 0; axes of length 1 in front are dropped.
+    """Mask (m, l) bool from an array: true where it is finite and not 0.
+
+    Axes of length 1 in front are dropped.
 
     Raises
     ------

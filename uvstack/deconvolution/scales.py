@@ -30,7 +30,10 @@ _LOG = logging.getLogger(__name__)
 
 
 def scale_kernel(scale: float) -> np.ndarray:
-    """Tapered quadratic (1 − r²/α²)² with α = `scale` pixels, sum 1, (n, n) with n odd; one pixel for α = 0."""
+    """Tapered quadratic (1 − r²/α²)² with α = `scale` pixels, sum 1, (n, n) with n odd.
+
+    One pixel for α = 0.
+    """
     half = max(int(np.ceil(scale)) - 1, 0)
     offset = np.arange(-half, half + 1.0)
     squared = (offset[:, None] ** 2 + offset[None, :] ** 2) / max(scale, 1.0) ** 2
@@ -194,7 +197,10 @@ def _pair_kernels(psf, shapes, half, dtype, threads, hessian):
 
 
 def mask_of_scale(mask: np.ndarray, kernel: np.ndarray, share: float) -> np.ndarray:
-    """Where a scale may have its centre, (m, l) bool: its support, or the share wanted of its volume, lies in the mask."""
+    """Where a scale may have its centre, (m, l) bool.
+
+    Its support, or the share wanted of its volume, lies in the mask.
+    """
     if kernel.size == 1:
         return mask
     from scipy.signal import fftconvolve

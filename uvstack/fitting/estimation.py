@@ -1,4 +1,7 @@
-"""One fit from start to finish: where it begins, binned or exact, and what is looked at when it has ended."""
+"""One fit from start to finish.
+
+Where it begins, binned or exact, and what is looked at when it has ended.
+"""
 
 from __future__ import annotations
 
@@ -213,7 +216,10 @@ def _turned_to_half(variables: Variables, result: FitResult) -> FitResult:
 
 def _looked_at(request: Request, result: FitResult, data: Chunks, survey: Survey, weighted: bool,
                blocks: np.ndarray | None) -> FitResult:
-    """The result with its uv profile, bootstrap and, for tapered weights, covariance: one more pass where sums do not do."""
+    """The result with its uv profile, bootstrap and, for tapered weights, covariance.
+
+    One more pass where sums do not do.
+    """
     if result.method == "binned" and blocks is None and not weighted:
         profile = survey.profile(result.model, result.parameters)
     else:

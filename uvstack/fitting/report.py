@@ -59,7 +59,10 @@ def parameter_rows(result: FitResult) -> list[tuple[str, str, str]]:
 
 
 def label(result: FitResult, i: int) -> str:
-    """What a parameter is called: its name, and with names such as p[2] what it is where that can be told."""
+    """What a parameter is called.
+
+    Its name, and with names such as p[2] what it is where that can be told.
+    """
     name, kind = result.names[i], result.kinds[i]
     return f"{name} ({kind})" if kind and name.startswith("p[") else name
 
@@ -71,7 +74,10 @@ def _scale(result: FitResult, i: int, value: float) -> tuple[str, float]:
 
 
 def setting(result: FitResult) -> list[tuple[str, str]]:
-    """What was fitted to what: the model with nu0, and Stokes parameter, frequencies and uv range of the data."""
+    """What was fitted to what.
+
+    The model with nu0, and Stokes parameter, frequencies and uv range of the data.
+    """
     told = [("model", f"{_shapes(result)}, nu0 {result.frequency / 1e9:.6g} GHz")]
     data = [f"Stokes {result.stokes}"] if result.stokes in _STOKES else [result.stokes] if result.stokes else []
     if result.band is not None:
@@ -273,14 +279,20 @@ def summary(result: FitResult) -> dict[str, Any]:
 
 
 def _percentiles(values: np.ndarray) -> dict[str, Any]:
-    """Of parameters (n, par), in the units in which they are fitted: a list of all of them for each percentile."""
+    """Of parameters (n, par), in the units in which they are fitted.
+
+    a list of all of them for each percentile.
+    """
     percent = (2.5, 16, 50, 84, 95, 97.5)
     return {"n": len(values), "percentiles": percent,
             "at_percentiles": np.percentile(values, percent, axis=0)}
 
 
 def parameter_table(results: Sequence[FitResult]) -> QTable:
-    """Table of parameters, errors and 95 % limits (NaN where resolved): a row for each fit, with its frequencies, and how it went."""
+    """Table of parameters, errors and 95 % limits (NaN where resolved).
+
+    a row for each fit, with its frequencies, and how it went.
+    """
     table = QTable({"frequency": [result.frequency for result in results] * u.Hz})
     if all(result.band is not None for result in results):
         for name, i in (("frequency_min", 0), ("frequency_max", 1)):

@@ -111,7 +111,10 @@ class FitResult(Saved):
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What each parameter is, "flux", "fwhm" …, as far as it stands by itself in the variables; else ""."""
+        """What each parameter is, "flux", "fwhm" …, as far as it stands by itself in the variables.
+
+        Else "".
+        """
         return kinds_of(self.model)
 
     @property

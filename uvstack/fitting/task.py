@@ -500,7 +500,10 @@ def interval_of(job: FitJob, structure: Structure, rows: np.ndarray) -> np.ndarr
 
 @dataclass(frozen=True, eq=False)
 class _Pass:
-    """What is done with the pieces of each chunk. No tuple: dask would take one that begins with a function for a task."""
+    """What is done with the pieces of each chunk.
+
+    No tuple: dask would take one that begins with a function for a task.
+    """
 
     function: Callable
     argument: Any

@@ -145,7 +145,10 @@ class Weighting:
 
 @dataclass(frozen=True)
 class PositionValues:
-    """Of each position, all (pos,): weight W_k (0 where dropped), scale 1/A_k or 1, noise of its flux, A_k, whether A_k ≥ cutoff."""
+    """Of each position, all (pos,).
+
+    Weight W_k (0 where dropped), scale 1/A_k or 1, noise of its flux, A_k, whether A_k ≥ cutoff.
+    """
 
     weight: np.ndarray
     scale: np.ndarray
@@ -162,7 +165,10 @@ class PositionValues:
 
 @dataclass(frozen=True)
 class Aligned:
-    """Where stamps begin to be read, for the central pixel, and the interpolation: first (pos,) int64, taps (pos, tap)."""
+    """Where stamps begin to be read, for the central pixel, and the interpolation.
+
+    First (pos,) int64, taps (pos, tap).
+    """
 
     first_m: np.ndarray
     first_l: np.ndarray
@@ -198,7 +204,10 @@ def _taps(coordinate: np.ndarray, alignment: str) -> tuple[np.ndarray, np.ndarra
 
 
 def values_at(image: np.ndarray, x: np.ndarray, y: np.ndarray, alignment: str) -> np.ndarray:
-    """Brightness at pixel coordinates, (pos,), as the centre of an aligned stamp has it; NaN where blank."""
+    """Brightness at pixel coordinates, (pos,), as the centre of an aligned stamp has it.
+
+    NaN where blank.
+    """
     values = np.full(x.size, np.nan)
     near = np.isfinite(x) & np.isfinite(y) & (np.abs(x) < 1e9) & (np.abs(y) < 1e9)
     found = np.empty(int(near.sum()))
@@ -284,7 +293,10 @@ def _average_block(block: np.ndarray, weight: np.ndarray, how: Averaging, out: n
 
 
 def average(values: np.ndarray, weight: np.ndarray, how: Averaging) -> float:
-    """Average of the values of one pixel (pos,) as that of the stamps is taken; NaN values are left out."""
+    """Average of the values of one pixel (pos,) as that of the stamps is taken.
+
+    NaN values are left out.
+    """
     used = np.isfinite(values) & (weight > 0)
     if not used.any():
         return float("nan")
@@ -296,7 +308,9 @@ def average(values: np.ndarray, weight: np.ndarray, how: Averaging) -> float:
 
 
 def expected_error(noise: np.ndarray, weight: np.ndarray, method: str) -> float:
-    """Equation 7 of Lindroos et al. (2015) for any weights: sqrt(Σ W²σ²) / Σ W; a median has sqrt(π/2) of it.
+    """Equation 7 of Lindroos et al. (2015) for any weights: sqrt(Σ W²σ²) / Σ W.
+
+    a median has sqrt(π/2) of it.
 
     The clipped mean is taken as a mean. Positions without a noise are given the mean of the others.
     """
@@ -311,7 +325,9 @@ def expected_error(noise: np.ndarray, weight: np.ndarray, method: str) -> float:
 def random_fluxes(image: np.ndarray, x: np.ndarray, y: np.ndarray, listed: np.ndarray | None,
                   weighting: Weighting, how: Averaging, n: int, rng: np.random.Generator,
                   keep_off: float) -> np.ndarray:
-    """Fluxes of n lists of random positions as long as the list, (n,): their scatter is the noise, their mean the bias.
+    """Fluxes of n lists of random positions as long as the list, (n,).
+
+    Their scatter is the noise, their mean the bias.
 
     The Monte Carlo estimate in the spirit of Lindroos et al. (2015), section 3.5.2, on one image:
     nothing is added to the data, so it holds thermal noise, sidelobes and confusion but not the
@@ -376,7 +392,10 @@ def _random_places(image, taken, weighting: Weighting, how: Averaging, rng, box,
 
 def bootstrap_fluxes(values: np.ndarray, weight: np.ndarray, how: Averaging, n: int,
                      rng: np.random.Generator) -> np.ndarray:
-    """Fluxes of n lists drawn from the positions with replacement, (n,): noise and the scatter of the sources together."""
+    """Fluxes of n lists drawn from the positions with replacement, (n,).
+
+    Noise and the scatter of the sources together.
+    """
     fluxes = np.empty(n)
     for i in range(n):
         drawn = rng.integers(values.size, size=values.size)
@@ -386,7 +405,9 @@ def bootstrap_fluxes(values: np.ndarray, weight: np.ndarray, how: Averaging, n: 
 
 def stacked_psf(psf: np.ndarray, x: np.ndarray, y: np.ndarray, weight: np.ndarray, how: Averaging,
                 size: int) -> np.ndarray:
-    """Weighted mean of the psf as stamps hold it, (size, size): with the offsets that the alignment leaves.
+    """Weighted mean of the psf as stamps hold it, (size, size).
+
+    With the offsets that the alignment leaves.
 
     With subpixel alignment there are none, and this is the psf. Zero beyond the psf given. From
     2000 positions on offsets are averaged in cells of 1/32 pixel, which leaves out a thousandth of
@@ -422,13 +443,19 @@ def stacked_psf(psf: np.ndarray, x: np.ndarray, y: np.ndarray, weight: np.ndarra
 
 @dataclass(frozen=True)
 class LowFilter:
-    """What is taken out of a stamp in Fourier space: the central `pixels` × `pixels`, or all within `wavelengths` (λ)."""
+    """What is taken out of a stamp in Fourier space.
+
+    The central `pixels` × `pixels`, or all within `wavelengths` (λ).
+    """
 
     pixels: int | None = None
     wavelengths: float | None = None
 
     def mask(self, shape: tuple[int, int], cell: float) -> np.ndarray:
-        """True where Fourier pixels of np.fft.fft2 are set to zero, in the shape of the stamp; cell in rad."""
+        """True where Fourier pixels of np.fft.fft2 are set to zero, in the shape of the stamp.
+
+        Cell in rad.
+        """
         m, l = (np.fft.fftfreq(n) * n for n in shape)
         if self.pixels is not None:
             half = self.pixels / 2
@@ -439,7 +466,9 @@ class LowFilter:
 
 
 def filtered(stamp: np.ndarray, cell: float, low: LowFilter) -> np.ndarray:
-    """Stamp without its low spatial frequencies (Lindroos et al. 2015, section 5.4); blanks are taken as 0 and stay blank.
+    """Stamp without its low spatial frequencies (Lindroos et al. 2015, section 5.4).
+
+    Blanks are taken as 0 and stay blank.
 
     The paper sets the central 3 × 3 pixels of the transform of a stamp of 256 pixels of 0.25″ to
     zero and gives 4500 m for it. Pixels of that transform are 3223 λ wide (0.7 km at 1.4 GHz): 3 ×

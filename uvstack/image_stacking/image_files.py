@@ -1,4 +1,7 @@
-"""Images that are stacked, and what belongs to them: the plane, its beam and unit, the psf, the filter of short baselines; the stack."""
+"""Images that are stacked, and what belongs to them.
+
+The plane, its beam and unit, the psf, the filter of short baselines; the stack.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ _SAME_CELL = 2e-3
 
 @dataclass(frozen=True)
 class ImagePlane:
-    """One plane of the image and what its header says; beam in rad or None, frequency in Hz or None."""
+    """One plane of the image and what its header says.
+
+    Beam in rad or None, frequency in Hz or None.
+    """
 
     data: np.ndarray
     cube: SkyCube
@@ -39,7 +45,9 @@ class ImagePlane:
 
 
 def parse_filter(text: str, frequency: float | None) -> LowFilter:
-    """Filter of "3pixels" (or "3px"), or of a baseline such as "5km" or "20klambda"; metres want the frequency in Hz.
+    """Filter of "3pixels" (or "3px"), or of a baseline such as "5km" or "20klambda".
+
+    Metres want the frequency in Hz.
 
     Raises
     ------

@@ -12,7 +12,10 @@ from numba import njit
 
 @njit(nogil=True, cache=True, fastmath={"contract"})
 def _interpolate(source, row, col, taps_m, taps_l, work, out):
-    """Stamp of `out`'s shape from the pixels of `source` from (row, col) on, all there and finite; one tap of 1, or 4 n taps."""
+    """Stamp of `out`'s shape from the pixels of `source` from (row, col) on, all there and finite.
+
+    One tap of 1, or 4 n taps.
+    """
     n_m, n_l = out.shape
     if taps_m.size == 1:
         for i in range(n_m):
@@ -64,7 +67,10 @@ def _copy_with_blanks(image, row, col, filled, blank):
 
 @njit(nogil=True, cache=True)
 def _blank_out(blank, n_taps, out):
-    """NaN wherever a blank pixel lies under the taps: running counts along rows, then along columns."""
+    """NaN wherever a blank pixel lies under the taps.
+
+    Running counts along rows, then along columns.
+    """
     n_rows = blank.shape[0]
     n_m, n_l = out.shape
     along = np.zeros((n_rows, n_l), np.int64)
@@ -102,7 +108,9 @@ def _stamp(image, row, col, taps_m, taps_l, work, filled, blank, out):
 
 @njit(nogil=True, cache=True)
 def add_stamps(image, first_m, first_l, taps_m, taps_l, weight, scale, total, weights):
-    """Add Σ_k W_k scale_k stamp_k and Σ_k W_k of the pixels that are not blank; returns how many stamps were partly blank.
+    """Add Σ_k W_k scale_k stamp_k and Σ_k W_k of the pixels that are not blank.
+
+    Returns how many stamps were partly blank.
 
     image (m, l); first_m, first_l (pos,) int64; taps (pos, tap); weight, scale (pos,); total,
     weights (m', l'), added to.
@@ -140,7 +148,10 @@ def add_stamps(image, first_m, first_l, taps_m, taps_l, weight, scale, total, we
 
 @njit(nogil=True, cache=True)
 def fill_block(image, first_m, first_l, taps_m, taps_l, scale, block, partial):
-    """scale_k times rows of all stamps into block (m', l', pos) float32, NaN where blank; marks stamps with blanks in partial (pos,)."""
+    """scale_k times rows of all stamps into block (m', l', pos) float32, NaN where blank.
+
+    Marks stamps with blanks in partial (pos,).
+    """
     n_m, n_l, n = block.shape
     n_taps = taps_m.shape[1]
     work, out = np.empty((n_m + n_taps - 1, n_l)), np.empty((n_m, n_l))
@@ -175,7 +186,10 @@ def pixel_values(image, first_m, first_l, taps_m, taps_l, out):
 
 @njit(nogil=True, cache=True)
 def _weighted_median(values, weight):
-    """Value at which half of the weight is reached; the mean of two where it is reached between them."""
+    """Value at which half of the weight is reached.
+
+    The mean of two where it is reached between them.
+    """
     order = np.argsort(values)
     half, running = 0.5 * weight.sum(), 0.0
     for n in range(order.size):
@@ -224,7 +238,10 @@ def _gather(column, weight, values, w):
 
 @njit(nogil=True, cache=True)
 def block_median(block, weight, equal, out):
-    """Weighted median along the last axis of block (m', l', pos) without its NaN; plain where `equal`. out (m', l')."""
+    """Weighted median along the last axis of block (m', l', pos) without its NaN.
+
+    Plain where `equal`. out (m', l').
+    """
     n_m, n_l, n = block.shape
     values, w = np.empty(n), np.empty(n)
     for i in range(n_m):
@@ -240,7 +257,10 @@ def block_median(block, weight, equal, out):
 
 @njit(nogil=True, cache=True)
 def block_clipped_mean(block, weight, clip, out):
-    """Weighted mean along the last axis of block (m', l', pos) without outliers and NaN. out (m', l')."""
+    """Weighted mean along the last axis of block (m', l', pos) without outliers and NaN.
+
+    Out (m', l').
+    """
     n_m, n_l, n = block.shape
     values, w = np.empty(n), np.empty(n)
     for i in range(n_m):

@@ -242,7 +242,10 @@ def _checked(stamp: np.ndarray, psf: np.ndarray,
 
 
 class _Problem:
-    """Model, slopes and noise of one fit. Parameters: moments in pixels², then m and l in pixels; S and c are solved for."""
+    """Model, slopes and noise of one fit.
+
+    Parameters: moments in pixels², then m and l in pixels; S and c are solved for.
+    """
 
     def __init__(self, stamp: np.ndarray, psf: np.ndarray, correlation: np.ndarray, cell: float,
                  shape: str, fit_constant: bool, fit_position: bool, radius: float | None) -> None:
@@ -289,7 +292,10 @@ class _Problem:
         return np.array(moments + [0.0, 0.0] * self.fit_position) * self.scale
 
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Moments from minus half the beam's, where the model stays finite, to the stamp; offsets within a quarter of the stamp."""
+        """Moments from minus half the beam's, where the model stays finite, to the stamp.
+
+        Offsets within a quarter of the stamp.
+        """
         low, high = -0.5 * self.beam_variance, float(max(self.stamp.shape)) ** 2
         lows = {0: [], 1: [low],
                 3: [low, -high,
@@ -325,7 +331,10 @@ class _Problem:
         return source, factors
 
     def _linear(self, p: np.ndarray) -> tuple[np.ndarray, list[np.ndarray], np.ndarray, np.ndarray]:
-        """`_source`, the columns (pix, 1 or 2) of the linear parameters, and their best values; kept for the next call."""
+        """`_source`, the columns (pix, 1 or 2) of the linear parameters, and their best values.
+
+        Kept for the next call.
+        """
         if self._last is None or not np.array_equal(self._last[0], p):
             source, factors = self._source(p)
             shape = self._pixels(source)
@@ -341,7 +350,10 @@ class _Problem:
         return (columns @ values - self.data) / self._unit
 
     def slopes(self, p: np.ndarray) -> np.ndarray:
-        """Slopes of `residual` (pix, free) after Kaufman (1975): those at fixed S and c, projected off their columns."""
+        """Slopes of `residual` (pix, free) after Kaufman (1975).
+
+        Those at fixed S and c, projected off their columns.
+        """
         source, factors, columns, values = self._linear(p)
         slopes = values[0] * np.stack([self._pixels(source * factor) for factor in factors], axis=1)
         q = np.linalg.qr(columns)[0]
@@ -349,7 +361,10 @@ class _Problem:
 
     def solved(self, p: np.ndarray, noise: float | None) -> tuple[np.ndarray, np.ndarray, float,
                                                                   np.ndarray]:
-        """All parameters S, (c,) moments, offsets; their covariance; noise of a pixel; model (m, l)."""
+        """All parameters S, (c,) moments, offsets; their covariance; noise of a pixel.
+
+        Model (m, l).
+        """
         source, factors, columns, values = self._linear(p)
         jacobian = np.concatenate([columns,
                                    *(values[0] * self._pixels(source * f)[:, None]
@@ -445,7 +460,10 @@ def _size(moments: np.ndarray, covariance: np.ndarray) -> dict[str, Any]:
 
 
 def _upper_limit(value: float, error: float) -> float:
-    """Limit of 95 % of a quantity that cannot be negative, measured with a Gaussian error: the tail cut at zero."""
+    """Limit of 95 % of a quantity that cannot be negative, measured with a Gaussian error.
+
+    The tail cut at zero.
+    """
     if not error > 0:
         return max(value, 0.0)
     # Written with the upper tail, which keeps its digits where the value lies far below zero.

@@ -84,7 +84,10 @@ def stack_figure(result: ImageStackResult) -> Figure:
 
 
 def centre_masked(result: ImageStackResult) -> np.ndarray:
-    """The stack with NaN within an ellipse of the beam's FWHM as semi-axes; of a sixteenth of the stamp without a beam."""
+    """The stack with NaN within an ellipse of the beam's FWHM as semi-axes.
+
+    Of a sixteenth of the stamp without a beam.
+    """
     m, l = (np.arange(n) - n // 2 for n in result.stamp.shape)
     north, east = m[:, None] * result.cell, -l[None, :] * result.cell
     major, minor, angle = result.beam or (result.stamp.shape[0] * result.cell / 16,) * 2 + (0.0,)

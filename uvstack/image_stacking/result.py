@@ -1,4 +1,7 @@
-"""What an image-stack gives: flux, errors, stamp, dirty beam of the stack, counts of what was left out."""
+"""What an image-stack gives.
+
+Flux, errors, stamp, dirty beam of the stack, counts of what was left out.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +111,9 @@ class ImageStackResult(Saved):
 
     @property
     def peak_response(self) -> float | None:
-        """What a point source of 1 Jy has at the centre of the stack; None where the dirty beam is not known.
+        """What a point source of 1 Jy has at the centre of the stack.
+
+        None where the dirty beam is not known.
 
         Below 1 by what nearest-pixel alignment smears and the filter takes out.
         """
@@ -135,7 +140,10 @@ class ImageStackResult(Saved):
 
     @property
     def bootstrap_error(self) -> float | None:
-        """Standard deviation of the bootstrap, Jy: noise and the variance of the sources together."""
+        """Standard deviation of the bootstrap, Jy.
+
+        Noise and the variance of the sources together.
+        """
         return None if self.bootstrap is None else float(np.std(self.bootstrap, ddof=1))
 
     def overview(self) -> Section:

@@ -1,4 +1,6 @@
-"""Masks from files on the grid of an image: FITS images, catalogues of sources, and regions of DS9 and CASA.
+"""Masks from files on the grid of an image.
+
+FITS images, catalogues of sources, and regions of DS9 and CASA.
 
 A source of a catalogue is an ellipse of twice the FWHM that was observed, which reaches down to 6 %
 of its peak; where the catalogue says no size, that of three pixels.

@@ -1,4 +1,6 @@
-"""Joint images of many pointings: primary-beam weighted sums, as a linear mosaic before deconvolution.
+"""Joint images of many pointings.
+
+Primary-beam weighted sums, as a linear mosaic before deconvolution.
 
 Pointing p gives the dirty image D_p = Σ w Re(V exp(…)), which holds W_p A_p I convolved with its
 PSF (A_p its primary beam, W_p = Σ w). All pointings are imaged onto one common grid and summed with
@@ -226,7 +228,10 @@ class Mosaic:
         return self._response
 
     def flat_noise(self, weighted: np.ndarray | None = None) -> np.ndarray:
-        """F, (term, m, l) Jy/beam, 0 where nothing is seen; of other sums Σ A D of the same weights if they are given."""
+        """F, (term, m, l) Jy/beam, 0 where nothing is seen.
+
+        Of other sums Σ A D of the same weights if they are given.
+        """
         weighted = self.weighted if weighted is None else weighted
         return _ratio(weighted, self.response() * self.weight.max())
 
@@ -338,7 +343,10 @@ class _Beam(NamedTuple):
 
 
 class _Table(NamedTuple):
-    """Sums (sum, interval): at the begin of each interval, how much it rises, and whether it is straight; intervals a unit."""
+    """Sums (sum, interval).
+
+    At the begin of each interval, how much it rises, and whether it is straight; intervals a unit.
+    """
 
     scale: float
     begin: np.ndarray

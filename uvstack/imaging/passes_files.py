@@ -1,4 +1,6 @@
-"""Passes over measurement sets for imaging: what must be known first, dirty images with their psf, residuals of a model.
+"""Passes over measurement sets for imaging.
+
+What must be known first, dirty images with their psf, residuals of a model.
 
 Every pass reads the sets anew in chunks of rows, and sums what the chunks give in their order. A
 chunk is a function of the job and of its rows alone, for dask to run anywhere.
@@ -115,7 +117,10 @@ class Piece(NamedTuple):
 
 
 def _pieces(job: Job, chunk: tuple[int, Any]) -> Iterator[Piece]:
-    """A piece for each key in the chunk, in their order; what is read is dropped as soon as its correlations are combined."""
+    """A piece for each key in the chunk, in their order.
+
+    What is read is dropped as soon as its correlations are combined.
+    """
     i, block = chunk
     rows = max(_READ_AT_ONCE // max(d.shape[0] * d.shape[1]
                                     for d in job.structures[i].used(job.selections[i])), 1)
@@ -166,7 +171,10 @@ def _channels(values: NDArray, band: NDArray[np.intp]) -> NDArray:
 
 
 def survey_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
-    """Of a chunk: longest baselines, weights of each pointing and channel, density, counts. A function that dask runs."""
+    """Of a chunk: longest baselines, weights of each pointing and channel, density, counts.
+
+    A function that dask runs.
+    """
     found: dict[str, Any] = {"extent": (0.0, 0.0), "weights": {}, "density": None, "n": 0,
                              "n_outside": 0, "n_not_finite": 0, "first_time": np.inf}
     for piece in _pieces(job, chunk):
@@ -184,7 +192,9 @@ def survey_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
 
 
 def image_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
-    """Unnormalised images of a chunk, with psf where there is no model yet. A function that dask runs.
+    """Unnormalised images of a chunk, with psf where there is no model yet.
+
+    A function that dask runs.
 
     "images" holds (key, dirty (term, m, l) on the patch, Σ w of each channel, Σ w²/w_natural);
     "psf" is (2 term − 1, m', l') or None.
@@ -220,7 +230,10 @@ def image_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
 
 
 def _psf(job: Job, pieces: dict[bytes, list[tuple[NDArray, NDArray, NDArray]]]) -> NDArray:
-    """Sum of the psfs of pieces (uvw, frequency, weight), (2 term − 1, m', l'): those of the same channels in one transform."""
+    """Sum of the psfs of pieces (uvw, frequency, weight), (2 term − 1, m', l').
+
+    Those of the same channels in one transform.
+    """
     psfs = [taylor_psfs(np.concatenate([uvw for uvw, _, _ in group]), group[0][1],
                         np.concatenate([w for _, _, w in group]), job.psf_grid(),
                         job.reference_frequency, job.terms, epsilon=_DIRTY, threads=job.threads)
@@ -230,7 +243,10 @@ def _psf(job: Job, pieces: dict[bytes, list[tuple[NDArray, NDArray, NDArray]]]) 
 
 def _model(piece: Piece, seen: NDArray, grid: Grid, reference_frequency: float,
            shared: dict[str, Any]) -> NDArray:
-    """Visibilities of a model (term, m, l) as the pointing sees it: by points or by a transform, what costs less."""
+    """Visibilities of a model (term, m, l) as the pointing sees it.
+
+    By points or by a transform, what costs less.
+    """
     n_points = int(np.count_nonzero((seen != 0).any(axis=0)))
     if is_cheaper(n_points, piece.vis.size, grid):
         return point_visibilities(piece.uvw, piece.antenna1, piece.antenna2, piece.time,

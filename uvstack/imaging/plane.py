@@ -1,4 +1,6 @@
-"""One plane of an image: a Stokes parameter and a band of frequencies, from the visibilities to all its images.
+"""One plane of an image.
+
+a Stokes parameter and a band of frequencies, from the visibilities to all its images.
 
 A plane is gone through alone: its own weights and density, psf, restoring beam, deconvolution and
 reference frequency. Where another imager makes it (`uvstack.imaging.external.task`), what it gives
@@ -93,7 +95,11 @@ class Request:
 
 
 class _Made(NamedTuple):
-    """What an imager gives: (term, m, l), psf (2 term − 1, m', l') with its peak in the middle, and the spectral index if it has one."""
+    """What an imager gives.
+
+    (term, m, l), psf (2 term − 1, m', l') with its peak in the middle, and the spectral index if it
+    has one.
+    """
 
     dirty: NDArray
     psf: NDArray
@@ -145,7 +151,10 @@ def image_plane(job: Job, request: Request, stokes: str, client: Any,
 
 
 def _of_few_pixels(job: Job, survey: Survey) -> Job:
-    """The same job for a few pixels in the middle: a pass with it sums the imaging weights of the whole image, and costs little more."""
+    """The same job for a few pixels in the middle.
+
+    a pass with it sums the imaging weights of the whole image, and costs little more.
+    """
     where = job.grid.geometry
     small = replace(job, grid=centred_grid(where.ra, where.dec, _FEW_PIXELS, where.cell_m))
     return replace(small, patches=patches_of(small, survey, None))

@@ -1,4 +1,6 @@
-"""Products of imaging on the disk: FITS images and cubes, lists of components and cycles, a record of the run.
+"""Products of imaging on the disk.
+
+FITS images and cubes, lists of components and cycles, a record of the run.
 
 They come from `ImageResult` and `ImageCube` alone, whoever made their planes. Nothing stands under
 its final name before all of it is written, and what fails or is killed leaves none.

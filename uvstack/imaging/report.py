@@ -1,4 +1,7 @@
-"""What a person reads of images: of one plane the numbers, the images and how they came about; of a cube a line for each plane."""
+"""What a person reads of images: of one plane the numbers, the images and how they came about.
+
+Of a cube a line for each plane.
+"""
 
 from __future__ import annotations
 
@@ -160,7 +163,10 @@ def convergence_figure(result: ImageResult) -> Figure:
 
 
 def cube_figure(cube: ImageCube) -> Figure:
-    """Restored planes: a row for each Stokes parameter, up to 6 channels; −4 to 20 times their noise, Q, U, V to 10 both ways."""
+    """Restored planes: a row for each Stokes parameter, up to 6 channels.
+
+    −4 to 20 times their noise, Q, U, V to 10 both ways.
+    """
     channels = np.unique(np.linspace(0, len(cube.frequency) - 1,
                                      min(len(cube.frequency), 6)).round().astype(int))
     figure = new_figure((1.5 + 3.2 * len(channels), 0.6 + 3.1 * len(cube.stokes)))
@@ -223,7 +229,10 @@ def image_figure(result: ImageResult) -> Figure:
 
 
 def _thinned(data: NDArray, n: int) -> NDArray:
-    """An image of about n pixels a side: of each block the value farthest from 0, so that no source is left out."""
+    """An image of about n pixels a side.
+
+    Of each block the value farthest from 0, so that no source is left out.
+    """
     step = max(1, max(data.shape) // n)
     if step == 1:
         return data

@@ -250,7 +250,10 @@ class ImageCube(Saved):
         return vstack(parts, metadata_conflicts="silent") if parts else QTable()
 
     def summary(self) -> dict[str, Any]:
-        """Numbers and provenance as JSON takes them; "planes" is a list in the order of `planes`, null where there are no data."""
+        """Numbers and provenance as JSON takes them.
+
+        "planes" is a list in the order of `planes`, null where there are no data.
+        """
         return _summary_of_grid(self.grid) | {"stokes": list(self.stokes),
                                               "frequency_hz": self.frequency.tolist(),
                                               "width_hz": self.width,

@@ -210,7 +210,7 @@ def image(
     return write_asked(result if out is None else write_products(result, names), options)
 
 
-# ------------------------------------------------------------------------------------------------- what is asked for
+# -------------------------------------------------------------------------------- what is asked for
 
 
 def _clean_settings(options: ImageOptions) -> CleanSettings:
@@ -258,7 +258,10 @@ def _grid(size, cell: float, phase_centre, centres) -> Grid:
 
 
 def _is_mosaic(centres, pointings, cell: float, beam: PrimaryBeam | None) -> bool:
-    """Whether the fields have different phase centres or pointings; then there must be a primary beam."""
+    """Whether the fields have different phase centres or pointings.
+
+    Then there must be a primary beam.
+    """
     apart = 0.0
     for directions in ([c[:2] for c in centres.values()], list(pointings.values())):
         l, m, _ = direction_cosines(*np.array(directions).T, *directions[0])
@@ -292,7 +295,7 @@ def _hands(name: str, structures: tuple[Structure, ...],
     return found
 
 
-# ----------------------------------------------------------------------------------------------------------- planes
+# ------------------------------------------------------------------------------------------- planes
 
 
 def _jobs(job: Job, windows: dict[tuple[int, int], SpectralWindow], axis: PlaneAxis, is_mosaic: bool) -> list[Job | None]:

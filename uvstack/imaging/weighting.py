@@ -128,7 +128,9 @@ class Weighting:
 
 @dataclass(frozen=True)
 class ImagingWeights:
-    """Function of a chunk: (uvw, frequency, weight) → imaging weights. Made by `Weighting.prepared`.
+    """Function of a chunk: (uvw, frequency, weight) → imaging weights.
+
+    Made by `Weighting.prepared`.
 
     Attributes
     ----------

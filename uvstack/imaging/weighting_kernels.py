@@ -1,4 +1,7 @@
-"""Compiled loops of imaging weights: sums of weights on cells of the (u, v) plane, and what they make of each weight."""
+"""Compiled loops of imaging weights.
+
+Sums of weights on cells of the (u, v) plane, and what they make of each weight.
+"""
 
 import numpy as np
 from numba import njit
@@ -6,7 +9,10 @@ from numba import njit
 
 @njit(inline="always")
 def _cell(u, v, n_u):
-    """Row and column of a point in cells: of the half plane v ≥ 0, and u counts from the middle of n_u columns."""
+    """Row and column of a point in cells.
+
+    Of the half plane v ≥ 0, and u counts from the middle of n_u columns.
+    """
     if v < 0.0 or (v == 0.0 and u < 0.0):
         u, v = -u, -v
     return int(np.floor(v)), int(np.floor(u)) + n_u // 2
@@ -14,7 +20,9 @@ def _cell(u, v, n_u):
 
 @njit(nogil=True, cache=True)
 def add_density(uvw, wavenumber, scale_u, scale_v, weight, out):
-    """Add weight (row, chan) to the cells out (v, u) of the half plane; points outside and weights ≤ 0 or NaN are left out.
+    """Add weight (row, chan) to the cells out (v, u) of the half plane.
+
+    Points outside and weights ≤ 0 or NaN are left out.
 
     uvw (row, 3) m, wavenumber (chan,) = ν/c, scale = cells a wavelength.
     """

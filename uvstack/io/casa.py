@@ -1,4 +1,6 @@
-"""casacore tables through python-casacore, or at a CASA prompt through casatools: one small interface, two back ends.
+"""casacore tables through python-casacore, or at a CASA prompt through casatools.
+
+One small interface, two back ends.
 
 `open_table` and `create_table` are the two functions that everything else uses. Both back ends give
 arrays with the row first, (row, chan, corr). Only names used by this project are offered. Set the
@@ -96,7 +98,9 @@ def create_table(path: str | Path, description: dict, data_managers: dict, n_row
 
 
 def subtable_path(path: str | Path, name: str) -> str | None:
-    """Path of a subtable by the table's keyword: a reference table or a multi-MS has those of other tables. None where there is none.
+    """Path of a subtable by the table's keyword.
+
+    a reference table or a multi-MS has those of other tables. None where there is none.
 
     Parameters
     ----------
@@ -110,7 +114,10 @@ def subtable_path(path: str | Path, name: str) -> str | None:
 
 
 def refers_to_another(path: str | Path) -> bool:
-    """Whether a table is rows of another one, so that to write into it changes that: casacore names the kind at its beginning."""
+    """Whether a table is rows of another one, so that to write into it changes that.
+
+    Casacore names the kind at its beginning.
+    """
     with open(Path(path) / "table.dat", "rb") as file:
         return b"RefTable" in file.read(64)
 
@@ -155,7 +162,10 @@ def locked(method: Callable) -> Callable:
 
 
 class Table(ABC):
-    """An open table: what both back ends share, their tools having the same names for it; a context manager."""
+    """An open table: what both back ends share, their tools having the same names for it.
+
+    a context manager.
+    """
 
     def __init__(self, table: Any, path: str, readonly: bool):
         self._table, self._path, self._readonly = table, path, readonly
@@ -175,7 +185,10 @@ class Table(ABC):
                 self.close()
 
     def _abandon(self) -> None:
-        """Never close nor destroy the table: casacore would write once more, fail again and abort the process."""
+        """Never close nor destroy the table.
+
+        Casacore would write once more, fail again and abort the process.
+        """
         if not self._abandoned:
             self._abandoned = True
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._table))
@@ -253,7 +266,10 @@ class Table(ABC):
 
     @abstractmethod
     def read(self, column: str, start: int = 0, n: int = -1) -> np.ndarray:
-        """Rows start … start + n − 1 of a column, (row, …); n = −1 is to the end. Cells must have one shape."""
+        """Rows start … start + n − 1 of a column, (row, …); n = −1 is to the end.
+
+        Cells must have one shape.
+        """
 
     @abstractmethod
     def read_rows(self, column: str, rows: np.ndarray) -> np.ndarray:
@@ -265,7 +281,10 @@ class Table(ABC):
 
     @abstractmethod
     def parts(self) -> list[str]:
-        """Paths of the tables that hold the rows: those that a multi-MS is made of, else its own."""
+        """Paths of the tables that hold the rows.
+
+        Those that a multi-MS is made of, else its own.
+        """
 
     def any_row(
         self, column: str, test: str | int, selection: Selection | None = None,
@@ -298,7 +317,10 @@ class Table(ABC):
 
     @locked
     def defined(self, column: str, rows: np.ndarray) -> np.ndarray:
-        """Which of these rows have a value in the column, (row,) bool. To read an empty cell ends the process (measured)."""
+        """Which of these rows have a value in the column, (row,) bool.
+
+        To read an empty cell ends the process (measured).
+        """
         return np.array([self._table.iscelldefined(column, int(row)) for row in rows], np.bool_)
 
     @abstractmethod

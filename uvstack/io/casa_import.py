@@ -66,7 +66,9 @@ def cannot_start(why: str) -> MissingDependencyError:
 
 
 def site_settings(folder: Path, more: str = "") -> dict[str, str]:
-    """Variables of the environment that point CASA to the tables of casadata; none where CASA has settings or tables of its own.
+    """Variables of the environment that point CASA to the tables of casadata.
+
+    None where CASA has settings or tables of its own.
 
     Parameters
     ----------

@@ -106,7 +106,10 @@ class Claim:
         return self.folder / "journal"
 
     def take_back(self, own: bool) -> None:
-        """Undo what was renamed and is not valid, and forget all that was written: by the run itself, or after one that died."""
+        """Undo what was renamed and is not valid, and forget all that was written.
+
+        By the run itself, or after one that died.
+        """
         first = self.folder / "first"
         if first.is_file():
             other = Path(first.read_text(encoding="utf-8"))
@@ -197,7 +200,10 @@ def _undo(note: dict[str, Any], own: bool) -> None:
 
 
 def _identity(path: Path) -> dict[str, int]:
-    """What tells whether a file or folder is the same and unchanged; casacore touches its locks when it only reads."""
+    """What tells whether a file or folder is the same and unchanged.
+
+    Casacore touches its locks when it only reads.
+    """
     state = path.lstat()
     times = [file.lstat().st_mtime_ns for file in path.rglob("*")
              if file.name != "table.lock"] if path.is_dir() else [state.st_mtime_ns]
@@ -224,7 +230,10 @@ def _is_empty(folder: Path) -> bool:
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock a file, unless another process has it; without locks, whether the process that it names is gone."""
+    """Lock a file, unless another process has it.
+
+    Without locks, whether the process that it names is gone.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -282,7 +291,10 @@ class Run:
                 self._made.append(one)
 
     def place(self, claim: Claim, names: tuple[str, ...] | None = None) -> None:
-        """Rename what was written into its place: as one, or with names the files of a folder into one that exists."""
+        """Rename what was written into its place.
+
+        As one, or with names the files of a folder into one that exists.
+        """
         if claim.path in self._placed:
             raise OutputError(f"{claim.path} is written twice by one run; give two names")
         self._placed.add(claim.path)
@@ -298,7 +310,10 @@ class Run:
 
     def end_with(self, ms: str, column: str, finish: Callable[[], None],
                  undo: Callable[[], None] | None = None) -> None:
-        """Finish a column of a set at the very end of the run; `undo` is what to do where it does not come to that."""
+        """Finish a column of a set at the very end of the run.
+
+        `undo` is what to do where it does not come to that.
+        """
         self._endings.append((ms, column, finish))
         if undo is not None:
             self._undo.append(undo)

@@ -90,7 +90,10 @@ def data_managers(columns: dict, n_chan: int, n_corr: int) -> dict:
 def create_main_table(path: str, n_rows: int, shapes: set[tuple[int, int]],
                       data_columns: tuple[str, ...] = ("DATA",),
                       weight_columns: tuple[str, ...] = ("WEIGHT", "SIGMA")) -> Table:
-    """New main table of a measurement set, open for writing; shapes are those (chan, corr) that its cells will have."""
+    """New main table of a measurement set, open for writing.
+
+    Shapes are those (chan, corr) that its cells will have.
+    """
     columns = main_columns(data_columns, weight_columns)
     table = create_table(path, columns, data_managers(columns, *max(shapes)), n_rows)
     table.set_info({"type": "Measurement Set", "subType": "",

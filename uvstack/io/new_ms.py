@@ -1,4 +1,7 @@
-"""A new measurement set from arrays: what a simulator or a test needs, valid for CASA and WSClean."""
+"""A new measurement set from arrays.
+
+What a simulator or a test needs, valid for CASA and WSClean.
+"""
 
 from __future__ import annotations
 

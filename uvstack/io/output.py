@@ -1,4 +1,6 @@
-"""Outputs that appear whole or not at all: written beside their place (see `uvstack.io.claim`), then renamed.
+"""Outputs that appear whole or not at all.
+
+Written beside their place (see `uvstack.io.claim`), then renamed.
 
 `together` makes all outputs of a run one: they become valid at its end, and nothing of them is left
 where it fails, is interrupted, or was killed and is run again.
@@ -29,7 +31,9 @@ _left: list[Path] = []
 
 @contextlib.contextmanager
 def together() -> Iterator[Run]:
-    """All outputs written within become valid at the end, or none does; also as a decorator, and within another one.
+    """All outputs written within become valid at the end, or none does.
+
+    Also as a decorator, and within another one.
 
     Steps within find finished outputs under their names.
     """
@@ -58,7 +62,9 @@ def left_over() -> list[Path]:
 
 def check_output(path: str | Path, overwrite: bool, n_bytes: int = 0,
                  inputs: tuple[str, ...] = ()) -> Path:
-    """Path of an output that may be written, before any work is done; within `together` it is claimed.
+    """Path of an output that may be written, before any work is done.
+
+    Within `together` it is claimed.
 
     Raises
     ------
@@ -80,7 +86,10 @@ def check_output(path: str | Path, overwrite: bool, n_bytes: int = 0,
 
 def check_report(folder: str | Path, overwrite: bool, names: Sequence[str],
                  inputs: tuple[str, ...] = ()) -> Path:
-    """Folder that a report with files of these names may be written to, before any work is done; errors as for `check_output`."""
+    """Folder that a report with files of these names may be written to, before any work is done.
+
+    Errors as for `check_output`.
+    """
     folder = Path(folder)
     _check_place(folder, _BYTES_OF_REPORT, inputs)
     if folder.exists() and not folder.is_dir():

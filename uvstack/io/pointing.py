@@ -144,7 +144,10 @@ def _from_fields(structure: Structure, wanted: Sequence[Field]) -> dict[int, Fie
 
 def _from_table(structure: Structure, selection: Selection,
                 wanted: Sequence[Field]) -> dict[int, Field]:
-    """Pointings by the table POINTING: of each field the mean over antennas at the times of its selected rows."""
+    """Pointings by the table POINTING.
+
+    Of each field the mean over antennas at the times of its selected rows.
+    """
     path = structure.subtables.get("POINTING")
     if path is None:
         return {}
@@ -235,7 +238,10 @@ def _rows_at(table: Table, times: np.ndarray, length: float, antennas: np.ndarra
 
 
 def _is_direction(direction: np.ndarray) -> np.ndarray:
-    """Which (n, 2) are directions in rad that someone filled in: not (0, 0), not NaN, no latitude beyond a pole."""
+    """Which (n, 2) are directions in rad that someone filled in.
+
+    Not (0, 0), not NaN, no latitude beyond a pole.
+    """
     with np.errstate(invalid="ignore"):
         return direction.any(axis=1) & (abs(direction[:, 0]) < 4 * np.pi) & (
             abs(direction[:, 1]) <= np.pi / 2)
@@ -243,7 +249,10 @@ def _is_direction(direction: np.ndarray) -> np.ndarray:
 
 def _in_frame(direction: np.ndarray, given: str,
               wanted: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Longitude and latitude of directions (n, 2) in another frame; None where one of the frames turns with the sky."""
+    """Longitude and latitude of directions (n, 2) in another frame.
+
+    None where one of the frames turns with the sky.
+    """
     if given == wanted:
         return direction[:, 0], direction[:, 1]
     try:

@@ -1,4 +1,7 @@
-"""Selections in CASA's words: fields by id, range or name with wildcards, spectral windows, times, uv distances."""
+"""Selections in CASA's words.
+
+Fields by id, range or name with wildcards, spectral windows, times, uv distances.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,9 @@ _UV_UNITS |= {prefix + name: ("lambda", factor)
 
 def select(structure: Structure, field: str | int | None = None, spw: str | int | None = None,
            timerange: str | None = None) -> Selection:
-    """Selection of a measurement set by CASA's field, spw and timerange: what of that has rows, and nothing else.
+    """Selection of a measurement set by CASA's field, spw and timerange.
+
+    What of that has rows, and nothing else.
 
     Only what has rows is judged, so that fields and windows that nobody observed do not matter.
 
@@ -184,7 +189,9 @@ def parse_uv_range(uvmin: str | float | None, uvmax: str | float | None) -> UVRa
 
 
 def parse_distance(name: str, value: str | float | None) -> tuple[float, str]:
-    """Number and unit, m or lambda, of a distance as `parse_uv_range` takes it; 0 m where there is none.
+    """Number and unit, m or lambda, of a distance as `parse_uv_range` takes it.
+
+    0 m where there is none.
 
     Raises
     ------

@@ -65,7 +65,10 @@ class StackedMS:
             raise
 
     def write(self, start: int, set_index: int, columns: dict[str, np.ndarray]) -> None:
-        """Set rows from `start` on; ids in the columns are those of the input numbered `set_index`."""
+        """Set rows from `start` on.
+
+        Ids in the columns are those of the input numbered `set_index`.
+        """
         for name, subtables in ((c, s) for s, names in _POINTED_AT.items() for c in names):
             offset = self._offsets[set_index][subtables]
             if offset and name in columns:
@@ -95,7 +98,10 @@ class StackedMS:
         return offsets
 
     def _make_legal(self, telescope: str) -> None:
-        """Fill what CASA wants before it says anything of a set: an observation, and a channel in every window, used or not."""
+        """Fill what CASA wants before it says anything of a set.
+
+        An observation, and a channel in every window, used or not.
+        """
         with open_table(f"{self.path}/OBSERVATION", readonly=False) as table:
             if not table.n_rows:
                 table.add_rows(1)
@@ -130,7 +136,10 @@ def _copy_subtable(source: str | Table | None, target: str, name: str) -> None:
 
 def _append_subtable(source: str | Table | None, target: str, name: str,
                      offset: dict[str, int]) -> int:
-    """Append the rows of a subtable unless equal ones are there already; return where they begin."""
+    """Append the rows of a subtable unless equal ones are there already.
+
+    Return where they begin.
+    """
     if source is None:
         return 0
     with open_table(source) as table, open_table(f"{target}/{name}", readonly=False) as joined:

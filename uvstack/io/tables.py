@@ -1,4 +1,6 @@
-"""Lists of positions from files: tables (CSV, ECSV, FITS, VOTable), plain lists, and regions of DS9 and CASA.
+"""Lists of positions from files.
+
+Tables (CSV, ECSV, FITS, VOTable), plain lists, and regions of DS9 and CASA.
 
 The kind of a file is told by the ending of its name, and where that says nothing, by its first
 bytes. Tables are read by `astropy.table` and regions by the package `regions`; only the plain list
@@ -243,7 +245,10 @@ def _header_in_remark(lines: list[str], first: _Line) -> list[str] | None:
 
 
 def _is_header(first: _Line, columns: Mapping[str, str] | None) -> bool:
-    """Whether the first line names columns: by known names, by the caller's, or by a first word that is no angle."""
+    """Whether the first line names columns.
+
+    By known names, by the caller's, or by a first word that is no angle.
+    """
     names = next(csv.reader([first.text], delimiter=_delimiter(first.text), skipinitialspace=True))
     if columns or find_direction_columns(names) is not None:
         return True
@@ -260,7 +265,10 @@ def _delimiter(header: str) -> str:
 
 
 def _standard_formats(lines: list[str]) -> list[str]:
-    """Formats of astropy with marks of their own that a text may be in; empty where it has none of their marks."""
+    """Formats of astropy with marks of their own that a text may be in.
+
+    Empty where it has none of their marks.
+    """
     if any("byte-by-byte description" in line.lower() for line in lines[:500]):
         return ["ascii.mrt", "ascii.cds"]
     first = next((line.lstrip() for line in lines if line.strip() and not line.lstrip().startswith("#")), "")
@@ -511,7 +519,10 @@ def _read_crtf(path: Path) -> Table:
 
 
 def _read_regions(path: Path, language: str) -> Table:
-    """Table of the centres of regions, their shapes and labels; excluded ones, texts and annotations are left out."""
+    """Table of the centres of regions, their shapes and labels.
+
+    Excluded ones, texts and annotations are left out.
+    """
     lines = _text_of(path)
     regions = _parse_regions(path, lines, language)
     taken = [region for region in regions if _is_taken(region)]
@@ -558,7 +569,10 @@ def _parse_regions(path: Path, lines: list[str], language: str) -> list:
 
 
 def _in_one_frame(centres: list[SkyCoord]) -> SkyCoord:
-    """Directions (n,) in the frame of the first; the frame may change from line to line of a region file."""
+    """Directions (n,) in the frame of the first.
+
+    The frame may change from line to line of a region file.
+    """
     names = np.array([centre.frame.name for centre in centres])
     lon = np.array([centre.spherical.lon.rad for centre in centres])
     lat = np.array([centre.spherical.lat.rad for centre in centres])

@@ -1,4 +1,6 @@
-"""A column that is written over a long time: a mark says how far it is, so that a run that was killed can go on.
+"""A column that is written over a long time.
+
+a mark says how far it is, so that a run that was killed can go on.
 
 The mark is a keyword of the column itself, so it goes where the column goes. It is put there when
 the column is made, before any value, follows the values (which are on the disk before the mark says
@@ -50,7 +52,10 @@ def is_finished(path: str, column: str) -> bool:
 
 
 def set_mark(path: str, column: str, mark: dict[str, Any] | None) -> None:
-    """Put a mark on a column, or take it away with None. What was written before is on the disk first."""
+    """Put a mark on a column, or take it away with None.
+
+    What was written before is on the disk first.
+    """
     for part in _parts(path):
         with LOCK, open_table(part, readonly=False) as table:
             if mark is not None:

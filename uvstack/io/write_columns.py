@@ -68,7 +68,10 @@ def is_remains(structure: Structure, column: str) -> bool:
 
 
 def check_filled(structure: Structure, columns: Iterable[str | None]) -> None:
-    """Raise ColumnError where a column that fills all rows of another one lacks values: to read an empty cell may end the process."""
+    """Raise ColumnError where a column that fills all rows of another one lacks values.
+
+    To read an empty cell may end the process.
+    """
     with open_table(structure.path) as table:
         for column in columns:
             if column in structure.columns and table.any_row(column, "undefined"):
@@ -81,7 +84,9 @@ def check_filled(structure: Structure, columns: Iterable[str | None]) -> None:
 @contextlib.contextmanager
 def column_writer(path: str | Path, column: str, like: str, source: tuple[str, str | None] | None,
                   overwrite: bool = False) -> Iterator[Callable[[np.ndarray, np.ndarray], None]]:
-    """A function write(rows, values) for a column of a set; rows are numbers, values (row, chan, corr).
+    """A function write(rows, values) for a column of a set.
+
+    Rows are numbers, values (row, chan, corr).
 
     Parameters
     ----------

@@ -1,4 +1,7 @@
-"""Where the pixels of an image are on the sky: the plane that they lie in, and how a FITS header says it."""
+"""Where the pixels of an image are on the sky.
+
+The plane that they lie in, and how a FITS header says it.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,9 @@ class ImageGeometry:
 
 
 def image_geometry(wcs: WCS, shape: tuple[int, int]) -> ImageGeometry:
-    """Geometry of an image (m, l) of that shape with a celestial WCS; a centre in ICRS is taken to J2000.
+    """Geometry of an image (m, l) of that shape with a celestial WCS.
+
+    a centre in ICRS is taken to J2000.
 
     Raises
     ------

@@ -75,7 +75,10 @@ class Grid:
                                          - self.shape[0] // 2) * self.geometry.cell_m
 
     def part(self, rows: slice, columns: slice) -> Grid:
-        """The grid of image[rows, columns]; the slices have a begin and an end within the image and no step."""
+        """The grid of image[rows, columns].
+
+        The slices have a begin and an end within the image and no step.
+        """
         shape = (rows.stop - rows.start, columns.stop - columns.start)
         inside = 0 <= rows.start <= rows.stop <= self.shape[0] and 0 <= columns.start <= columns.stop <= self.shape[1]
         if not inside or rows.step not in (None, 1) or columns.step not in (None, 1):
@@ -96,7 +99,9 @@ class Grid:
 
 
 def centred_grid(ra: float, dec: float, size: int | tuple[int, int], cell: float) -> Grid:
-    """Grid of square cells (rad) that touches the sky at its own centre (J2000, rad); size is one number or (n_m, n_l).
+    """Grid of square cells (rad) that touches the sky at its own centre (J2000, rad).
+
+    Size is one number or (n_m, n_l).
 
     Raises
     ------
@@ -111,7 +116,9 @@ def centred_grid(ra: float, dec: float, size: int | tuple[int, int], cell: float
 
 
 def psf_grid(grid: Grid, phase_centre: tuple[float, float] | None = None, factor: int = 2) -> Grid:
-    """The grid of a PSF for images on `grid`: `factor` times as many pixels, even, the middle one on the phase centre.
+    """The grid of a PSF for images on `grid`.
+
+    `factor` times as many pixels, even, the middle one on the phase centre.
 
     A PSF twice as large as the image reaches from each of its corners to all others. phase_centre
     is in J2000, rad, by default the point that the image touches.

@@ -26,7 +26,9 @@ _ENOUGH_PIXELS = 2_000_000
 
 
 def robust_noise(image: NDArray, exclude: NDArray[np.bool_] | None = None) -> float:
-    """Standard deviation of the noise, 1.4826 times the median absolute deviation; NaN where no pixel is finite.
+    """Standard deviation of the noise, 1.4826 times the median absolute deviation.
+
+    NaN where no pixel is finite.
 
     Parameters
     ----------

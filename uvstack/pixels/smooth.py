@@ -1,4 +1,7 @@
-"""Images convolved with a Gaussian beam: the plain sum over pixels, by a transform of the sampled Gaussian on a padded grid."""
+"""Images convolved with a Gaussian beam.
+
+The plain sum over pixels, by a transform of the sampled Gaussian on a padded grid.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,9 @@ def gaussian_kernel(beam: Beam | tuple[float, float, float],
 
 def convolve_beam(image: NDArray, beam: Beam | tuple[float, float, float],
                   cell: float | tuple[float, float], threads: int = 1) -> NDArray[np.float64]:
-    """Image in Jy/pixel convolved with a Gaussian of peak 1, in Jy/beam; nothing wraps round the edges.
+    """Image in Jy/pixel convolved with a Gaussian of peak 1, in Jy/beam.
+
+    Nothing wraps round the edges.
 
     Parameters
     ----------

@@ -87,7 +87,10 @@ def base_name(name: str) -> tuple[str, u.UnitBase | None]:
 
 
 def unit_from_text(text: str) -> u.UnitBase | None:
-    """Unit of a text in a table's line of units, None of an empty one; one that astropy does not know keeps its name."""
+    """Unit of a text in a table's line of units, None of an empty one.
+
+    One that astropy does not know keeps its name.
+    """
     text = text.strip().strip('"')
     return _NAME_UNITS.get(text.lower()) or (u.Unit(text, parse_strict="silent") if text.strip("-")
                                              else None)
@@ -103,7 +106,9 @@ def is_angle_unit(text: str) -> bool:
 
 
 def find_direction_columns(names: Sequence[str]) -> tuple[str, str, str | None] | None:
-    """Longitude and latitude among the names of columns, and the frame that they imply; None if there are none.
+    """Longitude and latitude among the names of columns, and the frame that they imply.
+
+    None if there are none.
 
     Where they stand in parts, which is looked at last, the names are those of `PARTS`.
     """
@@ -224,7 +229,9 @@ def _text_angles(
 
 
 def angles_of_parts(table: Table, source: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Right ascension and declination (n,) in rad of the columns RAh RAm RAs DE- DEd DEm DEs; seconds that are missing count 0.
+    """Right ascension and declination (n,) in rad of the columns RAh RAm RAs DE- DEd DEm DEs.
+
+    Seconds that are missing count 0.
 
     Raises
     ------

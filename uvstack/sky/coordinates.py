@@ -1,4 +1,6 @@
-"""Directions on the sky: reference frames, direction cosines and the turn of (u, v, w) to another phase centre.
+"""Directions on the sky.
+
+Reference frames, direction cosines and the turn of (u, v, w) to another phase centre.
 
 Phases need offsets from the phase centre to a small fraction of the fringe spacing, and offsets are
 differences of nearly equal angles. Everything here is therefore written with the differences taken
@@ -222,13 +224,19 @@ def to_frame(coord: SkyCoord, frame: str) -> tuple[NDArray[np.float64], NDArray[
 
 
 def centre_of(frame: str, ra: float, dec: float) -> tuple[float, float, float]:
-    """Phase centre in J2000 and the position angle there of the frame's north, rad: (u, v, w) are along the frame's axes."""
+    """Phase centre in J2000 and the position angle there of the frame's north, rad.
+
+    (u, v, w) are along the frame's axes.
+    """
     return to_j2000_with_north(ra, dec, parse_frame(frame))
 
 
 def to_j2000_with_north(lon: float, lat: float,
                         frame: BaseCoordinateFrame) -> tuple[float, float, float]:
-    """A direction in J2000, and the position angle there of the north of its own frame, rad; a pole keeps its right ascension."""
+    """A direction in J2000, and the position angle there of the north of its own frame, rad.
+
+    a pole keeps its right ascension.
+    """
     if frame.is_equivalent_frame(_FRAMES["J2000"]):
         return float(lon), float(lat), 0.0
     # Towards the equator, so that the step does not lead over a pole.
@@ -287,7 +295,10 @@ def parse_direction(direction: str | Sequence[float] | SkyCoord, frame: str = "J
 
 
 def in_frame(lon: float, lat: float, given: str, wanted: str) -> tuple[float, float]:
-    """Longitude and latitude (rad) in one named frame of those in another; the same numbers where the frames are one."""
+    """Longitude and latitude (rad) in one named frame of those in another.
+
+    The same numbers where the frames are one.
+    """
     if parse_frame(given).is_equivalent_frame(parse_frame(wanted)):
         return float(lon), float(lat)
     new = to_frame(SkyCoord(lon, lat, unit="rad", frame=parse_frame(given)), wanted)
@@ -338,7 +349,10 @@ def check_centre(centre: tuple[float, float], fields: Mapping[str, tuple[float, 
 
 
 def sight(diameters: ArrayLike, lowest_frequency: float) -> float:
-    """How far from where they point antennas may see anything: 10 λ/D of the smallest dish (m), or 10° where none is known; rad."""
+    """How far from where they point antennas may see anything.
+
+    10 λ/D of the smallest dish (m), or 10° where none is known; rad.
+    """
     known = np.asarray(diameters, np.float64)
     known = known[np.isfinite(known) & (known > 0)]
     return float(np.deg2rad(10.0)) if known.size == 0 else min(

@@ -51,7 +51,10 @@ def parse_frequency(value: Any, name: str, lowest: float = LOWEST) -> float:
 
 
 def warn_of_different(frequencies: Sequence[float | None]) -> None:
-    """UvstackWarning where images that are to be compared have different frequencies, Hz; None is unknown."""
+    """UvstackWarning where images that are to be compared have different frequencies, Hz.
+
+    None is unknown.
+    """
     known = [one for one in frequencies if one is not None]
     if known and max(known) > min(known) * (1.0 + _SAME):
         warnings.warn(UvstackWarning(f"the images lie between {min(known) / 1e9:.6g} and "

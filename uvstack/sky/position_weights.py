@@ -1,4 +1,7 @@
-"""The weight W_k of a position: equal, of the list, of the primary beam, of the noise about it, or a product of these."""
+"""The weight W_k of a position.
+
+Equal, of the list, of the primary beam, of the noise about it, or a product of these.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +79,10 @@ def position_weight(weights: PositionWeights, listed: np.ndarray | None, beam: n
 
 def product_of(terms: Sequence[str], n: int,
                factors: Mapping[str, Callable[[], np.ndarray]]) -> np.ndarray:
-    """Product of what each term stands for, (n,); "equal" is 1. Factors are computed where they are asked for."""
+    """Product of what each term stands for, (n,); "equal" is 1.
+
+    Factors are computed where they are asked for.
+    """
     weight = np.ones(n)
     for term in terms:
         if term != "equal":
@@ -85,7 +91,10 @@ def product_of(terms: Sequence[str], n: int,
 
 
 def check_weights(terms: tuple[str, ...], has_beam: bool) -> None:
-    """Raise SelectionError where weights want a primary beam and none is given: A would be 1 everywhere."""
+    """Raise SelectionError where weights want a primary beam and none is given.
+
+    A would be 1 everywhere.
+    """
     if "primary-beam" in terms and not has_beam:
         raise SelectionError("weights with primary-beam want a primary beam; give one "
                              "(--primary-beam vla, primary_beam=\"vla\"), or other weights")

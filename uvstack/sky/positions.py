@@ -1,4 +1,6 @@
-"""Lists of positions on the sky, with what a catalogue says of each: weight, flux, size, redshift and all else.
+"""Lists of positions on the sky, with what a catalogue says of each.
+
+Weight, flux, size, redshift and all else.
 
 `Positions` is what stacking, fitting and extraction are given; `uvstack.io.tables` reads it from
 files. A table is understood by the names of its columns, in any case, unless a mapping names them:
@@ -70,7 +72,9 @@ _MAPPING_KEYS = ("coord", "ra", "dec", "glon", "glat", "weight", "flux", "size",
 
 @dataclass(frozen=True, eq=False)
 class Positions:
-    """Positions and what is known of each; n may be anything from 0 on (`validate_positions` refuses 0).
+    """Positions and what is known of each.
+
+    n may be anything from 0 on (`validate_positions` refuses 0).
 
     Attributes
     ----------
@@ -105,7 +109,10 @@ class Positions:
 
     @property
     def names(self) -> NDArray[np.str_] | None:
-        """What the source calls each position, (n,): its column name, id or source_id; None without one."""
+        """What the source calls each position, (n,): its column name, id or source_id.
+
+        None without one.
+        """
         column = next((name for name in ("name", "id", "source_id") if name in self.table.colnames),
                       None)
         return None if column is None else np.asarray(self.table[column]).astype(str)
@@ -197,7 +204,10 @@ class Positions:
         return [str(value) for value in unique] + (["(none)"] if missing.any() else []), index
 
     def n_duplicates(self, tolerance_rad: float = DUPLICATE_TOLERANCE) -> int:
-        """Count of positions that repeat another to within `tolerance_rad` (rad); of k equal ones, k − 1 count."""
+        """Count of positions that repeat another to within `tolerance_rad` (rad).
+
+        Of k equal ones, k − 1 count.
+        """
         from scipy.spatial import cKDTree
 
         if len(self) < 2:
@@ -336,7 +346,10 @@ def positions_from_table(
 
 
 def _directions(coord: SkyCoord) -> SkyCoord:
-    """Directions alone, as (n,): distances and proper motions would follow into every conversion."""
+    """Directions alone, as (n,).
+
+    Distances and proper motions would follow into every conversion.
+    """
     spherical = coord.spherical
     lon, lat = np.atleast_1d(spherical.lon), np.atleast_1d(spherical.lat)
     return SkyCoord(coord.frame.realize_frame(UnitSphericalRepresentation(lon, lat), copy=False))
@@ -354,7 +367,10 @@ def _rows(bad: NDArray[np.bool_]) -> str:
 
 
 def _check_lon_lat(lon: NDArray[np.float64], lat: NDArray[np.float64], source: str) -> None:
-    """Refuse angles (rad) that are no position; before astropy does, whose message would name no row."""
+    """Refuse angles (rad) that are no position.
+
+    Before astropy does, whose message would name no row.
+    """
     bad = ~(np.isfinite(lon) & np.isfinite(lat))
     if bad.any():
         raise PositionsError(f"{source}: {np.count_nonzero(bad)} of {len(lon)} positions are "
@@ -432,7 +448,10 @@ def _mixin_directions(table: Table, name: str, frame: str | None,
 
 def _direction_names(table: Table, columns: dict[str, str],
                      source: str) -> tuple[str, str, str | None]:
-    """Columns of longitude and latitude and the frame that they imply; where one is named, the other may be guessed."""
+    """Columns of longitude and latitude and the frame that they imply.
+
+    Where one is named, the other may be guessed.
+    """
     guess = find_direction_columns(table.colnames)
     if guess == PARTS and {"ra", "dec", "glon", "glat"} & columns.keys():
         guess = None

@@ -50,7 +50,10 @@ COSINE_TAPER_SCALE = 1.18896478
 
 
 class PrimaryBeam(ABC):
-    """Power response of one antenna; a model of your own subclasses this and defines `_power` and `describe`."""
+    """Power response of one antenna.
+
+    a model of your own subclasses this and defines `_power` and `describe`.
+    """
 
     #: Whether the power depends on frequency and the distance from the axis alone, for those who
     #: make tables of it.
@@ -469,7 +472,10 @@ def _parse_airy(parameters: str) -> Airy:
 
 
 def parse_quantity(text: str, unit: u.UnitBase, what: str) -> float:
-    """Number that a text such as "30arcmin" stands for, in `unit`; `what` names it in the PrimaryBeamError if none."""
+    """Number that a text such as "30arcmin" stands for, in `unit`.
+
+    `what` names it in the PrimaryBeamError if none.
+    """
     try:
         value = u.Quantity(text.strip()).to_value(unit)
     except (TypeError, ValueError, u.UnitsError) as error:

@@ -1,4 +1,7 @@
-"""How the pixels of an image lie on the sky: the frame of its coordinates, and the directions and sizes of its steps."""
+"""How the pixels of an image lie on the sky.
+
+The frame of its coordinates, and the directions and sizes of its steps.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,9 @@ _ZENITHAL = ("SIN", "TAN", "ARC", "STG", "ZEA", "AZP", "SZP", "ZPN", "AIR")
 
 
 def wcs_frame(wcs: WCS) -> BaseCoordinateFrame:
-    """Frame of the longitude and latitude of a celestial WCS; B1950 has the epoch of `uvstack.sky.coordinates.parse_frame`.
+    """Frame of the longitude and latitude of a celestial WCS.
+
+    B1950 has the epoch of `uvstack.sky.coordinates.parse_frame`.
 
     Raises
     ------

@@ -1,4 +1,7 @@
-"""What stands in the column `flags` of a catalogue that was extracted: bits, of which several may hold."""
+"""What stands in the column `flags` of a catalogue that was extracted.
+
+Bits, of which several may hold.
+"""
 
 from __future__ import annotations
 

@@ -254,7 +254,9 @@ def _distances(coord: SkyCoord, pointings: Sequence[Field]) -> tuple[np.ndarray,
 
 
 def farthest_view(structures: Sequence[Structure], selections: Sequence[Selection]) -> float:
-    """Distance from a pointing beyond which no antenna of these sees, rad: 10 λ/D of the smallest at the lowest frequency.
+    """Distance from a pointing beyond which no antenna of these sees, rad.
+
+    10 λ/D of the smallest at the lowest frequency.
 
     10° where their size is not known; never more than the horizon.
     """
@@ -269,7 +271,9 @@ def farthest_view(structures: Sequence[Structure], selections: Sequence[Selectio
 
 def check_distances(positions: Positions, beam: PrimaryBeam, pointings: Sequence[Field],
                     farthest: float) -> None:
-    """Warn of positions where no antenna looks, and refuse those beyond the horizon; a primary beam leaves both out by itself.
+    """Warn of positions where no antenna looks, and refuse those beyond the horizon.
+
+    a primary beam leaves both out by itself.
 
     Parameters
     ----------

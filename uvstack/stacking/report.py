@@ -101,7 +101,10 @@ def _pointings(result: StackResult, name: str, size: float) -> list[tuple[str, .
 
 def profile_figure(result: StackResult, bins: int | np.ndarray = 20, unit: str = "m",
                    truth: float | None = None) -> Figure:
-    """Figure of the uv profile, in the style of Lindroos et al. (2015), Figure 4; a true flux (Jy) is a line of its own."""
+    """Figure of the uv profile, in the style of Lindroos et al. (2015), Figure 4.
+
+    a true flux (Jy) is a line of its own.
+    """
     figure = new_figure((7, 4.5))
     axes = figure.add_subplot()
     draw_profile(axes, result, bins, unit)

@@ -93,12 +93,18 @@ class StackResult(Saved):
 
     @property
     def n_visibilities(self) -> int:
-        """Visibilities within the uv limits that entered: (row, chan) of which a parallel hand is unflagged and has a weight."""
+        """Visibilities within the uv limits that entered.
+
+        (row, chan) of which a parallel hand is unflagged and has a weight.
+        """
         return int(self.sums.total[COUNT])
 
     @property
     def bootstrap_error(self) -> float | None:
-        """Standard deviation of the bootstrap, Jy: noise and the variance of the sources together."""
+        """Standard deviation of the bootstrap, Jy.
+
+        Noise and the variance of the sources together.
+        """
         return None if self.bootstrap is None else float(np.std(self.bootstrap, ddof=1))
 
     @property

@@ -1,4 +1,7 @@
-"""The stamp of a stack: its dirty image around the phase centre, and the dirty beam with the same weights."""
+"""The stamp of a stack.
+
+Its dirty image around the phase centre, and the dirty beam with the same weights.
+"""
 
 from __future__ import annotations
 

@@ -66,7 +66,10 @@ class PointingPlan:
 
 @dataclass(frozen=True)
 class StackedPartition:
-    """One stack of one partition: (u, v, w) (row, 3), vis (row, chan, corr) and Σ W_k; norm 0 means nothing to stack."""
+    """One stack of one partition: (u, v, w) (row, 3), vis (row, chan, corr) and Σ W_k.
+
+    Norm 0 means nothing to stack.
+    """
 
     uvw: np.ndarray
     vis: np.ndarray

@@ -1,4 +1,6 @@
-"""The column that a subtraction writes: which rows are read, what is taken from them, how far it is.
+"""The column that a subtraction writes.
+
+Which rows are read, what is taken from them, how far it is.
 
 Blocks of rows are read in the main process when a worker is to have them, and written by it in
 their order. All that may not be written is refused first; then the column is made with its mark,
@@ -56,7 +58,10 @@ _SCAN_ROWS = 1_000_000
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What a subtraction works on; `source` are the data column and what is taken from it before, see `parse_column`."""
+    """What a subtraction works on.
+
+    `source` are the data column and what is taken from it before, see `parse_column`.
+    """
 
     structure: Structure
     selection: Selection
@@ -105,7 +110,10 @@ class Rows:
 
 
 class Blocks(Sequence):
-    """Blocks of rows, read when they are asked for: no more of them are in memory than are worked on."""
+    """Blocks of rows, read when they are asked for.
+
+    No more of them are in memory than are worked on.
+    """
 
     def __init__(self, job: Job, start: int, stop: int, size: int):
         self._job = job
@@ -154,7 +162,10 @@ class Blocks(Sequence):
 
 
 class Target:
-    """The column that is written, with its mark; a context manager that leaves nothing of a run that wrote no row."""
+    """The column that is written, with its mark.
+
+    a context manager that leaves nothing of a run that wrote no row.
+    """
 
     def __init__(self, job: Job, overwrite: bool):
         self._job, self._overwrite, self._path, self._settings = job, overwrite, job.structure.path, job.settings()
@@ -320,7 +331,10 @@ class Target:
         return model if job.predict_only else (data - model).astype(kind)
 
     def finish(self, provenance: Provenance) -> None:
-        """Note in HISTORY what was done, and take the mark away: with all other outputs of the run, such as a report."""
+        """Note in HISTORY what was done, and take the mark away.
+
+        With all other outputs of the run, such as a report.
+        """
         job = self._job
         what = f"model {job.model_name} written to {job.target}" if job.predict_only else (
             f"{job.backup or '-'.join(name for name in job.source if name)} minus "
@@ -334,7 +348,10 @@ class Target:
         finish_with_outputs(self._path, job.target, end)
 
     def _undo(self, error: BaseException) -> None:
-        """Leave a set without any row written as it was. After an error in writing casacore is not asked for more."""
+        """Leave a set without any row written as it was.
+
+        After an error in writing casacore is not asked for more.
+        """
         if self.rows or isinstance(error, OutputError):
             return
         with contextlib.suppress(OutputError):

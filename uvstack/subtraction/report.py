@@ -71,7 +71,10 @@ def sections(result: SubtractResult) -> list[Section]:
 
 
 def amplitude_figure(result: SubtractResult) -> Figure:
-    """Figure of mean amplitudes against uv distance: before, after and model, and below them what is left of each bin."""
+    """Figure of mean amplitudes against uv distance.
+
+    Before, after and model, and below them what is left of each bin.
+    """
     table = result.profile()
     figure = new_figure((7, 5))
     axes, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))

@@ -88,7 +88,10 @@ class SubtractResult(Saved):
 
     @property
     def rms(self) -> tuple[float, float]:
-        """Root mean square of |V| over the unflagged parallel hands before and after, Jy; NaN where there are none."""
+        """Root mean square of |V| over the unflagged parallel hands before and after, Jy.
+
+        NaN where there are none.
+        """
         count = self.amplitudes.sums[:, COUNT].sum()
         if not count:
             return float("nan"), float("nan")

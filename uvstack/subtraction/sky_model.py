@@ -275,7 +275,9 @@ SkyModel = ComponentSky | ImageSky
 
 def _nodes(frequency: np.ndarray, apparent: Callable[..., np.ndarray], sample: slice,
            size: tuple[int, int]) -> np.ndarray | None:
-    """Frequencies (Hz) between which what a beam leaves of an image is a polynomial, to 1e-7; None where channels are cheaper.
+    """Frequencies (Hz) between which what a beam leaves of an image is a polynomial, to 1e-7.
+
+    None where channels are cheaper.
 
     A transform of p pixels, r rows and c channels costs about p + r c: c images of one channel cost
     c (p + r), the images at k nodes (Chebyshev's, the best for polynomials), each for all channels,

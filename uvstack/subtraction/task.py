@@ -325,7 +325,10 @@ def predict_parts(shared: _Prediction, parts: list[Part]) -> list[np.ndarray]:
 
 
 def unfinished(ms: str | Path, column: str) -> str | None:
-    """What to say of a column that a run has left unfinished, in one line; None where it has not."""
+    """What to say of a column that a run has left unfinished, in one line.
+
+    None where it has not.
+    """
     path = str(ms).rstrip("/")
     mark = read_mark(path, column)
     if mark is None:

@@ -1,4 +1,6 @@
-"""Numba kernels on visibilities. Arrays and scalars in, results last; no checks, no allocation inside loops.
+"""Numba kernels on visibilities.
+
+Arrays and scalars in, results last; no checks, no allocation inside loops.
 
 The factor of a visibility is F = Σ_k c_k exp(−2πi ν/c (u l_k + v m_k + w (n_k − 1))), the sum of
 Lindroos et al. (2015), equation 5, in the sign of `uvstack`. Phases are kept in turns and reduced
@@ -78,7 +80,10 @@ def _multiply_phasors(phasor, step):
 
 @njit(nogil=True, cache=True, fastmath=True)
 def _phasors_of_channel(chan, uniform, coordinate, lmn, frequency, phasor, step):
-    """Phasors of the next channel: one multiplication where the channels are evenly spaced, else anew."""
+    """Phasors of the next channel.
+
+    One multiplication where the channels are evenly spaced, else anew.
+    """
     if not uniform or chan % CHANNEL_RUN == 0:
         antenna_phasors(coordinate, lmn, frequency[chan] / SPEED_OF_LIGHT, phasor)
         if uniform and chan == 0 and frequency.size > 1:
@@ -177,7 +182,10 @@ def _hermitian_product(scaled, k, re, im):
 
 @njit(nogil=True, cache=True, fastmath=True)
 def direct_factor(rows, uvw, lmn, frequency, coefficient, first, factor):
-    """Factors of any rows, one phase at a time; arguments as in `antenna_factor`, uvw (row, 3) m."""
+    """Factors of any rows, one phase at a time.
+
+    Arguments as in `antenna_factor`, uvw (row, 3) m.
+    """
     for row in rows:
         for chan in range(frequency.size):
             scale = frequency[chan] / SPEED_OF_LIGHT
@@ -375,7 +383,9 @@ def _add_one(sums, new, w, w2, re, im, q):
 @njit(nogil=True, cache=True)
 def combine_parallel(vis, weight, parallel, uv_distance, wavenumber, uv_range, uv_range_in_metres,
                      value):
-    """Σ_corr w V of the parallel hands within uv_range into value (row, chan); returns Σ w²|V|²/2 and Σ w there.
+    """Σ_corr w V of the parallel hands within uv_range into value (row, chan).
+
+    Returns Σ w²|V|²/2 and Σ w there.
 
     Arguments as in `apply_factor`. The two sums give the variance of the real part of the plain
     weighted mean.
@@ -401,7 +411,9 @@ def combine_parallel(vis, weight, parallel, uv_distance, wavenumber, uv_range, u
 
 @njit(nogil=True, cache=True)
 def clean_visibilities(vis, flag, flag_row, weight, usable):
-    """Set weight to 0 where a visibility is flagged or not finite, and such a visibility to 0; count the bad unflagged.
+    """Set weight to 0 where a visibility is flagged or not finite, and such a visibility to 0.
+
+    Count the bad unflagged.
 
     vis (row, chan, corr) complex64, flag likewise bool, weight likewise float32: modified. A bad
     value is also flagged. usable (row,) bool is set where any weight is left.

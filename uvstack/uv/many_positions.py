@@ -1,4 +1,6 @@
-"""Factors of very many positions through a grid: a non-uniform Fourier transform whose cost hardly knows their number.
+"""Factors of very many positions through a grid.
+
+a non-uniform Fourier transform whose cost hardly knows their number.
 
 The positions are spread onto an image with a band-limiting kernel, and ducc0's wgridder turns the
 image into the factor at every visibility, w term included. A sinc in a Kaiser window (Kaiser &
@@ -69,7 +71,10 @@ class Geometry:
 
 
 def geometry(uvw: np.ndarray, frequency: np.ndarray, lmn: np.ndarray) -> Geometry | None:
-    """Geometry for these baselines (row, 3) m, channels (Hz) and positions (3, pos); None where a grid is out of the question."""
+    """Geometry for these baselines (row, 3) m, channels (Hz) and positions (3, pos).
+
+    None where a grid is out of the question.
+    """
     largest_wavenumber = frequency.max() / SPEED_OF_LIGHT
     w = np.abs(uvw[:, 2]).max() * largest_wavenumber
     slope = np.abs(lmn[:2]).max() / max(1.0 + lmn[2].min(), 1e-3)
@@ -96,7 +101,10 @@ def geometry(uvw: np.ndarray, frequency: np.ndarray, lmn: np.ndarray) -> Geometr
 
 
 def _taps() -> int:
-    """Length of a Kaiser-windowed sinc for _EPSILON; passband and aliases are 1 − 1/oversampling of the band apart."""
+    """Length of a Kaiser-windowed sinc for _EPSILON.
+
+    Passband and aliases are 1 − 1/oversampling of the band apart.
+    """
     transition = 2 * np.pi * (1.0 - 1.0 / _OVERSAMPLING)
     taps = int(np.ceil((_attenuation() - 8) / (2.285 * transition))) + 1
     return taps + taps % 2
@@ -137,7 +145,9 @@ def expansion(frequency: np.ndarray, coefficient: np.ndarray,
 
 def gridded_factor(uvw: np.ndarray, frequency: np.ndarray, lmn: np.ndarray, terms: np.ndarray,
                    factors: np.ndarray, where: Geometry) -> np.ndarray:
-    """Σ_k c_k(ν) exp(−2πi ν/c (u l_k + v m_k + w (n_k − 1))), (row, chan) complex64; as `uvstack.uv.phase.phase_factor`.
+    """Σ_k c_k(ν) exp(−2πi ν/c (u l_k + v m_k + w (n_k − 1))), (row, chan) complex64.
+
+    As `uvstack.uv.phase.phase_factor`.
 
     terms and factors as from `expansion`, where as from `geometry`.
     """
@@ -156,7 +166,10 @@ def gridded_factor(uvw: np.ndarray, frequency: np.ndarray, lmn: np.ndarray, term
 def gridded_position_sums(uvw: np.ndarray, frequency: np.ndarray, lmn: np.ndarray,
                           terms: np.ndarray, factors: np.ndarray, value: np.ndarray,
                           where: Geometry) -> np.ndarray:
-    """Σ_row,chan c_k(ν) Re(value exp(−2πi …)) of every position, (pos,): the transpose of `gridded_factor`."""
+    """Σ_row,chan c_k(ν) Re(value exp(−2πi …)) of every position, (pos,).
+
+    The transpose of `gridded_factor`.
+    """
     table = _kernel_table(where.taps)
     sums = np.zeros(lmn.shape[1])
     for term, weight in zip(terms, factors, strict=True):

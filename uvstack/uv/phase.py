@@ -1,4 +1,6 @@
-"""Sums of phasors over many sky positions: the cost of stacking, done as cheaply as the geometry allows.
+"""Sums of phasors over many sky positions.
+
+The cost of stacking, done as cheaply as the geometry allows.
 
 Two forms give the same factor. The direct form evaluates one phase a visibility and position. The
 antenna form uses that (u, v, w) of a baseline is the difference of two antennas' coordinates: with
@@ -114,7 +116,9 @@ def position_sums(
     *,
     method: str = "auto",
 ) -> np.ndarray:
-    """Sums Σ_row,chan c_k(ν) Re(value exp(−2πi ν/c (u l_k + …))) of every position: the transpose of `phase_factor`.
+    """Sums Σ_row,chan c_k(ν) Re(value exp(−2πi ν/c (u l_k + …))) of every position.
+
+    The transpose of `phase_factor`.
 
     Arguments as in `phase_factor`; value (row, chan) complex64 holds weighted visibilities, zero
     where unused.
@@ -165,7 +169,10 @@ class _Work(NamedTuple):
 
 def _share(uvw, antenna1, antenna2, time, frequency, lmn, coefficient, first, usable,
            method) -> _Work:
-    """Share the usable rows out to the forms: the cheapest that is accurate enough, time by time."""
+    """Share the usable rows out to the forms.
+
+    The cheapest that is accurate enough, time by time.
+    """
     if method not in ("auto", "antenna", "direct", "grid"):
         raise ValueError(f'method is {method!r}; wanted "auto", "antenna", "direct" or "grid"')
     good = np.isfinite(uvw).all(axis=1)
@@ -203,7 +210,10 @@ def _share(uvw, antenna1, antenna2, time, frequency, lmn, coefficient, first, us
 
 
 def _solve_times(uvw, antenna1, antenna2, time, rows):
-    """Antenna coordinates of the rows, sorted by time: bounds of the times, antennas and residual of each, arrays."""
+    """Antenna coordinates of the rows, sorted by time.
+
+    Bounds of the times, antennas and residual of each, arrays.
+    """
     bounds = np.concatenate([[0], np.flatnonzero(np.diff(time[rows])) + 1, [rows.size]])
     label = np.empty(int(max(antenna1[rows].max(), antenna2[rows].max())) + 1, np.int64)
     ant1, ant2 = np.empty(rows.size, np.int64), np.empty(rows.size, np.int64)
@@ -227,6 +237,9 @@ def _grid_if_cheaper(uvw, frequency, lmn, coefficient, first, cost: float):
 
 
 def _uniform(frequency: np.ndarray, path: float) -> bool:
-    """Whether phases of evenly spaced channels serve: path is the longest baseline times the largest direction cosine."""
+    """Whether phases of evenly spaced channels serve.
+
+    Path is the longest baseline times the largest direction cosine.
+    """
     even = frequency[0] + np.arange(frequency.size) * (frequency[1] - frequency[0]) if frequency.size > 1 else frequency
     return bool(np.abs(even - frequency).max() * path / SPEED_OF_LIGHT < _UNIFORM_TOLERANCE)

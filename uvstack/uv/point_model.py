@@ -1,4 +1,6 @@
-"""Visibilities of a model that is mostly empty: its pixels as point sources, one by one instead of by a transform.
+"""Visibilities of a model that is mostly empty.
+
+Its pixels as point sources, one by one instead of by a transform.
 
     V(u, v, w; ν) = Σ_k Σ_t x^t I_tk exp(+2πi ν/c (u l_k + v m_k + w (n_k − n₀)))
 

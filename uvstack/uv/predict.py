@@ -104,7 +104,9 @@ def predict_stokes(uvw: np.ndarray, antenna1: np.ndarray, antenna2: np.ndarray, 
                    frequency: np.ndarray, components: Components, ra0: float, dec0: float,
                    primary_beam: PrimaryBeam | None = None,
                    pointing: tuple[float, float] | None = None) -> np.ndarray:
-    """Stokes parameters of components: (4, row, chan) complex64, or (1, row, chan), I alone, where nothing is polarised.
+    """Stokes parameters of components.
+
+    (4, row, chan) complex64, or (1, row, chan), I alone, where nothing is polarised.
 
     Arguments as in `predict`. The primary beam is taken to be the same for all four. The cost is
     that of I and of the polarised components for each of Q, U and V that occurs.
@@ -226,7 +228,10 @@ def _add_alone(uvw, frequency, components, lmn, apparent, axes, alone, rows, vis
 
 
 def _add_clean_scales(uvw, frequency, components, lmn, apparent, axes, rows, vis) -> None:
-    """Add scales of CLEAN, those of one size after the other: they share the pixels of their kernel."""
+    """Add scales of CLEAN, those of one size after the other.
+
+    They share the pixels of their kernel.
+    """
     scales = np.where((components.shape == "clean-scale") & (components.fwhm_major > 0),
                       components.fwhm_major, 0.0)
     for scale in np.unique(scales[scales > 0]):

@@ -1,4 +1,6 @@
-"""Images of visibilities and visibilities of images: one adjoint pair, through ducc0's wgridder (Arras et al. 2021).
+"""Images of visibilities and visibilities of images.
+
+One adjoint pair, through ducc0's wgridder (Arras et al. 2021).
 
     D(l, m) = Σ w Re(V exp(−2πi ν/c (u (l − l₀) + v (m − m₀) + w (n − n₀))))     `to_image`
     V(u, v, w; ν) = Σ_pixels I exp(+2πi ν/c (u (l − l₀) + v (m − m₀) + w (n − n₀)))     `to_visibilities`
@@ -204,7 +206,9 @@ def taylor_psfs(uvw: np.ndarray, frequency: np.ndarray, weight: np.ndarray, grid
                 reference_frequency: float, n_terms: int, *,
                 phase_centre: tuple[float, float] | None = None, threads: int = 1,
                 epsilon: float = 1e-5) -> np.ndarray:
-    """PSFs of x^t for t = 0 … 2 (n_terms − 1), (2 n_terms − 1, m, l): all that a fit of n_terms needs.
+    """PSFs of x^t for t = 0 … 2 (n_terms − 1), (2 n_terms − 1, m, l).
+
+    All that a fit of n_terms needs.
 
     Images of terms t and s of a source respond to each other through PSF t + s (Rau & Cornwell
     2011: their Hessian).
@@ -218,7 +222,10 @@ def taylor_visibilities(uvw: np.ndarray, frequency: np.ndarray, images: np.ndarr
                         reference_frequency: float, *,
                         phase_centre: tuple[float, float] | None = None, threads: int = 1,
                         epsilon: float = 1e-6) -> np.ndarray:
-    """Visibilities Σ_t x^t V_t of a model (term, m, l) in Jy/pixel, (row, chan): the transpose of `taylor_images`."""
+    """Visibilities Σ_t x^t V_t of a model (term, m, l) in Jy/pixel, (row, chan).
+
+    The transpose of `taylor_images`.
+    """
     vis = to_visibilities(uvw, frequency, images[0], grid, phase_centre=phase_centre,
                           threads=threads, epsilon=epsilon)
     for term in range(1, len(images)):
@@ -229,7 +236,10 @@ def taylor_visibilities(uvw: np.ndarray, frequency: np.ndarray, images: np.ndarr
 
 
 def channel_groups(frequency: np.ndarray, edges: np.ndarray) -> list[np.ndarray]:
-    """Indices of the channels of each plane of a cube: those from edges[i] (Hz) up to below edges[i + 1]."""
+    """Indices of the channels of each plane of a cube.
+
+    Those from edges[i] (Hz) up to below edges[i + 1].
+    """
     plane = np.searchsorted(edges, frequency, side="right") - 1
     return [np.flatnonzero(plane == i) for i in range(len(edges) - 1)]
 
@@ -243,7 +253,10 @@ class _Layout(NamedTuple):
 
 
 def _layout(uvw, grid: Grid, phase_centre) -> tuple[_Layout, np.ndarray, np.ndarray | None]:
-    """The grid and (u, v, w) in the terms of ducc0; and the path from image to phase centre (row,) m, None where 0."""
+    """The grid and (u, v, w) in the terms of ducc0.
+
+    And the path from image to phase centre (row,) m, None where 0.
+    """
     where = grid.geometry
     path = None
     if phase_centre is not None and tuple(phase_centre) != (where.ra, where.dec):

@@ -11,7 +11,9 @@ from uvstack.uv import kernels
 
 def apply_flags(vis: np.ndarray, flag: np.ndarray, flag_row: np.ndarray,
                 weight: np.ndarray) -> tuple[np.ndarray, int]:
-    """Which rows are usable, (row,) bool, and how many unflagged values are NaN or infinite; the arrays are modified.
+    """Which rows are usable, (row,) bool, and how many unflagged values are NaN or infinite.
+
+    The arrays are modified.
 
     Parameters
     ----------
@@ -28,7 +30,9 @@ def apply_flags(vis: np.ndarray, flag: np.ndarray, flag_row: np.ndarray,
 
 
 def row_weight(weight: np.ndarray, norm: float) -> np.ndarray:
-    """Equation 6 of Lindroos et al. (2015) for the column WEIGHT: norm = Σ W_k times the mean weight, (row, corr).
+    """Equation 6 of Lindroos et al. (2015) for the column WEIGHT.
+
+    Norm = Σ W_k times the mean weight, (row, corr).
 
     The mean is over the channels that have a weight; rows without any get 0.
     """

@@ -1,4 +1,6 @@
-"""What is looked at once, at the solution of a fit: the uv profile of data and model, blocks of time, tapered weights.
+"""What is looked at once, at the solution of a fit.
+
+The uv profile of data and model, blocks of time, tapered weights.
 
 **Bootstrap.** The data are cut into blocks of consecutive times. With g_b and H_b the gradient and
 Gauss–Newton matrix of a block at the solution p̂, a resampled data set that holds block b c_b times
@@ -183,7 +185,10 @@ def block_starts(times: np.ndarray) -> np.ndarray:
 
 def resampled(result: FitResult, blocks: dict[int, NormalEquations], n: int,
               rng: np.random.Generator) -> np.ndarray:
-    """Parameters of n resampled data sets, (n, par): see the module. Parameters that were held stay; degenerate ones are NaN."""
+    """Parameters of n resampled data sets, (n, par): see the module.
+
+    Parameters that were held stay; degenerate ones are NaN.
+    """
     # A size of 0 has no slope there, so that no step from it can be told.
     at_zero = [name in result.upper_limits and p == 0
                for name, p in zip(result.names, result.parameters, strict=True)]

@@ -1,4 +1,6 @@
-"""From rows of a measurement set to what a fit sees: one Stokes parameter at one phase centre, averaged and weighted.
+"""From rows of a measurement set to what a fit sees.
+
+One Stokes parameter at one phase centre, averaged and weighted.
 
 Rows are turned to the fit's reference direction with their phases, exactly and with w: the phase of
 a visibility b (a vector, m) for the centre s₀ is 2πν/c b·(s − s₀), so that for s₁ it changes by
@@ -167,7 +169,10 @@ def prepare(job: FitJob, set_index: int, partition: Partition, fixed: np.ndarray
 
 
 def _clean(partition: Partition, fixed: np.ndarray | None) -> int:
-    """Apply flags and leave out what is not finite, in place; how much that was of what is not flagged."""
+    """Apply flags and leave out what is not finite, in place.
+
+    How much that was of what is not flagged.
+    """
     # Rows without a (u, v, w) have visibilities that are not finite.
     uvw = np.isfinite(partition.uvw).all(axis=1)
     _, bad = apply_flags(partition.vis, partition.flag, partition.flag_row, partition.weight)
@@ -183,7 +188,10 @@ def _clean(partition: Partition, fixed: np.ndarray | None) -> int:
 
 
 def turned(rows: Rows, old: tuple[float, float], new: tuple[float, float]) -> Rows:
-    """Rows with (u, v, w) and phases for another phase centre; the arrays of the argument stay as they are."""
+    """Rows with (u, v, w) and phases for another phase centre.
+
+    The arrays of the argument stay as they are.
+    """
     if old == new:
         return rows
     factor = phasor(rows.uvw, rows.frequency, old, new)

@@ -1,4 +1,6 @@
-"""What the first reading of all data tells: sums over fine bins of uv distance, a sample of rows, times, channels.
+"""What the first reading of all data tells.
+
+Sums over fine bins of uv distance, a sample of rows, times, channels.
 
 From the sums follow a starting value of flux and size and, for round centred models, the uv
 profile.
@@ -84,7 +86,10 @@ class Survey:
                         / _PER_DECADE) if filled[0] else 0.0, 10.0 ** (filled[-1] / _PER_DECADE)
 
     def guess(self) -> tuple[float, float]:
-        """Flux (Jy) from the shortest third of the baselines, size (rad) from the middle one: what a fit may start from."""
+        """Flux (Jy) from the shortest third of the baselines, size (rad) from the middle one.
+
+        What a fit may start from.
+        """
         count = np.cumsum(self.sums[:, _COUNT]) / self.n_visibilities
         short = np.arange(_N_FINE) <= np.searchsorted(count, 1 / 3)
         middle = 10.0 ** (int(np.searchsorted(count, 0.5)) / _PER_DECADE)

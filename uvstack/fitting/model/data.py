@@ -41,7 +41,9 @@ class Attenuation:
 
 @dataclass(frozen=True, eq=False)
 class FitData:
-    """Visibilities of a chunk; (u, v, w) and phases refer to the direction that RA and Dec of a model are counted from.
+    """Visibilities of a chunk.
+
+    (u, v, w) and phases refer to the direction that RA and Dec of a model are counted from.
 
     Attributes
     ----------

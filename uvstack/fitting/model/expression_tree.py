@@ -1,4 +1,6 @@
-"""The tree of an expression: numbers, parameters and frequencies at its ends, operators and functions above them.
+"""The tree of an expression.
+
+Numbers, parameters and frequencies at its ends, operators and functions above them.
 
 `evaluate` gives the value of a tree and its derivatives with respect to the parameters by
 forward-mode automatic differentiation (Griewank & Walther 2008, chapter 3): each node gives its
@@ -30,7 +32,10 @@ def _power_base(x: Any, q: Any, _: Any) -> Any:
 
 
 def _power_exponent(x: Any, q: Any, y: Any) -> Any:
-    """∂(x^q)/∂q = x^q ln x; its limit 0 at x = 0 for q > 0; NaN for x < 0, where the power exists only for whole q."""
+    """∂(x^q)/∂q = x^q ln x; its limit 0 at x = 0 for q > 0.
+
+    NaN for x < 0, where the power exists only for whole q.
+    """
     return np.where((x == 0.0) & (q > 0.0), 0.0, y * np.log(x))
 
 
@@ -195,7 +200,9 @@ CONSTANT, AFFINE, NOT_AFFINE = 0, 1, 2
 
 
 def degree(node: Node, parameters: Collection[int] | None) -> int:
-    """CONSTANT, AFFINE or NOT_AFFINE: what a node is in all the named parameters together (None: in all there are).
+    """CONSTANT, AFFINE or NOT_AFFINE.
+
+    What a node is in all the named parameters together (None: in all there are).
 
     Found from the form: what only cancels, as in p[0]**2/p[0], is not seen.
     """

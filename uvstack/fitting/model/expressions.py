@@ -1,4 +1,6 @@
-"""Variables of a model, written as text in the fitted parameters: "p[0],p[1],p[2]*(nu/1.4e9)**p[3],p[4],1,0".
+"""Variables of a model, written as text in the fitted parameters.
+
+"p[0],p[1],p[2]*(nu/1.4e9)**p[3],p[4],1,0".
 
     variables = parse_variables("p[0], p[1], p[2]*(nu/nu0)**p[3]", 3)
     values, gradients = variables.values_and_gradients(p, nu, nu0)
@@ -72,7 +74,9 @@ _MODULES = ("np", "numpy")
 
 @dataclass(frozen=True)
 class Expressions:
-    """Expressions in p[0], p[1], …, nu, nu0 and t, ready to be evaluated; `parse_variables` makes them.
+    """Expressions in p[0], p[1], …, nu, nu0 and t, ready to be evaluated.
+
+    `parse_variables` makes them.
 
     They can be pickled and compared; nothing in them can change.
 
@@ -134,7 +138,10 @@ class Expressions:
         return degree(self._trees[k], parameters) != NOT_AFFINE
 
     def describe(self, k: int | None = None) -> str:
-        """The k-th expression for a message, 'flux = "p[2]*(nu/1e9)**p[3]" of var'; without k, all of them."""
+        """The k-th expression for a message, 'flux = "p[2]*(nu/1e9)**p[3]" of var'.
+
+        Without k, all of them.
+        """
         if k is None:
             written = ", ".join(f'{name} = "{part}"'
                                 for name, part in zip(self.names, self.parts, strict=True))

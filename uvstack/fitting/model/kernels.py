@@ -1,4 +1,6 @@
-"""Numba kernels of the fit: visibilities of components with their derivatives, and sums of them over the data.
+"""Numba kernels of the fit.
+
+Visibilities of components with their derivatives, and sums of them over the data.
 
 Sign of `uvstack`. A component has l, m (rad), flux (Jy), major (rad), ratio, position angle and the
 width of a ring (rad); with (a, b) the baseline along the major and minor axis, in wavelengths,

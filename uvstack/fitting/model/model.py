@@ -1,4 +1,6 @@
-"""The model: shapes, their variables as expressions in the parameters, and gains; its numbers at given parameters.
+"""The model: shapes, their variables as expressions in the parameters, and gains.
+
+Its numbers at given parameters.
 
 A user writes RA and Dec in arcsec to the east and north of the phase centre (direction cosines over
 1″), flux in Jy, major and sigma in arcsec, position angles in degrees; inside everything is in Jy
@@ -248,7 +250,10 @@ def _attenuate(values: np.ndarray, slopes: np.ndarray, frequency: np.ndarray,
 
 def _evaluated(expressions: Expressions, p: np.ndarray, frequency: np.ndarray, nu0: float,
                time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values (expr, time, chan) and slopes (expr, par, time, chan); a FitError names the first that is not finite."""
+    """Values (expr, time, chan) and slopes (expr, par, time, chan).
+
+    a FitError names the first that is not finite.
+    """
     values, slopes = expressions.values_and_gradients(p, frequency, nu0, time)
     for what, bad in (("", ~np.isfinite(values)),
                       (", or its derivative,", ~np.isfinite(slopes).all(axis=1))):

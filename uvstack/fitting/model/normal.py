@@ -1,4 +1,6 @@
-"""Normal equations of a chunk of visibilities: χ², its gradient and the Gauss–Newton matrix in one pass.
+"""Normal equations of a chunk of visibilities.
+
+χ², its gradient and the Gauss–Newton matrix in one pass.
 
 With residuals r = V_obs − V_model and slopes D_i = dV_model/dp_i,
 
@@ -44,7 +46,10 @@ class NormalEquations:
 
 @dataclass(frozen=True, eq=False)
 class _Block:
-    """Part of the data for one call of a kernel: which rows they are, their times (time,), segments (segment, 3)."""
+    """Part of the data for one call of a kernel.
+
+    Which rows they are, their times (time,), segments (segment, 3).
+    """
 
     data: FitData
     rows: slice | np.ndarray
@@ -119,7 +124,10 @@ def _model_of_block(block: _Block, model: Model, p: np.ndarray, with_gains: bool
 
 
 def _finite_rows(block: _Block, model: Model, p: np.ndarray) -> _Block:
-    """The block without rows that count for nothing and have no finite model: power-2 on baselines of length 0."""
+    """The block without rows that count for nothing and have no finite model.
+
+    Power-2 on baselines of length 0.
+    """
     bad = ~np.isfinite(_model_of_block(block, model, p, True))
     counted = np.argwhere(bad & (block.data.weight > 0))
     if counted.size or not bad.any():
@@ -142,7 +150,10 @@ def _gains(data: FitData, model: Model, p: np.ndarray,
 
 
 def _blocks(data: FitData, model: Model) -> Iterator[_Block]:
-    """The data in parts whose numbers fit memory; rows of one time stand together where an expression holds t."""
+    """The data in parts whose numbers fit memory.
+
+    Rows of one time stand together where an expression holds t.
+    """
     n_rows = data.uvw.shape[0]
     if not model.depends_on_time:
         yield _Block(data, slice(None), np.zeros(1), _segments(np.array([0, n_rows])))
@@ -172,7 +183,10 @@ def _segments(bounds: np.ndarray) -> np.ndarray:
 
 
 def _active(numbers: Numbers) -> tuple[np.ndarray, np.ndarray]:
-    """Which numbers depend on a parameter: column (comp + 1, 7), −1 where not; their slopes (time, chan, active, par)."""
+    """Which numbers depend on a parameter: column (comp + 1, 7), −1 where not.
+
+    Their slopes (time, chan, active, par).
+    """
     _, n_comp, n_numbers, _, _ = numbers.slopes.shape
     depends = numbers.slopes.any(axis=(0, 3, 4))
     column = np.full((n_comp + 1, n_numbers), -1, np.int64)

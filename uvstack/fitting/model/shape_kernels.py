@@ -1,4 +1,6 @@
-"""Numba kernels for the radial profiles of model sources in the uv plane. Numbers and arrays in, results last; no checks.
+"""Numba kernels for the radial profiles of model sources in the uv plane.
+
+Numbers and arrays in, results last; no checks.
 
 A source of unit flux and of circular shape has a real transform f(x) with x = π θ q: θ is its size
 (`major`) in radians and q the uv distance in wavelengths, taken along axes that are scaled by the

@@ -114,7 +114,9 @@ _BY_KEY = {_key(spelling): made for made in SHAPES.values()
 
 
 def shape(name: str) -> Shape:
-    """The shape of that name, however a user of UVMultiFit writes it: "Gaussian", "GaussianRing", "power-2", "disk".
+    """The shape of that name, however a user of UVMultiFit writes it.
+
+    "Gaussian", "GaussianRing", "power-2", "disk".
 
     Raises
     ------

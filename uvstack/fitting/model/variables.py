@@ -1,4 +1,7 @@
-"""The variables of a model where the user writes none, their names, units and starting values; proper motion."""
+"""The variables of a model where the user writes none, their names, units and starting values.
+
+Proper motion.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,10 @@ class Variables:
     kinds: tuple[str, ...] = field(default=())
 
     def start(self, flux: float, size: float) -> list[float]:
-        """Starting values from a flux (Jy) and a size (rad): the flux is shared by the components, their sizes differ."""
+        """Starting values from a flux (Jy) and a size (rad).
+
+        The flux is shared by the components, their sizes differ.
+        """
         n = max(self.kinds.count("flux"), 1)
         values = {"flux": flux / n, "ratio": _RATIO, "position_angle": 30.0,
                   "sigma": 0.1 * size / ARCSEC}
@@ -56,7 +62,9 @@ class Variables:
 
 
 def default_variables(models: Sequence[str], circular: bool, offset: bool) -> Variables:
-    """Variables of components that are fitted as they are: centred, unless their positions are to be free.
+    """Variables of components that are fitted as they are.
+
+    Centred, unless their positions are to be free.
 
     Parameters
     ----------

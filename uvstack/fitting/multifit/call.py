@@ -161,7 +161,9 @@ class Keywords:
 
 
 class uvmultifit(Keywords, Mapping[str, Any]):
-    """A fit by UVMultiFit's call; it is made at once unless `finetune`. It is the mapping `result` too, as its call returned at times.
+    """A fit by UVMultiFit's call; it is made at once unless `finetune`.
+
+    It is the mapping `result` too, as its call returned at times.
 
     Parameters
     ----------
@@ -290,7 +292,10 @@ class uvmultifit(Keywords, Mapping[str, Any]):
                        "phases from arrays")
 
     def writeResult(self) -> None:
-        """Write `result` to `outfile` as a table: frequency, each parameter with its uncertainty, reduced χ²."""
+        """Write `result` to `outfile` as a table.
+
+        Frequency, each parameter with its uncertainty, reduced χ².
+        """
         path = Path(self.outfile or "modelfit.dat")
         try:
             path.write_text(_table(self), encoding="utf-8")

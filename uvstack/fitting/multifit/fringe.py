@@ -1,4 +1,6 @@
-"""Where a fit of antenna phases may start: delay, rate and phase of each antenna from a fringe search.
+"""Where a fit of antenna phases may start.
+
+Delay, rate and phase of each antenna from a fringe search.
 
 The phases of a fit in delay and rate have a maximum every turn, so that it must start within about
 half a fringe of the truth. For each baseline to a reference antenna the visibilities, divided by

@@ -1,4 +1,6 @@
-"""Posterior of the parameters by emcee: for errors that are no Gaussians, such as sizes near zero and nearly degenerate models.
+"""Posterior of the parameters by emcee.
+
+For errors that are no Gaussians, such as sizes near zero and nearly degenerate models.
 
 ln P = −χ²/2s² within the bounds, with priors that are flat there (sizes and ratios of default
 variables are positive), and s² the reduced χ² where errors are scaled by it, else 1. The

@@ -1,4 +1,6 @@
-"""Fit of centred, axisymmetric models to sums in bins of uv distance: one pass over the data, whatever the fit does then.
+"""Fit of centred, axisymmetric models to sums in bins of uv distance.
+
+One pass over the data, whatever the fit does then.
 
 A model that is round, at the phase centre and the same in all channels is a real function M(q) of
 the uv distance, so that
@@ -172,7 +174,10 @@ class Nodes:
 
 
 def is_binnable(model: Model) -> bool:
-    """Whether M is a function of q alone: all components round, at the phase centre, without nu, t, gains or fixed model."""
+    """Whether M is a function of q alone.
+
+    All components round, at the phase centre, without nu, t, gains or fixed model.
+    """
     if model.has_gains or model.scale is not None or any(e.depends_on_time or e.depends_on_frequency
                                                          for e in model.variables):
         return False
@@ -188,7 +193,10 @@ def is_binnable(model: Model) -> bool:
 
 
 def can_bin(data: FitData) -> bool:
-    """Whether nothing but weights belongs to the visibilities; smearing leaves a source at the phase centre alone."""
+    """Whether nothing but weights belongs to the visibilities.
+
+    Smearing leaves a source at the phase centre alone.
+    """
     return data.fixed is None and data.attenuation is None
 
 
@@ -246,7 +254,10 @@ def _power_of_2(most: float) -> float:
 
 
 def _numbers(data: FitData) -> tuple[np.ndarray, np.ndarray]:
-    """Real and imaginary parts in turn (row · chan · 2,), weights (row · chan,): in place where they are as the kernel wants them."""
+    """Real and imaginary parts in turn (row · chan · 2,), weights (row · chan,).
+
+    In place where they are as the kernel wants them.
+    """
     vis = np.ascontiguousarray(data.vis,
                                None if data.vis.dtype in (np.complex64, np.complex128)
                                else np.complex128)
@@ -257,7 +268,10 @@ def _numbers(data: FitData) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _tables(n_bins: int) -> np.ndarray:
-    """Zeros (bin, table, sum) that begin with a cache line: what lies across two of them costs three times the time."""
+    """Zeros (bin, table, sum) that begin with a cache line.
+
+    What lies across two of them costs three times the time.
+    """
     size = n_bins * binned_kernels.N_TABLES * binned_kernels.N_SUMS
     memory = np.zeros(size + 8)
     begin = -memory.ctypes.data // memory.itemsize % 8

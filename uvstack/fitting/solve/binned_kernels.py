@@ -1,4 +1,6 @@
-"""Numba kernels that sum visibilities in bins of uv distance. Arrays and numbers in, sums added to; no checks.
+"""Numba kernels that sum visibilities in bins of uv distance.
+
+Arrays and numbers in, sums added to; no checks.
 
 Eight sums a visibility, one after another, are eight loads and stores: 3 to 6 ns. Here four
 visibilities are worked on together in vector registers; a 4 × 4 transposition makes of their eight
@@ -96,7 +98,10 @@ def _add_one(sums, x, re, im, w):
 
 @njit(**_options)
 def _distances(uvw, scale, most, rho):
-    """Put scale · √(u² + v²) of uvw (row, 3) in rho, at most `most`; False where one is clearly beyond, or not finite."""
+    """Put scale · √(u² + v²) of uvw (row, 3) in rho, at most `most`.
+
+    False where one is clearly beyond, or not finite.
+    """
     # Two loops: the first waits for memory, the second for square roots; fused they are half as
     # fast.
     for r in range(uvw.shape[0]):

@@ -1,4 +1,6 @@
-"""Visibilities for a search: all of few, or of many their means in cells of (u, v), as one channel of u ≥ 0.
+"""Visibilities for a search.
+
+All of few, or of many their means in cells of (u, v), as one channel of u ≥ 0.
 
 A cell is so small that a source at the edge of the field of the search loses a third of its flux in
 the mean, one in its middle nothing. For sources beyond the field the visibilities are turned to a
@@ -54,7 +56,10 @@ class Layout:
 
 
 def cell_sums(layout: Layout, pieces: Sequence[Piece]) -> np.ndarray:
-    """Sums (cell of u, cell of v, 6) of `search_kernels.add_cells` over pieces, less what is fixed; those of chunks add up."""
+    """Sums (cell of u, cell of v, 6) of `search_kernels.add_cells` over pieces, less what is fixed.
+
+    Those of chunks add up.
+    """
     half = layout.n_pixels // 2
     sums = np.zeros((half + 1, 2 * half + 1, search_kernels.N_SUMS))
     l, m = layout.direction

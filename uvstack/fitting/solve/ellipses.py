@@ -1,4 +1,6 @@
-"""Elliptical components that may be round, a line or a point: solved for by the second moments of their brightness.
+"""Elliptical components that may be round, a line or a point.
+
+Solved for by the second moments of their brightness.
 
 Axes and angle lose their meaning where a source is round or has no size: there χ² has no slope by
 some of them, and fits crawl. But with A and B the squares of the two axes, the visibilities of all

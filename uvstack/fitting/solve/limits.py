@@ -149,7 +149,10 @@ def _any_ellipse(limits: np.ndarray | None, major: int, ratio: int, angle: int) 
 
 def solve_branch(passes: Passes, p_ini: np.ndarray, limits: np.ndarray | None, branch: Branch, *, tolerance: float = 1e-3,
                  most_passes: int = 100, linear: np.ndarray | None = None) -> Solution:  # fmt: skip
-    """As `solver.solve`, with sizes and ratios on their positive branch; those at zero come back as exactly 0."""
+    """As `solver.solve`, with sizes and ratios on their positive branch.
+
+    Those at zero come back as exactly 0.
+    """
     if not branch.any.any():
         return solve(passes, p_ini, limits, tolerance=tolerance, most_passes=most_passes,
                      linear=linear)
@@ -175,7 +178,10 @@ def solve_branch(passes: Passes, p_ini: np.ndarray, limits: np.ndarray | None, b
 
 def _with_usual_names(p: np.ndarray, normal: NormalEquations, axes: tuple[int, int, int], p_ini: np.ndarray,
                       limits: np.ndarray | None) -> tuple[np.ndarray, NormalEquations]:  # fmt: skip
-    """The same ellipse with its longer axis called major and its angle within a half turn; that of a point stays as it was."""
+    """The same ellipse with its longer axis called major and its angle within a half turn.
+
+    That of a point stays as it was.
+    """
     p = p.copy()
     index = list(axes)
     major, ratio, angle = p[index]
@@ -337,7 +343,10 @@ def profile_likelihood(passes: Passes, model: Model, result: FitResult, index: i
 
 
 class _Profile:
-    """Rise of χ² above its minimum with one parameter held and the others fitted; the last fit is the next one's start."""
+    """Rise of χ² above its minimum with one parameter held and the others fitted.
+
+    The last fit is the next one's start.
+    """
 
     def __init__(self, passes: Passes, result: FitResult, index: int, limits: np.ndarray | None,
                  branch: Branch) -> None:

@@ -1,4 +1,7 @@
-"""Numba kernels of the search for starting values: visibilities summed in cells of (u, v), and profiles of trial sources there."""
+"""Numba kernels of the search for starting values.
+
+Visibilities summed in cells of (u, v), and profiles of trial sources there.
+"""
 
 import math
 

@@ -1,4 +1,6 @@
-"""Least squares on normal equations that come from passes over the data: Levenberg–Marquardt, within bounds where given.
+"""Least squares on normal equations that come from passes over the data.
+
+Levenberg–Marquardt, within bounds where given.
 
 A pass gives χ², gradient and Gauss–Newton matrix together, so an iteration is one pass and the data
 need not fit memory. Steps are judged in units of the parameters' errors: the fit has converged when
@@ -98,7 +100,10 @@ def solve(passes: Passes, p_ini: Sequence[float] | np.ndarray, bounds: np.ndarra
 def _descend(passes: Passes, p: np.ndarray, now: NormalEquations, bounds: np.ndarray | None,
              fluxes: np.ndarray | None, tolerance: float, most_passes: int,
              is_linear: bool) -> Solution:
-    """The minimum that steps which lower χ² reach from p, where the normal equations are `now`; arguments as in `solve`."""
+    """The minimum that steps which lower χ² reach from p, where the normal equations are `now`.
+
+    Arguments as in `solve`.
+    """
     damping, n = 0.0, 1
     largest, rounding = np.diag(now.hessian), _ROUNDING * now.chi_squared
     while n < most_passes:
@@ -150,7 +155,9 @@ def _fallen_back(
     passes: Passes, p: np.ndarray, now: NormalEquations, trial: np.ndarray, there: NormalEquations | None, bounds: np.ndarray | None,
     damping: float, least: np.ndarray,
 ) -> tuple[np.ndarray, NormalEquations | None, int]:  # fmt: skip
-    """Where steps lead from a trial that is higher than p: parameters and normal equations, None if not lower; passes made.
+    """Where steps lead from a trial that is higher than p.
+
+    Parameters and normal equations, None if not lower; passes made.
 
     A straight step along a curved valley ends above its floor, and the next ones fall back to it,
     further along. More damping instead takes many short steps (measured on two discs and a
@@ -176,7 +183,10 @@ def _fallen_back(
 
 def _attempt(passes: Passes, p: np.ndarray, step: np.ndarray,
              bounds: np.ndarray | None) -> tuple[np.ndarray, NormalEquations | None]:
-    """p + step, on a bound where the step reaches it, and the normal equations there; None where the model does not exist."""
+    """p + step, on a bound where the step reaches it, and the normal equations there.
+
+    None where the model does not exist.
+    """
     trial = p + step
     if bounds is not None:
         low, high = bounds - p
@@ -198,7 +208,9 @@ def _step_of(normal: NormalEquations, chosen: np.ndarray, room: np.ndarray | Non
 
 def _step(normal: NormalEquations, damping: float, room: np.ndarray | None,
           least: np.ndarray | float = 0.0) -> np.ndarray:
-    """Solution of (H + λ D) d = g, within room (2, par) where there are bounds; directions without curvature stay.
+    """Solution of (H + λ D) d = g, within room (2, par) where there are bounds.
+
+    Directions without curvature stay.
 
     D is the diagonal of H, but at least `least`: a parameter that has all but lost its effect would
     take steps without end.

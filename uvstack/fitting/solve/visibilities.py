@@ -207,7 +207,9 @@ def _quickly(data: FitData, model: Model, bins: Bins | None, bounds: Any,
 
 def from_best(fit: Callable[[np.ndarray], FitResult], starts: Starts,
               one: bool = False) -> FitResult:
-    """The best of the fits from the best starts: those that are nearly as good as the first are all tried, unless `one`.
+    """The best of the fits from the best starts.
+
+    Those that are nearly as good as the first are all tried, unless `one`.
 
     Raises
     ------
@@ -385,7 +387,10 @@ def _bins(data: FitData, model: Model, method: str) -> Bins | None:
 
 
 def _is_clear(sample: Solution, model: Model, limits: np.ndarray | None) -> bool:
-    """Whether every flux stands clear of the noise of the sample: if not, its fit may have settled on a peak of noise."""
+    """Whether every flux stands clear of the noise of the sample.
+
+    If not, its fit may have settled on a peak of noise.
+    """
     covariance, degenerate = covariance_of(sample.normal, _free(sample.p, limits), model.names)
     if degenerate:
         return False

@@ -241,7 +241,10 @@ def _environment(folder: Path, threads: int) -> dict[str, str]:
 
 
 def _telling(output: str) -> str:
-    """The line that says what went wrong: the last of the program itself, else the last of severe messages, else the last."""
+    """The line that says what went wrong.
+
+    The last of the program itself, else the last of severe messages, else the last.
+    """
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     for mark in ("uvstack:", "SEVERE", "Error"):
         said = [line.split(mark, 1)[1] if mark != "Error" else line for line in lines

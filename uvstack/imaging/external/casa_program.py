@@ -1,4 +1,6 @@
-"""The program that `uvstack.imaging.external.casa_files` starts in a Python of its own: two calls of tclean and their images.
+"""The program that `uvstack.imaging.external.casa_files` starts in a Python of its own.
+
+Two calls of tclean and their images.
 
 It is run as a file, with the name of a JSON file in the current folder: arguments of tclean for the
 dirty image ("dirty") and for the CLEAN that goes on from there ("clean", or null), the number of

@@ -243,7 +243,10 @@ class ExternalImages:
             object.__setattr__(self, "stop_reason", "diverged")
 
     def deconvolved(self, mask: NDArray[np.bool_] | None = None) -> Deconvolved:
-        """The same as our own CLEAN gives it back: history of the beginning and the end, components from the pixels of the model."""
+        """The same as our own CLEAN gives it back.
+
+        History of the beginning and the end, components from the pixels of the model.
+        """
         allowed = np.ones(self.model.shape[1:], np.bool_) if mask is None else mask
         rows = [_cycle(0, 0, self.dirty, np.zeros_like(self.model), allowed)]
         if self.n_cycles:

@@ -1,4 +1,6 @@
-"""Images by WSClean or CASA instead of our own imager, for those who trust them more: the same request, the same products.
+"""Images by WSClean or CASA instead of our own imager, for those who trust them more.
+
+The same request, the same products.
 
 The measurement sets are not touched: WSClean works on a reordered copy of the selected
 visibilities, CASA does not save its model. All that the program writes goes to a folder beside the

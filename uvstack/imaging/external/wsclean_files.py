@@ -1,4 +1,6 @@
-"""Images by WSClean (Offringa et al. 2014, MNRAS 444, 606): our request as its command line, its FITS files as our arrays.
+"""Images by WSClean (Offringa et al. 2014, MNRAS 444, 606).
+
+Our request as its command line, its FITS files as our arrays.
 
 Its w-gridder is ducc0's, run at 1e-6, with no padding and at the full resolution of the grid, so
 that an image is exact to its edges and the cells of Briggs weights are those of the image (by
