@@ -7,7 +7,7 @@ from astropy.coordinates import SkyCoord
 from click.testing import CliRunner
 
 from uvstack.cli.main import group
-from uvstack.errors import ComponentError, ImageError
+from uvstack.errors import ComponentError, UvstackError
 from uvstack.io.image_file import read_cube
 from uvstack.sky.components import components
 
