@@ -31,6 +31,11 @@ class DemoField:
     image_noise: float
     n_positions: int
 
+    def __str__(self) -> str:
+        return (f"simulated    {self.ms}: {self.n_positions} sources of {self.flux * 1e6:g} µJy, "
+                f"each {self.flux / self.image_noise:.2f} σ of the map "
+                f"({self.image_noise * 1e6:.1f} µJy)\ntrue flux    {self.flux * 1e6:.4g} µJy")
+
 
 def make_demo_field(folder: str | Path, seed: int = 1,
                     progress: Callable[[int, int], None] | None = None, *,

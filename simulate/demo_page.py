@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.coordinates import SkyCoord
 
-from simulate.demo import DemoField, draw_places
+from simulate.demo import DemoField, draw_places, make_demo_field
 from uvstack import StackResult, image, stack
 from uvstack.constants import ARCSEC
+from uvstack.io.output import check_output, check_report, together
 from uvstack.io.tables import read_positions
 from uvstack.report.figure import draw_stamp, mark_beam_and_rms, new_figure
+from uvstack.report.files import files_of_report, write_report
 from uvstack.report.numbers import with_error
 from uvstack.report.page import Section
 from uvstack.sky.coordinates import direction_cosines, to_frame
@@ -24,6 +27,42 @@ if TYPE_CHECKING:
 _PIXELS, _CELL = 800, 0.3 * ARCSEC
 #: Farther than this from every source a place is empty: some six beams.
 _EMPTY = 8 * ARCSEC
+
+
+@together()
+def show_stacking(out: str | Path, *, seed: int = 1, overwrite: bool = False,
+                  progress: Callable[[int, int], None] | None = None,
+                  ) -> tuple[DemoField, StackResult, Path]:
+    """The demo field, its stack, and the folder of the report that shows how well the stack went.
+
+    Parameters
+    ----------
+    out : path
+        Folder for everything that is made.
+    seed : int
+        Of sky and noise.
+    overwrite : bool
+        Whether outputs may exist.
+    progress : callable, optional
+        Called with the number of chunks done and in all, in each pass.
+
+    Raises
+    ------
+    UvstackError
+        One of its subclasses, in one line.
+    """
+    out = Path(out)
+    with together() as run:
+        run.make_folder(out.absolute())
+    stacked = check_output(out / "stacked.ms", overwrite)
+    report = check_report(out / "report", overwrite, files_of_report(StackResult))
+    demo = make_demo_field(out, seed, progress, overwrite=overwrite)
+    result = stack(demo.ms, demo.positions, primary_beam="vla", weights="primary-beam", out=stacked,
+                   bootstrap=500, seed=seed, overwrite=overwrite, progress=progress)
+    before, empty = before_stacking(demo), empty_positions(demo, result, seed, progress)
+    summary, *others = result.sections(truth=demo.flux)
+    write_report(result, [summary, before, *others, empty], report)
+    return demo, result, report
 
 
 def before_stacking(demo: DemoField) -> Section:

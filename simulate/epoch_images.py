@@ -36,6 +36,7 @@ from simulate.restored_sky import (
 from uvstack.checks import check_seed
 from uvstack.constants import ARCSEC
 from uvstack.errors import ComponentError, ImageError
+from uvstack.io.catalogues import read_components
 from uvstack.io.fits import write_image
 from uvstack.io.output import check_output, together, write_json, write_table, written_whole
 from uvstack.io.primary_beams import read_primary_beam
@@ -332,17 +333,18 @@ def epoch_image(sky: Components, *, frequency: float, beam: Beam | Sequence[floa
 
 
 @together()
-def epochs(sky: Components, settings: Sequence[Mapping[str, Any]], *, seed: int = 0,
+def epochs(sky: Components | str | Path, settings: Sequence[Mapping[str, Any]], *, seed: int = 0,
            out: str | Path | None = None, four_axes: bool = True,
            **shared: Any) -> Epochs:
     """Images of one sky at several epochs, and, if asked for, a new folder with all of them.
 
     Parameters
     ----------
-    sky : Components
+    sky : Components or path
+        Or a catalogue of them.
     settings : sequence of mappings
         For each epoch the keyword arguments of `epoch_image` that are its own, and optionally a
-        `name`; default epoch1, …
+        `name`; default epoch1, …; see `simulate.each_epoch`.
     seed : int
         Epoch i draws its noise from a generator of (seed, i), whatever the other epochs are.
     out : path, optional
@@ -361,6 +363,7 @@ def epochs(sky: Components, settings: Sequence[Mapping[str, Any]], *, seed: int 
         The folder exists or cannot be written.
     """
     check_seed(seed)
+    sky = read_components(sky) if isinstance(sky, str | Path) else sky
     merged = [dict(shared) | dict(one) for one in settings]
     names = [str(one.pop("name", f"epoch{i + 1}")) for i, one in enumerate(merged)]
     require(len(merged) > 0, "no epoch; give the settings of one or more")

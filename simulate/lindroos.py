@@ -72,17 +72,18 @@ def recipe(number: int, seed: int = 0, scale: float = 1.0) -> Recipe:
     SelectionError
         If there is no such type, or the scale is not in (0, 1].
     """
-    if number not in _STUDIED:
+    if number not in STUDIED:
         raise SelectionError(f"type {number!r}: the paper has data set types 1 to 11")
     if not 0 < scale <= 1:
         raise SelectionError(f"scale {scale}: wanted more than 0 and at most 1")
     check_seed(seed)
     rng = np.random.default_rng([seed, number])
-    return Recipe(number, _STUDIED[number],
+    return Recipe(number, STUDIED[number],
                   _alma(number, rng, scale) if 8 <= number <= 10 else _vla(number, rng, scale))
 
 
-_STUDIED = {1: "basic VLA observation", 2: "lower resolution imaging", 3: "wide-field effects",
+#: What each type is for.
+STUDIED = {1: "basic VLA observation", 2: "lower resolution imaging", 3: "wide-field effects",
             4: "flux distribution of target sources", 5: "flux distribution of bright sources",
             6: "extended bright sources", 7: "extended target sources", 8: "contiguous ALMA mosaic",
             9: "non-contiguous ALMA mosaic", 10: "flux distribution of bright sources, ALMA",

@@ -44,8 +44,10 @@ from simulate.restored_sky import (
     restored_image,
     wcs_of,
 )
+from uvstack.checks import check_seed, whole_number
 from uvstack.constants import ARCSEC, SPEED_OF_LIGHT
 from uvstack.errors import ImageError
+from uvstack.io.catalogues import read_components
 from uvstack.io.fits import write_image
 from uvstack.io.output import check_output, together, write_json, write_table
 from uvstack.io.provenance import provenance_of
@@ -259,6 +261,44 @@ def single_dish_cube(sky: Components | ImageModel | str | Path, *, frequency: Ar
                 "components": None if truth is None else len(truth), "left_out": n_outside}
     return SingleDishCube(brightness, rms, nu, beams, geometry, unit, truth, n_outside,
                           provenance_of(settings))
+
+
+def write_single_dish(sky: Components | ImageModel | str | Path, *, out: str | Path,
+                      frequency: float, bandwidth: float, channels: int = 1, seed: int = 0,
+                      overwrite: bool = False, **options: Any) -> tuple[Path, ...]:
+    """Paths of a cube of a sky as a single dish sees it, with its provenance and, of components, the truth.
+
+    Parameters
+    ----------
+    sky : Components, ImageModel or path
+        Components with their spectra; or an image or cube in Jy/pixel. A path that ends in .fits is
+        such an image, any other a catalogue of components.
+    out : path
+        FITS cube.
+    frequency, bandwidth : float
+        Centre and width of the band, Hz.
+    channels : int
+        Equal parts of the band.
+    seed : int
+        Of the noise.
+    overwrite : bool
+        Whether outputs may exist.
+    **options
+        Others of `single_dish_cube`.
+
+    Raises
+    ------
+    UvstackError
+        One of its subclasses, in one line.
+    """
+    check_seed(seed)
+    if isinstance(sky, str | Path):
+        is_image = Path(sky).suffix.lower() in (".fits", ".fit")
+        sky = read_image_model(sky) if is_image else read_components(sky)
+    n = whole_number("channels", channels, 1)
+    centres = frequency + bandwidth / n * (np.arange(n) - 0.5 * (n - 1))
+    return single_dish_cube(sky, frequency=centres, rng=np.random.default_rng(seed),
+                            **options).write(out, overwrite=overwrite)
 
 
 def dish_fwhm(frequency: ArrayLike, diameter: float,

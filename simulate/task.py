@@ -24,7 +24,9 @@ from simulate.block import observe_block
 from simulate.gain_tracks import save_truth
 from simulate.image_model import ImageModel
 from simulate.job import Corruption, Job, make_job
+from simulate.lindroos import recipe
 from simulate.pointings import Pointings
+from simulate.survey import read_survey
 from uvstack.checks import chunk_size_or
 from uvstack.chunks import cluster, map_chunks
 from uvstack.constants import CORRELATIONS
@@ -224,6 +226,55 @@ def observe(
         _write_set(job, partial, client, progress,
                    chunk_size_or(chunk_size, _VISIBILITIES_PER_BLOCK))
     return made
+
+
+def observe_survey(file: str | Path, *, out: str | Path, seed: int | None = None,
+                   **options: Any) -> Simulation:
+    """What a survey file (TOML) says, observed.
+
+    Parameters
+    ----------
+    file : path
+        As of `simulate.read_survey`.
+    out : path
+        The set; everything else stands beside it under names that begin alike.
+    seed : int, optional
+        Of sky, corruptions and noise; default that of the file.
+    **options
+        `with_model`, and how to run, as of `observe`.
+
+    Raises
+    ------
+    UvstackError
+        One of its subclasses, in one line.
+    """
+    return observe(out=out, **read_survey(file).settings(seed), **options)
+
+
+def observe_type(number: int, *, out: str | Path, seed: int = 0, scale: float = 1.0,
+                 **options: Any) -> Simulation:
+    """One of the eleven data sets of Lindroos et al. (2015), observed.
+
+    Parameters
+    ----------
+    number : int
+        1 … 11.
+    out : path
+        The set; everything else stands beside it under names that begin alike.
+    seed : int
+        Of sky and noise.
+    scale : float
+        Part of the sources and of the integrations, with the same depth of the map; above 0, at
+        most 1.
+    **options
+        `with_model`, and how to run, as of `observe`.
+
+    Raises
+    ------
+    UvstackError
+        One of its subclasses, in one line.
+    """
+    return observe(out=out, seed=seed, **recipe(number, seed, scale).settings, **options)
 
 
 def _paths(path: Path, corruptions: Sequence[Corruption],

@@ -97,6 +97,11 @@ class Settings:
         if not (np.isfinite(self.noise_factor) and self.noise_factor > 0):
             raise SelectionError(f"noise factor {self.noise_factor}; wanted a positive number")
 
+    @classmethod
+    def asked(cls, scale: str = "full", *, thin: int | None = None, **others: Any) -> Settings:
+        """Settings of a size, "full", "small" or a number as `parse_scale` takes it, with others in place of its own."""
+        return cls(**{**parse_scale(scale), **({} if thin is None else {"thin": thin}), **others})
+
     def fingerprint(self, number: int) -> str:
         """The same for the same numbers of a type alone: what a finished realisation is recognised by."""
         text = json.dumps([number, asdict(self), asdict(self.imaging(number))], sort_keys=True)

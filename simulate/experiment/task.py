@@ -23,7 +23,7 @@ from simulate.experiment.collect import collect
 from simulate.experiment.realisation import realise, versions
 from simulate.experiment.result import ExperimentResult
 from simulate.experiment.results import read_finished, write_result
-from simulate.experiment.settings import TYPES, Settings
+from simulate.experiment.settings import TYPES, Settings, parse_types
 from uvstack.checks import thread_count, whole_number
 from uvstack.chunks import cluster, map_chunks
 from uvstack.errors import OutputError, SelectionError, UvstackWarning
@@ -45,7 +45,7 @@ class _Shared:
     keep: bool
 
 
-def run(out: str | Path, *, types: Sequence[int] = TYPES, realisations: int = 100,
+def run(out: str | Path, *, types: str | Sequence[int] = TYPES, realisations: int = 100,
         settings: Settings | None = None, workers: int | None = None, scheduler: str | None = None,
         threads: int | None = None, scratch: str | Path | None = None, keep: bool = False,
         figures: bool = True,
@@ -57,8 +57,8 @@ def run(out: str | Path, *, types: Sequence[int] = TYPES, realisations: int = 10
     out : path
         Folder, made where it is missing; finished realisations in it that fit the settings are
         taken.
-    types : sequence of int
-        1 … 11.
+    types : str or sequence of int
+        1 … 11, or a text such as "1-4,8".
     realisations : int
         Of each type, 1 or more.
     settings : Settings, optional
@@ -82,7 +82,7 @@ def run(out: str | Path, *, types: Sequence[int] = TYPES, realisations: int = 10
         One of its subclasses, in one line.
     """
     settings = settings or Settings()
-    types = _checked(types, realisations)
+    types = _checked(parse_types(types) if isinstance(types, str) else types, realisations)
     folder = Path(out)
     _make_folders(folder, scratch)
     # Lists of one number of all types after each other.

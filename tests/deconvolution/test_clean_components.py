@@ -79,6 +79,7 @@ def test_scales_and_terms_go_through_tables(tmp_path):
                 one.subset([1, 0]).subset([1, 0])):
         assert list(sky.shape) == ["clean-scale", "point"]
         assert sky.cell == pytest.approx(CELL, rel=1e-12)
+        assert sky.to_table().meta["cell_rad"] == sky.cell
         assert sky.fwhm_major == pytest.approx([9 * ARCSEC, 0.0], rel=1e-12)
         assert sky.flux_at(1.4e9 * (1 + x)) == pytest.approx(np.stack(
                                                                  [1 + 0.5 * x - 3 * x**2,
@@ -100,8 +101,8 @@ def test_what_cannot_be_meant(tmp_path):
     path = make_ms(tmp_path / "b.ms", n_ant=3, n_times=1)
     bare = components(*CENTRE, 1.0, shape="clean-scale", fwhm_major=2e-5).to_table()
     bare.write(tmp_path / "bare.ecsv", format="ascii.ecsv")
-    assert "cell_arcsec" not in read_catalogue(tmp_path / "bare.ecsv").meta
-    with pytest.raises(ComponentError, match="does not say the pixels"):
+    assert "cell_rad" not in read_catalogue(tmp_path / "bare.ecsv").meta
+    with pytest.raises(ComponentError, match=r"does not say the pixels .*cell_rad"):
         subtract(path, tmp_path / "bare.ecsv")
 
 

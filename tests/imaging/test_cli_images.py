@@ -7,7 +7,7 @@ from astropy.coordinates import SkyCoord
 from click.testing import CliRunner
 
 from uvstack.cli.main import group
-from uvstack.errors import ComponentError, ImageError
+from uvstack.errors import ComponentError, UvstackError
 from uvstack.io.image_file import read_cube
 from uvstack.sky.components import components
 
@@ -71,7 +71,7 @@ def test_single_dish_keeps_flux_and_spectrum(truth, tmp_path):
 
 
 @pytest.mark.parametrize(("args", "match"),
-                         [(["--beam", "9arcsec"], "major,minor,angle"),
+                         [(["--beam", "9arcsec"], "is no beam; wanted"),
                           (["--beam", "9arcsec,9arcsec,0deg", "--noise", "0Jy", "--noise", "0Jy"],
                            "once an epoch"),
                           (["--beam", "9arcsec,9arcsec,0deg", "--noise", "loud"], "120uJy"),
@@ -85,7 +85,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(truth, tmp_path, args, match):
     done = run("epochs", truth, "--out", tmp_path / "ep", *GRID, "2arcsec", "--frequency", "3GHz",
                *noise, *args)
     assert done.exit_code != 0
-    assert match in (str(done.exception) if isinstance(done.exception, ImageError) else done.output)
+    assert match in (str(done.exception) if isinstance(done.exception, UvstackError) else done.output)
     assert not (tmp_path / "ep").exists()
 
 

@@ -577,10 +577,10 @@ def test_the_example_is_made_as_it_says(example):
     folder, output = example
     truth = QTable.read(folder / "survey-truth.ecsv")
     assert truth["target"].sum() == 40
-    for text in ("27 antennas", "pointings    8", "40 targets of 500 µJy",
+    for text in ("27 antennas", "pointings    8", "40 targets of 0.5 mJy",
                  "PhaseErrors, DirectionDependentGains, AntennaFlags", "seed 7"):
         assert text in output
-    for line in output.strip().splitlines()[5:]:
+    for line in output.strip().splitlines()[9:]:
         assert Path(line[13:].strip()).exists(), line
     assert "calibrator" in truth["name"]
     time = np.unique(read(folder / "survey.ms", "TIME"))

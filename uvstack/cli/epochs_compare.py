@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from uvstack.cli.main import Angle, BeamOption, example, show
-from uvstack.cli.options import FILE, detection_options
+from uvstack.cli.options import FILE, detection_options, overwrite_option
 
 
 @click.command(name="compare",
@@ -25,7 +25,7 @@ from uvstack.cli.options import FILE, detection_options
               help="Of catalogues that say none: 5arcsec,4arcsec,30deg.")
 @click.option("--out", type=FILE, metavar="FOLDER",
               help="Folder for tables, summary.json, pictures and a page; default none.")
-@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@overwrite_option()
 def command(combined, epochs, out, **options) -> None:
     """Compare the sources of EPOCHS... with those of their COMBINED map.
 

@@ -39,21 +39,20 @@ def command() -> None:
 @click.option("--scheduler", help="Address of a dask scheduler.")
 @click.option("--threads", type=int,
               help="Of each realisation; default all processors shared out to the workers.")
-def lindroos(types, scale, thin, no_bright, noise_factor, seed, out, no_figures, **options) -> None:
+def lindroos(scale, thin, no_bright, noise_factor, seed, out, no_figures, **options) -> None:
     """Simulate, image, subtract, stack and fit many data sets of each type, and put the table beside the paper's.
 
     Every realisation is a file in OUT/realisations: a run that was stopped goes on with the same
     command, and more realisations are added to those that are there.
     """
     from simulate.experiment.collect import markdown
-    from simulate.experiment.settings import Settings, parse_scale, parse_types
+    from simulate.experiment.settings import Settings
     from simulate.experiment.task import run
 
-    given = parse_scale(scale) | ({} if thin is None else {"thin": thin})
-    settings = Settings(seed=seed, bright=not no_bright, noise_factor=noise_factor, **given)
+    settings = Settings.asked(scale, thin=thin, seed=seed, bright=not no_bright,
+                              noise_factor=noise_factor)
     with progress_bar("realisations") as progress:
-        result = run(out, types=parse_types(types), settings=settings, figures=not no_figures,
-                     progress=progress, **options)
+        result = run(out, settings=settings, figures=not no_figures, progress=progress, **options)
     click.echo(markdown(result.table))
     click.echo(f"{'realisations':<13}{result.n_computed} computed, {result.n_taken} taken from "
                f"{out}")

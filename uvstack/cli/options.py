@@ -21,7 +21,7 @@ _BEAMS = "preset (vla, evla, alma, alma-7m, meerkat, atca …), text (gaussian:3
 FILE = click.Path(path_type=Path)
 
 
-def _group(*options: Callable) -> Callable:
+def group_of(*options: Callable) -> Callable:
     """One decorator of several; help shows them in this order."""
 
     def decorate(command: Callable) -> Any:
@@ -30,6 +30,11 @@ def _group(*options: Callable) -> Callable:
         return command
 
     return decorate
+
+
+def overwrite_option(replaces: str = "outputs") -> Callable:
+    """`--overwrite`."""
+    return click.option("--overwrite", is_flag=True, help=f"Replace {replaces} that exist.")
 
 
 def given(options: dict[str, Any]) -> dict[str, Any]:
@@ -55,11 +60,11 @@ def report_options(holds: str, *after: str, replaces: str = "outputs") -> Callab
             folder = None if no_report else report or _report_folder(options, after)
             return function(report=folder, **options)
 
-        return _group(
+        return group_of(
             click.option("--report", type=FILE, metavar="FOLDER",
                          help=f"Folder for {holds}; default named after {names}."),
             click.option("--no-report", is_flag=True, help="Print the result alone."),
-            click.option("--overwrite", is_flag=True, help=f"Replace {replaces} that exist."),
+            overwrite_option(replaces),
         )(command)
 
     return decorate
@@ -119,7 +124,7 @@ class FactorsOption(click.ParamType):
 
 
 #: Which data of a measurement set.
-data_options = _group(
+data_options = group_of(
     click.option("--column", default="DATA", help="Data column, or a difference such as DATA-MODEL_DATA."),
     click.option("--field", help="Fields as in CASA: 0,3~5,NGC*."),
     click.option("--spw", help="Spectral windows as in CASA: 0,2~3."),
@@ -128,7 +133,7 @@ data_options = _group(
                  help="Centre of the primary beam: phase centre, REFERENCE_DIR or the POINTING table; auto: what there is, from the last."))
 
 #: How a list of positions is read.
-list_options = _group(click.option("--columns", type=Columns(),
+list_options = group_of(click.option("--columns", type=Columns(),
                                    help="Columns of the list by name: ra=RA_X,dec=DEC_X,weight=W."),
                       click.option("--frame",
                                    help="Frame of the list where it does not say: J2000, ICRS, B1950, GALACTIC …"),
@@ -143,12 +148,12 @@ profile_option = click.option("--bins", type=click.IntRange(1, MOST_BINS), defau
 thread_option = click.option("--threads", type=int, help="Local threads; default all processors.")
 
 #: What a command runs on.
-run_options = _group(click.option("--workers", type=int, help="Local processes instead of threads."),
-                     click.option("--scheduler", help="Address of a dask scheduler."),
-                     thread_option)
+cluster_options = (click.option("--workers", type=int, help="Local processes instead of threads."),
+                   click.option("--scheduler", help="Address of a dask scheduler."))
+run_options = group_of(*cluster_options, thread_option)
 
 #: Which baselines.
-uv_range_options = _group(
+uv_range_options = group_of(
     click.option("--uvmin", type=Baseline(), help="Shortest baseline: 300m, 5km, 20klambda."),
     click.option("--uvmax", type=Baseline(), help="Longest baseline."))
 
@@ -160,7 +165,7 @@ def beam_option(what: str) -> Callable:
 
 def weight_options(weights: str | None = "equal", otherwise: str = "") -> Callable:
     """Through which beam positions are seen and what they weigh; `otherwise` tells the default where it is no word."""
-    return _group(
+    return group_of(
         click.option("--primary-beam", default="constant", help=f"{_BEAMS[:1].upper()}{_BEAMS[1:]}."),
         click.option("--pb-cutoff", default=0.1,
                      help="Power of the primary beam below which a position is left out, of a pointing or of an image."),
@@ -175,7 +180,7 @@ def weight_options(weights: str | None = "equal", otherwise: str = "") -> Callab
 
 
 #: How sources of an image are found.
-detection_options = _group(
+detection_options = group_of(
     click.option("--detection", default=5.0,
                  help="Threshold of the brightest pixel of an island, σ."),
     click.option("--analysis", default=3.0, help="Threshold of all pixels of an island, σ."),

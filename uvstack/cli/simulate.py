@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from uvstack.cli.main import Direction, Frequency, Quantity, example, progress_bar
+from uvstack.cli.main import BeamOption, Direction, Frequency, Quantity, example, progress_bar
+from uvstack.cli.options import FILE, cluster_options, group_of, overwrite_option
 
 if TYPE_CHECKING:
     from simulate.task import Simulation
@@ -46,41 +47,29 @@ def command() -> None:
     """
 
 
-def run_options(function: Any) -> Any:
-    """The options that say where a set goes and how it is made, on a command."""
-    for option in reversed((
-        click.option("--out", type=click.Path(path_type=Path), required=True, help="Measurement set; truth and targets stand beside it."),
-        click.option("--with-model", is_flag=True, help="Write MODEL_DATA, the sky without errors and noise."),
-        click.option("--overwrite", is_flag=True, help="Replace outputs that exist."),
-        click.option("--workers", type=int, help="Local processes instead of threads."),
-        click.option("--scheduler", help="Address of a dask scheduler."))):
-        function = option(function)
-    return function
+#: Where a set goes, and how it is made.
+set_options = group_of(
+    click.option("--out", type=FILE, required=True,
+                 help="Measurement set; truth and targets stand beside it."),
+    click.option("--with-model", is_flag=True,
+                 help="Write MODEL_DATA, the sky without errors and noise."),
+    overwrite_option(), *cluster_options)
 
 
 @command.command(name="survey",
                  epilog=example("uvstack simulate survey survey.toml --out survey.ms --seed 7"))
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=FILE)
 @click.option("--seed", type=click.IntRange(min=0), show_default="that of the file, or 0",
               help="Seed of sky, errors and noise.")
-@run_options
+@set_options
 def survey(file: Path, seed: int | None, **options) -> None:
     """What a survey file (TOML) says; the word survey may be left out."""
-    from simulate.survey import read_survey
-    from simulate.task import observe
+    from simulate import observe_survey
 
-    settings = read_survey(file).settings(seed)
     with progress_bar("simulating") as progress:
-        made = observe(progress=progress, **settings, **options)
-    pointings, array, kinds = settings["pointings"], settings["array"], [
-        type(one).__name__ for one in settings["corruptions"]]
-    click.echo(f"survey       {file}, seed {settings['seed']}")
-    click.echo(f"array        {array.name}, {len(array.antenna_names)} antennas, "
-               f"{settings['frequency'].size} channels")
-    click.echo(f"pointings    {len(pointings)}")
-    click.echo(f"sky          {_sky_text(settings['sky'], len(settings['images']))}")
-    click.echo(f"errors       {', '.join(kinds) or 'none'}")
-    _echo_paths(made)
+        made = observe_survey(file, seed=seed, progress=progress, **options)
+    click.echo(f"survey       {file}, seed {made.provenance.seed}")
+    _echo(made)
 
 
 @command.command(name="lindroos",
@@ -91,37 +80,32 @@ def survey(file: Path, seed: int | None, **options) -> None:
               help="Data set type of Lindroos et al. (2015), Table 1.")
 @click.option("--seed", default=0, help="Seed of sky and noise.")
 @click.option("--scale", default=1.0, help="Fraction of the sources and of the integrations, with the same depth of the map.")
-@run_options
+@set_options
 def lindroos(number: int, seed: int, scale: float, **options) -> None:
     """One of the eleven data sets of Lindroos et al. (2015)."""
-    from simulate.lindroos import recipe
-    from simulate.task import observe
+    from simulate import observe_type
+    from simulate.lindroos import STUDIED
 
-    chosen = recipe(number, seed, scale)
     with progress_bar("simulating") as progress:
-        made = observe(seed=seed, progress=progress, **chosen.settings, **options)
-    sky = chosen.settings["sky"]
-    click.echo(f"type {number}       {chosen.studied}")
-    click.echo(f"sky          {int(sky.target.sum())} targets of "
-               f"{sky.flux[sky.target].mean() * 1e6:.4g} µJy on average, "
-               f"{int((~sky.target).sum())} brighter sources")
-    _echo_paths(made)
+        made = observe_type(number, seed=seed, scale=scale, progress=progress, **options)
+    click.echo(f"type {number:<8}{STUDIED[number]}")
+    _echo(made)
 
 
 @command.command(name="epochs", short_help="Images of one sky at several epochs.",
                  epilog=example("uvstack simulate epochs sky.ecsv --centre '10h00m00s -30d00m00s' "
                                 "--cell 1arcsec --frequency 3GHz --beam 2.9arcsec,2.2arcsec,30deg "
                                 "--noise 120uJy --out epochs"))
-@click.argument("sky", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True,
+@click.argument("sky", type=FILE)
+@click.option("--out", type=FILE, required=True,
               help="New folder for images, noise maps, truth and a picture.")
 @click.option("--centre", type=Direction(), required=True,
               help="Direction of the central pixel: 'J2000 10h00m00s -30d00m00s'.")
 @click.option("--size", default=1024, help="Pixels across.")
 @click.option("--cell", type=Quantity("rad", "1arcsec"), required=True, help="Pixel.")
 @click.option("--frequency", type=Frequency(), required=True)
-@click.option("--beam", "beams", type=Quantity("rad", "2.9arcsec,2.2arcsec,30deg", several=True),
-              multiple=True, required=True, help="Beam of an epoch, major,minor,angle.")
+@click.option("--beam", "beams", type=BeamOption(),
+              multiple=True, required=True, help="Beam of an epoch: 2.9arcsec,2.2arcsec,30deg.")
 @click.option("--noise", multiple=True, required=True, type=Quantity("Jy", "120uJy"),
               help="rms per beam, of an epoch or of all.")
 @click.option("--flux-scale", multiple=True, type=float,
@@ -138,22 +122,10 @@ def epoch_images(sky: Path, out: Path, centre: tuple[float, float],
                  flux_scale: tuple[float, ...], offset: tuple[Any, ...], two_axes: bool, seed: int,
                  **shared) -> None:
     """Images of the sources of SKY (a truth, or any catalogue of components), one epoch for each --beam."""
-    from simulate import epochs, read_components
+    from simulate import each_epoch, epochs
 
-    for beam in beams:
-        if len(beam) != 3:
-            raise click.UsageError(f"--beam has {len(beam)} values; wanted major,minor,angle, "
-                                   "e.g. 2.9arcsec,2.2arcsec,30deg")
-    own: list[dict[str, Any]] = [{"beam": beam} for beam in beams]
-    for name, values in (("noise", noise), ("flux_scale", flux_scale), ("offset", offset)):
-        if len(values) not in (0, 1, len(own)):
-            raise click.UsageError(f"--{name.replace('_', '-')} is given {len(values)} times and "
-                                   f"--beam {len(own)} times; give it once, or once an epoch")
-        for i, one in enumerate(own):
-            if values:
-                one[name] = values[i % len(values)]
-    made = epochs(read_components(sky), own, seed=seed, out=out, four_axes=not two_axes,
-                  centre=centre, **shared)
+    made = epochs(sky, each_epoch(beams, noise=noise, flux_scale=flux_scale, offset=offset),
+                  seed=seed, out=out, four_axes=not two_axes, centre=centre, **shared)
     for i, epoch in enumerate(made, 1):
         click.echo(f"epoch{i:<8}{out / f'epoch{i}.fits'}: {epoch.truth['on_image'].sum()} "
                    f"sources, {epoch.n_outside} off the image")
@@ -164,8 +136,8 @@ def epoch_images(sky: Path, out: Path, centre: tuple[float, float],
                  epilog=example("uvstack simulate single-dish sky.ecsv --frequency 1.5GHz "
                                 "--bandwidth 1GHz --channels 8 --dish 100m --centre '10h00m00s "
                                 "30d00m00s' --size 64 --cell 2arcmin --out cube.fits"))
-@click.argument("sky", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), required=True,
+@click.argument("sky", type=FILE)
+@click.option("--out", type=FILE, required=True,
               help="FITS cube; truth and provenance stand beside it.")
 @click.option("--frequency", type=Frequency(), required=True, help="Centre of the band.")
 @click.option("--bandwidth", type=Quantity("Hz", "1GHz"), required=True)
@@ -181,38 +153,19 @@ def epoch_images(sky: Path, out: Path, centre: tuple[float, float],
 @click.option("--noise", type=Quantity("Jy", "1mJy"), default="0Jy",
               help="rms per beam of every channel.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the noise.")
-@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
-def single_dish(sky: Path, out: Path, frequency: float, bandwidth: float, channels: int,
-                dish: float | None, seed: int, centre: tuple[float, float] | None, overwrite: bool,
-                **options) -> None:
+@overwrite_option()
+def single_dish(sky: Path, dish: float | None, **options) -> None:
     """Cube of SKY: a catalogue of components, or a FITS image or cube in Jy/pixel."""
-    import numpy as np
+    from simulate import write_single_dish
 
-    from simulate import read_components, read_image_model, single_dish_cube
-
-    is_image = sky.suffix.lower() in (".fits", ".fit")
-    centres = frequency + bandwidth / channels * (np.arange(channels) - 0.5 * (channels - 1))
-    cube = single_dish_cube(read_image_model(sky) if is_image else read_components(sky),
-                            frequency=centres, dish_diameter=dish, centre=centre,
-                            rng=np.random.default_rng(seed), **options)
-    for path in cube.write(out, overwrite=overwrite):
+    for path in write_single_dish(sky, dish_diameter=dish, **options):
         click.echo(path)
 
 
-def _sky_text(sky: Any, n_images: int) -> str:
-    parts = []
-    if sky is not None and sky.target.any():
-        parts.append(f"{int(sky.target.sum())} targets of {sky.flux[sky.target].mean() * 1e6:.4g} "
-                     "µJy on average")
-    if sky is not None:
-        parts.append(f"{int((~sky.target).sum())} other sources")
-    if n_images:
-        parts.append(f"{n_images} image{'s' * (n_images > 1)}")
-    return ", ".join(parts)
-
-
-def _echo_paths(made: Simulation) -> None:
-    """What was written, a line a file."""
+def _echo(made: Simulation) -> None:
+    """What was observed, and what was written, a line a file."""
+    click.echo(made)
     for name, path in made.files.items():
-        label = "set" if name == "ms" else "error truth" if path in made.corruptions else name
-        click.echo(f"{label:<13}{path}")
+        label = "error truth" if path in made.corruptions else name
+        if name != "ms":
+            click.echo(f"{label:<13}{path}")

@@ -273,9 +273,8 @@ def component_table(row: ArrayLike, column: ArrayLike, flux: ArrayLike, geometry
     ra, dec = pixel_directions(rows, columns, geometry, shape)
     table = QTable({"ra": np.rad2deg(ra) * u.deg, "dec": np.rad2deg(dec) * u.deg,
                     "flux": terms[:, 0] * u.Jy})
-    table["scale"] = np.rad2deg(sizes
-                                * np.sqrt(abs(geometry.cell_l
-                                              * geometry.cell_m))) * 3600.0 * u.arcsec
+    cell = float(np.sqrt(abs(geometry.cell_l * geometry.cell_m)))
+    table["scale"] = np.rad2deg(sizes * cell) * 3600.0 * u.arcsec
     for t in range(1, terms.shape[1]):
         table[f"flux_{t}"] = terms[:, t] * u.Jy
     if terms.shape[1] > 1:
@@ -283,8 +282,7 @@ def component_table(row: ArrayLike, column: ArrayLike, flux: ArrayLike, geometry
             table["spectral_index"] = np.where(terms[:, 0] != 0, terms[:, 1] / terms[:, 0], np.nan)
     table["row"], table["column"] = rows, columns
     table.meta["frame"] = "J2000"
-    table.meta["cell_arcsec"] = float(np.rad2deg(np.sqrt(abs(geometry.cell_l * geometry.cell_m)))
-                                      * 3600.0)
+    table.meta["cell_rad"] = cell
     if reference_frequency is not None:
         table.meta["reference_frequency"] = float(reference_frequency)
     return table

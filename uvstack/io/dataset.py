@@ -14,7 +14,7 @@ import numpy as np
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import MeasurementSetError, NoDataError, WeightsWarning
 from uvstack.io.dask_ms import dask_ms_structure, is_store, read_store
-from uvstack.io.ms import of_selection, read_rows, read_structure, scan_rows, weight_remark
+from uvstack.io.ms import of_selection, read_rows, scan_rows, structure_at, weight_remark
 from uvstack.io.msv4 import is_msv4, msv4_structure, visibilities_in
 from uvstack.io.pointing import warn_of_pointings, with_pointings
 from uvstack.io.primary_beams import warn_of_other_telescope
@@ -60,7 +60,7 @@ def _is_dataset(item: Any) -> bool:
 
 
 def structure_of_source(source: str | os.PathLike[str] | Datasets) -> Structure:
-    """Structure of a set on the disk, of a store that dask-ms wrote, or of datasets.
+    """Structure of a set on the disk, of a store that dask-ms wrote, or of datasets; of no rows yet, which `of_selection` looks at.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def structure_of_source(source: str | os.PathLike[str] | Datasets) -> Structure:
     """
     if not isinstance(source, Datasets):
         if not is_store(str(source)):
-            return read_structure(os.fspath(source))
+            return structure_at(os.fspath(source))
         source = read_store(str(source))
     main = [source.main] if _is_dataset(source.main) else list(source.main)
     if not main:
@@ -114,8 +114,10 @@ def open_sets(ms: MeasurementSets, field: str | int | None = None, spw: str | in
             raise MeasurementSetError(f"{structure.path}: the set has no rows; nothing can be "
                                       "read from it")
         selection = select(structure, field, spw, timerange)
+        # A set of which no row is selected is told of as a whole.
+        structure = of_selection(structure, selection if selection.pairs else None)
         if selection.pairs:
-            structure = with_pointings(of_selection(structure, selection), selection, pointing)
+            structure = with_pointings(structure, selection, pointing)
             remark = weight_remark(structure, selection)
             if remark:
                 warnings.warn(WeightsWarning(remark), stacklevel=3)

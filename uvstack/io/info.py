@@ -14,7 +14,7 @@ from uvstack.constants import ARCMIN, ARCSEC, CORRELATIONS, SPEED_OF_LIGHT
 from uvstack.errors import MeasurementSetError, NoDataError
 from uvstack.io.casa import open_table
 from uvstack.io.dataset import structure_of_source
-from uvstack.io.ms import weight_remark
+from uvstack.io.ms import of_selection, weight_remark
 from uvstack.io.pointing import distance_of, with_pointings
 from uvstack.records import (
     DataDescription,
@@ -36,7 +36,7 @@ def describe(path: str | Path | Datasets) -> dict[str, Any]:
     One pass over (u, v, w), flags and times, in blocks of rows. What has no rows is listed with 0
     rows.
     """
-    structure = structure_of_source(path)
+    structure = of_selection(structure_of_source(path))
     counts = _scan(structure)
     pairs = frozenset(counts.pop("rows_per_pair"))
     used = Selection(frozenset(f for f, _ in pairs), frozenset(d for _, d in pairs), (), pairs)

@@ -37,7 +37,12 @@ _REQUIRED_SUBTABLES = ("ANTENNA", "FIELD", "SPECTRAL_WINDOW", "POLARIZATION", "D
 
 
 def read_structure(path: str | Path) -> Structure:
-    """Structure of a measurement set. Rows of subtables that no visibility uses are not judged: `uvstack.io.selection.select` does.
+    """Structure of a measurement set with the weight columns and telescope of all rows; errors as of `structure_at`."""
+    return of_selection(structure_at(path))
+
+
+def structure_at(path: str | Path) -> Structure:
+    """Structure of a measurement set as of `structure_of`; what visibilities use of it is judged by `uvstack.io.selection.select`.
 
     Raises
     ------
@@ -57,7 +62,7 @@ def read_structure(path: str | Path) -> Structure:
 
 
 def structure_of(path: str, main: str | Table, subtables: Mapping[str, str | Table]) -> Structure:
-    """Structure of a main table and its subtables, each a path or a table that is open.
+    """Structure of a main table and its subtables, each a path or a table that is open; of no rows yet, which `of_selection` looks at.
 
     Raises
     ------
@@ -75,8 +80,6 @@ def structure_of(path: str, main: str | Table, subtables: Mapping[str, str | Tab
                 f"has no {', '.join(missing)}"
                 + ("; give subtables with uvstack.Datasets(…, subtables=…)" if lazy else ""))
         n_rows = table.n_rows
-        weights, partly = _find_weights(table, columns)
-        telescope = _read_telescope(subtables.get("OBSERVATION"), table)
     names, diameters = _read_antennas(subtables["ANTENNA"])
     return Structure(
         path=path,
@@ -84,12 +87,10 @@ def structure_of(path: str, main: str | Table, subtables: Mapping[str, str | Tab
         columns=columns,
         fields=_read_fields(subtables["FIELD"]),
         data_descriptions=_read_data_descriptions(subtables),
-        telescope=telescope,
+        telescope="unknown",
         antenna_names=names,
         dish_diameters=diameters,
-        weight_columns=weights,
         subtables=dict(subtables),
-        partly_empty=partly,
         datasets=main if isinstance(main, Table) else None,
     )
 
@@ -115,8 +116,8 @@ def _read_telescope(path: str | Table | None, main: Table,
     return names[0] if names else "unknown"
 
 
-def of_selection(structure: Structure, selection: Selection) -> Structure:
-    """The structure whose weight columns and telescope are those of the selected rows; what other rows hold does not matter."""
+def of_selection(structure: Structure, selection: Selection | None = None) -> Structure:
+    """The structure with the weight columns and telescope of the selected rows, default all; what other rows hold does not matter."""
     with open_table(structure.main) as table:
         weights, partly = _find_weights(table, structure.columns, selection)
         telescope = _read_telescope(structure.subtables.get("OBSERVATION"), table, selection)

@@ -161,7 +161,7 @@ class Components:
             table[f"flux_{t}"] = column * u.Jy
         table.meta.update(reference_frequency=float(self.reference_frequency), frame="J2000")
         if self.cell:
-            table.meta["cell_arcsec"] = float(np.rad2deg(self.cell) * 3600)
+            table.meta["cell_rad"] = float(self.cell)
         return table
 
 
@@ -306,9 +306,8 @@ def components_from_table(table: Table) -> Components:
         scale = _read_column(table, "scale", u.arcsec)
         values |= {"shape": np.where(scale > 0, "clean-scale", "point"), "fwhm_major": scale,
                    "fwhm_minor": scale}
-    cell = table.meta.get("cell_arcsec", 0.0)
     return components(reference_frequency=table.meta.get("reference_frequency"),
-                      cell=float(np.deg2rad(cell / 3600)), **values)
+                      cell=float(table.meta.get("cell_rad", 0.0)), **values)
 
 
 def _read_column(table: Table, name: str, unit: u.UnitBase | None) -> NDArray:

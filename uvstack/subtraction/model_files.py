@@ -121,7 +121,7 @@ def _components(path: Path, nu0: float | None) -> Components:
         raise ComponentError(f"{path}: {error}") from error
     if (found.shape == "clean-scale").any() and not found.cell:
         raise ComponentError(f"{path}: has scales of CLEAN and does not say the pixels they were "
-                             "put on (cell_arcsec in its metadata); "
+                             "put on (cell_rad in its metadata, rad); "
                              "take the model image instead, or write the size of its pixels there")
     return replace(found, flux=found.flux * sign)
 

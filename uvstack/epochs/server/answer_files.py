@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from uvstack.io.output import json_text
 from uvstack.records import plain
 
 if TYPE_CHECKING:
-    from uvstack.epochs.server.cutout_files import Cutout
+    from uvstack.epochs.server.cutout_files import Cutout, Region
 
 #: Nothing is loaded from elsewhere, nothing inline runs.
 HEADERS = {
@@ -71,13 +70,13 @@ def header_words(cutout: Cutout) -> dict[str, str]:
     return {name: value for name, value in words.items() if value}
 
 
-def zipped(files: Mapping[str, bytes]) -> bytes:
-    """Files in one; noise cannot be pressed."""
-    out = io.BytesIO()
+def write_zip(out: BinaryIO, cut: Sequence[Cutout], region: Region) -> None:
+    """Write cutouts and what is said of them into one file; noise cannot be pressed."""
     with zipfile.ZipFile(out, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return out.getvalue()
+        for image in cut:
+            archive.writestr(f"{image.name}.fits", image.to_bytes())
+        archive.writestr("summary.json", json_bytes({"ra": region.ra, "dec": region.dec,
+                                                     "images": [description(image) for image in cut]}))
 
 
 def json_bytes(value: Any) -> bytes:

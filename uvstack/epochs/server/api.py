@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from uvstack.checks import one_of
-from uvstack.epochs.server.answer_files import (
-    FITS,
-    ZIP,
-    description,
-    header_words,
-    json_bytes,
-    zipped,
-)
+from uvstack.epochs.server.answer_files import FITS, ZIP, header_words, write_zip
+from uvstack.epochs.server.cutout_files import cutouts
 from uvstack.epochs.server.openapi import document
 from uvstack.epochs.server.position_text import read_list
 from uvstack.epochs.server.query import read_circle, read_levels, read_query, read_settings
@@ -209,7 +204,7 @@ def job_words(job: Job) -> dict[str, Any]:
 
 def _images(service: Service, region: Region, identifiers: list[str], product: str) -> Response:
     """FITS of one epoch, a ZIP of several."""
-    from flask import Response
+    from flask import send_file
 
     known = service.archive.epochs()
     products = service.archive.products()
@@ -224,14 +219,19 @@ def _images(service: Service, region: Region, identifiers: list[str], product: s
         epochs.add(epoch)
     if not wanted:
         wanted = {one_of("product", product or products[0], products): None}
-    cut = [image for kind, epochs in wanted.items() for image in service.cut(region, kind, epochs)]
     where = f"{region.ra:.5f}{region.dec:+.5f}"
-    if len(cut) == 1:
-        name = f"{cut[0].name}-{where}.fits"
-        return Response(cut[0].to_bytes(), mimetype=FITS,
-                        headers={**header_words(cut[0]), "Content-Disposition": f'attachment; filename="{name}"'})
-    files = {f"{image.name}.fits": image.to_bytes() for image in cut}
-    files["summary.json"] = json_bytes({"ra": region.ra, "dec": region.dec,
-                                        "images": [description(image) for image in cut]})
-    return Response(zipped(files), mimetype=ZIP,
-                    headers={"Content-Disposition": f'attachment; filename="cutouts-{where}.zip"'})
+    with service.turn:
+        cut = [image for kind, epochs in wanted.items()
+               for image in cutouts(service.archive, region, kind, epochs=epochs, most_pixels=service.limits.pixels)]
+        # Without a name, and gone when it has been sent: many answers may wait for that.
+        out = tempfile.TemporaryFile()  # noqa: SIM115
+        if len(cut) == 1:
+            out.write(cut[0].to_bytes())
+            name, kind, words = f"{cut[0].name}-{where}.fits", FITS, header_words(cut[0])
+        else:
+            write_zip(out, cut, region)
+            name, kind, words = f"cutouts-{where}.zip", ZIP, {}
+    out.seek(0)
+    answer = send_file(out, mimetype=kind, as_attachment=True, download_name=name)
+    answer.headers.update(words)
+    return answer

@@ -27,6 +27,8 @@ class Service:
     resolve : callable
         Name of an object → RA, Dec in degrees.
     jobs : Jobs
+    turn : semaphore
+        Held by whoever has the pixels of a region in memory.
     """
 
     def __init__(self, archive: Archive, limits: Limits,
@@ -38,7 +40,7 @@ class Service:
         self.archive, self.limits, self.resolve = archive, limits, resolve
         self.jobs = Jobs(limits)
         self._combining = threading.Lock()
-        self._turns = threading.BoundedSemaphore(_CUT_AT_ONCE)
+        self.turn = threading.BoundedSemaphore(_CUT_AT_ONCE)
         self._rate = RateLimitItemPerMinute(limits.rate)
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
 
@@ -64,7 +66,7 @@ class Service:
 
     def cut(self, region: Region, product: str, epochs: Collection[str] | None = None) -> list[Cutout]:
         """Cutouts of a region, as many regions at once as memory allows; as `cutout_files.cutouts`."""
-        with self._turns:
+        with self.turn:
             return cutouts(self.archive, region, product, epochs=epochs, most_pixels=self.limits.pixels)
 
     def combine(self, paths: Sequence[str], rms_box: int, out: Path) -> Mapping[str, Path]:

@@ -30,6 +30,8 @@ _KEPT = 256
 #: Bytes asked for at once of a remote file: a header is read whole, and so are the rows of a section.
 _BLOCK = 1 << 18
 _LARGEST_BLOCK = 1 << 24
+#: Pixels of rows that are read as they are.
+_WHOLE_ROWS = 8_000_000
 #: Letters of the bands of the VLA, GHz; https://science.nrao.edu/facilities/vla.
 _BANDS = (("4", 0.054, 0.084), ("P", 0.2, 0.5), ("L", 1.0, 2.0), ("S", 2.0, 4.0), ("C", 4.0, 8.0),
           ("X", 8.0, 12.0), ("Ku", 12.0, 18.0), ("K", 18.0, 26.5), ("Ka", 26.5, 40.0), ("Q", 40.0, 50.0))
@@ -201,8 +203,11 @@ def read_section(image: TileHeader, rows: slice, columns: slice) -> NDArray[np.f
 
 
 def _section(hdu: Any, rows: slice, columns: slice) -> NDArray[np.float32]:
-    where = (*(0,) * (hdu.header["NAXIS"] - 2), rows, columns)
-    return np.array(hdu.section[where], np.float32)
+    # Whole rows are one piece of the file; parts of them are read one by one, which takes astropy longer.
+    whole = hdu.header["NAXIS1"] * (rows.stop - rows.start) <= _WHOLE_ROWS
+    where = (*(0,) * (hdu.header["NAXIS"] - 2), rows, slice(None) if whole else columns)
+    found = hdu.section[where]
+    return np.array(found[:, columns] if whole else found, np.float32)
 
 
 def _section_of_copy(image: TileHeader, rows: slice, columns: slice) -> NDArray[np.float32]:
