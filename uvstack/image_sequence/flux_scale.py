@@ -4,8 +4,8 @@ A calibration that is a few per cent off in one image makes every bright source 
 sources are constant, the median over sources of flux over mean flux is the scale of an image; the
 means are those of scaled fluxes, so that both are found in turns. Only ratios of scales follow from
 the images: their geometric mean is set to 1. Sources that vary count as long as they are few. The
-median of n ratios of scatter s has an error of 1.25 s/√n, which no source's own noise contains; it
-is added in squares to the errors of scaled fluxes, with which those of bright sources remain right.
+median of n ratios with errors s has the error 1.25 √n/Σ(1/s), which no source's own noise contains;
+it is added in squares to the errors of scaled fluxes, so that those of bright sources remain right.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LEAST_SIGMA = 10.0
 #: Fewest sources that make a scale.
 LEAST_SOURCES = 5
 _ROUNDS, _SAME = 50, 1e-7
-#: Of the median, over that of the mean; of a normal distribution's σ over the median deviation.
+#: √(π/2), and σ over the median deviation of a normal distribution.
 _MEDIAN_ERROR, _SIGMA_OF_MAD = 1.2533, 1.4826
 
 
@@ -66,9 +66,11 @@ def measure_scales(
         scale = found
         if done:
             break
-    spread = _SIGMA_OF_MAD * np.nanmedian(np.abs(ratio - np.nanmedian(ratio, axis=1)[:, None]),
-                                          axis=1)
-    return scale, _MEDIAN_ERROR * spread / np.sqrt(n), n
+    spread = np.where(counts, error / mean, np.nan)
+    pull = np.nanmedian(np.abs(ratio - np.nanmedian(ratio, axis=1)[:, None]) / spread, axis=1)
+    # Where ratios scatter more than their errors say, so does the median.
+    more = np.maximum(_SIGMA_OF_MAD * pull, 1.0)
+    return scale, more * _MEDIAN_ERROR * np.sqrt(n) / np.nansum(1.0 / spread, axis=1), n
 
 
 def scaled(flux: NDArray, error: NDArray, scale: NDArray,
