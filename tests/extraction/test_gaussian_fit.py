@@ -188,6 +188,25 @@ def test_a_fit_that_runs_away_takes_no_more_pixels():
     assert fits.n_pixels[0] == pytest.approx(np.pi * 0.64 * 5 * 4, rel=0.1)
 
 
+def test_wings_of_sources_do_not_count_as_noise():
+    """A source every 30 pixels, of which only what is above 3 σ is in its island: the correlation is that of the noise."""
+    noise, rng = smooth_noise((600, 600), 11), np.random.default_rng(1)
+    x, y = (v.ravel() + rng.uniform(-0.5, 0.5, v.size) for v in np.mgrid[20:580:30, 20:580:30])
+    sources = draw(noise.shape, numbers_of(np.full(x.size, 15.0), x, y, BEAM))
+    image = (noise + sources).astype(np.float32)
+    found = measure_correlation(image, 1.0, (image > 3).astype(np.int32), BEAM)
+    alone = measure_correlation(noise.astype(np.float32), 1.0, np.zeros(noise.shape, np.int32), BEAM)
+    expected = beam_correlation(BEAM)
+    middle = (slice(len(expected) // 2 - 4, len(expected) // 2 + 5),) * 2
+    # Of noise alone 0.02: some 6000 beams.
+    assert np.abs(alone - expected)[middle].max() < 0.03
+    assert np.abs(found - alone)[middle].max() < 0.03
+    # In a crowd without a free place the pixels outside islands are what there is.
+    crowd = np.zeros(noise.shape, np.int32)
+    crowd[::6, ::6] = 1
+    assert np.abs(measure_correlation(noise, 1.0, crowd, BEAM) - alone)[middle].max() < 0.03
+
+
 def test_noise_of_a_map_its_nodes_and_a_number_correlate_alike():
     noise = 3.0 * smooth_noise((500, 600), 8).astype(np.float32)
     label = np.zeros(noise.shape, np.int32)

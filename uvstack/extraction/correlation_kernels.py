@@ -7,12 +7,23 @@ from numba import njit
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def sum_of_products(image, rms, label, step, total, count):
+def _is_free(label, y, x, margin):
+    """Whether no pixel of an island is within a square about a pixel."""
+    for v in range(max(y - margin, 0), min(y + margin + 1, label.shape[0])):
+        for u in range(max(x - margin, 0), min(x + margin + 1, label.shape[1])):
+            if label[v, u] != 0:
+                return False
+    return True
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def sum_of_products(image, rms, label, margin, step, total, count):
     """Add products of pixels outside islands with those at each lag, and their numbers.
 
     Both go to (r + 1, 2 r + 1): lags down, and to both sides. They are taken over the noise at the
     first of both. Pixels are taken at every `step` along both axes, in rows that are shifted
-    against each other; NaN is left out. `rms` has those rows alone.
+    against each other, those of them that are more than `margin` pixels from every island; NaN is
+    left out. `rms` has those rows alone.
     """
     n_y, n_x = image.shape
     r = total.shape[0] - 1
@@ -21,7 +32,7 @@ def sum_of_products(image, rms, label, step, total, count):
         first = r + (row * (step // 2 + 1)) % step
         for x in range(first, n_x - r, step):
             here = image[y, x] / (np.float64(rms[row, x]) * rms[row, x])
-            if label[y, x] != 0 or not math.isfinite(here):
+            if not math.isfinite(here) or not _is_free(label, y, x, margin):
                 continue
             for j in range(r + 1):
                 for i in range(2 * r + 1):

@@ -2,7 +2,7 @@
 
 The noise of a synthesis image is white only in the uv plane: its autocorrelation is the transform
 of the weights' square, for a Gaussian beam of FWHM θ a Gaussian of FWHM √2 θ. It is measured from
-the pixels outside islands (Refregier & Brown 1998, section 3), at places some beams apart, or taken
+the pixels about a beam outside islands (Refregier & Brown 1998, section 3), some beams apart, or taken
 from the beam where the image has too few. Errors of fits follow from it without any formula's
 assumption on the shape of the noise.
 """
@@ -66,13 +66,17 @@ def measure_correlation(
     if min(image.shape) < 4 * r:
         return None
     step = max(1, int(np.sqrt(image.size / _PLACES)))
-    total, count = np.zeros((r + 1, 2 * r + 1)), np.zeros((r + 1, 2 * r + 1), np.int64)
     # A map of the rows that are asked alone: the whole is as large as the image.
     noise = [np.broadcast_to(rows_of(rms, y, y + 1), (1, image.shape[1]))
              for y in range(0, image.shape[0] - r, step)]
-    sum_of_products(image, np.concatenate(noise), label, step, total, count)
-    n_beams = count[0, r] * min(step**2 / area, 1.0)
-    if n_beams < _FEWEST_BEAMS or count.min() == 0 or not total[0, r] > 0:
+    # Wings of sources below the level of their islands are no noise; in a crowd they cannot be shunned.
+    for margin in (int(np.ceil(np.sqrt(np.linalg.eigvalsh(size)[1]))), 0):
+        total, count = np.zeros((r + 1, 2 * r + 1)), np.zeros((r + 1, 2 * r + 1), np.int64)
+        sum_of_products(image, np.concatenate(noise), label, margin, step, total, count)
+        n_beams = count[0, r] * min(step**2 / area, 1.0)
+        if n_beams >= _FEWEST_BEAMS and count.min() > 0 and total[0, r] > 0:
+            break
+    else:
         return None
     half = total / count
     half /= half[0, r]
