@@ -416,6 +416,23 @@ def _free_of_group(free, first, last, out):
 
 
 @njit(**_options)
+def _whitening(x, y, correlation, ridge, noise, lower):
+    """Cholesky triangle of the noise between pixels with a ridge, that grows until there is one.
+
+    Measured in a small image, a correlation need not be positive definite.
+    """
+    noise_between(x, y, correlation, noise)
+    more = ridge
+    for i in range(x.size):
+        noise[i, i] += more
+    # Beyond as many pixels the diagonal outweighs any row of correlations.
+    while not cholesky(noise, lower) and more <= 2.0 * x.size:
+        for i in range(x.size):
+            noise[i, i] += more
+        more *= 2.0
+
+
+@njit(**_options)
 def fit_groups(image, label, islands, rms, sign, ellipse, reach, free, group_start,
                covariance_start, correlation, ridge, most, numbers, covariance, bias, status,
                chi_squared, n_pixels):
@@ -437,12 +454,7 @@ def fit_groups(image, label, islands, rms, sign, ellipse, reach, free, group_sta
         lower = np.zeros((0, 0))
         if ridge >= 0.0 and n > places.size:
             noise, lower = np.empty((n, n)), np.zeros((n, n))
-            noise_between(x[:n], y[:n], correlation, noise)
-            for i in range(n):
-                noise[i, i] += ridge
-            if not cholesky(noise, lower):
-                status[first:last] = SINGULAR
-                continue
+            _whitening(x[:n], y[:n], correlation, ridge, noise, lower)
         value[:n] /= unit
         now = numbers[first:last].copy()
         now[:, PEAK] *= sign[first] / unit

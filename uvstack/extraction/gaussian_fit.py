@@ -32,7 +32,7 @@ RADIUS, LINK = 0.8, 1.5
 _LARGER = 2.0
 #: A fit whose major axis is more than so many times that of its pixels, or its start, is no source.
 LONGEST = 4.0
-#: Part of the noise's variance that is added to the diagonal of its correlation (GLS).
+#: Part of the noise's variance that is added to the diagonal of its correlation (GLS), at least.
 RIDGE = 0.05
 #: Most pixels of a group; with GLS, whose cost goes with the third power.
 _MOST_PIXELS, _MOST_WHITENED = 3000, 400

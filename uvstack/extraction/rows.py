@@ -77,11 +77,11 @@ def catalogue_rows(found: Measured, around: Surroundings, frame: SkyFrame, beam:
     to_sky = u.rad if frame.image is not None else u.pix
     columns: dict[str, Any] = {"source": found.source + 1, "island": around.island,
                                "ra": (ra * u.rad).to(u.deg), "dec": (dec * u.rad).to(u.deg),
-                               "ra_error": _angle(np.sqrt(place[:, 0, 0]), to_sky),
-                               "dec_error": _angle(np.sqrt(place[:, 1, 1]), to_sky),
+                               "ra_error": _angle(_root(place[:, 0, 0]), to_sky),
+                               "dec_error": _angle(_root(place[:, 1, 1]), to_sky),
                                "x": found.x * u.pix, "y": found.y * u.pix,
-                               "x_error": np.sqrt(found.place[:, 0, 0]) * u.pix,
-                               "y_error": np.sqrt(found.place[:, 1, 1]) * u.pix,
+                               "x_error": _root(found.place[:, 0, 0]) * u.pix,
+                               "y_error": _root(found.place[:, 1, 1]) * u.pix,
                                "peak": found.peak * bright, "peak_error": found.peak_error * bright,
                                "flux": found.total / area * whole,
                                "flux_error": found.total_error / area * whole,
@@ -110,6 +110,11 @@ def catalogue_rows(found: Measured, around: Surroundings, frame: SkyFrame, beam:
     fixed = (found.flags & int(Flag.FIXED)) != 0
     columns["flags"] = np.where(bad & ~fixed, flags | int(Flag.NO_ERROR), flags)
     return QTable(columns)
+
+
+def _root(variance: NDArray) -> NDArray[np.float64]:
+    """Standard deviations; 0, which is flagged, where an uncertain correlation of the noise gives less."""
+    return np.sqrt(np.maximum(variance, 0.0))
 
 
 def _number(column: Any) -> NDArray:
