@@ -456,6 +456,23 @@ def test_offsets_near_the_radius_are_told():
         compare(combined, [epoch])
 
 
+@pytest.mark.filterwarnings("ignore:.*has a beam of")
+@pytest.mark.parametrize("value", [np.inf, -1.0])
+def test_fluxes_that_are_none_are_counted_and_drawn(value, tmp_path):
+    combined, epoch = both()
+    epoch["flux"][:], epoch["peak"][::2] = value * u.Jy, value * u.Jy / u.beam
+    found = compare(combined, [epoch])
+    total, peak = (found.row(1, one) for one in ("total", "peak"))
+    column = "n_not_positive" if np.isfinite(value) else "n_not_finite"
+    assert total[column] == total["n_matched"]
+    assert total["n_used"] == 0
+    assert np.isnan([total[name] for name in ("median_ratio", "mad", "flux_scale")]).all()
+    assert peak["n_used"] + peak["n_not_positive"] + peak["n_not_finite"] == total["n_matched"]
+    assert 0 < peak["n_used"] < total["n_matched"]
+    assert "not " in str(found)
+    found.report(tmp_path / "report")
+
+
 def test_one_match_has_no_scatter():
     combined, _ = both()
     found = compare(combined, [combined[7:8]])

@@ -19,7 +19,7 @@ from uvstack.cli.options import FILE, detection_options, overwrite_option
               help="What finds the sources of images: uvstack extract, or PyBDSF.")
 @click.option("--f-cal", default=0.05, help="Fractional uncertainty of the calibration.")
 @click.option("--snr", default=10.0,
-              help="Sources count for the flux scale that the combined map makes so many σ.")
+              help="Least peak in the combined map, σ of the epoch, of sources of the flux scale.")
 @detection_options
 @click.option("--beam", type=BeamOption(),
               help="Of catalogues that say none: 5arcsec,4arcsec,30deg.")

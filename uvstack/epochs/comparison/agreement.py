@@ -84,10 +84,10 @@ def agreement(flux_a: NDArray, sigma_a: NDArray, flux_b: NDArray,
     """
     known = np.all([np.isfinite(one) for one in (flux_a, sigma_a, flux_b, sigma_b)], axis=0)
     used = known & (np.nan_to_num(flux_a) > 0)
-    reference = np.where(used, flux_a, np.nan)
-    sigma = np.sqrt(sigma_a**2 + sigma_b**2)
-    net = np.maximum(np.abs(flux_a - flux_b) - sigma, 0.0)
-    return Agreement(flux_b / reference, 100.0 * net / reference, 100.0 * sigma / reference,
+    s_a, s_b, a, b = (np.where(used, one, np.nan) for one in (flux_a, flux_b, sigma_a, sigma_b))
+    sigma = np.sqrt(a**2 + b**2)
+    net = np.maximum(np.abs(s_a - s_b) - sigma, 0.0)
+    return Agreement(s_b / s_a, 100.0 * net / s_a, 100.0 * sigma / s_a,
                      int((known & ~used).sum()), int((~known).sum()))
 
 

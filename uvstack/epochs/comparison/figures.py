@@ -109,43 +109,44 @@ def offsets_figure(result: EpochComparison) -> Figure:
 
 def trends_figure(result: EpochComparison) -> Figure:
     """R of the first measure of each epoch along flux, east and north, and on the field."""
-    drawn, measure = _drawn(result), result.measures[0]
+    drawn = _drawn(result)
     figure = new_figure((13.0, 2.9 * len(drawn) + 0.4))
     panels = figure.subplots(len(drawn), 4, squeeze=False)
     for line, (name, matches), row in zip(panels, drawn, result.epochs, strict=False):
-        ratio = np.asarray(matches[f"{measure}_ratio"])
-        flux = matches[f"{measure}_combined"].value
-        unit, size = flux_unit(float(np.nanmedian(np.abs(flux))))
-        east, north = (matches[f"field_{axis}"].to_value("arcmin") for axis in ("east", "north"))
-        shown = _range(ratio)
         bins = result.trends[(result.trends["epoch"] == row["epoch"])
-                             & (result.trends["measure"] == measure)]
-        for axes, axis, values, label in zip(line, ("flux", "east", "north"),
-                                             (flux / size, east, north),
-                                             (f"flux in the combined map ({unit})", "east (′)",
-                                              "north (′)"), strict=False):
-            axes.plot(values, ratio, ".", ms=3, color="0.7")
-            of_axis = bins[bins["axis"] == axis]
-            middle = of_axis["middle"] / (size if axis == "flux" else 1.0)
-            axes.errorbar(middle, of_axis["median_ratio"],
-                          np.nan_to_num(of_axis["median_ratio_error"]), fmt="o-", ms=4, lw=1,
-                          color="C0")
-            axes.axhline(1.0, color="k", lw=0.8)
-            axes.set(xlabel=label, ylim=shown)
-            axes.grid(alpha=0.3, lw=0.5)
-        if (flux > 0).any():
-            line[0].set_xscale("log")
-            ends = line[0].get_xlim()
-            _plain_numbers(line[0].xaxis, ends[1] / ends[0])
-        line[1].invert_xaxis()
-        line[0].set(ylabel=f"R, {measure}")
+                             & (result.trends["measure"] == row["measure"])]
+        _draw_trends(line, matches, bins, str(row["measure"]))
         line[0].set_title(name, loc="left", fontsize="medium")
-        points = line[3].scatter(east, north, c=ratio, s=14, cmap="coolwarm", vmin=shown[0],
-                                 vmax=shown[1])
-        line[3].set(xlabel="east (′)", ylabel="north (′)", aspect="equal")
-        line[3].invert_xaxis()
-        figure.colorbar(points, ax=line[3], label="R")
     return figure
+
+
+def _draw_trends(line: Any, matches: QTable, bins: QTable, measure: str) -> None:
+    matches = matches[np.isfinite(matches[f"{measure}_ratio"])]
+    ratio, flux = np.asarray(matches[f"{measure}_ratio"]), matches[f"{measure}_combined"].value
+    unit, size = flux_unit(float(np.median(np.abs(flux))) if flux.size else 1.0)
+    places = [matches[f"field_{axis}"].to_value("arcmin") for axis in ("east", "north")]
+    low, high = _range(ratio)
+    labels = f"flux in the combined map ({unit})", "east (′)", "north (′)"
+    for axes, axis, values, label in zip(line, ("flux", "east", "north"), (flux / size, *places),
+                                         labels, strict=False):
+        axes.plot(values, ratio, ".", ms=3, color="0.7")
+        of_axis = bins[bins["axis"] == axis]
+        axes.errorbar(of_axis["middle"] / (size if axis == "flux" else 1.0),
+                      of_axis["median_ratio"], np.nan_to_num(of_axis["median_ratio_error"]),
+                      fmt="o-", ms=4, lw=1, color="C0")
+        axes.axhline(1.0, color="k", lw=0.8)
+        axes.set(xlabel=label, ylim=(low, high))
+        axes.grid(alpha=0.3, lw=0.5)
+    if flux.size and (flux > 0).all():
+        line[0].set_xscale("log")
+        ends = line[0].get_xlim()
+        _plain_numbers(line[0].xaxis, ends[1] / ends[0])
+    line[0].set(ylabel=f"R, {measure}")
+    points = line[3].scatter(*places, c=ratio, s=14, cmap="coolwarm", vmin=low, vmax=high)
+    line[3].set(xlabel="east (′)", ylabel="north (′)", aspect="equal")
+    for axes in (line[1], line[3]):
+        axes.invert_xaxis()
+    line[3].figure.colorbar(points, ax=line[3], label="R")
 
 
 def _range(ratio: np.ndarray) -> tuple[float, float]:

@@ -88,7 +88,8 @@ def compare(
     f_cal : float
         Fractional uncertainty of the calibration, in equations 1 and 4.
     snr : float
-        Sources that the combined map makes so bright in an epoch count for its flux scale.
+        Sources whose peak in the combined map is so many σ of the epoch, or more, count for
+        its flux scale and trends.
     beam : Beam or (float, float, float), optional
         FWHM and position angle, rad, of catalogues that say none.
     out : path, optional

@@ -42,10 +42,10 @@ def lines(found: Matched, measure: str, least_snr: float) -> dict[str, float]:
     """
     pair = found.pairs[measure]
     ratio, flux = pair.agreement.ratio, pair.combined.flux
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         error = np.hypot(pair.combined.noise, ratio * pair.epoch.noise) / pair.epoch.flux
         bright = np.isfinite(ratio) & (flux > 0) & (error > 0) & (
-            np.nan_to_num(found.snr) >= least_snr)
+            error < np.inf) & (np.nan_to_num(found.snr) >= least_snr)
         along = np.log10(flux)
     east, north = field_offsets(found)
     told: dict[str, float] = {}
