@@ -389,7 +389,7 @@ def test_the_demo_replaces_nothing_without_being_told_to(tmp_path, monkeypatch):
                        overwrite=overwrite, noise=0.1)
         return DemoField(done.ms, done.targets, 1.0, 1.0, 1)
 
-    monkeypatch.setattr("simulate.demo.make_demo_field", small)
+    monkeypatch.setattr("simulate.demo_page.make_demo_field", small)
     monkeypatch.chdir(tmp_path)
     make_ms(tmp_path / "stacked.ms")
     before = tree(tmp_path / "stacked.ms")

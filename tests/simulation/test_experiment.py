@@ -365,11 +365,12 @@ def test_the_command_hands_its_options_on(tmp_path, monkeypatch, finished):
                                 ["experiment", "lindroos", *options.split(), str(tmp_path / "o")],
                                 catch_exceptions=False)
     assert result.exit_code == 0
-    assert given["types"] == (1, 8)
+    assert given["types"] == "1,8"
     assert given["settings"] == Settings(seed=5, thin=7, field=parse_scale("small")["field"],
                                          bright=False)
     assert "4 computed, 0 taken" in result.output
     assert "| 1 | 2 | 5 |" in result.output
+    monkeypatch.undo()
     assert isinstance(CliRunner().invoke(command,
                                          ["lindroos", "--types", "77", "--out", "x"]).exception,
                       SelectionError)
