@@ -194,7 +194,7 @@ sign_option = click.option("--negative/--positive", default=None,
                            help="Find sources below the background too; default in Stokes Q, U and V alone.")
 
 #: How epochs are brought together.
-combine_options = _group(
+combine_options = group_of(
     click.option("--reference", type=Reference(), default="1",
                  help="Epoch whose pixels are taken: its number from 1, or its path."),
     click.option("--grid", help="Image, or header as text, whose pixels are taken instead."),
