@@ -38,6 +38,7 @@ LEAST = {
     "extract": "image.fits --no-report --overwrite",
     "light-curves": "day1.fits day2.fits --detection 3 --report OUT",
     "epochs combine": "day1.fits day2.fits --no-report --overwrite",
+    "epochs alpha": "day1.fits day2.fits --no-report --overwrite",
     "epochs compare": "day1.fits day2.fits --match 5arcmin --detection 3 --out OUT",
     "simulate survey": "survey.toml --out OUT.ms",
     "simulate lindroos": "--type 1 --scale 0.001 --out OUT.ms",

@@ -33,6 +33,8 @@ COMMANDS = {
                "30arcsec,30arcsec,0deg", "--noise", "1mJy"),
     "epochs combine": ("epochs", "combine", "i-image.fits", "e/epoch1.fits", "--out", "m",
                        "--rms-box", 20, "--spectral-index", 0),
+    "epochs alpha": ("epochs", "alpha", "e/epoch1.fits", "e/epoch1.fits", "--out", "n.fits",
+                     "--rms-box", 20),
     "epochs compare": ("epochs", "compare", "i-image.fits", "e/epoch1.fits", "--match",
                        "10arcsec", "--out", "k"),
     "single-dish": ("simulate", "single-dish", "m.csv", "--out", "d.fits", "--frequency", "1.4GHz",

@@ -44,6 +44,7 @@ def results(tmp_path_factory):
              uvstack.compare(ms, positions, **image, stamp=16),
              uvstack.montecarlo(ms, positions, realisations=5, seed=1),
              uvstack.epochs.combine([made.files["image"], made.files["image"]], rms_box=20),
+             uvstack.epochs.alpha([made.files["image"]] * 2, [made.files["image"]] * 2, rms_box=20),
              uvstack.epochs.compare(made.files["image"], [uvstack.extract(made.files["image"])])]
     return {type(result).__name__: result for result in found} | simulated_results(folder)
 

@@ -73,7 +73,8 @@ def write_image(path: str | Path, data: NDArray, wcs: WCS, *, unit: str = "Jy/be
                 frequency: float | NDArray | None = None, width: float | None = None,
                 date: str | None = None, four_axes: bool = True,
                 cards: Mapping[str, Any] | None = None, stokes: Sequence[int] = (1,),
-                spectral_frame: str = "LSRK") -> None:
+                spectral_frame: str = "LSRK",
+                beside: Mapping[str, tuple[NDArray, str]] | None = None) -> None:
     """Write an image or a cube as FITS in float32, with the axes RA, DEC, FREQ and STOKES as CASA's exportfits has them.
 
     Parameters
@@ -102,6 +103,8 @@ def write_image(path: str | Path, data: NDArray, wcs: WCS, *, unit: str = "Jy/be
         FITS's codes along that axis, evenly spaced: 1 is I, −1 is RR.
     spectral_frame : str
         SPECSYS of FITS: "TOPOCENT", "LSRK" …; empty where it is not known.
+    beside : mapping of str to (ndarray, str), optional
+        Extensions of the same pixels by their names, each with its unit.
 
     Raises
     ------
@@ -114,6 +117,11 @@ def write_image(path: str | Path, data: NDArray, wcs: WCS, *, unit: str = "Jy/be
         pixels.shape[:2], wcs, unit=unit, beams=beams, frequency=frequency, width=width, date=date,
         four_axes=four_axes, cards=cards, stokes=stokes, spectral_frame=spectral_frame)
     plane = not four_axes and pixels.shape[:2] == (1, 1)
+    for name, (more, its_unit) in (beside or {}).items():
+        own = header.copy()
+        own["BUNIT"] = its_unit
+        extensions.append(fits.ImageHDU(more.reshape(pixels.shape[2 * plane :]).astype(np.float32),
+                                        own, name=name))
     with written_whole(path) as partial:
         fits.HDUList([fits.PrimaryHDU((pixels[0, 0] if plane else pixels).astype(np.float32),
                                       header), *extensions]).writeto(partial)

@@ -42,7 +42,7 @@ from uvstack.sky.beam import Beam
 #: Uncertainty of the calibration in χ², a part of the flux (VLASS memo 26, appendix A).
 CALIBRATION = 0.05
 #: Squares of the noise, pixels: where sources are masked, and in the memo.
-_BOX, _MEMO_BOX = 50, 10
+DEFAULT_BOX, _MEMO_BOX = 50, 10
 #: Bytes of planes that are held in memory; more go to a scratch file.
 _IN_MEMORY = 1_200_000_000
 #: Pixels of all epochs that are averaged at once.
@@ -128,7 +128,9 @@ def plan_of(images: Sequence[str | Path], options: Mapping[str, Any],
     epochs = [read_epoch(path, name, None if given is None or given[i] is None
                          else Beam(*given[i]), options["stokes"])
               for i, (path, name) in enumerate(zip(paths, names, strict=True))]
-    epochs = _scaled(epochs, options)
+    epochs = [dataclasses.replace(epoch, factor=epoch.factor * factor, offset=offset)
+              for epoch, factor, offset in zip(epochs, *scales_of(paths, options).values(),
+                                               strict=True)]
     epochs = check_together(epochs, index, options["spectral_index"])
     grid = epochs[index].grid if options["grid"] is None else read_grid(options["grid"])
     beams = [beam_on(grid, epoch) for epoch in epochs]
@@ -148,7 +150,7 @@ def plan_of(images: Sequence[str | Path], options: Mapping[str, Any],
     memo = bool(options["memo"])
     return Plan(tuple(epochs[i] for i in keep), tuple(aim.reached[i] for i in keep),
                 tuple(beams[i] for i in keep), epochs[index], grid, aim,
-                whole_number("rms_box", (_MEMO_BOX if memo else _BOX) if box is None else box, 3,
+                whole_number("rms_box", (_MEMO_BOX if memo else DEFAULT_BOX) if box is None else box, 3,
                              100_000),
                 options["noise"] or ("moments" if memo else "masked"),
                 whole_number("minimum_epochs", options["minimum_epochs"], 1, len(keep)),
@@ -173,35 +175,31 @@ def _index_of(reference: int | str | Path, paths: Sequence[Path]) -> int:
     return whole_number("reference", reference, 0, len(paths) - 1)
 
 
-def _scaled(epochs: list[Epoch], options: Mapping[str, Any]) -> list[Epoch]:
-    """Epochs with their flux scales and offsets applied."""
+def scales_of(paths: Sequence[Path], options: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Factor and offset (rad) of each epoch, as options: those that were given or stand in a comparison."""
     scale, align = options["flux_scale"], options["align"]
-    factors = _column(scale, epochs, "flux_scale", ("flux_scale",))
-    offsets = _column(align, epochs, "align", ("offset_east", "offset_north"))
-    out = []
-    for epoch, factor, offset in zip(epochs, factors, offsets, strict=True):
-        one = finite_number("flux_scale", factor[0], 0.0, above=True) if scale is not None else 1.0
-        moved = [finite_number("align", v, -0.1, 0.1, unit="rad") for v in offset]
-        out.append(dataclasses.replace(epoch, factor=epoch.factor * one,
-                                       offset=(moved[0], moved[1])))
-    return out
+    factors = [finite_number("flux_scale", row[0], 0.0, above=True)
+               for row in _column(scale, paths, "flux_scale", ("flux_scale",), 1.0)]
+    offsets = [tuple(finite_number("align", v, -0.1, 0.1, unit="rad") for v in row)
+               for row in _column(align, paths, "align", ("offset_east", "offset_north"), 0.0)]
+    return {"flux_scale": factors, "align": offsets}
 
 
-def _column(value: Any, epochs: Sequence[Epoch], name: str,
-            columns: tuple[str, ...]) -> list[tuple[float, ...]]:
+def _column(value: Any, paths: Sequence[Path], name: str, columns: tuple[str, ...],
+            default: float) -> list[tuple[float, ...]]:
     """Numbers for each epoch, as they were given or from the table of a comparison."""
     if value is None:
-        return [(0.0,) * len(columns)] * len(epochs)
+        return [(default,) * len(columns)] * len(paths)
     if isinstance(value, str | Path):
-        return _of_comparison(value, epochs, name, columns)
+        return _of_comparison(value, paths, name, columns)
     rows = [tuple(np.atleast_1d(np.asarray(one, float))) for one in value]
-    if len(rows) != len(epochs) or any(len(row) != len(columns) for row in rows):
-        raise SelectionError(f"{name}: {len(rows)} for {len(epochs)} epochs; wanted is "
+    if len(rows) != len(paths) or any(len(row) != len(columns) for row in rows):
+        raise SelectionError(f"{name}: {len(rows)} for {len(paths)} epochs; wanted is "
                              f"{'a number' if len(columns) == 1 else 'two angles (rad)'} each")
     return rows
 
 
-def _of_comparison(path: str | Path, epochs: Sequence[Epoch], name: str,
+def _of_comparison(path: str | Path, paths: Sequence[Path], name: str,
                    columns: tuple[str, ...]) -> list[tuple[float, ...]]:
     try:
         table = Table.read(path, format="ascii.ecsv")
@@ -215,10 +213,10 @@ def _of_comparison(path: str | Path, epochs: Sequence[Epoch], name: str,
     # Integrated fluxes are the same in all beams; offsets are those of all measures.
     told = {Path(str(row["image"])).name: row for row in table if row["measure"] == "total"}
     out = []
-    for epoch in epochs:
-        row = told.get(Path(epoch.path).name)
+    for one in paths:
+        row = told.get(one.name)
         if row is None:
-            raise SelectionError(f"{name}: {path} does not have the total fluxes of {epoch.path}; "
+            raise SelectionError(f"{name}: {path} does not have the total fluxes of {one}; "
                                  f"it has those of {', '.join(told) or 'none'}")
         units = [table[column].unit for column in columns]
         out.append(tuple(float(row[column]) if unit is None else

@@ -41,7 +41,7 @@ from uvstack.io.output import check_report, report_folder, together, write_json
 from uvstack.io.provenance import provenance_of
 from uvstack.options import takes
 from uvstack.records import Provenance
-from uvstack.report.files import files_of_report
+from uvstack.report.files import check_asked, write_asked
 
 #: Files of `out`.
 FILES = (*(f"{name}.fits" for name in MAPS), "summary.json")
@@ -87,8 +87,7 @@ def combine(images: Sequence[str | Path], *, out: str | Path | None = None,
     paths = [images] if isinstance(images, str | Path) else list(images)
     if out is not None:
         check_report(out, options["overwrite"], FILES, tuple(map(str, paths)))
-    if options["report"] is not None:
-        check_report(options["report"], options["overwrite"], files_of_report(CombineResult))
+    check_asked(CombineResult, options)
     plan = plan_of(paths, options)
     provenance = provenance_of({k: v for k, v in asked.items() if k not in ("images", "report")},
                                images=[str(path) for path in paths])
@@ -99,9 +98,7 @@ def combine(images: Sequence[str | Path], *, out: str | Path | None = None,
                            progress=options["progress"])
         result = averaged(plan, planes, noise_of(plan, planes), folder, provenance,
                           threads=options["threads"])
-    if options["report"] is not None:
-        result.report(options["report"])
-    return result
+    return write_asked(result, options)
 
 
 def averaged(plan: Plan, planes: NDArray[np.float32], noise: Sequence[Noise | None],

@@ -1,0 +1,1 @@
+"""Maps of the spectral index from Taylor terms of several epochs."""
