@@ -147,7 +147,7 @@ def _draw(job: Job, images: Sequence[_Image]) -> None:
     for image in images:
         job.begin(f"drawing {image.told['title']}")
         image.told["scale"] = list(scale)
-        job.keep(f"{image.told['name']}.png", picture(image.data, image.told, scale, image.told["sky"]["cell"]))
+        job.keep(f"{image.told['name']}.png", picture(image.data, image.told, scale))
 
 
 def _pack(job: Job, name: str) -> None:
