@@ -34,7 +34,7 @@ _LOG = logging.getLogger(__name__)
 #: Titles of what is made of several epochs.
 _COMBINED = {"mean": "weighted mean", "median": "weighted median"}
 #: What is written of the combination beside them.
-_BESIDE = ("weight", "rms", "chi2", "coverage")
+_BESIDE = ("weight", "rms", "chi2", "chi2-calibrated", "coverage")
 #: Steps of a job beside its epochs: looking, combining, drawing, packing.
 _STEPS = 4
 
