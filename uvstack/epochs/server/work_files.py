@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import re
 import zipfile
@@ -121,6 +122,9 @@ def _combined(job: Job, service: Service, cut: Sequence[Cutout], settings: Setti
         if name in _COMBINED:
             found.append(_read(Path(paths[name]), f"{cut[0].product}-{name}", _COMBINED[name], cut))
         job.files[f"{cut[0].product}-{name}.fits"] = Path(paths[name])
+    # Where the server has its files is nobody's business.
+    told = json.loads((out / "summary.json").read_text(encoding="utf-8").replace(f"{job.folder}/", ""))
+    job.keep(f"{cut[0].product}-combination.json", json_bytes({**told, "provenance": None}))
     return found
 
 
