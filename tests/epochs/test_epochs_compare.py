@@ -264,6 +264,21 @@ def test_all_is_written_and_read_again(images, found, tmp_path, monkeypatch):
     assert {path.name for path in folder.iterdir()} == {"index.html", "summary.json"}
 
 
+def test_combined_with_its_scales_and_offsets_epochs_are_the_deep_map(images, found, tmp_path):
+    found.comparison.write(tmp_path / "comparison.ecsv")
+    both_of = uvstack.epochs.combine([images["e1"], images["e2"]], out=tmp_path / "new", threads=1,
+                                     flux_scale=tmp_path / "comparison.ecsv",
+                                     align=tmp_path / "comparison.ecsv")
+    again = compare(images["mean"], [both_of.paths["mean"]])
+    for measure in ("total", "peak"):
+        row = again.row(1, measure)
+        # Of the new noise, and of the scales that were taken.
+        error = np.hypot(row["flux_scale_error"], max(found.comparison["flux_scale_error"][:2]))
+        assert abs(row["flux_scale"] - 1) < 3.5 * error
+        for name in ("offset_east", "offset_north"):
+            assert abs(row[name].value) < 0.015
+
+
 def test_pybdsf_is_named_where_it_is_absent(images, monkeypatch):
     monkeypatch.setitem(sys.modules, "bdsf", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'uvstack\[bdsf\]'"):

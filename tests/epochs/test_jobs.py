@@ -1,6 +1,5 @@
 """Jobs: what they make, how they end, what is left of them."""
 
-import importlib.util
 import io
 import json
 import re
@@ -20,8 +19,6 @@ from uvstack.epochs.server.service import Service
 from uvstack.epochs.server.task import make_application
 from uvstack.errors import NameLookupError, SelectionError
 
-COMBINES = pytest.mark.skipif(importlib.util.find_spec("uvstack.epochs.combination.task") is None,
-                              reason="the combination is not there yet")
 POSITION = f"{SOURCES[0][0]} {SOURCES[0][1]}"
 
 
@@ -63,7 +60,6 @@ def batch(client, text, **fields):
     return client.post("/api/v1/batch", data=data, content_type="multipart/form-data")
 
 
-@COMBINES
 def test_a_position_is_cut_combined_measured_drawn_and_packed(client):
     answer = client.post("/api/v1/jobs", json={"position": POSITION, "size": 50, "unit": "arcsec", "rms_box": 12})
     assert answer.status_code == 202
@@ -85,7 +81,11 @@ def test_a_position_is_cut_combined_measured_drawn_and_packed(client):
         assert lines["levels"] == pytest.approx([5 * one["rms"], 50 * one["rms"]])
         assert len(lines["lines"][1]) >= 1
     with zipfile.ZipFile(io.BytesIO(client.get(told["files"]["all.zip"]).data)) as files:
-        assert {"ql-VLASS1.fits", "ql-mean.fits", "ql-median.png", "summary.json"} <= set(files.namelist())
+        assert {"ql-VLASS1.fits", "ql-mean.fits", "ql-median.png", "ql-chi2-calibrated.fits", "ql-combination.json",
+                "summary.json"} <= set(files.namelist())
+        assert json.loads(files.read("ql-combination.json"))["epochs"] == ["ql-VLASS1.fits", "ql-VLASS2.fits"]
+        # No file says where the server has its own.
+        assert not [name for name in files.namelist() if b"uvstack-serve-" in files.read(name)]
         assert json.loads(files.read("summary.json"))["query"]["rms_box"] == "12"
 
 
@@ -141,7 +141,6 @@ def test_a_list_is_answered_line_by_line(client):
     assert page.text.count('class="bad"') == 2
 
 
-@COMBINES
 def test_a_list_with_a_combination_of_each_line(client):
     told = finished(client, batch(client, POSITION, size="40", unit="arcsec", combine="yes").json)
     with zipfile.ZipFile(io.BytesIO(client.get(told["files"]["all.zip"]).data)) as files:

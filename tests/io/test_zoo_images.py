@@ -120,9 +120,12 @@ def compared(path, plain, survey):
 
 
 def combined(path, plain, survey):
-    """With the plain image as the reference: brightness about the source, and the beam."""
+    """With the plain image as the reference: brightness about the source, the beam, peak by itself.
+
+    An epoch that is on another scale weighs next to nothing in the mean: its own peak tells it.
+    """
     found = uvstack.epochs.combine([plain["image"], path], rms_box=10, noise="mad", threads=1)
-    return [*found.mean[18:27:2, 16:25:2].ravel() / 1e-3, *np.array(found.beam[:2]) / BEAM]
+    return [found.table["peak"][1].value / 1e-3, *found.mean[18:27:2, 16:25:2].ravel() / 1e-3, *np.array(found.beam[:2]) / BEAM]
 
 
 #: Command → the kind of image that it reads, and its numbers.

@@ -202,7 +202,7 @@ def _in_file(data: NDArray, path: str) -> PixelFile | NDArray[np.float32]:
 def _to_jansky(epoch: Epoch) -> float:
     """What turns its pixels into Jy/beam."""
     if epoch.image.unit.strip().lower() not in ("k", "kelvin"):
-        return 1.0 / epoch.image.scale_to("beam")
+        return epoch.image.scale_to("beam")
     if epoch.frequency is None:
         raise ImageError(f"{epoch.path}: is in K and says no frequency; Jy/beam want one: add an "
                          "axis FREQ to its header")

@@ -7,6 +7,7 @@ are joined as `uvstack.epochs.server.mosaic` has it. Only the sections that are 
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import re
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from astropy.coordinates import SkyCoord
+from astropy.coordinates import BaseCoordinateFrame, SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
@@ -29,7 +30,6 @@ from uvstack.epochs.server.mosaic import (
     distance_to_edge,
     on_grid,
     placed,
-    shifted,
     smoothed,
 )
 from uvstack.epochs.server.tile_files import TileHeader, known_header, read_section
@@ -146,9 +146,20 @@ class _Box:
     column: int
     shape: tuple[int, int]
 
-    @property
+    @functools.cached_property
     def wcs(self) -> WCS:
-        return shifted(self.base.wcs, self.row, self.column)
+        moved = self.base.wcs.deepcopy()
+        moved.wcs.crpix = moved.wcs.crpix - np.array([self.column, self.row])
+        moved.wcs.set()
+        return moved
+
+    @property
+    def frame(self) -> BaseCoordinateFrame:
+        return self.base.frame
+
+    @property
+    def cell(self) -> float:
+        return self.base.cell
 
     def within(self, image: TileHeader) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Where points all over it lie in a tile, x and y from 0."""
@@ -334,7 +345,7 @@ def _piece(box: _Box, image: TileHeader, shift: tuple[int, int] | None,
     if beam is not None and image.beam is not None and not _same_beam(image.beam, beam):
         data = smoothed(data, image.wcs, image.beam, beam)
     if shift is None:
-        return on_grid(data, weight, shifted(image.wcs, *corner), box.wcs, box.shape)
+        return on_grid(data, weight, corner, image, box, box.shape)
     corner = corner[0] - shift[0], corner[1] - shift[1]
     return placed(data, corner, box.shape, np.nan), placed(weight, corner, box.shape, 0.0)
 

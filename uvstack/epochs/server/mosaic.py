@@ -13,9 +13,10 @@ from collections.abc import Iterable
 
 import numpy as np
 from astropy.wcs import WCS
-from astropy.wcs.utils import pixel_to_pixel
 from numpy.typing import NDArray
 
+from uvstack.epochs.combination.grids import PixelMap, pixel_map
+from uvstack.extraction.sky_frame import Coordinates
 from uvstack.sky.beam import Beam
 from uvstack.sky.projection import pixel_steps
 
@@ -26,10 +27,6 @@ MARGIN = 12
 _BLEED = 2.0
 #: Part of a smoothing kernel that has to lie on pixels that are not blank.
 _LEAST_SHARE = 0.3
-#: Points along the sides of a section by which it is found on a grid.
-_POINTS = 17
-#: Pixels between those whose places are computed, and how far off the others may be.
-_STEP, _EXACT = 16, 1e-3
 #: A pixel that is in no section.
 _NOWHERE = -1e4
 
@@ -77,85 +74,63 @@ def smoothed(data: NDArray[np.float32], wcs: WCS, beam: Beam, wanted: Beam) -> N
     return values[MARGIN:-MARGIN, MARGIN:-MARGIN].astype(np.float32)
 
 
-def on_grid(data: NDArray[np.float32], weight: NDArray[np.float32], wcs: WCS, grid: WCS,
-            shape: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def on_grid(data: NDArray[np.float32], weight: NDArray[np.float32], corner: tuple[int, int], image: Coordinates,
+            grid: Coordinates, shape: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """A section and its weight at the pixels of a grid; NaN and 0 where it does not reach.
 
     Parameters
     ----------
     data, weight : ndarray (m, l)
-    wcs, grid : WCS
-        Celestial, of the section and of the grid.
+    corner : (int, int)
+        Row and column of the section's first pixel in its tile.
+    image, grid : Coordinates
+        Of the tile and of the grid.
     shape : (int, int)
         Of the grid.
     """
     from scipy.ndimage import distance_transform_edt, map_coordinates
 
+    nothing = np.full(shape, np.nan, np.float32), np.zeros(shape, np.float32)
     blank = ~np.isfinite(data)
     if blank.all():
-        return np.full(shape, np.nan, np.float32), np.zeros(shape, np.float32)
+        return nothing
     if blank.any():
         nearest = distance_transform_edt(blank, return_distances=False, return_indices=True)
         data = data[tuple(nearest)]
-    rows, columns = _reached(data.shape, wcs, grid, shape)
-    part = rows.stop - rows.start, columns.stop - columns.start
-    if min(part) < 1:
-        return np.full(shape, np.nan, np.float32), np.zeros(shape, np.float32)
-    y, x = _pixel_map(shifted(grid, rows.start, columns.start), wcs, part)
+    rows, columns = _reached(data.shape, corner, image, grid, shape)
+    if rows.stop <= rows.start or columns.stop <= columns.start:
+        return nothing
+    y, x = _places(pixel_map(grid, image, rows, columns).from_corner(corner[1], corner[0]))
     values, faded = (map_coordinates(one, [y, x], order=order, mode="mirror", output=np.float32)
                      for one, order in ((data, SPLINE), (weight, 1)))
     inside = (y > -0.5) & (y < data.shape[0] - 0.5) & (x > -0.5) & (x < data.shape[1] - 0.5)
-    faded[~inside] = 0.0
-    if blank.any():
-        faded[faded <= _BLEED] = 0.0
-    lost = ~(faded > 0)
-    corner = rows.start, columns.start
-    return (placed(np.where(lost, np.float32(np.nan), values), corner, shape, np.nan),
-            placed(np.where(lost, np.float32(0.0), faded), corner, shape, 0.0))
+    lost = ~inside | (faded <= (_BLEED if blank.any() else 0.0))
+    first = rows.start, columns.start
+    return (placed(np.where(lost, np.float32(np.nan), values), first, shape, np.nan),
+            placed(np.where(lost, np.float32(0.0), faded), first, shape, 0.0))
 
 
-def _pixel_map(grid: WCS, wcs: WCS, shape: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where each pixel of a grid lies in a section, y and x: by cubic splines between every sixteenth, where that is exact."""
+def _places(there: PixelMap) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Rows and columns in the section of every pixel, between the nodes of a map."""
     from scipy.interpolate import RectBivariateSpline
 
-    lattice = [np.linspace(0.0, max(n - 1.0, 1.0), max(n // _STEP, 4) + 1) for n in shape]
-    between = [0.5 * (one[1:] + one[:-1]) for one in lattice]
-    rows, columns = (np.arange(n, dtype=np.float64) for n in shape)
-    found = []
-    for known, right in zip(_map_exactly(grid, wcs, *lattice), _map_exactly(grid, wcs, *between), strict=True):
-        if np.isfinite(known).all():
-            spline = RectBivariateSpline(*lattice, known)
-            if np.abs(spline(*between) - right).max() < _EXACT:
-                found.append(spline(rows, columns))
-    if len(found) == 2:
-        return found[0], found[1]
-    y, x = _map_exactly(grid, wcs, rows, columns)
-    return np.where(np.isfinite(y), y, _NOWHERE), np.where(np.isfinite(x), x, _NOWHERE)
-
-
-def _map_exactly(grid: WCS, wcs: WCS, rows: NDArray, columns: NDArray) -> tuple[NDArray, NDArray]:
-    x, y = pixel_to_pixel(grid, wcs, *np.meshgrid(columns, rows))
+    nodes = [there.step * np.arange(n, dtype=np.float64) for n in there.x.shape]
+    pixels = [np.arange(n, dtype=np.float64) for n in there.shape]
+    y, x = (RectBivariateSpline(*nodes, np.nan_to_num(one, nan=_NOWHERE), kx=1, ky=1)(*pixels)
+            for one in (there.y, there.x))
     return y, x
 
 
-def _reached(section: tuple[int, ...], wcs: WCS, grid: WCS, shape: tuple[int, int]) -> tuple[slice, slice]:
+def _reached(section: tuple[int, ...], corner: tuple[int, int], image: Coordinates, grid: Coordinates,
+             shape: tuple[int, int]) -> tuple[slice, slice]:
     """Rows and columns of a grid that a section may lie on."""
-    y, x = (np.linspace(-0.5, n - 0.5, _POINTS) for n in section)
-    places = pixel_to_pixel(wcs, grid, *(one.ravel() for one in np.meshgrid(x, y)))
-    spans = []
-    for values, n in zip(places[::-1], shape, strict=True):
-        seen = values[np.isfinite(values)]
-        low, high = (seen.min(), seen.max()) if seen.size else (0, -1)
-        spans.append(slice(int(np.clip(np.floor(low), 0, n)), int(np.clip(np.ceil(high) + 1, 0, n))))
+    rows, columns = (slice(first, first + n) for first, n in zip(corner, section, strict=True))
+    bounds = pixel_map(image, grid, rows, columns).bounds
+    if bounds is None:
+        return slice(0, 0), slice(0, 0)
+    spans = [slice(int(np.clip(np.floor(low), 0, n)), int(np.clip(np.ceil(high) + 1, 0, n)))
+             for low, high, n in zip(bounds[2::-2], bounds[3::-2], shape, strict=True)]
     return spans[0], spans[1]
-
-
-def shifted(wcs: WCS, row: int, column: int) -> WCS:
-    """WCS of a part that begins at a row and column."""
-    moved = wcs.deepcopy()
-    moved.wcs.crpix = moved.wcs.crpix - np.array([column, row])
-    moved.wcs.set()
-    return moved
 
 
 def placed(data: NDArray[np.float32], corner: tuple[int, int], shape: tuple[int, int],

@@ -14,12 +14,15 @@ from uvstack.report.figure import new_figure
 from uvstack.report.numbers import flux_unit
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 #: matplotlib's texts are not made for threads.
 _ONE_AT_A_TIME = threading.Lock()
 #: Noise below and above which the scale ends, and the part of the brightest at which it ends above.
 _BELOW, _ABOVE, _BRIGHT = 3.0, 8.0, 0.5
+#: Part of a pixel's step by which axes may be turned against north and still be called so.
+_TURN = 0.02
 
 
 def colour_scale(images: Mapping[str, NDArray], noise: Mapping[str, float]) -> tuple[float, float]:
@@ -31,34 +34,62 @@ def colour_scale(images: Mapping[str, NDArray], noise: Mapping[str, float]) -> t
     return (low, high) if high > low else (low, low + 1.0)
 
 
-def picture(data: NDArray, told: Mapping[str, Any], scale: tuple[float, float], cell: float) -> bytes:
-    """PNG of an image (m, l); `told` is what is said of it, `cell` its pixels in arcsec."""
+def picture(data: NDArray, told: Mapping[str, Any], scale: tuple[float, float]) -> bytes:
+    """PNG of an image (m, l); `told` is what is said of it."""
     with _ONE_AT_A_TIME:
         out = io.BytesIO()
-        _figure(data, told, scale, cell).savefig(out, format="png", dpi=110)
+        _figure(data, told, scale).savefig(out, format="png", dpi=110)
     return out.getvalue()
 
 
-def _figure(data: NDArray, told: Mapping[str, Any], scale: tuple[float, float], cell: float) -> Figure:
-    from matplotlib.patches import Ellipse
-
+def _figure(data: NDArray, told: Mapping[str, Any], scale: tuple[float, float]) -> Figure:
     name, size = flux_unit(max(abs(scale[0]), abs(scale[1])))
-    figure = new_figure((5.6, 5.0))
+    figure = new_figure((5.6, 5.2))
     axes = figure.subplots()
     ny, nx = data.shape
-    sides = (nx / 2 * cell, -nx / 2 * cell, -ny / 2 * cell, ny / 2 * cell)
+    matrix = np.array(told["sky"]["cd"])
+    # Where the axes are not along north and west, pixels are counted.
+    upright = matrix[0, 0] < 0 < matrix[1, 1] and np.abs(matrix * (1 - np.eye(2))).max() < _TURN * matrix[1, 1]
+    cells = 3600 * np.abs(np.diag(matrix)) if upright else np.ones(2)
+    half = 0.5 * cells * (nx, ny)
+    sides = (half[0], -half[0], -half[1], half[1]) if upright else (-0.5, nx - 0.5, -0.5, ny - 0.5)
     axes.set_facecolor("0.85")
     shown = axes.imshow(data / size, origin="lower", cmap="inferno", vmin=scale[0] / size, vmax=scale[1] / size,
                         extent=sides, interpolation="nearest")
     figure.colorbar(shown, ax=axes, label=f"{name}/beam")
-    gap, arm = 0.04 * nx * cell, 0.09 * nx * cell
+    middle = (0.0, 0.0) if upright else ((nx - 1) / 2, (ny - 1) / 2)
+    gap, arm = 0.04 * nx * cells[0], 0.09 * nx * cells[0]
     for x, y in ((1, 0), (-1, 0), (0, 1), (0, -1)):
-        axes.plot([x * gap, x * arm], [y * gap, y * arm], color="c", lw=1)
-    beam = told.get("beam")
-    if beam:
-        major, minor = 3600 * beam["bmaj"], 3600 * beam["bmin"]
-        axes.add_patch(Ellipse((sides[0] - 0.8 * major - 0.02 * nx * cell, sides[2] + 0.8 * major + 0.02 * ny * cell),
-                               minor, major, angle=-beam["bpa"], facecolor="w", edgecolor="k", lw=0.8))
-    axes.set(xlabel="offset east (arcsec)", ylabel="offset north (arcsec)", xlim=sides[:2], ylim=sides[2:])
-    axes.set_title(str(told["title"]), fontsize="medium")
+        axes.plot([middle[0] + x * gap, middle[0] + x * arm], [middle[1] + y * gap, middle[1] + y * arm], color="c", lw=1)
+    if told.get("beam"):
+        _mark_beam(axes, told["beam"], matrix, upright)
+    axes.set(xlabel="offset east (arcsec)" if upright else "pixels", ylabel="offset north (arcsec)" if upright else "pixels",
+             xlim=sides[:2], ylim=sides[2:])
+    axes.set_title(f"{told['title']}\n{_measured_text(told)}", fontsize="medium")
     return figure
+
+
+def _measured_text(told: Mapping[str, Any]) -> str:
+    beam, rms = told.get("beam"), told.get("rms")
+    words = [] if not beam else [f"beam {3600 * beam['bmaj']:.2f}″ × {3600 * beam['bmin']:.2f}″, {beam['bpa']:.1f}°"]
+    if rms:
+        name, size = flux_unit(rms)
+        words.append(f"rms {rms / size:.3g} {name}/beam")
+    return "   ".join(words)
+
+
+def _mark_beam(axes: Axes, beam: Mapping[str, float], matrix: NDArray, upright: bool) -> None:
+    """Put the beam into the lower left corner; its major axis lies along a position angle."""
+    from matplotlib.patches import Ellipse
+
+    angle = np.deg2rad(beam["bpa"])
+    towards = np.array([np.sin(angle), np.cos(angle)])
+    if not upright:
+        towards = np.linalg.solve(matrix, towards)
+    unit = 3600.0 if upright else 1.0 / np.sqrt(abs(np.linalg.det(matrix)))
+    major, minor = unit * beam["bmaj"], unit * beam["bmin"]
+    left, right, bottom, top = axes.get_images()[0].get_extent()
+    out = np.sign(right - left)
+    axes.add_patch(Ellipse((left + out * (0.6 * major + 0.03 * abs(right - left)), bottom + 0.6 * major + 0.03 * (top - bottom)),
+                           major, minor, angle=float(np.rad2deg(np.arctan2(towards[1], towards[0]))),
+                           facecolor="w", edgecolor="k", lw=0.8))

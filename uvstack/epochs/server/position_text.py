@@ -140,7 +140,7 @@ def _line(number: int, line: str, head: dict[str, int]) -> Line:
     found, problem = [], ""
     for name, words in choices:
         try:
-            found.append(Line(number, _short(line), _short(name), *read_position(" , ".join(words))))
+            found.append(Line(number, _short(line), _short(name), *read_position(" ".join(words))))
         except CoordinateError as error:
             problem = problem or str(error)
     if len(found) > 1:

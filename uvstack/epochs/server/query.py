@@ -16,7 +16,7 @@ from uvstack.errors import CoordinateError, SelectionError
 #: Units of a size, in degrees; pixels are counted.
 UNITS = {"arcmin": 1 / 60, "arcsec": 1 / 3600, "deg": 1.0, "pixel": 0.0}
 #: What a form has before anything is typed.
-DEFAULTS = {"position": "", "size": "2", "unit": "arcmin", "rms_box": "10", "product": "", "combine": "yes"}
+DEFAULTS = {"position": "", "size": "2", "unit": "arcmin", "rms_box": "50", "product": "", "combine": "yes"}
 _LARGEST_BOX = 1000
 #: Contours of an image, and their least multiple of the rms: below it is a line round every grain of noise.
 _MOST_LEVELS, _LEAST_LEVEL = 12, 1.5

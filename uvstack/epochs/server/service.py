@@ -74,4 +74,4 @@ class Service:
         from uvstack.epochs.combination.task import combine
 
         with self._combining:
-            return combine(paths, reference=0, rms_box=rms_box, out=out, overwrite=False).paths
+            return combine(paths, reference=0, rms_box=rms_box, out=out).paths

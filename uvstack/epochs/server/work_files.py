@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import re
 import zipfile
@@ -34,7 +35,7 @@ _LOG = logging.getLogger(__name__)
 #: Titles of what is made of several epochs.
 _COMBINED = {"mean": "weighted mean", "median": "weighted median"}
 #: What is written of the combination beside them.
-_BESIDE = ("weight", "rms", "chi2", "coverage")
+_BESIDE = ("weight", "rms", "chi2", "chi2-calibrated", "coverage")
 #: Steps of a job beside its epochs: looking, combining, drawing, packing.
 _STEPS = 4
 
@@ -121,6 +122,9 @@ def _combined(job: Job, service: Service, cut: Sequence[Cutout], settings: Setti
         if name in _COMBINED:
             found.append(_read(Path(paths[name]), f"{cut[0].product}-{name}", _COMBINED[name], cut))
         job.files[f"{cut[0].product}-{name}.fits"] = Path(paths[name])
+    # Where the server has its files is nobody's business.
+    told = json.loads((out / "summary.json").read_text(encoding="utf-8").replace(f"{job.folder}/", ""))
+    job.keep(f"{cut[0].product}-combination.json", json_bytes({**told, "provenance": None}))
     return found
 
 
@@ -147,7 +151,7 @@ def _draw(job: Job, images: Sequence[_Image]) -> None:
     for image in images:
         job.begin(f"drawing {image.told['title']}")
         image.told["scale"] = list(scale)
-        job.keep(f"{image.told['name']}.png", picture(image.data, image.told, scale, image.told["sky"]["cell"]))
+        job.keep(f"{image.told['name']}.png", picture(image.data, image.told, scale))
 
 
 def _pack(job: Job, name: str) -> None:

@@ -60,6 +60,7 @@ function showPosition(job) {
   for (const text of job.warnings) byId("remarks").append(element("li", {text}));
   byId("remarks").hidden = job.warnings.length === 0;
   job.images.forEach(showRow);
+  byId("panels").classList.toggle("three", [3, 5, 6, 9].includes(job.images.length));
   downloads(job.files);
   byId("results").hidden = false;
   if (window.showImages) window.showImages(job, page.dataset); else showPictures(job.images);
