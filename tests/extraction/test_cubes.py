@@ -185,3 +185,21 @@ def test_the_command_takes_a_cube(tmp_path, monkeypatch):
                                "c.ecsv", "--report", "r"])
     assert done.exit_code == 0, done.output
     assert (tmp_path / "r" / "channels.ecsv").is_file()
+
+
+def test_the_page_of_a_cube_shows_the_spectra_and_what_is_left(tmp_path):
+    from uvstack.extraction.report import spectra_figure
+    from uvstack.extraction.task import find
+
+    found = find(cube(tmp_path / "cube.fits"), report=tmp_path / "page")
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert "of the brightest sources, with the power law" in page
+    for name in ("spectra", "residual_image"):
+        assert (tmp_path / "page" / f"{name}.png").stat().st_size > 5000
+    panels = [one for one in spectra_figure(found).axes if one.has_data()]
+    assert len(panels) == 4
+    order = np.argsort(-found.catalogue["flux"].value)
+    for axes, i in zip(panels, order, strict=True):
+        curve = axes.lines[-1].get_xydata()
+        slope = np.log(curve[-1, 1] / curve[0, 1]) / np.log(curve[-1, 0] / curve[0, 0])
+        assert slope == pytest.approx(found.catalogue["spectral_index"][i])

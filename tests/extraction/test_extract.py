@@ -564,3 +564,35 @@ def test_units_that_cannot_be_meant_are_refused(tmp_path, unit, words):
 def test_beams_that_cannot_be_meant_are_refused(field, beam):
     with pytest.raises(ImageError, match="in rad"):
         uvstack.extract(field[0], beam=beam)
+
+
+def test_forced_fluxes_scatter_less_than_pixels_and_as_their_errors_say(tmp_path):
+    fits.writeto(tmp_path / "n.fits", noise(400, 3).astype("f4"), header(400))
+    x, y = np.random.default_rng(1).uniform(20, 380, (2, 500))
+    places = WCS(header(400)).pixel_to_world(x, y)
+    found = uvstack.extract(tmp_path / "n.fits", forced=places, rms=1e-3, background=0)
+    alone = found["flags"] == Flag.FIXED
+    flux, error = found["flux"].value[alone], found["flux_error"].value[alone]
+    assert flux.std() < 1.08e-3
+    assert (flux / error).std() == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"search_radius": 1e-5}, "for forced positions"),
+     ({"forced": "p.csv", "method": "moments"}, "method says nothing"),
+     ({"forced": "p.csv", "errors": "condon"}, "errors says nothing"),
+     ({"forced": "p.csv", "fdr": 0.01}, "fdr says nothing"),
+     ({"forced": "p.csv", "detection_image": "d.fits"}, "detection_image says nothing"),
+     ({"forced": "p.csv", "islands_out": "i.fits"}, "islands_out says nothing"),
+     ({"out": "c.txt"}, "c.txt is no"), ({"channels_out": "c.txt"}, "c.txt is no"),
+     ({"regions_out": "c.txt"}, "no region file"), ({"rms": "kelvin.fits"}, "is in K, .* in Jy"),
+     ({"background": "plain.fits"}, "is in no unit")])
+def test_what_would_be_ignored_or_fails_at_the_end_is_told_at_once(field, tmp_path, monkeypatch,
+                                                                 options, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.csv").write_text("ra,dec\n150.0,-30.0\n")
+    for name, unit in (("kelvin", "K"), ("plain", "")):
+        fits.writeto(f"{name}.fits", np.ones((160, 160), "f4"), header(unit=unit))
+    with pytest.raises(UvstackError, match=words):
+        uvstack.extract(field[0], **options)

@@ -38,12 +38,14 @@ def flux_of(cube, plane=0):
 def test_epochs_share_their_sources(truth, tmp_path):
     done = run("epochs", truth, "--out", tmp_path / "ep", *GRID, "2arcsec", "--frequency", "3GHz",
                "--beam", "9arcsec,6arcsec,30deg", "--beam", "12arcsec,7arcsec,-20deg", "--noise",
-               "0Jy", "--flux-scale", 1, "--flux-scale", 1.1)
+               "0Jy", "--flux-scale", 1, "--flux-scale", 1.1, "--date", "2018-01-01T00:00:00",
+               "--date", "2020-08-01T12:00:00")
     assert done.exit_code == 0, done.output
     first, second = (read_cube(tmp_path / "ep" / f"epoch{i}.fits") for i in (1, 2))
     assert flux_of(first) == pytest.approx(1.6, rel=1e-4)
     assert flux_of(second) == pytest.approx(1.76, rel=1e-4)
     assert np.rad2deg(second.beams[0].fwhm_major) * 3600 == pytest.approx(12)
+    assert (first.time, second.time) == (58119.0, 59062.5)
     assert (tmp_path / "ep" / "epochs.png").is_file()
 
 

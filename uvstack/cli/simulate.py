@@ -112,6 +112,8 @@ def lindroos(number: int, seed: int, scale: float, **options) -> None:
               help="Error of the flux scale, of an epoch or of all.  [default: 1]")
 @click.option("--offset", multiple=True, type=Quantity("rad", "0.2arcsec,-0.1arcsec", several=True),
               help="Astrometric error east,north, of an epoch or of all.  [default: none]")
+@click.option("--date", multiple=True, metavar="2018-01-01T00:00:00",
+              help="Of an epoch, UTC: `uvstack light-curves` wants it.  [default: none]")
 @click.option("--primary-beam",
               help="Correct for this beam about the centre: the noise rises to the edge.")
 @click.option("--blank", default=0, help="Pixels blanked along every edge.")
@@ -119,12 +121,13 @@ def lindroos(number: int, seed: int, scale: float, **options) -> None:
 @click.option("--seed", default=0, help="Seed of the noise.")
 def epoch_images(sky: Path, out: Path, centre: tuple[float, float],
                  beams: tuple[tuple[float, ...], ...], noise: tuple[float, ...],
-                 flux_scale: tuple[float, ...], offset: tuple[Any, ...], two_axes: bool, seed: int,
-                 **shared) -> None:
+                 flux_scale: tuple[float, ...], offset: tuple[Any, ...], date: tuple[str, ...],
+                 two_axes: bool, seed: int, **shared) -> None:
     """Images of the sources of SKY (a truth, or any catalogue of components), one epoch for each --beam."""
     from simulate import each_epoch, epochs
 
-    made = epochs(sky, each_epoch(beams, noise=noise, flux_scale=flux_scale, offset=offset),
+    made = epochs(sky, each_epoch(beams, noise=noise, flux_scale=flux_scale, offset=offset,
+                                  date=date),
                   seed=seed, out=out, four_axes=not two_axes, centre=centre, **shared)
     for i, epoch in enumerate(made, 1):
         click.echo(f"epoch{i:<8}{out / f'epoch{i}.fits'}: {epoch.truth['on_image'].sum()} "

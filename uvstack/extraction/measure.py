@@ -328,7 +328,7 @@ def force(image: NDArray, x: NDArray, y: NDArray, rms: NDArray, beam: NDArray, c
 
     def fit(begin: NDArray) -> GaussianFits:
         return fit_gaussians(image, label, begin, np.full(here.size, -1), rms[here], beam,
-                             correlation, free=free, group=group)
+                             correlation, free=free, weighting="gls", group=group)
 
     fits = fit(start)
     # Places that stand in the list twice cannot be told apart: each is measured by itself.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from astropy.table import Table
 from typing_extensions import TypedDict
@@ -190,3 +190,19 @@ class ExtractionOptions:
             if getattr(self, name) is not None:
                 whole_number(name, getattr(self, name), least)
         finite_number("deblend_fraction", self.deblend_fraction, 0, BELOW_ONE)
+
+    def check_forced(self, is_forced: bool, radius: float, **others: Any) -> None:
+        """Raise SelectionError for what says nothing with places given, or without (the radius, rad)."""
+        if not is_forced:
+            if radius > 0:
+                raise SelectionError("search_radius is for forced positions, of which none are "
+                                     "given: give forced= (--forced)")
+            return
+        usual = ExtractionOptions()
+        idle = [name for name in ("fdr", "method", "weighting", "errors", "fixed", "unresolved")
+                if getattr(self, name) != getattr(usual, name)]
+        idle += [name for name, value in others.items() if value is not None]
+        if idle:
+            raise SelectionError(f"{idle[0]} says nothing of forced positions, at which peaks are "
+                                 "fitted with the beam's shape and nothing is searched: leave it "
+                                 "out")

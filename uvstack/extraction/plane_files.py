@@ -11,6 +11,7 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
+from uvstack.checks import finite_number
 from uvstack.errors import ImageError
 from uvstack.io.image_file import SkyCube, check_beam, open_fits, prefix_of_jansky, read_cube
 from uvstack.sky.beam import Beam
@@ -190,3 +191,35 @@ def read_psf_map(path: str | Path, shape: tuple[int, ...]) -> NDArray[np.float64
                          f"by {data[1, row, column]:g} degrees; "
                          "wanted is BMAJ ≥ BMIN > 0 everywhere")
     return np.asarray(np.deg2rad(data))
+
+
+def read_map(value: float | str | Path | None, plane: Plane,
+             name: str) -> float | NDArray[np.float32]:
+    """A background or noise that is given: the number, or the image of that shape in the unit of the plane.
+
+    Raises
+    ------
+    ImageError
+        It is neither, of another shape, or in another kind of unit.
+    """
+    try:
+        number = float(str(value))
+    except ValueError:
+        number = None
+    if number is None:
+        other = read_plane(str(value))
+        check_shape(other.data, plane, str(value))
+        if not other.bright.is_equivalent(plane.bright):
+            ours, theirs = (str(one) or "no unit" for one in (plane.bright, other.bright))
+            raise ImageError(f"{value}: is in {theirs}, {plane.path} in {ours}; wanted are maps in "
+                             "one kind of unit: correct BUNIT")
+        return other.data * np.float32(other.bright.to(plane.bright))
+    return finite_number(name, number, unit="in the unit of the image, or an image")
+
+
+def check_shape(data: NDArray, plane: Plane, path: str | Path) -> None:
+    """Raise ImageError where an image has not the shape of a plane."""
+    if data.shape != plane.data.shape:
+        raise ImageError(f"{path}: has {data.shape[1]} × {data.shape[0]} pixels, {plane.path} "
+                         f"{plane.data.shape[1]} × "
+                         f"{plane.data.shape[0]}; wanted are images of one shape")

@@ -15,6 +15,15 @@ _FORMATS = {".reg": "ds9", ".crtf": "crtf"}
 _HEADS = {"ds9": "# Region file format: DS9 astropy/regions\n", "crtf": "#CRTFv0\n"}
 
 
+def region_kind(path: str | Path) -> str:
+    """What kind of regions a path is for, by its ending; ComponentError where it is for none."""
+    kind = _FORMATS.get(Path(path).suffix.lower())
+    if kind is None:
+        raise ComponentError(f"{Path(path).name} is no region file; wanted is .reg (DS9) or .crtf "
+                             "(CASA, CARTA)")
+    return kind
+
+
 def write_regions(path: str | Path, catalogue: QTable) -> None:
     """Write an ellipse a source, whose axes are its FWHM (DS9's and CASA's radii are half of it).
 
@@ -30,10 +39,7 @@ def write_regions(path: str | Path, catalogue: QTable) -> None:
     from regions import EllipseSkyRegion, RegionMeta, Regions
 
     path = Path(path)
-    kind = _FORMATS.get(path.suffix.lower())
-    if kind is None:
-        raise ComponentError(f"{path.name} is no region file; wanted is .reg (DS9) or .crtf "
-                             "(CASA, CARTA)")
+    kind = region_kind(path)
     frame = {"J2000": "fk5", "ICRS": "icrs", "B1950": "fk4"}[catalogue.meta["frame"]]
     good = np.isfinite(catalogue["ra"]) & np.isfinite(catalogue["fwhm_major"])
     if len(catalogue) and not good.any():

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from uvstack.extraction.result import ExtractResult
 
-#: Pixels across a picture, and sources marked or listed.
-_MOST_PIXELS, _MOST_MARKED, _MOST_LISTED = 1000, 3000, 20
+#: Pixels across a picture, and sources marked, listed, or with a spectrum.
+_MOST_PIXELS, _MOST_MARKED, _MOST_LISTED, _MOST_SPECTRA = 1000, 3000, 20, 9
 
 
 def overview(result: ExtractResult) -> Section:
@@ -56,8 +56,13 @@ def sections(result: ExtractResult) -> list[Section]:
     noise = Section("Background and noise", figures={"noise": noise_figure(result)})
     left = Section("Residuals",
                    [("residuals", "of pure noise the histogram follows the line, which is no fit")],
-                   {"residuals": residual_figure(result)})
-    return [first, found, noise, left]
+                   {"residual_image": residual_image(result), "residuals": residual_figure(result)})
+    spectra = []
+    if result.channels is not None and some:
+        spectra = [Section("Spectra", [("spectra", "of the brightest sources, with the power law "
+                                        "that was fitted to them")],
+                           {"spectra": spectra_figure(result)})]
+    return [first, found, *spectra, noise, left]
 
 
 def _brightest(result: ExtractResult) -> list[tuple[str, ...]]:
@@ -140,10 +145,59 @@ def noise_figure(result: ExtractResult) -> Figure:
 
 
 def _map(axes: Axes, image: NDArray, step: int, title: str, unit: str) -> None:
+    low, high = np.nanmin(image), np.nanmax(image)
+    # What is the same everywhere is one colour, and not its rounding.
+    room = max(1e-3 * max(abs(low), abs(high)) - (high - low), 0.0)
     shown = axes.imshow(image, origin="lower", cmap="viridis", extent=_extent(image.shape, step),
-                        interpolation="nearest")
+                        interpolation="nearest", vmin=low - room, vmax=high + room)
     axes.set(title=title, xlabel="x (pixels)", ylabel="y (pixels)")
     axes.figure.colorbar(shown, ax=axes, label=unit, shrink=0.8)
+
+
+def residual_image(result: ExtractResult) -> Figure:
+    """What is left of the image, from −5 to 5 times its noise."""
+    figure = new_figure((8, 7.5))
+    axes = figure.subplots()
+    step = -(-max(result.data.shape) // _MOST_PIXELS)
+    left, rms = result.residual[::step, ::step], map_of(result.rms, result.data.shape, step)
+    shown = axes.imshow(left / rms, origin="lower", cmap="RdBu_r", vmin=-5, vmax=5,
+                        extent=_extent(left.shape, step), interpolation="nearest")
+    axes.set(xlabel="x (pixels)", ylabel="y (pixels)", title="image without its sources")
+    figure.colorbar(shown, ax=axes, label="pixel / noise", shrink=0.8)
+    return figure
+
+
+def spectra_figure(result: ExtractResult) -> Figure:
+    """Fluxes of the brightest sources in the channels of a cube, with the power law through each."""
+    table, channels = result.catalogue, result.channels
+    assert channels is not None
+    rows = np.argsort(-np.nan_to_num(np.abs(table["flux"].value)))[:_MOST_SPECTRA]
+    n_columns = min(3, len(rows))
+    n_lines = -(-len(rows) // n_columns)
+    figure = new_figure((3.8 * n_columns, 2.7 * n_lines))
+    panels = figure.subplots(n_lines, n_columns, squeeze=False, sharex=True).ravel()
+    for axes, i in zip(panels, rows, strict=False):
+        mine = channels[np.asarray(channels["row"]) == i]
+        ghz, flux, error = (mine["frequency"].value / 1e9, mine["flux"].value,
+                            mine["flux_error"].value)
+        axes.errorbar(ghz, flux, error, fmt="o", ms=4, color="C0", lw=1)
+        index, its_error = table["spectral_index"][i], table["spectral_index_error"][i]
+        title = f"source {table['source'][i]}: no power law"
+        if np.isfinite(index):
+            curve = ghz**index
+            # The power law of that index that is nearest to the fluxes.
+            good = np.isfinite(flux) & (error > 0)
+            size = np.sum((flux * curve / error**2)[good]) / np.sum((curve / error)[good] ** 2)
+            grid = np.linspace(ghz.min(), ghz.max(), 100)
+            axes.plot(grid, size * grid**index, color="0.5", lw=1)
+            title = f"source {table['source'][i]}: α = {index:.2f} ± {its_error:.2f}"
+        axes.set_title(title, fontsize="small")
+        axes.grid(alpha=0.3, lw=0.5)
+    for axes in panels[len(rows):]:
+        axes.set_axis_off()
+    figure.supxlabel("frequency (GHz)", fontsize="medium")
+    figure.supylabel(f"flux ({unit_text(channels['flux'].unit)})", fontsize="medium")
+    return figure
 
 
 def residual_figure(result: ExtractResult) -> Figure:

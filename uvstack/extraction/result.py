@@ -51,7 +51,8 @@ class ExtractResult(Saved):
         flux_error, rms and flags, one row a row of the catalogue and channel.
     """
 
-    REPORT = ("catalogue.ecsv", "channels.ecsv", "image.png", "noise.png", "residuals.png")
+    REPORT = ("catalogue.ecsv", "channels.ecsv", "image.png", "noise.png", "residual_image.png",
+              "residuals.png", "spectra.png")
 
     catalogue: QTable
     image: str

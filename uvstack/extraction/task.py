@@ -37,13 +37,20 @@ from uvstack.extraction.moments import measure_moments, moment_errors
 from uvstack.extraction.noise_correlation import beam_correlation, measure_correlation
 from uvstack.extraction.noise_map import NodeMap, NoiseNodes, measure_noise
 from uvstack.extraction.options import ExtractionOptions, ExtractOptions
-from uvstack.extraction.plane_files import Plane, read_plane, read_planes, read_psf_map
-from uvstack.extraction.region_files import write_regions
+from uvstack.extraction.plane_files import (
+    Plane,
+    check_shape,
+    read_map,
+    read_plane,
+    read_planes,
+    read_psf_map,
+)
+from uvstack.extraction.region_files import region_kind, write_regions
 from uvstack.extraction.result import ExtractResult
 from uvstack.extraction.rows import Surroundings, catalogue_rows
 from uvstack.extraction.sky_frame import SkyFrame, beam_frame_of
 from uvstack.extraction.source_model import SourceModel, model_of
-from uvstack.io.catalogues import write_catalogue
+from uvstack.io.catalogues import catalogue_kind, write_catalogue
 from uvstack.io.fits import write_image
 from uvstack.io.output import check_output, together
 from uvstack.io.provenance import provenance_of
@@ -112,6 +119,10 @@ def find(image: str | Path, **options: Unpack[ExtractOptions]) -> ExtractResult:
                  if isinstance(path, str | Path))
     for path in filter(None, outputs.values()):
         check_output(path, options["overwrite"], inputs=read)
+    for name, check in (("out", catalogue_kind), ("channels_out", catalogue_kind),
+                        ("regions_out", region_kind)):
+        if outputs[name] is not None:
+            check(outputs[name])
     check_asked(ExtractResult, options)
     if (options["counts_slope"] is None) != (options["lowest_flux"] is None):
         raise SelectionError("counts_slope and lowest_flux belong together: counts S^−q have no "
@@ -119,6 +130,10 @@ def find(image: str | Path, **options: Unpack[ExtractOptions]) -> ExtractResult:
     for name in ("search_radius", "position_systematic", "flux_systematic"):
         finite_number(name, given[name], 0.0)
     beam, forced = options["beam"], options["forced"]
+    settings.check_forced(forced is not None, options["search_radius"],
+                          detection_image=options["detection_image"],
+                          islands_out=outputs["islands_out"],
+                          detect=None if options["detect"] == "mean" else options["detect"])
     planes = read_planes(image, None if beam is None else given_beam(beam), options["stokes"])
     plane = planes[0]
     if options["negative"] is None:
@@ -160,7 +175,7 @@ def run(plane: Plane, options: ExtractionOptions, *, rms: float | str | Path | N
     if detection_image is not None:
         other = detection_image if isinstance(detection_image, Plane) else read_plane(
             detection_image, plane.beam)
-        _check_shape(other.data, plane, other.path)
+        check_shape(other.data, plane, other.path)
         other.data[blank_pixels(other.data)] = np.nan
         sought, (_, sought_noise) = other.data, _maps(other, options, area, None, None)
     threshold = options.detection
@@ -322,10 +337,10 @@ def _maps(plane: Plane, options: ExtractionOptions, area: float, rms: float | st
     nodes = None
     if rms is None or background is None:
         nodes = _nodes(plane, options, area)
-    base = nodes.background_nodes if background is None and nodes is not None else _given(
+    base = nodes.background_nodes if background is None and nodes is not None else read_map(
         background, plane, "background")
     _take_off(base, plane.data)
-    noise = nodes.rms_nodes if rms is None and nodes is not None else _given(rms, plane, "rms")
+    noise = nodes.rms_nodes if rms is None and nodes is not None else read_map(rms, plane, "rms")
     if not isinstance(noise, NodeMap) and not np.any(np.asarray(noise) > 0):
         raise SelectionError(f"rms={rms}; wanted is a noise above 0")
     return base, noise
@@ -339,23 +354,6 @@ def _nodes(plane: Plane, options: ExtractionOptions, area: float) -> NoiseNodes:
 def _take_off(base: Map, data: NDArray) -> None:
     for first in range(0, len(data), _ROWS):
         data[first:first + _ROWS] -= rows_of(base, first, min(first + _ROWS, len(data)))
-
-
-def _given(value: float | str | Path | None, plane: Plane, name: str) -> Map:
-    try:
-        number = float(str(value))
-    except ValueError:
-        other = read_plane(str(value))
-        _check_shape(other.data, plane, str(value))
-        return other.data * np.float32(other.bright.to(plane.bright))
-    return finite_number(name, number, unit="in the unit of the image, or an image")
-
-
-def _check_shape(data: NDArray, plane: Plane, path: str | Path) -> None:
-    if data.shape != plane.data.shape:
-        raise ImageError(f"{path}: has {data.shape[1]} × {data.shape[0]} pixels, {plane.path} "
-                         f"{plane.data.shape[1]} × "
-                         f"{plane.data.shape[0]}; wanted are images of one shape")
 
 
 def _lowest(data: NDArray, islands: Islands) -> NDArray[np.float64]:
@@ -457,10 +455,8 @@ def _write(
 
     def write(path: str | Path | None, pixels: NDArray | None,
               unit: str = unit_text(plane.bright)) -> None:
-        if path is None:
+        if path is None or pixels is None:
             return
-        if pixels is None:
-            raise ImageError(f"{path}: places were given, so that there are no islands")
         write_image(path, pixels, wcs, unit=unit, beams=plane.beam, frequency=plane.frequency,
                     four_axes=False)
 

@@ -29,7 +29,9 @@ _SYSTEMS = {"J2000": ("eq_FK5", "J2000"), "ICRS": ("ICRS", None), "B1950": ("eq_
             "B1950_VLA": ("eq_FK4", "B1950"), "GALACTIC": ("galactic", None)}
 
 
-def _kind(path: Path) -> str:
+def catalogue_kind(path: str | Path) -> str:
+    """What kind of file a path is, by its ending; ComponentError where it is none of a catalogue."""
+    path = Path(path)
     name = path.name.lower().removesuffix(".gz")
     kind = KINDS.get(Path(name).suffix)
     if kind is None:
@@ -46,7 +48,7 @@ def read_catalogue(path: str | Path) -> QTable:
         The file is missing, of another kind, or cannot be read; or as `normalised`.
     """
     path = Path(path)
-    kind = _kind(path)
+    kind = catalogue_kind(path)
     if not path.is_file():
         raise ComponentError(f"{path}: no such catalogue")
     try:
@@ -75,7 +77,7 @@ def write_catalogue(path: str | Path, catalogue: Table) -> None:
         It cannot be written.
     """
     path = Path(path)
-    kind, table = _kind(path), normalised(catalogue)
+    kind, table = catalogue_kind(path), normalised(catalogue)
     with written_whole(path) as partial:
         if kind == "votable":
             _votable(table).to_xml(str(partial))
