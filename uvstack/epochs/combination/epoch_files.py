@@ -41,7 +41,7 @@ class PixelFile:
     strides: tuple[int, int]
 
     def window(self, rows: slice, columns: slice) -> NDArray[np.float32]:
-        """Float32 of a window within the image."""
+        """Float32 of a window within the image, or of every so manieth pixel of it."""
         held = np.memmap(self.path, np.uint8, "r")
         whole: NDArray = np.ndarray(self.shape, np.dtype(self.kind), held, self.offset,
                                     self.strides)
@@ -122,6 +122,13 @@ class Epoch:
         y, x = inner[0].start - rows.start, inner[1].start - columns.start
         out[y : y + held.shape[0], x : x + held.shape[1]] = held
         return out
+
+    def sample(self, step: int) -> NDArray[np.float32]:
+        """Jy/beam of every `step`th pixel."""
+        every = slice(None, None, step)
+        held = (self.pixels.window(every, every) if isinstance(self.pixels, PixelFile)
+                else self.pixels[every, every].astype(np.float32))
+        return held * np.float32(self.factor)
 
     def beam_matrix(self, x: float, y: float) -> NDArray[np.float64]:
         """Squares of the FWHM in (x, y) at a pixel, pixels², (2, 2)."""

@@ -308,11 +308,11 @@ def mark_sources(image, y_edge, x_edge, centre, limit, radius, masked):
     """Set `masked` within `radius` pixels of where |image − centre| is above the limit of its box."""
     squared = radius * radius
     for j in range(y_edge.size - 1):
-        for i in range(x_edge.size - 1):
-            low = np.float32(centre[j, i] - limit[j, i])
-            high = np.float32(centre[j, i] + limit[j, i])
-            first = x_edge[i]
-            for y in range(y_edge[j], y_edge[j + 1]):
+        for y in range(y_edge[j], y_edge[j + 1]):
+            for i in range(x_edge.size - 1):
+                low = np.float32(centre[j, i] - limit[j, i])
+                high = np.float32(centre[j, i] + limit[j, i])
+                first = x_edge[i]
                 line = image[y, first : x_edge[i + 1]]
                 if not _any_beyond(line, low, high):
                     continue

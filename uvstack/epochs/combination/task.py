@@ -8,7 +8,8 @@ epochs are averaged and written as they come.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -168,11 +169,11 @@ def _table(plan: Plan, planes: NDArray[np.float32],
     """Beams, noise, gain and dynamic range, as in tables 1 to 4 of the memo."""
     rows: list[dict[str, Any]] = []
     for epoch, beam, used, plane in zip(plan.epochs, plan.beams, plan.used, planes, strict=True):
-        whole = epoch.window(*(slice(0, n) for n in epoch.grid.shape))
         rows.append({"name": epoch.name, "used": used, "beam": beam,
                      "peak": float(np.fmax.reduce(plane, axis=None)),
-                     "rms_observed": noise_without_sources(*_thinned(whole)),
-                     "rms": noise_without_sources(*_thinned(plane)) if used else np.nan})
+                     "rms_observed": _noise_of(epoch.sample, epoch.grid.shape),
+                     "rms": _noise_of(functools.partial(_every, plane), plane.shape)
+                     if used else np.nan})
     rows += [{"name": name, "used": True, "beam": plan.target.beam, "rms_observed": np.nan,
               "rms": rms, "peak": peak} for name, (rms, peak) in combined.items()]
     rms = np.array([row["rms"] for row in rows])
@@ -193,10 +194,14 @@ def _table(plan: Plan, planes: NDArray[np.float32],
             "dynamic_range": peak / rms})
 
 
-def _thinned(image: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
-    """Enough pixels for a noise that is good to 0.1 %, and every how manieth they are."""
-    step = max(1, int(np.sqrt(image.size / _ENOUGH_PIXELS)))
-    return np.ascontiguousarray(image[::step, ::step]), step
+def _every(plane: NDArray[np.float32], step: int) -> NDArray[np.float32]:
+    return np.ascontiguousarray(plane[::step, ::step])
+
+
+def _noise_of(sample: Callable[[int], NDArray[np.float32]], shape: tuple[int, ...]) -> float:
+    """Noise of an image of which `sample` gives every so manieth pixel."""
+    step = max(1, int(np.sqrt(shape[0] * shape[1] / _ENOUGH_PIXELS)))
+    return noise_without_sources(sample(step), step)
 
 
 def _dates(plan: Plan) -> tuple[str | None, dict[str, str]]:
