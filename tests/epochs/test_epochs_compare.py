@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import warnings
 
@@ -265,10 +266,17 @@ def test_all_is_written_and_read_again(images, found, tmp_path, monkeypatch):
 
 
 def test_combined_with_its_scales_and_offsets_epochs_are_the_deep_map(images, found, tmp_path):
-    found.comparison.write(tmp_path / "comparison.ecsv")
-    both_of = uvstack.epochs.combine([images["e1"], images["e2"]], out=tmp_path / "new", threads=1,
-                                     flux_scale=tmp_path / "comparison.ecsv",
-                                     align=tmp_path / "comparison.ecsv")
+    # Files of one name in two folders.
+    paths, table = [tmp_path / name / "image.fits" for name in TRUTH], tmp_path / "comparison.ecsv"
+    for name, path in zip(TRUTH, paths, strict=True):
+        path.parent.mkdir()
+        shutil.copy(images[name], path)
+    compare(images["mean"], paths).comparison.write(table)
+    both_of = uvstack.epochs.combine(paths, out=tmp_path / "new", threads=1, flux_scale=table,
+                                     align=table)
+    moved = shutil.copy(paths[0], tmp_path / "image.fits")
+    with pytest.raises(SelectionError, match=r"total fluxes of 2 that could be .*image\.fits"):
+        uvstack.epochs.combine([moved, images["e2"]], flux_scale=table)
     again = compare(images["mean"], [both_of.paths["mean"]])
     for measure in ("total", "peak"):
         row = again.row(1, measure)

@@ -211,13 +211,17 @@ def _of_comparison(path: str | Path, paths: Sequence[Path], name: str,
         raise SelectionError(f"{name}: {path} has no column {', '.join(missing)}; wanted is "
                              "comparison.ecsv, as `uvstack epochs compare` writes it")
     # Integrated fluxes are the same in all beams; offsets are those of all measures.
-    told = {Path(str(row["image"])).name: row for row in table if row["measure"] == "total"}
+    told = [(Path(str(row["image"])), row) for row in table if row["measure"] == "total"]
     out = []
     for one in paths:
-        row = told.get(one.name)
-        if row is None:
-            raise SelectionError(f"{name}: {path} does not have the total fluxes of {one}; "
-                                 f"it has those of {', '.join(told) or 'none'}")
+        # By its name alone where files were moved, unless several have that.
+        rows = ([row for image, row in told if image.resolve() == one.resolve()]
+                or [row for image, row in told if image.name == one.name])
+        if len(rows) != 1:
+            raise SelectionError(
+                f"{name}: {path} has the total fluxes of {len(rows) or 'none'} that could be {one};"
+                f" it has those of {', '.join(str(image) for image, _ in told) or 'none'}")
+        row = rows[0]
         units = [table[column].unit for column in columns]
         out.append(tuple(float(row[column]) if unit is None else
                          float(u.Quantity(float(row[column]), unit).to_value(u.rad))
