@@ -10,9 +10,10 @@ pixel apart, with 225 point sources of 1 Jy at any place in a pixel. Prints
 - `speed`: processor seconds and peak memory of the whole combination, from FITS to FITS, as a
   process of its own (imports apart), of CASA's chain (imregrid, imsmooth, of which the rest is
   arithmetic in numpy), and of the bound: padded transforms in float32, there and back;
-- `weights`: constant and variable sources of several signal-to-noise ratios in noise: bias of the
-  mean and the median, with squares of the memo and without sources; noise of mean and median over
-  theory; gain over the average epoch, as the memo has it, and what of it is shrinkage.
+- `weights`: constant and variable sources of several signal-to-noise ratios (in the first epoch) in
+  noise: how far the mean and the median are from the mean of the same epochs with the true weights,
+  so that the noise itself drops out, over the true flux; noise of mean and median over theory; gain
+  over the average epoch, as the memo has it, and what of it is shrinkage.
 
 Other work on the machine lengthens processor times by up to a half; the load is printed.
 """
@@ -279,23 +280,24 @@ def weights(folder: Path, size: int, seeds: int) -> None:
         kind = np.arange(len(places)) % 2
         level = snr[np.arange(len(places)) % snr.size]
         noise = np.array(FULL_NOISE) * 1e-3
-        flux = np.where(kind, variable[:, None], 1.0) * level * 0.15e-3
+        flux = np.where(kind, variable[:, None], 1.0) * level * noise[0]
         paths = make(folder / "weights", size, places, flux, tuple(noise), 100 + seed)
         for name, options in (("uvstack", {}), ("--memo", {"memo": True})):
             made = combine(paths, reference=REFERENCE, **options)
             table = made.table
             share = np.array([table["rms"][k].value ** -2.0 for k in range(4)])
             share /= share.sum()
+            planes, _ = of_uvstack(paths, **options)
+            ideal = np.tensordot(share, np.array(planes), 1)
             beam = np.rad2deg(made.beam) * [3600, 3600, 1]
             inverse = inverse_of(*beam)
             for i, (x, y) in enumerate(places):
                 window, dx, dy = cut(x, y, 4, made.mean.shape)
                 model = gaussian(inverse, dx, dy)
                 for which, image in (("mean", made.mean), ("median", made.median)):
-                    amplitude = (image[window] * model).sum() / (model**2).sum()
-                    true = share @ flux[:, i] if kind[i] else flux[0, i]
+                    off = ((image[window] - ideal[window]) * model).sum() / (model**2).sum()
                     found.setdefault((name, which, int(kind[i]), level[i]), []).append(
-                        amplitude / true - 1)
+                        off / (share @ flux[:, i]))
             rms = table["rms"].value
             noises[name].append((rms[4] / np.sqrt(1 / np.sum(rms[:4] ** -2.0)),
                                  rms[5] / rms[4], rms[:4].mean() / rms[4], rms[:4].mean() / rms[5]))
