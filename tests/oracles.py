@@ -490,7 +490,7 @@ def epoch_average(values, rms, minimum, memo, calibration=0.05):
     The memo's median is the first sorted value whose cumulative weight reaches half of the total, to
     1e-6; else it is interpolated at half the total between the middles of the weights.
     """
-    pairs = sorted((float(v), 1.0 / float(s) ** 2) for v, s in zip(values, rms)
+    pairs = sorted((float(v), 1.0 / float(s) ** 2) for v, s in zip(values, rms, strict=True)
                    if np.isfinite(v) and np.isfinite(s) and s > 0)
     total = sum(w for _, w in pairs)
     if not pairs or len(pairs) < minimum:
@@ -498,9 +498,10 @@ def epoch_average(values, rms, minimum, memo, calibration=0.05):
     mean = sum(v * w for v, w in pairs) / total
     reached = np.cumsum([w for _, w in pairs])
     if memo:
-        median = next(v for (v, _), r in zip(pairs, reached) if r >= (0.5 - 1e-6) * total)
+        median = next(v for (v, _), r in zip(pairs, reached, strict=True)
+                      if r >= (0.5 - 1e-6) * total)
     else:
-        middles = [r - 0.5 * w for (_, w), r in zip(pairs, reached)]
+        middles = [r - 0.5 * w for (_, w), r in zip(pairs, reached, strict=True)]
         median = float(np.interp(0.5 * total, middles, [v for v, _ in pairs]))
     if len(pairs) < 2:
         return mean, median, total, np.nan, np.nan, 1

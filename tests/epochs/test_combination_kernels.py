@@ -339,7 +339,20 @@ def test_an_image_that_is_all_blank_gives_a_blank_block():
     for value in (np.nan, 0.0):
         found = smoothed_block(np.full((90, 90), value, np.float32), places,
                                kernel_between(*PAIRS["wide"][:2]))
-        assert found.shape == (20, 30) and np.isnan(found).all()
+        assert found.shape == (20, 30)
+        assert np.isnan(found).all()
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_places_without_sky_are_blank(pair):
+    beam, target, _ = PAIRS[pair]
+    image = np.random.default_rng(14).normal(size=(150, 150)).astype(np.float32)
+    places = affine(3.0, (60.3, 60.7), (30, 40))
+    places.x[:, 2:], places.y[:, 2:] = np.nan, np.nan
+    found = smoothed_block(image, places, kernel_between(beam, target))
+    assert np.isfinite(found[:, :16]).all()
+    # Between a node that has a place and one that has none.
+    assert np.isnan(found[:, 17:]).all()
 
 
 def test_a_kernel_grows_jansky_per_beam_by_the_ratio_of_areas_and_nothing_does_nothing():
