@@ -454,3 +454,57 @@ def flux_statistics(pairs, f_cal=0.05):
     median = middle(ratios)
     return (median, middle([abs(r - median) for r in ratios]), sum(deltas) / len(deltas),
             sum(sigmas) / len(sigmas), not_positive, not_finite)
+
+
+def septic_spline_sum(coefficients, x, y):
+    """Σ c(j, i) β(x − i) β(y − j) of the septic B-spline β at places (arrays of one shape), by scipy's β."""
+    from scipy.interpolate import BSpline
+
+    spline = BSpline.basis_element(np.arange(-4.0, 5.0), extrapolate=False)
+    out = np.zeros(np.shape(x))
+    for place in np.ndindex(out.shape):
+        across, down = (np.nan_to_num(spline(v[place] - np.arange(n)))
+                        for v, n in ((x, coefficients.shape[1]), (y, coefficients.shape[0])))
+        out[place] = down @ coefficients.astype(float) @ across
+    return out
+
+
+def box_deviation(image, box):
+    """Standard deviation of the finite pixels of a square about each finite pixel (VLASS memo 26, section 4).
+
+    An even square has one row and one column more after the pixel than before it.
+    """
+    out = np.full(image.shape, np.nan)
+    low, high = (box - 1) // 2, box // 2
+    for y, x in np.argwhere(np.isfinite(image)):
+        square = image[max(y - low, 0) : y + high + 1, max(x - low, 0) : x + high + 1]
+        values = square[np.isfinite(square)].astype(float)
+        if values.size > 1:
+            out[y, x] = np.sqrt(((values - values.mean()) ** 2).mean())
+    return out
+
+
+def epoch_average(values, rms, minimum, memo, calibration=0.05):
+    """(mean, median, weight, χ², χ² with the calibration, epochs) of one pixel (VLASS memo 26, section 4).
+
+    The memo's median is the first sorted value whose cumulative weight reaches half of the total, to
+    1e-6; else it is interpolated at half the total between the middles of the weights.
+    """
+    pairs = sorted((float(v), 1.0 / float(s) ** 2) for v, s in zip(values, rms, strict=True)
+                   if np.isfinite(v) and np.isfinite(s) and s > 0)
+    total = sum(w for _, w in pairs)
+    if not pairs or len(pairs) < minimum:
+        return np.nan, np.nan, total, np.nan, np.nan, len(pairs)
+    mean = sum(v * w for v, w in pairs) / total
+    reached = np.cumsum([w for _, w in pairs])
+    if memo:
+        median = next(v for (v, _), r in zip(pairs, reached, strict=True)
+                      if r >= (0.5 - 1e-6) * total)
+    else:
+        middles = [r - 0.5 * w for (_, w), r in zip(pairs, reached, strict=True)]
+        median = float(np.interp(0.5 * total, middles, [v for v, _ in pairs]))
+    if len(pairs) < 2:
+        return mean, median, total, np.nan, np.nan, 1
+    chi2 = sum(w * (v - mean) ** 2 for v, w in pairs)
+    calibrated = sum((v - mean) ** 2 / (1 / w + (calibration * mean) ** 2) for v, w in pairs)
+    return mean, median, total, chi2, calibrated, len(pairs)

@@ -297,7 +297,7 @@ def _spelled(beam, pixel, factor=1.0):
 _BEAM_USERS = ("image-stack", "image-stack --psf")
 _UNIT_USERS = (*_BEAM_USERS, "epochs compare", "subtract", "image-stack --noise-image")
 _MANY = "epochs combine"
-_EXTRACTION = (*_BEAM_USERS, "extract", "epochs compare", _MANY)
+_EXTRACTION = (*_BEAM_USERS, "extract", "epochs compare", "epochs serve", _MANY)
 _SIN_ONLY = ("subtract", "image --mask")
 
 
@@ -352,13 +352,13 @@ SPECIMENS: dict[str, Specimen] = {
     "minus zero": Specimen(pixels=lambda p, h: np.where(p == 0, np.float32(-0.0), p)),
     "compressed": Specimen(write=_compressed, suffix=".fits.fz"),
     "gzip": Specimen(write=_gzipped, suffix=".fits.gz"),
-    "every pixel blank": Specimen(pixels=lambda p, h: p * np.nan, errors={"*": "every pixel is blank"}),
+    "every pixel blank": Specimen(pixels=lambda p, h: p * np.nan, errors={"*": "every pixel is blank"}, without=("epochs serve",)),
     # files
     "in an extension": Specimen(write=_extension()),
     "behind a table": Specimen(write=_extension(_table)),
     "behind a picture without coordinates": Specimen(write=_extension(lambda: fits.ImageHDU(np.ones((9, 9))))),
     "inherits its beam": Specimen(write=_extension(primary=_inherited, INHERIT=True)),
-    "CASA's image": Specimen(write=_casa_image, suffix=".im"),
+    "CASA's image": Specimen(write=_casa_image, suffix=".im", without=("epochs serve",)),
     "cut short": Specimen(write=_cut_short, errors={"*": "cut short"}),
     "gzip cut short": Specimen(write=_gzip_cut_short, suffix=".fits.gz", errors={"*": "cut short|not a FITS"}),
     "empty file": Specimen(write=lambda path, p, h: path.write_bytes(b""), errors={"*": "is empty"}),

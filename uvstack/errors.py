@@ -118,6 +118,14 @@ class ArchiveError(UvstackError):
     """An archive of images cannot be reached or read."""
 
 
+class ListError(PositionsError):
+    """No line of a list can be read; `lines` says of each what is wrong."""
+
+    def __init__(self, text: str, lines: list[dict]) -> None:
+        super().__init__(text)
+        self.lines = lines
+
+
 class OutsideArchiveError(ArchiveError):
     """An archive has no image of that part of the sky, or none of that product or epoch."""
 

@@ -64,6 +64,14 @@ def test_stacking_loads_nothing_that_fits_alone_need():
     assert done.stdout.strip() == "False"
 
 
+def test_public_names_stay_what_they_are_when_their_modules_are_loaded():
+    for module in (uvstack, uvstack.epochs):
+        for name in module.__all__:
+            first = getattr(module, name)
+            assert getattr(module, name) is first
+            assert not inspect.ismodule(first) or name == "epochs"
+
+
 def test_every_result_shows_itself_in_a_few_lines(results):
     for name, result in results.items():
         assert isinstance(result, Shown)

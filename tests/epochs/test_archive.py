@@ -55,12 +55,14 @@ def test_a_folder_is_known_by_its_headers(tmp_path):
     assert not archive.near(0.0, 12.0, 0.001, "se")
 
 
-@pytest.mark.filterwarnings("ignore::astropy.utils.exceptions.AstropyUserWarning")
+@pytest.mark.filterwarnings("ignore::astropy.utils.exceptions.AstropyUserWarning", "ignore::ResourceWarning")
 def test_broken_files_are_told_and_the_others_served(tmp_path):
     write_tile(tmp_path, 1, "T11t01")
     (tmp_path / "broken.fits").write_bytes(b"SIMPLE  =" + b" " * 100)
     (tmp_path / "empty.fits").write_bytes(b"")
-    with pytest.warns(UvstackWarning, match=r"2 of 3 files .*broken\.fits"):
+    whole = write_tile(tmp_path, 2, "T11t01")
+    whole.write_bytes(whole.read_bytes()[:100_000])
+    with pytest.warns(UvstackWarning, match=r"3 of 4 files .*broken\.fits.*is cut short"):
         assert len(open_archive(tmp_path).tiles) == 1
 
 

@@ -156,6 +156,15 @@ def test_lists_that_cannot_be_are_refused(client, text, status, word):
     assert word in answer.json["error"]
 
 
+def test_a_list_without_a_good_line_is_answered_line_by_line(client):
+    answer = batch(client, "10 95\nx\n")
+    assert [line["line"] for line in answer.json["lines"]] == [1, 2]
+    assert "declination" in answer.json["lines"][0]["error"]
+    page = client.post("/batch", data={"file": (io.BytesIO(b"10 95\nx\n"), "l.txt")}, content_type="multipart/form-data")
+    assert page.status_code == 400
+    assert page.text.count('class="bad"') == 2
+
+
 def test_no_list_is_one_sentence(client):
     assert client.post("/api/v1/batch").status_code == 400
     assert client.post("/batch").status_code == 400

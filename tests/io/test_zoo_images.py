@@ -10,9 +10,14 @@ import warnings
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
+from scipy.ndimage import map_coordinates
 
 import uvstack
 from factories import ARCSEC, CENTRE, at, make_ms
+from uvstack.epochs.server.archive_files import LocalArchive
+from uvstack.epochs.server.cutout_files import Region, cutouts
+from uvstack.epochs.server.tile_files import read_header
+from uvstack.epochs.server.tile_name import Tile
 from uvstack.errors import ImageError, UvstackError
 from uvstack.extraction.task import run as run_extraction
 from uvstack.imaging.mask_files import read_mask
@@ -128,18 +133,32 @@ def combined(path, plain, survey):
     return [found.table["peak"][1].value / 1e-3, *found.mean[18:27:2, 16:25:2].ravel() / 1e-3, *np.array(found.beam[:2]) / BEAM]
 
 
+def served(path, plain, survey):
+    """As the cutout server gives it: brightness about the source, and the beam."""
+    tile = Tile(str(path), name="a")
+    read_header(tile)  # what is wrong with it; an archive leaves it out
+    archive = LocalArchive(str(path), [tile])
+    ra, dec = np.rad2deg(to_frame(SkyCoord(*PLACES[0], unit="rad", frame="fk5"), "ICRS"))
+    (cut,) = cutouts(archive, Region(float(ra), float(dec), 40 / 3600), "image")
+    (path.parent / "cut.fits").write_bytes(cut.to_bytes())
+    found = read_image(path.parent / "cut.fits")
+    x, y = found.pixels_of(COORD)
+    return [*map_coordinates(found.data, [y, x], order=5) * (prefix_of_jansky(cut.unit) or 1.0) / 1e-3,
+            found.beam[0] / BEAM]
+
+
 #: Command → the kind of image that it reads, and its numbers.
 COMMANDS = {"image-stack": ("image", stacked), "image-stack --psf": ("image", with_psf),
             "image-stack --noise-image": ("rms", stacked_by_rms),
             "image-stack --pb-image": ("power", stacked_by_beam), "subtract": ("model", subtracted),
             "image --mask": ("mask", masked), "extract": ("image", extracted), "epochs compare": ("image", compared),
-            "epochs combine": ("image", combined),
+            "epochs combine": ("image", combined), "epochs serve": ("image", served),
             "stack --noise-image": ("rms", uv_stacked),
             "--primary-beam image": ("power", attenuated)}
 
 
-#: Commands that work in single precision, and how good that is.
-SINGLE = {"epochs combine": 1e-5}
+#: Commands that work in single precision, or give pixels that splines are read from, and how good that is.
+SINGLE = {"epochs combine": 1e-5, "epochs serve": 2e-3}
 
 
 @pytest.fixture(scope="module")

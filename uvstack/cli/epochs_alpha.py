@@ -20,7 +20,7 @@ from uvstack.cli.options import FILE, combine_options, report_options, run_optio
 @run_options
 def command(images, beams, report, **options) -> None:
     """Map the spectral index of IMAGES: first those of tt0, then as many of tt1, in one order."""
-    from uvstack.epochs.alpha.task import alpha
+    from uvstack.epochs.spectral_index.task import alpha
 
     if len(images) % 2:
         raise click.UsageError(f"{len(images)} images; wanted are as many of tt1 as of tt0")

@@ -7,11 +7,11 @@ import importlib as _importlib
 
 #: Public name → the module that has it.
 _HOME: dict[str, str] = {
-    "AlphaResult": "uvstack.epochs.alpha.result",
+    "AlphaResult": "uvstack.epochs.spectral_index.result",
     "CombineResult": "uvstack.epochs.combination.result",
     "EpochComparison": "uvstack.epochs.comparison.result",
     "Limits": "uvstack.epochs.server.limits",
-    "alpha": "uvstack.epochs.alpha.task",
+    "alpha": "uvstack.epochs.spectral_index.task",
     "combine": "uvstack.epochs.combination.task",
     "compare": "uvstack.epochs.comparison.task",
     "serve": "uvstack.epochs.server.task",

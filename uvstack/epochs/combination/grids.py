@@ -80,8 +80,9 @@ def pixel_map(target: Coordinates, source: Coordinates, rows: slice, columns: sl
     shape = rows.stop - rows.start, columns.stop - columns.start
     step = _STEP
     while True:
-        y = rows.start + step * np.arange(-(-shape[0] // step) + 1.0)
-        x = columns.start + step * np.arange(-(-shape[1] // step) + 1.0)
+        # Of two nodes nobody could say how the map bends between them.
+        y, x = (one.start + step * np.arange(max(2, -(-n // step)) + 1.0)
+                for one, n in zip((rows, columns), shape, strict=True))
         grid_x, grid_y = np.meshgrid(x, y)
         found_x, found_y = _places(target, source, grid_x, grid_y, offset)
         if step == 1 or _is_even(found_x) and _is_even(found_y):
@@ -113,10 +114,7 @@ def _places(target: Coordinates, source: Coordinates, x: NDArray, y: NDArray,
 
 def _is_even(nodes: NDArray[np.float64]) -> bool:
     """Whether bilinear values between nodes are good: a quarter of what they are off at twice the distance."""
-    off = [0.0]
-    for axis in (0, 1):
-        bend = np.abs(np.diff(nodes, 2, axis=axis))
-        if bend.size:
-            # Between nodes the error is an eighth of the second difference.
-            off.append(float(np.max(np.nan_to_num(bend, nan=0.0))) / 8.0)
-    return max(off) < _MOST_ERROR
+    # Between nodes the error is an eighth of the second differences along both axes.
+    bends = (float(np.nan_to_num(np.abs(np.diff(nodes, 2, axis=axis)), nan=0.0).max())
+             for axis in (0, 1))
+    return sum(bends) / 8.0 < _MOST_ERROR

@@ -130,7 +130,7 @@ def smoothed_block(image: NDArray[np.float32], places: PixelMap,
     else:
         coefficients = _filtered(smooth, kernel.covariance if whole else None, splined=True)
         kernels.spline_at(coefficients, places.x, places.y, places.step, out)
-        if not whole:
+        if not whole or not np.isfinite(places.x).all():
             kernels.keep_good(good, places.x, places.y, places.step, out)
     if kernel.ratio != 1.0:
         out *= np.float32(kernel.ratio)

@@ -15,7 +15,13 @@ from uvstack.epochs.server.position_text import read_list
 from uvstack.epochs.server.query import read_circle, read_levels, read_query, read_settings
 from uvstack.epochs.server.tile_name import PRODUCTS
 from uvstack.epochs.server.work_files import contour_lines, read_pixels, run_batch, run_query
-from uvstack.errors import LimitError, OutsideArchiveError, PositionsError, SelectionError
+from uvstack.errors import (
+    LimitError,
+    ListError,
+    OutsideArchiveError,
+    PositionsError,
+    SelectionError,
+)
 from uvstack.records import plain
 
 if TYPE_CHECKING:
@@ -141,7 +147,7 @@ def start_batch(service: Service) -> Job:
     Raises
     ------
     PositionsError
-        There is none, or no line of it can be read; it names the first few.
+        There is none, or no line of it can be read.
     LimitError
         It has too many lines.
     """
@@ -167,7 +173,7 @@ def start_batch(service: Service) -> Job:
         raise PositionsError("the list is empty; wanted is a position a line")
     if all(line.error for line in lines):
         told = "; ".join(f"line {line.number}: {line.error}" for line in lines[:_TOLD])
-        raise PositionsError(f"none of the {len(lines)} lines can be read: {told}")
+        raise ListError(f"none of the {len(lines)} lines can be read: {told}", [_line_words(line) for line in lines])
     # What is wrong with its lines is known before the job begins.
     return service.jobs.start("batch", settings.words(), lambda job: run_batch(job, service, lines, settings),
                               [_line_words(line) for line in lines])

@@ -1,7 +1,7 @@
 """Archives of tiles: a local folder, a list of files, or the directories of a remote archive.
 
 All of them answer one question: which tiles may have pixels within a distance of a place. A local
-folder is walked when it is opened and the header of every image in it read, about 1 ms each, so that
+folder is walked when it is opened and the header of every image in it read, about 5 ms each, so that
 the answer is exact whatever the files are called. A list has the paths, one a line, or a table with
 the column `path` and perhaps `product` and `epoch`.
 """

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as TimesOut
+import queue
+import threading
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from uvstack.errors import MissingDependencyError, NameLookupError
 
 #: Seconds to wait for an answer.
-_PATIENCE = 20.0
+_PATIENCE = 10.0
 _LONGEST = 100
 
 
@@ -55,14 +55,23 @@ def resolve(name: str) -> tuple[float, float]:
 
 
 def _within_patience(ask: Any, name: str) -> Any:
-    pool = ThreadPoolExecutor(1)
-    answer: Future = pool.submit(ask, name)
+    """The answer; ConnectionError where there is none in time. The thread that waits for it holds up nobody's end."""
+    answers: queue.Queue = queue.Queue()
+
+    def wait() -> None:
+        try:
+            answers.put((ask(name), None))
+        except Exception as error:  # handed on to who asked
+            answers.put((None, error))
+
+    threading.Thread(target=wait, daemon=True).start()
     try:
-        return answer.result(_PATIENCE)
-    except TimesOut as error:
-        raise ConnectionError("no answer in time") from error
-    finally:
-        pool.shutdown(wait=False)
+        found, error = answers.get(timeout=_PATIENCE)
+    except queue.Empty:
+        raise ConnectionError("no answer in time") from None
+    if error is not None:
+        raise error
+    return found
 
 
 def _position(table: Any) -> tuple[float, float] | None:

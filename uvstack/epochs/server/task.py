@@ -115,12 +115,12 @@ def make_application(service: Service) -> Flask:
     application.register_blueprint(api.blueprint(service))
     application.register_blueprint(pages.blueprint(service))
 
-    def told(text: str, status: int) -> Response:
+    def told(text: str, status: int, lines: list[dict] | None = None) -> Response:
         if request.path.startswith(("/api/", "/openapi")):
-            answer = jsonify({"error": text, "status": status})
+            answer = jsonify({"error": text, "status": status, **({"lines": lines} if lines else {})})
         else:
             fields = {} if status == 413 else {**request.args, **request.form}
-            page = render_template("start.html", error=text, **pages.form_words(service, fields))
+            page = render_template("start.html", error=text, lines=lines, **pages.form_words(service, fields))
             answer = Response(page, mimetype="text/html")
         answer.status_code = status
         if status == 429:
@@ -129,7 +129,7 @@ def make_application(service: Service) -> Flask:
 
     @application.errorhandler(UvstackError)
     def refused(error: UvstackError) -> Response:
-        return told(str(error), status_of(error))
+        return told(str(error), status_of(error), getattr(error, "lines", None))
 
     @application.errorhandler(HTTPException)
     def not_found(error: HTTPException) -> Response:

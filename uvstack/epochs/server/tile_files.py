@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,11 +19,13 @@ from typing import Any
 import numpy as np
 from astropy.coordinates import BaseCoordinateFrame, SkyCoord
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from uvstack.epochs.server.tile_name import Tile
-from uvstack.errors import ArchiveError, CoordinateError
+from uvstack.errors import ArchiveError, CoordinateError, ImageError
+from uvstack.io.image_file import SkyCube, check_beam, read_cube
 from uvstack.sky.beam import Beam
 from uvstack.sky.projection import wcs_frame
 
@@ -32,6 +36,14 @@ _BLOCK = 1 << 18
 _LARGEST_BLOCK = 1 << 24
 #: Pixels of rows that are read as they are.
 _WHOLE_ROWS = 8_000_000
+#: In place of the number of an HDU: the pixels of what `uvstack.io.image_file` reads.
+_BY_READER = -1
+_SKY = ("RA--", "DEC-", "GLON", "GLAT", "ELON")
+_NEEDED = ("CRVAL1", "CRVAL2", "CRPIX1", "CRPIX2", "CDELT1", "CDELT2")
+#: Cards of axes, structure and scaling.
+_OF_AXES = re.compile(r"(NAXIS|CTYPE|CRVAL|CRPIX|CDELT|CUNIT|CROTA|CNAME)\d*|(PC|CD|PV|PS)\d+_\d+|RADE(SYS|CSYS)|RADECSYS|EQUINOX|"
+                      r"EPOCH|LONPOLE|LATPOLE|WCSAXES|SIMPLE|BITPIX|BSCALE|BZERO|BLANK|EXTEND|XTENSION|PCOUNT|GCOUNT|"
+                      r"EXTNAME|Z\w+|CASAMBM|")
 #: Letters of the bands of the VLA, GHz; https://science.nrao.edu/facilities/vla.
 _BANDS = (("4", 0.054, 0.084), ("P", 0.2, 0.5), ("L", 1.0, 2.0), ("S", 2.0, 4.0), ("C", 4.0, 8.0),
           ("X", 8.0, 12.0), ("Ku", 12.0, 18.0), ("K", 18.0, 26.5), ("Ka", 26.5, 40.0), ("Q", 40.0, 50.0))
@@ -113,7 +125,7 @@ def opened(tile: Tile, block: int = _BLOCK) -> Iterator[Any]:
     """HDUs of a tile; what goes wrong while they are read is an ArchiveError in one line."""
     try:
         # Filters of warnings belong to all threads, so none is set here.
-        if not tile.path.startswith(("http://", "https://")):
+        if not _is_remote(tile):
             with fits.open(tile.path, memmap=True, lazy_load_hdus=True) as hdus:
                 yield hdus
             return
@@ -122,7 +134,7 @@ def opened(tile: Tile, block: int = _BLOCK) -> Iterator[Any]:
             yield hdus
     except ArchiveError:
         raise
-    except (OSError, ValueError, TypeError, IndexError, KeyError, EOFError, TimeoutError) as error:
+    except (OSError, ValueError, TypeError, IndexError, KeyError, EOFError, TimeoutError, AstropyUserWarning) as error:
         text = " ".join(str(error).split()) or type(error).__name__
         raise ArchiveError(f"{tile.path}: cannot be read as FITS: {text}") from error
 
@@ -130,17 +142,98 @@ def opened(tile: Tile, block: int = _BLOCK) -> Iterator[Any]:
 def read_header(tile: Tile) -> TileHeader:
     """What is known of a tile.
 
+    Headers as the survey writes them are read here, quickly and from afar; all others of local files
+    by `uvstack.io.image_file`.
+
     Raises
     ------
     ArchiveError
-        It cannot be read, or holds no plane with RA and Dec along its first two axes.
+        It cannot be read or meant, or holds no plane of the sky.
     """
+    found = None
+    try:
+        with opened(tile) as hdus:
+            number, hdu = _image_of(hdus, tile)
+            header = hdu.header.copy()
+            if _is_remote(tile) or (_is_plain(header) and _end_of(hdu) <= os.path.getsize(tile.path)):
+                found = _header_of(tile, header, number, _beam_of(header, hdus))
+    except ArchiveError:
+        if _is_remote(tile):
+            raise
+    return _read_otherwise(tile) if found is None else found
+
+
+def _read_otherwise(tile: Tile) -> TileHeader:
+    """What is known of a local tile with any header."""
+    try:
+        cube = _cube_of(tile)
+        beam = cube.beam()
+    except ImageError as error:
+        raise ArchiveError(str(error)) from error
     with opened(tile) as hdus:
-        for number, hdu in enumerate(hdus):
-            if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2:
-                beam = _beam_of(hdu.header, hdus)
-                return _header_of(tile, hdu.header.copy(), number, beam)
-    raise ArchiveError(f"{tile.path}: holds no image")
+        header = _image_of(hdus, tile)[1].header.copy()
+    shape = cube.data.shape[-2:]
+    return TileHeader(tile, _flat_header(header, cube), cube.wcs, cube.frame, (shape[0], shape[1]), _BY_READER, beam)
+
+
+def _end_of(hdu: Any) -> int:
+    """Bytes of a file up to the end of an image's pixels."""
+    return int(hdu.fileinfo()["datLoc"]) + abs(int(hdu.header["BITPIX"])) // 8 * int(np.prod(hdu.shape))
+
+
+def _is_remote(tile: Tile) -> bool:
+    return tile.path.startswith(("http://", "https://"))
+
+
+def _image_of(hdus: Any, tile: Tile) -> tuple[int, Any]:
+    """The first image with celestial axes, or else the first, and its number."""
+    first = None
+    for number, hdu in enumerate(hdus):
+        if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2:
+            first = first or (number, hdu)
+            if any(str(hdu.header.get(f"CTYPE{i}", "")).upper().startswith(_SKY) for i in range(1, 8)):
+                return number, hdu
+    if first is None:
+        raise ArchiveError(f"{tile.path}: holds no image")
+    return first
+
+
+def _is_plain(header: fits.Header) -> bool:
+    """Whether a header is as the survey writes them: sky first, one plane of floats, all that is needed said."""
+    try:
+        axes = [int(header[f"NAXIS{i + 1}"]) for i in range(header["NAXIS"])]
+        numbers = [float(header[name]) for name in _NEEDED]
+        beam = float(header["BMAJ"]), float(header["BMIN"])
+        return (str(header["CTYPE1"]).startswith("RA---") and str(header["CTYPE2"]).startswith("DEC--")
+                and all(n == 1 for n in axes[2:]) and f"CTYPE{len(axes) + 1}" not in header
+                and header["BITPIX"] < 0 and bool(np.isfinite(numbers).all()) and 0 not in numbers[4:]
+                and abs(numbers[0]) <= 720.0 and abs(numbers[1]) <= 90.0
+                and 0 < beam[1] <= beam[0] and float(header.get("EQUINOX", 2000.0)) >= 1984.0
+                and not {"BSCALE", "BZERO", "BLANK", "ZIMAGE"} & {
+                    name for name in header if header[name] not in (0, 1, 0.0, 1.0)})
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
+def _cube_of(tile: Tile) -> SkyCube:
+    """A local image of one plane, whose pixels stay in the file where they stand there as they are."""
+    cube = read_cube(tile.path, np.float32, oriented=False, mapped=True)
+    if len(cube.data) != 1:
+        raise ImageError(f"{tile.path}: holds {len(cube.data)} channels; wanted is one plane")
+    return cube
+
+
+def _flat_header(header: fits.Header, cube: SkyCube) -> fits.Header:
+    """Cards of a header, with two axes that are those of the sky."""
+    flat = fits.Header([("SIMPLE", True), ("BITPIX", -32), ("NAXIS", 2), ("NAXIS1", cube.data.shape[-1]),
+                        ("NAXIS2", cube.data.shape[-2])])
+    for card in header.cards:
+        if not _OF_AXES.fullmatch(card.keyword):
+            flat.append(card, end=True)
+    flat.update(cube.wcs.to_header())
+    if cube.frequency is not None:
+        flat["RESTFRQ"] = float(cube.frequency[0])
+    return flat
 
 
 def _header_of(tile: Tile, header: fits.Header, number: int, beam: Beam | None) -> TileHeader:
@@ -157,15 +250,20 @@ def _header_of(tile: Tile, header: fits.Header, number: int, beam: Beam | None) 
         frame = wcs_frame(sky)
     except CoordinateError as error:
         raise ArchiveError(f"{tile.path}: {error}") from error
-    return TileHeader(tile, header, sky, frame, (axes[1], axes[0]), number, beam)
+    found = TileHeader(tile, header, sky, frame, (axes[1], axes[0]), number, beam)
+    if beam is not None:
+        try:
+            check_beam(beam, found.cell, found.shape, tile.path)
+        except ImageError as error:
+            raise ArchiveError(str(error)) from error
+    return found
 
 
 def _beam_of(header: fits.Header, hdus: Any) -> Beam | None:
     """That of the header, or the first of CASA's table BEAMS."""
     values = [header.get(name) for name in ("BMAJ", "BMIN", "BPA")]
     if values[0] is not None and values[1] is not None:
-        beam = Beam(*(float(np.deg2rad(float(value or 0.0))) for value in values))
-        return beam if 0 < beam.fwhm_minor <= beam.fwhm_major < np.pi else None
+        return Beam(*(float(np.deg2rad(float(value or 0.0))) for value in values))
     if header.get("CASAMBM") and "BEAMS" in hdus:
         row, columns = hdus["BEAMS"].data[0], hdus["BEAMS"].columns
         units = {name: 3600.0 if str(columns[name].unit).startswith("arcsec") else 1.0
@@ -187,6 +285,9 @@ def read_section(image: TileHeader, rows: slice, columns: slice) -> NDArray[np.f
     rows, columns : slice
         Within the image.
     """
+    if image.hdu == _BY_READER:
+        found = np.array(_cube_of(image.tile).data[0][rows, columns], np.float32)
+        return np.where(np.isfinite(found), found, np.float32(np.nan))
     height, width = rows.stop - rows.start, columns.stop - columns.start
     row_bytes = abs(int(image.header.get("BITPIX", -32))) // 8 * image.shape[1]
     block = min(max(_BLOCK, row_bytes * height), _LARGEST_BLOCK)
@@ -194,7 +295,7 @@ def read_section(image: TileHeader, rows: slice, columns: slice) -> NDArray[np.f
         with opened(image.tile, block) as hdus:
             found = _section(hdus[image.hdu], rows, columns)
     except ArchiveError as error:
-        if not isinstance(error.__cause__, ValueError) or not image.tile.path.startswith("http"):
+        if not isinstance(error.__cause__, ValueError) or not _is_remote(image.tile):
             raise
         found = _section_of_copy(image, rows, columns)
     if found.shape != (height, width):

@@ -18,8 +18,6 @@ from typing_extensions import Unpack
 
 from uvstack.checks import finite_number, thread_count
 from uvstack.chunks import cluster, map_chunks
-from uvstack.epochs.alpha.ratio import noise_correlation, spectral_index
-from uvstack.epochs.alpha.result import AlphaResult
 from uvstack.epochs.combination.chain_files import (
     DEFAULT_BOX,
     Plan,
@@ -32,6 +30,8 @@ from uvstack.epochs.combination.chain_files import (
 from uvstack.epochs.combination.noise import Noise, rows_of
 from uvstack.epochs.combination.options import CombineOptions
 from uvstack.epochs.combination.task import cards_of
+from uvstack.epochs.spectral_index.ratio import noise_correlation, spectral_index
+from uvstack.epochs.spectral_index.result import AlphaResult
 from uvstack.errors import ImageError, SelectionError
 from uvstack.io.fits import write_image
 from uvstack.io.output import check_output, together

@@ -90,18 +90,18 @@ class AlphaResult(Saved):
 
     def overview(self) -> Section:
         """What was made, and how good it is."""
-        from uvstack.epochs.alpha import report
+        from uvstack.epochs.spectral_index import report
 
         return report.overview(self)
 
     def sections(self, *args: Any, **options: Any) -> list[Section]:
         """Overview, maps."""
-        from uvstack.epochs.alpha import report
+        from uvstack.epochs.spectral_index import report
 
         return report.sections(self)
 
     def figure(self, *args: Any, **options: Any) -> Figure:
         """The combined map, its error, and the epochs' maps about the brightest source."""
-        from uvstack.epochs.alpha import report
+        from uvstack.epochs.spectral_index import report
 
         return report.alpha_figure(self)

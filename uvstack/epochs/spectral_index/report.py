@@ -13,7 +13,7 @@ from uvstack.report.page import Section
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from uvstack.epochs.alpha.result import AlphaResult
+    from uvstack.epochs.spectral_index.result import AlphaResult
 
 #: Beams across the cutouts that are drawn, and maps of epochs among them.
 _ACROSS, _MOST_EPOCHS = 24, 4
