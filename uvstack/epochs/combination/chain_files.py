@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import mmap
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -247,6 +248,26 @@ def planes_for(n_planes: int, shape: tuple[int, int],
         yield np.memmap(file, np.float32, "r+", shape=(n_planes, *shape))
 
 
+def let_go(planes: NDArray[np.float32]) -> None:
+    """Of planes in a scratch file, take what was looked at out of this process; it stays in the file."""
+    if isinstance(planes, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
+        planes._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+
+
+class OneByOne(Sequence[NDArray[np.float32]]):
+    """Planes of which one at a time is held."""
+
+    def __init__(self, planes: NDArray[np.float32]) -> None:
+        self._planes = planes
+
+    def __getitem__(self, index: Any) -> Any:
+        let_go(self._planes)
+        return self._planes[index]
+
+    def __len__(self) -> int:
+        return len(self._planes)
+
+
 def bring_together(plan: Plan, planes: NDArray[np.float32], *, client: Any, threads: int | None,
                    progress: Callable[[int, int], None] | None) -> None:
     """Fill planes (epoch, m, l) with the epochs on the grid, in the target beam, Jy/beam.
@@ -268,6 +289,7 @@ def bring_together(plan: Plan, planes: NDArray[np.float32], *, client: Any, thre
         block = blocks[index]
         there = planes[block.epoch, block.rows, block.columns]
         there[...] = np.nan if made is None else made
+        let_go(planes)
         seen[block.epoch] = seen[block.epoch] or made is not None and bool(np.isfinite(made).any())
         if progress is not None:
             progress(index + 1, len(blocks))
@@ -281,7 +303,7 @@ def bring_together(plan: Plan, planes: NDArray[np.float32], *, client: Any, thre
 
 def noise_of(plan: Plan, planes: NDArray[np.float32]) -> list[Noise | None]:
     """Local noise of each plane; None of one that is blank."""
-    return noise_maps(planes, plan.box, plan.beam_area, plan.noise)
+    return noise_maps(OneByOne(planes), plan.box, plan.beam_area, plan.noise)
 
 
 def average_all(plan: Plan, planes: NDArray[np.float32], noise: Sequence[Noise | None],
@@ -290,8 +312,12 @@ def average_all(plan: Plan, planes: NDArray[np.float32], noise: Sequence[Noise |
     """Averages of the planes, strip by strip from the first row: first row and maps, in order."""
     rows = max(1, _STRIP // (planes.shape[0] * planes.shape[2]))
     strips = [slice(i, min(i + rows, planes.shape[1])) for i in range(0, planes.shape[1], rows)]
-    map_chunks(_average, (plan, planes, noise), strips,
-               lambda index, made: consume(strips[index].start, made), None, threads)
+
+    def take(index: int, made: dict[str, NDArray[np.float32]]) -> None:
+        consume(strips[index].start, made)
+        let_go(planes)
+
+    map_chunks(_average, (plan, planes, noise), strips, take, None, threads)
 
 
 def _average(job: tuple[Plan, NDArray[np.float32], Sequence[Noise | None]],

@@ -33,7 +33,7 @@ _MAD_TO_SIGMA = 1.482602218505602
 Noise = NodeMap | NDArray[np.float32]
 
 
-def noise_maps(planes: Sequence[NDArray[np.float32]] | NDArray[np.float32], box: int, beam_area: float,
+def noise_maps(planes: Sequence[NDArray[np.float32]], box: int, beam_area: float,
                method: str = "masked") -> list[Noise | None]:
     """Local noise of epochs on one grid; None of one that is all blank.
 

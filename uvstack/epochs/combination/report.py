@@ -122,19 +122,18 @@ def maps_figure(result: CombineResult) -> Figure:
     """Noise, coverage and χ² over its degrees of freedom, plain and with the calibration."""
     figure = new_figure((9.4, 7.6))
     axes = figure.subplots(2, 2, sharex=True, sharey=True).flat
-    step = result.thinned
-    rms = result.rms[::step, ::step]
+    rms = result.pictures["rms"]
     name, size = flux_unit(float(np.nanmedian(rms)))
-    coverage = result.coverage[::step, ::step]
+    coverage = result.pictures["coverage"]
     with np.errstate(divide="ignore", invalid="ignore"):
         freedom = np.where(coverage > 1, coverage - 1, np.nan)
     extent = _extent(result, rms.shape)
     for ax, title, values, limits in (
             (axes[0], f"noise of the mean ({name}/beam)", rms / size, (None, None)),
             (axes[1], "epochs", coverage, (0, None)),
-            (axes[2], "χ² / freedom", result.chi2[::step, ::step] / freedom, (0, 5)),
+            (axes[2], "χ² / freedom", result.pictures["chi2"] / freedom, (0, 5)),
             (axes[3], "χ² / freedom, 5 % calibration",
-             result.chi2_calibrated[::step, ::step] / freedom, (0, 5))):
+             result.pictures["chi2-calibrated"] / freedom, (0, 5))):
         shown = ax.imshow(values, origin="lower", cmap="viridis", vmin=limits[0], vmax=limits[1],
                           interpolation="nearest", extent=extent)
         ax.set_title(title, fontsize="small")

@@ -54,6 +54,8 @@ class CombineResult(Saved):
     rms_method : str
     panels : tuple of (str, ndarray)
         Pictures of the epochs, mean and median: names and brightness (Jy/beam), thinned.
+    pictures : mapping of str to ndarray
+        `maps`, thinned.
     thinned : int
         Every how manieth pixel those have.
     """
@@ -69,6 +71,7 @@ class CombineResult(Saved):
     rms_box: int
     rms_method: str
     panels: tuple[tuple[str, NDArray[np.float32]], ...]
+    pictures: Mapping[str, NDArray[np.float32]]
     thinned: int = 1
     provenance: Provenance | None = field(default=None)
 

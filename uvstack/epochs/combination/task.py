@@ -24,6 +24,7 @@ from uvstack._version import __version__
 from uvstack.checks import thread_count
 from uvstack.chunks import cluster
 from uvstack.epochs.combination.chain_files import (
+    OneByOne,
     Plan,
     average_all,
     bring_together,
@@ -108,8 +109,8 @@ def averaged(plan: Plan, planes: NDArray[np.float32], noise: Sequence[Noise | No
     shape = plan.grid.shape
     thin = max(1, -(-max(shape) // _MOST_PIXELS))
     step = max(1, int(np.sqrt(shape[0] * shape[1] / _ENOUGH_PIXELS)))
-    samples: dict[str, list[NDArray]] = {"mean": [], "median": []}
-    peaks = dict.fromkeys(samples, float("nan"))
+    samples: dict[str, list[NDArray]] = {name: [] for name in MAPS}
+    peaks = dict.fromkeys(("mean", "median"), float("nan"))
     with contextlib.ExitStack() as stack:
         if out is None:
             maps: dict[str, NDArray] = {name: np.empty(shape, np.float32) for name in MAPS}
@@ -128,8 +129,9 @@ def averaged(plan: Plan, planes: NDArray[np.float32], noise: Sequence[Noise | No
                     maps[name][first : first + n] = values
                 else:
                     writers.write(name, values)
-            for name in samples:
-                samples[name].append(made[name][-first % step :: step])
+            for name, values in made.items():
+                samples[name].append(values[-first % step :: step, ::step].copy())
+            for name in peaks:
                 highest = np.fmax.reduce(made[name], axis=None)
                 peaks[name] = float(np.fmax(peaks[name], highest))
 
@@ -138,37 +140,40 @@ def averaged(plan: Plan, planes: NDArray[np.float32], noise: Sequence[Noise | No
             raise ImageError(f"no pixel has the {plan.minimum} epochs that are asked for "
                              "(minimum_epochs, --minimum-epochs); give fewer")
         thinned = {name: np.concatenate(rows) for name, rows in samples.items()}
-        table = _table(plan, planes, {name: (noise_without_sources(rows[:, ::step], step), peaks[name])
-                                      for name, rows in thinned.items()})
-        panels = _panels(plan, planes, thinned, thin, step)
+        table = _table(plan, planes, {name: (noise_without_sources(thinned[name], step), peaks[name])
+                                      for name in peaks})
+        every = max(1, round(thin / step))
+        panels = _panels(plan, planes, thinned, step, every)
+        pictures = {name: rows[::every, ::every] for name, rows in thinned.items()}
         held: Mapping[str, NDArray] = maps if out is None else MapFiles(
             {name: out / f"{name}.fits" for name in MAPS})
         result = CombineResult(
             held, plan.grid.image.wcs, plan.target.beam, table,
             tuple(epoch.path for epoch in plan.epochs),
             {} if out is None else {name: out / f"{name}.fits" for name in MAPS}, plan.box,
-            plan.noise, panels, thin, provenance)
+            plan.noise, panels, pictures, step * every, provenance)
         if out is not None:
             writers.close()
             write_json(folder / "summary.json", result.summary())
     return result
 
 
-def _panels(plan: Plan, planes: NDArray[np.float32], thinned: Mapping[str, NDArray], thin: int,
-            step: int) -> tuple[tuple[str, NDArray[np.float32]], ...]:
-    """Pictures of the epochs and of both averages, of every `thin`th pixel or nearly."""
-    every = max(1, round(thin / step))
+def _panels(plan: Plan, planes: NDArray[np.float32], thinned: Mapping[str, NDArray], step: int,
+            every: int) -> tuple[tuple[str, NDArray[np.float32]], ...]:
+    """Pictures of the epochs and of both averages; `thinned` has every `step`th pixel."""
+    thin = step * every
     names = names_of([Path(epoch.path) for epoch in plan.epochs])
-    return (*((name, np.array(plane[:: step * every, :: step * every]))
-              for name, plane in zip(names, planes, strict=True)),
-            *((name, rows[::every, :: step * every]) for name, rows in thinned.items()))
+    return (*((name, np.array(plane[::thin, ::thin]))
+              for name, plane in zip(names, OneByOne(planes), strict=True)),
+            *((name, thinned[name][::every, ::every]) for name in ("mean", "median")))
 
 
 def _table(plan: Plan, planes: NDArray[np.float32],
            combined: Mapping[str, tuple[float, float]]) -> QTable:
     """Beams, noise, gain and dynamic range, as in tables 1 to 4 of the memo."""
     rows: list[dict[str, Any]] = []
-    for epoch, beam, used, plane in zip(plan.epochs, plan.beams, plan.used, planes, strict=True):
+    for epoch, beam, used, plane in zip(plan.epochs, plan.beams, plan.used, OneByOne(planes),
+                                        strict=True):
         rows.append({"name": epoch.name, "used": used, "beam": beam,
                      "peak": float(np.fmax.reduce(plane, axis=None)),
                      "rms_observed": _noise_of(epoch.sample, epoch.grid.shape),
