@@ -23,7 +23,7 @@ from click.testing import CliRunner
 import uvstack
 from survey_archive import SOURCES, make_archive
 from uvstack.cli.main import group
-from uvstack.errors import ArchiveError, SelectionError
+from uvstack.errors import ArchiveError, MissingDependencyError, SelectionError
 
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -110,6 +110,12 @@ def test_uploads_above_the_limit_are_refused_and_heard(tmp_path):
             with refused.value as answer:
                 assert answer.code == wanted
                 assert b"larger than 10 MB" in answer.read()
+
+
+def test_what_is_not_installed_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "limits" else object())
+    with pytest.raises(MissingDependencyError, match=r"needs limits: pip install 'uvstack\[epochs\]'"):
+        uvstack.epochs.serve(tmp_path)
 
 
 def test_what_cannot_be_served_is_one_line(tmp_path):

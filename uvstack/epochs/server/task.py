@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import socket
@@ -60,10 +61,11 @@ def serve(archive: str | os.PathLike, port: int = 8000, host: str = "127.0.0.1",
     >>> uvstack.epochs.serve("/data/vlass", port=8000)
     """
     port = whole_number("port", port, 1, 65535)
-    try:
-        import waitress
-    except ImportError as error:
-        raise MissingDependencyError("the server needs flask and waitress: pip install 'uvstack[epochs]'") from error
+    lacking = [name for name in ("flask", "limits", "waitress") if importlib.util.find_spec(name) is None]
+    if lacking:
+        raise MissingDependencyError(f"the server needs {', '.join(lacking)}: pip install 'uvstack[epochs]'")
+    import waitress
+
     limits = limits or Limits()
     _check_free(host, port)
     with Service(open_archive(archive), limits) as service:
