@@ -37,12 +37,13 @@ def get(url, data=None):
 
 
 @contextlib.contextmanager
-def process(archive, scratch, *options):
-    """A server, and its address once it answers."""
+def process(archive, scratch, script=None):
+    """A server of the command line, or of a script that is given its archive and port, and its address once it answers."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "uvstack", "epochs", "serve", "--archive", str(archive), "--port", str(port), *options]
+    command = ([sys.executable, "-m", "uvstack", "epochs", "serve", "--archive", str(archive), "--port", str(port)]
+               if script is None else [sys.executable, "-c", script, str(archive), str(port)])
     root = str(Path(uvstack.__file__).parent.parent)
     server = subprocess.Popen(command, cwd=root, env={**os.environ, "TMPDIR": str(scratch)}, stderr=subprocess.PIPE)
     address = f"http://127.0.0.1:{port}"
@@ -95,6 +96,18 @@ def test_fifty_cutouts_at_once_without_an_error_or_a_leak(tmp_path):
         server.wait(60)
         assert server.returncode in (0, 130), server.stderr.read()
     assert list(scratch.rglob("*")) == []
+
+
+def test_a_script_that_serves_leaves_no_files_either(tmp_path):
+    archive, scratch = make_archive(tmp_path / "archive", epochs=(1,)), tmp_path / "scratch"
+    scratch.mkdir()
+    script = "import sys, uvstack.epochs; uvstack.epochs.serve(sys.argv[1], int(sys.argv[2]))"
+    with process(archive, scratch, script) as (server, address):
+        get(f"{address}/view?position=0+12&size=20&unit=pixel&combine=no")
+        assert [path.name[:14] for path in scratch.iterdir()] == ["uvstack-serve-"]
+        server.send_signal(signal.SIGTERM)
+        server.wait(60)
+    assert list(scratch.iterdir()) == []
 
 
 def test_uploads_above_the_limit_are_refused_and_heard(tmp_path):

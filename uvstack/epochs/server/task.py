@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import os
+import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from uvstack.checks import whole_number
@@ -81,9 +84,28 @@ def serve(archive: str | os.PathLike, port: int = 8000, host: str = "127.0.0.1",
         if started is not None:
             started(f"http://{host}:{port}/")
         try:
-            server.run()
+            with _ended_by_a_signal():
+                server.run()
         finally:
             server.close()
+
+
+@contextlib.contextmanager
+def _ended_by_a_signal() -> Iterator[None]:
+    """SIGTERM ends the server as Ctrl-C does, so that its files go, where nobody else has a use for it."""
+    if (threading.current_thread() is not threading.main_thread()
+            or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL):
+        yield
+        return
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _check_free(host: str, port: int) -> None:
