@@ -164,3 +164,26 @@ def test_the_directories_over_http_are_those_of_the_folder(tmp_path, handler, su
     for one, other in zip(remote, local, strict=True):
         np.testing.assert_array_equal(one.data, other.data)
         assert one.files == other.files
+
+
+def test_a_remote_folder_with_campaigns_of_both_products(tmp_path):
+    make_archive(tmp_path / "data", epochs=(1,))
+    write_tile(tmp_path / "data", 1, "T11t01", product="se", gain=2.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        with serving(tmp_path, _Whole) as address:
+            archive = open_archive(f"{address}/data")
+            assert archive.products() == ["ql", "se"]
+            assert {tile.product for tile in archive.near(0.0, 12.0, 0.01, "ql")} == {"ql"}
+            (cut,) = cutouts(archive, Region(0.031, 11.99, 0.005), "se")
+            assert np.nanmax(cut.data) == pytest.approx(0.06, rel=0.1)
+            with pytest.raises(ArchiveError, match="has none of the folders"):
+                open_archive(address)
+
+
+def test_a_remote_archive_that_goes_is_told(tmp_path):
+    make_archive(tmp_path / "quicklook", epochs=(1,))
+    with serving(tmp_path, _Whole) as address:
+        archive = open_archive(address)
+    with pytest.raises(ArchiveError, match="cannot be reached"):
+        archive.near(0.0, 12.0, 0.01, "ql")

@@ -12,8 +12,9 @@ from scipy.interpolate import RegularGridInterpolator
 
 from oracles import box_deviation, epoch_average, septic_spline_sum
 from uvstack.epochs.combination import kernels
-from uvstack.epochs.combination.grids import PixelMap, local_matrix, pixel_map
-from uvstack.epochs.combination.smoothing import kernel_between, smoothed_block, window_of
+from uvstack.pixels import resampling_kernels
+from uvstack.pixels.pixel_map import PixelMap, local_matrix, pixel_map
+from uvstack.pixels.resampling import kernel_between, smoothed_block, window_of
 
 LN2 = np.log(2.0)
 
@@ -63,7 +64,7 @@ def test_the_spectrum_of_a_gaussian_is_the_exact_exponential(major, minor, angle
     fx = j / n_x
     wanted = spectrum * rows[:, None] * columns * np.exp(
         -(xx * fx**2 + 2 * xy * fx * v[:, None] + yy * v[:, None] ** 2))
-    kernels.shape_spectrum(spectrum, xx / n_x**2, xy / n_x, yy, v, rows, columns)
+    resampling_kernels.shape_spectrum(spectrum, xx / n_x**2, xy / n_x, yy, v, rows, columns)
     # Single precision; what underflows there is nothing.
     assert_allclose(spectrum, wanted, rtol=1e-6, atol=1e-36)
 
@@ -77,7 +78,7 @@ def test_the_spline_is_the_sum_of_septic_b_splines(turn, scale, step):
     shift = 35.3 - x[18, 22], 29.8 - y[18, 22]
     places = affine(turn, shift, (37, 45), step, scale)
     out = np.empty(places.shape, np.float32)
-    kernels.spline_at(coefficients, places.x, places.y, step, out)
+    resampling_kernels.spline_at(coefficients, places.x, places.y, step, out)
     wanted = septic_spline_sum(coefficients, *places_of(places))
     # Eight times eight products in single precision.
     assert_allclose(out, wanted, atol=3e-6)
@@ -87,14 +88,14 @@ def test_the_spline_is_nothing_where_it_reaches_beyond_its_coefficients():
     coefficients = np.random.default_rng(3).normal(size=(20, 24)).astype(np.float32)
     places = affine(0.0, (-2.5, -3.5), (30, 32), 8)
     out = np.empty(places.shape, np.float32)
-    kernels.spline_at(coefficients, places.x, places.y, 8, out)
+    resampling_kernels.spline_at(coefficients, places.x, places.y, 8, out)
     x, y = places_of(places)
     inside = (x >= 3) & (x < 20) & (y >= 3) & (y < 16)
     assert inside.sum() == 17 * 13
     assert not out[~inside].any()
     assert_allclose(out[inside], septic_spline_sum(coefficients, x, y)[inside], atol=3e-6)
     places.x[:, :] = np.nan
-    kernels.spline_at(coefficients, places.x, places.y, 8, out)
+    resampling_kernels.spline_at(coefficients, places.x, places.y, 8, out)
     assert not out.any()
 
 
@@ -171,7 +172,7 @@ def test_squares_of_equal_pixels_are_dead_and_lines_are_not():
             if np.ptp(image[y : y + 4, x : x + 4]) == 0:
                 wanted[y : y + 4, x : x + 4] = False
     good = np.empty(image.shape, np.bool_)
-    kernels.mark_dead(image, good)
+    resampling_kernels.mark_dead(image, good)
     assert (~wanted).sum() == 7 * 40 + 16 + 2
     assert_array_equal(good, wanted)
 
@@ -191,7 +192,7 @@ def test_blank_pixels_take_the_mean_of_known_neighbours_layer_after_layer():
                 wanted[y, x], grown[y, x] = np.mean([wanted[at] for at in around]), True
         there = grown
     assert 0 < (~there).sum() < image.size
-    kernels.fill_outward(image, known, 3, np.empty((2, image.size), np.int32))
+    resampling_kernels.fill_outward(image, known, 3, np.empty((2, image.size), np.int32))
     assert_allclose(image, wanted, atol=1e-6)
 
 

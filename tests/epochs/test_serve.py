@@ -23,7 +23,7 @@ from click.testing import CliRunner
 import uvstack
 from survey_archive import SOURCES, make_archive
 from uvstack.cli.main import group
-from uvstack.errors import ArchiveError, SelectionError
+from uvstack.errors import ArchiveError, MissingDependencyError, SelectionError
 
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -37,12 +37,13 @@ def get(url, data=None):
 
 
 @contextlib.contextmanager
-def process(archive, scratch, *options):
-    """A server, and its address once it answers."""
+def process(archive, scratch, script=None):
+    """A server of the command line, or of a script that is given its archive and port, and its address once it answers."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "uvstack", "epochs", "serve", "--archive", str(archive), "--port", str(port), *options]
+    command = ([sys.executable, "-m", "uvstack", "epochs", "serve", "--archive", str(archive), "--port", str(port)]
+               if script is None else [sys.executable, "-c", script, str(archive), str(port)])
     root = str(Path(uvstack.__file__).parent.parent)
     server = subprocess.Popen(command, cwd=root, env={**os.environ, "TMPDIR": str(scratch)}, stderr=subprocess.PIPE)
     address = f"http://127.0.0.1:{port}"
@@ -97,6 +98,18 @@ def test_fifty_cutouts_at_once_without_an_error_or_a_leak(tmp_path):
     assert list(scratch.rglob("*")) == []
 
 
+def test_a_script_that_serves_leaves_no_files_either(tmp_path):
+    archive, scratch = make_archive(tmp_path / "archive", epochs=(1,)), tmp_path / "scratch"
+    scratch.mkdir()
+    script = "import sys, uvstack.epochs; uvstack.epochs.serve(sys.argv[1], int(sys.argv[2]))"
+    with process(archive, scratch, script) as (server, address):
+        get(f"{address}/view?position=0+12&size=20&unit=pixel&combine=no")
+        assert [path.name[:14] for path in scratch.iterdir()] == ["uvstack-serve-"]
+        server.send_signal(signal.SIGTERM)
+        server.wait(60)
+    assert list(scratch.iterdir()) == []
+
+
 def test_uploads_above_the_limit_are_refused_and_heard(tmp_path):
     archive = make_archive(tmp_path / "archive", epochs=(1,))
     head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="l.txt"\r\n\r\n'
@@ -110,6 +123,12 @@ def test_uploads_above_the_limit_are_refused_and_heard(tmp_path):
             with refused.value as answer:
                 assert answer.code == wanted
                 assert b"larger than 10 MB" in answer.read()
+
+
+def test_what_is_not_installed_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "limits" else object())
+    with pytest.raises(MissingDependencyError, match=r"needs limits: pip install 'uvstack\[epochs\]'"):
+        uvstack.epochs.serve(tmp_path)
 
 
 def test_what_cannot_be_served_is_one_line(tmp_path):

@@ -13,34 +13,18 @@ is 1/n and more off.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 from astropy.coordinates import SkyCoord
 from numpy.typing import NDArray
 
+from uvstack.pixels.geometry import Coordinates
 from uvstack.sky.beam import Beam, beam_of_covariance, covariances
 from uvstack.sky.coordinates import direction_cosines, parse_frame
 from uvstack.sky.projection import pixel_steps
 
 #: Projections whose plane is that of (l, m).
 _PLANE_OF_BASELINES = ("SIN", "NCP")
-
-
-class Coordinates(Protocol):
-    """What is asked of an image that was read: `uvstack.io.image_file.SkyCube` is one."""
-
-    @property
-    def wcs(self) -> Any:
-        """Celestial WCS, longitude first."""
-
-    @property
-    def frame(self) -> Any:
-        """Of its longitude and latitude."""
-
-    @property
-    def cell(self) -> float:
-        """Pixel size, rad."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ The plane that they lie in, and how a FITS header says it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from astropy.time import Time
@@ -20,6 +21,22 @@ _J2000 = Time("J2000")
 _NO_SLANT = 1e-12
 #: Pixels by which a corner of an image may be turned away.
 _TURNED = 0.1
+
+
+class Coordinates(Protocol):
+    """What is asked of an image that was read: `uvstack.io.image_file.SkyCube` is one."""
+
+    @property
+    def wcs(self) -> Any:
+        """Celestial WCS, longitude first."""
+
+    @property
+    def frame(self) -> Any:
+        """Of its longitude and latitude."""
+
+    @property
+    def cell(self) -> float:
+        """Pixel size, rad."""
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uvstack.constants import BOLTZMANN, SPEED_OF_LIGHT
-from uvstack.epochs.combination.grids import local_matrix
 from uvstack.errors import ImageError, UvstackWarning
 from uvstack.extraction.sky_frame import SkyFrame, beam_frame_of
 from uvstack.io.image_file import STOKES, SkyCube, check_beam, read_coordinates, read_cube
+from uvstack.pixels.pixel_map import local_matrix
 from uvstack.sky.beam import Beam
 
 #: How far frequencies may lie apart, as a part: 0.7 % of a flux that falls as ν^−0.7.

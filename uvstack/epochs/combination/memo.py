@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uvstack.epochs.combination import kernels
-from uvstack.epochs.combination.grids import PixelMap
 from uvstack.errors import ImageError
+from uvstack.pixels.pixel_map import PixelMap
 from uvstack.sky.beam import FOUR_LN2, areas_of_covariances
 
 #: A drawn kernel ends where it is below this part of its peak.

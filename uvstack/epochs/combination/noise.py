@@ -62,19 +62,19 @@ def noise_maps(planes: Sequence[NDArray[np.float32]], box: int, beam_area: float
         return [measure_noise(plane, box, beam_area).rms_nodes if some else None
                 for plane, some in zip(planes, seen, strict=True)]
     # Tiles of half a box, of which two by two make one; of medians there are no sums.
-    # Tiles of half a box, of which two by two make one; of medians there are no sums.
     rows, columns = planes[0].shape
     edges = _edges(rows, box), _edges(columns, box)
     whole = _edges(rows, 2 * box), _edges(columns, 2 * box)
     first = [_first_noise(plane, whole, all_samples=method == "mad") if some else None
              for plane, some in zip(planes, seen, strict=True)]
     if method == "mad":
-        return [None if one is None else _nodes_of(one[1], whole, planes[0].shape)
-                for one in first]
+        return [None if one is None else _nodes_of(
+            np.where(one[2] >= _least(box, plane.size, beam_area), one[1], np.nan), whole,
+            plane.shape) for plane, one in zip(planes, first, strict=True)]
     masked = np.zeros(planes[0].shape, np.bool_)
     for plane, one in zip(planes, first, strict=True):
         if one is not None:
-            centre, sigma = (np.nan_to_num(v, nan=0.0) for v in one)
+            centre, sigma = (np.nan_to_num(v, nan=0.0) for v in one[:2])
             limit = np.where(np.isfinite(one[1]), _LIMIT * sigma, np.inf)
             kernels.mark_sources(plane, *whole, centre, limit, _GROWN, masked)
     return [None if one is None else
@@ -119,21 +119,27 @@ def _edges(size: int, box: int) -> NDArray[np.int64]:
 
 
 def _first_noise(plane: NDArray[np.float32], edges: tuple[NDArray, NDArray], *,
-                 all_samples: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Median and noise of each tile by the median absolute deviation, of a sample or of all; NaN where blank."""
+                 all_samples: bool) -> tuple[NDArray[np.float64], ...]:
+    """Median, noise by the median absolute deviation (NaN where blank) and number of each tile's sample, or of all its pixels."""
     y_edge, x_edge = edges
     height, width = int(np.diff(y_edge).max()), int(np.diff(x_edge).max())
     step = 1 if all_samples else max(1, int(np.sqrt(height * width / _SAMPLES)))
     samples = np.empty((x_edge.size - 1, -(-height // step) * -(-width // step)), np.float32)
     middle = np.empty((y_edge.size - 1, x_edge.size - 1))
-    sigma = np.empty_like(middle)
+    sigma, number = np.empty_like(middle), np.empty_like(middle)
     for j in range(middle.shape[0]):
         kernels.sample_boxes(plane, y_edge, x_edge, j, step, samples)
+        number[j] = np.isfinite(samples).sum(axis=1)
         middle[j] = _medians(samples)
         samples -= middle[j].astype(np.float32)[:, None]
         np.abs(samples, out=samples)
         sigma[j] = _MAD_TO_SIGMA * _medians(samples)
-    return middle, sigma
+    return middle, sigma, number
+
+
+def _least(box: int, size: int, beam_area: float) -> float:
+    """Pixels that a square must have to count; small ones, with fewer beams, a quarter of theirs."""
+    return min(_LEAST_BEAMS * max(beam_area, 1.0), 0.25 * min(box**2, size))
 
 
 def _medians(rows: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -156,8 +162,7 @@ def _without_sources(plane: NDArray[np.float32], masked: NDArray[np.bool_], box:
         variance = square / n - (total / n) ** 2
         # The mean is of the pixels too: noise of a Gaussian beam has Σρ of two beam areas.
         variance *= n / np.maximum(n - 2.0 * beam_area, 0.5 * n)
-    size = min(box**2, plane.size)
-    enough = (n >= min(_LEAST_BEAMS * max(beam_area, 1.0), 0.25 * size)) & (variance > 0)
+    enough = (n >= _least(box, plane.size, beam_area)) & (variance > 0)
     sigma = np.where(enough, np.sqrt(np.maximum(variance, 0.0)), np.nan)
     y, x = (edge[1:-1] - 0.5 for edge in edges)
     return NodeMap(_filled(sigma), y, x, plane.shape)

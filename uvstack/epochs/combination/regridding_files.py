@@ -1,7 +1,7 @@
 """Epochs brought to one grid and one beam, block by block: what a worker does, and the blocks.
 
 A block is a square of the grid. Of each epoch a worker reads the window that the block needs,
-smooths and reads it there (`smoothing`), and gives the block back. So memory is that of a few
+smooths and reads it there (`uvstack.pixels.resampling`), and gives the block back. So memory is that of a few
 blocks, however large the images.
 """
 
@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uvstack.epochs.combination.epoch_files import Epoch, Grid, place_on
-from uvstack.epochs.combination.grids import local_matrix, pixel_map
 from uvstack.epochs.combination.memo import drawn_kernel, memo_block
-from uvstack.epochs.combination.smoothing import kernel_between, smoothed_block, window_of
+from uvstack.pixels.pixel_map import local_matrix, pixel_map
+from uvstack.pixels.resampling import kernel_between, smoothed_block, window_of
 from uvstack.sky.beam import Beam
 
 #: Side of a block, pixels: its transforms stay in the cache.
@@ -34,7 +34,7 @@ class Regridding:
         Target, rad, in the frame of the grid.
     epochs : sequence of Epoch
     chain : {"exact", "memo", "memo-direct"}
-        How a block is made: see `smoothing` and `memo`.
+        How a block is made: see `uvstack.pixels.resampling` and `memo`.
     """
 
     grid: Grid

@@ -161,12 +161,18 @@ class _Box:
     def cell(self) -> float:
         return self.base.cell
 
+    @functools.cached_property
+    def _known(self) -> dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        return {}
+
     def within(self, image: TileHeader) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Where points all over it lie in a tile, x and y from 0."""
-        rows, columns = (np.linspace(-0.5, n - 0.5, _POINTS) for n in self.shape)
-        y, x = np.meshgrid(rows, columns, indexing="ij")
-        lon, lat = self.wcs.wcs_pix2world(x.ravel(), y.ravel(), 0)
-        return image.pixels_of(SkyCoord(lon, lat, unit="deg", frame=self.base.frame))
+        if id(image) not in self._known:
+            rows, columns = (np.linspace(-0.5, n - 0.5, _POINTS) for n in self.shape)
+            y, x = np.meshgrid(rows, columns, indexing="ij")
+            lon, lat = self.wcs.wcs_pix2world(x.ravel(), y.ravel(), 0)
+            self._known[id(image)] = image.pixels_of(SkyCoord(lon, lat, unit="deg", frame=self.base.frame))
+        return self._known[id(image)]
 
 
 def cutouts(archive: Archive, region: Region, product: str, *, epochs: Collection[str] | None = None,

@@ -15,8 +15,8 @@ import numpy as np
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from uvstack.epochs.combination.grids import PixelMap, pixel_map
-from uvstack.extraction.sky_frame import Coordinates
+from uvstack.pixels.geometry import Coordinates
+from uvstack.pixels.pixel_map import PixelMap, pixel_map
 from uvstack.sky.beam import Beam
 from uvstack.sky.projection import pixel_steps
 

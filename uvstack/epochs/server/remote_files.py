@@ -79,7 +79,7 @@ class RemoteArchive:
             pages = list(pool.map(self._listing, folders))
         found = [tile_of(folder + name) for folder, names in zip(folders, pages, strict=True)
                  for name in names if not name.endswith("/")]
-        return newest(tile for tile in found if tile is not None)
+        return newest(tile for tile in found if tile is not None and tile.product == product)
 
     def products(self) -> list[str]:
         """As of `Archive`."""
@@ -96,8 +96,9 @@ class RemoteArchive:
         roots = {product: f"{self.place}{folder}/" for product, folder in _FOLDERS.items()
                  if f"{folder}/" in names}
         if not roots and any(is_campaign(name.rstrip("/")) for name in names):
-            product = "se" if _FOLDERS["se"] in self.place else "ql"
-            roots = {product: self.place}
+            # One product's folder by its name, or else one that may have both.
+            named = [product for product, folder in _FOLDERS.items() if f"/{folder}/" in self.place]
+            roots = dict.fromkeys(named or _FOLDERS, self.place)
         if not roots:
             raise ArchiveError(f"{self.place}: has none of the folders {', '.join(_FOLDERS.values())} and "
                                "none of a campaign (VLASS1.1 …); is this the address of the archive?")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import logging
 import os
+import signal
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from uvstack.checks import whole_number
@@ -60,10 +64,11 @@ def serve(archive: str | os.PathLike, port: int = 8000, host: str = "127.0.0.1",
     >>> uvstack.epochs.serve("/data/vlass", port=8000)
     """
     port = whole_number("port", port, 1, 65535)
-    try:
-        import waitress
-    except ImportError as error:
-        raise MissingDependencyError("the server needs flask and waitress: pip install 'uvstack[epochs]'") from error
+    lacking = [name for name in ("flask", "limits", "waitress") if importlib.util.find_spec(name) is None]
+    if lacking:
+        raise MissingDependencyError(f"the server needs {', '.join(lacking)}: pip install 'uvstack[epochs]'")
+    import waitress
+
     limits = limits or Limits()
     _check_free(host, port)
     with Service(open_archive(archive), limits) as service:
@@ -79,9 +84,28 @@ def serve(archive: str | os.PathLike, port: int = 8000, host: str = "127.0.0.1",
         if started is not None:
             started(f"http://{host}:{port}/")
         try:
-            server.run()
+            with _ended_by_a_signal():
+                server.run()
         finally:
             server.close()
+
+
+@contextlib.contextmanager
+def _ended_by_a_signal() -> Iterator[None]:
+    """SIGTERM ends the server as Ctrl-C does, so that its files go, where nobody else has a use for it."""
+    if (threading.current_thread() is not threading.main_thread()
+            or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL):
+        yield
+        return
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _check_free(host: str, port: int) -> None:

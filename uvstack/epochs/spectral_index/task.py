@@ -87,7 +87,8 @@ def alpha(tt0: Sequence[str | Path], tt1: Sequence[str | Path], *, snr: float = 
     paths = {} if out is None else _paths_of(out, plan)
     for path in paths.values():
         check_output(path, options["overwrite"], inputs=tuple(map(str, (*first, *second))))
-    other = _plan_of_tt1(plan, second, {**options, **scales_of(first, options)})
+    other = _plan_of_tt1(plan, second, {**options, **scales_of(first, options),
+                                        "reference": first.index(Path(plan.reference.path))})
     provenance = provenance_of({k: v for k, v in asked.items() if k not in ("tt0", "tt1", "report")},
                                tt0=[str(path) for path in first], tt1=[str(path) for path in second])
     n = len(plan.epochs)
@@ -105,7 +106,7 @@ def alpha(tt0: Sequence[str | Path], tt1: Sequence[str | Path], *, snr: float = 
 
 def _plan_of_tt1(plan: Plan, paths: Sequence[Path], options: dict) -> Plan:
     """Plan for the second terms: the target and the grid of the first."""
-    other = plan_of(paths, {**options, "grid": None, "reference": 0}, target=plan.target.beam)
+    other = plan_of(paths, options, target=plan.target.beam)
     if len(other.epochs) != len(plan.epochs):
         raise ImageError("the beams of tt1 differ from those of tt0; wanted are both terms of the "
                          "same imaging")

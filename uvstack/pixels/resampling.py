@@ -1,8 +1,8 @@
-"""A block of an epoch brought to the beam and the pixels of the combination, in one pass.
+"""A block of an image brought to another beam and to other pixels, in one pass.
 
 The convolution kernel between two Gaussian beams is itself a Gaussian, whose transform is known
 without drawing it: exp(−π²/(4 ln 2) (u, v) (C − B) (u, v)ᵀ), C and B the covariances of the target
-and of the epoch's beam in the epoch's own pixels. It multiplies the transform of the pixels, so
+and of the image's beam in the image's own pixels. It multiplies the transform of the pixels, so
 that a kernel of 1.4 × 0.3 pixels, as at the limit of what can be deconvolved, is as good as any;
 drawn on pixels it would be undersampled, and peaks are then off by tens of per cent. Brightness in
 K is kept, in Jy/beam it grows by the ratio of the beams' areas (VLASS memo 26, section 3.1: Jy/beam
@@ -31,8 +31,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from uvstack.epochs.combination import kernels
-from uvstack.epochs.combination.grids import PixelMap
+from uvstack.pixels import resampling_kernels as kernels
+from uvstack.pixels.pixel_map import PixelMap
 from uvstack.sky.beam import TRANSFORM_SCALE
 
 #: A kernel is followed to this many of its FWHM, where it is 1e-7, and a spline over so many

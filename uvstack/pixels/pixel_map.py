@@ -14,7 +14,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from numpy.typing import NDArray
 
-from uvstack.extraction.sky_frame import Coordinates
+from uvstack.pixels.geometry import Coordinates
 
 #: Pixels between nodes, and by how much the map may be off between them.
 _STEP, _MOST_ERROR = 16, 1e-3
