@@ -402,7 +402,8 @@ SPECIMENS: dict[str, Specimen] = {
     "longitude that is no angle": Specimen(cards={"CRVAL{RA}": 1e30}, errors={"*": "longitude of 1e"}),
     "NaN for CRVAL": Specimen(cards={"CRVAL{DEC}": "NaN"}, errors={"*": "CRVAL2 is 'NaN'"}),
     "CDELT 0": Specimen(cards={"CDELT{DEC}": 0.0}, errors={"*": "coordinates cannot be read|no size"}),
-    "no coordinates": Specimen(cards={"CTYPE{RA}": None, "CTYPE{DEC}": None}, errors={"*": "no celestial coordinates"}),
+    "no coordinates": Specimen(cards={"CTYPE{RA}": None, "CTYPE{DEC}": None}, errors={"*": "no celestial coordinates"},
+                               warns="no coordinates that say how large"),
     "FK4 of 2000": Specimen(cards={"RADESYS": "FK4"}, errors={"*": "contradict each other"}),
     "FK5 of 1950": Specimen(cards={"EQUINOX": 1950.0}, errors={"*": "contradict each other"}),
     "oblong pixels": Specimen(cards={"CDELT{DEC}": np.rad2deg(CELL) * 1.5}, tolerance=1e-3, without=("subtract",), errors=_only(

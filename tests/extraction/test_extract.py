@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from uvstack.errors import (
     OutputError,
     SelectionError,
     UvstackError,
+    UvstackWarning,
 )
 from uvstack.io.catalogues import read_catalogue
 from uvstack.sky.source_flags import Flag
@@ -270,6 +272,69 @@ def test_an_image_without_coordinates_is_measured_in_pixels(tmp_path):
     assert abs(found["x"][0].value - 80.3) < 0.3
     assert np.isnan(found["ra"][0])
     assert found["fwhm_major"].unit == u.pix
+
+
+def test_a_beam_in_pixels_is_for_images_without_coordinates(tmp_path):
+    from click.testing import CliRunner
+
+    from uvstack.cli.main import group
+
+    image = noise(160, 4) + 0.05 * gaussian(160, 80.3, 70.6, *BEAM)
+    path = str(tmp_path / "p.fits")
+    fits.writeto(path, image.astype("f4"), fits.Header({"BMAJ": 5 / 3600, "BMIN": 4 / 3600}))
+    # Degrees say nothing of pixels whose size is not known.
+    with pytest.warns(UvstackWarning, match="no coordinates .*--beam 5pix,4pix,30deg"):
+        found = uvstack.extract(path)
+    assert found["flags"][0] & Flag.NO_BEAM
+    out = str(tmp_path / "p.ecsv")
+    told = ["extract", path, "--beam", "5pix,4pix,30deg", "--out", out, "--no-report"]
+    assert CliRunner().invoke(group, told, catch_exceptions=False).exit_code == 0
+    found = read_catalogue(out)
+    assert found["flags"][0] == 0
+    assert abs(found["flux"][0].value - 0.05) < 4 * found["flux_error"][0].value
+    with pytest.raises(ImageError, match="in pixels, --beam 5pix,4pix,30deg"):
+        uvstack.extract(path, beam=(2.4e-5, 1.9e-5, 0.5))
+    fits.writeto(tmp_path / "sky.fits", image.astype("f4"), header())
+    with pytest.raises(ImageError, match="'5.0 pix', .* in rad"):
+        uvstack.extract(tmp_path / "sky.fits", beam=(5 * u.pix, 4 * u.pix, 0.5))
+    same = [uvstack.extract(tmp_path / "sky.fits", beam=beam)["flux"][0].value
+            for beam in (None, (5 * u.arcsec, 4 * u.arcsec, 30 * u.deg))]
+    assert same[0] == pytest.approx(same[1], rel=1e-5)
+
+
+def test_an_image_cut_short_leaves_no_file_open(tmp_path):
+    path = tmp_path / "whole.fits"
+    fits.writeto(path, np.zeros((160, 160), "f4"), header())
+    (tmp_path / "cut.fits").write_bytes(path.read_bytes()[:9000])
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(ImageError, match="cut short") as kept:
+        uvstack.extract(tmp_path / "cut.fits")
+    # With the exception and its frames still there.
+    assert kept.value is not None
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_catalogue_in_fits_tells_the_image_of_a_path_with_accents(tmp_path):
+    image = noise(160, 4) + 0.05 * gaussian(160, 80.3, 70.6, *BEAM)
+    path = tmp_path / "caf\xe9.fits"
+    fits.writeto(path, image.astype("f4"), header())
+    uvstack.extract(path, out=tmp_path / "o.fits")
+    assert read_catalogue(tmp_path / "o.fits").meta["image"] == str(tmp_path / "caf\\xe9.fits")
+
+
+def test_what_helps_where_few_pixels_are_good(tmp_path):
+    image = noise(160, 4) + 0.05 * gaussian(160, 80.3, 70.6, *BEAM)
+    y, x = np.mgrid[:160, :160]
+    # Two boxes at a corner of nine: a larger one holds enough. A twentieth of all: none does.
+    for name, good, advice in (("a", x + y < 150, None), ("b", (x // 8 + 3 * (y // 8)) % 20 == 0, "give noise and background")):
+        fits.writeto(tmp_path / f"{name}.fits", np.where(good, image, np.nan).astype("f4"), header())
+        if advice is None:
+            uvstack.extract(tmp_path / f"{name}.fits")
+            continue
+        with pytest.raises(ImageError, match=advice) as refused:
+            uvstack.extract(tmp_path / f"{name}.fits")
+        assert "larger" not in str(refused.value)
+        uvstack.extract(tmp_path / f"{name}.fits", rms=1e-3, background=0.0)
 
 
 def test_blank_and_zero_pixels_do_not_count(field, tmp_path):

@@ -41,7 +41,8 @@ def _number(ctx, param, value):
               help="What fits leave: the shape that of the beam, the position that of the moments.")
 @click.option("--unresolved", type=click.Choice(["free", "point"]), default="free",
               help="Fluxes of sources that are not resolved: of the free fit, or of a second one with the beam's shape.")
-@click.option("--beam", type=BeamOption(), help="In place of the header's: 5arcsec,4arcsec,30deg.")
+@click.option("--beam", type=BeamOption(pixels=True),
+              help="In place of the header's: 5arcsec,4arcsec,30deg; without coordinates 5pix,4pix,30deg.")
 @click.option("--beam-frame", type=click.Choice(["auto", "pixel", "sky"]), default="auto",
               help="Where the beam is constant: pixels (SIN images) or sky (mosaics).")
 @click.option("--rms", metavar="NUMBER|IMAGE", help="Noise: a number in the unit of the image, or an image.")

@@ -70,9 +70,15 @@ class Angle(Quantity):
 
 
 class BeamOption(click.ParamType):
-    """A beam such as 5arcsec,4arcsec,30deg; given on as FWHM and position angle, rad."""
+    """A beam such as 5arcsec,4arcsec,30deg; given on as FWHM and position angle, rad.
+
+    Of 5pix,4pix,30deg, where `pixels` allows it, the FWHM are quantities in pixels.
+    """
 
     name = "major,minor,angle"
+
+    def __init__(self, pixels: bool = False) -> None:
+        self._pixels = pixels
 
     def convert(self, value, param, ctx):
         """(major, minor, position angle)."""
@@ -81,8 +87,13 @@ class BeamOption(click.ParamType):
         parts = value.split(",")
         if len(parts) not in (2, 3):
             self.fail(f"{value!r} is no beam; wanted e.g. 5arcsec,4arcsec,30deg", param, ctx)
-        angles = [Angle().convert(part, param, ctx) for part in parts]
-        return (*angles, 0.0)[:3]
+        if self._pixels and all(re.search(r"pix\s*$", part) for part in parts[:2]):
+            from astropy import units as u
+
+            sizes = [Quantity("pix", "5pix").convert(part, param, ctx) * u.pix for part in parts[:2]]
+        else:
+            sizes = [Angle().convert(part, param, ctx) for part in parts[:2]]
+        return (*sizes, *(Angle().convert(part, param, ctx) for part in parts[2:]), 0.0)[:3]
 
 
 class Baseline(click.ParamType):

@@ -240,10 +240,15 @@ def _nothing(
         return f"the image of shape {image.shape} is all blank; wanted are finite pixels"
     if enough.any():
         return "the noise of the image is 0: most pixels are alike; wanted is noise, or its number"
+    # Of one box that is the whole image.
+    larger = n_good.sum() >= max(least_share * image.size, LEAST_BEAMS * beam_area)
+    remedy = ("take larger boxes (--rms-box), or " if larger else "") + (
+        "give noise and background themselves: rms=, background= (--rms, --background)"
+    ) + ("" if larger else "; or smaller boxes (--rms-box), where the good ones lie together")
     return (
         f"no box has enough good pixels: the best has {n_good.max()} of {pixels.max()}; wanted are "
         f"{least_share:.0%} of a box and {LEAST_BEAMS * beam_area:.0f} ({LEAST_BEAMS:g} beams); "
-        "take larger boxes, or give the noise itself"
+        + remedy
     )
 
 

@@ -79,7 +79,8 @@ class ExtractOptions(DetectionOptions, SignOptions, ReportOptions, OverwriteOpti
         Of a cube: find sources in the weighted mean of the channels, or in the sum of their squares
         over the noise, which takes any spectrum.
     beam : Beam or (float, float, float), optional
-        FWHM and position angle, rad, in place of the header's.
+        FWHM and position angle, rad, in place of the header's; of an image without coordinates
+        the FWHM are in pixels, and the angle is from y towards −x. Quantities in such units do too.
     beam_frame : {"auto", "pixel", "sky"}
         Where the beam is constant: in pixels (images in SIN projection), or on the sky (mosaics).
     rms, background : float or path, optional
@@ -124,7 +125,7 @@ class ExtractOptions(DetectionOptions, SignOptions, ReportOptions, OverwriteOpti
     fixed: Annotated[Literal["none", "shape", "position", "both"], "none"]
     unresolved: Annotated[Literal["free", "point"], "free"]
     detect: Annotated[Literal["mean", "chi-squared"], "mean"]
-    beam: Annotated[Beam | Sequence[float] | None, None]
+    beam: Annotated[Beam | Sequence[Any] | None, None]
     beam_frame: Annotated[Literal["auto", "pixel", "sky"], "auto"]
     rms: Annotated[float | str | Path | None, None]
     background: Annotated[float | str | Path | None, None]

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
 from uvstack.checks import finite_number
-from uvstack.errors import ImageError
+from uvstack.errors import ImageError, UvstackWarning
 from uvstack.io.image_file import SkyCube, check_beam, open_fits, prefix_of_jansky, read_cube
-from uvstack.sky.beam import Beam
+from uvstack.sky.beam import Beam, given_beam
 
 #: How far the beams of channels may differ, as a part of their area.
 _SAME_BEAM = 2e-3
@@ -68,14 +70,15 @@ class Plane:
         return told
 
 
-def read_plane(path: str | Path, beam: Beam | None = None, stokes: str | None = None) -> Plane:
+def read_plane(path: str | Path, beam: Sequence[Any] | None = None,
+               stokes: str | None = None) -> Plane:
     """A plane of a FITS image or an image of CASA.
 
     Parameters
     ----------
     path : path
-    beam : Beam, optional
-        rad, in place of what the header says.
+    beam : Beam or sequence of float or Quantity, optional
+        rad, of an image without coordinates pixels and rad, in place of what the header says.
     stokes : {"I", "Q", "U", "V"}, optional
         Default I of several, or else the only one.
 
@@ -91,7 +94,7 @@ def read_plane(path: str | Path, beam: Beam | None = None, stokes: str | None = 
     return planes[0]
 
 
-def read_planes(path: str | Path, beam: Beam | None = None,
+def read_planes(path: str | Path, beam: Sequence[Any] | None = None,
                 stokes: str | None = None) -> list[Plane]:
     """All channels of an image or a cube; arguments and errors as of `read_plane`.
 
@@ -105,12 +108,14 @@ def read_planes(path: str | Path, beam: Beam | None = None,
     except ImageError as error:
         if "no celestial coordinates" not in str(error) or stokes not in (None, "I"):
             raise
-        return [_without_coordinates(path, beam)]
+        return [_without_coordinates(path, None if beam is None else given_beam(beam, "pix"))]
     bright, flux = units_of(cube.unit, path)
-    if beam is not None:
-        check_beam(beam, cube.cell, cube.data.shape[-2:], str(path))
-    beams = [cube.beam(k) for k in range(len(cube.data))
-             if np.isfinite(cube.data[k]).any()] if beam is None else [beam]
+    beams: list[Beam | None]
+    if beam is None:
+        beams = [cube.beam(k) for k in range(len(cube.data)) if np.isfinite(cube.data[k]).any()]
+    else:
+        beams = [given_beam(beam)]
+        check_beam(given_beam(beam), cube.cell, cube.data.shape[-2:], str(path))
     if beams[0] is not None and not np.allclose(np.array([one.covariance() for one in beams
                                                           if one]), beams[0].covariance(),
                                                 rtol=_SAME_BEAM,
@@ -131,10 +136,14 @@ def _without_coordinates(path: str | Path, beam: Beam | None) -> Plane:
     with open_fits(path) as hdus:
         hdu = next(h for h in hdus if h.is_image and h.header.get("NAXIS", 0) >= 2)
         data = np.squeeze(np.asarray(hdu.data, np.float32))
-        unit = str(hdu.header.get("BUNIT") or "")
+        unit, told = str(hdu.header.get("BUNIT") or ""), "BMAJ" in hdu.header
     if data.ndim != 2:
         raise ImageError(f"{path}: has no celestial coordinates and {data.ndim} axes; wanted is "
                          "one plane")
+    if told and beam is None:
+        warnings.warn(f"{path}: has a beam in degrees (BMAJ, BMIN), and no coordinates that say "
+                      "how large its pixels are: sources are measured as if no beam was known; "
+                      "give it in pixels: --beam 5pix,4pix,30deg", UvstackWarning, stacklevel=2)
     bright, flux = units_of(unit, path)
     return Plane(data, None, beam, bright, flux, None, str(path))
 

@@ -61,7 +61,7 @@ from uvstack.pixels.psf import fit_beam
 from uvstack.records import plain
 from uvstack.report.files import check_asked, write_asked
 from uvstack.report.numbers import unit_text
-from uvstack.sky.beam import areas_of_covariances, given_beam
+from uvstack.sky.beam import areas_of_covariances
 from uvstack.sky.catalogue import coord_of
 from uvstack.sky.positions import Positions, positions_from_coord
 from uvstack.sky.source_flags import Flag
@@ -134,7 +134,7 @@ def find(image: str | Path, **options: Unpack[ExtractOptions]) -> ExtractResult:
                           detection_image=options["detection_image"],
                           islands_out=outputs["islands_out"],
                           detect=None if options["detect"] == "mean" else options["detect"])
-    planes = read_planes(image, None if beam is None else given_beam(beam), options["stokes"])
+    planes = read_planes(image, beam, options["stokes"])
     plane = planes[0]
     if options["negative"] is None:
         settings = replace(settings, negative=plane.is_polarised)
@@ -303,9 +303,11 @@ def _beam_size(plane: Plane, frame: SkyFrame) -> NDArray[np.float64]:
     if plane.beam is not None:
         size = frame.beam_in_pixels(plane.beam)
         if np.linalg.eigvalsh(size)[0] < 1.0:
+            remedy = "are BMAJ and BMIN right?" if plane.image is not None else (
+                "the image has no coordinates: give the beam in pixels, --beam 5pix,4pix,30deg")
             raise ImageError(f"{plane.path}: its beam is "
                              f"{np.sqrt(np.linalg.eigvalsh(size)[0]):.3g} pixels across; a source "
-                             "wants two or more: are BMAJ and BMIN right?")
+                             f"wants two or more: {remedy}")
         return size
     guess = np.eye(2) * 16.0
     centred = plane.data - np.nanmedian(plane.data)

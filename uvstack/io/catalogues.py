@@ -2,7 +2,8 @@
 
 Columns are those of `uvstack.sky.catalogue`. A file is ECSV, FITS, VOTable or CSV, told by its
 ending; each gives back all that was written: units, errors, descriptions, frame and reference
-frequency. A CSV that is written here is an ECSV with commas, whose remarks say the units; one that
+frequency. Headers of FITS have ASCII alone: other letters of texts in `meta` are escaped in them,
+as in the path `caf\\xe9.fits`. A CSV that is written here is an ECSV with commas, whose remarks say the units; one that
 comes without them is in the units of `COLUMNS`, and in J2000.
 """
 
@@ -93,6 +94,9 @@ def _write_fits(table: QTable, path: Path) -> None:
     with warnings.catch_warnings():
         # Keywords longer than eight letters get the card that the standard has for them.
         warnings.simplefilter("ignore", VerifyWarning)
+        table = table.copy(copy_data=False)
+        table.meta.update({key: value.encode("ascii", "backslashreplace").decode()
+                           for key, value in table.meta.items() if isinstance(value, str)})
         table.write(path, format="fits")
 
 

@@ -326,7 +326,9 @@ def open_fits(path: str | Path) -> Iterator[Any]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 warnings.filterwarnings("error", "File may have been truncated", AstropyUserWarning)
-                yield stack.enter_context(fits.open(source, memmap=False))
+                # Astropy leaves files open that it opened itself and could not read.
+                file = stack.enter_context(source.open("rb"))
+                yield stack.enter_context(fits.open(file, memmap=False))
         except ImageError:
             raise
         except AstropyUserWarning as error:

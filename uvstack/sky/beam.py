@@ -16,9 +16,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from astropy import units as u
 from numpy.typing import ArrayLike, NDArray
 
 from uvstack.errors import ImageError
@@ -111,8 +112,14 @@ class Beam(NamedTuple):
         return Beam(*(float(axis) for axis in deconvolve(*self, other)))
 
 
-def given_beam(beam: Sequence[float]) -> Beam:
-    """A beam that a caller gives: FWHM of both axes and, third, the position angle.
+def given_beam(beam: Sequence[Any], unit: str = "rad") -> Beam:
+    """A beam that a caller gives: FWHM of both axes and, third, the position angle, rad.
+
+    Parameters
+    ----------
+    beam : sequence of float or Quantity
+    unit : {"rad", "pix"}
+        That of the axes; numbers are in it.
 
     Raises
     ------
@@ -120,14 +127,26 @@ def given_beam(beam: Sequence[float]) -> Beam:
         It is not two or three finite numbers, major ≥ minor > 0.
     """
     try:
-        numbers = [math.nan if isinstance(one, str) else float(one) for one in beam]
+        numbers = [_number(one, "rad" if k == 2 else unit) for k, one in enumerate(beam)]
     except (TypeError, ValueError):
         numbers = []
     if len(numbers) not in (2, 3) or not np.isfinite(numbers).all() or not (
             0 < numbers[1] <= numbers[0]):
-        raise ImageError(f"the beam is {beam!r}; wanted are its major and minor FWHM and, third, "
-                         "the position angle: numbers, in rad")
+        told = tuple(map(str, beam)) if isinstance(beam, list | tuple) else beam
+        raise ImageError(f"the beam is {told!r}; wanted are its major and minor FWHM and, third, "
+                         "the position angle: numbers, in "
+                         + ("rad" if unit == "rad" else "pixels and rad, as the image has no "
+                            "coordinates"))
     return Beam(*numbers)
+
+
+def _number(value: Any, unit: str) -> float:
+    """Number of a value in a unit; NaN of a text, or of a quantity of another kind."""
+    if isinstance(value, str):
+        return math.nan
+    if not isinstance(value, u.Quantity):
+        return float(value)
+    return float(value.to_value(unit)) if value.unit.is_equivalent(unit) else math.nan
 
 
 def cell_sizes(cell: float | tuple[float, float]) -> tuple[float, float]:
