@@ -457,7 +457,7 @@ def flux_statistics(pairs, f_cal=0.05):
 
 
 def septic_spline_sum(coefficients, x, y):
-    """Σ c(j, i) β(x − i) β(y − j) of the septic B-spline β at places (arrays of one shape), by scipy's β."""
+    """Σ c(j, i) β(x − i) β(y − j) at places (arrays of one shape), with scipy's septic B-spline β."""
     from scipy.interpolate import BSpline
 
     spline = BSpline.basis_element(np.arange(-4.0, 5.0), extrapolate=False)
@@ -470,7 +470,7 @@ def septic_spline_sum(coefficients, x, y):
 
 
 def box_deviation(image, box):
-    """Standard deviation of the finite pixels of a square about each finite pixel (VLASS memo 26, section 4).
+    """Standard deviation of finite pixels in a square about each of them (VLASS memo 26, section 4).
 
     An even square has one row and one column more after the pixel than before it.
     """
@@ -485,10 +485,10 @@ def box_deviation(image, box):
 
 
 def epoch_average(values, rms, minimum, memo, calibration=0.05):
-    """(mean, median, weight, χ², χ² with the calibration, epochs) of one pixel (VLASS memo 26, section 4).
+    """(mean, median, weight, χ², χ² with the calibration, epochs) of a pixel (memo 26, section 4).
 
-    The memo's median is the first sorted value whose cumulative weight reaches half of the total, to
-    1e-6; else it is interpolated at half the total between the middles of the weights.
+    The memo's median is the first sorted value whose cumulative weight reaches half of the total,
+    to 1e-6; else it is interpolated at half the total between the middles of the weights.
     """
     pairs = sorted((float(v), 1.0 / float(s) ** 2) for v, s in zip(values, rms, strict=True)
                    if np.isfinite(v) and np.isfinite(s) and s > 0)

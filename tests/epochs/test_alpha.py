@@ -27,9 +27,9 @@ def lattice():
     return tuple(v.ravel() for v in np.meshgrid(k, k))
 
 
-def make(folder, flux, index, *, factors=(1.0, 1.0, 1.0), seed=0, rho=0.0, beams=BEAMS, centres=None,
+def make(folder, flux, index, *, factors=(1.0, 1.0, 1.0), seed=0, rho=0.0, beams=BEAMS,
          frequency=3e9):
-    """Paths of tt0 and of tt1: points of an index at the pixels of `lattice`, brighter by a factor each epoch."""
+    """Paths of tt0 and of tt1: points at the pixels of `lattice`, times a factor for each epoch."""
     y, x = np.mgrid[:SIZE, :SIZE]
     terms = [], []
     frequency = np.broadcast_to(frequency, len(beams))
@@ -100,7 +100,8 @@ def test_indices_of_constant_sources_have_no_bias_and_the_errors_that_they_say(t
         # First order, by hand: the mean by the weights of tt0, noise that grows with the beam.
         grown = np.sqrt(a.beam.solid_angle / np.array([b.solid_angle for b in BEAMS]))
         sigma0, sigma1, weight = RMS0 * grown, RMS1 * grown, (RMS0 * grown) ** -2.0
-        noise0, noise1 = (np.sqrt(((weight * s) ** 2).sum()) / weight.sum() for s in (sigma0, sigma1))
+        noise0, noise1 = (np.sqrt(((weight * s) ** 2).sum()) / weight.sum()
+                          for s in (sigma0, sigma1))
         mixed = rho * (weight**2 * sigma0 * sigma1).sum() / weight.sum() ** 2
         assert a.correlation == pytest.approx(mixed / (noise0 * noise1), abs=0.05)
         wanted = np.sqrt(noise1**2 + (index * noise0) ** 2 - 2 * index * mixed) / 30e-4

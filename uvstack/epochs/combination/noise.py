@@ -120,7 +120,10 @@ def _edges(size: int, box: int) -> NDArray[np.int64]:
 
 def _first_noise(plane: NDArray[np.float32], edges: tuple[NDArray, NDArray], *,
                  all_samples: bool) -> tuple[NDArray[np.float64], ...]:
-    """Median, noise by the median absolute deviation (NaN where blank) and number of each tile's sample, or of all its pixels."""
+    """Median, noise by its absolute deviation (NaN where blank) and number of each tile's pixels.
+
+    Of a sample of them, or of all.
+    """
     y_edge, x_edge = edges
     height, width = int(np.diff(y_edge).max()), int(np.diff(x_edge).max())
     step = 1 if all_samples else max(1, int(np.sqrt(height * width / _SAMPLES)))
@@ -138,7 +141,7 @@ def _first_noise(plane: NDArray[np.float32], edges: tuple[NDArray, NDArray], *,
 
 
 def _least(box: int, size: int, beam_area: float) -> float:
-    """Pixels that a square must have to count; small ones, with fewer beams, a quarter of theirs."""
+    """Pixels that a square must have to count; of few beams, a quarter of its own."""
     return min(_LEAST_BEAMS * max(beam_area, 1.0), 0.25 * min(box**2, size))
 
 
