@@ -46,15 +46,16 @@ def sections(result: CombineResult) -> list[Section]:
     """Overview with the table, pictures of the epochs, maps."""
     first = overview(result)
     name, size = flux_unit(float(result.table["rms"].value[-2]))
+    bright, much = flux_unit(float(result.table["peak"].value[-2]))
     grid: list[tuple[str, ...]] = [("image", "beam", f"rms ({name}/beam)", "as observed",
-                                    "over mean", "over median", f"peak ({name}/beam)",
+                                    "over mean", "over median", f"peak ({bright}/beam)",
                                     "dynamic range")]
     for row in result.table:
         beam = (f"{row['beam_major'].value:.3f}″ × {row['beam_minor'].value:.3f}″, "
                 f"{row['beam_angle'].value:.2f}°")
         grid.append((str(row["name"]), beam, *(_number(v) for v in (
             row["rms"].value / size, row["rms_observed"].value / size, row["ratio_to_mean"],
-            row["ratio_to_median"], row["peak"].value / size, row["dynamic_range"]))))
+            row["ratio_to_median"], row["peak"].value / much, row["dynamic_range"]))))
     table = Section("Epochs", [("table", "as tables 1 to 4 of VLASS memo 26")],
                     tables=result.tables(), grid=grid)
     pictures = Section("Pictures", [("scale", "one for all; the beam is in the corner")],
