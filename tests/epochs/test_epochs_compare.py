@@ -289,7 +289,7 @@ def test_combined_with_its_scales_and_offsets_epochs_are_the_deep_map(images, fo
 
 def test_pybdsf_is_named_where_it_is_absent(images, monkeypatch):
     monkeypatch.setitem(sys.modules, "bdsf", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'uvstack\[bdsf\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install bdsf"):
         compare(images["mean"], [images["e1"]], finder="bdsf")
 
 

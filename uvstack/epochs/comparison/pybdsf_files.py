@@ -96,7 +96,7 @@ def search(data: NDArray, wcs: WCS, beam: Beam, frequency: float | None, options
         import bdsf
     except ImportError as error:
         raise MissingDependencyError("finder bdsf needs the package bdsf (PyBDSF): pip install "
-                                     "'uvstack[bdsf]', or take the finder uvstack") from error
+                                     "bdsf, or take the finder uvstack") from error
     with tempfile.TemporaryDirectory(prefix="uvstack-") as folder:
         image, out = Path(folder) / "image.fits", Path(folder) / "sources.fits"
         header = wcs.to_header()
