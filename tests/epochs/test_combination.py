@@ -400,7 +400,7 @@ def test_drawn_kernels_keep_fluxes_and_lose_peaks_unless_the_target_is_padded(tm
 def test_epochs_of_other_pixels_projections_and_turns_are_brought_to_those_of_the_reference(
         tmp_path):
     beams = [arcsec(3.9, 2.6, 40), arcsec(3.3, 2.5, 30), arcsec(3.0, 2.6, 15), arcsec(3.1, 2.5, 60)]
-    views = [{}, {"projection": "TAN", "turn": 25.0}, 
+    views = [{}, {"projection": "TAN", "turn": 25.0},
              {"cell": 0.8 * CELL, "size": 240, "east": 1.0},
              {"crval": (57.30, 34.376), "turn": -70.0, "size": 260}]
     reference = turned_wcs()

@@ -165,6 +165,7 @@ def test_squares_of_equal_pixels_are_dead_and_lines_are_not():
     image[:, :7] = 0.0
     image[10:14, 20:24] = 3.25  # just large enough
     image[20:23, 20:40] = -1.0  # three rows only
+    image[3:7, 40:44], image[3, 40] = 1.5, 1.0  # without a corner
     image[25:35, 30:33] = 2.0  # three columns only
     image[36, 40], image[37, 41] = np.nan, -np.inf
     image[30:36, 10:16] = np.indices((6, 6)).sum(axis=0)  # equal along diagonals
@@ -335,6 +336,21 @@ def test_blank_pixels_stay_so_and_do_not_spread_and_a_plateau_keeps_its_level(pa
     # Jy/beam: what each new beam holds. A spline that is continued over 40 pixels rings by so much.
     level = 5.0 * kernel_between(beam, target).ratio
     assert_allclose(found[~wanted], level, rtol=1e-3)
+
+
+@pytest.mark.parametrize("size", [1, 2, 12])
+@pytest.mark.parametrize("where", MAPS)
+def test_islands_of_good_pixels_keep_their_level_or_are_blank(where, size):
+    beam, target = matrix(3.0, 2.5, 10), matrix(20.0, 16.0, 70)
+    turn, x, y, scale = MAPS[where]
+    image = np.full((150, 140), np.nan, np.float32)
+    image[70 : 70 + size, 60 : 60 + size] = 5.0 + 1e-5 * np.random.default_rng(15).normal(
+        size=(size, size))
+    found = brought(image, affine(turn, (20 + x, 15 + y), (100, 110), 16, scale), beam, target)
+    found = found[np.isfinite(found)]
+    # 2 per cent of a kernel are 7 pixels.
+    assert found.size == 0 if size < 3 else found.size > 130
+    assert_allclose(found, 5.0 * kernel_between(beam, target).ratio, rtol=0.03)
 
 
 def test_an_image_that_is_all_blank_gives_a_blank_block():

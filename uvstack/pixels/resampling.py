@@ -18,7 +18,7 @@ spline as an interpolation leaves 0.24 and 0.37 %.
 map of what is good are convolved alike, and their quotient is taken (normalised convolution). A
 plateau keeps its level up to the border. Before the spline is fitted the quotient is continued
 outwards by means of neighbours, so that it has no step at which a spline would ring. A pixel is
-blank where the nearest one of the epoch was.
+blank where the nearest one of the epoch was, or where the kernel found less than 2 per cent good.
 
 Cost: 20 ns a pixel, near blanks twice as much. Blocks overlap by the reach of the kernel and, where
 pixels are not those of the grid, by forty pixels, over which the prefilter falls to 3e-6.
@@ -139,7 +139,10 @@ def smoothed_block(image: NDArray[np.float32], places: PixelMap,
 
 def _normalised(image: NDArray[np.float32], good: NDArray[np.bool_],
                 kernel: Kernel) -> NDArray[np.float32]:
-    """The image convolved with what is good of it alone, continued outwards."""
+    """The image convolved with what is good of it alone, continued outwards.
+
+    What has too little good around it to be known is no longer `good`.
+    """
     known, smooth = good, np.where(good, image, np.float32(0.0))
     if kernel.covariance is not None:
         smooth = np.ascontiguousarray(_filtered(smooth, kernel.covariance, splined=False)[
@@ -148,6 +151,7 @@ def _normalised(image: NDArray[np.float32], good: NDArray[np.bool_],
             : image.shape[0], : image.shape[1]]
         known = part > _LEAST_GOOD
         np.divide(smooth, part, out=smooth, where=known)
+        good &= known
     kernels.fill_outward(smooth, known.astype(np.uint8), _SPLINE_REACH,
                          np.empty((2, image.size), np.int32))
     return smooth
