@@ -12,6 +12,7 @@ is 1/n and more off.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,13 +77,13 @@ class SkyFrame:
         """
         if self.image is None:
             return np.broadcast_to(np.array([[-1.0, 0.0], [0.0, 1.0]]), (*np.shape(x), 2, 2))
-        ra, dec = self.directions(x, y)
-        columns = []
-        for dx, dy in ((0.5, 0.0), (0.0, 0.5)):
-            ahead = direction_cosines(*self.directions(x + dx, y + dy), ra, dec)
-            behind = direction_cosines(*self.directions(x - dx, y - dy), ra, dec)
-            columns.append(np.stack([ahead[0] - behind[0], ahead[1] - behind[1]], axis=-1))
-        return np.stack(columns, axis=-1)
+        return _steps(self.directions, x, y)
+
+    def _own_steps(self, x: NDArray, y: NDArray) -> NDArray[np.float64]:
+        """Steps to the east and north of the image's own frame, from which its beam's angle counts."""
+        assert self.image is not None
+        wcs = self.image.wcs
+        return _steps(lambda x, y: np.deg2rad(wcs.pixel_to_world_values(x, y)), x, y)
 
     def beam_in_pixels(self, beam: Beam) -> NDArray[np.float64]:
         """Matrix in (x, y) of squares of the FWHM, pixels², (2, 2): in the middle of a mosaic."""
@@ -100,7 +101,7 @@ class SkyFrame:
         if self.beam_frame == "pixel":
             return pixel_steps(self.image.wcs, self.shape)
         middle = (np.array([(self.shape[1] - 1) / 2.0]), np.array([(self.shape[0] - 1) / 2.0]))
-        return self.steps(*middle)[0]
+        return self._own_steps(*middle)[0]
 
     def beams_at(self, beam: Beam, x: NDArray, y: NDArray) -> NDArray[np.float64]:
         """The same at each of n places, (n, 2, 2)."""
@@ -110,7 +111,19 @@ class SkyFrame:
             return seen_in_pixels(covariances(*self.beams[:, row, column]), self.steps(x, y))
         if self.beam_frame == "pixel" or self.image is None:
             return np.broadcast_to(self.beam_in_pixels(beam), (len(x), 2, 2))
-        return seen_in_pixels(beam.covariance(), self.steps(x, y))
+        return seen_in_pixels(beam.covariance(), self._own_steps(x, y))
+
+
+def _steps(directions: Callable[[NDArray, NDArray], Any], x: NDArray,
+           y: NDArray) -> NDArray[np.float64]:
+    """Steps (n, 2, 2) as in `SkyFrame.steps`, of what gives longitude and latitude of pixels, rad."""
+    here = directions(x, y)
+    columns = []
+    for dx, dy in ((0.5, 0.0), (0.0, 0.5)):
+        ahead = direction_cosines(*directions(x + dx, y + dy), *here)
+        behind = direction_cosines(*directions(x - dx, y - dy), *here)
+        columns.append(np.stack([ahead[0] - behind[0], ahead[1] - behind[1]], axis=-1))
+    return np.stack(columns, axis=-1)
 
 
 def seen_in_pixels(covariance: NDArray, steps: NDArray) -> NDArray[np.float64]:

@@ -87,10 +87,15 @@ def window_of(places: PixelMap, kernel: Kernel,
     bounds = places.bounds
     if bounds is None:
         return None
-    halo = kernel.reach + (0 if places.whole_shift is not None else _SPLINE_REACH)
     x0, x1, y0, y1 = (int(np.floor(v)) for v in bounds)
     if x1 < 0 or y1 < 0 or x0 >= shape[1] or y0 >= shape[0]:
         return None
+    halo = max(kernel.reach, kernels.DEAD)
+    if places.whole_shift is None:
+        # Of a grid of coarse pixels a block may reach far beyond the epoch.
+        halo += _SPLINE_REACH
+        x0, y0 = max(x0, 0), max(y0, 0)
+        x1, y1 = min(x1, shape[1] - 1), min(y1, shape[0] - 1)
     return slice(y0 - halo, y1 + halo + 2), slice(x0 - halo, x1 + halo + 2)
 
 

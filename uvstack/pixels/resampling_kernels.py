@@ -11,7 +11,7 @@ _RESTART = 32
 #: Pixels in a row from which they are taken at once.
 _LEAST_RUN = 16
 #: Sides of a square of equal pixels that counts as dead.
-_DEAD = 4
+DEAD = 4
 
 
 @njit(**_options)
@@ -243,13 +243,13 @@ def mark_dead(image, good):
             same = value == image[r - 1, c]
             run[c] = run[c] + 1 if same else 0
             across = across + 1 if (c > 0 and same and value == image[r, c - 1]) else 0
-            if across >= _DEAD - 1 and run[c] >= _DEAD - 1:
+            if across >= DEAD - 1 and run[c] >= DEAD - 1:
                 full = True
-                for k in range(1, _DEAD):
-                    if run[c - k] < _DEAD - 1:
+                for k in range(1, DEAD):
+                    if run[c - k] < DEAD - 1:
                         full = False
                         break
                 if full:
-                    for dr in range(_DEAD):
-                        for dc in range(_DEAD):
+                    for dr in range(DEAD):
+                        for dc in range(DEAD):
                             good[r - dr, c - dc] = False

@@ -84,4 +84,4 @@ def _reaches(beam: Beam, target: Beam) -> bool:
 def beam_text(beam: Beam) -> str:
     """A beam (rad) as 4.002″ × 2.529″ at 38.0°."""
     return (f"{beam.fwhm_major / _ARCSEC:.4g}″ × {beam.fwhm_minor / _ARCSEC:.4g}″ at "
-            f"{math.degrees(beam.position_angle):.1f}°")
+            f"{round(math.degrees(beam.position_angle), 1) % 180.0:.1f}°")

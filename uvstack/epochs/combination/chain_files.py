@@ -37,8 +37,9 @@ from uvstack.epochs.combination.noise import Noise, noise_maps, rows_of
 from uvstack.epochs.combination.regridding_files import BLOCK, Regridding, blocks_of, regridded
 from uvstack.epochs.combination.result import MAPS
 from uvstack.errors import ImageError, SelectionError, UvstackWarning
+from uvstack.io.image_file import check_beam
 from uvstack.io.output import scratch_beside
-from uvstack.sky.beam import Beam
+from uvstack.sky.beam import Beam, given_beam
 
 #: Uncertainty of the calibration in χ², a part of the flux (VLASS memo 26, appendix A).
 CALIBRATION = 0.05
@@ -89,6 +90,13 @@ class Plan:
         return float(self.target.beam.solid_angle / self.grid.image.cell**2)
 
     @property
+    def four_axes(self) -> bool:
+        """Whether products have the axes FREQ and STOKES: where the reference has one, if they can."""
+        image = self.reference.image
+        return image.frequency is not None or (image.stokes is not None
+                                               and self.reference.frequency is not None)
+
+    @property
     def chain(self) -> str:
         """As in `Regridding`."""
         return ("memo-direct" if self.direct else "memo") if self.memo else "exact"
@@ -127,16 +135,23 @@ def plan_of(images: Sequence[str | Path], options: Mapping[str, Any],
                              "None where the header's is kept")
     names = names_of(paths)
     epochs = [read_epoch(path, name, None if given is None or given[i] is None
-                         else Beam(*given[i]), options["stokes"])
+                         else given_beam(given[i]), options["stokes"])
               for i, (path, name) in enumerate(zip(paths, names, strict=True))]
     epochs = [dataclasses.replace(epoch, factor=epoch.factor * factor, offset=offset)
               for epoch, factor, offset in zip(epochs, *scales_of(paths, options).values(),
                                                strict=True)]
     epochs = check_together(epochs, index, options["spectral_index"])
+    if len({epoch.path for epoch in epochs}) < len(epochs):
+        warnings.warn(UvstackWarning("an image is given twice: each counts as an epoch of its own, "
+                                     "and the noise of the combination is told too low"),
+                      stacklevel=4)
     grid = epochs[index].grid if options["grid"] is None else read_grid(options["grid"])
     beams = [beam_on(grid, epoch) for epoch in epochs]
     wanted = options["beam"] if target is None else target
-    aim = target_beam(beams, names, given=None if wanted is None else Beam(*wanted),
+    if wanted is not None:
+        wanted = given_beam(wanted)
+        check_beam(wanted, grid.image.cell, grid.shape, "beam (--beam)")
+    aim = target_beam(beams, names, given=wanted,
                       padding=0.0 if target is not None else
                       finite_number("padding", options["padding"], 0.0, 100.0),
                       round_beam=options["round_beam"] and target is None,
@@ -160,7 +175,8 @@ def plan_of(images: Sequence[str | Path], options: Mapping[str, Any],
 
 def names_of(paths: Sequence[Path]) -> list[str]:
     """Short names of files, or their paths where those are not all different."""
-    stems = [path.name.removesuffix(".gz").removesuffix(".fits") for path in paths]
+    stems = [path.name.removesuffix(".gz").removesuffix(".fz").removesuffix(".fits")
+             for path in paths]
     return stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
 
 
@@ -193,11 +209,15 @@ def _column(value: Any, paths: Sequence[Path], name: str, columns: tuple[str, ..
         return [(default,) * len(columns)] * len(paths)
     if isinstance(value, str | Path):
         return _of_comparison(value, paths, name, columns)
-    rows = [tuple(np.atleast_1d(np.asarray(one, float))) for one in value]
-    if len(rows) != len(paths) or any(len(row) != len(columns) for row in rows):
-        raise SelectionError(f"{name}: {len(rows)} for {len(paths)} epochs; wanted is "
-                             f"{'a number' if len(columns) == 1 else 'two angles (rad)'} each")
-    return rows
+    each = "a number" if len(columns) == 1 else "two angles (rad)"
+    try:
+        rows = np.asarray([np.atleast_1d(one) for one in value], float)
+    except (ValueError, TypeError) as error:
+        raise SelectionError(f"{name} is {value!r}; wanted is {each} for each of the {len(paths)} "
+                             "epochs") from error
+    if rows.shape != (len(paths), len(columns)):
+        raise SelectionError(f"{name}: {len(rows)} for {len(paths)} epochs; wanted is {each} each")
+    return [tuple(row) for row in rows.tolist()]
 
 
 def _of_comparison(path: str | Path, paths: Sequence[Path], name: str,
@@ -332,6 +352,6 @@ def _average(job: tuple[Plan, NDArray[np.float32], Sequence[Noise | None]],
     kernels.average(held, rms, plan.minimum, plan.memo, CALIBRATION, made["mean"], made["median"],
                     made["weight"], made["chi2"], made["chi2-calibrated"], made["coverage"])
     with np.errstate(divide="ignore", over="ignore"):
-        made["rms"] = np.where(made["weight"] > 0, 1.0 / np.sqrt(made["weight"]),
+        made["rms"] = np.where(np.isfinite(made["mean"]), 1.0 / np.sqrt(made["weight"]),
                                np.float32(np.nan)).astype(np.float32)
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from uvstack.checks import finite_number
 from uvstack.constants import BOLTZMANN, SPEED_OF_LIGHT
 from uvstack.errors import ImageError, UvstackWarning
 from uvstack.extraction.sky_frame import SkyFrame, beam_frame_of
@@ -104,9 +106,11 @@ class Epoch:
 
     @property
     def frequency(self) -> float | None:
-        """Hz; None where the file does not say it."""
-        nu = self.image.frequency
-        return None if nu is None else float(nu[0])
+        """Hz, of the axis, or else RESTFRQ; None where the file says neither."""
+        if self.image.frequency is not None:
+            return float(self.image.frequency[0])
+        rest = float(self.image.wcs.wcs.restfrq)
+        return rest if rest > 0 else None
 
     def window(self, rows: slice, columns: slice) -> NDArray[np.float32]:
         """Jy/beam of a window, which may reach beyond the edges; NaN there."""
@@ -176,7 +180,12 @@ def read_epoch(path: str | Path, name: str, beam: Beam | None = None,
 
 def grid_of(cube: SkyCube, shape: tuple[int, int]) -> Grid:
     """Grid of an image (m, l)."""
-    image = dataclasses.replace(cube, data=np.empty((1, 0, 0), np.float32))
+    # As it comes to a worker, of 14 digits, so that threads count as workers do. Dates of products
+    # are those of their epochs.
+    wcs = pickle.loads(pickle.dumps(cube.wcs))
+    wcs.wcs.dateobs, wcs.wcs.mjdobs = "", float("nan")
+    wcs = pickle.loads(pickle.dumps(wcs))
+    image = dataclasses.replace(cube, data=np.empty((1, 0, 0), np.float32), wcs=wcs)
     return Grid(image, shape, SkyFrame(image, shape, beam_frame_of(str(cube.wcs.wcs.ctype[0])[-3:])))
 
 
@@ -212,7 +221,7 @@ def _to_jansky(epoch: Epoch) -> float:
         return epoch.image.scale_to("beam")
     if epoch.frequency is None:
         raise ImageError(f"{epoch.path}: is in K and says no frequency; Jy/beam want one: add an "
-                         "axis FREQ to its header")
+                         "axis FREQ or RESTFRQ to its header")
     # S = 2 k ν² Ω T / c² (VLASS memo 26, section 3.1)
     return float(2.0 * BOLTZMANN * (epoch.frequency / SPEED_OF_LIGHT) ** 2
                  * epoch.beam.solid_angle * 1e26)
@@ -230,9 +239,15 @@ def check_together(epochs: Sequence[Epoch], reference: int,
     """
     codes = {epoch.image.stokes or 1 for epoch in epochs}
     if len(codes) > 1:
-        told = ", ".join(f"{e.name} {_stokes_text(e)}" for e in epochs)
+        told = ", ".join(f"{e.name} {stokes_text(e)}" for e in epochs)
         raise ImageError(f"epochs of different Stokes parameters: {told}; wanted is one for all "
                          "(stokes=, --stokes)")
+    if spectral_index is not None:
+        finite_number("spectral_index", spectral_index, -10.0, 10.0)
+    silent = [epoch.name for epoch in epochs if epoch.frequency is None]
+    if 0 < len(silent) < len(epochs):
+        warnings.warn(UvstackWarning(f"{', '.join(silent)}: says no frequency; taken to be at that "
+                                     "of the others"), stacklevel=5)
     at, out = epochs[reference].frequency, []
     for epoch in epochs:
         nu = epoch.frequency
@@ -248,7 +263,8 @@ def check_together(epochs: Sequence[Epoch], reference: int,
     return out
 
 
-def _stokes_text(epoch: Epoch) -> str:
+def stokes_text(epoch: Epoch) -> str:
+    """Stokes parameter as a letter, I where nothing says it, or FITS's code."""
     code = epoch.image.stokes or 1
     return STOKES[code - 1] if 1 <= code <= len(STOKES) else str(code)
 

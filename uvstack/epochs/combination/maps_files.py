@@ -28,7 +28,9 @@ class MapWriters(contextlib.ExitStack):
     grid : Grid
     beam : Beam
     frequency : float or None
-        Hz; None writes the axes of the sky alone.
+        Hz.
+    four_axes : bool
+        False writes the axes of the sky alone.
     cards : mapping
     date : str or None
     stokes : int or None
@@ -36,13 +38,13 @@ class MapWriters(contextlib.ExitStack):
     """
 
     def __init__(self, paths: Mapping[str, Path], grid: Grid, *, beam: Beam,
-                 frequency: float | None, cards: Mapping[str, Any], date: str | None,
+                 frequency: float | None, four_axes: bool, cards: Mapping[str, Any], date: str | None,
                  stokes: int | None) -> None:
         super().__init__()
         self._write = {
             name: self.enter_context(image_by_rows(
                 path, grid.shape, grid.image.wcs, unit=_UNITS.get(name, "Jy/beam"), beams=beam,
-                frequency=frequency, date=date, four_axes=frequency is not None, cards=cards,
+                frequency=frequency, date=date, four_axes=four_axes, cards=cards,
                 stokes=(stokes or 1,), spectral_frame=""))
             for name, path in paths.items()}
 

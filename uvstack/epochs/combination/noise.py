@@ -165,8 +165,12 @@ def _without_sources(plane: NDArray[np.float32], masked: NDArray[np.bool_], box:
         variance = square / n - (total / n) ** 2
         # The mean is of the pixels too: noise of a Gaussian beam has Σρ of two beam areas.
         variance *= n / np.maximum(n - 2.0 * beam_area, 0.5 * n)
-    enough = (n >= _least(box, plane.size, beam_area)) & (variance > 0)
+    least = _least(box, plane.size, beam_area)
+    enough = (n >= least) & (variance > 0)
     sigma = np.where(enough, np.sqrt(np.maximum(variance, 0.0)), np.nan)
+    if not enough.any() and tiles[0].sum() >= 0.25 * least:
+        # Of an epoch that is hardly on the grid no square has enough, but all together.
+        sigma[:] = robust_noise(plane, exclude=masked) or np.nan
     y, x = (edge[1:-1] - 0.5 for edge in edges)
     return NodeMap(_filled(sigma), y, x, plane.shape)
 

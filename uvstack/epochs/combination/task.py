@@ -33,6 +33,7 @@ from uvstack.epochs.combination.chain_files import (
     plan_of,
     planes_for,
 )
+from uvstack.epochs.combination.epoch_files import stokes_text
 from uvstack.epochs.combination.maps_files import MapFiles, MapWriters
 from uvstack.epochs.combination.noise import Noise, noise_without_sources
 from uvstack.epochs.combination.options import CombineOptions
@@ -119,7 +120,8 @@ def averaged(plan: Plan, planes: NDArray[np.float32], noise: Sequence[Noise | No
             writers = stack.enter_context(MapWriters(
                 {name: folder / f"{name}.fits" for name in MAPS}, plan.grid,
                 beam=plan.target.beam, frequency=plan.reference.frequency,
-                cards=cards_of(plan, noise), date=_dates(plan)[0],
+                four_axes=plan.four_axes,
+                cards=cards_of(plan, noise), date=dates_of(plan)[0],
                 stokes=plan.reference.image.stokes))
 
         def consume(first: int, made: dict[str, NDArray[np.float32]]) -> None:
@@ -209,7 +211,7 @@ def _noise_of(sample: Callable[[int], NDArray[np.float32]], shape: tuple[int, ..
     return noise_without_sources(sample(step), step)
 
 
-def _dates(plan: Plan) -> tuple[str | None, dict[str, str]]:
+def dates_of(plan: Plan) -> tuple[str | None, dict[str, str]]:
     """DATE-OBS of the combination, the first, and cards of first, mean and last."""
     times = sorted(e.image.time for e, used in zip(plan.epochs, plan.used, strict=True)
                    if used and e.image.time is not None)
@@ -225,7 +227,11 @@ def cards_of(plan: Plan, noise: Sequence[Noise | None]) -> dict[str, Any]:
     typical = [0.0 if one is None else _typical_weight(one) for one in noise]
     total = sum(typical)
     cards: dict[str, Any] = {"ORIGIN": f"uvstack {__version__}", "NEPOCHS": len(plan.epochs),
-                             **_dates(plan)[1], "RMSBOX": plan.box, "RMSMETH": plan.noise}
+                             **dates_of(plan)[1], "RMSBOX": plan.box, "RMSMETH": plan.noise}
+    if not plan.four_axes:
+        # What has no axis is said by a card.
+        told = {"RESTFRQ": plan.reference.frequency, "STOKES": stokes_text(plan.reference)}
+        cards |= {name: value for name, value in told.items() if value is not None}
     for i, (epoch, weight) in enumerate(zip(plan.epochs, typical, strict=True), 1):
         major, minor, angle = (float(np.rad2deg(v)) for v in epoch.beam)
         cards |= {f"EPOCH{i}": (Path(epoch.path).name, "image of an epoch"),

@@ -29,7 +29,7 @@ from uvstack.epochs.combination.chain_files import (
 )
 from uvstack.epochs.combination.noise import Noise, rows_of
 from uvstack.epochs.combination.options import CombineOptions
-from uvstack.epochs.combination.task import cards_of
+from uvstack.epochs.combination.task import cards_of, dates_of
 from uvstack.epochs.spectral_index.ratio import noise_correlation, spectral_index
 from uvstack.epochs.spectral_index.result import AlphaResult
 from uvstack.errors import ImageError, SelectionError
@@ -190,9 +190,13 @@ def _paths_of(out: str | Path, plan: Plan) -> dict[str, Path]:
 def _write(result: AlphaResult, plan: Plan, noise: Sequence[Noise | None],
            paths: dict[str, Path]) -> None:
     maps = {"alpha": (result.alpha, result.error), **result.epochs}
-    cards = cards_of(plan, noise) | {"SNRMIN": result.snr, "NOISECOR": result.correlation}
+    alone = {epoch.name: (dataclasses.replace(plan, epochs=(epoch,), used=(used,)), [one])
+             for epoch, used, one in zip(plan.epochs, plan.used, noise, strict=True)}
     for name, (index, error) in maps.items():
+        made_of = alone.get(name, (plan, noise))
+        cards = cards_of(*made_of) | {"SNRMIN": result.snr, "NOISECOR": result.correlation}
         write_image(paths[name], index, result.wcs, unit="", beams=result.beam,
-                    frequency=result.frequency, four_axes=result.frequency is not None, cards=cards,
+                    date=dates_of(made_of[0])[0], frequency=result.frequency,
+                    four_axes=plan.four_axes, cards=cards,
                     stokes=(plan.reference.image.stokes or 1,), spectral_frame="",
                     beside={"ERROR": (error, "")})
