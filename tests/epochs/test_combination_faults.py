@@ -165,11 +165,6 @@ def test_numbers_that_are_none_are_refused_in_one_line(pair, options, words):
     assert "\n" not in str(caught.value)
 
 
-def test_an_image_that_is_given_twice_is_told(pair):
-    with pytest.warns(UvstackWarning, match="given twice"):
-        uvstack.epochs.combine([pair[0], pair[0]])
-
-
 def test_workers_see_the_coordinates_that_threads_see(tmp_path):
     """A WCS is sent to a worker with 14 digits: places there were others in the last bits."""
     header = header_of(96, ra=150.123456789012345, cell=0.99999999123456789, kind="TAN")

@@ -141,10 +141,6 @@ def plan_of(images: Sequence[str | Path], options: Mapping[str, Any],
               for epoch, factor, offset in zip(epochs, *scales_of(paths, options).values(),
                                                strict=True)]
     epochs = check_together(epochs, index, options["spectral_index"])
-    if len({epoch.path for epoch in epochs}) < len(epochs):
-        warnings.warn(UvstackWarning("an image is given twice: each counts as an epoch of its own, "
-                                     "and the noise of the combination is told too low"),
-                      stacklevel=4)
     grid = epochs[index].grid if options["grid"] is None else read_grid(options["grid"])
     beams = [beam_on(grid, epoch) for epoch in epochs]
     wanted = options["beam"] if target is None else target
