@@ -26,7 +26,7 @@ TOP = {
     "checks": {"errors"},
     "chunks": {"checks", "errors"},
     "options": {"checks"},
-    "__init__": {"_version", "checks", "constants", "errors", "records", *FAMILIES, *STUDIES},
+    "__init__": {"_version", "checks", "constants", "errors", "records", "joint", *FAMILIES, *STUDIES},
     "__main__": {"cli"},
 }
 #: What of `uvstack` the files of each folder may import besides their own folder.

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from uvstack._version import __version__
 
 if TYPE_CHECKING:
-    from uvstack import epochs
+    from uvstack import epochs, joint
     from uvstack.comparison.result import CompareResult
     from uvstack.comparison.task import compare
     from uvstack.extraction.task import extract
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from uvstack.image_stacking.task import image_stack
     from uvstack.imaging.result import ImageCube, ImageResult
     from uvstack.imaging.task import image
+    from uvstack.joint.feathering.result import FeatherResult
+    from uvstack.joint.feathering.task import feather
     from uvstack.monte_carlo.result import MonteCarloResult
     from uvstack.monte_carlo.task import montecarlo
     from uvstack.records import Datasets
@@ -41,14 +43,16 @@ if TYPE_CHECKING:
     from uvstack.subtraction.result import SubtractResult
     from uvstack.subtraction.task import subtract
 
-__all__ = ["CompareResult", "Datasets", "FitResult", "FitSpectrum", "ImageCube", "ImageResult",
+__all__ = ["CompareResult", "Datasets", "FeatherResult", "FitResult", "FitSpectrum", "ImageCube", "ImageResult",
            "ImageStackResult", "MonteCarloResult", "StackResult", "SubtractResult", "__version__",
-           "compare", "epochs", "extract", "fit", "fit_visibilities", "image", "image_stack", "light_curves",
-           "montecarlo", "stack", "subtract", "uvmultifit"]
+           "compare", "epochs", "extract", "feather", "fit", "fit_visibilities", "image",
+           "image_stack", "joint", "light_curves", "montecarlo", "stack", "subtract", "uvmultifit"]
 
 #: Public name → the module that has it.
 _HOME = {"compare": "uvstack.comparison.task", "CompareResult": "uvstack.comparison.result",
          "Datasets": "uvstack.records", "extract": "uvstack.extraction.task",
+         "feather": "uvstack.joint.feathering.task",
+         "FeatherResult": "uvstack.joint.feathering.result",
          "fit": "uvstack.fitting.task", "FitResult": "uvstack.fitting.result",
          "FitSpectrum": "uvstack.fitting.result",
          "fit_visibilities": "uvstack.fitting.solve.visibilities",
@@ -64,8 +68,8 @@ _HOME = {"compare": "uvstack.comparison.task", "CompareResult": "uvstack.compari
 
 def __getattr__(name: str) -> object:
     """A public name, loaded when it is first used: `import uvstack` alone costs nothing."""
-    if name == "epochs":  # a module of several functions: uvstack.epochs.combine
-        return _importlib.import_module("uvstack.epochs")
+    if name in ("epochs", "joint"):  # modules of several functions: uvstack.epochs.combine
+        return _importlib.import_module(f"uvstack.{name}")
     if name not in _HOME:
         raise AttributeError(f"uvstack has no {name}; it has {', '.join(__all__)}")
     return getattr(_importlib.import_module(_HOME[name]), name)

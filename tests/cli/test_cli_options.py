@@ -37,6 +37,7 @@ LEAST = {
     "subtract": "survey.ms --model truth.csv --no-report --overwrite",
     "extract": "image.fits --no-report --overwrite",
     "light-curves": "day1.fits day2.fits --detection 3 --report OUT",
+    "feather": "image.fits dish.fits --overwrite --report OUT --out OUT.fits",
     "epochs combine": "day1.fits day2.fits --no-report --overwrite",
     "epochs alpha": "day1.fits day2.fits --no-report --overwrite",
     "epochs compare": "day1.fits day2.fits --match 5arcmin --detection 3 --out OUT",
@@ -109,6 +110,9 @@ def inputs(tmp_path_factory):
                           "CUNIT1": "deg", "CUNIT2": "deg", "BUNIT": "Jy/beam", "BMAJ": 30 / 3600,
                           "BMIN": 30 / 3600, "BPA": 0.0})
     fits.writeto(folder / "image.fits", np.random.default_rng(1).normal(0, 1e-3, (64, 64)), header)
+    wide = header.copy()
+    wide["BMAJ"] = wide["BMIN"] = 100 / 3600
+    fits.writeto(folder / "dish.fits", np.random.default_rng(3).normal(0, 1e-3, (64, 64)), wide)
     for day in (1, 2):
         header["DATE-OBS"] = f"2011-05-0{day}"
         fits.writeto(folder / f"day{day}.fits",

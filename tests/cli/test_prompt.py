@@ -45,6 +45,7 @@ def results(tmp_path_factory):
              uvstack.montecarlo(ms, positions, realisations=5, seed=1),
              uvstack.epochs.combine([made.files["image"], made.files["image"]], rms_box=20),
              uvstack.epochs.alpha([made.files["image"]] * 2, [made.files["image"]] * 2, rms_box=20),
+             uvstack.feather(made.files["image"], made.files["image"]),
              uvstack.epochs.compare(made.files["image"], [uvstack.extract(made.files["image"])])]
     return {type(result).__name__: result for result in found} | simulated_results(folder)
 
@@ -65,11 +66,11 @@ def test_stacking_loads_nothing_that_fits_alone_need():
 
 
 def test_public_names_stay_what_they_are_when_their_modules_are_loaded():
-    for module in (uvstack, uvstack.epochs):
+    for module in (uvstack, uvstack.epochs, uvstack.joint):
         for name in module.__all__:
             first = getattr(module, name)
             assert getattr(module, name) is first
-            assert not inspect.ismodule(first) or name == "epochs"
+            assert not inspect.ismodule(first) or name in ("epochs", "joint")
 
 
 def test_every_result_shows_itself_in_a_few_lines(results):

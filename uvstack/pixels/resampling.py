@@ -99,8 +99,8 @@ def window_of(places: PixelMap, kernel: Kernel,
     return slice(y0 - halo, y1 + halo + 2), slice(x0 - halo, x1 + halo + 2)
 
 
-def smoothed_block(image: NDArray[np.float32], places: PixelMap,
-                   kernel: Kernel) -> NDArray[np.float32]:
+def smoothed_block(image: NDArray[np.float32], places: PixelMap, kernel: Kernel, *,
+                   dead: bool = True) -> NDArray[np.float32]:
     """Brightness (m, l) at the pixels of a block, in the beam of the target; NaN where blank.
 
     Parameters
@@ -110,9 +110,12 @@ def smoothed_block(image: NDArray[np.float32], places: PixelMap,
     places : PixelMap
         Of the block, in pixels of the window.
     kernel : Kernel
+    dead : bool
+        Whether squares of equal pixels are blank, too.
     """
-    good = np.empty(image.shape, np.bool_)
-    kernels.mark_dead(image, good)
+    good = np.isfinite(image)
+    if dead:
+        kernels.mark_dead(image, good)
     out = np.empty(places.shape, np.float32)
     if not good.any():
         out[:] = np.nan

@@ -1,0 +1,26 @@
+"""Images of interferometers and single dishes joined into one.
+
+Each command is a folder.
+"""
+
+import importlib as _importlib
+
+#: Public name → the module that has it.
+_HOME: dict[str, str] = {
+    "FeatherResult": "uvstack.joint.feathering.result",
+    "feather": "uvstack.joint.feathering.task",
+}
+
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str) -> object:
+    """A public name, loaded when it is first used."""
+    if name not in _HOME:
+        raise AttributeError(f"uvstack.joint has no {name}; it has {', '.join(__all__)}")
+    return getattr(_importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names alone, for completion at a prompt."""
+    return list(__all__)

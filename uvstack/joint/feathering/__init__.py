@@ -1,0 +1,1 @@
+"""Feathering: a single dish's image and an interferometer's, joined in the uv plane."""

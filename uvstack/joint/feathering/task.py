@@ -1,0 +1,340 @@
+"""`uvstack.joint.feather`: an interferometer's image and a dish's in, one with all scales out."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from astropy import units as u
+from astropy.table import QTable
+from astropy.time import Time
+from numpy.typing import NDArray
+from typing_extensions import Unpack
+
+from uvstack._version import __version__
+from uvstack.checks import finite_number
+from uvstack.constants import SPEED_OF_LIGHT
+from uvstack.errors import ImageError, NumericalError, SelectionError
+from uvstack.io.fits import write_image
+from uvstack.io.image_file import SkyCube
+from uvstack.io.output import check_output, together, write_json
+from uvstack.io.provenance import provenance_of
+from uvstack.io.selection import parse_distance
+from uvstack.joint.feathering.flux_scale import (
+    DEFAULT_ANNULUS,
+    Cells,
+    FluxScale,
+    cells_of,
+    flux_scale,
+    joined,
+)
+from uvstack.joint.feathering.result import FeatherResult
+from uvstack.joint.feathering.single_dish_files import (
+    DishOnGrid,
+    beam_matrix,
+    beam_of,
+    frequency_of,
+    matched_channels,
+    matrix_on,
+    per_steradian,
+    read_both,
+    steps_of,
+)
+from uvstack.joint.feathering.uv_plane import UVPlane, feather_weights
+from uvstack.options import OverwriteOptions, ReportOptions, takes
+from uvstack.report.files import check_asked, write_asked
+from uvstack.sky.beam import Beam, areas_of_covariances, beam_of_covariance
+
+#: Part of its FWHM by which the dish's beam may be below the interferometer's.
+_SAME_BEAM = 1e-6
+#: Rings of the power spectra.
+_RINGS = 40
+
+
+class FeatherOptions(ReportOptions, OverwriteOptions, total=False):
+    """Output of a feather."""
+
+
+@dataclass(frozen=True)
+class _Channel:
+    """Both images of a channel on one grid, Jy/beam of the interferometer, and their beams in its pixels.
+
+    `weight_matrix` is the beam that sets w, `cut` the wavelengths beyond which the dish counts
+    nothing, `fwhm` the width of the dish's beam, rad.
+    """
+
+    high: NDArray[np.float64]
+    low: NDArray[np.float64]
+    plane: UVPlane
+    high_matrix: NDArray[np.float64]
+    low_matrix: NDArray[np.float64]
+    weight_matrix: NDArray[np.float64]
+    cut: float | None
+    fwhm: float
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What was asked for, checked."""
+
+    sd_scale: float | None
+    sd_gain: float
+    overlap: tuple[tuple[float, str], tuple[float, str]] | None
+    dish_diameter: float | None
+    beam_factor: float
+    low_pass: bool
+
+
+@together()
+@takes
+def feather(high: str | Path, low: str | Path, *, out: str | Path | None = None,
+            sd_scale: float | Literal["auto"] = 1.0, sd_gain: float = 1.0,
+            overlap: Sequence[str | float] | None = None, dish_diameter: float | None = None,
+            beam_factor: float = 1.0, low_pass: bool = False,
+            **options: Unpack[FeatherOptions]) -> FeatherResult:
+    """Image with the large scales of a single dish and the small ones of an interferometer.
+
+    After Rau, Naik & Braun (2019), equations 3 and 4, with weights that are normalised.
+
+    Parameters
+    ----------
+    high : path
+        Image or cube of the interferometer, FITS or CASA, corrected for the primary beam, with a
+        beam, in Jy/beam, K, MJy/sr or Jy/pixel.
+    low : path
+        Of the dish, likewise; on any grid that covers the interferometer's image, with channels at
+        its frequencies or around them.
+    out : path, optional
+        FITS image, Jy/beam; its numbers stand beside it, NAME.json.
+    sd_scale : float or "auto"
+        Flux factor of the dish's map; "auto" finds it in the overlap.
+    sd_gain : float
+        Weight of the dish against the interferometer; it changes no flux.
+    overlap : (str or float, str or float), optional
+        Annulus of uv distances for the flux factor, such as ("60m", "100m") or ("2klambda",
+        "4klambda"), numbers in metres; default 0.6 to 1 over the FWHM of the dish's beam, in
+        wavelengths.
+    dish_diameter : float, optional
+        Effective diameter, m, that sets the weights; default those of the beam of the map's header.
+        It is the beam of a map that has none.
+    beam_factor : float
+        k of FWHM = k λ/D; real dishes have 1.1 to 1.2, CASA takes 1.22.
+    low_pass : bool
+        Leave out scales of the dish's map beyond its diameter.
+
+    Returns
+    -------
+    FeatherResult
+        `image` (chan, m, l) Jy/beam, `sd_scale` with `sd_scale_error`.
+
+    Raises
+    ------
+    UvstackError
+        One of its subclasses, in one line.
+
+    Examples
+    --------
+    >>> f = uvstack.feather("vla.fits", "gbt.fits", sd_scale="auto", overlap=("35m", "90m"))
+    """
+    asked = {**locals(), **options}
+    settings = _settings(sd_scale, sd_gain, overlap, dish_diameter, beam_factor, low_pass)
+    check_asked(FeatherResult, options)
+    paths = {} if out is None else _paths_of(out)
+    for path in paths.values():
+        check_output(path, options["overwrite"], inputs=(str(high), str(low)))
+    cubes = read_both(high, low)
+    made = _feathered(*cubes, settings)
+    provenance = provenance_of({k: v for k, v in asked.items()
+                                if k not in ("high", "low", "report")},
+                               high=str(high), low=str(low))
+    result = FeatherResult(**made, sd_gain=settings.sd_gain, files=paths, provenance=provenance)
+    if paths:
+        _write(result, cubes[0], paths)
+    return write_asked(result, options)
+
+
+def _settings(sd_scale: float | str, sd_gain: float, overlap: Sequence[str | float] | None,
+              dish_diameter: float | None, beam_factor: float, low_pass: bool) -> _Settings:
+    annulus = None
+    if overlap is not None:
+        if isinstance(overlap, str) or len(overlap) != 2:
+            raise SelectionError(f"overlap is {overlap!r}; wanted are two uv distances, such as "
+                                 "60m and 100m")
+        (inner, unit), (outer, other) = (parse_distance("overlap", one) for one in overlap)
+        if unit != other or not inner < outer:
+            raise SelectionError(f"overlap is {overlap[0]} to {overlap[1]}; wanted are two uv "
+                                 "distances, the smaller first, both in metres or wavelengths")
+        annulus = ((inner, unit), (outer, other))
+    return _Settings(
+        None if sd_scale == "auto" else finite_number("sd_scale", sd_scale, 0.0, above=True),
+        finite_number("sd_gain", sd_gain, 0.0, above=True), annulus,
+        None if dish_diameter is None else finite_number("dish_diameter", dish_diameter, 0.0,
+                                                         above=True, unit="m"),
+        finite_number("beam_factor", beam_factor, 0.0, above=True), bool(low_pass))
+
+
+def _paths_of(out: str | Path) -> dict[str, Path]:
+    path = Path(out)
+    if path.suffix.lower() not in (".fits", ".fit", ".fts"):
+        raise ImageError(f"{out}: a feathered image is FITS; give a name that ends in .fits")
+    return {"image": path, "summary": path.with_suffix(".json")}
+
+
+def _feathered(high: SkyCube, low: SkyCube, settings: _Settings) -> dict[str, Any]:
+    """Fields of the result."""
+    shares = matched_channels(high, low)
+    dish = DishOnGrid(high, low)
+    used = [k for k in range(len(high.data)) if np.isfinite(high.data[k]).any()]
+    # The brightest channel is the one that is shown.
+    shown = max(used, key=lambda k: float(np.nanmax(high.data[k])))
+    fluxes = np.full((3, len(high.data)), np.nan)
+    parts = np.full((2, *high.data.shape), np.nan, np.float32)
+    cells, annulus = [], (0.0, 0.0)
+    extra: dict[str, Any] = {}
+    for k in used:
+        one = _channel(high, low, dish, k, shares[k], settings)
+        annulus = _annulus(settings, high, low, one) if k == used[0] else annulus
+        spectrum = one.plane.transform(one.high)
+        cells.append(cells_of(one.plane, spectrum, (one.high, one.low), one.low_matrix,
+                              one.high_matrix, 1.3 * annulus[1]))
+        weights = feather_weights(one.plane, one.low_matrix, one.weight_matrix, settings.sd_gain,
+                                  one.cut)
+        both = [weights.high * spectrum, weights.low * one.plane.transform(one.low)]
+        blank, area = ~np.isfinite(one.high), _area_of(one.high_matrix)
+        for i, values in enumerate(both):
+            parts[i, k] = np.where(blank, np.nan, one.plane.image(values))
+        fluxes[:2, k] = [np.sum(values[~blank]) / area for values in (one.high, one.low)]
+        if k == shown:
+            extra = {"high": one.high, "low": one.low,
+                     "dish_beam": _beam_on_sky(high, one.low_matrix),
+                     "spectra": functools.partial(_spectra, one.plane, spectrum, both, area)}
+    found, refusal = _scale(joined(cells), annulus, settings, f"{high.path} and {low.path}")
+    scale, error = (found.scale, found.error) if settings.sd_scale is None and found else (
+        float(settings.sd_scale or 1.0), None)
+    image = parts[0] + np.float32(scale) * parts[1]
+    fluxes[1] *= scale
+    fluxes[2] = [np.nansum(plane, dtype=float) for plane in image]
+    fluxes[2, used] /= [_area_of(beam_matrix(high, beam_of(high, k))) for k in used]
+    return extra | {
+        "low": scale * extra["low"], "spectra": extra["spectra"](scale),
+        "image": image, "wcs": high.wcs, "frequency": high.frequency, "channel": shown,
+        "beams": tuple(beam_of(high, k) for k in range(len(high.data))), "sd_scale": scale,
+        "sd_scale_error": error, "annulus": annulus, "measured": found, "refusal": refusal,
+        "fluxes": QTable({name: values * u.Jy for name, values in zip(
+            ("flux_high", "flux_low", "flux"), fluxes, strict=True)})}
+
+
+def _channel(high: SkyCube, low: SkyCube, dish: DishOnGrid, k: int,
+             shares: Sequence[tuple[int, float]], settings: _Settings) -> _Channel:
+    """A channel of both, checked."""
+    beam = beam_of(high, k)
+    plane = high.data[k] * (per_steradian(high, k, beam) * beam.solid_angle)
+    nu = frequency_of(high, k) or frequency_of(low, shares[0][0])
+    dish_beam = None
+    if settings.dish_diameter is not None:
+        if nu is None:
+            raise ImageError(f"{high.path} and {low.path}: neither says a frequency, at which a "
+                             "dish_diameter has a beam; add an axis FREQ to a header")
+        fwhm = settings.beam_factor * SPEED_OF_LIGHT / nu / settings.dish_diameter
+        dish_beam = Beam(fwhm, fwhm, 0.0)
+    own = [low.beam(channel) or dish_beam or beam_of(low, channel) for channel, _ in shares]
+    brightness = sum(share * per_steradian(low, channel, one) * dish.plane(channel)
+                     for (channel, share), one in zip(shares, own, strict=True))
+    matrix = np.sum([share * matrix_on(high, low, one)
+                     for (_, share), one in zip(shares, own, strict=True)], axis=0)
+    found = np.asarray(brightness * beam.solid_angle)
+    lacking = np.isfinite(plane) & ~np.isfinite(found)
+    if lacking.any():
+        raise ImageError(f"{low.path}: covers {1 - lacking.sum() / np.isfinite(plane).sum():.1%} "
+                         f"of {high.path}; wanted is a dish's map of all of it: cut or blank the "
+                         "interferometer's image to what the dish has")
+    inner = beam_matrix(high, beam)
+    if np.linalg.eigvalsh(matrix - inner)[0] < -_SAME_BEAM * np.abs(matrix).max():
+        raise ImageError(f"{low.path}: its beam is narrower than that of {high.path}; the first "
+                         "image is the interferometer's, the second the dish's: are they exchanged?")
+    weight = matrix if dish_beam is None else beam_matrix(high, dish_beam)
+    steps = steps_of(high)
+    fwhm = _fwhm(steps, weight)
+    reach = float(np.sqrt(max(np.linalg.eigvalsh(one)[-1] for one in (matrix, weight))))
+    return _Channel(plane, found, UVPlane((plane.shape[0], plane.shape[1]), steps, reach), inner,
+                    matrix, weight, settings.beam_factor / fwhm if settings.low_pass else None,
+                    _fwhm(steps, matrix))
+
+
+def _fwhm(steps: NDArray[np.float64], matrix: NDArray[np.float64]) -> float:
+    """Geometric mean of both FWHM, rad."""
+    return float(np.linalg.det(matrix) ** 0.25 * np.sqrt(abs(np.linalg.det(steps))))
+
+
+def _annulus(settings: _Settings, high: SkyCube, low: SkyCube,
+             one: _Channel) -> tuple[float, float]:
+    """Wavelengths."""
+    if settings.overlap is None:
+        return DEFAULT_ANNULUS[0] / one.fwhm, DEFAULT_ANNULUS[1] / one.fwhm
+    (inner, unit), (outer, _) = settings.overlap
+    if unit != "m":
+        return inner, outer
+    cube = high if high.frequency is not None else low
+    if cube.frequency is None:
+        raise ImageError(f"{high.path} and {low.path}: neither says a frequency, at which the "
+                         "overlap in metres is one in the uv plane; give it in wavelengths (2klambda)")
+    nu = float(np.mean(cube.frequency))
+    return inner * nu / SPEED_OF_LIGHT, outer * nu / SPEED_OF_LIGHT
+
+
+def _scale(cells: Cells, annulus: tuple[float, float], settings: _Settings,
+           names: str) -> tuple[FluxScale | None, str]:
+    """The flux scale, or why there is none, which is an error only where it is asked for."""
+    try:
+        return flux_scale(cells, annulus), ""
+    except NumericalError as error:
+        if settings.sd_scale is None:
+            raise NumericalError(f"{names}: {error}") from error
+        return None, str(error)
+
+
+def _spectra(plane: UVPlane, spectrum: NDArray, both: Sequence[NDArray], area: float,
+             scale: float) -> QTable:
+    """Mean power in rings of the uv plane, of the interferometer, the dish and both."""
+    distance = plane.uv_distance()
+    edges = np.linspace(0.0, distance[0].max(), _RINGS + 1)
+    ring = np.digitize(distance.ravel(), edges[1:])
+    n = np.bincount(ring, minlength=_RINGS + 1)[:_RINGS]
+    columns = {"power_high": spectrum, "power_low_weighted": scale * both[1],
+               "power_feathered": both[0] + scale * both[1]}
+    found = {name: np.bincount(ring, np.abs(values.ravel() / area) ** 2, _RINGS + 1)[:_RINGS]
+             / np.maximum(n, 1) * u.Jy**2 for name, values in columns.items()}
+    return QTable({"wavelengths": 0.5 * (edges[1:] + edges[:-1]), **found})[n > 0]
+
+
+def _area_of(matrix: NDArray[np.float64]) -> float:
+    """Pixels of a beam with such squares of FWHM."""
+    return float(areas_of_covariances(matrix))
+
+
+def _beam_on_sky(cube: SkyCube, matrix: NDArray[np.float64]) -> Beam:
+    """The beam, rad, with such squares of FWHM in the pixels of an image."""
+    steps = steps_of(cube)
+    return beam_of_covariance(steps @ matrix @ steps.T)
+
+
+def _write(result: FeatherResult, high: SkyCube, paths: dict[str, Path]) -> None:
+    same = len(set(result.beams)) == 1
+    cards: dict[str, Any] = {
+        "ORIGIN": f"uvstack {__version__}", "SDSCALE": (result.sd_scale, "the dish's map times this"),
+        "SDGAIN": (result.sd_gain, "weight of the dish")}
+    if result.sd_scale_error is not None:
+        cards["SDSCERR"] = (result.sd_scale_error, "standard deviation of SDSCALE")
+    if high.telescope:
+        cards["TELESCOP"] = high.telescope
+    nu = result.frequency
+    write_image(paths["image"], result.image if nu is not None else result.image[0], result.wcs,
+                beams=result.beams[0] if same else result.beams,
+                frequency=nu, four_axes=nu is not None, cards=cards, stokes=(high.stokes or 1,),
+                date=None if high.time is None else str(Time(high.time, format="mjd").isot),
+                spectral_frame="")
+    write_json(paths["summary"], result.summary())
