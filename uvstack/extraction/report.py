@@ -50,7 +50,7 @@ def sections(result: ExtractResult) -> list[Section]:
     """Overview with the image, the brightest sources, noise, residuals."""
     first = overview(result)
     some = len(result.catalogue) > 0
-    told = "ellipses are the FWHM that were measured" if some else "no source was found"
+    told = "ellipses have the shapes that were measured" if some else "no source was found"
     found = Section("Sources", [("marked", told)], {"image": image_figure(result)},
                     result.tables(), grid=_brightest(result) if some else ())
     noise = Section("Background and noise", figures={"noise": noise_figure(result)})
