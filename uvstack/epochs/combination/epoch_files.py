@@ -251,10 +251,13 @@ def check_together(epochs: Sequence[Epoch], reference: int,
     at, out = epochs[reference].frequency, []
     for epoch in epochs:
         nu = epoch.frequency
-        if at is None or nu is None or abs(nu / at - 1.0) <= _SAME_FREQUENCY:
+        if at is None or nu is None:
             out.append(epoch)
             continue
         if spectral_index is None:
+            if abs(nu / at - 1.0) <= _SAME_FREQUENCY:
+                out.append(epoch)
+                continue
             raise ImageError(f"{epoch.name} is at {nu / 1e9:.6g} GHz and the reference "
                              f"{epochs[reference].name} at {at / 1e9:.6g} GHz; wanted is one "
                              "frequency, or a spectral index by which fluxes are brought to that "

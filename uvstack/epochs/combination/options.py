@@ -31,7 +31,7 @@ class CombineOptions(ReportOptions, OverwriteOptions, ClusterOptions, total=Fals
         Of files of several planes; default I, or else the only one.
     spectral_index : float, optional
         Brings fluxes of epochs at other frequencies to that of the reference: S ∝ ν^α. Without it
-        frequencies that differ by more than 1 % are refused.
+        frequencies that differ by up to 1 % are taken as one, and others refused.
     flux_scale : sequence of float or path, optional
         Factors that the epochs are multiplied with; or comparison.ecsv of a comparison.
     align : sequence of (east, north) or path, optional
