@@ -177,3 +177,9 @@ def test_workers_see_the_coordinates_that_threads_see(tmp_path):
     wanted = WCS(header).pixel_to_world_values(x, y)
     assert np.abs(np.subtract(here, wanted)).max() < 1e-11
     assert "MJD-OBS" not in grid.image.wcs.to_header()
+
+
+def test_maps_of_an_image_that_is_given_twice_do_not_take_each_others_place(tmp_path, pair):
+    made = uvstack.epochs.alpha([pair[0], pair[0]], [pair[1], pair[1]], out=tmp_path / "a.fits")
+    assert list(made.epochs) == ["e0 (1)", "e0 (2)"]
+    assert len({path for path in made.paths.values() if path.is_file()}) == 3

@@ -170,10 +170,13 @@ def plan_of(images: Sequence[str | Path], options: Mapping[str, Any],
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
-    """Short names of files, or their paths where those are not all different."""
+    """Short names of files, or their paths where those are not all different, or numbered."""
     stems = [path.name.removesuffix(".gz").removesuffix(".fz").removesuffix(".fits")
              for path in paths]
-    return stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
+    for names in (stems, [str(path) for path in paths]):
+        if len(set(names)) == len(names):
+            return names
+    return [f"{name} ({i})" for i, name in enumerate(stems, 1)]
 
 
 def _index_of(reference: int | str | Path, paths: Sequence[Path]) -> int:
