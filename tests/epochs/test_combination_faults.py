@@ -183,3 +183,11 @@ def test_maps_of_an_image_that_is_given_twice_do_not_take_each_others_place(tmp_
     made = uvstack.epochs.alpha([pair[0], pair[0]], [pair[1], pair[1]], out=tmp_path / "a.fits")
     assert list(made.epochs) == ["e0 (1)", "e0 (2)"]
     assert len({path for path in made.paths.values() if path.is_file()}) == 3
+
+
+def test_the_noise_as_observed_is_not_that_of_dead_areas(tmp_path, pair):
+    """More than half of an epoch are zeros, whose median absolute deviation is 0."""
+    data = noise_of(96, 1e-3, 3)
+    data[:60] = 0.0
+    made = uvstack.epochs.combine([pair[0], save(tmp_path / "z.fits", data, header_of(96))])
+    assert made.table["rms_observed"][1].value == pytest.approx(1e-3, rel=0.15)

@@ -19,6 +19,7 @@ from uvstack.epochs.combination import kernels
 from uvstack.errors import ImageError
 from uvstack.extraction.noise_map import NodeMap, measure_noise
 from uvstack.pixels.noise import robust_noise
+from uvstack.pixels.resampling_kernels import mark_dead
 
 #: How the noise is measured.
 METHODS = ("masked", "clipped", "mad", "moments")
@@ -91,9 +92,13 @@ def noise_without_sources(image: NDArray[np.float32], step: int = 1) -> float:
     step : int
         Every how manieth pixel of the sky it has: as much less is masked around a source.
     """
-    sigma, middle = robust_noise(image), float(np.nanmedian(image[::2, ::2]))
+    good = np.empty(image.shape, np.bool_)
+    mark_dead(image, good)
+    image = np.where(good, image, np.float32(np.nan))
+    sigma = robust_noise(image)
     if not np.isfinite(sigma):
         return float("nan")
+    middle = float(np.nanmedian(image[::2, ::2] if good[::2, ::2].any() else image))
     masked = np.zeros(image.shape, np.bool_)
     edges = (np.array([0, n]) for n in image.shape)
     kernels.mark_sources(image, *edges, np.full((1, 1), middle), np.full((1, 1), _LIMIT * sigma),
