@@ -19,7 +19,7 @@ B − s L, with the number of cells that are independent under the window.
 they have been brought to one beam: there they are alike pixel by pixel, so no window makes a
 difference.
 
-*Refused.* A scale whose common signal, or itself, is below five errors, and one that changes with
+*Refused.* A scale below five errors, or whose common signal may be chance (three), and one that changes with
 |u| over the annulus by more than its error and a tenth: the beam is then not what the header says,
 or the interferometer has not these scales.
 """
@@ -40,8 +40,9 @@ from uvstack.sky.beam import areas_of_covariances
 
 #: The annulus where none is given, in wavelengths over FWHM: w falls from 0.28 to 0.03.
 DEFAULT_ANNULUS = (0.6, 1.0)
-#: Errors that a scale and the common signal must have, and a slope, and the least slope that counts.
-_LEAST_SIGNIFICANCE, _SLOPE_SIGNIFICANCE, _LEAST_SLOPE = 5.0, 4.0, 0.1
+#: Errors that a scale must have, the common signal (a perfect one of n cells has √2n of its own
+#: chance), and a slope; and the least slope that counts.
+_LEAST_SIGNIFICANCE, _LEAST_COMMON, _SLOPE_SIGNIFICANCE, _LEAST_SLOPE = 5.0, 3.0, 4.0, 0.1
 #: Rings of the annulus, fewer where cells are few; and the least number of cells of a ring.
 _RINGS, _LEAST_CELLS = 6, 12
 #: Passes in which g is found; they change the scale by less than a tenth of its error after two.
@@ -175,10 +176,10 @@ def flux_scale(cells: Cells, annulus: tuple[float, float]) -> FluxScale:
     weight = 1.0 / np.maximum(used.noise, used.noise.max() * 1e-12)
     for _ in range(_PASSES):
         scale, error, significance = _estimate(used, weight)
-        if not (significance > _LEAST_SIGNIFICANCE and scale > 0):
+        if not (significance > _LEAST_COMMON and scale > 0):
             raise NumericalError(f"{where} dish and interferometer have no common signal above the "
                                  f"noise (S/N {max(significance, 0.0):.1f}, wanted is "
-                                 f"{_LEAST_SIGNIFICANCE:g}); give another overlap, or the scale "
+                                 f"{_LEAST_COMMON:g}); give another overlap, or the scale "
                                  "(sd_scale, --sd-scale)")
         rest = np.abs(used.high - scale * used.low) ** 2
         mean = (np.bincount(ring, used.count * rest, n_rings)

@@ -13,6 +13,7 @@ from astropy import units as u
 from astropy.table import QTable
 from astropy.time import Time
 from numpy.typing import NDArray
+from scipy import ndimage
 from typing_extensions import Unpack
 
 from uvstack._version import __version__
@@ -51,6 +52,8 @@ from uvstack.sky.beam import Beam, areas_of_covariances, beam_of_covariance
 
 #: Part of its FWHM by which the dish's beam may be below the interferometer's.
 _SAME_BEAM = 1e-6
+#: Beams of the dish by which the interferometer's image may reach beyond its map.
+_RIM = 0.1
 #: Rings of the power spectra.
 _RINGS = 40
 
@@ -207,7 +210,7 @@ def _feathered(high: SkyCube, low: SkyCube, settings: _Settings) -> dict[str, An
         blank, area = ~np.isfinite(one.high), _area_of(one.high_matrix)
         for i, values in enumerate(both):
             parts[i, k] = np.where(blank, np.nan, one.plane.image(values))
-        fluxes[:2, k] = [np.sum(values[~blank]) / area for values in (one.high, one.low)]
+        fluxes[:2, k] = [np.nansum(values[~blank]) / area for values in (one.high, one.low)]
         if k == shown:
             extra = {"high": one.high, "low": one.low,
                      "dish_beam": _beam_on_sky(high, one.low_matrix),
@@ -247,7 +250,10 @@ def _channel(high: SkyCube, low: SkyCube, dish: DishOnGrid, k: int,
     matrix = np.sum([share * matrix_on(high, low, one)
                      for (_, share), one in zip(shares, own, strict=True)], axis=0)
     found = np.asarray(brightness * beam.solid_angle)
-    lacking = np.isfinite(plane) & ~np.isfinite(found)
+    steps = steps_of(high)
+    weight = matrix if dish_beam is None else beam_matrix(high, dish_beam)
+    reach = float(np.sqrt(max(np.linalg.eigvalsh(one)[-1] for one in (matrix, weight))))
+    lacking = np.isfinite(plane) & ~_near(np.isfinite(found), _RIM * reach)
     if lacking.any():
         raise ImageError(f"{low.path}: covers {1 - lacking.sum() / np.isfinite(plane).sum():.1%} "
                          f"of {high.path}; wanted is a dish's map of all of it: cut or blank the "
@@ -256,13 +262,15 @@ def _channel(high: SkyCube, low: SkyCube, dish: DishOnGrid, k: int,
     if np.linalg.eigvalsh(matrix - inner)[0] < -_SAME_BEAM * np.abs(matrix).max():
         raise ImageError(f"{low.path}: its beam is narrower than that of {high.path}; the first "
                          "image is the interferometer's, the second the dish's: are they exchanged?")
-    weight = matrix if dish_beam is None else beam_matrix(high, dish_beam)
-    steps = steps_of(high)
     fwhm = _fwhm(steps, weight)
-    reach = float(np.sqrt(max(np.linalg.eigvalsh(one)[-1] for one in (matrix, weight))))
     return _Channel(plane, found, UVPlane((plane.shape[0], plane.shape[1]), steps, reach), inner,
                     matrix, weight, settings.beam_factor / fwhm if settings.low_pass else None,
                     _fwhm(steps, matrix))
+
+
+def _near(good: NDArray[np.bool_], distance: float) -> NDArray[np.bool_]:
+    """Whether a good pixel is within a distance, pixels."""
+    return good if good.all() or not good.any() else ndimage.distance_transform_edt(~good) <= distance
 
 
 def _fwhm(steps: NDArray[np.float64], matrix: NDArray[np.float64]) -> float:
