@@ -273,6 +273,8 @@ REGIONS = {"ds9 circle": ("fk5\ncircle({0},{1},{r}\")\n", ".reg", lambda x,
            "ds9 small": ("fk5\ncircle({0},{1},0.01\")\n", ".reg", lambda x, y: (x, y) == (30, 40)),
            "casa circle": ("#CRTFv0\ncircle [[{0}deg, {1}deg], {r}arcsec] coord=J2000\n", ".crtf",
                            lambda x, y: np.hypot(x - 30, y - 40) <= 6.4),
+           "casa without a frame": ("#CRTFv0\ncircle [[{0}deg, {1}deg], {r}arcsec]\n", ".crtf",
+                                    lambda x, y: np.hypot(x - 30, y - 40) <= 6.4),
            "casa excluded": ("#CRTFv0\ncenterbox [[30pix, 40pix], [20.5pix, 20.5pix]]\n-circle "
                              "[[{0}deg, {1}deg], {r}arcsec] coord=J2000\n", ".txt", lambda x,
                              y: max(abs(x - 30), abs(y - 40)) <= 10

@@ -8,17 +8,20 @@ of its peak; where the catalogue says no size, that of three pixels.
 Pixels whose centre lies in a region are in the mask, and for a region smaller than a pixel the one
 that holds its centre. The regions of a file are united, and those that it excludes (DS9: a minus
 before the shape; CRTF: likewise) are taken out of all of them, wherever they stand in the file. Sky
-and pixel coordinates both do, in any frame that the package `regions` reads; texts and annotations
-count for nothing. The size of a region of the sky is turned into pixels at its centre.
+and pixel coordinates both do, in any frame that the package `regions` reads; a line of CRTF that
+names none (``coord=``) is in J2000 unless it counts in pixels. Texts and annotations count for
+nothing. The size of a region of the sky is turned into pixels at its centre.
 """
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.wcs import WCS
 from numpy.typing import NDArray
 
 from uvstack.constants import ARCSEC
@@ -54,8 +57,8 @@ def read_mask(mask: str | Path | NDArray | None, grid: Grid) -> NDArray[np.bool_
                          "catalogue or a file of regions")
     if not Path(mask).is_dir() and _is_catalogue(Path(mask)):
         return _catalogue_mask(Path(mask), grid)
-    language = None if Path(mask).is_dir() else _language(Path(mask))
-    return _fits_mask(mask, grid) if language is None else _region_mask(Path(mask), language, grid)
+    is_regions = not Path(mask).is_dir() and region_language(Path(mask)) is not None
+    return _region_mask(Path(mask), grid) if is_regions else _fits_mask(mask, grid)
 
 
 def _is_catalogue(path: Path) -> bool:
@@ -98,8 +101,8 @@ def _catalogue_mask(path: Path, grid: Grid) -> NDArray[np.bool_]:
     return mask
 
 
-def _language(path: Path) -> str | None:
-    """"ds9" or "crtf" where the file holds regions."""
+def region_language(path: Path) -> str | None:
+    """"ds9" or "crtf" where the file holds regions, else None."""
     start = path.open("rb").read(200).lstrip()
     if start.startswith(b"#CRTF") or path.suffix.lower() == ".crtf":
         return "crtf"
@@ -131,20 +134,14 @@ def _fits_mask(mask: str | Path, grid: Grid) -> NDArray[np.bool_]:
         raise ImageError(f"{mask}: {error}") from error
 
 
-def _region_mask(path: Path, language: str, grid: Grid) -> NDArray[np.bool_]:
-    regions = [r for r in _read_regions(path, language)
-               if r.meta.get("type") != "ann" and not type(r).__name__.startswith("Text")]
+def _region_mask(path: Path, grid: Grid) -> NDArray[np.bool_]:
     where = grid.geometry
     wcs = fits_files.sin_wcs(where.ra, where.dec, grid.shape, where.cell_m)
     wanted, unwanted = np.zeros(grid.shape, bool), np.zeros(grid.shape, bool)
-    n_wanted = 0
-    if not regions:
-        raise ImageError(f"{path}: the file holds no region; at least one is needed")
+    n_wanted, regions = 0, read_regions(path)
     for region in regions:
-        excluded = region.meta.get("include") in (0, False, "-")
-        n_wanted += not excluded
-        _draw(region.to_pixel(wcs) if hasattr(region, "to_pixel") else region,
-              unwanted if excluded else wanted, path)
+        n_wanted += not is_excluded(region)
+        draw_region(region, wcs, unwanted if is_excluded(region) else wanted, path)
     out: NDArray[np.bool_] = (wanted if n_wanted else True) & ~unwanted
     if not out.any():
         raise ImageError(f"{path}: none of its {len(regions)} regions leaves a pixel of the image "
@@ -152,7 +149,16 @@ def _region_mask(path: Path, language: str, grid: Grid) -> NDArray[np.bool_]:
     return out
 
 
-def _read_regions(path: Path, language: str) -> list[Any]:
+def read_regions(path: Path) -> list[Any]:
+    """Regions of a file of DS9 or CASA as the package `regions` has them; texts and annotations are left out.
+
+    Raises
+    ------
+    ImageError
+        It cannot be read, is of neither kind, or holds none.
+    MissingDependencyError
+        Without the package `regions`.
+    """
     try:
         from regions import Regions
     except ImportError as error:
@@ -160,21 +166,57 @@ def _read_regions(path: Path, language: str) -> list[Any]:
                                      "regions: pip install 'uvstack[regions]'") from error
     from astropy.utils.exceptions import AstropyUserWarning
 
+    language = region_language(path)
+    if language is None:
+        raise ImageError(f"{path}: is no file of regions; wanted is one of DS9 (.reg) or CASA "
+                         "(.crtf)")
     try:
         with warnings.catch_warnings():
             # The reader of DS9 drops what it cannot read with a warning: a region would be lost.
             warnings.simplefilter("error", AstropyUserWarning)
             warnings.filterwarnings("ignore", "Found duplicate metadata|DS9 .* is invalid",
                                     AstropyUserWarning)
-            return list(Regions.parse(path.read_text(encoding="utf-8"), format=language))
+            text = path.read_text(encoding="utf-8")
+            found = list(Regions.parse(_with_frames(text) if language == "crtf" else text,
+                                       format=language))
     except Exception as error:  # regions raises its own kinds, ValueError, and those of astropy's angles
         raise ImageError(f"{path}: cannot be read as regions of "
                          f"{'DS9' if language == 'ds9' else 'CASA'}: "
                          f"{' '.join(str(error).split())}") from error
+    found = [r for r in found
+             if r.meta.get("type") != "ann" and not type(r).__name__.startswith("Text")]
+    if not found:
+        raise ImageError(f"{path}: the file holds no region; at least one is needed")
+    return found
 
 
-def _draw(region: Any, mask: NDArray[np.bool_], path: Path) -> None:
-    """Set the pixels of a region in pixel coordinates."""
+def is_excluded(region: Any) -> bool:
+    """Whether a region is one that its file takes out of the others."""
+    return region.meta.get("include") in (0, False, "-")
+
+
+def _with_frames(text: str) -> str:
+    """CRTF whose lines all say their frame: the reader takes angles without one for pixels."""
+    lines, has_frame = text.splitlines(), False
+    for number, line in enumerate(lines):
+        names_one = re.search(r"\bcoord\s*=", line) is not None
+        if line.lstrip().startswith("global"):
+            has_frame |= names_one
+        elif "[" in line and not (line.lstrip().startswith("#") or has_frame or names_one
+                                  or re.search(r"\dpix\b", line)):
+            lines[number] = f"{line.rstrip().rstrip(',')}, coord=J2000"
+    return "\n".join(lines) + "\n"
+
+
+def draw_region(region: Any, wcs: WCS, mask: NDArray[np.bool_], path: Path) -> None:
+    """Set the pixels of `mask` (m, l) that lie in a region of `read_regions`; `path` is for the error.
+
+    Raises
+    ------
+    ImageError
+        It has no area.
+    """
+    region = region.to_pixel(wcs) if hasattr(region, "to_pixel") else region
     name = type(region).__name__.removesuffix("PixelRegion").lower()
     if name not in ("point", "circle", "ellipse", "rectangle", "polygon", "regularpolygon",
                     "circleannulus", "ellipseannulus", "rectangleannulus"):

@@ -1,0 +1,194 @@
+"""QuartiCal as a program: found, checked for its version, given recipes that it can read, run.
+
+It is never imported: it may stand in another environment than this package, for instance where this
+runs in CASA. Its standard output and error are read line by line while it runs; a run counts as
+done only if it exits with 0. QuartiCal deletes the gains that a recipe names as soon as it reads
+the recipe, so recipes are checked in an empty folder, where there are none.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from peel.recipe import Recipe
+from uvstack.errors import MissingDependencyError, UvstackError, UvstackWarning
+
+#: The version that recipes are written for, and those from which another is not known to read them.
+OLDEST, TESTED_BELOW = (0, 2, 7), (0, 3)
+_GET_IT = ("install it into an environment of its own, python -m venv quartical && "
+           "quartical/bin/pip install quartical==0.2.7, and give its goquartical by quartical= "
+           "(--quartical)")
+_VERSION = "from importlib.metadata import version; print(version('quartical'))"
+_CHECK = ("import sys\nfrom quartical.config.parser import parse_inputs\n"
+          "for path in sys.argv[1:]:\n    print(path, flush=True)\n"
+          "    parse_inputs(['goquartical', path])\n")
+#: Variables that would bring this environment's packages into the other's Python.
+_NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class QuarticalError(UvstackError):
+    """QuartiCal refuses a recipe, or a run of it did not end well."""
+
+
+@dataclass(frozen=True)
+class Quartical:
+    """An installation of QuartiCal: path of goquartical, its Python, its version."""
+
+    program: str
+    python: str
+    version: str
+
+    def check(self, recipes: Sequence[Recipe]) -> None:
+        """Refuse recipes that QuartiCal's own schema and checks refuse; nothing is solved.
+
+        Raises
+        ------
+        QuarticalError
+            Names the recipe, with what QuartiCal says of it.
+        """
+        with tempfile.TemporaryDirectory(prefix="uvstack-recipes-") as folder:
+            names = [f"{recipe.name}.yaml" for recipe in recipes]
+            for name, recipe in zip(names, recipes, strict=True):
+                Path(folder, name).write_text(recipe.yaml, encoding="utf-8")
+            done = subprocess.run([self.python, "-c", _CHECK, *names], cwd=folder,
+                                  env=_environment(), capture_output=True, text=True,
+                                  encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL)
+        if done.returncode:
+            begun = done.stdout.split()
+            of = f"the recipe {begun[-1]}" if begun else "recipes"
+            raise QuarticalError(f"QuartiCal {self.version} does not read {of}: "
+                                 f"{_last_line(done.stderr.splitlines())}")
+
+    def run(self, recipe: Recipe, folder: str | Path,
+            told: Callable[[str], None] | None = None) -> Path:
+        """Solve: write the recipe to a folder and run goquartical there.
+
+        Gains and logs are written below the folder, columns into the measurement set of the recipe.
+
+        Parameters
+        ----------
+        recipe : Recipe
+        folder : path
+            Made where it does not exist; gives relative paths of the recipe their place.
+        told : callable, optional
+            Called with each line that QuartiCal says, as it comes.
+
+        Returns
+        -------
+        Path
+            Of the log.
+
+        Raises
+        ------
+        QuarticalError
+            It exits with another status than 0, or a signal ends it: its last line, and where the
+            log is.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        name, log = f"quartical-{recipe.name}.yaml", folder / f"quartical-{recipe.name}.log"
+        (folder / name).write_text(recipe.yaml, encoding="utf-8")
+        lines: list[str] = []
+        with (log.open("w", encoding="utf-8") as file,
+              subprocess.Popen([self.program, name], cwd=folder, env=_environment(), text=True,
+                               encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process):
+            try:
+                for line in process.stdout or ():
+                    line = _COLOURS.sub("", line).rstrip()
+                    file.write(line + "\n")
+                    lines = [*lines[-_KEPT:], line]
+                    if told is not None and line:
+                        told(line)
+            except BaseException:
+                process.terminate()
+                raise
+        if process.returncode:
+            how = (f"exit status {process.returncode}" if process.returncode > 0
+                   else f"signal {-process.returncode}")
+            raise QuarticalError(f"QuartiCal failed in {recipe.name} ({how}): {_last_line(lines)}; "
+                                 f"its log is {log}")
+        return log
+
+
+#: Lines from whose end the reason of a failure is taken.
+_KEPT = 200
+
+
+def find_quartical(path: str | Path | None = None) -> Quartical:
+    """QuartiCal of a path, of this environment, or of the PATH.
+
+    Parameters
+    ----------
+    path : path, optional
+        Of goquartical, or of the environment that it is in.
+
+    Raises
+    ------
+    MissingDependencyError
+        There is none, it does not start, or it is too old; it says how to get it.
+    """
+    program = _program(path)
+    python = _python_of(program)
+    try:
+        done = subprocess.run([str(python), "-c", _VERSION], env=_environment(),
+                              capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    except OSError as error:
+        raise MissingDependencyError(f"{program}: its Python, {python}, does not start "
+                                     f"({error.strerror}); {_GET_IT}") from error
+    version = done.stdout.strip()
+    if done.returncode or not version:
+        raise MissingDependencyError(f"{program}: no package quartical in its Python, {python}; "
+                                     f"{_GET_IT}")
+    numbers = tuple(int(n) for n in re.findall(r"\d+", version)[:3])
+    if numbers < OLDEST:
+        raise MissingDependencyError(f"{program} is QuartiCal {version}, wanted is "
+                                     f"{'.'.join(map(str, OLDEST))} or newer; {_GET_IT}")
+    if numbers >= TESTED_BELOW:
+        warnings.warn(UvstackWarning(f"{program} is QuartiCal {version}, newer than those that "
+                                     "this was tested with (0.2.7)"), stacklevel=2)
+    return Quartical(str(program), str(python), version)
+
+
+def _program(path: str | Path | None) -> Path:
+    if path is None:
+        beside = Path(sys.executable).parent / "goquartical"
+        found = str(beside) if beside.is_file() else shutil.which("goquartical")
+        if found is None:
+            raise MissingDependencyError(f"no goquartical beside {sys.executable} nor in the PATH; "
+                                         f"{_GET_IT}")
+        return Path(found)
+    given = Path(path).expanduser().absolute()
+    for one in (given, given / "bin" / "goquartical", given / "goquartical"):
+        if one.is_file() and os.access(one, os.X_OK):
+            return one
+    raise MissingDependencyError(f"{path}: no program goquartical there; {_GET_IT}")
+
+
+def _python_of(program: Path) -> Path:
+    """The interpreter in the first line of a script of pip, else the Python beside it."""
+    with program.open("rb") as file:
+        first = file.readline(4096)
+    named = Path(os.fsdecode(first[2:]).strip().partition(" ")[0])
+    is_python = first.startswith(b"#!") and named.name.startswith("python")
+    return named if is_python else program.parent / "python"
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+
+
+def _last_line(lines: Sequence[str]) -> str:
+    """The last line that says something, without the frame that tracebacks are drawn in."""
+    said = (_COLOURS.sub("", line).strip(" │└├─") for line in reversed(lines))
+    return next((line for line in said if line), "it said nothing")

@@ -1,0 +1,153 @@
+"""QuartiCal as a program: found, refused, its failures told; its own schema reads our recipes."""
+
+import os
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from peel.quartical import QuarticalError, find_quartical
+from peel.recipe import recipes_of
+from peel.visits import Visit
+from uvstack.errors import MeasurementSetError, MissingDependencyError, UvstackWarning
+from uvstack.records import DataDescription, Field, SpectralWindow, Structure
+
+
+def program(folder, script, version="0.2.7"):
+    """An environment with a goquartical of this script, beside a Python that says this version."""
+    (folder / "bin").mkdir(parents=True)
+    for name, text in (("goquartical", script), ("python", f"echo {version}")):
+        (folder / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / "bin" / name).chmod(0o755)
+    return folder
+
+
+def structure(**options):
+    return Structure("/data/a.ms", 100, ("DATA",), (), (), "VLA", ("a",) * 7, np.full(7, 25.0),
+                     **({"weight_columns": ("WEIGHT",)} | options))
+
+
+def visit(window=0, field=0, n_chan=4, n_corr=2, n_good=100):
+    spw = SpectralWindow(window, "", 1e9 + 1e6 * np.arange(n_chan), np.full(n_chan, 1e6))
+    correlations = {1: (5,), 2: (5, 8), 4: (5, 6, 7, 8)}[n_corr]
+    return Visit(Field(field, "f", "J2000", 1.0, 0.5), DataDescription(window, spw, correlations),
+                 10, 2, (1,), 0.0, 10.0, 80, n_good)
+
+
+def recipes(*visits, n_directions=2, **options):
+    return recipes_of(structure(**options), visits or [visit()], "DATA", n_directions, 3)
+
+
+def test_it_is_found_where_it_is_told(tmp_path):
+    folder = program(tmp_path / "env", "exit 0")
+    for path in (folder, folder / "bin", folder / "bin" / "goquartical"):
+        found = find_quartical(path)
+        assert found.program == str(folder / "bin" / "goquartical")
+        assert found.version == "0.2.7"
+
+
+@pytest.mark.parametrize(("version", "message"),
+                         [("0.2.6", "is QuartiCal 0.2.6, wanted is 0.2.7 or newer"),
+                          ("", "no package quartical")])
+def test_what_is_no_quartical_for_us(tmp_path, version, message):
+    with pytest.raises(MissingDependencyError, match=message) as error:
+        find_quartical(program(tmp_path / "env", "exit 0", version))
+    assert "pip install quartical==0.2.7" in str(error.value)
+
+
+def test_a_newer_one_is_told(tmp_path):
+    with pytest.warns(UvstackWarning, match="newer than those"):
+        find_quartical(program(tmp_path / "env", "exit 0", "0.3.1"))
+
+
+def test_none_at_all(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(MissingDependencyError, match="no goquartical beside"):
+        find_quartical()
+    with pytest.raises(MissingDependencyError, match="no program goquartical there"):
+        find_quartical(tmp_path)
+
+
+def test_a_run_gets_its_recipe_and_tells_its_lines(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "/of/this/environment")
+    script = "cat $1; printf '\\033[32msolving\\033[0m\\n' >&2; echo path=$PYTHONPATH; touch here"
+    heard: list[str] = []
+    recipe = recipes()[0]
+    log = find_quartical(program(tmp_path / "env", script)).run(recipe, tmp_path / "out",
+                                                                heard.append)
+    assert "\n".join(heard[:-2]) + "\n" == recipe.yaml
+    assert heard[-2:] == ["solving", "path="]
+    assert log.read_text().splitlines() == heard
+    assert (tmp_path / "out" / "here").exists()
+    assert (tmp_path / "out" / "quartical-bright.yaml").read_text() == recipe.yaml
+
+
+@pytest.mark.parametrize(("script", "message"),
+                         [("echo begun; echo 'ValueError: no such column'; echo; exit 1",
+                           r"bright \(exit status 1\): ValueError: no such column; its log is "),
+                          ("exit 3", r"bright \(exit status 3\): it said nothing"),
+                          ("kill -9 $$", r"bright \(signal 9\)")])
+def test_a_failed_run_is_told_in_one_line(tmp_path, script, message):
+    found = find_quartical(program(tmp_path / "env", script))
+    with pytest.raises(QuarticalError, match=message) as error:
+        found.run(recipes()[0], tmp_path / "out")
+    assert "\n" not in str(error.value)
+    assert str(tmp_path / "out" / "quartical-bright.log") in str(error.value)
+
+
+def test_an_interrupted_run_is_ended(tmp_path):
+    script = "echo $$; exec sleep 60"
+    pids: list[int] = []
+
+    def stop(line):
+        pids.append(int(line))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        find_quartical(program(tmp_path / "env", script)).run(recipes()[0], tmp_path / "out", stop)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
+
+
+def test_its_own_schema_reads_our_recipes_and_no_others(tmp_path, monkeypatch):
+    """The real one; gains of an earlier run are not deleted by the check."""
+    pytest.importorskip("quartical")
+    monkeypatch.chdir(tmp_path)
+    gains = tmp_path / "gains" / "joint.qc"
+    gains.mkdir(parents=True)
+    (gains / "kept").write_text("")
+    found = find_quartical()
+    made = recipes(visit(), visit(1, n_chan=1), weight_columns=("SIGMA",))
+    options = {**made[0].options, "solver": made[0].options["solver"] | {"itter_recipe": [3]}}
+    wanted = r"does not read the recipe wrong.yaml: .*itter_recipe"
+    with pytest.raises(QuarticalError, match=wanted) as error:
+        found.check([*made, replace(made[0], name="wrong", options=options)])
+    assert "\n" not in str(error.value)
+    assert (gains / "kept").exists()
+
+
+def test_weights_are_always_said():
+    assert recipes(weight_columns=("WEIGHT_SPECTRUM", "WEIGHT"))[0].options["input_ms"][
+        "weight_column"] == "WEIGHT_SPECTRUM"
+    found = recipes(weight_columns=("SIGMA",))[0].options["input_ms"]
+    assert (found["weight_column"], found["sigma_column"]) == (None, "SIGMA")
+    with pytest.raises(MeasurementSetError, match="WEIGHT has no value in some rows"):
+        recipes(partly_empty=("WEIGHT",))
+
+
+def test_directions_and_kinds_of_windows():
+    found = {r.name: r.options for r in recipes(visit(0), visit(1, n_chan=1), visit(2, n_corr=4),
+                                                visit(3, n_good=0), visit(0, field=5))}
+    assert list(found)[:3] == ["bright-4-correlations", "bright-2-correlations",
+                               "bright-2-correlations-one-channel"]
+    joint = found["joint-2-correlations"]
+    assert joint["input_ms"]["select_fields"] == [0, 5]
+    assert joint["input_ms"]["select_ddids"] == [0]
+    assert joint["output"]["subtract_directions"] == [1, 2]
+    assert joint["input_model"]["recipe"] == "PEEL_FIELD:PEEL_BRIGHT_1:PEEL_BRIGHT_2"
+    assert found["bright-2-correlations"]["output"]["subtract_directions"] == [0, 1]
+    assert not any(3 in options["input_ms"]["select_ddids"] for options in found.values())
+    with pytest.raises(MeasurementSetError, match="has 1 correlation; peeling wants two"):
+        recipes(visit(n_corr=1))
