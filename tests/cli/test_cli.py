@@ -173,7 +173,8 @@ def test_info_tells_what_is_there(survey, tmp_path):
     code, text = run("info", ms)
     assert code == 0
     assert "50.0 %" in text
-    assert "J2000" in text
+    # 3.1 and 0.55 rad.
+    assert "11:50:28.060 +31:30:45.64 J2000" in text
 
 
 def test_demo_finds_what_it_hid(tmp_path):

@@ -204,8 +204,8 @@ def _field_line(f: dict[str, Any]) -> str:
     if f["longitude_rad"] is not None:
         lon = Angle(f["longitude_rad"], u.rad).to_string(unit=u.hourangle, sep=":", precision=3,
                                                          pad=True)
-        lat = Angle(f["latitude_rad"], u.rad).to_string(sep=":", precision=2, pad=True,
-                                                        alwayssign=True)
+        lat = Angle(f["latitude_rad"], u.rad).to_string(unit=u.deg, sep=":", precision=2,
+                                                        pad=True, alwayssign=True)
         text += f"{lon} {lat} {f['frame']}  "
     text += f"{f['n_rows']} rows" if f["n_rows"] else "unused"
     if f["n_rows"] and f["pointing_offset_rad"]:
