@@ -133,18 +133,6 @@ def combined(path, plain, survey):
     return [found.table["peak"][1].value / 1e-3, *found.mean[18:27:2, 16:25:2].ravel() / 1e-3, *np.array(found.beam[:2]) / BEAM]
 
 
-def feathered(path, plain, survey):
-    """As a dish's map, with the plain image as the interferometer's: brightness about the source."""
-    found = uvstack.feather(plain["image"], path)
-    return [*found.image[0, 18:27:2, 16:25:2].ravel() / 1e-3, *np.array(found.dish_beam[:2]) / BEAM]
-
-
-def feathered_onto(path, plain, survey):
-    """As the interferometer's image: the plain one, as the dish's, comes to its pixels."""
-    found = uvstack.feather(path, plain["image"])
-    return [found.fluxes["flux"][0].to_value("mJy"), found.beam[0] / BEAM]
-
-
 def served(path, plain, survey):
     """As the cutout server gives it: brightness about the source, and the beam."""
     tile = Tile(str(path), name="a")
@@ -165,7 +153,6 @@ COMMANDS = {"image-stack": ("image", stacked), "image-stack --psf": ("image", wi
             "image-stack --pb-image": ("power", stacked_by_beam), "subtract": ("model", subtracted),
             "image --mask": ("mask", masked), "extract": ("image", extracted), "epochs compare": ("image", compared),
             "epochs combine": ("image", combined), "epochs serve": ("image", served),
-            "feather LOW": ("image", feathered), "feather HIGH": ("image", feathered_onto),
             "stack --noise-image": ("rms", uv_stacked),
             "--primary-beam image": ("power", attenuated)}
 

@@ -50,8 +50,8 @@ from uvstack.options import OverwriteOptions, ReportOptions, takes
 from uvstack.report.files import check_asked, write_asked
 from uvstack.sky.beam import Beam, areas_of_covariances, beam_of_covariance
 
-#: Part of its FWHM by which the dish's beam may be below the interferometer's.
-_SAME_BEAM = 1e-6
+#: Part of the squares of its FWHM by which the dish's beam may be below the interferometer's.
+_SAME_BEAM = 1e-3
 #: Beams of the dish by which the interferometer's image may reach beyond its map.
 _RIM = 0.1
 #: Rings of the power spectra.
