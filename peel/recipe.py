@@ -10,7 +10,8 @@ pointings).
 
 Gains are one a scan, field and window. K is left out of windows of one channel, which cannot tell a
 delay from a phase, so that such windows have recipes of their own; so have those with another
-number of correlations.
+number of correlations, and fields of which other windows have good visibilities: QuartiCal takes
+every window chosen of every field chosen, and where all is flagged its gains are NaN.
 """
 
 from __future__ import annotations
@@ -85,21 +86,16 @@ def recipes_of(structure: Structure, visits: Sequence[Visit], column: str, n_dir
         Windows have neither two nor four correlations, or the weights cannot be given to QuartiCal.
     """
     weights = _weights(structure)
-    kinds: dict[tuple[bool, int], list[Visit]] = {}
     for visit in visits:
-        n_chan, n_corr = visit.window.shape
+        n_corr = visit.window.shape[1]
         if n_corr not in (2, 4):
             raise MeasurementSetError(f"{structure.path}: spectral window {visit.window.spw.id} "
                                       f"has {n_corr} correlation{'s' * (n_corr > 1)}; peeling "
                                       "wants two (RR and LL, or XX and YY) or four: leave the "
                                       "window out by spw= (--spw)")
-        if visit.n_good:
-            kinds.setdefault((n_chan > 1, n_corr), []).append(visit)
     recipes = []
     for solve in (*ONCE, *EACH_ROUND):
-        for (has_delay, n_corr), of_kind in sorted(kinds.items(), reverse=True):
-            kind = (f"-{n_corr}-correlations" if len({n for _, n in kinds}) > 1 else "") + (
-                "" if has_delay else "-one-channel")
+        for kind, has_delay, of_kind in _kinds([visit for visit in visits if visit.n_good]):
             options = {"input_ms": {"path": structure.path, "data_column": column, **weights,
                                     **_selection(of_kind)},
                        **_solve(solve, n_directions, has_delay, f"{solve}{kind}")}
@@ -110,6 +106,24 @@ def recipes_of(structure: Structure, visits: Sequence[Visit], column: str, n_dir
             recipes.append(Recipe(f"{solve}{kind}", options,
                                   sum(visit.n_visibilities for visit in of_kind)))
     return recipes
+
+
+def _kinds(visits: Sequence[Visit]) -> list[tuple[str, bool, list[Visit]]]:
+    """What can be solved by one recipe: how its name ends, whether it has K, and the visits."""
+    kinds: dict[tuple[bool, int], dict[int, list[Visit]]] = {}
+    for visit in visits:
+        n_chan, n_corr = visit.window.shape
+        kinds.setdefault((n_chan > 1, n_corr), {}).setdefault(visit.field.id, []).append(visit)
+    several = len({n_corr for _, n_corr in kinds}) > 1
+    found = []
+    for (has_delay, n_corr), fields in sorted(kinds.items(), reverse=True):
+        groups: dict[frozenset[int], list[Visit]] = {}
+        for of_field in fields.values():
+            groups.setdefault(frozenset(v.window.id for v in of_field), []).extend(of_field)
+        for number, group in enumerate(groups.values()):
+            name = f"-{n_corr}-correlations" * several + "-one-channel" * (not has_delay)
+            found.append((name + f"-{number + 1}" * (len(groups) > 1), has_delay, group))
+    return found
 
 
 def _weights(structure: Structure) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
 from scipy.ndimage import map_coordinates
 
 import uvstack
@@ -133,6 +134,16 @@ def combined(path, plain, survey):
     return [found.table["peak"][1].value / 1e-3, *found.mean[18:27:2, 16:25:2].ravel() / 1e-3, *np.array(found.beam[:2]) / BEAM]
 
 
+def feathered(path, plain, survey):
+    """As a dish's map, with the middle of the plain image as the interferometer's, which it covers."""
+    with fits.open(plain["image"]) as hdus:
+        y, x = np.indices(SHAPE)
+        hdus[0].data[..., np.hypot(x - SOURCE[0], y - SOURCE[1]) > 12] = np.nan
+        hdus.writeto(path.parent / "middle.fits", overwrite=True)
+    found = uvstack.feather(path.parent / "middle.fits", path)
+    return [*found.image[0, 18:27:2, 16:25:2].ravel() / 1e-3, *np.array(found.dish_beam[:2]) / BEAM]
+
+
 def served(path, plain, survey):
     """As the cutout server gives it: brightness about the source, and the beam."""
     tile = Tile(str(path), name="a")
@@ -152,13 +163,13 @@ COMMANDS = {"image-stack": ("image", stacked), "image-stack --psf": ("image", wi
             "image-stack --noise-image": ("rms", stacked_by_rms),
             "image-stack --pb-image": ("power", stacked_by_beam), "subtract": ("model", subtracted),
             "image --mask": ("mask", masked), "extract": ("image", extracted), "epochs compare": ("image", compared),
-            "epochs combine": ("image", combined), "epochs serve": ("image", served),
+            "epochs combine": ("image", combined), "epochs serve": ("image", served), "feather": ("image", feathered),
             "stack --noise-image": ("rms", uv_stacked),
             "--primary-beam image": ("power", attenuated)}
 
 
 #: Commands that work in single precision, or give pixels that splines are read from, and how good that is.
-SINGLE = {"epochs combine": 1e-5, "epochs serve": 2e-3}
+SINGLE = {"epochs combine": 1e-5, "feather": 1e-5, "epochs serve": 2e-3}
 
 
 @pytest.fixture(scope="module")

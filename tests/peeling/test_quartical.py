@@ -155,6 +155,14 @@ def test_directions_and_kinds_of_windows():
         recipes(visit(n_corr=1))
 
 
+def test_no_recipe_reads_what_is_all_flagged():
+    """QuartiCal takes every window chosen of every field chosen."""
+    visits = [visit(d, f, n_good=100 * ((f, d) != (1, 0))) for f in (0, 1, 2) for d in (0, 1)]
+    read_by = {r.name: tuple(r.options["input_ms"][f"select_{what}"] for what in ("fields", "ddids"))
+               for r in recipes(*visits) if r.name.startswith("joint")}
+    assert read_by == {"joint-1": ([0, 2], [0, 1]), "joint-2": ([1], [1])}
+
+
 def test_it_takes_the_bright_direction_off_and_leaves_the_field(tmp_path):
     """The real one, of gains with errors of 0.1 rad: what is left is the field through its gains.
 

@@ -83,7 +83,8 @@ def images_figure(result: FeatherResult) -> Figure:
     shape = feathered.shape
     cell = np.sqrt(abs(np.linalg.det(np.deg2rad(result.wcs.pixel_scale_matrix)))) / ARCSEC
     half = 0.5 * cell * np.array([shape[1], -shape[1], -shape[0], shape[0]])
-    low, top = np.nanpercentile(feathered / size, [0.5, 99.8])
+    top = np.nanpercentile(feathered / size, 99.8)
+    low = min(np.nanpercentile(one / size, 0.5) for one in (feathered, result.high))
     figure = new_figure((12.6, 4.2))
     axes = figure.subplots(1, 3, sharex=True, sharey=True)
     shown = [("interferometer", result.high, result.beam), ("dish", result.low, result.dish_beam),
@@ -130,7 +131,7 @@ def spectra_figure(result: FeatherResult) -> Figure:
                 label=label)
     ax.axvspan(*result.annulus, color="C0", alpha=0.12, lw=0)
     powers = result.spectra["power_feathered"].to_value(u.Jy**2)
-    ax.set(xlabel="uv distance (wavelengths)", ylabel="power (Jy²)", yscale="log",
+    ax.set(xlabel="uv distance (wavelengths)", ylabel="power (Jy²)", xscale="log", yscale="log",
            ylim=(max(powers.min(), 1e-12 * powers.max()) / 3, 3 * powers.max()))
     ax.legend()
     return figure

@@ -50,8 +50,8 @@ from uvstack.options import OverwriteOptions, ReportOptions, takes
 from uvstack.report.files import check_asked, write_asked
 from uvstack.sky.beam import Beam, areas_of_covariances, beam_of_covariance
 
-#: Part of its FWHM by which the dish's beam may be below the interferometer's.
-_SAME_BEAM = 1e-6
+#: Part of the squares of its FWHM by which the dish's beam may be below the interferometer's.
+_SAME_BEAM = 1e-3
 #: Beams of the dish by which the interferometer's image may reach beyond its map.
 _RIM = 0.1
 #: Rings of the power spectra.
@@ -309,14 +309,14 @@ def _spectra(plane: UVPlane, spectrum: NDArray, both: Sequence[NDArray], area: f
              scale: float) -> QTable:
     """Mean power in rings of the uv plane, of the interferometer, the dish and both."""
     distance = plane.uv_distance()
-    edges = np.linspace(0.0, distance[0].max(), _RINGS + 1)
-    ring = np.digitize(distance.ravel(), edges[1:])
+    edges = np.geomspace(distance[distance > 0].min(), distance[0].max(), _RINGS + 1)
+    ring = np.clip(np.digitize(distance.ravel(), edges) - 1, -1, _RINGS) % (_RINGS + 1)
     n = np.bincount(ring, minlength=_RINGS + 1)[:_RINGS]
     columns = {"power_high": spectrum, "power_low_weighted": scale * both[1],
                "power_feathered": both[0] + scale * both[1]}
     found = {name: np.bincount(ring, np.abs(values.ravel() / area) ** 2, _RINGS + 1)[:_RINGS]
              / np.maximum(n, 1) * u.Jy**2 for name, values in columns.items()}
-    return QTable({"wavelengths": 0.5 * (edges[1:] + edges[:-1]), **found})[n > 0]
+    return QTable({"wavelengths": np.sqrt(edges[1:] * edges[:-1]), **found})[n > 0]
 
 
 def _area_of(matrix: NDArray[np.float64]) -> float:
