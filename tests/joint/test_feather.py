@@ -140,6 +140,24 @@ def test_gain_is_a_weight_and_scale_a_factor(pair):
     assert np.abs(images[0] - images[1]).max() < 0.02 * images[0].max()
 
 
+def test_what_is_nearly_nothing(pair):
+    high, low, at = pair
+    write(high, np.zeros(Grid().shape), Grid(), HIGH)
+    found = uvstack.feather(high, low)
+    assert found.fluxes["flux"][0].value == pytest.approx(24.0, rel=1e-4)
+    with pytest.raises(NumericalError, match="no common signal"):
+        uvstack.feather(high, low, sd_scale="auto")
+    write(high, [high_plane(at), np.full(Grid().shape, np.nan)], Grid(), HIGH, frequency=FREQUENCY)
+    write(low, [low_plane(at)] * 2, Grid(), LOW, frequency=FREQUENCY)
+    found = uvstack.feather(high, low)
+    assert np.isfinite(found.image[0]).all()
+    assert np.isnan(found.image[1]).all()
+    assert np.isnan(found.fluxes["flux"][1])
+    for diameter_ in (1e-3, 1e30):
+        with pytest.raises(SelectionError, match="dish_diameter gives a beam of"):
+            uvstack.feather(high, low, dish_diameter=diameter_)
+
+
 def test_a_feather_is_linear(pair, tmp_path):
     rng = np.random.default_rng(1)
     planes = rng.normal(size=(2, 2, *Grid().shape))

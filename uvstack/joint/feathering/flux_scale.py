@@ -173,7 +173,8 @@ def flux_scale(cells: Cells, annulus: tuple[float, float]) -> FluxScale:
     n_rings = int(np.clip(used.count.sum() // _LEAST_CELLS, 1, _RINGS))
     edges = np.linspace(*annulus, n_rings + 1)
     ring = np.clip(np.searchsorted(edges, used.distance, side="right") - 1, 0, n_rings - 1)
-    weight = 1.0 / np.maximum(used.noise, used.noise.max() * 1e-12)
+    # Images of zeros but for sources have a noise of 0.
+    weight = 1.0 / np.maximum(used.noise, 1e-12 * used.noise.max() or 1.0)
     for _ in range(_PASSES):
         scale, error, significance = _estimate(used, weight)
         if not (significance > _LEAST_COMMON and scale > 0):
@@ -201,6 +202,8 @@ def _estimate(cells: Cells, weight: NDArray[np.float64]) -> tuple[float, float, 
     """Scale, its error, and how many errors the common signal has."""
     g, high, low = weight * cells.count, cells.high, cells.low
     common = float(np.sum(g * (low.conj() * high).real))
+    if common == 0.0:
+        return 0.0, float("inf"), 0.0
     scale = float(np.sum(g * (np.abs(high) ** 2 - cells.noise))) / common
     # Of n cells that stand for `count` each the sum has the variance of its terms over count.
     spread = np.sum(g**2 / cells.count * np.abs(high * (high - scale * low)) ** 2) / 2.0

@@ -18,7 +18,7 @@ from typing_extensions import Unpack
 
 from uvstack._version import __version__
 from uvstack.checks import finite_number
-from uvstack.constants import SPEED_OF_LIGHT
+from uvstack.constants import ARCSEC, SPEED_OF_LIGHT
 from uvstack.errors import ImageError, NumericalError, SelectionError
 from uvstack.io.fits import write_image
 from uvstack.io.image_file import SkyCube
@@ -220,8 +220,8 @@ def _feathered(high: SkyCube, low: SkyCube, settings: _Settings) -> dict[str, An
         float(settings.sd_scale or 1.0), None)
     image = parts[0] + np.float32(scale) * parts[1]
     fluxes[1] *= scale
-    fluxes[2] = [np.nansum(plane, dtype=float) for plane in image]
-    fluxes[2, used] /= [_area_of(beam_matrix(high, beam_of(high, k))) for k in used]
+    fluxes[2, used] = [np.nansum(image[k], dtype=float)
+                       / _area_of(beam_matrix(high, beam_of(high, k))) for k in used]
     return extra | {
         "low": scale * extra["low"], "spectra": extra["spectra"](scale),
         "image": image, "wcs": high.wcs, "frequency": high.frequency, "channel": shown,
@@ -251,14 +251,16 @@ def _channel(high: SkyCube, low: SkyCube, dish: DishOnGrid, k: int,
                      for (_, share), one in zip(shares, own, strict=True)], axis=0)
     found = np.asarray(brightness * beam.solid_angle)
     steps = steps_of(high)
+    inner = beam_matrix(high, beam)
     weight = matrix if dish_beam is None else beam_matrix(high, dish_beam)
+    if dish_beam is not None:
+        _check_dish(dish_beam, beam, high.cell * max(plane.shape))
     reach = float(np.sqrt(max(np.linalg.eigvalsh(one)[-1] for one in (matrix, weight))))
     lacking = np.isfinite(plane) & ~_near(np.isfinite(found), _RIM * reach)
     if lacking.any():
         raise ImageError(f"{low.path}: covers {1 - lacking.sum() / np.isfinite(plane).sum():.1%} "
                          f"of {high.path}; wanted is a dish's map of all of it: cut or blank the "
                          "interferometer's image to what the dish has")
-    inner = beam_matrix(high, beam)
     if np.linalg.eigvalsh(matrix - inner)[0] < -_SAME_BEAM * np.abs(matrix).max():
         raise ImageError(f"{low.path}: its beam is narrower than that of {high.path}; the first "
                          "image is the interferometer's, the second the dish's: are they exchanged?")
@@ -266,6 +268,15 @@ def _channel(high: SkyCube, low: SkyCube, dish: DishOnGrid, k: int,
     return _Channel(plane, found, UVPlane((plane.shape[0], plane.shape[1]), steps, reach), inner,
                     matrix, weight, settings.beam_factor / fwhm if settings.low_pass else None,
                     _fwhm(steps, matrix))
+
+
+def _check_dish(dish: Beam, beam: Beam, side: float) -> None:
+    """Raise SelectionError where a dish's beam, rad, is below the interferometer's or above its image."""
+    if not beam.fwhm_major <= dish.fwhm_major <= side:
+        raise SelectionError(f"dish_diameter gives a beam of {dish.fwhm_major / ARCSEC:.4g}″, and the "
+                             f"interferometer has one of {beam.fwhm_major / ARCSEC:.4g}″ and an image "
+                             f"of {side / ARCSEC:.4g}″; wanted is a diameter, in m, whose beam lies "
+                             "between (beam_factor λ/D)")
 
 
 def _near(good: NDArray[np.bool_], distance: float) -> NDArray[np.bool_]:
