@@ -130,7 +130,9 @@ def combined(path, plain, survey):
 
     An epoch that is on another scale weighs next to nothing in the mean: its own peak tells it.
     """
-    found = uvstack.epochs.combine([plain["image"], path], rms_box=10, noise="mad", threads=1)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*says no frequency; taken to be at that of the others")
+        found = uvstack.epochs.combine([plain["image"], path], rms_box=10, noise="mad", threads=1)
     return [found.table["peak"][1].value / 1e-3, *found.mean[18:27:2, 16:25:2].ravel() / 1e-3, *np.array(found.beam[:2]) / BEAM]
 
 

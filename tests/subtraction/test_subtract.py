@@ -18,6 +18,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import QTable
+from matplotlib.figure import Figure
 
 import oracles
 import uvstack
@@ -175,7 +176,7 @@ def test_every_field_through_its_beam(tmp_path):
 
 def test_extended_polarised_spectral_sky_of_the_simulator_in_a_mosaic_with_noise(
     tmp_path, monkeypatch):
-    monkeypatch.setattr("simulate.task.plot_observation", lambda path, *_: path.touch())
+    monkeypatch.setattr("simulate.report.observation_figure", lambda job: Figure())
     rng, n, radius = np.random.default_rng(2), 8, 8 * ARCMIN
     shapes = ["point", "gaussian", "disc", "gaussian"] * 2
     size = np.array([0.0, 4.0, 3.0, 40.0] * 2) * ARCSEC

@@ -242,9 +242,10 @@ def _nothing(
         return "the noise of the image is 0: most pixels are alike; wanted is noise, or its number"
     # Of one box that is the whole image.
     larger = n_good.sum() >= max(least_share * image.size, LEAST_BEAMS * beam_area)
+    smaller = not larger and n_good.max() >= LEAST_BEAMS * beam_area
     remedy = ("take larger boxes (--rms-box), or " if larger else "") + (
         "give noise and background themselves: rms=, background= (--rms, --background)"
-    ) + ("" if larger else "; or smaller boxes (--rms-box), where the good ones lie together")
+    ) + ("" if not smaller else "; or smaller boxes (--rms-box), where the good ones lie together")
     return (
         f"no box has enough good pixels: the best has {n_good.max()} of {pixels.max()}; wanted are "
         f"{least_share:.0%} of a box and {LEAST_BEAMS * beam_area:.0f} ({LEAST_BEAMS:g} beams); "
