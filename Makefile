@@ -45,7 +45,7 @@ demo: install ## simulate a small data set and stack sources far below its noise
 	$(BIN)/uvstack demo --out demo --overwrite
 
 test: install ## all tests; PYTEST_ARGS="-k beam" for some
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-pythons: ## a short subset on Python 3.10, 3.12 and 3.13, as many as are there, each in .venv-3.x
 	@test -n "$(strip $(FOUND))" || { echo "Wanted: one of $(PYTHONS:%=python%); found: none. Name others with make PYTHONS=\"3.12 3.13\"" >&2; exit 1; }

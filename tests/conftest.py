@@ -14,6 +14,16 @@ HERE = Path(__file__).resolve().parent
 os.environ["CASASITECONFIG"] = str(HERE / "casa_config.py")
 
 
+#: Files of few tests that take long in a fresh environment, where programs are compiled: begun
+#: first, they do not keep one processor waiting at the end.
+LONG = ("test_quartical.py", "test_dist.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Long files first, the others in their order."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _scratch_directory(tmp_path_factory):
     """CASA leaves logs and *.last files where it stands."""

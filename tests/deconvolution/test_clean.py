@@ -120,8 +120,8 @@ def test_residual_and_model_make_the_dirty_image(name, precision):
     assert found.peak <= 0.02
     assert np.abs(found.residual).max() <= 0.0201  # of the image, whatever the loop left out
     tolerance = 6e-6 if precision == "float32" else 1e-11
-    # float32: 6e-8 of a dirty peak of 6 in each of some hundred sums that scatter; the issue's own
-    # limit is 1e-6 of the peak.
+    # float32: 6e-8 of a dirty peak of 6 in each of some hundred sums that scatter; what was
+    # asked for is 1e-6 of the peak.
     np.testing.assert_allclose(found.residual[0] + convolved(found.model[0], psf), dirty, rtol=0,
                                atol=tolerance)
     np.testing.assert_array_equal(dirty, kept[0])

@@ -833,7 +833,7 @@ def test_casatasks_listobs_lists_the_stack(stacked, tmp_path):
 
 
 def test_read_positions_from_a_sky_of_quantities(tmp_path):
-    """SkyCoord with units goes straight in: the issue's call at a CASA prompt."""
+    """SkyCoord with units goes straight in, as one calls it at a CASA prompt."""
     path = make_ms(tmp_path / "a.ms", sources=[(*SOURCE, 1.0)])
     assert uvstack.stack(path,
                          SkyCoord(SOURCE[0] * u.rad, SOURCE[1] * u.rad,
