@@ -50,8 +50,8 @@ from uvstack.report.files import check_asked, write_asked
 FILES = (*(f"{name}.fits" for name in MAPS), "summary.json")
 #: Pixels across a picture.
 _MOST_PIXELS = 900
-#: Pixels, far enough apart to be independent, of which a noise is good to 0.2 %.
-_ENOUGH_PIXELS = 500_000
+#: Pixels, far enough apart to be independent, of which a noise is good to 0.25 %.
+_ENOUGH_PIXELS = 250_000
 _BRIGHT = u.Jy / u.beam
 
 
