@@ -32,11 +32,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from uvstack.constants import SPEED_OF_LIGHT
+from uvstack.constants import BOLTZMANN, JANSKY, SPEED_OF_LIGHT
 from uvstack.errors import UvstackError
 
-#: Joule per kelvin and joule second (exact, CODATA 2018); 1 Jy in W m⁻² Hz⁻¹.
-BOLTZMANN, PLANCK, JANSKY = 1.380649e-23, 6.62607015e-34, 1e-26
+#: Joule second (exact, CODATA 2018).
+PLANCK = 6.62607015e-34
 #: Antennas of ALMA: efficiency of a perfect surface, rms error of the surface in m, quantisation ×
 #: correlator efficiency (Technical Handbook, chapter "Sensitivity calculator"; CASA's simobserve
 #: has the same).

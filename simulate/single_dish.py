@@ -34,7 +34,6 @@ from astropy.wcs import WCS
 from numpy.typing import ArrayLike, NDArray
 
 from simulate.image_model import ImageModel, read_image_model
-from simulate.noise import BOLTZMANN, JANSKY
 from simulate.restored_sky import (
     checked_beam,
     correlated_noise,
@@ -55,6 +54,7 @@ from uvstack.pixels.geometry import ImageGeometry
 from uvstack.records import Provenance, plain
 from uvstack.report.files import Saved
 from uvstack.sky.beam import FOUR_LN2, Beam
+from uvstack.sky.brightness import jansky_per_kelvin
 from uvstack.sky.components import Components
 
 if TYPE_CHECKING:
@@ -384,4 +384,4 @@ def _of_image(model: ImageModel, nu: NDArray, shape: tuple[int, int],
 def _kelvin(nu: NDArray, beams: tuple[Beam, ...]) -> NDArray[np.float64]:
     """K for 1 Jy/beam, (chan,)."""
     solid = np.array([beam.solid_angle for beam in beams])
-    return JANSKY * SPEED_OF_LIGHT**2 / (2.0 * BOLTZMANN * nu**2 * solid)
+    return 1.0 / (jansky_per_kelvin(nu) * solid)

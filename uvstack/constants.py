@@ -3,8 +3,8 @@
 #: Speed of light, m/s (exact, CODATA 2018).
 SPEED_OF_LIGHT = 299_792_458.0
 
-#: Boltzmann's constant, J/K (exact, SI of 2019).
-BOLTZMANN = 1.380649e-23
+#: Boltzmann's constant, J/K (exact, SI of 2019), and 1 Jy in W m⁻² Hz⁻¹.
+BOLTZMANN, JANSKY = 1.380649e-23, 1e-26
 
 #: One arcsecond and one arcminute, rad.
 ARCSEC, ARCMIN = 3.141592653589793 / 648000, 3.141592653589793 / 10800

@@ -18,7 +18,7 @@ def interpolated(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 #: σ of a normal distribution over its median absolute deviation.
-_MAD_TO_SIGMA = 1.482602218505602
+MAD_TO_SIGMA = 1.482602218505602
 
 
 #: The median of more pixels than this is taken of every so manieth: it is then good to 0.1 %.
@@ -50,7 +50,7 @@ def robust_noise(image: NDArray, exclude: NDArray[np.bool_] | None = None) -> fl
         return float("nan")
     # `values` is a copy of ours; the order of its numbers does not matter.
     values -= np.median(values, overwrite_input=True)
-    return _MAD_TO_SIGMA * float(np.median(np.abs(values, out=values), overwrite_input=True))
+    return MAD_TO_SIGMA * float(np.median(np.abs(values, out=values), overwrite_input=True))
 
 
 #: A stamp's noise needs this share of its pixels.

@@ -207,23 +207,56 @@ def _knowns(image, known, y, x):
 
 
 @njit(**_options)
+def _place(x_node, y_node, step, r, c):
+    """Where a pixel of a block lies: bilinear between every `step`th, whose places are given."""
+    j, i = r // step, c // step
+    part, t = (r - j * step) / step, (c - i * step) / step
+    return ((1.0 - part) * ((1.0 - t) * x_node[j, i] + t * x_node[j, i + 1])
+            + part * ((1.0 - t) * x_node[j + 1, i] + t * x_node[j + 1, i + 1]),
+            (1.0 - part) * ((1.0 - t) * y_node[j, i] + t * y_node[j, i + 1])
+            + part * ((1.0 - t) * y_node[j + 1, i] + t * y_node[j + 1, i + 1]))
+
+
+@njit(**_options)
 def keep_good(good, x_node, y_node, step, out):
     """Set the pixels of a block NaN whose nearest pixel of `good` is not."""
     n_rows, n_columns = good.shape
     for r in range(out.shape[0]):
-        j = r // step
-        part = (r - j * step) / step
         for c in range(out.shape[1]):
-            i = c // step
-            t = (c - i * step) / step
-            x = ((1.0 - part) * ((1.0 - t) * x_node[j, i] + t * x_node[j, i + 1])
-                 + part * ((1.0 - t) * x_node[j + 1, i] + t * x_node[j + 1, i + 1]))
-            y = ((1.0 - part) * ((1.0 - t) * y_node[j, i] + t * y_node[j, i + 1])
-                 + part * ((1.0 - t) * y_node[j + 1, i] + t * y_node[j + 1, i + 1]))
+            x, y = _place(x_node, y_node, step, r, c)
             # NaN fails these, too.
             if not (x >= -0.5 and x < n_columns - 0.5 and y >= -0.5 and y < n_rows - 0.5
                     and good[int(math.floor(y + 0.5)), int(math.floor(x + 0.5))]):
                 out[r, c] = np.nan
+
+
+@njit(**_options)
+def linear_at(image, x_node, y_node, step, out):
+    """Bilinear values of an image at the pixels of a block; NaN where a neighbour is, or off it."""
+    n_rows, n_columns = image.shape
+    for r in range(out.shape[0]):
+        for c in range(out.shape[1]):
+            x, y = _place(x_node, y_node, step, r, c)
+            x, y = _whole_if_near(x), _whole_if_near(y)
+            if not (x >= 0.0 and x <= n_columns - 1.0 and y >= 0.0 and y <= n_rows - 1.0):
+                out[r, c] = np.nan
+                continue
+            ix, iy = min(int(x), max(n_columns - 2, 0)), min(int(y), max(n_rows - 2, 0))
+            fx, fy = x - ix, y - iy
+            total = 0.0
+            for dy in range(2):
+                for dx in range(2):
+                    weight = (fx if dx else 1.0 - fx) * (fy if dy else 1.0 - fy)
+                    if weight > 0.0:
+                        total += weight * image[iy + dy, ix + dx]
+            out[r, c] = total
+
+
+@njit(**_options)
+def _whole_if_near(x):
+    """A place, or the whole number that rounding has moved it from."""
+    whole = math.floor(x + 0.5)
+    return whole if abs(x - whole) < 1e-6 else x
 
 
 @njit(**_options)

@@ -15,6 +15,9 @@ from uvstack.report.numbers import flux_unit
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.patches import Ellipse
+    from numpy.typing import NDArray
+
 
 def new_figure(size: tuple[float, float]) -> Figure:
     from matplotlib.figure import Figure
@@ -22,10 +25,27 @@ def new_figure(size: tuple[float, float]) -> Figure:
     return Figure(figsize=size, layout="constrained")
 
 
-def mark_beam_and_rms(axes: Axes, brightness: np.ndarray, psf: np.ndarray, cell: float) -> None:
-    """Put the beam into the lower left corner of a stamp that is drawn, and the rms of what lies beyond the middle into the upper one."""
+def beam_patch(covariance: NDArray, at: tuple[float, float]) -> Ellipse:
+    """The ellipse at half power of a Gaussian, for axes to be added to.
+
+    Parameters
+    ----------
+    covariance : ndarray (2, 2)
+        Squares of FWHM in the coordinates that the axes show: `Beam.covariance` where those are
+        offsets to the east and north.
+    at : (float, float)
+        Its middle.
+    """
     from matplotlib.patches import Ellipse
 
+    square, along = np.linalg.eigh(covariance)
+    minor, major = np.sqrt(square)
+    turn = np.rad2deg(np.arctan2(along[1, 1], along[0, 1]))
+    return Ellipse(at, major, minor, angle=turn, facecolor="w", edgecolor="k", lw=0.8)
+
+
+def mark_beam_and_rms(axes: Axes, brightness: np.ndarray, psf: np.ndarray, cell: float) -> None:
+    """Put the beam into the lower left corner of a stamp that is drawn, and the rms of what lies beyond the middle into the upper one."""
     middle = np.hypot(*(np.indices(brightness.shape)
                         - np.reshape(brightness.shape, (2, 1, 1)) // 2))
     rms = float(np.sqrt(np.mean(brightness[middle > min(brightness.shape) / 4] ** 2)))
@@ -39,11 +59,9 @@ def mark_beam_and_rms(axes: Axes, brightness: np.ndarray, psf: np.ndarray, cell:
         return
     major, minor = beam.fwhm_major / ARCSEC, beam.fwhm_minor / ARCSEC
     right, left, bottom, _ = *axes.get_xlim()[::-1], *axes.get_ylim()
-    # Axes count east, angles go from north through east: against the sense of matplotlib's.
-    axes.add_patch(Ellipse((left - 0.6 * major - 0.03 * (left - right),
-                            bottom + 0.6 * major + 0.03 * (left - right)), minor, major,
-                           angle=-np.rad2deg(beam.position_angle), facecolor="w", edgecolor="k",
-                           lw=0.8))
+    axes.add_patch(beam_patch(beam.covariance(ARCSEC), (left - 0.6 * major - 0.03 * (left - right),
+                                                        bottom + 0.6 * major
+                                                        + 0.03 * (left - right))))
     axes.text(0.97, 0.03, f"beam {major:.2g}″ × {minor:.2g}″", ha="right", **text)
 
 

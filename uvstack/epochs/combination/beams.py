@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from uvstack.constants import ARCSEC
 from uvstack.errors import ImageError
 from uvstack.sky.beam import Beam, common_beam
 
 #: Beams that differ by less, in squares of FWHM as a part of the largest, are one.
 _EQUAL = 2e-5
-_ARCSEC = math.pi / 648000
 #: What becomes of epochs that are too coarse for a beam that was given.
 TOO_COARSE = ("refuse", "leave-out", "blank")
 
@@ -83,5 +83,5 @@ def _reaches(beam: Beam, target: Beam) -> bool:
 
 def beam_text(beam: Beam) -> str:
     """A beam (rad) as 4.002″ × 2.529″ at 38.0°."""
-    return (f"{beam.fwhm_major / _ARCSEC:.4g}″ × {beam.fwhm_minor / _ARCSEC:.4g}″ at "
+    return (f"{beam.fwhm_major / ARCSEC:.4g}″ × {beam.fwhm_minor / ARCSEC:.4g}″ at "
             f"{round(math.degrees(beam.position_angle), 1) % 180.0:.1f}°")

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uvstack.checks import finite_number
-from uvstack.constants import BOLTZMANN, SPEED_OF_LIGHT
 from uvstack.errors import ImageError, UvstackWarning
 from uvstack.extraction.sky_frame import SkyFrame, beam_frame_of
 from uvstack.io.image_file import STOKES, SkyCube, check_beam, read_coordinates, read_cube
 from uvstack.pixels.pixel_map import local_matrix
 from uvstack.sky.beam import Beam
+from uvstack.sky.brightness import jansky_per_kelvin
 
 #: How far frequencies may lie apart, as a part: 0.7 % of a flux that falls as ν^−0.7.
 _SAME_FREQUENCY = 0.01
@@ -222,9 +222,7 @@ def _to_jansky(epoch: Epoch) -> float:
     if epoch.frequency is None:
         raise ImageError(f"{epoch.path}: is in K and says no frequency; Jy/beam want one: add an "
                          "axis FREQ or RESTFRQ to its header")
-    # S = 2 k ν² Ω T / c² (VLASS memo 26, section 3.1)
-    return float(2.0 * BOLTZMANN * (epoch.frequency / SPEED_OF_LIGHT) ** 2
-                 * epoch.beam.solid_angle * 1e26)
+    return float(jansky_per_kelvin(epoch.frequency) * epoch.beam.solid_angle)
 
 
 def check_together(epochs: Sequence[Epoch], reference: int,

@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from uvstack.epochs.combination import kernels
 from uvstack.errors import ImageError
+from uvstack.pixels import resampling_kernels as kernels
 from uvstack.pixels.pixel_map import PixelMap
 from uvstack.sky.beam import FOUR_LN2, areas_of_covariances
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from uvstack.epochs.combination import kernels
 from uvstack.errors import ImageError
 from uvstack.extraction.noise_map import NodeMap, measure_noise
-from uvstack.pixels.noise import robust_noise
+from uvstack.pixels.noise import MAD_TO_SIGMA, robust_noise
 from uvstack.pixels.resampling_kernels import mark_dead
 
 #: How the noise is measured.
@@ -29,8 +29,6 @@ _LIMIT, _GROWN = 4.0, 6
 _LEAST_BEAMS = 20.0
 #: Samples of a box, far enough apart to be independent, from which a first noise is taken.
 _SAMPLES = 170
-#: σ of a normal distribution over its median absolute deviation.
-_MAD_TO_SIGMA = 1.482602218505602
 Noise = NodeMap | NDArray[np.float32]
 
 
@@ -141,7 +139,7 @@ def _first_noise(plane: NDArray[np.float32], edges: tuple[NDArray, NDArray], *,
         middle[j] = _medians(samples)
         samples -= middle[j].astype(np.float32)[:, None]
         np.abs(samples, out=samples)
-        sigma[j] = _MAD_TO_SIGMA * _medians(samples)
+        sigma[j] = MAD_TO_SIGMA * _medians(samples)
     return middle, sigma, number
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from uvstack.constants import ARCSEC
 from uvstack.epochs.combination.beams import beam_text
 from uvstack.extraction.sky_frame import seen_in_pixels
-from uvstack.report.figure import new_figure
+from uvstack.report.figure import beam_patch, new_figure
 from uvstack.report.numbers import flux_unit
 from uvstack.report.page import Section
 from uvstack.sky.projection import pixel_steps
@@ -104,16 +104,13 @@ def _extent(result: CombineResult, shape: tuple[int, ...]) -> tuple[float, float
 
 def _draw_beam(axes: Axes, result: CombineResult) -> None:
     """The common beam in the lower left corner; on large images it is a point."""
-    from matplotlib.patches import Ellipse
-
     left, right = sorted(axes.get_xlim())
     bottom, top = sorted(axes.get_ylim())
     steps = pixel_steps(result.wcs, (int(top - bottom), int(right - left)))
-    square, along = np.linalg.eigh(seen_in_pixels(result.beam.covariance(), steps))
-    minor, major = np.sqrt(square)
+    covariance = seen_in_pixels(result.beam.covariance(), steps)
+    major = np.sqrt(np.linalg.eigvalsh(covariance)[-1])
     at = left + 0.03 * (right - left) + 0.6 * major, bottom + 0.03 * (top - bottom) + 0.6 * major
-    turn = np.rad2deg(np.arctan2(along[1, 1], along[0, 1])) - 90.0
-    axes.add_patch(Ellipse(at, minor, major, angle=turn, facecolor="w", edgecolor="k", lw=0.8))
+    axes.add_patch(beam_patch(covariance, at))
     axes.text(0.97, 0.03, f"{result.beam.fwhm_major / ARCSEC:.3g}″ × "
               f"{result.beam.fwhm_minor / ARCSEC:.3g}″", ha="right", transform=axes.transAxes,
               color="w", fontsize="x-small")

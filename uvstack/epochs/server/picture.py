@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uvstack.report.figure import new_figure
+from uvstack.extraction.sky_frame import seen_in_pixels
+from uvstack.report.figure import beam_patch, new_figure
 from uvstack.report.numbers import flux_unit
+from uvstack.sky.beam import covariances
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,17 +81,12 @@ def _measured_text(told: Mapping[str, Any]) -> str:
 
 
 def _mark_beam(axes: Axes, beam: Mapping[str, float], matrix: NDArray, upright: bool) -> None:
-    """Put the beam into the lower left corner; its major axis lies along a position angle."""
-    from matplotlib.patches import Ellipse
-
+    """Put the beam into the lower left corner; `matrix` has the steps of pixels, degrees."""
     angle = np.deg2rad(beam["bpa"])
-    towards = np.array([np.sin(angle), np.cos(angle)])
-    if not upright:
-        towards = np.linalg.solve(matrix, towards)
-    unit = 3600.0 if upright else 1.0 / np.sqrt(abs(np.linalg.det(matrix)))
-    major, minor = unit * beam["bmaj"], unit * beam["bmin"]
+    shape = (covariances(3600 * beam["bmaj"], 3600 * beam["bmin"], angle) if upright else
+             seen_in_pixels(covariances(beam["bmaj"], beam["bmin"], angle), matrix))
+    major = np.sqrt(np.linalg.eigvalsh(shape)[-1])
     left, right, bottom, top = axes.get_images()[0].get_extent()
     out = np.sign(right - left)
-    axes.add_patch(Ellipse((left + out * (0.6 * major + 0.03 * abs(right - left)), bottom + 0.6 * major + 0.03 * (top - bottom)),
-                           major, minor, angle=float(np.rad2deg(np.arctan2(towards[1], towards[0]))),
-                           facecolor="w", edgecolor="k", lw=0.8))
+    axes.add_patch(beam_patch(shape, (left + out * (0.6 * major + 0.03 * abs(right - left)),
+                                      bottom + 0.6 * major + 0.03 * (top - bottom))))

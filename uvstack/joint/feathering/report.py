@@ -8,7 +8,7 @@ import numpy as np
 from astropy import units as u
 
 from uvstack.constants import ARCSEC
-from uvstack.report.figure import new_figure
+from uvstack.report.figure import beam_patch, new_figure
 from uvstack.report.numbers import flux_unit, with_error
 from uvstack.report.page import Section
 
@@ -75,8 +75,6 @@ def sections(result: FeatherResult) -> list[Section]:
 
 def images_figure(result: FeatherResult) -> Figure:
     """Images of the interferometer, the dish and both, with their beams, on one scale."""
-    from matplotlib.patches import Ellipse
-
     feathered = result.image[result.channel]
     name, size = flux_unit(float(np.nanmax(np.abs(feathered))))
     step = max(1, -(-max(feathered.shape) // _MOST_PIXELS))
@@ -95,9 +93,8 @@ def images_figure(result: FeatherResult) -> Figure:
         drawn = ax.imshow(own, origin="lower", cmap="viridis", vmin=limits[0], vmax=limits[1],
                           extent=tuple(half))
         ax.set(title=title, xlabel="x (arcsec)")
-        major, minor = beam.fwhm_major / ARCSEC, beam.fwhm_minor / ARCSEC
-        ax.add_patch(Ellipse((half[0] - 0.08 * (half[0] - half[1]), half[2] * 0.84), minor, major,
-                             angle=-np.rad2deg(beam.position_angle), facecolor="w", edgecolor="k"))
+        ax.add_patch(beam_patch(beam.covariance(ARCSEC),
+                                (half[0] - 0.08 * (half[0] - half[1]), half[2] * 0.84)))
         figure.colorbar(drawn, ax=ax, shrink=0.85, label=f"{name}/beam")
     axes[0].set_ylabel("y (arcsec)")
     return figure

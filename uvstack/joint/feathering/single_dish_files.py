@@ -11,12 +11,12 @@ import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
 
-from uvstack.constants import BOLTZMANN, SPEED_OF_LIGHT
 from uvstack.errors import ImageError
 from uvstack.io.image_file import STOKES, SkyCube, read_cube
 from uvstack.pixels.pixel_map import local_matrix, pixel_map
 from uvstack.pixels.resampling import Kernel, smoothed_block, window_of
 from uvstack.sky.beam import Beam
+from uvstack.sky.brightness import jansky_per_kelvin
 from uvstack.sky.projection import pixel_steps
 
 #: How far frequencies of single planes may lie apart, as a part: 0.7 % of a flux that falls as ν^−0.7.
@@ -79,7 +79,7 @@ def per_steradian(cube: SkyCube, channel: int, beam: Beam) -> float:
         if nu is None:
             raise ImageError(f"{cube.path}: is in {cube.unit.strip()} and says no frequency, which "
                              "Jy want; add an axis FREQ to its header")
-        return float(kelvin * 2.0 * BOLTZMANN * (nu / SPEED_OF_LIGHT) ** 2 * 1e26)
+        return float(kelvin * jansky_per_kelvin(nu))
     brightness = _in_unit(cube.unit, u.Jy / u.sr)
     if brightness is not None:
         return brightness
