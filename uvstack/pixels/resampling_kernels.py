@@ -207,10 +207,10 @@ def _knowns(image, known, y, x):
 
 
 @njit(**_options)
-def _place(x_node, y_node, step, r, c):
-    """Where a pixel of a block lies: bilinear between every `step`th, whose places are given."""
-    j, i = r // step, c // step
-    part, t = (r - j * step) / step, (c - i * step) / step
+def _place(x_node, y_node, step, j, part, c):
+    """Where column c lies, `part` of the way from the nodes of row j to the next, in a block of which every `step`th pixel is one."""
+    i = c // step
+    t = (c - i * step) / step
     return ((1.0 - part) * ((1.0 - t) * x_node[j, i] + t * x_node[j, i + 1])
             + part * ((1.0 - t) * x_node[j + 1, i] + t * x_node[j + 1, i + 1]),
             (1.0 - part) * ((1.0 - t) * y_node[j, i] + t * y_node[j, i + 1])
@@ -222,8 +222,10 @@ def keep_good(good, x_node, y_node, step, out):
     """Set the pixels of a block NaN whose nearest pixel of `good` is not."""
     n_rows, n_columns = good.shape
     for r in range(out.shape[0]):
+        j = r // step
+        part = (r - j * step) / step
         for c in range(out.shape[1]):
-            x, y = _place(x_node, y_node, step, r, c)
+            x, y = _place(x_node, y_node, step, j, part, c)
             # NaN fails these, too.
             if not (x >= -0.5 and x < n_columns - 0.5 and y >= -0.5 and y < n_rows - 0.5
                     and good[int(math.floor(y + 0.5)), int(math.floor(x + 0.5))]):
@@ -235,8 +237,10 @@ def linear_at(image, x_node, y_node, step, out):
     """Bilinear values of an image at the pixels of a block; NaN where a neighbour is, or off it."""
     n_rows, n_columns = image.shape
     for r in range(out.shape[0]):
+        j = r // step
+        part = (r - j * step) / step
         for c in range(out.shape[1]):
-            x, y = _place(x_node, y_node, step, r, c)
+            x, y = _place(x_node, y_node, step, j, part, c)
             x, y = _whole_if_near(x), _whole_if_near(y)
             if not (x >= 0.0 and x <= n_columns - 1.0 and y >= 0.0 and y <= n_rows - 1.0):
                 out[r, c] = np.nan
