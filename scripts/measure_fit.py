@@ -28,7 +28,7 @@ from uvstack.fitting.model.data import FitData
 from uvstack.fitting.model.model import ARCSEC, make_model
 from uvstack.fitting.solve.binned import Bins, bins_of
 from uvstack.fitting.solve.binned import normal_equations as binned_normal_equations
-from uvstack.fitting.solve.limits import DELTA_68, DELTA_95, profile_likelihood
+from uvstack.fitting.solve.profile import profile_likelihood
 from uvstack.fitting.solve.start import polynomial_fit, starting_values
 from uvstack.fitting.solve.visibilities import fit_bins
 

@@ -16,7 +16,7 @@ from measure_fit import MODEL, PUBLISHED, bound, observed, vla
 
 from uvstack.fitting.model.model import ARCSEC, make_model
 from uvstack.fitting.solve.binned import normal_equations as binned_normal_equations
-from uvstack.fitting.solve.limits import DELTA_95, profile_likelihood
+from uvstack.fitting.solve.profile import profile_likelihood
 from uvstack.fitting.solve.start import polynomial_fit, starting_values
 from uvstack.fitting.solve.visibilities import fit_bins, fit_visibilities
 
