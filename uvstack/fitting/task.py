@@ -257,13 +257,13 @@ def fit(
                                band=_band(data.job)), options)
 
 
-def fit_stacked(ms: MeasurementSets, model: str, options: Mapping[str, Any]) -> FitResult:
+def fit_stacked(ms: MeasurementSets, model: str, options: Mapping[str, Any],
+                estimator: Literal["jeffreys", "likelihood"] = "jeffreys") -> FitResult:
     """Fit of one shape to a stacked set, within the uv range and on the machine of the stack's options."""
     given = {name: options[name] for name in ("uvmin", "uvmax", "workers", "scheduler", "threads")}
-    given["estimator"] = options.get("fit_estimator", "jeffreys")
     # The parallel hands as the stack itself takes them; its weights are only relative, so errors
     # come from the scatter.
-    found = fit(ms, model=model, stokes="PI", **given)
+    found = fit(ms, model=model, stokes="PI", estimator=estimator, **given)
     assert isinstance(found, FitResult)
     return found
 
