@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from uvstack.imaging.task import image
     from uvstack.joint.feathering.result import FeatherResult
     from uvstack.joint.feathering.task import feather
+    from uvstack.joint.reconstruction.result import JointCube, JointResult
+    from uvstack.joint.reconstruction.task import sdint
     from uvstack.monte_carlo.result import MonteCarloResult
     from uvstack.monte_carlo.task import montecarlo
     from uvstack.records import Datasets
@@ -44,9 +46,9 @@ if TYPE_CHECKING:
     from uvstack.subtraction.task import subtract
 
 __all__ = ["CompareResult", "Datasets", "FeatherResult", "FitResult", "FitSpectrum", "ImageCube", "ImageResult",
-           "ImageStackResult", "MonteCarloResult", "StackResult", "SubtractResult", "__version__",
+           "ImageStackResult", "JointCube", "JointResult", "MonteCarloResult", "StackResult", "SubtractResult", "__version__",
            "compare", "epochs", "extract", "feather", "fit", "fit_visibilities", "image",
-           "image_stack", "joint", "light_curves", "montecarlo", "stack", "subtract", "uvmultifit"]
+           "image_stack", "joint", "light_curves", "montecarlo", "sdint", "stack", "subtract", "uvmultifit"]
 
 #: Public name → the module that has it.
 _HOME = {"compare": "uvstack.comparison.task", "CompareResult": "uvstack.comparison.result",
@@ -60,6 +62,9 @@ _HOME = {"compare": "uvstack.comparison.task", "CompareResult": "uvstack.compari
          "ImageResult": "uvstack.imaging.result", "ImageCube": "uvstack.imaging.result",
          "image_stack": "uvstack.image_stacking.task",
          "ImageStackResult": "uvstack.image_stacking.result",
+         "JointCube": "uvstack.joint.reconstruction.result",
+         "JointResult": "uvstack.joint.reconstruction.result",
+         "sdint": "uvstack.joint.reconstruction.task",
          "light_curves": "uvstack.image_sequence.task", "montecarlo": "uvstack.monte_carlo.task",
          "MonteCarloResult": "uvstack.monte_carlo.result", "stack": "uvstack.stacked_fit.task",
          "StackResult": "uvstack.stacking.result", "subtract": "uvstack.subtraction.task",

@@ -23,8 +23,8 @@ from uvstack.sky.options import BeamOptions
 WeightingKind = Literal["natural", "uniform", "briggs"]
 
 
-class ImageOptions(BeamOptions, UVRangeOptions, DataOptions, ReportOptions, OverwriteOptions,
-                   RunOptions, total=False):
+class ImagingOptions(BeamOptions, UVRangeOptions, DataOptions, ReportOptions, OverwriteOptions,
+                     RunOptions, total=False):
     """How visibilities are weighed and deconvolved, and what is written.
 
     out : path, optional
@@ -43,6 +43,10 @@ class ImageOptions(BeamOptions, UVRangeOptions, DataOptions, ReportOptions, Over
     threshold, threshold_sigma : float
         Peak at which to stop, Jy/beam and times the noise, whichever is higher. Without either:
         4 times the noise.
+    cycle_iterations : int, optional
+        Components in one major cycle at most; default no limit.
+    flux_change : float
+        Stop where a cycle changes the model's flux by less than this part; 0 is never.
     gain, cycle_factor, most_cycles
         See `uvstack.deconvolution.major_cycle.CleanSettings`.
     terms : int
@@ -63,9 +67,6 @@ class ImageOptions(BeamOptions, UVRangeOptions, DataOptions, ReportOptions, Over
         directions need, is below this, 0 … 1.
     reference_frequency : float, str or Quantity, optional
         A number is in Hz, "1.4GHz"; default the mean of the channels by their weights.
-    imager : {"uvstack", "wsclean", "casa"}
-        Our own, or another that is installed: it makes the dirty image, psf, model, residual and
-        restored image of one plane of one pointing, see `uvstack.imaging.external.task`.
     """
 
     out: Annotated[str | Path | None, None]
@@ -76,6 +77,8 @@ class ImageOptions(BeamOptions, UVRangeOptions, DataOptions, ReportOptions, Over
     iterations: Annotated[int, 100_000]
     threshold: Annotated[float, 0.0]
     threshold_sigma: Annotated[float | None, None]
+    cycle_iterations: Annotated[int | None, None]
+    flux_change: Annotated[float, 0.0]
     gain: Annotated[float, 0.1]
     cycle_factor: Annotated[float, 1.0]
     most_cycles: Annotated[int, 20]
@@ -86,4 +89,14 @@ class ImageOptions(BeamOptions, UVRangeOptions, DataOptions, ReportOptions, Over
     phase_centre: Annotated[str | tuple[float, float] | SkyCoord | None, None]
     pb_cutoff: Annotated[float, 0.2]
     reference_frequency: Annotated[float | str | Quantity | None, None]
+
+
+class ImageOptions(ImagingOptions, total=False):
+    """How visibilities are weighed and deconvolved, by which imager, and what is written.
+
+    imager : {"uvstack", "wsclean", "casa"}
+        Our own, or another that is installed: it makes the dirty image, psf, model, residual and
+        restored image of one plane of one pointing, see `uvstack.imaging.external.task`.
+    """
+
     imager: Annotated[Literal["uvstack", "wsclean", "casa"], "uvstack"]

@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from astropy.table import QTable
@@ -31,6 +32,9 @@ from uvstack.uv.stokes import FITS_CODES
 #: (Greisen et al. 2006).
 _SPECTRAL_FRAMES = dict(enumerate(("SOURCE", "LSRK", "LSRD", "BARYCENT", "GEOCENTR", "TOPOCENT",
                                    "GALACTOC", "LOCALGRP", "CMBDIPOL")))
+
+
+Images = TypeVar("Images", bound="ImageResult | ImageCube")
 
 
 def spectral_frame(structure: Structure, windows: Sequence[int]) -> str:
@@ -67,8 +71,7 @@ def check_products(names: dict[str, Path], overwrite: bool, pixels: int,
         check_output(path, overwrite, 4 * pixels * n_images, tuple(inputs))
 
 
-def write_products(result: ImageResult | ImageCube,
-                   names: dict[str, Path]) -> ImageResult | ImageCube:
+def write_products(result: Images, names: dict[str, Path]) -> Images:
     """Write all products, and say where they are.
 
     Raises

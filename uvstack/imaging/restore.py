@@ -30,6 +30,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from uvstack.errors import ImageError
 from uvstack.pixels.geometry import ImageGeometry
+from uvstack.pixels.noise import robust_noise
 from uvstack.pixels.smooth import convolve_beam
 from uvstack.sky.beam import Beam
 
@@ -220,6 +221,27 @@ def spectral_index(terms: NDArray, noise: ArrayLike, threshold: float = 5.0,
             alpha = alpha - alpha_of_beam
             beta = None if beta is None or beta_of_beam is None else beta - beta_of_beam
     return SpectralIndex(alpha, error, beta)
+
+
+def restored_index(restored: NDArray, residual: NDArray, psf: NDArray,
+                   primary_beam: NDArray | None = None) -> SpectralIndex:
+    """Spectral index of restored terms (term, m, l); noise and covariance are those of the residual's principal solution.
+
+    Parameters
+    ----------
+    restored, residual : ndarray (term, m, l)
+        Jy/beam.
+    psf : ndarray (2 term − 1, m', l')
+    primary_beam : ndarray (term, m, l), optional
+        As in `spectral_index`.
+    """
+    rest = principal_solution(residual, psf)
+    noise = np.array([robust_noise(plane) for plane in rest])
+    scaled = rest[:2] / noise[:2, None, None]
+    # var(a + b) − var(a − b) = 4 cov(a, b), with robust variances.
+    covariance = 0.25 * (robust_noise(scaled[0] + scaled[1]) ** 2
+                         - robust_noise(scaled[0] - scaled[1]) ** 2) * noise[0] * noise[1]
+    return spectral_index(restored, noise, covariance=covariance, primary_beam=primary_beam)
 
 
 def _power_law(ratios: NDArray) -> tuple[NDArray, NDArray | None]:

@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from uvstack.errors import NumericalError
-from uvstack.joint.feathering.uv_plane import UVPlane
+from uvstack.joint.uv_plane import UVPlane
 from uvstack.pixels.noise import robust_noise
 from uvstack.sky.beam import areas_of_covariances
 
