@@ -50,7 +50,6 @@ imaging_options = group_of(
                   help="Components in one major cycle at most; default no limit."),
     click.option("--flux-change", default=0.0,
                   help="Stop where a cycle changes the model's flux by less than this part."),
-    click.option("--gain", default=0.1, help="Part of a peak that one iteration takes."),
     click.option("--cycle-factor", default=1.0,
                   help="Smaller: deeper minor cycles, and fewer major ones."),
     click.option("--most-cycles", default=20, help="Major cycles at most."),
@@ -83,6 +82,7 @@ imaging_options = group_of(
               help="I, Q, U, V, RR, LL, XX, YY, or several: IQUV, IV, \"RR,LL\".")
 @click.option("--channels-out", default=1,
               help="Planes of a cube, equal steps of frequency over all channels selected.")
+@click.option("--gain", default=0.1, help="Part of a peak that one iteration takes.")
 @click.option("--imager", type=click.Choice(["uvstack", "wsclean", "casa"]), default="uvstack",
               help="wsclean or casa where installed: they make one plane of one pointing, with products as ours.")
 @report_options("JSON, pictures and a page", "out")

@@ -63,6 +63,7 @@ class DishPlanes(click.ParamType):
                    "2klambda,4klambda; default 0.6 to 1 over the dish's FWHM.")
 @click.option("--start-model", type=FILE,
               help="Begin of the names of an earlier run whose model is gone on from.")
+@click.option("--gain", default=0.3, help="Part of a peak that one iteration takes.")
 @imaging_options
 @report_options("JSON, pictures and a page", "out")
 @run_options

@@ -47,7 +47,7 @@ class ImagingOptions(BeamOptions, UVRangeOptions, DataOptions, ReportOptions, Ov
         Components in one major cycle at most; default no limit.
     flux_change : float
         Stop where a cycle changes the model's flux by less than this part; 0 is never.
-    gain, cycle_factor, most_cycles
+    cycle_factor, most_cycles
         See `uvstack.deconvolution.major_cycle.CleanSettings`.
     terms : int
         Taylor terms of the spectrum, 1 to 3.
@@ -79,7 +79,6 @@ class ImagingOptions(BeamOptions, UVRangeOptions, DataOptions, ReportOptions, Ov
     threshold_sigma: Annotated[float | None, None]
     cycle_iterations: Annotated[int | None, None]
     flux_change: Annotated[float, 0.0]
-    gain: Annotated[float, 0.1]
     cycle_factor: Annotated[float, 1.0]
     most_cycles: Annotated[int, 20]
     terms: Annotated[int, 1]
@@ -94,9 +93,12 @@ class ImagingOptions(BeamOptions, UVRangeOptions, DataOptions, ReportOptions, Ov
 class ImageOptions(ImagingOptions, total=False):
     """How visibilities are weighed and deconvolved, by which imager, and what is written.
 
+    gain : float
+        Part of a peak that one iteration takes, above 0, at most 1.
     imager : {"uvstack", "wsclean", "casa"}
         Our own, or another that is installed: it makes the dirty image, psf, model, residual and
         restored image of one plane of one pointing, see `uvstack.imaging.external.task`.
     """
 
+    gain: Annotated[float, 0.1]
     imager: Annotated[Literal["uvstack", "wsclean", "casa"], "uvstack"]

@@ -127,7 +127,7 @@ def plane_job(job: Job, windows: Mapping[tuple[int, int], SpectralWindow],
     return replace(job, bands=bands, selections=selections)
 
 
-def clean_settings(options: ImagingOptions) -> CleanSettings:
+def clean_settings(options: ImagingOptions, gain: float) -> CleanSettings:
     """How deep to clean and how, of `ImagingOptions`.
 
     Raises
@@ -146,7 +146,7 @@ def clean_settings(options: ImagingOptions) -> CleanSettings:
     if sigma is None:
         sigma = 0.0 if options["threshold"] > 0 else _DEFAULT_SIGMA
     return CleanSettings(
-        threshold=options["threshold"], threshold_sigma=sigma, gain=options["gain"],
+        threshold=options["threshold"], threshold_sigma=sigma, gain=gain,
         cycle_factor=options["cycle_factor"], most_cycles=options["most_cycles"],
         most_iterations=options["iterations"],
         iterations_per_cycle=options["cycle_iterations"], flux_change=options["flux_change"],

@@ -125,7 +125,7 @@ def image(
     """
     asked_for = {**locals(), **options}
     check_asked(ImageResult, options)
-    settings = clean_settings(options)
+    settings = clean_settings(options, options["gain"])
     terms, imager, out, mask = options["terms"], options["imager"], options["out"], options["mask"]
     weights = Weighting.asked(options["weighting"], options["robust"], options["uvtaper"])
     pb_cutoff = finite_number("pb_cutoff", options["pb_cutoff"], 0, 1)
@@ -140,7 +140,7 @@ def image(
         raise ImageError(f"{terms} Taylor terms and {channels_out} planes; wanted is one of both: terms are the spectrum of one plane")
     threads = thread_count(options["threads"])
     allowed = read_mask(mask, grid)
-    names = product_paths(out, terms, beam is not None)
+    names = product_paths(out, terms, beam is not None, imager == "uvstack")
     check_products(names, options["overwrite"], grid.shape[0] * grid.shape[1] * len(asked) * len(axis.frequency),
                    [*(s.path for s in structures), *([str(mask)] if isinstance(mask, str | Path) else [])])
     job = replace(setup.job, terms=terms)

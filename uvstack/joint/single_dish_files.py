@@ -18,7 +18,9 @@ from uvstack.constants import ARCSEC, SPEED_OF_LIGHT
 from uvstack.errors import ImageError, SelectionError
 from uvstack.io.fits import sin_wcs
 from uvstack.io.image_file import STOKES, SkyCube, read_cube
-from uvstack.joint.uv_plane import DishBeam
+from uvstack.io.selection import parse_distance
+from uvstack.joint.flux_scale import Overlap
+from uvstack.joint.uv_plane import DishBeam, pixel_matrix
 from uvstack.pixels.grid import Grid, centred_grid
 from uvstack.pixels.pixel_map import local_matrix, pixel_map
 from uvstack.pixels.psf import fit_beam
@@ -187,6 +189,26 @@ def beam_of_dish(frequency: float, diameter: float, factor: float) -> Beam:
     return Beam(fwhm, fwhm, 0.0)
 
 
+def parse_overlap(overlap: Sequence[str | float] | None) -> Overlap | None:
+    """Two uv distances with their units, of texts such as "60m" or numbers in metres.
+
+    Raises
+    ------
+    SelectionError
+        They are no two distances of one unit, the smaller first.
+    """
+    if overlap is None:
+        return None
+    if isinstance(overlap, str) or len(overlap) != 2:
+        raise SelectionError(f"overlap is {overlap!r}; wanted are two uv distances, such as "
+                             "60m and 100m")
+    (inner, unit), (outer, other) = (parse_distance("overlap", one) for one in overlap)
+    if unit != other or not inner < outer:
+        raise SelectionError(f"overlap is {overlap[0]} to {overlap[1]}; wanted are two uv "
+                             "distances, the smaller first, both in metres or wavelengths")
+    return (inner, unit), (outer, other)
+
+
 def check_dish(dish: Beam, beam: Beam, side: float) -> None:
     """Raise SelectionError where a dish's beam, rad, is below the interferometer's or above its image."""
     if not beam.fwhm_major <= dish.fwhm_major <= side:
@@ -234,7 +256,7 @@ class DishOnGrid:
         """
         if self._psfs:
             psf = np.sum([share * self._psfs[k] for k, share in shares], axis=0)
-            own = DishBeam(_gaussian_matrix(psf), psf)
+            own = DishBeam(pixel_matrix(fit_beam(psf / psf.max(), 1.0), 1.0), psf)
             beams = [DishBeam(own.matrix, self._psfs[k]).area * self._high.cell**2
                      for k, _ in shares]
         else:
@@ -307,9 +329,3 @@ def pixels_of_grid(grid: Grid, frequency: NDArray[np.float64] | None = None) -> 
     nothing = np.broadcast_to(np.float32(np.nan), (1 if frequency is None else len(frequency),
                                                    *grid.shape))
     return SkyCube(nothing, wcs, wcs_frame(wcs), frequency, "Jy/beam", 1, "the image")
-
-
-def _gaussian_matrix(psf: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Squares of FWHM in (x, y), pixels², of the Gaussian nearest to a beam."""
-    (east, cross), (_, north) = fit_beam(psf / psf.max(), 1.0).covariance()
-    return np.array([[east, -cross], [-cross, north]])

@@ -27,12 +27,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from uvstack.sky.beam import TRANSFORM_SCALE, areas_of_covariances
+from uvstack.sky.beam import TRANSFORM_SCALE, Beam, areas_of_covariances
 
 #: Beams of the dish over which images fade out, and that are between an image and its repetition.
 _FADE, _MARGIN = 1.0, 2.0
 #: Where the transform of a measured beam is lower, nothing is divided by it.
 _LEAST_TRANSFORM = 1e-6
+
+
+def pixel_matrix(beam: Beam, cell: float) -> NDArray[np.float64]:
+    """Squares of FWHM in (x, y), pixels², of a beam (in the unit of `cell`) where east is to the left."""
+    (east, cross), (_, north) = beam.covariance(cell)
+    return np.array([[east, -cross], [-cross, north]])
 
 
 @dataclass(frozen=True, eq=False)

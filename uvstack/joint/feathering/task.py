@@ -17,18 +17,17 @@ from typing_extensions import Unpack
 
 from uvstack._version import __version__
 from uvstack.checks import finite_number
-from uvstack.constants import SPEED_OF_LIGHT
-from uvstack.errors import ImageError, NumericalError, SelectionError
+from uvstack.errors import ImageError, NumericalError
 from uvstack.io.fits import write_image
 from uvstack.io.image_file import SkyCube
 from uvstack.io.output import check_output, together, write_json
 from uvstack.io.provenance import provenance_of
-from uvstack.io.selection import parse_distance
 from uvstack.joint.feathering.result import FeatherResult
 from uvstack.joint.flux_scale import (
-    DEFAULT_ANNULUS,
     Cells,
     FluxScale,
+    Overlap,
+    annulus_of,
     cells_of,
     flux_scale,
     joined,
@@ -42,6 +41,7 @@ from uvstack.joint.single_dish_files import (
     check_dish,
     frequency_of,
     matched_channels,
+    parse_overlap,
     per_steradian,
     read_both,
     steps_of,
@@ -85,7 +85,7 @@ class _Settings:
 
     sd_scale: float | None
     sd_gain: float
-    overlap: tuple[tuple[float, str], tuple[float, str]] | None
+    overlap: Overlap | None
     dish_diameter: float | None
     beam_factor: float
     low_pass: bool
@@ -161,19 +161,9 @@ def feather(high: str | Path, low: str | Path, *, out: str | Path | None = None,
 
 def _settings(sd_scale: float | str, sd_gain: float, overlap: Sequence[str | float] | None,
               dish_diameter: float | None, beam_factor: float, low_pass: bool) -> _Settings:
-    annulus = None
-    if overlap is not None:
-        if isinstance(overlap, str) or len(overlap) != 2:
-            raise SelectionError(f"overlap is {overlap!r}; wanted are two uv distances, such as "
-                                 "60m and 100m")
-        (inner, unit), (outer, other) = (parse_distance("overlap", one) for one in overlap)
-        if unit != other or not inner < outer:
-            raise SelectionError(f"overlap is {overlap[0]} to {overlap[1]}; wanted are two uv "
-                                 "distances, the smaller first, both in metres or wavelengths")
-        annulus = ((inner, unit), (outer, other))
     return _Settings(
         None if sd_scale == "auto" else finite_number("sd_scale", sd_scale, 0.0, above=True),
-        finite_number("sd_gain", sd_gain, 0.0, above=True), annulus,
+        finite_number("sd_gain", sd_gain, 0.0, above=True), parse_overlap(overlap),
         None if dish_diameter is None else finite_number("dish_diameter", dish_diameter, 0.0,
                                                          above=True, unit="m"),
         finite_number("beam_factor", beam_factor, 0.0, above=True), bool(low_pass))
@@ -268,17 +258,11 @@ def _fwhm(steps: NDArray[np.float64], matrix: NDArray[np.float64]) -> float:
 def _annulus(settings: _Settings, high: SkyCube, low: SkyCube,
              one: _Channel) -> tuple[float, float]:
     """Wavelengths."""
-    if settings.overlap is None:
-        return DEFAULT_ANNULUS[0] / one.fwhm, DEFAULT_ANNULUS[1] / one.fwhm
-    (inner, unit), (outer, _) = settings.overlap
-    if unit != "m":
-        return inner, outer
-    cube = high if high.frequency is not None else low
-    if cube.frequency is None:
-        raise ImageError(f"{high.path} and {low.path}: neither says a frequency, at which the "
-                         "overlap in metres is one in the uv plane; give it in wavelengths (2klambda)")
-    nu = float(np.mean(cube.frequency))
-    return inner * nu / SPEED_OF_LIGHT, outer * nu / SPEED_OF_LIGHT
+    nu = high.frequency if high.frequency is not None else low.frequency
+    try:
+        return annulus_of(settings.overlap, one.fwhm, None if nu is None else float(np.mean(nu)))
+    except ImageError as error:
+        raise ImageError(f"{high.path} and {low.path}: {error}") from error
 
 
 def _scale(cells: Cells, annulus: tuple[float, float], settings: _Settings,

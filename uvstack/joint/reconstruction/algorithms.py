@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from uvstack.deconvolution.major_cycle import CleanSettings, Cycle, Deconvolved, deconvolve
 from uvstack.joint.reconstruction.joint_plane import JointPlane
 from uvstack.joint.taylor_cube import cube_to_taylor, taylor_shares, taylor_to_cube
+from uvstack.joint.uv_plane import DishBeam
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +34,16 @@ class Reconstruction:
         The primary beam that CLEAN's images were multiplied with.
     found : Deconvolved
         Its model is the sky times `response`.
+    residual_in : callable
+        Restoring beam → residual (term, m, l) of that model, in Jy of the beam where the dish
+        measures.
     """
 
     dirty: NDArray[np.float64]
     psf: NDArray[np.float64]
     response: NDArray[np.float64] | None
     found: Deconvolved
+    residual_in: Callable[[DishBeam], NDArray[np.float64]]
 
 
 def deconvolve_channel(plane: JointPlane, start: NDArray, settings: CleanSettings,
@@ -56,8 +61,8 @@ def deconvolve_channel(plane: JointPlane, start: NDArray, settings: CleanSetting
     """
     response = plane.primary_beam
 
-    def residual_of(model: NDArray) -> NDArray:
-        return times(response, plane.residual(sky_of(model[0], response, plane.valid)))[None]
+    def residual_of(model: NDArray, beam: DishBeam | None = None) -> NDArray:
+        return times(response, plane.residual(sky_of(model[0], response, plane.valid), beam))[None]
 
     return _deconvolved(residual_of, plane.psf[None], response, start, settings, options)
 
@@ -84,11 +89,11 @@ def deconvolve_terms(planes: Sequence[JointPlane], n_terms: int, reference: floa
     valid = np.logical_and.reduce([one.valid for one in planes])
     shares = taylor_shares(frequencies, reference, n_terms, weights, len(planes))
 
-    def residual_of(model: NDArray) -> NDArray:
+    def residual_of(model: NDArray, beam: DishBeam | None = None) -> NDArray:
         rest = np.zeros(model.shape)
         for k, plane in enumerate(planes):
             channel = taylor_to_cube(model, frequencies[k : k + 1], reference)[0]
-            joint = times(response, plane.residual(sky_of(channel, response, valid)))
+            joint = times(response, plane.residual(sky_of(channel, response, valid), beam))
             for t in range(n_terms):
                 rest[t] += shares[t, k] * joint
         rest[:, ~valid] = np.nan
@@ -120,13 +125,14 @@ def times(response: NDArray | None, image: NDArray) -> NDArray[np.float64]:
     return image if response is None else image * response
 
 
-def _deconvolved(residual_of: Callable[[NDArray], NDArray], psf: NDArray, response: NDArray | None,
+def _deconvolved(residual_of: Callable[..., NDArray], psf: NDArray, response: NDArray | None,
                  start: NDArray, settings: CleanSettings, options: dict[str, Any]) -> Reconstruction:
     start = times(response, start)
     dirty = residual_of(np.zeros(start.shape))
     found = deconvolve(residual_of, psf, start, settings,
                        dirty=dirty if not start.any() else None, **options)
-    return Reconstruction(dirty, psf, response, found)
+    return Reconstruction(dirty, psf, response, found,
+                          lambda beam: residual_of(found.model, beam))
 
 
 def log_line(cycle: Cycle) -> str:

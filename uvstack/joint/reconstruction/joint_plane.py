@@ -12,6 +12,11 @@ Of the sky I in Jy/pixel, with h the response of the interferometer and b the di
     R_sd  = M − Ω b ⋆ I             `JointPlane.dish_residual`; M the map, Ω its unit: pixels of the
                                     interferometer's beam, b of sum 1
 
+*Units.* A residual is in Jy of the joint psf, whose integral is not that of the restoring beam: what
+CLEAN leaves of extended emission would count two times at one frequency and half at another. Where
+the dish measures, the transform T of the psf is smooth and known, and the residual that is added to
+a restored image is brought to the units of the restoring beam there, by a factor 1 + w² (C/T − 1).
+
 *Edges.* The feather continues both images beyond their edges, and into what the primary beam leaves
 out, as `uvstack.joint.uv_plane` says. The model is 0 there.
 
@@ -21,13 +26,16 @@ Cost: five transforms of the image with margins for each channel and residual.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
 from uvstack.joint.uv_plane import Continuation, DishBeam, UVPlane, feather_weights
+
+#: The transform of a psf is taken for no less than this part of w times the restoring beam's.
+_LEAST_PSF = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,14 +121,39 @@ class JointPlane:
     psf: NDArray[np.float64]
     factor: float
 
-    def residual(self, sky: NDArray) -> NDArray[np.float64]:
-        """Joint residual (m, l) of a sky in Jy/pixel, on the flat sky, Jy/beam; NaN where nothing is valid."""
+    def scaled(self, scale: float) -> JointPlane:
+        """The same with the dish's map times a factor."""
+        return self if self.dish is None else replace(
+            self, dish=replace(self.dish, map=scale * self.dish.map))
+
+    def residual(self, sky: NDArray, restoring: DishBeam | None = None) -> NDArray[np.float64]:
+        """Joint residual (m, l) of a sky in Jy/pixel, on the flat sky, Jy/beam; NaN where nothing is valid.
+
+        With a restoring beam it is in Jy of that at the scales that the dish measures, see the
+        module.
+        """
         high = None if self.interferometer is None else self.interferometer_residual(sky)
         low = None if self.dish is None else self.dish_residual(sky)
         if high is not None and low is not None and self.dish is not None:
             high = feathered(self.plane, self.onward, high, low, self.dish, self.gain)
+            if restoring is not None:
+                high = high + self.plane.image(self.plane.transform(high, self.onward)
+                                               * self.excess(restoring))
         joint = low if high is None else high
         return np.where(self.valid, self.factor * np.asarray(joint), np.nan)
+
+    def excess(self, restoring: DishBeam) -> NDArray[np.float64]:
+        """w² (C/T − 1), (v, u): of the transforms C of a restoring beam and T of the joint psf."""
+        assert self.dish is not None
+        w = self.dish.weight_beam.transform(self.plane)
+        wanted = restoring.area * restoring.transform(self.plane)
+        shape = [min(n, size) for n, size in zip(self.psf.shape, self.plane.size, strict=True)]
+        m, l = (slice(n // 2 - kept // 2, n // 2 - kept // 2 + kept)
+                for n, kept in zip(self.psf.shape, shape, strict=True))
+        held = np.zeros(self.plane.size)
+        held[: shape[0], : shape[1]] = self.psf[m, l]
+        there = fft.rfft2(np.roll(held, (-(shape[0] // 2), -(shape[1] // 2)), axis=(0, 1))).real
+        return np.asarray(w**2 * (wanted / np.maximum(there, _LEAST_PSF * w * wanted + 1e-12) - 1.0))
 
     def interferometer_residual(self, sky: NDArray) -> NDArray[np.float64]:
         """IntCube.MakeRES and the division by IntCube.PB: (m, l), on the flat sky."""

@@ -33,6 +33,8 @@ class JointOptions(ImagingOptions, total=False):
         Leave out scales of the dish's map beyond its diameter.
     overlap : (str or float, str or float), optional
         Annulus of uv distances for the flux factor, as of `feather`.
+    gain : float
+        Part of a peak that one iteration takes, above 0, at most 1.
     start_model : path, optional
         Begin of the names of an earlier run, whose model is gone on from.
     """
@@ -46,4 +48,5 @@ class JointOptions(ImagingOptions, total=False):
     beam_factor: Annotated[float, 1.0]
     low_pass: Annotated[bool, False]
     overlap: Annotated[Sequence[str | float] | None, None]
+    gain: Annotated[float, 0.3]
     start_model: Annotated[str | Path | None, None]

@@ -22,7 +22,12 @@ from typing_extensions import Unpack
 from uvstack.checks import finite_number, thread_count
 from uvstack.chunks import cluster
 from uvstack.deconvolution.major_cycle import CleanSettings
-from uvstack.errors import ImageError, InvalidVisibilityWarning, UvstackWarning
+from uvstack.errors import (
+    ImageError,
+    InvalidVisibilityWarning,
+    NumericalError,
+    UvstackWarning,
+)
 from uvstack.imaging.mask_files import read_mask
 from uvstack.imaging.plane import component_list, middle_of_psf
 from uvstack.imaging.product_files import (
@@ -36,6 +41,7 @@ from uvstack.imaging.weighting import Weighting
 from uvstack.io.output import together
 from uvstack.io.pointing import pointings_text
 from uvstack.io.provenance import provenance_of
+from uvstack.joint.flux_scale import Overlap
 from uvstack.joint.reconstruction.algorithms import (
     Reconstruction,
     deconvolve_channel,
@@ -54,8 +60,11 @@ from uvstack.joint.reconstruction.interferometer_files import SeenChannel, seen_
 from uvstack.joint.reconstruction.joint_plane import DishPlane, JointPlane, joint_psf
 from uvstack.joint.reconstruction.options import JointOptions
 from uvstack.joint.reconstruction.result import JointCube, JointNumbers, JointResult
-from uvstack.joint.taylor_cube import cube_to_taylor
-from uvstack.joint.uv_plane import UVPlane
+from uvstack.joint.reconstruction.scale import dish_scale
+from uvstack.joint.reconstruction.start_files import read_start
+from uvstack.joint.single_dish_files import parse_overlap
+from uvstack.joint.taylor_cube import cube_to_taylor, fit_taylor
+from uvstack.joint.uv_plane import DishBeam, UVPlane, pixel_matrix
 from uvstack.options import takes
 from uvstack.pixels.grid import psf_grid
 from uvstack.pixels.noise import robust_noise
@@ -79,8 +88,10 @@ class _Asked:
     weighting: Weighting
     use: str
     terms: int
-    sd_scale: float
+    sd_scale: float | None
+    overlap: Overlap | None
     sd_gain: float
+    start: str | Path | None
     dish: DishSettings
     pb_cutoff: float
     reference: float | None
@@ -160,10 +171,12 @@ def _checked(options: JointOptions) -> _Asked:
     scale = options["sd_scale"]
     diameter, reference = options["dish_diameter"], options["reference_frequency"]
     return _Asked(
-        clean_settings(options),
+        clean_settings(options, options["gain"]),
         Weighting.asked(options["weighting"], options["robust"], options["uvtaper"]),
-        options["use"], options["terms"], finite_number("sd_scale", scale, 0.0, above=True),
-        finite_number("sd_gain", options["sd_gain"], 0.0, above=True),
+        options["use"], options["terms"],
+        None if scale == "auto" else finite_number("sd_scale", scale, 0.0, above=True),
+        parse_overlap(options["overlap"]),
+        finite_number("sd_gain", options["sd_gain"], 0.0, above=True), options["start_model"],
         DishSettings(None if diameter is None else finite_number("dish_diameter", diameter, 0.0,
                                                                  above=True, unit="m"),
                      finite_number("beam_factor", options["beam_factor"], 0.0, above=True),
@@ -176,31 +189,40 @@ def _checked(options: JointOptions) -> _Asked:
 def _reconstructed(setup: Setup, seen: Sequence[SeenChannel], low: Any, psf: Any, asked: _Asked,
                    mask: NDArray[np.bool_] | None,
                    provenance: Provenance) -> JointResult | JointCube:
-    planes, numbers = _joint_planes(setup, seen, low, psf, asked)
-    options = {"mask": mask, "threads": asked.threads,
-               "progress": lambda cycle: logger.info(log_line(cycle))}
-    if asked.terms > 1 or len(planes) == 1:
-        reference = asked.reference or float(numbers.weight @ numbers.frequency)
-        start = np.zeros((asked.terms, *setup.grid.shape))
-        if asked.terms > 1:
-            made = deconvolve_terms(planes, asked.terms, reference, start, asked.settings, **options)
-        else:
-            made = deconvolve_channel(planes[0], start, asked.settings, **options)
+    options: dict[str, Any] = {"mask": mask, "threads": asked.threads,
+                               "progress": lambda cycle: logger.info(log_line(cycle))}
+    planes = _joint_planes(setup, seen, low, psf, asked)
+    scale, error = asked.sd_scale or 1.0, None
+    if asked.sd_scale is None and asked.use == "joint":
+        try:
+            found = dish_scale(planes, asked.overlap, asked.settings, setup.grid.geometry.cell_m,
+                               **options)
+        except NumericalError as refused:
+            raise NumericalError(f"{low.path}: {refused}") from refused
+        scale, error = found.scale, found.error
+    planes = [one.scaled(scale) for one in planes]
+    numbers = _numbers(seen, planes, asked, setup.grid.geometry.cell_m, scale, error)
+    reference = asked.reference or float(numbers.weight @ numbers.frequency)
+    start = np.zeros((len(planes), *setup.grid.shape)) if asked.start is None else read_start(
+        asked.start, setup.grid, numbers.frequency)
+    if asked.terms > 1:
+        terms = fit_taylor(start, numbers.frequency, reference, asked.terms, numbers.weight)
+        made = deconvolve_terms(planes, asked.terms, reference, terms, asked.settings, **options)
         return _result(setup, seen, planes, made, asked, numbers, provenance, reference)
-    start = np.zeros((1, *setup.grid.shape))
-    found = []
-    for one, plane in zip(seen, planes, strict=True):
-        made = deconvolve_channel(plane, start, asked.settings, **options)
-        found.append(_result(setup, [one], [plane], made, asked, numbers, provenance,
-                             plane.frequency))
+    made_of = [deconvolve_channel(plane, start[k : k + 1], asked.settings, **options)
+               for k, plane in enumerate(planes)]
+    results = [_result(setup, [one], [plane], made, asked, numbers, provenance, plane.frequency)
+               for one, plane, made in zip(seen, planes, made_of, strict=True)]
+    if len(results) == 1:
+        return results[0]
     steps = np.diff(numbers.frequency)
-    return JointCube(setup.grid, ("I",), numbers.frequency, float(np.mean(steps)), tuple(found),
+    return JointCube(setup.grid, ("I",), numbers.frequency, float(np.mean(steps)), tuple(results),
                      provenance, joint=numbers)
 
 
 def _joint_planes(setup: Setup, seen: Sequence[SeenChannel], low: Any, psf: Any,
-                  asked: _Asked) -> tuple[list[JointPlane], JointNumbers]:
-    """A plane a channel, and what is told of them."""
+                  asked: _Asked) -> list[JointPlane]:
+    """A plane a channel."""
     grid = setup.grid
     cell = grid.geometry.cell_m
     frequencies = np.array([one.frequency for one in seen])
@@ -211,8 +233,7 @@ def _joint_planes(setup: Setup, seen: Sequence[SeenChannel], low: Any, psf: Any,
         valid = [np.logical_and.reduce(valid)] * len(seen)
     dishes: list[DishPlane | None] = [None] * len(seen)
     if asked.use != "int":
-        dishes = [replace(one, map=asked.sd_scale * one.map) for one in dish_planes(
-            low, psf, asked.dish, grid, frequencies, beams, valid)]
+        dishes = [*dish_planes(low, psf, asked.dish, grid, frequencies, beams, valid)]
     reach = max((reach_of(beam) for one in dishes if one is not None
                  for beam in (one.beam, one.weight_beam)), default=1.0)
     steps = np.array([[grid.geometry.cell_l, 0.0], [0.0, cell]])
@@ -228,12 +249,14 @@ def _joint_planes(setup: Setup, seen: Sequence[SeenChannel], low: Any, psf: Any,
         planes.append(JointPlane(one.frequency, one.weight / weight.sum(), one.plane, dish,
                                  one.primary_beam, valid[k], image_plane, onward, asked.sd_gain,
                                  made, factor))
-    return planes, _numbers(seen, planes, asked, cell, weight / weight.sum())
+    return planes
 
 
 def _numbers(seen: Sequence[SeenChannel], planes: Sequence[JointPlane], asked: _Asked, cell: float,
-             weight: NDArray[np.float64]) -> JointNumbers:
+             scale: float, error: float | None) -> JointNumbers:
+    """What is told of both instruments."""
     frequency = np.array([one.frequency for one in planes])
+    weight = np.array([one.weight for one in planes])
     beams = tuple(fit_beam(one.psf, cell) for one in planes)
     own = tuple(fit_beam(one.plane.psf, cell) for one in seen if one.plane is not None)
     dishes = tuple(_on_sky(one.dish.beam.matrix, cell) for one in planes if one.dish is not None)
@@ -248,7 +271,7 @@ def _numbers(seen: Sequence[SeenChannel], planes: Sequence[JointPlane], asked: _
                 f"the joint beam is {width:.3f} times as wide as the interferometer's: the dish "
                 f"weighs too much; take a smaller sd_gain (--sd-gain) than {asked.sd_gain:g}"),
                 stacklevel=2)
-    return JointNumbers(asked.use, asked.sd_scale, None, asked.sd_gain, frequency, weight, beams,
+    return JointNumbers(asked.use, scale, error, asked.sd_gain, frequency, weight, beams,
                         own, dishes, single, width)
 
 
@@ -265,7 +288,10 @@ def _result(setup: Setup, seen: Sequence[SeenChannel], planes: Sequence[JointPla
     grid, found, response = setup.grid, made.found, made.response
     cell = grid.geometry.cell_m
     beam = fit_beam(made.psf[0], cell)
-    restored = restore(found.model, found.residual, beam, cell, made.psf, asked.threads)
+    rest = found.residual
+    if asked.use == "joint":
+        rest = made.residual_in(DishBeam(pixel_matrix(beam, cell)))
+    restored = restore(found.model, rest, beam, cell, made.psf, asked.threads)
     valid = np.isfinite(found.residual[0])
     pbcor = None if response is None else np.stack(
         [correct_primary_beam(plane, response, asked.pb_cutoff) for plane in restored])
@@ -277,7 +303,9 @@ def _result(setup: Setup, seen: Sequence[SeenChannel], planes: Sequence[JointPla
         grid=grid, dirty=made.dirty, residual=found.residual, image=restored,
         model=sky_of(found.model, response, valid), psf=middle_of_psf(made.psf[0], grid.shape),
         pbcor=pbcor, response=response, alpha=None if index is None else index.alpha,
-        alpha_error=None if index is None else index.error, beam=beam,
+        alpha_error=None if index is None else index.error,
+        curvature=None if index is None else index.beta,
+        curvature_error=None if index is None else index.beta_error, beam=beam,
         reference_frequency=reference,
         noise=robust_noise(found.residual[0], found.mask if found.mask.mean() < 0.5 else None),
         rms=float(np.sqrt(usable @ usable / usable.size)),
