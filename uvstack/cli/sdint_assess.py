@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from uvstack.cli.feather import AnnulusOption
-from uvstack.cli.main import Angle, Direction, Quantity, Size, example, progress_bar, show
+from uvstack.cli.image import weighting_options
+from uvstack.cli.main import Angle, Direction, Size, example, progress_bar, show
 from uvstack.cli.options import (
     FILE,
     beam_option,
@@ -15,7 +15,7 @@ from uvstack.cli.options import (
     run_options,
     uv_range_options,
 )
-from uvstack.cli.sdint import ChannelsOption, DishPlanes
+from uvstack.cli.sdint import DishPlanes, dish_options
 
 
 @click.command(name="sdint-assess", epilog=example(
@@ -32,22 +32,8 @@ from uvstack.cli.sdint import ChannelsOption, DishPlanes
               help="Pixels of the joint image; default what SD covers.")
 @click.option("--cell", "--scale", type=Angle(),
               help="Pixel, e.g. 0.5arcsec; default a quarter of the finest fringe.")
-@click.option("--weighting", type=click.Choice(["natural", "uniform", "briggs"]), default="briggs",
-              help="Of the visibilities.")
-@click.option("--robust", type=float,
-              help="Of Briggs, from -2 (uniform) to 2 (natural); default 0.")
-@click.option("--taper", "--uvtaper", "uvtaper", type=Angle(),
-              help="FWHM of a Gaussian on the sky that the weights are tapered for.")
-@click.option("--channels", type=ChannelsOption(), default="dish",
-              help="Channels of the reconstruction, as of sdint.")
-@click.option("--sd-psf", type=FILE, help="Beam of the dish as an image or cube.")
-@click.option("--dish-diameter", type=Quantity("m", "100m"),
-              help="Effective diameter that sets the weights; default from the beam of SD.")
-@click.option("--beam-factor", default=1.0,
-              help="k of FWHM = k λ/D; real dishes have 1.1 to 1.2, CASA takes 1.22.")
-@click.option("--overlap", type=AnnulusOption(),
-              help="Annulus of uv distances where flux scales are compared, e.g. 60m,100m or "
-                   "2klambda,4klambda; default 0.6 to 1 over the dish's FWHM.")
+@weighting_options
+@dish_options
 @data_options
 @uv_range_options
 @click.option("--phase-centre", type=Direction(),

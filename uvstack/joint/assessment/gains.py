@@ -26,6 +26,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from astropy import units as u
 from astropy.table import QTable
 from numpy.typing import NDArray
 from scipy import fft
@@ -104,7 +105,7 @@ def gain_table(channels: Sequence[ChannelWeights], size: tuple[int, int], cell: 
     Returns
     -------
     QTable
-        gain; width, FWHM over that of the interferometer (NaN where no beam fits); noise and
+        gain; width_ratio, FWHM over that of the interferometer (NaN where no beam fits); noise and
         dish_noise, Jy/beam, of the joint image and the dish's part of it; share, of the dish at
         the shortest spacing, the least of the channels.
     """
@@ -112,8 +113,8 @@ def gain_table(channels: Sequence[ChannelWeights], size: tuple[int, int], cell: 
     alone = mean_psf(channels, size, 0.0)
     own = fit_beam(fft.fftshift(alone), cell)
     rows = []
-    for gain in gains:
-        psf = mean_psf(channels, size, gain)
+    for one_gain in gains:
+        psf = mean_psf(channels, size, one_gain)
         peak = float(psf[0, 0])
         try:
             beam: Beam | None = fit_beam(fft.fftshift(psf), cell)
@@ -121,12 +122,14 @@ def gain_table(channels: Sequence[ChannelWeights], size: tuple[int, int], cell: 
             beam = None
         width = np.nan if beam is None else np.sqrt(beam.fwhm_major * beam.fwhm_minor
                                                     / own.fwhm_major / own.fwhm_minor)
-        parts = np.sum([(one.weight / total) ** 2 * np.array(_variances(one, gain))
+        parts = np.sum([(one.weight / total) ** 2 * np.array(_variances(one, one_gain))
                         for one in channels], axis=0) / peak**2
-        rows.append((gain, width, np.sqrt(parts.sum()), np.sqrt(parts[1]),
-                     min(_share(one.shortest, gain) for one in channels)))
-    names = ("gain", "width", "noise", "dish_noise", "share")
-    return QTable(dict(zip(names, np.array(rows, np.float64).T, strict=True)))
+        rows.append((one_gain, width, np.sqrt(parts.sum()), np.sqrt(parts[1]),
+                     min(_share(one.shortest, one_gain) for one in channels)))
+    gain, width, noise, of_dish, share = np.array(rows, np.float64).T
+    unit = u.Jy / u.beam
+    return QTable({"gain": gain, "width_ratio": width, "noise": noise * unit,
+                   "dish_noise": of_dish * unit, "share": share})
 
 
 def mean_psf(channels: Sequence[ChannelWeights], size: tuple[int, int],
@@ -151,13 +154,14 @@ def viable(table: QTable, noise_high: float) -> Range:
         Of the interferometer alone, Jy/beam.
     """
     gain = np.asarray(table["gain"])
-    good = (np.nan_to_num(table["width"], nan=np.inf) <= WIDEST) & (table["share"] >= LEAST_SHARE)
+    good = (np.nan_to_num(table["width_ratio"], nan=np.inf) <= WIDEST) & (table["share"] >= LEAST_SHARE)
     if not good.any():
         return Range(None, None, None, "no gain keeps both the interferometer's resolution and the "
                                        "dish's share: their spacings hardly overlap")
     lowest, highest = float(gain[good].min()), float(gain[good].max())
-    at_one = float(np.interp(0.0, np.log(gain), np.asarray(table["noise"])))
-    quiet = good & (np.asarray(table["noise"]) <= MOST_NOISE * noise_high)
+    noise = table["noise"].to_value(u.Jy / u.beam)
+    at_one = float(np.interp(0.0, np.log(gain), noise))
+    quiet = good & (noise <= MOST_NOISE * noise_high)
     start = min(max(1.0, lowest), highest)
     if at_one <= MOST_NOISE * noise_high or not noise_high > 0:
         return Range(lowest, highest, start, "the dish adds little noise")

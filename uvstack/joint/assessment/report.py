@@ -44,7 +44,7 @@ def overview(result: AssessResult) -> Section:
                                             if result.noise_measured else "by its weights")),
         ("joint noise", f"{result.at_gain('noise') / size:.3g} {name}/beam",
          f"at sd-gain 1, of which {result.at_gain('dish_noise') / size:.3g} from the dish"),
-        ("joint psf", f"{result.at_gain('width'):.3f}", "its width at sd-gain 1 over that of the "
+        ("joint psf", f"{result.at_gain('width_ratio'):.3f}", "its width at sd-gain 1 over that of the "
                                                         "interferometer"),
         ("sd-gain", "none" if good.advised is None else f"{good.advised:.2g}", good.reason),
         ("viable", "none" if good.lowest is None else f"{good.lowest:.2g} to {good.highest:.2g}",
@@ -80,8 +80,8 @@ def _advice(result: AssessResult) -> list[tuple[str, str]]:
                                 f"{alone / size:.3g}: take --sd-gain {result.range.advised:.2g} "
                                 f"({result.range.reason}), and look at the spectral index of large "
                                 "scales, which goes wrong first"))
-    if result.at_gain("width") > WIDEST:
-        found.append(("warning", f"at sd-gain 1 the joint psf is {result.at_gain('width'):.3f} "
+    if result.at_gain("width_ratio") > WIDEST:
+        found.append(("warning", f"at sd-gain 1 the joint psf is {result.at_gain('width_ratio'):.3f} "
                                  "times as wide as the interferometer's"))
     return found
 
@@ -159,13 +159,14 @@ def gains_figure(result: AssessResult) -> Figure:
     figure = new_figure((9.6, 4.0))
     axes = figure.subplots(1, 2)
     gain, good = result.gains["gain"], result.range
-    name, size = flux_unit(float(np.nanmax(result.gains["noise"])))
-    axes[0].plot(gain, result.gains["width"], label="joint psf over interferometer's")
+    noise, of_dish = (result.gains[name].value for name in ("noise", "dish_noise"))
+    name, size = flux_unit(float(np.nanmax(noise)))
+    axes[0].plot(gain, result.gains["width_ratio"], label="joint psf over interferometer's")
     axes[0].plot(gain, result.gains["share"], ":", label="dish's share at the shortest spacing")
     axes[0].axhline(WIDEST, color="0.5", lw=0.8)
     axes[0].set(ylabel="width and share", ylim=(0.0, 2.0))
-    axes[1].plot(gain, result.gains["noise"] / size, label="joint")
-    axes[1].plot(gain, result.gains["dish_noise"] / size, ":", label="of the dish")
+    axes[1].plot(gain, noise / size, label="joint")
+    axes[1].plot(gain, of_dish / size, ":", label="of the dish")
     axes[1].axhline(result.noise_alone / size, color="0.5", lw=0.8, label="interferometer alone")
     axes[1].set(ylabel=f"noise ({name}/beam)", ylim=(0.0, None))
     for ax in axes:

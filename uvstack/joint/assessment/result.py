@@ -75,7 +75,7 @@ class AssessResult(Saved):
     annulus : (float, float)
         Overlap, wavelengths of the channel that is shown.
     gains : QTable
-        gain; width of the joint psf over the interferometer's; noise and dish_noise, Jy/beam;
+        gain; width_ratio, of the joint psf over the interferometer's; noise and dish_noise, Jy/beam;
         share, of the dish at the shortest spacing.
     range : Range
         Gains that are good.
@@ -123,8 +123,9 @@ class AssessResult(Saved):
 
     def at_gain(self, column: str, gain: float = 1.0) -> float:
         """A column of `gains` at a gain."""
+        values = self.gains[column]
         return float(np.interp(np.log(gain), np.log(self.gains["gain"]),
-                               np.asarray(self.gains[column])))
+                               getattr(values, "value", values)))
 
     def ratios(self) -> QTable:
         """Ratio of interferometer and dish in rings of the uv plane; without rows where there is none."""
@@ -148,7 +149,7 @@ class AssessResult(Saved):
             "noise_alone_jy_per_beam": self.noise_alone, "noise_measured": self.noise_measured,
             "noise_joint_jy_per_beam": self.at_gain("noise"),
             "noise_of_dish_in_joint_jy_per_beam": self.at_gain("dish_noise"),
-            "psf_width_ratio": self.at_gain("width"), "size": self.size, "cell_rad": self.cell,
+            "psf_width_ratio": self.at_gain("width_ratio"), "size": self.size, "cell_rad": self.cell,
             "beam_major_rad": self.beam.fwhm_major, "beam_minor_rad": self.beam.fwhm_minor,
             "beam_angle_rad": self.beam.position_angle,
             "channels": rows_of(self.channels), "gains": rows_of(self.gains),

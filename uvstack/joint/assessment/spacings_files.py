@@ -53,8 +53,8 @@ def spacings_of(job: Job, client: Any, threads: int,
     found: list[tuple[float, float, float, NDArray]] = []
     Passes(job, client, threads, progress).go(
         spacings_chunk, job, lambda _, one: found.append(one), threads)
-    shortest, longest, most = (function(one[i] for one in found) for i, function in
-                               enumerate((min, max, max)))
+    shortest = min(one[0] for one in found)
+    longest, most = (max(float(one[i]) for one in found) for i in (1, 2))
     if not longest > 0:
         raise NoDataError("every visibility is flagged, has no weight or lies outside the uv "
                           "range: nothing to assess")

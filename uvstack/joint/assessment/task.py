@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from astropy import units as u
@@ -19,7 +19,7 @@ from uvstack.checks import finite_number, thread_count
 from uvstack.chunks import cluster
 from uvstack.constants import ARCSEC, SPEED_OF_LIGHT
 from uvstack.errors import ImageError, NumericalError, SelectionError
-from uvstack.imaging.options import WeightingKind
+from uvstack.imaging.options import SeenOptions
 from uvstack.imaging.plane import middle_of_psf
 from uvstack.imaging.planes import plane_axis
 from uvstack.imaging.setup_files import Setup, open_setup, plane_job
@@ -44,15 +44,9 @@ from uvstack.joint.reconstruction.channels import joint_channels
 from uvstack.joint.reconstruction.dish_files import DishSettings, dish_planes, reach_of, read_dish
 from uvstack.joint.reconstruction.interferometer_files import SeenChannel, seen_channels
 from uvstack.joint.reconstruction.joint_plane import DishPlane
+from uvstack.joint.reconstruction.options import DishOptions
 from uvstack.joint.uv_plane import UVPlane
-from uvstack.options import (
-    DataOptions,
-    OverwriteOptions,
-    ReportOptions,
-    RunOptions,
-    UVRangeOptions,
-    takes,
-)
+from uvstack.options import takes
 from uvstack.pixels.grid import good_size
 from uvstack.pixels.noise import robust_noise
 from uvstack.pixels.psf import fit_beam
@@ -60,7 +54,6 @@ from uvstack.records import MeasurementSets
 from uvstack.report.files import check_asked, write_asked
 from uvstack.sky.beam import Beam
 from uvstack.sky.coordinates import direction_cosines, to_frame
-from uvstack.sky.options import BeamOptions
 from uvstack.uv.stokes import combination_of
 
 #: Of grids that are chosen here: pixels of a wavelength of the longest spacing, the part of the
@@ -74,42 +67,8 @@ _BEAMS_OF_PSF = 10.0
 _QUIET = ("V", "Q")
 
 
-class AssessOptions(BeamOptions, UVRangeOptions, DataOptions, ReportOptions, OverwriteOptions,
-                    RunOptions, total=False):
-    """How the joint image is to be made, and what is written.
-
-    channels : {"dish", "all"} or int
-        Channels of the reconstruction, as of `sdint`.
-    weighting : {"natural", "uniform", "briggs"}
-        Of the visibilities, as of `image`.
-    robust : float, optional
-        Of Briggs alone; default 0.
-    uvtaper : float or (float, float, float)
-        FWHM, rad, of the Gaussian on the sky that weights are tapered for.
-    phase_centre : str, (float, float) or SkyCoord, optional
-        Middle of the image; default that of the only field, or the middle of all.
-    pb_cutoff : float
-        What the primary beam is below of does not count, 0 … 1.
-    sd_psf : path, optional
-        Beam of the dish as an image or cube; before the beam of its header.
-    dish_diameter : float, optional
-        Effective diameter, m, that sets the weights; default those of the beam of the map.
-    beam_factor : float
-        k of FWHM = k λ/D.
-    overlap : (str or float, str or float), optional
-        Annulus of uv distances for the flux factor, as of `feather`.
-    """
-
-    channels: Annotated[str | int, "dish"]
-    weighting: Annotated[WeightingKind, "briggs"]
-    robust: Annotated[float | None, None]
-    uvtaper: Annotated[float | tuple[float, float, float], 0.0]
-    phase_centre: Annotated[str | tuple[float, float] | SkyCoord | None, None]
-    pb_cutoff: Annotated[float, 0.2]
-    sd_psf: Annotated[str | Path | None, None]
-    dish_diameter: Annotated[float | None, None]
-    beam_factor: Annotated[float, 1.0]
-    overlap: Annotated[Sequence[str | float] | None, None]
+class AssessOptions(DishOptions, SeenOptions, total=False):
+    """How the joint image is to be made, and what is written."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,7 +158,7 @@ def sdint_assess(ms: MeasurementSets, sd: str | Path | Sequence[str | Path], *,
         spacings, setup = _begin(ms, low, size, cell, client, threads, options)
         both = _both(setup, low, psf, client, threads, options)
     made = _assessed(both, spacings, overlap)
-    against = {} if finished is None else assess_image(finished)
+    against: dict[str, Any] = {} if finished is None else {**assess_image(finished)}
     if finished is not None and paths:
         write_maps(finished, against, paths)
     provenance = provenance_of({k: v for k, v in asked_for.items() if k != "sd"},
@@ -245,7 +204,7 @@ def _begin(ms: MeasurementSets, low: SkyCube, size: int | tuple[int, int] | None
 
 def _size_within(low: SkyCube, ra: float, dec: float, cell: float) -> int:
     """Pixels of the largest square around a direction that the dish's map covers."""
-    known = np.isfinite(low.data).all(axis=0)
+    known = np.asarray(np.isfinite(low.data).all(axis=0))
     edge = np.pad(known, 1)
     edge = known & ~(edge[:-2, 1:-1] & edge[2:, 1:-1] & edge[1:-1, :-2] & edge[1:-1, 2:])
     y, x = np.nonzero(edge)
