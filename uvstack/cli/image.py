@@ -25,6 +25,15 @@ from uvstack.cli.options import (
     uv_range_options,
 )
 
+#: How visibilities are weighed.
+weighting_options = group_of(
+    click.option("--weighting", type=click.Choice(["natural", "uniform", "briggs"]), default="briggs",
+                  help="Of the visibilities."),
+    click.option("--robust", type=float,
+                  help="Of Briggs, from -2 (uniform) to 2 (natural); default 0."),
+    click.option("--taper", "--uvtaper", "uvtaper", type=Angle(),
+                  help="FWHM of a Gaussian on the sky that the weights are tapered for."))
+
 #: Options of all images that are made of visibilities: `ImagingOptions`.
 imaging_options = group_of(
     click.option("--out", required=True, type=FILE,
@@ -32,12 +41,7 @@ imaging_options = group_of(
     click.option("--size", "--imsize", required=True, type=Size(),
                   help="Pixels: 1024, or columns,rows."),
     click.option("--cell", "--scale", required=True, type=Angle(), help="Pixel, e.g. 0.5arcsec."),
-    click.option("--weighting", type=click.Choice(["natural", "uniform", "briggs"]), default="briggs",
-                  help="Of the visibilities."),
-    click.option("--robust", type=float,
-                  help="Of Briggs, from -2 (uniform) to 2 (natural); default 0."),
-    click.option("--taper", "--uvtaper", "uvtaper", type=Angle(),
-                  help="FWHM of a Gaussian on the sky that the weights are tapered for."),
+    weighting_options,
     click.option("--deconvolver", type=click.Choice(["hogbom", "clark", "multiscale", "mtmfs"]),
                   help="Default: mtmfs with --terms, multiscale with --scales, else clark."),
     click.option("--iterations", "--niter", default=100_000,

@@ -7,7 +7,7 @@ import click
 from uvstack.cli.feather import AnnulusOption, ScaleOption
 from uvstack.cli.image import imaging_options
 from uvstack.cli.main import Quantity, example, is_number, progress_bar, show
-from uvstack.cli.options import FILE, given, report_options, run_options
+from uvstack.cli.options import FILE, given, group_of, report_options, run_options
 
 
 class ChannelsOption(click.ParamType):
@@ -37,6 +37,21 @@ class DishPlanes(click.ParamType):
         return paths[0] if len(paths) == 1 else paths
 
 
+#: What is said of the dish.
+dish_options = group_of(
+    click.option("--channels", type=ChannelsOption(), default="dish",
+                 help="Channels of the reconstruction: of the dish, all of the visibilities, or a "
+                      "number of equal steps. With one term a cube is made of them."),
+    click.option("--sd-psf", type=FILE, help="Beam of the dish as an image or cube."),
+    click.option("--dish-diameter", type=Quantity("m", "100m"),
+                 help="Effective diameter that sets the weights; default from the beam of SD."),
+    click.option("--beam-factor", default=1.0,
+                 help="k of FWHM = k λ/D; real dishes have 1.1 to 1.2, CASA takes 1.22."),
+    click.option("--overlap", type=AnnulusOption(),
+                 help="Annulus of uv distances where flux scales are compared, e.g. 60m,100m or "
+                      "2klambda,4klambda; default 0.6 to 1 over the dish's FWHM."))
+
+
 @click.command(name="sdint", epilog=example(
     "uvstack sdint vla.ms gbt_cube.fits --size 800 --cell 9arcsec --terms 2 --scales 0,12,40,80 "
     "--out joint"))
@@ -44,26 +59,16 @@ class DishPlanes(click.ParamType):
 @click.argument("sd", type=DishPlanes())
 @click.option("--use", type=click.Choice(["joint", "int", "sd"]), default="joint",
               help="Both instruments, the interferometer alone, or the dish alone.")
-@click.option("--channels", type=ChannelsOption(), default="dish",
-              help="Channels of the reconstruction: of the dish, all of the visibilities, or a "
-                   "number of equal steps. With one term a cube is made of them.")
 @click.option("--sd-scale", type=ScaleOption(), default=1.0,
               help="Flux factor of the dish's map; auto finds it in the overlap.")
 @click.option("--sd-gain", default=1.0,
               help="Weight of the dish against the interferometer; changes no flux.")
-@click.option("--sd-psf", type=FILE, help="Beam of the dish as an image or cube.")
-@click.option("--dish-diameter", type=Quantity("m", "100m"),
-              help="Effective diameter that sets the weights; default from the beam of SD.")
-@click.option("--beam-factor", default=1.0,
-              help="k of FWHM = k λ/D; real dishes have 1.1 to 1.2, CASA takes 1.22.")
 @click.option("--low-pass", is_flag=True,
               help="Leave out scales of SD beyond the diameter of the dish.")
-@click.option("--overlap", type=AnnulusOption(),
-              help="Annulus of uv distances where flux scales are compared, e.g. 60m,100m or "
-                   "2klambda,4klambda; default 0.6 to 1 over the dish's FWHM.")
 @click.option("--start-model", type=FILE,
               help="Begin of the names of an earlier run whose model is gone on from.")
 @click.option("--gain", default=0.3, help="Part of a peak that one iteration takes.")
+@dish_options
 @imaging_options
 @report_options("JSON, pictures and a page", "out")
 @run_options

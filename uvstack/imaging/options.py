@@ -23,12 +23,10 @@ from uvstack.sky.options import BeamOptions
 WeightingKind = Literal["natural", "uniform", "briggs"]
 
 
-class ImagingOptions(BeamOptions, UVRangeOptions, DataOptions, ReportOptions, OverwriteOptions,
-                     RunOptions, total=False):
-    """How visibilities are weighed and deconvolved, and what is written.
+class SeenOptions(BeamOptions, UVRangeOptions, DataOptions, ReportOptions, OverwriteOptions,
+                  RunOptions, total=False):
+    """Which data an image is made of, how they are weighed, and where it is.
 
-    out : path, optional
-        Products are named `out`-image.fits and so on; without it none is written.
     weighting : {"natural", "uniform", "briggs"}
         See `uvstack.imaging.weighting.Weighting`.
     robust : float, optional
@@ -36,6 +34,26 @@ class ImagingOptions(BeamOptions, UVRangeOptions, DataOptions, ReportOptions, Ov
     uvtaper : float or (float, float, float)
         FWHM, rad, of the Gaussian on the sky that weights are tapered for, or its fwhm_major,
         fwhm_minor and position_angle; 0 is none.
+    phase_centre : str, (float, float) or SkyCoord, optional
+        Middle of the image: "J2000 10h12m13s -30d00m01s", or RA and Dec in rad, J2000; default that
+        of the only field, or the middle of all.
+    pb_cutoff : float
+        Corrected images are blank where the primary beam, which fields that point to different
+        directions need, is below this, 0 … 1.
+    """
+
+    weighting: Annotated[WeightingKind, "briggs"]
+    robust: Annotated[float | None, None]
+    uvtaper: Annotated[float | tuple[float, float, float], 0.0]
+    phase_centre: Annotated[str | tuple[float, float] | SkyCoord | None, None]
+    pb_cutoff: Annotated[float, 0.2]
+
+
+class ImagingOptions(SeenOptions, total=False):
+    """How visibilities are weighed and deconvolved, and what is written.
+
+    out : path, optional
+        Products are named `out`-image.fits and so on; without it none is written.
     deconvolver : {"hogbom", "clark", "multiscale", "mtmfs"}, optional
         Default "mtmfs" with several terms, "multiscale" with scales, else "clark".
     iterations : int
@@ -59,20 +77,11 @@ class ImagingOptions(BeamOptions, UVRangeOptions, DataOptions, ReportOptions, Ov
         `uvstack.imaging.mask_files`.
     auto_mask : bool
         Find a mask in every cycle, within the mask given.
-    phase_centre : str, (float, float) or SkyCoord, optional
-        Middle of the image: "J2000 10h12m13s -30d00m01s", or RA and Dec in rad, J2000; default that
-        of the only field, or the middle of all.
-    pb_cutoff : float
-        Corrected images are blank where the primary beam, which fields that point to different
-        directions need, is below this, 0 … 1.
     reference_frequency : float, str or Quantity, optional
         A number is in Hz, "1.4GHz"; default the mean of the channels by their weights.
     """
 
     out: Annotated[str | Path | None, None]
-    weighting: Annotated[WeightingKind, "briggs"]
-    robust: Annotated[float | None, None]
-    uvtaper: Annotated[float | tuple[float, float, float], 0.0]
     deconvolver: Annotated[Literal["hogbom", "clark", "multiscale", "mtmfs"] | None, None]
     iterations: Annotated[int, 100_000]
     threshold: Annotated[float, 0.0]
@@ -85,8 +94,6 @@ class ImagingOptions(BeamOptions, UVRangeOptions, DataOptions, ReportOptions, Ov
     scales: Annotated[Sequence[float], (0.0,)]
     mask: Annotated[str | Path | NDArray | None, None]
     auto_mask: Annotated[bool, False]
-    phase_centre: Annotated[str | tuple[float, float] | SkyCoord | None, None]
-    pb_cutoff: Annotated[float, 0.2]
     reference_frequency: Annotated[float | str | Quantity | None, None]
 
 

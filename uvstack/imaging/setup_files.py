@@ -18,7 +18,7 @@ from uvstack.constants import CORRELATIONS
 from uvstack.deconvolution.major_cycle import CleanSettings
 from uvstack.deconvolution.mask import AutoMask
 from uvstack.errors import ImageError, SelectionError, UvstackWarning
-from uvstack.imaging.options import ImagingOptions
+from uvstack.imaging.options import ImagingOptions, SeenOptions
 from uvstack.imaging.passes_files import Job, visibilities_per_chunk
 from uvstack.imaging.planes import FEWEST_BANDS, WIDEST_BAND, split_bands
 from uvstack.io.dataset import open_sets, warn_of_beam
@@ -72,8 +72,8 @@ class Setup:
 
 
 def open_setup(ms: MeasurementSets, size: int | tuple[int, int], cell: float,
-               stokes: Sequence[str], options: ImagingOptions) -> Setup:
-    """Sets opened for images of some Stokes parameters, with `ImagingOptions`.
+               stokes: Sequence[str], options: SeenOptions) -> Setup:
+    """Sets opened for images of some Stokes parameters, with `SeenOptions`.
 
     Raises
     ------

@@ -21,9 +21,12 @@ the nearest pixel, fading out over a beam of the dish, within a margin of two.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from astropy import units as u
+from astropy.table import QTable
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
@@ -111,6 +114,16 @@ class UVPlane:
         back = np.linalg.inv(self.steps)  # pixels of a radian: q = steps⁻ᵀ k
         x, y = fft.rfftfreq(self.size[1])[None, :], fft.fftfreq(self.size[0])[:, None]
         return np.hypot(back[0, 0] * x + back[1, 0] * y, back[0, 1] * x + back[1, 1] * y)
+
+    def ring_means(self, columns: Mapping[str, NDArray], n: int, unit: u.UnitBase) -> QTable:
+        """Means of quantities (v, u) in n rings of the uv plane, evenly in the logarithm: wavelengths and a column each."""
+        distance = self.uv_distance()
+        edges = np.geomspace(distance[distance > 0].min(), distance[0].max(), n + 1)
+        ring = np.clip(np.digitize(distance.ravel(), edges) - 1, -1, n) % (n + 1)
+        count = np.bincount(ring, minlength=n + 1)[:n]
+        means = {name: np.bincount(ring, values.ravel(), n + 1)[:n] / np.maximum(count, 1) * unit
+                 for name, values in columns.items()}
+        return QTable({"wavelengths": np.sqrt(edges[1:] * edges[:-1]), **means})[count > 0]
 
     def continuation(self, known: NDArray[np.bool_]) -> Continuation:
         """How images that are known at some pixels (m, l) go on beyond them."""

@@ -279,15 +279,10 @@ def _scale(cells: Cells, annulus: tuple[float, float], settings: _Settings,
 def _spectra(plane: UVPlane, spectrum: NDArray, both: Sequence[NDArray], area: float,
              scale: float) -> QTable:
     """Mean power in rings of the uv plane, of the interferometer, the dish and both."""
-    distance = plane.uv_distance()
-    edges = np.geomspace(distance[distance > 0].min(), distance[0].max(), _RINGS + 1)
-    ring = np.clip(np.digitize(distance.ravel(), edges) - 1, -1, _RINGS) % (_RINGS + 1)
-    n = np.bincount(ring, minlength=_RINGS + 1)[:_RINGS]
     columns = {"power_high": spectrum, "power_low_weighted": scale * both[1],
                "power_feathered": both[0] + scale * both[1]}
-    found = {name: np.bincount(ring, np.abs(values.ravel() / area) ** 2, _RINGS + 1)[:_RINGS]
-             / np.maximum(n, 1) * u.Jy**2 for name, values in columns.items()}
-    return QTable({"wavelengths": np.sqrt(edges[1:] * edges[:-1]), **found})[n > 0]
+    return plane.ring_means({name: np.abs(values / area) ** 2 for name, values in columns.items()},
+                            _RINGS, u.Jy**2)
 
 
 def _area_of(matrix: NDArray[np.float64]) -> float:
