@@ -74,6 +74,10 @@ class DroppedPositionsWarning(UvstackWarning):
     """Positions lie outside every primary beam and were left out."""
 
 
+class FewPositionsWarning(UvstackWarning):
+    """So few positions have most of the weight that an error of resampled lists is a rough number."""
+
+
 class DistantPositionsWarning(UvstackWarning):
     """Positions lie where no antenna of these data looks, and no primary beam was given to leave them out."""
 

@@ -34,6 +34,7 @@ import numpy as np
 from uvstack.checks import finite_number, stamp_size, thread_count
 from uvstack.errors import NoDataError, PositionsError, SelectionError
 from uvstack.image_stacking import kernels
+from uvstack.sky.averages import robust_average, robust_averages
 from uvstack.sky.position_weights import product_of
 
 METHODS = ("mean", "median", "clipped-mean")
@@ -277,19 +278,12 @@ def _by_block(image, aligned: Aligned, weight, scale, how: Averaging) -> tuple[n
         block = np.empty((stop - start, how.stamp, weight.size), np.float32)
         partial = np.zeros(weight.size, np.bool_)
         kernels.fill_block(image, *aligned.window(half, half - start), scale, block, partial)
-        _average_block(block, weight, how, out[start:stop])
+        robust_averages(block, weight, how.method, how.clip, out[start:stop])
         return partial
 
     with ThreadPoolExecutor(how.n_threads) as pool:
         partial = list(pool.map(strip, range(0, how.stamp, rows)))
     return out, int(np.any(partial, axis=0).sum())
-
-
-def _average_block(block: np.ndarray, weight: np.ndarray, how: Averaging, out: np.ndarray) -> None:
-    if how.method == "median":
-        kernels.block_median(block, weight, bool(np.ptp(weight) <= 1e-12 * weight.max()), out)
-    else:
-        kernels.block_clipped_mean(block, weight, how.clip, out)
 
 
 def average(values: np.ndarray, weight: np.ndarray, how: Averaging) -> float:
@@ -302,9 +296,7 @@ def average(values: np.ndarray, weight: np.ndarray, how: Averaging) -> float:
         return float("nan")
     if how.method == "mean":
         return float(np.average(values[used], weights=weight[used]))
-    out = np.empty((1, 1))
-    _average_block(np.ascontiguousarray(values[used])[None, None], weight[used], how, out)
-    return float(out[0, 0])
+    return robust_average(values[used], weight[used], how.method, how.clip)
 
 
 def expected_error(noise: np.ndarray, weight: np.ndarray, method: str) -> float:

@@ -10,6 +10,7 @@ from astropy import units as u
 from uvstack.report.figure import draw_stamp, mark_beam_and_rms, new_figure
 from uvstack.report.numbers import flux_unit, with_error
 from uvstack.report.page import Section
+from uvstack.stacking.by_position import CLIP, FEW, PositionSums
 from uvstack.stacking.stamp_files import stamp_writers
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from uvstack.stacking.result import StackResult
     from uvstack.stacking.stamp import Stamp
 
+#: Positions of most influence on the page.
+_SHOWN = 5
 _EQUATION_7 = ("Lindroos et al. (2015), equation 7: what the noise of the data before stacking "
                "leaves in the mean, were every position "
                "independent of the others. A scatter well above it says that the data hold more "
@@ -36,10 +39,7 @@ def overview(result: StackResult, truth: float | None = None) -> Section:
     rows.append((
         "error", f"{result.flux_error / size:.3g} {name} from the scatter, {result.flux_error_expected / size:.3g} {name} expected from "
         "the noise (equation 7)", _EQUATION_7))
-    if result.bootstrap is not None and result.bootstrap_error is not None:
-        rows.append(("bootstrap",
-                     f"± {result.bootstrap_error / size:.3g} {name} with the variance of the "
-                     "sources, " f"{result.bootstrap.size} lists"))
+    rows += _bootstrap_rows(result, name, size)
     left_out = "".join(f", {which.size} {reason}" for reason, which in result.dropped.items()
                        if which.size)
     rows += [("positions",
@@ -69,21 +69,58 @@ def overview(result: StackResult, truth: float | None = None) -> Section:
                          f"SNR {result.snr:.1f}"))
 
 
+def _bootstrap_rows(result: StackResult, name: str, size: float) -> list[tuple[str, ...]]:
+    """Error of resampled lists, robust averages, and the position that carries most."""
+    positions, error = result.positions, result.bootstrap_error
+    if result.bootstrap is None or positions is None or error is None:
+        return []
+    rows: list[tuple[str, ...]] = [
+        ("bootstrap", f"± {error / size:.3g} {name} with the variance of the sources, "
+         f"{result.bootstrap.size} lists of {positions.n_effective:.3g} effective positions",
+         f"(ΣW)²/ΣW² positions of equal weight would do as much; below {FEW} the error is rough.")]
+    for method, robust in result.robust.items():
+        note = f", without what lies beyond {CLIP:g} σ" if method == "clipped-mean" else ""
+        rows.append((method.replace("-", " "),
+                     f"{with_error(robust.flux, robust.error, size)} {name}{note}"))
+    first = positions.order[0]
+    if positions.number.size > 1:
+        change = -positions.influence[first]
+        rows.append(("carried by",
+                     f"position {positions.number[first]}: without it "
+                     f"{positions.flux_without[first] / size:.4g} {name}, "
+                     f"{change / error:+.1f} of its bootstrap error"))
+    return rows
+
+
+def _influence_grid(positions: PositionSums, size: float, name: str) -> list[tuple[str, ...]]:
+    """The positions that change the flux most, below a head."""
+    head = ("position", "ra (°)", "dec (°)", f"flux ({name})", "share of the weight",
+            f"stack without it ({name})")
+    return [head, *((str(positions.number[k]), f"{np.rad2deg(positions.ra[k]):.5f}",
+                     f"{np.rad2deg(positions.dec[k]):.5f}", f"{positions.fluxes[k] / size:.3g}",
+                     f"{100 * positions.share[k]:.2g} %",
+                     f"{positions.flux_without[k] / size:.4g}")
+                    for k in positions.order[:_SHOWN])]
+
+
 def sections(result: StackResult, bins: int, stamp_size: int, stamp_cell: float | None,
              truth: float | None) -> list[Section]:
     """Overview, profile, stamp, bootstrap and pointings."""
-    stamp = result.image(stamp_size, stamp_cell)
+    stamp, tables = result.image(stamp_size, stamp_cell), result.tables(bins)
     name, size = flux_unit(result.flux)
     found = [overview(result, truth),
              Section("uv profile",
                      figures={"uv_profile": profile_figure(result, bins, truth=truth)},
-                     tables=result.tables(bins)),
+                     tables={"uv_profile": tables["uv_profile"]}),
              Section("Stamp and dirty beam",
                      [("phase centre",
                        f"{stamp.peak / size:.4g} {name}/beam: the flux of a point source")],
                      {"stamp": stamp_figure(stamp)}, files=stamp_writers(stamp, result.name))]
-    if result.bootstrap is not None:
+    if result.bootstrap is not None and result.positions is not None:
         found.append(Section("Bootstrap", figures={"bootstrap": bootstrap_figure(result)}))
+        found.append(Section("Positions that the flux hangs on",
+                             grid=_influence_grid(result.positions, size, name),
+                             tables={"positions": tables.pop("positions")}))
     return [*found, Section("Pointings", grid=_pointings(result, name, size))]
 
 

@@ -12,6 +12,7 @@ from astropy.table import QTable
 from uvstack.records import Provenance, UVRange, dropped_by_reason, plain
 from uvstack.report.files import Saved
 from uvstack.report.numbers import distribution, rows_of
+from uvstack.stacking.by_position import PositionSums, RobustFlux
 from uvstack.stacking.stamp import Stamp, check_stamp, cut_stamp
 from uvstack.stacking.sums import COUNT, W_Q, StackSums, W, mean_and_error
 from uvstack.uv.profile import fine_bin_edges, merged, profile_table, uv_edges
@@ -53,6 +54,10 @@ class StackResult(Saved):
         Unflagged NaN or infinite visibilities, treated as flagged.
     bootstrap : ndarray or None
         Fluxes of the resampled lists, Jy.
+    positions : PositionSums or None
+        What each position adds, where there is a bootstrap.
+    robust : dict
+        "median" and "clipped-mean" → RobustFlux, where there is a bootstrap.
     groups : dict
         Group → StackResult.
     ms : str or None
@@ -65,7 +70,7 @@ class StackResult(Saved):
     """
 
     #: The last ones are of a fit, and of the demo.
-    REPORT = ("uv_profile.ecsv", "uv_profile.png", "stamp.png", "stamp.fits", "psf.fits",
+    REPORT = ("uv_profile.ecsv", "positions.ecsv", "uv_profile.png", "stamp.png", "stamp.fits", "psf.fits",
               "bootstrap.png", "fit.json", "fit.png", "before_stacking.png", "empty_positions.png")
 
     name: str
@@ -80,6 +85,8 @@ class StackResult(Saved):
     fields: dict
     n_not_finite: int = 0
     bootstrap: np.ndarray | None = None
+    positions: PositionSums | None = None
+    robust: dict[str, RobustFlux] = field(default_factory=dict)
     groups: dict[str, StackResult] = field(default_factory=dict)
     ms: str | None = None
     stamp: Stamp | None = None
@@ -238,8 +245,12 @@ class StackResult(Saved):
                                   "n_visibilities": self.n_visibilities,
                                   "n_not_finite": self.n_not_finite,
                                   "suggested_uvmin_m": self.suggest_uvmin(), "ms": self.ms}
-        if self.bootstrap is not None:
+        if self.bootstrap is not None and self.positions is not None:
             result["bootstrap"] = distribution(self.bootstrap, "_jy")
+            result["n_effective"] = self.positions.n_effective
+            for name, robust in self.robust.items():
+                result[name.replace("-", "_")] = {"flux_jy": robust.flux, "error_jy": robust.error}
+            result["most_influential"] = rows_of(self.positions.table()[self.positions.order[:1]])
         result["per_field"] = rows_of(self.per_field)
         result["groups"] = {name: group.summary() for name, group in self.groups.items()}
         if self.fit is not None:
@@ -249,7 +260,8 @@ class StackResult(Saved):
                         else None})
 
     def tables(self, bins: int = 20) -> dict[str, QTable]:
-        """The uv profile."""
+        """The uv profile, and with a bootstrap the positions."""
         profile = self.uv_profile(bins)
         profile.meta = {"name": self.name, "flux_jy": self.flux, "flux_error_jy": self.flux_error}
-        return {"uv_profile": profile}
+        return {"uv_profile": profile} | (
+            {"positions": self.positions.table()} if self.positions is not None else {})

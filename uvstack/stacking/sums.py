@@ -72,18 +72,3 @@ def mean_and_error(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
         im_variance = (sums[..., W2_IM2] - 2 * im * sums[..., W2_IM]
                        + im**2 * sums[..., W2]) / sums[..., W] ** 2
     return re, im, np.sqrt(np.maximum(re_variance, 0.0)), np.sqrt(np.maximum(im_variance, 0.0))
-
-
-def bootstrap_fluxes(by_position: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Fluxes of n lists drawn with replacement, (n,), from the sums of each position (2, pos).
-
-    Resampling positions needs no data: the flux of any list is Σ s_k / Σ q_k with s_k = Σ w W_k/A_k
-    Re(V e^{−iφ_k}) and q_k = Σ w W_k.
-    """
-    n_positions = by_position.shape[1]
-    fluxes = np.empty(n)
-    for i in range(n):
-        times = np.bincount(rng.integers(n_positions, size=n_positions), minlength=n_positions)
-        s, q = by_position @ times
-        fluxes[i] = s / q if q > 0 else np.nan
-    return fluxes

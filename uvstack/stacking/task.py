@@ -17,6 +17,7 @@ from typing_extensions import Unpack
 from uvstack.checks import check_resamplings, check_seed, chunk_size_or, finite_number, thread_count
 from uvstack.chunks import cluster, map_chunks
 from uvstack.errors import (
+    FewPositionsWarning,
     InvalidVisibilityWarning,
     NoDataError,
     PositionsError,
@@ -37,14 +38,21 @@ from uvstack.options import takes
 from uvstack.pixels.noise import interpolated, noise_around
 from uvstack.records import MeasurementSets, Structure
 from uvstack.sky.beam import Beam
+from uvstack.sky.coordinates import to_frame
 from uvstack.sky.position_weights import PositionWeights, check_listed, check_weights, parse_weights
 from uvstack.sky.positions import Positions
 from uvstack.sky.primary_beam import Constant
+from uvstack.stacking.by_position import (
+    FEW,
+    PositionSums,
+    bootstrap_fluxes,
+    robust_fluxes,
+)
 from uvstack.stacking.options import StackOptions
 from uvstack.stacking.plan import StackJob, find_pointings, pointing_plan, subsets_of
 from uvstack.stacking.result import StackResult
 from uvstack.stacking.stamp import check_stamp, normalised, stamp_images
-from uvstack.stacking.sums import StackSums, W, bootstrap_fluxes, mean_and_error
+from uvstack.stacking.sums import StackSums, W, mean_and_error
 from uvstack.stacking.uv_stack import stack_partition
 from uvstack.uv.weights import row_weight
 
@@ -147,6 +155,7 @@ def stack(ms: MeasurementSets, positions: str | Path | SkyCoord | Positions | An
         _result(name, job, totals, i, _members(job, i, seen), fields, provenance, options["bootstrap"], options["seed"],
                 None if out is None else str(_output_path(out, suffix)))
         for i, (name, suffix) in enumerate(zip(names, ["", *groups], strict=True))]
+    _warn_of_few(results)
     return replace(results[0], groups=dict(zip(groups, results[1:], strict=True)))
 
 
@@ -312,9 +321,11 @@ def _result(name, job: StackJob, totals: _Totals, i: int, members, fields, prove
     re, _, error, _ = mean_and_error(total)
     given = np.isin(job.subset, job.products[i])
     expected = np.sqrt(sum(sums.variance.values())) / total[W] if total[W] > 0 else np.nan
-    fluxes = None
+    positions, fluxes, robust = None, None, {}
     if bootstrap and total[W] > 0:
-        fluxes = bootstrap_fluxes(totals.by_position[:, members], bootstrap, np.random.default_rng(seed))
+        positions = _position_sums(job, totals.by_position, members)
+        fluxes = bootstrap_fluxes(positions, bootstrap, np.random.default_rng(seed))
+        robust = robust_fluxes(positions, bootstrap, np.random.default_rng(seed))
     stamp = None
     if job.stamp is not None and totals.stamps is not None and total[W] > 0:
         set_index, field_id = next(iter(fields))
@@ -323,7 +334,24 @@ def _result(name, job: StackJob, totals: _Totals, i: int, members, fields, prove
     return StackResult(
         name=name, flux=float(re), flux_error=float(error), flux_error_expected=float(expected), n_positions=int(members.sum()),
         n_positions_given=int(given.sum()), dropped=_dropped(job, given & ~members), uv_range=job.uv_range, sums=sums,
-        fields=fields, n_not_finite=totals.n_not_finite, bootstrap=fluxes, ms=path, stamp=stamp, provenance=provenance)
+        fields=fields, n_not_finite=totals.n_not_finite, bootstrap=fluxes,
+        positions=positions, robust=robust, ms=path, stamp=stamp, provenance=provenance)
+
+
+def _position_sums(job: StackJob, by_position: np.ndarray, members: np.ndarray) -> PositionSums:
+    """Sums of the members (pos,) bool that have data within the uv limits."""
+    number = np.flatnonzero(members & (by_position[1] > 0))
+    ra, dec = to_frame(job.positions.coord[number], "J2000")
+    return PositionSums(number, np.atleast_1d(ra), np.atleast_1d(dec), *by_position[:, number])
+
+
+def _warn_of_few(results: list[StackResult]) -> None:
+    """Warn where an error of resampled lists is a rough number."""
+    few = [f"{result.name}: {result.positions.n_effective:.3g} of {result.positions.number.size}" for result in results
+           if result.positions is not None and result.positions.n_effective < FEW]
+    if few:
+        warnings.warn(FewPositionsWarning(
+            f"the error of resampled lists is rough with fewer than {FEW} effective positions, (ΣW)²/ΣW²; {'; '.join(few)}"), stacklevel=7)
 
 
 def _dropped(job: StackJob, lost: np.ndarray) -> dict[str, np.ndarray]:
