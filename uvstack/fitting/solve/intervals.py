@@ -13,12 +13,13 @@ so c is 1 and 3.84 for 68.3 and 95 % where a size is resolved, and falls to 0.23
 interval that begins with 0 is a limit. What is not linear is allowed for by a factor 1 + 2/η², η
 being the flux over its error at that size: as a flux gets lost in the noise so does what is known of
 the size. (The 2 is measured, on Gaussians of 0 to 4″ in the beam of the VLA's A array: without it an
-interval of 68 % covers 50 % at η = 1.8. `scripts/measure_intervals.py` measures what they cover.)
+interval of 68 % covers 50 % at η = 1.8. `scripts/measure_fit.py` measures what they cover.)
 
 An ellipse has three parameters more than a point. The interval of its longer axis ends where χ² has
-risen by 1 and 3.84, times the same factor. It leaves out 0 only where the rise there exceeds 5.48 (95 % of points are below: the mixture of χ² of 1, 2 and 3 degrees of
-freedom with the weights √2/4, √2/4 and (2 − √2)/4 of moments that are measured alike and confined to
-a cone of half-angle 45°, Shapiro 1988).
+risen by 1 and 3.84, times the same factor. It leaves out 0 only where the rise there exceeds 5.48 (95
+% of points are below: the mixture of χ² of 1, 2 and 3 degrees of freedom with the weights √2/4, √2/4
+and (2 − √2)/4 of moments that are measured alike and confined to a cone of half-angle 45°, Shapiro
+1988).
 
 Sizes of more than `WELL` errors are taken to be normal in z, and cost nothing. Others take some 10
 to 40 passes over the data.
