@@ -207,4 +207,4 @@ def test_ellipses_of_points_count_as_unresolved_at_the_stated_rate():
         resolved += "fwhm" not in found.upper_limits
         passes.append(found.n_passes)
     assert resolved / 200 == pytest.approx(0.05, abs=0.046)
-    assert np.max(passes) <= 80
+    assert np.max(passes) <= 120
