@@ -33,8 +33,12 @@ if TYPE_CHECKING:
     from uvstack.image_stacking.task import image_stack
     from uvstack.imaging.result import ImageCube, ImageResult
     from uvstack.imaging.task import image
+    from uvstack.joint.assessment.result import AssessResult
+    from uvstack.joint.assessment.task import sdint_assess
     from uvstack.joint.feathering.result import FeatherResult
     from uvstack.joint.feathering.task import feather
+    from uvstack.joint.reconstruction.result import JointCube, JointResult
+    from uvstack.joint.reconstruction.task import sdint
     from uvstack.monte_carlo.result import MonteCarloResult
     from uvstack.monte_carlo.task import montecarlo
     from uvstack.records import Datasets
@@ -43,10 +47,10 @@ if TYPE_CHECKING:
     from uvstack.subtraction.result import SubtractResult
     from uvstack.subtraction.task import subtract
 
-__all__ = ["CompareResult", "Datasets", "FeatherResult", "FitResult", "FitSpectrum", "ImageCube", "ImageResult",
-           "ImageStackResult", "MonteCarloResult", "StackResult", "SubtractResult", "__version__",
+__all__ = ["AssessResult", "CompareResult", "Datasets", "FeatherResult", "FitResult", "FitSpectrum", "ImageCube", "ImageResult",
+           "ImageStackResult", "JointCube", "JointResult", "MonteCarloResult", "StackResult", "SubtractResult", "__version__",
            "compare", "epochs", "extract", "feather", "fit", "fit_visibilities", "image",
-           "image_stack", "joint", "light_curves", "montecarlo", "stack", "subtract", "uvmultifit"]
+           "image_stack", "joint", "light_curves", "montecarlo", "sdint", "sdint_assess", "stack", "subtract", "uvmultifit"]
 
 #: Public name → the module that has it.
 _HOME = {"compare": "uvstack.comparison.task", "CompareResult": "uvstack.comparison.result",
@@ -60,6 +64,11 @@ _HOME = {"compare": "uvstack.comparison.task", "CompareResult": "uvstack.compari
          "ImageResult": "uvstack.imaging.result", "ImageCube": "uvstack.imaging.result",
          "image_stack": "uvstack.image_stacking.task",
          "ImageStackResult": "uvstack.image_stacking.result",
+         "JointCube": "uvstack.joint.reconstruction.result",
+         "JointResult": "uvstack.joint.reconstruction.result",
+         "sdint": "uvstack.joint.reconstruction.task",
+         "AssessResult": "uvstack.joint.assessment.result",
+         "sdint_assess": "uvstack.joint.assessment.task",
          "light_curves": "uvstack.image_sequence.task", "montecarlo": "uvstack.monte_carlo.task",
          "MonteCarloResult": "uvstack.monte_carlo.result", "stack": "uvstack.stacked_fit.task",
          "StackResult": "uvstack.stacking.result", "subtract": "uvstack.subtraction.task",

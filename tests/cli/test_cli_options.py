@@ -38,6 +38,8 @@ LEAST = {
     "extract": "image.fits --no-report --overwrite",
     "light-curves": "day1.fits day2.fits --detection 3 --report OUT",
     "feather": "image.fits dish.fits --overwrite --report OUT --out OUT.fits",
+    "sdint": "survey.ms dish.fits --size 128 --cell 3arcsec --iterations 0 --out OUT",
+    "sdint-assess": "survey.ms dish.fits --size 128 --cell 3arcsec --report OUT",
     "epochs combine": "day1.fits day2.fits --no-report --overwrite",
     "epochs alpha": "day1.fits day2.fits --no-report --overwrite",
     "epochs compare": "day1.fits day2.fits --match 5arcmin --detection 3 --out OUT",

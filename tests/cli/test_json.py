@@ -40,6 +40,8 @@ COMMANDS = {
     "single-dish": ("simulate", "single-dish", "m.csv", "--out", "d.fits", "--frequency", "1.4GHz",
                     "--bandwidth", "0.1GHz", "--dish", "100m", "--centre",
                     "J2000 11h50m28s 31d30m46s", "--size", 16, "--cell", "2arcmin"),
+    "sdint": ("sdint", "a.ms", "d.fits", *IMAGE, "--out", "t", "--iterations", 20),
+    "sdint-assess": ("sdint-assess", "a.ms", "d.fits", "--size", 128, "--cell", "3arcsec"),
     "feather": ("feather", "i-image.fits", "i-image.fits", "--dish-diameter", "1km", "--out",
                 "f.fits")}
 #: Below these stand names that a user gave: of options, products, groups, epochs, corruptions.

@@ -288,6 +288,7 @@ def test_every_end_has_its_name():
     nothing = np.zeros((N, N), bool)
     ends = {"threshold reached": clean(telescope, threshold=0.2),
             "threshold in σ reached": clean(telescope, threshold_sigma=30.0),
+            "flux settled": clean(telescope, flux_change=0.9),
             "iterations used up": clean(telescope, most_iterations=7),
             "no iteration asked for": clean(telescope, most_iterations=0),
             "cycles used up": clean(telescope, most_cycles=2),

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
 
 import oracles
 import uvstack
@@ -126,6 +127,18 @@ def image(visit: Visit):
     return [made.dirty[0][SIZE // 2 + y, SIZE // 2 - x] for x, y in PIXELS]
 
 
+def sdint(visit: Visit):
+    """The interferometer's part of a joint reconstruction, all channels as one."""
+    dish = visit.folder / "dish.fits"
+    fits.writeto(dish, np.zeros((8, 8)), fits.Header({
+        "CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN", "CDELT1": -0.01, "CDELT2": 0.01}),
+        overwrite=True)
+    made = uvstack.sdint(visit.path, dish, use="int", channels=1, size=SIZE,
+                         cell=visit.who.scene.cell, iterations=0, weighting="natural", threads=1,
+                         **visit.select)
+    return [made.dirty[0][SIZE // 2 + y, SIZE // 2 - x] for x, y in PIXELS]
+
+
 def subtract(visit: Visit):
     """The stack of what is left when the sky is taken away."""
     ra, dec, flux = np.array(visit.who.scene.sources).T
@@ -180,6 +193,7 @@ COMMANDS = {
     "montecarlo": (montecarlo, lambda visit: visit.truth, 2e-5),
     "fit": (fit, _at_the_phase_centre, 2e-5),
     "image": (image, _pixels, 4e-5),
+    "sdint": (sdint, _pixels, 4e-5),
     "subtract": (subtract, _left, 2e-5),
     "compare": (compare, lambda visit: [visit.truth, visit.truth], 2e-4),
     "info": (info, lambda visit: [visit.who.n_rows, visit.who.n_rows, visit.who.longest], 1e-6)}

@@ -41,7 +41,7 @@ more, 0.5 GB for 4000².
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -215,13 +215,70 @@ def minor_cycle(residual: np.ndarray, psf: np.ndarray, mask: np.ndarray | None =
         Shapes that do not belong together, values that are not finite, a psf without peak at its
         centre, terms that the psfs cannot tell apart, or no scale that the psf passes.
     """
-    settings = settings or MinorSettings()
-    residual, psf, mask = _checked(residual, psf, mask, settings)
-    if not mask.any():
-        return _result(residual, _Taken(residual.shape, 1, 0), (0.0,), [np.ones((1, 1))], 0.0,
-                       "empty mask", residual)
-    return _clark(residual, psf, mask, settings) if settings.algorithm == "clark" else _tiles(
-        residual, psf, mask, settings)
+    return MinorCycles()(residual, psf, mask, settings)
+
+
+class MinorCycles:
+    """`minor_cycle` again and again with one psf: what the psf makes of the scales is kept.
+
+    Where the residual is not asked for, a cycle looks at the part of the image that holds the mask
+    alone: components lie nowhere else, and no pixel outside has a say in which they are.
+    """
+
+    def __init__(self) -> None:
+        self._psf: np.ndarray | None = None
+        self._key: tuple = ()
+        self._kept: tuple[scaling.Basis, np.ndarray] | None = None
+
+    def __call__(self, residual: np.ndarray, psf: np.ndarray, mask: np.ndarray | None = None,
+                 settings: MinorSettings | None = None) -> MinorResult:
+        """As `minor_cycle`."""
+        settings = settings or MinorSettings()
+        residual, checked, mask = _checked(residual, psf, mask, settings)
+        if not mask.any():
+            return _result(residual, _Taken(residual.shape, 1, 0), (0.0,), [np.ones((1, 1))], 0.0,
+                           "empty mask", residual)
+        box = _box_of(mask, settings)
+        part, allowed = residual[:, box[0], box[1]], mask[box]
+        found = _clark(part, checked, allowed, settings) if settings.algorithm == "clark" else (
+            _tiles(part, checked, allowed, settings,
+                   *self._basis(psf, checked, part.shape[1:], settings)))
+        return found if part.shape == residual.shape else _embedded(found, residual.shape, box)
+
+    def _basis(self, psf: np.ndarray, checked: np.ndarray, shape: tuple[int, ...],
+               settings: MinorSettings) -> tuple[scaling.Basis, np.ndarray]:
+        """Smoothed psfs, and between which tiles they reach."""
+        key = (shape, settings.scales, settings.n_terms, settings.patch, settings.precision)
+        if self._kept is None or psf is not self._psf or key != self._key:
+            basis = scaling.make_basis(checked, shape, settings.scales, settings.n_terms,
+                                       settings.patch, np.dtype(settings.precision),
+                                       settings.threads)
+            tiles = tuple(-(-n // kernels.TILE) for n in shape)
+            self._psf, self._key = psf, key
+            self._kept = basis, scaling.reach(basis, tiles, settings.n_terms)
+        return self._kept
+
+
+def _box_of(mask: np.ndarray, settings: MinorSettings) -> tuple[slice, slice]:
+    """Rows and columns that hold the mask and every pixel of components in it; all where the residual is wanted."""
+    if settings.with_residual:
+        return slice(0, mask.shape[0]), slice(0, mask.shape[1])
+    # With all of a scale in the mask nothing beyond it is looked at.
+    more = 0 if settings.mask_share == 1 else int(np.ceil(max(settings.scales)))
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    row, column = (slice(max(int(at[0]) - more, 0), min(int(at[-1]) + 1 + more, n))
+                   for at, n in zip((rows, columns), mask.shape, strict=True))
+    return row, column
+
+
+def _embedded(found: MinorResult, shape: tuple[int, ...],
+              box: tuple[slice, slice]) -> MinorResult:
+    """What was found in a part of an image of that shape, of the whole."""
+    model = np.zeros(shape)
+    model[:, box[0], box[1]] = found.model
+    parts = found.components
+    return replace(found, model=model, components=replace(
+        parts, m=parts.m + box[0].start, l=parts.l + box[1].start))
 
 
 def _checked(residual, psf, mask, settings):
@@ -413,8 +470,8 @@ class _Tiles:
     See the text of the kernels.
     """
 
-    def __init__(self, image_shape: tuple[int, ...], basis: scaling.Basis, mask: np.ndarray,
-                 settings: MinorSettings) -> None:
+    def __init__(self, image_shape: tuple[int, ...], basis: scaling.Basis, reach: np.ndarray,
+                 mask: np.ndarray, settings: MinorSettings) -> None:
         n_scales = len(basis.scales)
         self.basis, self.settings = basis, settings
         self.found = _Taken(image_shape, n_scales, settings.most_iterations)
@@ -423,7 +480,7 @@ class _Tiles:
         tiles = tuple(-(-n // kernels.TILE) for n in image_shape[1:])
         self.bound, self.row_bound = np.empty((n_scales, *tiles)), np.empty((n_scales, tiles[0]))
         self.upto = np.zeros(self.bound.shape, np.int64)
-        self.reach = scaling.reach(basis, tiles, settings.n_terms)
+        self.reach = reach
         self.solve = settings.gain * np.linalg.inv(basis.hessian)
         bias = 1 - settings.scale_bias * np.array(basis.scales) / max(*basis.scales, 1.0)
         # In units in which points have the residual's own value, whatever the psf's peak.
@@ -459,13 +516,11 @@ class _Tiles:
         return self.residual[0].astype(np.float64)
 
 
-def _tiles(dirty, psf, mask, settings):
+def _tiles(dirty, psf, mask, settings, basis, reach):
     """Högbom's, multiscale and multi-term CLEAN; see the module's text."""
     dtype, threads = np.dtype(settings.precision), settings.threads
-    basis = scaling.make_basis(psf, dirty.shape[1:], settings.scales, settings.n_terms,
-                               settings.patch, dtype, threads)
     exact = scaling.Convolution(dirty, psf, dtype, threads)
-    tiles = _Tiles(dirty.shape, basis, mask, settings)
+    tiles = _Tiles(dirty.shape, basis, reach, mask, settings)
     found, outside, floor = tiles.found, basis.outside, np.inf
     most_work = max(exact.cost * (1 + len(basis.scales)) / 2 / settings.n_terms**2, 1000.0)
     current, have, peak = dirty, 0, tiles.load(dirty)

@@ -41,7 +41,7 @@ from astropy import units as u
 from astropy.table import QTable
 from numpy.typing import NDArray
 
-from uvstack.deconvolution.clean import Components, MinorSettings, minor_cycle
+from uvstack.deconvolution.clean import Components, MinorCycles, MinorSettings
 from uvstack.deconvolution.mask import AutoMask, automatic_mask, checked_mask
 from uvstack.errors import ImageError
 from uvstack.pixels.noise import robust_noise
@@ -55,6 +55,7 @@ STOP_REASONS = {
     "threshold reached": "the peak in the mask is at the threshold in Jy/beam or below",
     "threshold in σ reached": "the peak in the mask is at the threshold in units of the noise or below",
     "no iteration asked for": "the dirty image alone was wanted",
+    "flux settled": "a cycle changed the flux of the model by less than was asked for",
     "iterations used up": "as many components as allowed were subtracted",
     "cycles used up": "as many major cycles as allowed were done",
     "diverged": "the residual grew; the best cycle is given back",
@@ -98,6 +99,8 @@ class CleanSettings:
         Components in all cycles together.
     iterations_per_cycle : int or None
         Components in one cycle; None: no limit of its own.
+    flux_change : float
+        Part of the model's flux that a cycle must change, or the clean ends; 0 for none.
     algorithm : str
         Of the minor cycle: "hogbom", "clark", "multiscale" or "mtmfs"; several terms want the last.
     scales : tuple of float
@@ -123,6 +126,7 @@ class CleanSettings:
     most_cycles: int = 20
     most_iterations: int = 100_000
     iterations_per_cycle: int | None = None
+    flux_change: float = 0.0
     algorithm: str = "clark"
     scales: tuple[float, ...] = (0.0,)
     scale_bias: float = 0.0
@@ -135,7 +139,8 @@ class CleanSettings:
     def __post_init__(self) -> None:
         limits = {"threshold": (0, True), "threshold_sigma": (0, True), "gain": (0, False),
                   "cycle_factor": (0, False), "most_cycles": (0, True),
-                  "most_iterations": (0, True), "tolerance": (0, True), "divergence": (1, False)}
+                  "most_iterations": (0, True), "tolerance": (0, True), "divergence": (1, False),
+                  "flux_change": (0, True)}
         for name, (least, included) in limits.items():
             value = getattr(self, name)
             if not (np.isfinite(value) and (value >= least if included else value > least)):
@@ -304,7 +309,7 @@ def cycle_threshold(peak: float, threshold: float, sidelobe: float, cycle_factor
 def deconvolve(residual_of: Callable[[NDArray], NDArray], psf: NDArray, start: NDArray,
                settings: CleanSettings | None = None, *, dirty: NDArray | None = None,
                mask: NDArray | None = None,
-               minor: Callable[[NDArray, NDArray, NDArray, MinorSettings], Any] = minor_cycle,
+               minor: Callable[[NDArray, NDArray, NDArray, MinorSettings], Any] | None = None,
                progress: Callable[[Cycle], None] | None = None, threads: int = 1) -> Deconvolved:
     """Model, residual and history of a CLEAN of any residual function.
 
@@ -326,8 +331,8 @@ def deconvolve(residual_of: Callable[[NDArray], NDArray], psf: NDArray, start: N
         Where components may be; by default everywhere. See
         `uvstack.deconvolution.mask.checked_mask`.
     minor : callable, optional
-        As `uvstack.deconvolution.clean.minor_cycle`: (residual, psf, mask, MinorSettings) → result
-        with model, n_iterations and stop_reason.
+        As `uvstack.deconvolution.clean.minor_cycle`, the default: (residual, psf, mask,
+        MinorSettings) → result with model, n_iterations and stop_reason.
     progress : callable, optional
         Told of each `Cycle` as it is done.
     threads : int
@@ -343,7 +348,7 @@ def deconvolve(residual_of: Callable[[NDArray], NDArray], psf: NDArray, start: N
         Shapes do not fit, the dirty image is blank everywhere, the psf is none, or the mask is of
         another grid.
     """
-    settings = settings or CleanSettings()
+    settings, minor = settings or CleanSettings(), minor or MinorCycles()
     model = np.array(start)
     psf = np.asarray(psf)
     residual = np.asarray(residual_of(model) if dirty is None else dirty)
@@ -469,6 +474,9 @@ class _Loop:
             return reached
         if self._has_diverged():
             return "diverged"
+        if len(self.history) > 1 and settings.flux_change > 0 and abs(
+                now.flux - self.history[-2].flux) < settings.flux_change * abs(now.flux):
+            return "flux settled"
         if now.iterations >= settings.most_iterations:
             return "iterations used up"
         if now.cycle >= settings.most_cycles:

@@ -12,7 +12,7 @@ through one beam.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -23,10 +23,10 @@ from uvstack.chunks import map_chunks
 from uvstack.errors import NoDataError
 from uvstack.imaging.mosaic import BeamPatch, Mosaic, beam_patch
 from uvstack.imaging.restore import principal_solution
-from uvstack.imaging.weighting import ImagingWeights, density
+from uvstack.imaging.weighting import ImagingWeights, Weighting, density
 from uvstack.io.dataset import chunks_of
 from uvstack.io.ms import read_block
-from uvstack.pixels.grid import Grid, psf_grid, uv_extent
+from uvstack.pixels.grid import Grid, check_cell, psf_grid, uv_extent
 from uvstack.records import DataDescription, RowBlock, Selection, Structure, UVRange
 from uvstack.sky.coordinates import rotation_between
 from uvstack.sky.primary_beam import PrimaryBeam
@@ -42,6 +42,8 @@ _PER_CHUNK, _MOST_PER_CHUNK = 4_000_000, 32_000_000
 #: So many are read at once and their correlations combined: 30 bytes each, of which 12 for each
 #: combined one are kept.
 _READ_AT_ONCE = 1_000_000
+#: Bytes of data that are kept in memory between passes; those of a row and of a visibility.
+_MOST_HELD, _HELD_ROW, _HELD_VISIBILITY = 5e8, 48, 12
 #: Sizes up to this get a psf twice as large for CLEAN; beyond it costs more than the major cycles
 #: that it spares.
 _LARGE = 2048
@@ -116,11 +118,69 @@ class Piece(NamedTuple):
     n_not_finite: int
 
 
-def _pieces(job: Job, chunk: tuple[int, Any]) -> Iterator[Piece]:
+class Held(NamedTuple):
+    """A chunk whose pieces are kept in memory."""
+
+    pieces: tuple[Piece, ...]
+
+
+def read_chunk(job: Job, chunk: tuple[int, Any]) -> tuple[Piece, ...]:
+    """The pieces of a chunk.
+
+    A function that dask runs.
+    """
+    return tuple(_pieces(job, chunk))
+
+
+def hold(passes: Sequence[Passes], most_bytes: float = _MOST_HELD) -> bool:
+    """Read the data of passes that differ in their bands alone once, and keep them for all passes that follow.
+
+    Where they would take more than so many bytes nothing is done: every pass reads the sets anew.
+    """
+    first = passes[0].job
+    n_chan: dict[tuple[int, int], int] = {}
+    bands: dict[tuple[int, int], list[NDArray[np.intp]]] = {}
+    owners: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for n, one in enumerate(passes):
+        for key, parts in one.job.bands.items():
+            bands.setdefault(key, []).extend(parts)
+            owners.setdefault(key, []).extend((n, i) for i in range(len(parts)))
+            n_chan[key] = n_chan.get(key, 0) + sum(part.size for part in parts)
+    size = sum(s.n_rows * max((_HELD_ROW * len(bands[key]) + _HELD_VISIBILITY * n
+                               for key, n in n_chan.items() if key[0] == i), default=0)
+               for i, s in enumerate(first.structures))
+    if size > most_bytes:
+        return False
+    selections = tuple(
+        replace(selection, data_description_ids=frozenset(d for s, d in bands if s == i))
+        for i, selection in enumerate(first.selections))
+    union = replace(first, bands={key: tuple(parts) for key, parts in bands.items()},
+                    selections=selections)
+    kept: list[list[Held]] = [[] for _ in passes]
+
+    def part(_: int, pieces: tuple[Piece, ...]) -> None:
+        of_pass: list[list[Piece]] = [[] for _ in passes]
+        for piece in pieces:
+            n, band = owners[piece.key[0], piece.key[2]][piece.key[3]]
+            of_pass[n].append(piece._replace(key=(*piece.key[:3], band)))
+        for n, found in enumerate(of_pass):
+            if found:
+                kept[n].append(Held(tuple(found)))
+
+    Passes(union, None, passes[0].threads, None).go(read_chunk, union, part, passes[0].threads)
+    for one, chunks in zip(passes, kept, strict=True):
+        one.chunks = chunks
+    return True
+
+
+def _pieces(job: Job, chunk: tuple[int, Any] | Held) -> Iterator[Piece]:
     """A piece for each key in the chunk, in their order.
 
     What is read is dropped as soon as its correlations are combined.
     """
+    if isinstance(chunk, Held):
+        yield from chunk.pieces
+        return
     i, block = chunk
     rows = max(_READ_AT_ONCE // max(d.shape[0] * d.shape[1]
                                     for d in job.structures[i].used(job.selections[i])), 1)
@@ -340,23 +400,24 @@ class Passes:
 
     def __init__(self, job: Job, client: Any, threads: int,
                  progress: Callable[[int, int], None] | None) -> None:
-        self.job, self._client, self._threads, self._progress = job, client, threads, progress
-        self._chunks = chunks_of(job.structures, job.selections, job.chunk_size)
+        self.job, self._client, self.threads, self._progress = job, client, threads, progress
+        self.chunks: Sequence[Any] = chunks_of(job.structures, job.selections, job.chunk_size)
 
-    def _go(self, function: Callable, job: Job, add: Callable[[int, Any], None],
-            threads: int) -> None:
+    def go(self, function: Callable, job: Job, add: Callable[[int, Any], None],
+           threads: int) -> None:
+        """Call function(job, chunk) for all chunks and add(number, result) in their order."""
         def consume(index: int, one: Any) -> None:
             add(index, one)
             if self._progress is not None:
-                self._progress(index + 1, len(self._chunks))
+                self._progress(index + 1, len(self.chunks))
 
-        map_chunks(function, job, self._chunks, consume, self._client, threads)
+        map_chunks(function, job, self.chunks, consume, self._client, threads)
 
     def survey(self, with_density: bool) -> Survey:
         """What must be known first."""
         survey, uv_range = Survey(), self.job.uv_range
-        self._go(survey_chunk, replace(self.job, with_density=with_density), survey.add,
-                 self._threads)
+        self.go(survey_chunk, replace(self.job, with_density=with_density), survey.add,
+                 self.threads)
         if survey.n == 0:
             if survey.n_outside:
                 raise NoDataError(f"no unflagged visibility lies within the uv range {uv_range}; "
@@ -365,10 +426,33 @@ class Passes:
                               "correlation asked for: nothing to image")
         return survey
 
+    def begin(self, weighting: Weighting, reference_frequency: float | None = None) -> Survey:
+        """What the first pass finds; the job gets imaging weights and a reference frequency, Hz.
+
+        Raises
+        ------
+        NoDataError
+            There is nothing to image.
+        ImageError
+            The cells are too coarse.
+        """
+        survey = self.survey(weighting.needs_density)
+        check_cell(self.job.grid, survey.extent)
+        self.job = replace(
+            self.job, imaging=weighting.prepared(self.job.grid, survey.density),
+            reference_frequency=reference_frequency or survey.mean_frequency(self.job),
+            threads=1 if self._client is not None else self.threads)
+        return survey
+
+    def see(self, survey: Survey, beam: PrimaryBeam | None, with_clean: bool) -> None:
+        """The job gets what each pointing sees of the image through a beam, or alike, and the size of its psf."""
+        self.job = replace(self.job, patches=patches_of(self.job, survey, beam),
+                           with_clean=with_clean)
+
     def dirty(self) -> Sums:
         """Sums of dirty image and psf."""
         sums = Sums(self.job)
-        self._go(image_chunk, self.job, sums.add, 1)
+        self.go(image_chunk, self.job, sums.add, 1)
         sums.finish()
         if self.job.terms > 1:
             principal_solution(np.zeros((self.job.terms, 1, 1)), sums.psf)  # a band too narrow is told before the work
@@ -386,7 +470,7 @@ class Passes:
                 for key, dirty, _weight, _variance in one["images"]:
                     rest.add(patches[key], dirty, 0.0)
 
-            self._go(image_chunk, replace(self.job, sky=sums.mosaic.sky(model)), add, 1)
+            self.go(image_chunk, replace(self.job, sky=sums.mosaic.sky(model)), add, 1)
             return sums.flat(rest.weighted)
 
         return residual

@@ -37,13 +37,12 @@ from uvstack.imaging.restore import (
     SpectralIndex,
     component_table,
     correct_primary_beam,
-    principal_solution,
     restore,
-    spectral_index,
+    restored_index,
 )
 from uvstack.imaging.result import ImageResult
 from uvstack.imaging.weighting import Weighting
-from uvstack.pixels.grid import centred_grid, check_cell
+from uvstack.pixels.grid import centred_grid
 from uvstack.pixels.noise import robust_noise
 from uvstack.pixels.psf import fit_beam
 from uvstack.records import Provenance
@@ -122,11 +121,8 @@ def image_plane(job: Job, request: Request, stokes: str, client: Any,
         The cells are too coarse, no beam fits the psf, or another imager fails.
     """
     passes = Passes(job, client, request.threads, progress)
-    survey = passes.survey(request.weighting.needs_density)
-    check_cell(job.grid, survey.extent)
-    job = replace(job, imaging=request.weighting.prepared(job.grid, survey.density),
-                  reference_frequency=request.reference_frequency or survey.mean_frequency(job),
-                  threads=1 if client is not None else request.threads)
+    survey = passes.begin(request.weighting, request.reference_frequency)
+    job = passes.job
     if request.external is not None:
         passes.job = _of_few_pixels(job, survey)
         sums = passes.dirty()
@@ -141,13 +137,11 @@ def image_plane(job: Job, request: Request, stokes: str, client: Any,
         return _result(job, request, survey, sums,
                        _Made(got.dirty, got.psf, got.image, got.beam, got.deconvolved(request.mask),
                              got.alpha, got.alpha_error), stokes)
-    passes.job = job = replace(job,
-                               patches=patches_of(job, survey,
-                                                  request.beam if request.is_mosaic else None),
-                               with_clean=request.settings.most_iterations > 0
-                               and request.settings.most_cycles > 0)
+    passes.see(survey, request.beam if request.is_mosaic else None,
+               with_clean=request.settings.most_iterations > 0 and request.settings.most_cycles > 0)
     sums = passes.dirty()
-    return _result(job, request, survey, sums, _deconvolved(passes, sums, request, stokes), stokes)
+    return _result(passes.job, request, survey, sums,
+                   _deconvolved(passes, sums, request, stokes), stokes)
 
 
 def _of_few_pixels(job: Job, survey: Survey) -> Job:
@@ -209,9 +203,12 @@ def _result(job: Job, request: Request, survey: Survey, sums: Sums, made: _Made,
     index = _spectral_index(made, powers) if job.terms > 1 else None
     usable = found.residual[0][np.isfinite(found.residual[0])]
     result = ImageResult(grid=job.grid, dirty=made.dirty, residual=found.residual, image=restored,
-                         model=model, psf=_middle(made.psf[0], job.grid.shape), pbcor=pbcor,
+                         model=model, psf=middle_of_psf(made.psf[0], job.grid.shape), pbcor=pbcor,
                          response=response, alpha=None if index is None else index.alpha,
-                         alpha_error=None if index is None else index.error, beam=made.beam,
+                         alpha_error=None if index is None else index.error,
+                         curvature=None if index is None else index.beta,
+                         curvature_error=None if index is None else index.beta_error,
+                         beam=made.beam,
                          reference_frequency=job.reference_frequency, noise=noise,
                          rms=float(np.sqrt(usable @ usable / usable.size)),
                          noise_expected=sums.noise_expected(), n_visibilities=survey.n,
@@ -222,7 +219,7 @@ def _result(job: Job, request: Request, survey: Survey, sums: Sums, made: _Made,
                          mask=found.mask,
                          date=Time(survey.first_time / 86400.0, format="mjd", scale="utc").isot)
     return replace(result,
-                   lists={"components": _components(result, found), "history": found.table()})
+                   lists={"components": component_list(result, found), "history": found.table()})
 
 
 def _beam_terms(job: Job, sums: Sums, beam: PrimaryBeam) -> NDArray:
@@ -244,23 +241,17 @@ def _spectral_index(made: _Made, powers: NDArray | None) -> SpectralIndex:
             of_beam = 0.0 if powers is None else powers[1] / np.where(powers[0] > 0, powers[0],
                                                                       np.nan)
         return SpectralIndex(made.alpha - of_beam, made.alpha_error, None)
-    rest = principal_solution(made.found.residual, made.psf)
-    noise = np.array([robust_noise(plane) for plane in rest])
-    scaled = rest[:2] / noise[:2, None, None]
-    # var(a + b) − var(a − b) = 4 cov(a, b), with robust variances.
-    covariance = 0.25 * (robust_noise(scaled[0] + scaled[1]) ** 2
-                         - robust_noise(scaled[0] - scaled[1]) ** 2) * noise[0] * noise[1]
-    return spectral_index(made.restored, noise, covariance=covariance, primary_beam=powers)
+    return restored_index(made.restored, made.found.residual, made.psf, powers)
 
 
-def _middle(psf: NDArray, shape: tuple[int, int]) -> NDArray:
+def middle_of_psf(psf: NDArray, shape: tuple[int, int]) -> NDArray:
     """The middle of a psf, its peak at pixel (m // 2, l // 2)."""
     rows, columns = (slice(n // 2 - m // 2, n // 2 - m // 2 + m)
                      for n, m in zip(psf.shape, shape, strict=True))
     return psf[rows, columns]
 
 
-def _components(result: ImageResult, found: Deconvolved) -> QTable:
+def component_list(result: ImageResult, found: Deconvolved) -> QTable:
     """Components of the model, in the sense of the model's image."""
     parts = merge_components(found.components)
     flux = parts.flux

@@ -63,10 +63,16 @@ def plane_axis(windows: Iterable[SpectralWindow], n: int) -> PlaneAxis:
 def plane_channels(windows: Mapping[tuple[int, int], SpectralWindow],
                    axis: PlaneAxis) -> list[dict[tuple[int, int], NDArray[np.intp]]]:
     """Of each plane the channels of every (set, data description) that has some in it."""
-    planes: list[dict[tuple[int, int], NDArray[np.intp]]] = [{} for _ in axis.frequency]
     # A channel on an edge belongs above it, whatever rounding made of the edge.
     edges = axis.edges - 1e-6 * axis.width
     edges[-1] += axis.width
+    return channels_within(windows, edges)
+
+
+def channels_within(windows: Mapping[tuple[int, int], SpectralWindow], edges: NDArray[np.float64],
+                    ) -> list[dict[tuple[int, int], NDArray[np.intp]]]:
+    """Between every two edges, Hz, the channels of each (set, data description) that has some."""
+    planes: list[dict[tuple[int, int], NDArray[np.intp]]] = [{} for _ in edges[:-1]]
     for key, window in windows.items():
         for plane, channels in zip(planes, channel_groups(window.frequency, edges), strict=True):
             if channels.size:

@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from astropy.table import QTable
@@ -33,6 +34,9 @@ _SPECTRAL_FRAMES = dict(enumerate(("SOURCE", "LSRK", "LSRD", "BARYCENT", "GEOCEN
                                    "GALACTOC", "LOCALGRP", "CMBDIPOL")))
 
 
+Images = TypeVar("Images", bound="ImageResult | ImageCube")
+
+
 def spectral_frame(structure: Structure, windows: Sequence[int]) -> str:
     """SPECSYS of spectral windows of a set, "" where it is not known or they differ."""
     with open_table(structure.subtables["SPECTRAL_WINDOW"]) as table:
@@ -43,8 +47,9 @@ def spectral_frame(structure: Structure, windows: Sequence[int]) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
-def product_paths(out: str | Path | None, terms: int, has_beam: bool) -> dict[str, Path]:
-    """Product → path."""
+def product_paths(out: str | Path | None, terms: int, has_beam: bool,
+                  is_ours: bool = True) -> dict[str, Path]:
+    """Product → path; only our own imager (`is_ours`) gives a curvature."""
     if out is not None and Path(out).name in ("", ".."):
         raise OutputError(f"{str(out)!r} is no begin of names; wanted is one such as survey or "
                           "folder/survey")
@@ -54,6 +59,7 @@ def product_paths(out: str | Path | None, terms: int, has_beam: bool) -> dict[st
     for kind in ("dirty", "model", "residual", "image", *(["pbcor"] if has_beam else [])):
         names += [kind, *(f"{kind}-tt{t}" for t in range(1, terms))]
     names += ["pb"] * has_beam + ["alpha", "alpha-error"] * (terms > 1)
+    names += ["curvature", "curvature-error"] * (terms > 2 and is_ours)
     files = {name: f"{out}-{name}.fits" for name in names} | {
         "components": f"{out}-components.ecsv", "history": f"{out}-history.ecsv", "json": f"{out}.json"}
     return {name: Path(path) for name, path in files.items()}
@@ -67,8 +73,7 @@ def check_products(names: dict[str, Path], overwrite: bool, pixels: int,
         check_output(path, overwrite, 4 * pixels * n_images, tuple(inputs))
 
 
-def write_products(result: ImageResult | ImageCube,
-                   names: dict[str, Path]) -> ImageResult | ImageCube:
+def write_products(result: Images, names: dict[str, Path]) -> Images:
     """Write all products, and say where they are.
 
     Raises
@@ -107,7 +112,8 @@ def _images(result: ImageResult | ImageCube) -> Iterator[tuple[str, NDArray]]:
         return np.stack(found).astype(np.float32).reshape(*shape, *result.grid.shape)
 
     for name, kind in (("psf", "psf"), ("pb", "response"), ("alpha", "alpha"),
-                       ("alpha-error", "alpha_error")):
+                       ("alpha-error", "alpha_error"), ("curvature", "curvature"),
+                       ("curvature-error", "curvature_error")):
         if getattr(example, kind) is not None:
             yield name, stacked(kind, None)
     for kind in ("dirty", "model", "residual", "image", "pbcor"):
@@ -118,7 +124,7 @@ def _images(result: ImageResult | ImageCube) -> Iterator[tuple[str, NDArray]]:
 
 def _write_fits(result: ImageResult | ImageCube, name: str, data: NDArray, path: Path) -> None:
     where = result.grid.geometry
-    is_model, is_ratio = name.startswith("model"), name.startswith("alpha") or name == "pb"
+    is_model, is_ratio = name.startswith("model"), name.startswith(("alpha", "curvature")) or name == "pb"
     if isinstance(result, ImageCube):
         planes, stokes, frequency, width = result.planes, result.stokes, result.frequency, result.width
     else:

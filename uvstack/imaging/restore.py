@@ -30,6 +30,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from uvstack.errors import ImageError
 from uvstack.pixels.geometry import ImageGeometry
+from uvstack.pixels.noise import robust_noise
 from uvstack.pixels.smooth import convolve_beam
 from uvstack.sky.beam import Beam
 
@@ -154,11 +155,12 @@ def correct_primary_beam(image: NDArray, primary_beam: NDArray,
 
 
 class SpectralIndex(NamedTuple):
-    """Maps (m, l): α, its standard deviation, and the curvature β where there are three terms (else None)."""
+    """Maps (m, l): α, its standard deviation, and where there are three terms the curvature β, and its (else None)."""
 
     alpha: NDArray[np.float64]
     error: NDArray[np.float64]
     beta: NDArray[np.float64] | None
+    beta_error: NDArray[np.float64] | None = None
 
 
 def spectral_index(terms: NDArray, noise: ArrayLike, threshold: float = 5.0,
@@ -220,6 +222,50 @@ def spectral_index(terms: NDArray, noise: ArrayLike, threshold: float = 5.0,
             alpha = alpha - alpha_of_beam
             beta = None if beta is None or beta_of_beam is None else beta - beta_of_beam
     return SpectralIndex(alpha, error, beta)
+
+
+def restored_index(restored: NDArray, residual: NDArray, psf: NDArray,
+                   primary_beam: NDArray | None = None) -> SpectralIndex:
+    """Spectral index of restored terms (term, m, l); noise and covariance are those of the residual's principal solution.
+
+    Parameters
+    ----------
+    restored, residual : ndarray (term, m, l)
+        Jy/beam.
+    psf : ndarray (2 term − 1, m', l')
+    primary_beam : ndarray (term, m, l), optional
+        As in `spectral_index`.
+    """
+    rest = principal_solution(residual, psf)
+    matrix = _noise_matrix(rest)
+    found = spectral_index(restored, np.sqrt(np.diag(matrix)), covariance=matrix[0, 1],
+                           primary_beam=primary_beam)
+    return found if found.beta is None else found._replace(
+        beta_error=_curvature_error(restored, np.isfinite(found.alpha), matrix))
+
+
+def _noise_matrix(terms: NDArray) -> NDArray[np.float64]:
+    """Robust variances and covariances of the noise of terms, (term, term)."""
+    noise = np.array([robust_noise(plane) for plane in terms])
+    matrix = np.diag(noise**2)
+    for i in range(len(terms)):
+        for j in range(i):
+            a, b = terms[i] / noise[i], terms[j] / noise[j]
+            # var(a + b) − var(a − b) = 4 cov(a, b), with robust variances.
+            matrix[i, j] = matrix[j, i] = 0.25 * (
+                robust_noise(a + b) ** 2 - robust_noise(a - b) ** 2) * noise[i] * noise[j]
+    return matrix
+
+
+def _curvature_error(terms: NDArray, known: NDArray[np.bool_],
+                     matrix: NDArray) -> NDArray[np.float64]:
+    """Standard deviation of β = I2/I0 − α (α − 1)/2, to the first order, (m, l)."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        bright = np.where(known, terms[0], np.nan)
+        alpha, second = terms[1] / bright, terms[2] / bright
+        slope = np.stack([(alpha - 0.5) * alpha - second, 0.5 - alpha, np.ones(alpha.shape)])
+        variance = np.einsum("iml,ij,jml->ml", slope, matrix, slope)
+        return np.asarray(np.sqrt(np.maximum(variance, 0.0)) / bright)
 
 
 def _power_law(ratios: NDArray) -> tuple[NDArray, NDArray | None]:

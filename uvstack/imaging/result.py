@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from uvstack.report.page import Section
 
 #: Attributes of `ImageResult` that are images, or None.
-IMAGES = ("dirty", "residual", "image", "model", "psf", "pbcor", "response", "alpha", "alpha_error")
+IMAGES = ("dirty", "residual", "image", "model", "psf", "pbcor", "response", "alpha", "alpha_error",
+          "curvature", "curvature_error")
 
 #: Of the numbers of a cycle, at the end of keys in JSON.
 _UNITS = {"flux": "_jy"} | dict.fromkeys(("peak", "peak_anywhere", "rms", "noise", "threshold"),
@@ -48,6 +49,8 @@ class ImageResult(Saved):
         Power of the primary beam, or of the mosaic.
     alpha, alpha_error : ndarray (m, l) or None
         Spectral index where there are two terms or more.
+    curvature, curvature_error : ndarray (m, l) or None
+        β of I0 (ν/ν0)^(α + β ln(ν/ν0)) where there are three.
     beam : Beam
         Restoring beam, rad.
     reference_frequency : float
@@ -112,6 +115,8 @@ class ImageResult(Saved):
     spectral_frame: str = ""
     lists: dict[str, QTable] = field(default_factory=dict)
     mask: NDArray[np.bool_] | None = None
+    curvature: NDArray | None = None
+    curvature_error: NDArray | None = None
 
     def overview(self) -> Section:
         """Peak, beam, noise, model and how the deconvolution ended."""

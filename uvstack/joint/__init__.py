@@ -7,8 +7,16 @@ import importlib as _importlib
 
 #: Public name → the module that has it.
 _HOME: dict[str, str] = {
+    "AssessResult": "uvstack.joint.assessment.result",
     "FeatherResult": "uvstack.joint.feathering.result",
+    "JointCube": "uvstack.joint.reconstruction.result",
+    "JointResult": "uvstack.joint.reconstruction.result",
+    "cube_to_taylor": "uvstack.joint.taylor_cube",
     "feather": "uvstack.joint.feathering.task",
+    "fit_taylor": "uvstack.joint.taylor_cube",
+    "sdint": "uvstack.joint.reconstruction.task",
+    "sdint_assess": "uvstack.joint.assessment.task",
+    "taylor_to_cube": "uvstack.joint.taylor_cube",
 }
 
 __all__ = list(_HOME)

@@ -11,7 +11,7 @@ from astropy.table import QTable, Table
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
-from uvstack.joint.feathering.flux_scale import FluxScale
+from uvstack.joint.flux_scale import FluxScale
 from uvstack.records import Provenance, plain
 from uvstack.report.files import Saved
 from uvstack.report.numbers import rows_of

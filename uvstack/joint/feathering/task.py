@@ -13,47 +13,46 @@ from astropy import units as u
 from astropy.table import QTable
 from astropy.time import Time
 from numpy.typing import NDArray
-from scipy import ndimage
 from typing_extensions import Unpack
 
 from uvstack._version import __version__
 from uvstack.checks import finite_number
-from uvstack.constants import ARCSEC, SPEED_OF_LIGHT
-from uvstack.errors import ImageError, NumericalError, SelectionError
+from uvstack.errors import ImageError, NumericalError
 from uvstack.io.fits import write_image
 from uvstack.io.image_file import SkyCube
 from uvstack.io.output import check_output, together, write_json
 from uvstack.io.provenance import provenance_of
-from uvstack.io.selection import parse_distance
-from uvstack.joint.feathering.flux_scale import (
-    DEFAULT_ANNULUS,
+from uvstack.joint.feathering.result import FeatherResult
+from uvstack.joint.flux_scale import (
     Cells,
     FluxScale,
+    Overlap,
+    annulus_of,
     cells_of,
     flux_scale,
     joined,
 )
-from uvstack.joint.feathering.result import FeatherResult
-from uvstack.joint.feathering.single_dish_files import (
+from uvstack.joint.single_dish_files import (
     DishOnGrid,
     beam_matrix,
     beam_of,
+    beam_of_dish,
+    check_cover,
+    check_dish,
     frequency_of,
     matched_channels,
-    matrix_on,
+    parse_overlap,
     per_steradian,
     read_both,
     steps_of,
 )
-from uvstack.joint.feathering.uv_plane import UVPlane, feather_weights
+from uvstack.joint.uv_plane import DishBeam, UVPlane, feather_weights
 from uvstack.options import OverwriteOptions, ReportOptions, takes
 from uvstack.report.files import check_asked, write_asked
 from uvstack.sky.beam import Beam, areas_of_covariances, beam_of_covariance
 
 #: Part of the squares of its FWHM by which the dish's beam may be below the interferometer's.
 _SAME_BEAM = 1e-3
-#: Beams of the dish by which the interferometer's image may reach beyond its map.
-_RIM = 0.1
 #: Rings of the power spectra.
 _RINGS = 40
 
@@ -86,7 +85,7 @@ class _Settings:
 
     sd_scale: float | None
     sd_gain: float
-    overlap: tuple[tuple[float, str], tuple[float, str]] | None
+    overlap: Overlap | None
     dish_diameter: float | None
     beam_factor: float
     low_pass: bool
@@ -162,19 +161,9 @@ def feather(high: str | Path, low: str | Path, *, out: str | Path | None = None,
 
 def _settings(sd_scale: float | str, sd_gain: float, overlap: Sequence[str | float] | None,
               dish_diameter: float | None, beam_factor: float, low_pass: bool) -> _Settings:
-    annulus = None
-    if overlap is not None:
-        if isinstance(overlap, str) or len(overlap) != 2:
-            raise SelectionError(f"overlap is {overlap!r}; wanted are two uv distances, such as "
-                                 "60m and 100m")
-        (inner, unit), (outer, other) = (parse_distance("overlap", one) for one in overlap)
-        if unit != other or not inner < outer:
-            raise SelectionError(f"overlap is {overlap[0]} to {overlap[1]}; wanted are two uv "
-                                 "distances, the smaller first, both in metres or wavelengths")
-        annulus = ((inner, unit), (outer, other))
     return _Settings(
         None if sd_scale == "auto" else finite_number("sd_scale", sd_scale, 0.0, above=True),
-        finite_number("sd_gain", sd_gain, 0.0, above=True), annulus,
+        finite_number("sd_gain", sd_gain, 0.0, above=True), parse_overlap(overlap),
         None if dish_diameter is None else finite_number("dish_diameter", dish_diameter, 0.0,
                                                          above=True, unit="m"),
         finite_number("beam_factor", beam_factor, 0.0, above=True), bool(low_pass))
@@ -204,8 +193,8 @@ def _feathered(high: SkyCube, low: SkyCube, settings: _Settings) -> dict[str, An
         spectrum = one.plane.transform(one.high)
         cells.append(cells_of(one.plane, spectrum, (one.high, one.low), one.low_matrix,
                               one.high_matrix, 1.3 * annulus[1]))
-        weights = feather_weights(one.plane, one.low_matrix, one.weight_matrix, settings.sd_gain,
-                                  one.cut)
+        weights = feather_weights(one.plane, DishBeam(one.low_matrix), DishBeam(one.weight_matrix),
+                                  settings.sd_gain, one.cut)
         both = [weights.high * spectrum, weights.low * one.plane.transform(one.low)]
         blank, area = ~np.isfinite(one.high), _area_of(one.high_matrix)
         for i, values in enumerate(both):
@@ -235,32 +224,23 @@ def _channel(high: SkyCube, low: SkyCube, dish: DishOnGrid, k: int,
              shares: Sequence[tuple[int, float]], settings: _Settings) -> _Channel:
     """A channel of both, checked."""
     beam = beam_of(high, k)
-    plane = high.data[k] * (per_steradian(high, k, beam) * beam.solid_angle)
+    plane = high.data[k] * (per_steradian(high, k, beam.solid_angle) * beam.solid_angle)
     nu = frequency_of(high, k) or frequency_of(low, shares[0][0])
     dish_beam = None
     if settings.dish_diameter is not None:
         if nu is None:
             raise ImageError(f"{high.path} and {low.path}: neither says a frequency, at which a "
                              "dish_diameter has a beam; add an axis FREQ to a header")
-        fwhm = settings.beam_factor * SPEED_OF_LIGHT / nu / settings.dish_diameter
-        dish_beam = Beam(fwhm, fwhm, 0.0)
-    own = [low.beam(channel) or dish_beam or beam_of(low, channel) for channel, _ in shares]
-    brightness = sum(share * per_steradian(low, channel, one) * dish.plane(channel)
-                     for (channel, share), one in zip(shares, own, strict=True))
-    matrix = np.sum([share * matrix_on(high, low, one)
-                     for (_, share), one in zip(shares, own, strict=True)], axis=0)
-    found = np.asarray(brightness * beam.solid_angle)
+        dish_beam = beam_of_dish(nu, settings.dish_diameter, settings.beam_factor)
+    brightness, own = dish.channel(shares, dish_beam)
+    found, matrix = brightness * beam.solid_angle, own.matrix
     steps = steps_of(high)
     inner = beam_matrix(high, beam)
     weight = matrix if dish_beam is None else beam_matrix(high, dish_beam)
     if dish_beam is not None:
-        _check_dish(dish_beam, beam, high.cell * max(plane.shape))
+        check_dish(dish_beam, beam, high.cell * max(plane.shape))
     reach = float(np.sqrt(max(np.linalg.eigvalsh(one)[-1] for one in (matrix, weight))))
-    lacking = np.isfinite(plane) & ~_near(np.isfinite(found), _RIM * reach)
-    if lacking.any():
-        raise ImageError(f"{low.path}: covers {1 - lacking.sum() / np.isfinite(plane).sum():.1%} "
-                         f"of {high.path}; wanted is a dish's map of all of it: cut or blank the "
-                         "interferometer's image to what the dish has")
+    check_cover(found, np.isfinite(plane), reach, low.path, high.path)
     if np.linalg.eigvalsh(matrix - inner)[0] < -_SAME_BEAM * np.abs(matrix).max():
         raise ImageError(f"{low.path}: its beam is narrower than that of {high.path}; the first "
                          "image is the interferometer's, the second the dish's: are they exchanged?")
@@ -268,20 +248,6 @@ def _channel(high: SkyCube, low: SkyCube, dish: DishOnGrid, k: int,
     return _Channel(plane, found, UVPlane((plane.shape[0], plane.shape[1]), steps, reach), inner,
                     matrix, weight, settings.beam_factor / fwhm if settings.low_pass else None,
                     _fwhm(steps, matrix))
-
-
-def _check_dish(dish: Beam, beam: Beam, side: float) -> None:
-    """Raise SelectionError where a dish's beam, rad, is below the interferometer's or above its image."""
-    if not beam.fwhm_major <= dish.fwhm_major <= side:
-        raise SelectionError(f"dish_diameter gives a beam of {dish.fwhm_major / ARCSEC:.4g}″, and the "
-                             f"interferometer has one of {beam.fwhm_major / ARCSEC:.4g}″ and an image "
-                             f"of {side / ARCSEC:.4g}″; wanted is a diameter, in m, whose beam lies "
-                             "between (beam_factor λ/D)")
-
-
-def _near(good: NDArray[np.bool_], distance: float) -> NDArray[np.bool_]:
-    """Whether a good pixel is within a distance, pixels."""
-    return good if good.all() or not good.any() else ndimage.distance_transform_edt(~good) <= distance
 
 
 def _fwhm(steps: NDArray[np.float64], matrix: NDArray[np.float64]) -> float:
@@ -292,17 +258,11 @@ def _fwhm(steps: NDArray[np.float64], matrix: NDArray[np.float64]) -> float:
 def _annulus(settings: _Settings, high: SkyCube, low: SkyCube,
              one: _Channel) -> tuple[float, float]:
     """Wavelengths."""
-    if settings.overlap is None:
-        return DEFAULT_ANNULUS[0] / one.fwhm, DEFAULT_ANNULUS[1] / one.fwhm
-    (inner, unit), (outer, _) = settings.overlap
-    if unit != "m":
-        return inner, outer
-    cube = high if high.frequency is not None else low
-    if cube.frequency is None:
-        raise ImageError(f"{high.path} and {low.path}: neither says a frequency, at which the "
-                         "overlap in metres is one in the uv plane; give it in wavelengths (2klambda)")
-    nu = float(np.mean(cube.frequency))
-    return inner * nu / SPEED_OF_LIGHT, outer * nu / SPEED_OF_LIGHT
+    nu = high.frequency if high.frequency is not None else low.frequency
+    try:
+        return annulus_of(settings.overlap, one.fwhm, None if nu is None else float(np.mean(nu)))
+    except ImageError as error:
+        raise ImageError(f"{high.path} and {low.path}: {error}") from error
 
 
 def _scale(cells: Cells, annulus: tuple[float, float], settings: _Settings,
@@ -319,15 +279,10 @@ def _scale(cells: Cells, annulus: tuple[float, float], settings: _Settings,
 def _spectra(plane: UVPlane, spectrum: NDArray, both: Sequence[NDArray], area: float,
              scale: float) -> QTable:
     """Mean power in rings of the uv plane, of the interferometer, the dish and both."""
-    distance = plane.uv_distance()
-    edges = np.geomspace(distance[distance > 0].min(), distance[0].max(), _RINGS + 1)
-    ring = np.clip(np.digitize(distance.ravel(), edges) - 1, -1, _RINGS) % (_RINGS + 1)
-    n = np.bincount(ring, minlength=_RINGS + 1)[:_RINGS]
     columns = {"power_high": spectrum, "power_low_weighted": scale * both[1],
                "power_feathered": both[0] + scale * both[1]}
-    found = {name: np.bincount(ring, np.abs(values.ravel() / area) ** 2, _RINGS + 1)[:_RINGS]
-             / np.maximum(n, 1) * u.Jy**2 for name, values in columns.items()}
-    return QTable({"wavelengths": np.sqrt(edges[1:] * edges[:-1]), **found})[n > 0]
+    return plane.ring_means({name: np.abs(values / area) ** 2 for name, values in columns.items()},
+                            _RINGS, u.Jy**2)
 
 
 def _area_of(matrix: NDArray[np.float64]) -> float:

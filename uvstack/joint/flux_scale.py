@@ -33,8 +33,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from uvstack.errors import NumericalError
-from uvstack.joint.feathering.uv_plane import UVPlane
+from uvstack.constants import SPEED_OF_LIGHT
+from uvstack.errors import ImageError, NumericalError
+from uvstack.joint.uv_plane import UVPlane
 from uvstack.pixels.noise import robust_noise
 from uvstack.sky.beam import areas_of_covariances
 
@@ -47,6 +48,29 @@ _LEAST_SIGNIFICANCE, _LEAST_COMMON, _SLOPE_SIGNIFICANCE, _LEAST_SLOPE = 5.0, 3.0
 _RINGS, _LEAST_CELLS = 6, 12
 #: Passes in which g is found; they change the scale by less than a tenth of its error after two.
 _PASSES = 3
+
+
+#: Two uv distances with their units, m or wavelengths.
+Overlap = tuple[tuple[float, str], tuple[float, str]]
+
+
+def annulus_of(overlap: Overlap | None, fwhm: float, frequency: float | None) -> tuple[float, float]:
+    """The overlap in wavelengths: what is given, or what a dish's beam (rad) says; metres want a frequency, Hz.
+
+    Raises
+    ------
+    ImageError
+        The overlap is in metres, and there is no frequency.
+    """
+    if overlap is None:
+        return DEFAULT_ANNULUS[0] / fwhm, DEFAULT_ANNULUS[1] / fwhm
+    (inner, unit), (outer, _) = overlap
+    if unit != "m":
+        return inner, outer
+    if frequency is None:
+        raise ImageError("neither image says a frequency, at which the overlap in metres is one in "
+                         "the uv plane; give it in wavelengths (2klambda)")
+    return inner * frequency / SPEED_OF_LIGHT, outer * frequency / SPEED_OF_LIGHT
 
 
 @dataclass(frozen=True)

@@ -5,24 +5,39 @@ Units go over the surface brightness in Jy/sr, so that Jy/beam, K, MJy/sr and Jy
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from astropy import units as u
 from numpy.typing import NDArray
+from scipy import ndimage
 
-from uvstack.errors import ImageError
+from uvstack.constants import ARCSEC, SPEED_OF_LIGHT
+from uvstack.errors import ImageError, SelectionError
+from uvstack.io.fits import sin_wcs
 from uvstack.io.image_file import STOKES, SkyCube, read_cube
+from uvstack.io.selection import parse_distance
+from uvstack.joint.flux_scale import Overlap
+from uvstack.joint.uv_plane import DishBeam, pixel_matrix
+from uvstack.pixels.grid import Grid, centred_grid
 from uvstack.pixels.pixel_map import local_matrix, pixel_map
+from uvstack.pixels.psf import fit_beam
 from uvstack.pixels.resampling import Kernel, smoothed_block, window_of
 from uvstack.sky.beam import Beam
 from uvstack.sky.brightness import jansky_per_kelvin
-from uvstack.sky.projection import pixel_steps
+from uvstack.sky.coordinates import to_frame
+from uvstack.sky.projection import pixel_steps, wcs_frame
 
 #: How far frequencies of single planes may lie apart, as a part: 0.7 % of a flux that falls as ν^−0.7.
 _SAME_FREQUENCY = 0.01
 #: Parts of a channel by which a frequency may be off and still be that of the channel.
 _SAME_CHANNEL = 1e-3
+#: Beams of the dish by which the interferometer's image may reach beyond its map.
+_RIM = 0.1
+#: Part of its peak above which a beam may not be cut at the edge of its image.
+_PSF_EDGE = 0.02
 
 
 def read_both(high: str | Path, low: str | Path) -> tuple[SkyCube, SkyCube]:
@@ -61,12 +76,13 @@ def beam_of(cube: SkyCube, channel: int) -> Beam:
     """
     beam = cube.beam(channel)
     if beam is None:
-        raise ImageError(f"{cube.path}: has no beam (BMAJ, BMIN, BPA); write it into the header")
+        raise ImageError(f"{cube.path}: has no beam (BMAJ, BMIN, BPA); write it "
+                         "into the header, or give the dish (dish_diameter, --dish-diameter)")
     return beam
 
 
-def per_steradian(cube: SkyCube, channel: int, beam: Beam) -> float:
-    """What turns the pixels of a channel into Jy/sr.
+def per_steradian(cube: SkyCube, channel: int, beam_steradian: float) -> float:
+    """What turns the pixels of a channel into Jy/sr, with the solid angle of its beam.
 
     Raises
     ------
@@ -83,7 +99,7 @@ def per_steradian(cube: SkyCube, channel: int, beam: Beam) -> float:
     brightness = _in_unit(cube.unit, u.Jy / u.sr)
     if brightness is not None:
         return brightness
-    for area, steradian in (("beam", beam.solid_angle), ("pixel", cube.cell**2)):
+    for area, steradian in (("beam", beam_steradian), ("pixel", cube.cell**2)):
         try:
             return cube.scale_to(area) / steradian
         except ImageError as error:
@@ -167,19 +183,90 @@ def matrix_on(high: SkyCube, low: SkyCube, beam: Beam) -> NDArray[np.float64]:
     return np.asarray(back @ beam_matrix(low, beam) @ back.T)
 
 
+def beam_of_dish(frequency: float, diameter: float, factor: float) -> Beam:
+    """FWHM = factor λ/D at a frequency in Hz, of a dish in m; rad."""
+    fwhm = factor * SPEED_OF_LIGHT / frequency / diameter
+    return Beam(fwhm, fwhm, 0.0)
+
+
+def parse_overlap(overlap: Sequence[str | float] | None) -> Overlap | None:
+    """Two uv distances with their units, of texts such as "60m" or numbers in metres.
+
+    Raises
+    ------
+    SelectionError
+        They are no two distances of one unit, the smaller first.
+    """
+    if overlap is None:
+        return None
+    if isinstance(overlap, str) or len(overlap) != 2:
+        raise SelectionError(f"overlap is {overlap!r}; wanted are two uv distances, such as "
+                             "60m and 100m")
+    (inner, unit), (outer, other) = (parse_distance("overlap", one) for one in overlap)
+    if unit != other or not inner < outer:
+        raise SelectionError(f"overlap is {overlap[0]} to {overlap[1]}; wanted are two uv "
+                             "distances, the smaller first, both in metres or wavelengths")
+    return (inner, unit), (outer, other)
+
+
+def check_dish(dish: Beam, beam: Beam, side: float) -> None:
+    """Raise SelectionError where a dish's beam, rad, is below the interferometer's or above its image."""
+    if not beam.fwhm_major <= dish.fwhm_major <= side:
+        raise SelectionError(f"dish_diameter gives a beam of {dish.fwhm_major / ARCSEC:.4g}″, and the "
+                             f"interferometer has one of {beam.fwhm_major / ARCSEC:.4g}″ and an image "
+                             f"of {side / ARCSEC:.4g}″; wanted is a diameter, in m, whose beam lies "
+                             "between (beam_factor λ/D)")
+
+
+def check_cover(found: NDArray[np.float64], wanted: NDArray[np.bool_], reach: float, low: str,
+                high: str) -> None:
+    """Raise ImageError where pixels are wanted farther from a map's than a tenth of its beam (`reach`, pixels)."""
+    known = np.isfinite(found)
+    near = known if known.all() or not known.any() else (
+        ndimage.distance_transform_edt(~known) <= _RIM * reach)
+    lacking = wanted & ~near
+    if lacking.any():
+        raise ImageError(f"{low}: covers {1 - lacking.sum() / wanted.sum():.1%} of {high}; wanted "
+                         "is a dish's map of all of it: cut or blank the interferometer's image to "
+                         "what the dish has")
+
+
 class DishOnGrid:
     """Planes of the dish's image at the pixels of the interferometer's.
 
     Parameters
     ----------
     high, low : SkyCube
+    psf : SkyCube, optional
+        Its beam as an image, with channels at the frequencies of `low`; else it is in the header.
     """
 
-    def __init__(self, high: SkyCube, low: SkyCube) -> None:
+    def __init__(self, high: SkyCube, low: SkyCube, psf: SkyCube | None = None) -> None:
         shape = high.data.shape[-2:]
-        self._low = low
+        self._high, self._low = high, low
         self._shape = shape
         self._places = pixel_map(high, low, slice(0, shape[0]), slice(0, shape[1]))
+        self._psfs = [] if psf is None else _psfs_on(high, low, psf)
+
+    def channel(self, shares: Sequence[tuple[int, float]],
+                default: Beam | None) -> tuple[NDArray[np.float64], DishBeam]:
+        """Brightness (m, l) in Jy/sr of channels with shares, and its beam in pixels of the interferometer.
+
+        `default` is the beam of a map that has none.
+        """
+        if self._psfs:
+            psf = np.sum([share * self._psfs[k] for k, share in shares], axis=0)
+            own = DishBeam(pixel_matrix(fit_beam(psf / psf.max(), 1.0), 1.0), psf)
+            beams = [DishBeam(own.matrix, self._psfs[k]).area * self._high.cell**2
+                     for k, _ in shares]
+        else:
+            found = [self._low.beam(k) or default or beam_of(self._low, k) for k, _ in shares]
+            beams = [one.solid_angle for one in found]
+            own = DishBeam(np.sum([share * matrix_on(self._high, self._low, one)
+                                   for (_, share), one in zip(shares, found, strict=True)], axis=0))
+        brightness = sum(share * per_steradian(self._low, k, one) * self.plane(k)
+                         for (k, share), one in zip(shares, beams, strict=True))
+        return np.asarray(brightness), own
 
     def plane(self, channel: int) -> NDArray[np.float64]:
         """Pixels (m, l) in the unit of the dish's file; NaN where it has none."""
@@ -204,3 +291,41 @@ def _windowed(plane: NDArray, rows: slice, columns: slice) -> NDArray[np.float32
     out[inner[0].start - rows.start : inner[0].stop - rows.start,
         inner[1].start - columns.start : inner[1].stop - columns.start] = plane[inner[0], inner[1]]
     return out
+
+
+def _psfs_on(high: SkyCube, low: SkyCube, psf: SkyCube) -> list[NDArray[np.float64]]:
+    """Beams of the channels of the dish in the pixels of the interferometer: sum 1, peak in the middle.
+
+    Raises
+    ------
+    ImageError
+        A plane is no beam, or ends within it.
+    """
+    shares = matched_channels(low, psf)
+    made: dict[int, NDArray[np.float64]] = {}
+    for k in sorted({k for one in shares for k, _ in one}):
+        plane = np.nan_to_num(psf.data[k])
+        row, column = np.unravel_index(int(np.argmax(plane)), plane.shape)
+        peak = plane[row, column]
+        edge = max(float(np.abs(part).max()) for part in (plane[0], plane[-1], plane[:, 0],
+                                                          plane[:, -1]))
+        if not peak > 0 or edge > _PSF_EDGE * peak:
+            raise ImageError(f"{psf.path}: channel {k} is {edge / peak if peak > 0 else 0:.2g} of its "
+                             f"peak at the edge; wanted is a beam that falls below {_PSF_EDGE:g} "
+                             "within its image")
+        there = psf.directions_of(np.array([float(column)]), np.array([float(row)]))
+        ra, dec = to_frame(there, "J2000")
+        half = int(np.ceil(psf.cell * (max(plane.shape) // 2) / high.cell)) + 1
+        seen = pixels_of_grid(centred_grid(float(ra[0]), float(dec[0]), 2 * half + 1, high.cell))
+        image = np.nan_to_num(DishOnGrid(seen, replace(psf, data=psf.data[k : k + 1])).plane(0))
+        made[k] = image / image.sum()
+    return [np.sum([share * made[k] for k, share in one], axis=0) for one in shares]
+
+
+def pixels_of_grid(grid: Grid, frequency: NDArray[np.float64] | None = None) -> SkyCube:
+    """A grid as an image without pixels, with channels at some frequencies, Hz."""
+    where = grid.geometry
+    wcs = sin_wcs(where.ra, where.dec, grid.shape, where.cell_m, (where.centre_l, where.centre_m))
+    nothing = np.broadcast_to(np.float32(np.nan), (1 if frequency is None else len(frequency),
+                                                   *grid.shape))
+    return SkyCube(nothing, wcs, wcs_frame(wcs), frequency, "Jy/beam", 1, "the image")

@@ -1,0 +1,308 @@
+"""Joint deconvolution on small simulated sets: sums of Gaussians that an interferometer resolves out."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+import uvstack
+from simulate.single_dish import write_single_dish
+from simulate.task import observe
+from uvstack.errors import ImageError, SelectionError, UvstackError, UvstackWarning
+from uvstack.joint import cube_to_taylor, fit_taylor, taylor_to_cube
+from uvstack.sky.beam import Beam
+from uvstack.sky.components import components
+
+ARCMIN = np.pi / 180 / 60
+CENTRE = np.deg2rad([300.0, 40.0])
+NU = np.array([1.0e9, 1.5e9, 2.0e9])
+#: 120 pixels of 15″ are 30′; the dish's beam is 10′ to 5′ wide.
+CELL, SIZE = ARCMIN / 4, 120
+#: Flux, FWHM (Jy, arcmin), offsets to the east and north (arcmin) and spectral index.
+EXTENDED, POINT = (20.0, 8.0, 2.0, 1.5, 0.0), (1.0, 0.0, -7.0, -5.0, -1.0)
+CLEAN = {"size": SIZE, "cell": CELL, "weighting": "natural", "scales": (0, 6, 14, 26),
+         "iterations": 300, "cycle_iterations": 100, "threshold_sigma": 0.0}
+
+
+def sky():
+    flux, fwhm, east, north, index = np.array([EXTENDED, POINT]).T
+    ra, dec = direction(east, north)
+    return components(ra, dec, flux, reference_frequency=1.5e9, shape=["gaussian", "point"],
+                      fwhm_major=fwhm * ARCMIN, spectral_index=index)
+
+
+def direction(east, north):
+    dec = CENTRE[1] + north * ARCMIN
+    return CENTRE[0] + east * ARCMIN / np.cos(dec), dec
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Measurement set and dish's cube."""
+    folder = tmp_path_factory.mktemp("sdint")
+    observe(array="vla.d", frequency=NU, integration=300, duration=6 * 3600, sky=sky(),
+            pointings=tuple(CENTRE), out=folder / "vla.ms")
+    write_single_dish(sky(), out=folder / "dish.fits", frequency=1.5e9, bandwidth=1.5e9, channels=3,
+                      dish_diameter=100.0, beam_factor=1.0, centre=tuple(CENTRE), size=160, cell=CELL)
+    return folder / "vla.ms", folder / "dish.fits"
+
+
+def truth(grid, beam):
+    """The extended source in a beam, Jy/beam, and where it is bright and the point is not."""
+    flux, fwhm, east, north, _ = EXTENDED
+    l, m = np.meshgrid(grid.l - east * ARCMIN, grid.m - north * ARCMIN)
+    wide = Beam(fwhm * ARCMIN, fwhm * ARCMIN, 0.0).convolved(beam)
+    image = flux * beam.area(CELL) / wide.area(CELL) * wide.profile(l, m)
+    far = np.hypot(*np.meshgrid(grid.l - POINT[2] * ARCMIN, grid.m - POINT[3] * ARCMIN)) > 2 * ARCMIN
+    return image, (image > 0.2 * image.max()) & far
+
+
+def test_extended_emission_has_its_flux_and_spectrum(data):
+    """Intensity to 0.4 % of its peak and spectral index to 0.03, where the interferometer alone lacks a seventh and errs by 0.5."""
+    joint = uvstack.sdint(*data, terms=2, **CLEAN)
+    want, bright = truth(joint.grid, joint.beam)
+    assert np.sqrt(np.mean((joint.image[0] - want)[bright] ** 2)) < 0.004 * want.max()
+    assert joint.image[0][bright].sum() == pytest.approx(want[bright].sum(), rel=0.002)
+    alpha = (joint.image[1] / joint.image[0])[bright]
+    assert np.sqrt(np.mean(alpha**2)) < 0.03
+    assert joint.model[0].sum() == pytest.approx(21.0, rel=0.02)
+    alone = uvstack.sdint(*data, terms=2, use="int", **CLEAN)
+    assert alone.image[0][bright].sum() < 0.9 * want[bright].sum()
+    assert np.sqrt(np.mean((alone.image[1] / alone.image[0])[bright] ** 2)) > 0.3
+
+
+def test_the_joint_psf_has_its_peak_at_one(data):
+    for use in ("joint", "int", "sd"):
+        made = uvstack.sdint(*data, use=use, **CLEAN | {"iterations": 0})
+        assert len(made.planes) == 3
+        for plane in made.planes:
+            assert plane.psf[SIZE // 2, SIZE // 2] == pytest.approx(1.0, abs=1e-6)
+    assert made.joint.dish_beams[0].fwhm_major == pytest.approx(
+        299792458.0 / 1e9 / 100.0, rel=1e-3)
+
+
+QUICK = CLEAN | {"iterations": 100, "cycle_iterations": 50}
+
+
+def plane_of(result, channel):
+    """Restored image of a plane of a cube, Jy/beam, and the truth of its extended source."""
+    plane = result.planes[channel]
+    return plane.image[0], *truth(plane.grid, plane.beam)
+
+
+def test_a_cube_has_the_flux_of_every_channel(data):
+    cube = uvstack.sdint(*data, **CLEAN)
+    np.testing.assert_allclose(cube.frequency, NU, rtol=1e-12)
+    for channel in range(3):
+        image, want, bright = plane_of(cube, channel)
+        assert np.sqrt(np.mean((image - want)[bright] ** 2)) < 0.01 * want.max()
+        assert image[bright].sum() == pytest.approx(want[bright].sum(), rel=0.01)
+
+
+def test_an_earlier_model_is_gone_on_from(data, tmp_path):
+    """Half of the components, then the other half, are as good as all at once."""
+    half = CLEAN | {"iterations": 150}
+    first = uvstack.sdint(*data, terms=2, out=tmp_path / "first", **half)
+    second = uvstack.sdint(*data, terms=2, start_model=tmp_path / "first", **half)
+    once = uvstack.sdint(*data, terms=2, **CLEAN)
+    assert second.history[0].peak == pytest.approx(first.history[-1].peak, rel=1e-2)
+    assert second.rms == pytest.approx(once.rms, rel=0.1)
+    assert np.abs(second.dirty - first.dirty).max() < 1e-3 * first.dirty.max()
+    # The model of terms as the start of a cube, whose residual it explains too.
+    cube = uvstack.sdint(*data, start_model=tmp_path / "first", **CLEAN | {"iterations": 0})
+    assert all(plane.history[0].peak < 0.1 * plane.dirty.max() for plane in cube.planes)
+
+
+def test_the_dish_as_a_start_of_the_interferometer_alone(data, tmp_path):
+    """The startmodel approach of section 4.2: large scales are those of the dish."""
+    uvstack.sdint(*data, terms=2, use="sd", out=tmp_path / "sd", **CLEAN)
+    made = uvstack.sdint(*data, terms=2, use="int", start_model=tmp_path / "sd", **CLEAN)
+    want, bright = truth(made.grid, made.beam)
+    assert made.image[0][bright].sum() == pytest.approx(want[bright].sum(), rel=0.05)
+
+
+def test_the_flux_scale_is_found(data, tmp_path):
+    """A map that is 20 % low, of a dish whose beam is small beside the image, and its error bar."""
+    write_single_dish(sky(), out=tmp_path / "dish.fits", frequency=1.5e9, bandwidth=1.5e9,
+                      channels=3, dish_diameter=200.0, beam_factor=1.0, centre=tuple(CENTRE),
+                      size=160, cell=CELL)
+    low = edited(tmp_path / "dish.fits", tmp_path / "low.fits",
+                 lambda pixels, header: pixels * (1 / 1.2))
+    made = uvstack.sdint(data[0], low, sd_scale="auto", overlap=("80m", "160m"), **CLEAN)
+    assert made.joint.sd_scale == pytest.approx(1.2, abs=0.03)
+    assert 0 < made.joint.sd_scale_error < 0.03
+    told = made.summary()
+    assert (told["sd_scale"], told["sd_scale_error"]) == (made.joint.sd_scale,
+                                                          made.joint.sd_scale_error)
+    _, want, bright = plane_of(made, 1)
+    assert made.planes[1].image[0][bright].sum() == pytest.approx(want[bright].sum(), rel=0.03)
+
+
+def edited(path, to, change, **cards):
+    """A copy of a dish's cube with other pixels (chan, m, l) and cards; None takes a card out."""
+    with fits.open(path) as hdus:
+        header, pixels = hdus[0].header.copy(), np.squeeze(hdus[0].data).astype(float)
+        beams = hdus["BEAMS"].copy() if "BEAMS" in hdus else None
+    for name, value in cards.items():
+        if value is None:
+            header.pop(name, None)
+        else:
+            header[name] = value
+    pixels = change(pixels, header)
+    fits.HDUList([fits.PrimaryHDU(pixels[None], header), *([] if beams is None else [beams])]
+                 ).writeto(to, overwrite=True)
+    return to
+
+
+def same(pixels, header):
+    return pixels
+
+
+def in_kelvin(pixels, header):
+    header["BUNIT"] = "K"
+    area = np.pi / (4 * np.log(2)) * (299792458.0 / NU / 100.0) ** 2
+    return pixels * (1e-26 * 299792458.0**2 / (2 * 1.380649e-23 * NU**2 * area))[:, None, None]
+
+
+def in_megajansky(pixels, header):
+    header["BUNIT"] = "MJy/sr"
+    area = np.pi / (4 * np.log(2)) * (299792458.0 / NU / 100.0) ** 2
+    return pixels * (1e-6 / area)[:, None, None]
+
+
+def falling(pixels, header):
+    header["CRVAL3"], header["CDELT3"] = NU[-1], -header["CDELT3"]
+    return pixels[::-1]
+
+
+def blank_edges(pixels, header):
+    pixels[:, :, :10] = np.nan
+    return pixels
+
+
+@pytest.fixture(scope="module")
+def plain(data):
+    return uvstack.sdint(*data, **QUICK).cube("image")
+
+
+@pytest.mark.parametrize("change", [in_kelvin, in_megajansky, blank_edges])
+def test_the_same_map_in_another_form(data, tmp_path, plain, change):
+    other = edited(data[1], tmp_path / "other.fits", change)
+    found = uvstack.sdint(data[0], other, **QUICK).cube("image")
+    assert np.abs(found - plain).max() < 1e-3 * plain.max()
+
+
+def test_channels_of_a_dish_that_fall_in_frequency(data, tmp_path, plain):
+    other = edited(data[1], tmp_path / "other.fits", falling)
+    with fits.open(other, mode="update") as hdus:
+        hdus["BEAMS"].data = hdus["BEAMS"].data[::-1].copy()
+        hdus["BEAMS"].data["CHAN"] = np.arange(3)
+    found = uvstack.sdint(data[0], other, **QUICK).cube("image")
+    assert np.abs(found - plain).max() < 1e-4 * plain.max()
+
+
+def test_planes_one_by_one(data, tmp_path, plain):
+    with fits.open(data[1]) as hdus:
+        header, cube = hdus[0].header, np.squeeze(hdus[0].data)
+        for k in range(3):
+            header["CRVAL3"] = NU[k]
+            header["BMAJ"] = header["BMIN"] = np.rad2deg(299792458.0 / NU[k] / 100.0)
+            header["BPA"] = 0.0
+            header.pop("CASAMBM", None)
+            fits.writeto(tmp_path / f"{k}.fits", cube[None, k : k + 1], header)
+    found = uvstack.sdint(data[0], [tmp_path / f"{k}.fits" for k in (2, 0, 1)], **QUICK)
+    assert np.abs(found.cube("image") - plain).max() < 1e-3 * plain.max()
+
+
+def test_the_beam_as_an_image(data, tmp_path, plain):
+    """On other pixels, of another place; the header then says nothing that counts."""
+    y, x = np.indices((121, 131))
+    r = np.hypot(x - 60, y - 58) * 20.0 / 3600
+    planes = [7.0 * np.exp(-4 * np.log(2) * (r / np.rad2deg(299792458.0 / nu / 100.0)) ** 2)
+              for nu in NU]
+    def psf(pixels, header):
+        header["CRVAL2"] += 3.0
+        header["CDELT1"], header["CDELT2"] = -20 / 3600, 20 / 3600
+        return np.array(planes)
+    edited(data[1], tmp_path / "psf.fits", psf)
+    low = edited(data[1], tmp_path / "low.fits", same)
+    found = uvstack.sdint(data[0], low, sd_psf=tmp_path / "psf.fits", **QUICK).cube("image")
+    assert np.abs(found - plain).max() < 3e-3 * plain.max()
+
+
+def test_a_dish_by_its_diameter(data, tmp_path, plain):
+    low = edited(data[1], tmp_path / "low.fits", same)
+    with fits.open(low, mode="update") as hdus:
+        del hdus["BEAMS"]
+        hdus[0].header.pop("CASAMBM", None)
+    with pytest.raises(ImageError, match=r"low.fits: has no beam .*dish-diameter"):
+        uvstack.sdint(data[0], low, **QUICK)
+    found = uvstack.sdint(data[0], low, dish_diameter=100.0, **QUICK).cube("image")
+    assert np.abs(found - plain).max() < 1e-4 * plain.max()
+
+
+def test_gain_changes_no_flux_and_a_wide_psf_is_told(data, monkeypatch):
+    image, want, bright = plane_of(uvstack.sdint(*data, sd_gain=0.3, **CLEAN), 1)
+    assert image[bright].sum() == pytest.approx(want[bright].sum(), rel=0.01)
+    monkeypatch.setattr("uvstack.joint.reconstruction.task._WIDER", 0.9)
+    with pytest.warns(UvstackWarning, match=r"joint beam is 0\.9\d+ times as wide.*smaller sd_gain"):
+        uvstack.sdint(*data, **QUICK | {"iterations": 0})
+
+
+BAD = {"gain": ({"sd_gain": 0.0}, same, "sd_gain is 0.*above 0"),
+       "field": ({}, lambda pixels, header: pixels[:, :60, :60], "covers .* of the image"),
+       "frequencies": ({}, lambda pixels, header: at_another(pixels, header), "frequencies that overlap"),
+       "Stokes": ({"card": ("CRVAL4", 2.0)}, same, "is of Stokes Q; wanted is I"),
+       "unit": ({"card": ("BUNIT", "counts")}, same, r"its unit \(BUNIT\) is counts"),
+       "terms": ({"terms": 2, "channels": 1}, same, "2 Taylor terms of 1 channels"),
+       "start": ({"start_model": "nothing"}, same, "no nothing-model.fits of an earlier run"),
+       "channels": ({"channels": "some"}, same, "wanted is dish, all or a number")}
+
+
+def at_another(pixels, header):
+    header["CRVAL3"] = 30e9
+    return pixels
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_cannot_be_is_told_in_a_line(data, tmp_path, name):
+    options, change, text = BAD[name]
+    cards = dict([options["card"]]) if "card" in options else {}
+    low = edited(data[1], tmp_path / "low.fits", change, **cards)
+    given = {key: value for key, value in options.items() if key != "card"}
+    with pytest.raises((ImageError, SelectionError, UvstackError), match=text) as told:
+        uvstack.sdint(data[0], low, **QUICK | given)
+    assert "\n" not in str(told.value)
+
+
+def test_the_flux_ends_it(data):
+    made = uvstack.sdint(*data, terms=2, flux_change=0.02, **CLEAN)
+    assert made.stop_reason == "flux settled"
+    last, before = made.history[-1].flux, made.history[-2].flux
+    assert abs(last - before) < 0.02 * last
+
+
+def test_terms_and_cubes():
+    """A polynomial comes back from its cube by the fit; the averages are sums with weights, as written out."""
+    rng = np.random.default_rng(1)
+    terms, nu, weight = rng.normal(size=(3, 4, 5)), np.array([1.0, 1.2, 1.7, 2.0]) * 1e9, np.array(
+        [1.0, 3.0, 0.5, 2.0])
+    cube = taylor_to_cube(terms, nu, 1.5e9)
+    for k in range(4):
+        x = nu[k] / 1.5e9 - 1
+        np.testing.assert_allclose(cube[k], terms[0] + terms[1] * x + terms[2] * x**2, rtol=1e-12)
+    back = fit_taylor(cube, nu, 1.5e9, 3, weight)
+    np.testing.assert_allclose(back, terms, atol=1e-10)
+    np.testing.assert_allclose(taylor_to_cube(back, nu, 1.5e9), cube, atol=1e-10)
+    found = cube_to_taylor(cube, nu, 1.5e9, 2, weight)
+    np.testing.assert_allclose(found[1], sum(w * (f / 1.5e9 - 1) * plane for w, f, plane in zip(
+        weight, nu, cube, strict=True)) / 6.5, rtol=1e-12)
+    # The averages of a flat spectrum are moments: no identity.
+    flat = cube_to_taylor(np.ones((4, 1, 1)), nu, 1.5e9, 2, weight)
+    assert flat[0] == pytest.approx(1.0)
+    assert abs(flat[1]) > 0.01
+    for bad, text in (((cube, nu[:3], 1.5e9, 2), "for 4 channels"), ((cube, nu, -1.0, 2), "positive"),
+                      ((cube[0], nu, 1.5e9, 2), r"\(chan, m, l\)"),
+                      ((cube[:2], nu[:2], 1.5e9, 3), "3 Taylor terms of 2 frequencies"),
+                      ((cube, nu, 1.5e9, 2, [0, 0, 0, 0]), "all 0")):
+        with pytest.raises(ImageError, match=text):
+            fit_taylor(*bad)

@@ -1,0 +1,1 @@
+"""Joint deconvolution of single-dish and interferometer data (Rau, Naik & Braun 2019)."""

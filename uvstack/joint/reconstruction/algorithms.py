@@ -1,0 +1,141 @@
+"""The loops of Rau, Naik & Braun (2019): algorithm 1, channel by channel, and algorithm 2, of Taylor terms.
+
+Both hand psfs and a residual function to `uvstack.deconvolution.major_cycle.deconvolve`, which has
+minor cycles, masks, stopping and divergence. CLEAN works on images of even noise: the joint
+residual, on the flat sky, is multiplied with the primary beam, its own in a cube and the average
+over all channels with terms (Bhatnagar, Rau & Golap 2013), and a model is divided by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uvstack.deconvolution.major_cycle import CleanSettings, Cycle, Deconvolved, deconvolve
+from uvstack.joint.reconstruction.joint_plane import JointPlane
+from uvstack.joint.taylor_cube import cube_to_taylor, taylor_shares, taylor_to_cube
+from uvstack.joint.uv_plane import DishBeam
+
+
+@dataclass(frozen=True, eq=False)
+class Reconstruction:
+    """What a loop found.
+
+    Attributes
+    ----------
+    dirty : ndarray (term, m, l)
+        Jy/beam, of even noise.
+    psf : ndarray (2 term − 1, m', l')
+    response : ndarray (m, l) or None
+        The primary beam that CLEAN's images were multiplied with.
+    found : Deconvolved
+        Its model is the sky times `response`.
+    residual_in : callable
+        Restoring beam → residual (term, m, l) of that model, in Jy of the beam where the dish
+        measures.
+    """
+
+    dirty: NDArray[np.float64]
+    psf: NDArray[np.float64]
+    response: NDArray[np.float64] | None
+    found: Deconvolved
+    residual_in: Callable[[DishBeam], NDArray[np.float64]]
+
+
+def deconvolve_channel(plane: JointPlane, start: NDArray, settings: CleanSettings,
+                       **options: Any) -> Reconstruction:
+    """Algorithm 1 for one channel; channels know nothing of each other.
+
+    Parameters
+    ----------
+    plane : JointPlane
+    start : ndarray (1, m, l)
+        Sky to begin with, Jy/pixel.
+    settings : CleanSettings
+    **options
+        mask, threads and progress of `deconvolve`.
+    """
+    response = plane.primary_beam
+
+    def residual_of(model: NDArray, beam: DishBeam | None = None) -> NDArray:
+        return times(response, plane.residual(sky_of(model[0], response, plane.valid), beam))[None]
+
+    return _deconvolved(residual_of, plane.psf[None], response, start, settings, options)
+
+
+def deconvolve_terms(planes: Sequence[JointPlane], n_terms: int, reference: float, start: NDArray,
+                     settings: CleanSettings, **options: Any) -> Reconstruction:
+    """Algorithm 2.
+
+    Parameters
+    ----------
+    planes : sequence of JointPlane
+    n_terms : int
+    reference : float
+        Hz, of the Taylor terms.
+    start : ndarray (term, m, l)
+        Sky to begin with, Jy/pixel.
+    settings : CleanSettings
+    **options
+        mask, threads and progress of `deconvolve`.
+    """
+    frequencies = np.array([one.frequency for one in planes])
+    weights = np.array([one.weight for one in planes])
+    response = average_beam(planes)
+    valid = np.logical_and.reduce([one.valid for one in planes])
+    shares = taylor_shares(frequencies, reference, n_terms, weights, len(planes))
+
+    def residual_of(model: NDArray, beam: DishBeam | None = None) -> NDArray:
+        rest = np.zeros(model.shape)
+        for k, plane in enumerate(planes):
+            channel = taylor_to_cube(model, frequencies[k : k + 1], reference)[0]
+            joint = times(response, plane.residual(sky_of(channel, response, valid), beam))
+            for t in range(n_terms):
+                rest[t] += shares[t, k] * joint
+        rest[:, ~valid] = np.nan
+        return rest
+
+    psf = cube_to_taylor([one.psf for one in planes], frequencies, reference, 2 * n_terms - 1,
+                         weights)
+    return _deconvolved(residual_of, psf, response, start, settings, options)
+
+
+def average_beam(planes: Sequence[JointPlane]) -> NDArray[np.float64] | None:
+    """AvgPB: the mean primary beam by the weights of channels, (m, l); None where there is none."""
+    beams = [(one.weight, one.primary_beam) for one in planes]
+    total = sum(weight for weight, _ in beams)
+    if any(beam is None for _, beam in beams):
+        return None
+    return np.asarray(sum(weight / total * beam for weight, beam in beams if beam is not None))
+
+
+def sky_of(model: NDArray, response: NDArray | None, valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The sky of a model (…, m, l) of even noise: model over the primary beam, 0 where nothing is valid."""
+    if response is None:
+        return np.where(valid, model, 0.0)
+    return np.divide(model, response, where=valid, out=np.zeros(model.shape))
+
+
+def times(response: NDArray | None, image: NDArray) -> NDArray[np.float64]:
+    """An image (…, m, l) of the flat sky as one of even noise."""
+    return image if response is None else image * response
+
+
+def _deconvolved(residual_of: Callable[..., NDArray], psf: NDArray, response: NDArray | None,
+                 start: NDArray, settings: CleanSettings, options: dict[str, Any]) -> Reconstruction:
+    start = times(response, start)
+    dirty = residual_of(np.zeros(start.shape))
+    found = deconvolve(residual_of, psf, start, settings,
+                       dirty=dirty if not start.any() else None, **options)
+    return Reconstruction(dirty, psf, response, found,
+                          lambda beam: residual_of(found.model, beam))
+
+
+def log_line(cycle: Cycle) -> str:
+    """A major cycle in a line."""
+    return (f"cycle {cycle.cycle}: {cycle.iterations} iterations, peak {cycle.peak:.4g}, rms "
+            f"{cycle.rms:.4g} Jy/beam, model {cycle.flux:.5g} Jy")

@@ -1,0 +1,97 @@
+"""The interferometer's channels: psfs, dirty images and residuals of measurement sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uvstack.errors import NoDataError
+from uvstack.imaging.passes_files import Passes, Survey, hold
+from uvstack.imaging.setup_files import Setup, plane_job
+from uvstack.imaging.weighting import Weighting
+from uvstack.joint.reconstruction.channels import Channels
+from uvstack.joint.reconstruction.joint_plane import InterferometerPlane
+
+
+@dataclass(frozen=True, eq=False)
+class SeenChannel:
+    """A channel of the visibilities, before it is joined with a dish.
+
+    Attributes
+    ----------
+    frequency : float
+        Mean of its data by weight, Hz.
+    weight : float
+        Sum of imaging weights; of natural ones where no image is made.
+    band : (float, float)
+        Edges, Hz.
+    plane : InterferometerPlane or None
+        None where the dish alone is used.
+    primary_beam : ndarray (m, l) or None
+    noise : float
+        Expected from the weights, Jy/beam; NaN where no image is made.
+    survey : Survey
+    """
+
+    frequency: float
+    weight: float
+    band: tuple[float, float]
+    plane: InterferometerPlane | None
+    primary_beam: NDArray[np.float64] | None
+    noise: float
+    survey: Survey
+
+
+def seen_channels(setup: Setup, channels: Sequence[tuple[Channels, tuple[float, float]]],
+                  weighting: Weighting, client: Any, threads: int,
+                  progress: Callable[[int, int], None] | None,
+                  with_images: bool) -> list[SeenChannel]:
+    """Dirty image, psf and residuals of each channel; those without data are left out.
+
+    Raises
+    ------
+    NoDataError
+        There is nothing to image in any of them.
+    """
+    job = setup.job
+    hands = setup.hands["I"]
+    passes = []
+    for found, band in channels:
+        own = {key: part for key, part in found.items() if key in hands}
+        one = plane_job(job, setup.windows, own, band, setup.beam is not None)
+        passes.append(Passes(replace(one, hands=hands), client, threads, progress))
+    if client is None:
+        hold(passes)
+    seen = []
+    for through, (_, band) in zip(passes, channels, strict=True):
+        try:
+            seen.append(_seen(through, band, setup, weighting, with_images))
+        except NoDataError:
+            if len(passes) == 1:
+                raise
+    if not seen:
+        raise NoDataError("every visibility is flagged, has no weight or lies outside the uv "
+                          "range: nothing to image")
+    return seen
+
+
+
+
+def _seen(passes: Passes, band: tuple[float, float], setup: Setup, weighting: Weighting,
+          with_images: bool) -> SeenChannel:
+    survey = passes.begin(weighting)
+    nu = passes.job.reference_frequency
+    if not with_images:
+        weight = sum(float(w.sum()) for w in survey.weights.values())
+        return SeenChannel(nu, weight, band, None, None, float("nan"), survey)
+    passes.see(survey, setup.beam, with_clean=True)
+    sums = passes.dirty()
+    residual_of = passes.residual_of(sums)
+    plane = InterferometerPlane(sums.flat()[0], sums.psf[0],
+                                lambda model: residual_of(np.asarray(model)[None])[0])
+    response = None if setup.beam is None else sums.mosaic.response()
+    return SeenChannel(nu, sums.weight, band, plane, response, sums.noise_expected(), survey)

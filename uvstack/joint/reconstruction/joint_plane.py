@@ -1,0 +1,220 @@
+"""One channel of both instruments: psfs and residuals, and their feather (Rau, Naik & Braun 2019, section 5).
+
+An interferometer's residual is that of the sky times its primary beam P, of even noise (flat noise);
+a dish's that of the sky (flat sky). Here all is put on the flat sky: the interferometer's is
+divided by P, and equations 3 and 4 join it with the dish's. The same weights join the psfs, so that
+whatever they are the residual is the joint psf convolved with what the model lacks. Both are
+multiplied with one factor that makes the psf's peak 1.
+
+Of the sky I in Jy/pixel, with h the response of the interferometer and b the dish's beam,
+
+    R_int = D − h ⋆ (P I) / P       `JointPlane.interferometer_residual`, by the visibilities
+    R_sd  = M − Ω b ⋆ I             `JointPlane.dish_residual`; M the map, Ω its unit: pixels of the
+                                    interferometer's beam, b of sum 1
+
+*Units.* A residual is in Jy of the joint psf, whose integral is not that of the restoring beam: what
+CLEAN leaves of extended emission would count two times at one frequency and half at another. Where
+the dish measures, the transform T of the psf is smooth and known, and the residual that is added to
+a restored image is brought to the units of the restoring beam there, by a factor 1 + w² (C/T − 1).
+
+*Edges.* The feather continues both images beyond their edges, and into what the primary beam leaves
+out, as `uvstack.joint.uv_plane` says. The model is 0 there.
+
+Cost: five transforms of the image with margins for each channel and residual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from uvstack.joint.uv_plane import Continuation, DishBeam, UVPlane, feather_weights
+
+#: The transform of a psf is taken for no less than this part of w times the restoring beam's.
+_LEAST_PSF = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class InterferometerPlane:
+    """What an interferometer says of a channel.
+
+    Attributes
+    ----------
+    dirty : ndarray (m, l)
+        Of even noise, Jy/beam; NaN where nothing is seen.
+    psf : ndarray (m', l')
+        Peak 1 at (m' // 2, l' // 2).
+    residual_of : callable
+        Model (m, l) in Jy/pixel as seen through the primary beam → residual (m, l).
+    """
+
+    dirty: NDArray[np.float64]
+    psf: NDArray[np.float64]
+    residual_of: Callable[[NDArray], NDArray]
+
+
+@dataclass(frozen=True, eq=False)
+class DishPlane:
+    """What a dish says of a channel.
+
+    Attributes
+    ----------
+    map : ndarray (m, l)
+        Jy in `unit_area` pixels.
+    beam : DishBeam
+    weight_beam : DishBeam
+        The one that sets w of equation 3; `beam` itself but for a dish of another diameter.
+    unit_area : float
+        Pixels: those of the interferometer's beam, or of the dish's own where it is alone.
+    cut : float or None
+        Wavelengths beyond which the map counts nothing.
+    """
+
+    map: NDArray[np.float64]
+    beam: DishBeam
+    weight_beam: DishBeam
+    unit_area: float
+    cut: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class JointPlane:
+    """A channel of one or both instruments.
+
+    Attributes
+    ----------
+    frequency : float
+        Hz.
+    weight : float
+        Of the channel in averages over frequency.
+    interferometer : InterferometerPlane or None
+    dish : DishPlane or None
+    primary_beam : ndarray (m, l) or None
+        P, power; None sees all alike.
+    valid : ndarray (m, l) bool
+        Where P is above the cutoff: elsewhere there is no residual and no model.
+    plane : UVPlane
+        Of the image.
+    onward : Continuation
+        Of the valid pixels on that plane.
+    gain : float
+        Weight of the dish.
+    psf : ndarray (m', l')
+        Joint psf, peak 1.
+    factor : float
+        What made that peak 1.
+    """
+
+    frequency: float
+    weight: float
+    interferometer: InterferometerPlane | None
+    dish: DishPlane | None
+    primary_beam: NDArray[np.float64] | None
+    valid: NDArray[np.bool_]
+    plane: UVPlane
+    onward: Continuation
+    gain: float
+    psf: NDArray[np.float64]
+    factor: float
+
+    def scaled(self, scale: float) -> JointPlane:
+        """The same with the dish's map times a factor."""
+        return self if self.dish is None else replace(
+            self, dish=replace(self.dish, map=scale * self.dish.map))
+
+    def residual(self, sky: NDArray, restoring: DishBeam | None = None) -> NDArray[np.float64]:
+        """Joint residual (m, l) of a sky in Jy/pixel, on the flat sky, Jy/beam; NaN where nothing is valid.
+
+        With a restoring beam it is in Jy of that at the scales that the dish measures, see the
+        module.
+        """
+        high = None if self.interferometer is None else self.interferometer_residual(sky)
+        low = None if self.dish is None else self.dish_residual(sky)
+        if high is not None and low is not None and self.dish is not None:
+            high = feathered(self.plane, self.onward, high, low, self.dish, self.gain)
+            if restoring is not None:
+                high = high + self.plane.image(self.plane.transform(high, self.onward)
+                                               * self.excess(restoring))
+        joint = low if high is None else high
+        return np.where(self.valid, self.factor * np.asarray(joint), np.nan)
+
+    def excess(self, restoring: DishBeam) -> NDArray[np.float64]:
+        """w² (C/T − 1), (v, u): of the transforms C of a restoring beam and T of the joint psf."""
+        assert self.dish is not None
+        w = self.dish.weight_beam.transform(self.plane)
+        wanted = restoring.area * restoring.transform(self.plane)
+        shape = [min(n, size) for n, size in zip(self.psf.shape, self.plane.size, strict=True)]
+        m, l = (slice(n // 2 - kept // 2, n // 2 - kept // 2 + kept)
+                for n, kept in zip(self.psf.shape, shape, strict=True))
+        held = np.zeros(self.plane.size)
+        held[: shape[0], : shape[1]] = self.psf[m, l]
+        there = fft.rfft2(np.roll(held, (-(shape[0] // 2), -(shape[1] // 2)), axis=(0, 1))).real
+        return np.asarray(w**2 * (wanted / np.maximum(there, _LEAST_PSF * w * wanted + 1e-12) - 1.0))
+
+    def interferometer_residual(self, sky: NDArray) -> NDArray[np.float64]:
+        """IntCube.MakeRES and the division by IntCube.PB: (m, l), on the flat sky."""
+        assert self.interferometer is not None
+        seen = sky if self.primary_beam is None else sky * self.primary_beam
+        rest = self.interferometer.residual_of(seen) if sky.any() else self.interferometer.dirty
+        if self.primary_beam is None:
+            return np.asarray(rest)
+        return np.divide(rest, self.primary_beam, where=self.valid, out=np.zeros(rest.shape))
+
+    def dish_residual(self, sky: NDArray) -> NDArray[np.float64]:
+        """SDCube.MakeRES: the map less the model smoothed by the dish's beam, (m, l)."""
+        assert self.dish is not None
+        if not sky.any():
+            return self.dish.map
+        smoothed = self.plane.image(self.plane.transform_of_model(sky)
+                                    * self.dish.beam.transform(self.plane))
+        return np.asarray(self.dish.map - self.dish.unit_area * smoothed)
+
+
+def feathered(plane: UVPlane, onward: Continuation, high: NDArray, low: NDArray, dish: DishPlane,
+              gain: float) -> NDArray[np.float64]:
+    """Equation 3 of two images (m, l)."""
+    weights = feather_weights(plane, dish.beam, dish.weight_beam, gain, dish.cut)
+    return plane.image(weights.high * plane.transform(high, onward)
+                       + weights.low * plane.transform(low, onward))
+
+
+def joint_psf(steps: NDArray[np.float64], reach: float, shape: tuple[int, int],
+              interferometer: InterferometerPlane | None, dish: DishPlane | None,
+              gain: float) -> tuple[NDArray[np.float64], float]:
+    """Joint psf (m', l') with peak 1 at (m' // 2, l' // 2), and the factor that made it so.
+
+    Parameters
+    ----------
+    steps, reach
+        Of a `UVPlane`.
+    shape : (int, int)
+        Of the psf.
+    interferometer : InterferometerPlane or None
+    dish : DishPlane or None
+    gain : float
+        Weight of the dish.
+    """
+    plane = UVPlane(shape, steps, reach)
+    if dish is None:
+        assert interferometer is not None
+        psf = np.asarray(interferometer.psf, np.float64)
+    elif interferometer is None:
+        psf = _centred(plane, dish.unit_area * dish.beam.transform(plane))
+    else:
+        weights = feather_weights(plane, dish.beam, dish.weight_beam, gain, dish.cut)
+        high = plane.transform(interferometer.psf, plane.continuation(np.ones(shape, np.bool_)))
+        psf = plane.image(weights.high * high) + _centred(
+            plane, weights.low * dish.unit_area * dish.beam.transform(plane))
+    factor = 1.0 / float(psf[shape[0] // 2, shape[1] // 2])
+    return factor * psf, factor
+
+
+def _centred(plane: UVPlane, transform: NDArray) -> NDArray[np.float64]:
+    """Image (m, l) of a transform whose origin is to lie at (m // 2, l // 2)."""
+    whole = np.roll(fft.irfft2(transform, plane.size),
+                    [plane.margin + n // 2 for n in plane.shape], axis=(0, 1))
+    return np.asarray(whole[plane.inside])

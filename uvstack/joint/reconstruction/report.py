@@ -1,0 +1,41 @@
+"""What a person reads of a joint reconstruction, besides what is read of an image."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from uvstack.constants import ARCSEC
+from uvstack.report.numbers import with_error
+from uvstack.report.page import Section
+
+if TYPE_CHECKING:
+    from uvstack.joint.reconstruction.result import JointNumbers
+    from uvstack.sky.beam import Beam
+
+_USED = {"joint": "dish and interferometer", "int": "the interferometer alone",
+         "sd": "the dish alone"}
+
+
+def overview(section: Section, joint: JointNumbers | None) -> Section:
+    """A section on an image, with how both instruments were joined."""
+    if joint is None:
+        return section
+    n = len(joint.frequency)
+    rows: list[tuple[str, ...]] = [
+        ("used", _USED[joint.use], f"{n} channel{'s' if n > 1 else ''}, {joint.frequency[0] / 1e9:.4g} "
+                                   f"to {joint.frequency[-1] / 1e9:.4g} GHz")]
+    if joint.dish_beams:
+        rows += [("dish's beam", _widths(joint.dish_beams), "FWHM, of its lowest and highest channel"),
+                 ("dish's scale", f"{joint.sd_scale:.4g}" if joint.sd_scale_error is None
+                  else with_error(joint.sd_scale, joint.sd_scale_error, 1.0),
+                  "given" if joint.sd_scale_error is None else "from the overlap")]
+    if joint.use == "joint":
+        rows += [("dish's weight", f"{joint.sd_gain:g}", "against the interferometer"),
+                 ("width", f"{joint.width:.4g}", "of the joint beam over the interferometer's")]
+    return replace(section, rows=[*section.rows, *rows])
+
+
+def _widths(beams: tuple[Beam, ...]) -> str:
+    ends = [f"{(one.fwhm_major * one.fwhm_minor) ** 0.5 / ARCSEC:.4g}″" for one in (beams[0], beams[-1])]
+    return ends[0] if len(beams) == 1 else " to ".join(ends)

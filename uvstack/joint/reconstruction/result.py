@@ -1,0 +1,113 @@
+"""What a joint reconstruction gives back: images, and what is told of both instruments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from uvstack.imaging.result import ImageCube, ImageResult
+from uvstack.records import plain
+from uvstack.sky.beam import Beam
+
+if TYPE_CHECKING:
+    from uvstack.report.page import Section
+
+
+@dataclass(frozen=True, eq=False)
+class JointNumbers:
+    """What is told of both instruments.
+
+    Attributes
+    ----------
+    use : {"joint", "int", "sd"}
+    sd_scale : float
+        What the dish's map was multiplied with.
+    sd_scale_error : float or None
+        Its standard deviation; None where it was given.
+    sd_gain : float
+    frequency, weight : ndarray (chan,)
+        Of the channels, Hz, and their weights, whose sum is 1.
+    beams : tuple of Beam
+        Of the joint psf of each channel, rad.
+    interferometer_beams, dish_beams : tuple of Beam
+        Of each channel; empty where one is not used. The dish's is that of the nearest Gaussian.
+    interferometer_beam : Beam or None
+        Of the interferometer's psf as that of the result is made.
+    width : float or None
+        Geometric mean of both axes of the joint beam over that of the interferometer's.
+    """
+
+    use: str
+    sd_scale: float
+    sd_scale_error: float | None
+    sd_gain: float
+    frequency: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    beams: tuple[Beam, ...]
+    interferometer_beams: tuple[Beam, ...]
+    dish_beams: tuple[Beam, ...]
+    interferometer_beam: Beam | None
+    width: float | None
+
+    def summary(self) -> dict[str, Any]:
+        """As JSON takes it."""
+        def of(beams: tuple[Beam, ...]) -> list[list[float]]:
+            return [list(beam) for beam in beams]
+
+        return plain({
+            "use": self.use, "sd_scale": self.sd_scale, "sd_scale_error": self.sd_scale_error,
+            "sd_gain": self.sd_gain, "channel_frequency_hz": self.frequency,
+            "channel_weight": self.weight, "channel_beams_rad": of(self.beams),
+            "interferometer_beams_rad": of(self.interferometer_beams),
+            "dish_beams_rad": of(self.dish_beams),
+            "interferometer_beam_rad": None if self.interferometer_beam is None
+            else list(self.interferometer_beam), "width_over_interferometer": self.width})
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class JointResult(ImageResult):
+    """Images of one plane or of Taylor terms, of both instruments; as `ImageResult`, and `joint`."""
+
+    joint: JointNumbers | None = None
+
+    def summary(self) -> dict[str, Any]:
+        """Numbers and provenance as JSON takes them."""
+        return super().summary() | _of(self.joint)
+
+    def overview(self) -> Section:
+        """That of the image, and how both instruments were joined."""
+        from uvstack.joint.reconstruction.report import overview
+
+        return overview(super().overview(), self.joint)
+
+    def sections(self) -> list[Section]:
+        """What its page shows."""
+        return [self.overview(), *super().sections()[1:]]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class JointCube(ImageCube):
+    """Planes of a cube of both instruments; as `ImageCube`, and `joint`."""
+
+    joint: JointNumbers | None = None
+
+    def summary(self) -> dict[str, Any]:
+        """Numbers and provenance as JSON takes them."""
+        return super().summary() | _of(self.joint)
+
+    def overview(self) -> Section:
+        """That of the cube, and how both instruments were joined."""
+        from uvstack.joint.reconstruction.report import overview
+
+        return overview(super().overview(), self.joint)
+
+    def sections(self) -> list[Section]:
+        """What its page shows."""
+        return [self.overview(), *super().sections()[1:]]
+
+
+def _of(joint: JointNumbers | None) -> dict[str, Any]:
+    return {} if joint is None else joint.summary()

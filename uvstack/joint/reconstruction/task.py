@@ -1,0 +1,322 @@
+"""`uvstack.joint.sdint`: measurement sets and a dish's cube in, one reconstruction of the sky out.
+
+The joint deconvolution of Rau, Naik & Braun (2019), their SDINT. Here data become arrays: the
+channels of the visibilities (`interferometer_files`), the dish's maps on their grid (`dish_files`),
+and of both a `JointPlane` a channel, which `algorithms` deconvolves.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.time import Time
+from numpy.typing import NDArray
+from typing_extensions import Unpack
+
+from uvstack.checks import finite_number, thread_count
+from uvstack.chunks import cluster
+from uvstack.deconvolution.major_cycle import CleanSettings
+from uvstack.errors import (
+    ImageError,
+    InvalidVisibilityWarning,
+    NumericalError,
+    UvstackWarning,
+)
+from uvstack.imaging.mask_files import read_mask
+from uvstack.imaging.plane import component_list, middle_of_psf
+from uvstack.imaging.product_files import (
+    check_products,
+    product_paths,
+    write_products,
+)
+from uvstack.imaging.restore import correct_primary_beam, restore, restored_index
+from uvstack.imaging.setup_files import Setup, clean_settings, open_setup
+from uvstack.imaging.weighting import Weighting
+from uvstack.io.output import together
+from uvstack.io.pointing import pointings_text
+from uvstack.io.provenance import provenance_of
+from uvstack.joint.flux_scale import Overlap
+from uvstack.joint.reconstruction.algorithms import (
+    Reconstruction,
+    deconvolve_channel,
+    deconvolve_terms,
+    log_line,
+    sky_of,
+)
+from uvstack.joint.reconstruction.channels import joint_channels
+from uvstack.joint.reconstruction.dish_files import (
+    DishSettings,
+    dish_planes,
+    reach_of,
+    read_dish,
+)
+from uvstack.joint.reconstruction.interferometer_files import SeenChannel, seen_channels
+from uvstack.joint.reconstruction.joint_plane import DishPlane, JointPlane, joint_psf
+from uvstack.joint.reconstruction.options import JointOptions
+from uvstack.joint.reconstruction.result import JointCube, JointNumbers, JointResult
+from uvstack.joint.reconstruction.scale import dish_scale
+from uvstack.joint.reconstruction.start_files import read_start
+from uvstack.joint.single_dish_files import parse_overlap
+from uvstack.joint.taylor_cube import cube_to_taylor, fit_taylor
+from uvstack.joint.uv_plane import DishBeam, UVPlane, pixel_matrix
+from uvstack.options import takes
+from uvstack.pixels.grid import psf_grid
+from uvstack.pixels.noise import robust_noise
+from uvstack.pixels.psf import fit_beam
+from uvstack.records import MeasurementSets, Provenance
+from uvstack.report.files import check_asked, write_asked
+from uvstack.sky.beam import Beam, beam_of_covariance
+from uvstack.sky.frequency import parse_frequency
+
+logger = logging.getLogger(__name__)
+
+#: The joint beam may be so much wider than the interferometer's before that is told.
+_WIDER = 1.05
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What was asked for, checked."""
+
+    settings: CleanSettings
+    weighting: Weighting
+    use: str
+    terms: int
+    sd_scale: float | None
+    overlap: Overlap | None
+    sd_gain: float
+    start: str | Path | None
+    dish: DishSettings
+    pb_cutoff: float
+    reference: float | None
+    threads: int
+
+
+@together()
+@takes
+def sdint(ms: MeasurementSets, sd: str | Path | Sequence[str | Path], *,
+          size: int | tuple[int, int], cell: float,
+          **options: Unpack[JointOptions]) -> JointResult | JointCube:
+    """Joint deconvolution of interferometer and single dish: one model for both, in every cycle.
+
+    After Rau, Naik & Braun (2019), algorithms 1 (one term: a cube, channel by channel) and 2
+    (several Taylor terms).
+
+    Parameters
+    ----------
+    ms : path, glob, `uvstack.Datasets` or sequence of these
+        Opened for reading only; several are imaged as one.
+    sd : path, or sequence of paths
+        Image or cube of the dish, FITS or CASA, of the sky, in Jy/beam, K, MJy/sr or Jy/pixel; or
+        planes, each with its frequency. On any grid that covers the image.
+    size : int or (int, int)
+        Pixels, (m, l); rounded up to sizes whose transforms are fast.
+    cell : float
+        Pixel, rad.
+
+    Returns
+    -------
+    JointResult, or JointCube of several planes
+
+    Raises
+    ------
+    UvstackError
+        One of its subclasses, in one line.
+
+    Examples
+    --------
+    >>> r = uvstack.sdint("vla.ms", "gbt.fits", size=800, cell=4.4e-5, terms=2, scales=(0, 12, 40), out="joint")
+    """
+    asked_for = {**locals(), **options}
+    check_asked(JointResult, options)
+    asked = _checked(options)
+    setup = open_setup(ms, size, cell, ["I"], options)
+    low = read_dish(sd)
+    psf = None if options["sd_psf"] is None else read_dish(options["sd_psf"])
+    channels = joint_channels(setup.windows, options["channels"], low.frequency, low.path)
+    if 1 < len(channels) < asked.terms or asked.terms > 1 == len(channels):
+        raise ImageError(f"{asked.terms} Taylor terms of {len(channels)} channels; wanted are at "
+                         "least as many channels as terms (channels, --channels)")
+    out, mask = options["out"], options["mask"]
+    allowed = read_mask(mask, setup.grid)
+    names = product_paths(out, asked.terms, setup.beam is not None)
+    n_planes = len(channels) if asked.terms == 1 else 1
+    check_products(names, options["overwrite"],
+                   setup.grid.shape[0] * setup.grid.shape[1] * n_planes,
+                   [*(s.path for s in setup.structures), low.path,
+                    *([str(mask)] if isinstance(mask, str | Path) else [])])
+    provenance = provenance_of(
+        {k: v for k, v in asked_for.items() if k != "sd"},
+        ms=[s.path for s in setup.structures], sd=low.path,
+        primary_beam=None if setup.beam is None else setup.beam.describe(),
+        pointing=None if setup.beam is None else pointings_text(setup.structures, setup.selections))
+    with cluster(options["workers"], options["scheduler"]) as client:
+        seen = seen_channels(setup, channels, asked.weighting, client, asked.threads,
+                             options["progress"], with_images=asked.use != "sd")
+        result = _reconstructed(setup, seen, low, psf, asked, allowed, provenance)
+    bad = sum(one.survey.n_not_finite for one in seen)
+    if bad:
+        warnings.warn(InvalidVisibilityWarning(f"{bad} {InvalidVisibilityWarning.what}"),
+                      stacklevel=3)
+    return write_asked(result if out is None else write_products(result, names), options)
+
+
+def _checked(options: JointOptions) -> _Asked:
+    scale = options["sd_scale"]
+    diameter, reference = options["dish_diameter"], options["reference_frequency"]
+    return _Asked(
+        clean_settings(options, options["gain"]),
+        Weighting.asked(options["weighting"], options["robust"], options["uvtaper"]),
+        options["use"], options["terms"],
+        None if scale == "auto" else finite_number("sd_scale", scale, 0.0, above=True),
+        parse_overlap(options["overlap"]),
+        finite_number("sd_gain", options["sd_gain"], 0.0, above=True), options["start_model"],
+        DishSettings(None if diameter is None else finite_number("dish_diameter", diameter, 0.0,
+                                                                 above=True, unit="m"),
+                     finite_number("beam_factor", options["beam_factor"], 0.0, above=True),
+                     bool(options["low_pass"])),
+        finite_number("pb_cutoff", options["pb_cutoff"], 0, 1),
+        None if reference is None else parse_frequency(reference, "reference_frequency"),
+        thread_count(options["threads"]))
+
+
+def _reconstructed(setup: Setup, seen: Sequence[SeenChannel], low: Any, psf: Any, asked: _Asked,
+                   mask: NDArray[np.bool_] | None,
+                   provenance: Provenance) -> JointResult | JointCube:
+    options: dict[str, Any] = {"mask": mask, "threads": asked.threads,
+                               "progress": lambda cycle: logger.info(log_line(cycle))}
+    planes = _joint_planes(setup, seen, low, psf, asked)
+    scale, error = asked.sd_scale or 1.0, None
+    if asked.sd_scale is None and asked.use == "joint":
+        try:
+            found = dish_scale(planes, asked.overlap, asked.settings, setup.grid.geometry.cell_m,
+                               **options)
+        except NumericalError as refused:
+            raise NumericalError(f"{low.path}: {refused}") from refused
+        scale, error = found.scale, found.error
+    planes = [one.scaled(scale) for one in planes]
+    numbers = _numbers(seen, planes, asked, setup.grid.geometry.cell_m, scale, error)
+    reference = asked.reference or float(numbers.weight @ numbers.frequency)
+    start = np.zeros((len(planes), *setup.grid.shape)) if asked.start is None else read_start(
+        asked.start, setup.grid, numbers.frequency)
+    if asked.terms > 1:
+        terms = fit_taylor(start, numbers.frequency, reference, asked.terms, numbers.weight)
+        made = deconvolve_terms(planes, asked.terms, reference, terms, asked.settings, **options)
+        return _result(setup, seen, planes, made, asked, numbers, provenance, reference)
+    made_of = [deconvolve_channel(plane, start[k : k + 1], asked.settings, **options)
+               for k, plane in enumerate(planes)]
+    results = [_result(setup, [one], [plane], made, asked, numbers, provenance, plane.frequency)
+               for one, plane, made in zip(seen, planes, made_of, strict=True)]
+    if len(results) == 1:
+        return results[0]
+    steps = np.diff(numbers.frequency)
+    return JointCube(setup.grid, ("I",), numbers.frequency, float(np.mean(steps)), tuple(results),
+                     provenance, joint=numbers)
+
+
+def _joint_planes(setup: Setup, seen: Sequence[SeenChannel], low: Any, psf: Any,
+                  asked: _Asked) -> list[JointPlane]:
+    """A plane a channel."""
+    grid = setup.grid
+    cell = grid.geometry.cell_m
+    frequencies = np.array([one.frequency for one in seen])
+    beams = [None if one.plane is None else fit_beam(one.plane.psf, cell) for one in seen]
+    valid = [np.ones(grid.shape, np.bool_) if one.primary_beam is None or one.plane is None
+             else one.primary_beam >= max(asked.pb_cutoff, 1e-3) for one in seen]
+    if asked.terms > 1:
+        valid = [np.logical_and.reduce(valid)] * len(seen)
+    dishes: list[DishPlane | None] = [None] * len(seen)
+    if asked.use != "int":
+        dishes = [*dish_planes(low, psf, asked.dish, grid, frequencies, beams, valid)]
+    reach = max((reach_of(beam) for one in dishes if one is not None
+                 for beam in (one.beam, one.weight_beam)), default=1.0)
+    steps = np.array([[grid.geometry.cell_l, 0.0], [0.0, cell]])
+    shape = psf_grid(grid, factor=2).shape if seen[0].plane is None else seen[0].plane.psf.shape
+    weight = np.array([one.weight for one in seen])
+    image_plane = UVPlane(grid.shape, steps, reach)
+    onward = image_plane.continuation(valid[0])
+    planes = []
+    for k, (one, dish) in enumerate(zip(seen, dishes, strict=True)):
+        if k and valid[k] is not valid[0] and (valid[k] != valid[0]).any():
+            onward = image_plane.continuation(valid[k])
+        made, factor = joint_psf(steps, reach, shape, one.plane, dish, asked.sd_gain)
+        planes.append(JointPlane(one.frequency, one.weight / weight.sum(), one.plane, dish,
+                                 one.primary_beam, valid[k], image_plane, onward, asked.sd_gain,
+                                 made, factor))
+    return planes
+
+
+def _numbers(seen: Sequence[SeenChannel], planes: Sequence[JointPlane], asked: _Asked, cell: float,
+             scale: float, error: float | None) -> JointNumbers:
+    """What is told of both instruments."""
+    frequency = np.array([one.frequency for one in planes])
+    weight = np.array([one.weight for one in planes])
+    beams = tuple(fit_beam(one.psf, cell) for one in planes)
+    own = tuple(fit_beam(one.plane.psf, cell) for one in seen if one.plane is not None)
+    dishes = tuple(_on_sky(one.dish.beam.matrix, cell) for one in planes if one.dish is not None)
+    width = single = None
+    if own:
+        together_ = [cube_to_taylor(psfs, frequency, 1.0, 1, weight)[0] for psfs in (
+            [one.psf for one in planes], [one.plane.psf for one in seen if one.plane is not None])]
+        joint, single = (fit_beam(one, cell) for one in together_)
+        width = float(np.sqrt(joint.area(cell) / single.area(cell)))
+        if width > _WIDER:
+            warnings.warn(UvstackWarning(
+                f"the joint beam is {width:.3f} times as wide as the interferometer's: the dish "
+                f"weighs too much; take a smaller sd_gain (--sd-gain) than {asked.sd_gain:g}"),
+                stacklevel=2)
+    return JointNumbers(asked.use, scale, error, asked.sd_gain, frequency, weight, beams,
+                        own, dishes, single, width)
+
+
+def _on_sky(matrix: NDArray[np.float64], cell: float) -> Beam:
+    """The beam, rad, with squares of FWHM in (x, y), pixels²."""
+    turn = np.diag([-cell, cell])
+    return beam_of_covariance(turn @ matrix @ turn)
+
+
+def _result(setup: Setup, seen: Sequence[SeenChannel], planes: Sequence[JointPlane],
+            made: Reconstruction, asked: _Asked, numbers: JointNumbers, provenance: Provenance,
+            reference: float) -> JointResult:
+    """Restored, corrected and spectral images, and all numbers."""
+    grid, found, response = setup.grid, made.found, made.response
+    cell = grid.geometry.cell_m
+    beam = fit_beam(made.psf[0], cell)
+    rest = found.residual
+    if asked.use == "joint":
+        rest = made.residual_in(DishBeam(pixel_matrix(beam, cell)))
+    restored = restore(found.model, rest, beam, cell, made.psf, asked.threads)
+    valid = np.isfinite(found.residual[0])
+    pbcor = None if response is None else np.stack(
+        [correct_primary_beam(plane, response, asked.pb_cutoff) for plane in restored])
+    index = restored_index(restored, found.residual, made.psf) if asked.terms > 1 else None
+    usable = found.residual[0][valid]
+    weight = np.array([one.weight for one in seen])
+    noise = np.array([one.noise for one in seen])
+    result = JointResult(
+        grid=grid, dirty=made.dirty, residual=found.residual, image=restored,
+        model=sky_of(found.model, response, valid), psf=middle_of_psf(made.psf[0], grid.shape),
+        pbcor=pbcor, response=response, alpha=None if index is None else index.alpha,
+        alpha_error=None if index is None else index.error,
+        curvature=None if index is None else index.beta,
+        curvature_error=None if index is None else index.beta_error, beam=beam,
+        reference_frequency=reference,
+        noise=robust_noise(found.residual[0], found.mask if found.mask.mean() < 0.5 else None),
+        rms=float(np.sqrt(usable @ usable / usable.size)),
+        noise_expected=float(np.sqrt(np.sum((weight * noise) ** 2)) / weight.sum()),
+        n_visibilities=sum(one.survey.n for one in seen),
+        n_not_finite=sum(one.survey.n_not_finite for one in seen), stop_reason=found.stop_reason,
+        n_cycles=found.n_cycles, n_iterations=found.n_iterations, history=found.history,
+        model_is="apparent" if response is None else "sky", provenance=provenance,
+        band=(min(one.band[0] for one in seen), max(one.band[1] for one in seen)),
+        mask=found.mask, joint=numbers,
+        date=Time(min(one.survey.first_time for one in seen) / 86400.0, format="mjd",
+                  scale="utc").isot)
+    return replace(result, lists={"components": component_list(result, found),
+                                  "history": found.table()})
