@@ -19,6 +19,8 @@ Where the paper contradicts itself or is silent:
   noise in every channel.
 
 Primary beams: none of a single pointing, as in the paper; in the mosaic that of a dish of 25 m, evenly lit.
+A component is seen through the beam at its centre; the two Gaussians are as wide as the beam, and the
+mosaics see them pixel by pixel.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from simulate.image_model import ImageModel
 from simulate.pointings import Pointings, rectangular_mosaic, single
 from simulate.restored_sky import image_grid, restored_image
 from simulate.single_dish import single_dish_cube
@@ -39,6 +42,7 @@ from uvstack.errors import SelectionError
 from uvstack.io.output import check_output, together
 from uvstack.sky.beam import Beam
 from uvstack.sky.components import Components, components
+from uvstack.sky.coordinates import direction_cosines
 
 #: Channels, Hz; the middle one is the reference.
 FREQUENCY = (1.0e9, 1.5e9, 2.0e9)
@@ -138,10 +142,28 @@ def case_of(name: str) -> Case:
 def settings_of(case: Case) -> dict[str, Any]:
     """Keyword arguments of `simulate.observe`, without `out` and `seed`."""
     n_times = case.integrations * len(case.pointings)
-    return {"array": "vla.d", "sky": joint_sky(), "pointings": case.pointings,
+    sky, images = joint_sky(), []
+    if case.primary_beam != "constant":
+        is_point = sky.shape == "point"
+        sky, images = sky.subset(is_point), [_pixels_of(sky.subset(~is_point), case.size)]
+    return {"array": "vla.d", "sky": sky, "images": images, "pointings": case.pointings,
             "frequency": np.array(FREQUENCY), "integration": _HOURS * 3600.0 / n_times,
             "duration": _HOURS * 3600.0, "primary_beam": case.primary_beam,
             "noise": VISIBILITY_NOISE * np.sqrt(2.0) if case.noisy else 0.0}
+
+
+def _pixels_of(sky: Components, size: int) -> ImageModel:
+    """Gaussians of flat spectrum in Jy/pixel."""
+    shape, geometry = image_grid(CENTRE, size, CELL)
+    l, m = ((np.arange(n) - n // 2) * cell for n, cell in zip(
+        reversed(shape), (geometry.cell_l, geometry.cell_m), strict=True))
+    plane = np.zeros(shape)
+    for k in range(len(sky.ra)):
+        east, north, _ = direction_cosines(sky.ra[k], sky.dec[k], *CENTRE)
+        profile = Beam(sky.fwhm_major[k], sky.fwhm_minor[k], sky.position_angle[k]).profile(
+            l[None, :] - east, m[:, None] - north)
+        plane += sky.flux[k] * profile / profile.sum()
+    return ImageModel("extended", plane[None], np.array([FREQUENCY[1]]), geometry)
 
 
 def joint_sky() -> Components:

@@ -1,5 +1,7 @@
 """Joint deconvolution through primary beams: a single pointing, a mosaic, and what is adjoint."""
 
+import json
+
 import numpy as np
 import pytest
 from test_sdint import CELL, CENTRE, CLEAN, EXTENDED, NU, SIZE, sky, truth
@@ -91,3 +93,21 @@ def test_gridding_through_primary_beams_is_symmetric(data):
                                   for one in (a, b))
         scale = np.linalg.norm(a) * np.linalg.norm(image_of_b)
         assert abs(np.vdot(a, image_of_b) - np.vdot(b, image_of_a)) < 2e-5 * scale
+
+
+def test_products_stand_where_they_are_said_to(data, tmp_path):
+    """With three terms a curvature; of the dish alone nothing that is corrected for a beam."""
+    few = CLEAN | {"iterations": 20}
+    for use, absent in (("joint", ()), ("sd", ("pbcor", "pb"))):
+        made = uvstack.sdint(data["single"], data["dish"], use=use, terms=3, primary_beam=BEAM,
+                             out=tmp_path / use, **few)
+        names = {"dirty", "psf", "model", "residual", "image", "image-tt1", "image-tt2", "alpha",
+                 "alpha-error", "curvature", "curvature-error", "pbcor", "pb"} - set(absent)
+        assert names <= set(made.files)
+        assert not set(absent) & set(made.files)
+        assert all((tmp_path / f"{use}-{name}.fits").is_file() for name in names)
+        told = json.loads((tmp_path / f"{use}.json").read_text())
+        assert told["use"] == use
+        assert told["stop_reason"] == "iterations used up"
+        known = np.isfinite(made.alpha)
+        assert (np.isfinite(made.curvature_error) == known).all()

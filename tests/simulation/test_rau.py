@@ -7,6 +7,7 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 from astropy.table import QTable
+from scipy import special
 
 import oracles
 from factories import read
@@ -74,6 +75,42 @@ def test_noise_is_that_of_the_paper(tmp_path, monkeypatch):
         found = np.squeeze(noisy[0].data - clean[0].data).std(axis=(1, 2))
     # a few beams of the dish alone: to 10 %
     assert found == pytest.approx([0.45, 0.3, 0.225], rel=0.25)
+
+
+def test_mosaics_see_extended_emission_through_the_beam_of_each_place(tmp_path, monkeypatch):
+    """Against a sum over pixels, with the beam of a dish of 25 m evenly lit."""
+    both = made(tmp_path, monkeypatch, "mosaic", integrations=1, size=600)
+    vis, uvw, field, flagged = (read(both.interferometer.ms, name)
+                                for name in ("DATA", "UVW", "FIELD_ID", "FLAG_ROW"))
+    assert not flagged.any()
+    centres = read(both.interferometer.ms, "PHASE_DIR", "FIELD")[:, 0]
+    # A grid of 24″ is fine enough for the shortest baselines of a sky that smooth.
+    axis = np.arange(-225, 225) * 24.0 / 3600 * np.pi / 180
+    l, m = axis[None, :], axis[:, None]
+    brightness = 0.0
+    for x, y, flux, width, height, _ in rau._SKY[:2]:
+        profile = np.exp(-FOUR_LN2 * (((l - x * ARCMIN) / (width * ARCMIN)) ** 2
+                                      + ((m - y * ARCMIN) / (height * ARCMIN)) ** 2))
+        brightness = brightness + flux * profile / profile.sum()
+    k = int(np.argmin(np.hypot(centres[:, 0] - rau.CENTRE[0], centres[:, 1] - rau.CENTRE[1])))
+    rows = np.flatnonzero(field == k)
+    row = rows[np.argmin(np.hypot(*uvw[rows, :2].T))]
+    points = rau._SKY[2:]
+    for chan, nu in enumerate(rau.FREQUENCY):
+        turns = nu / 299792458.0
+
+        def seen(l, m, flux, turns=turns):
+            x = np.pi * 25.0 * turns * np.hypot(l, m)
+            power = (2 * special.j1(x) / np.where(x > 0, x, 1)) ** 2
+            n_minus_1 = np.sqrt(1 - l**2 - m**2) - 1
+            u, v, w = uvw[row] * turns
+            return np.sum(flux * np.where(x > 0, power, 1.0) * np.exp(
+                2j * np.pi * (u * l + v * m + w * n_minus_1)))
+
+        want = seen(l, m, brightness) + seen(
+            points[:, 0] * ARCMIN, points[:, 1] * ARCMIN,
+            points[:, 2] * (nu / 1.5e9) ** points[:, 5])
+        assert vis[row, chan, 0] == pytest.approx(want, rel=2e-3)
 
 
 def test_unknown_case(tmp_path):

@@ -265,22 +265,52 @@ def test_uv_limits_are_exact_and_profile_adds_up(tmp_path):
 
 
 def test_suggested_cut_finds_a_disturbance_on_short_baselines_and_nothing_in_noise(tmp_path):
-    target = offset(1 * ARCMIN, 0)
-    ms = make_ms(tmp_path / "a.ms", sources=[(*target, 0.5)], noise=1.0, n_ant=15, n_times=10,
-                 scale=1.0)
-    assert uvstack.stack(ms, at(target)).suggest_uvmin() is None
+    targets = scattered(12, radius=2 * ARCMIN)
+    ms = make_ms(tmp_path / "a.ms", sources=[(*p, 0.5) for p in targets], noise=1.0, n_ant=15,
+                 n_times=10, scale=1.0)
+    assert uvstack.stack(ms, at(*targets), by_position=True).suggest_uvmin() is None
     uvw = read(ms, "UVW")
     short = np.hypot(uvw[:, 0], uvw[:, 1]) < 2500
 
     def disturb(vis):
-        phase = oracles.phasor(uvw, Spw().frequency, *target, *CENTRE)
-        vis[short] += 3.0 * phase[short][:, :, None]
+        for target in targets:
+            phase = oracles.phasor(uvw, Spw().frequency, *target, *CENTRE)
+            vis[short] += 3.0 * phase[short][:, :, None]
 
     factories.edit(ms, "DATA", disturb)
-    result = uvstack.stack(ms, at(target))
+    result = uvstack.stack(ms, at(*targets), by_position=True)
     assert 1800 < result.suggest_uvmin() < 3600
-    assert uvstack.stack(ms, at(target), uvmin="4km").flux == pytest.approx(
-        0.5, abs=4 * result.flux_error)
+    assert "consider --uvmin" in str(result)
+    assert uvstack.stack(ms, at(*targets), uvmin="4km").flux == pytest.approx(
+        0.5, abs=4 * result.flux_error + 0.05)
+    # By the scatter of visibilities alone nothing is judged.
+    plain = uvstack.stack(ms, at(*targets))
+    assert plain.suggest_uvmin() is None
+    assert "not judged" in str(plain)
+    assert plain.flux == result.flux
+
+
+def test_bins_of_the_profile_state_their_errors_with_other_sources_in_the_field(tmp_path):
+    """Twelve skies of 25 sources that were not subtracted, stacked at 40 empty places: visibilities share their sidelobes."""
+    pulls, by_scatter, advised = [], [], 0
+    for seed in range(12):
+        sky = scattered(25, seed=100 + seed, radius=15 * ARCMIN)
+        ms = make_ms(tmp_path / f"{seed}.ms", sources=[(*p, 1.0) for p in sky], noise=0.5, n_ant=12,
+                     n_times=8, scale=1.0, seed=seed)
+        empty = scattered(40, seed=200 + seed, radius=15 * ARCMIN)
+        result = uvstack.stack(ms, at(*empty), by_position=True)
+        profile = result.uv_profile(8)
+        profile = profile[profile["count"] > 0]
+        pulls += list((profile["re"] / profile["re_error"]).value)
+        by_scatter += list((profile["re"] / profile["re_scatter"]).value)
+        advised += result.suggest_uvmin(8) is not None
+        in_wavelengths = result.uv_profile(8, unit="lambda")
+        some = in_wavelengths["count"] > 0
+        assert np.isfinite(in_wavelengths["re_error"][some].value).all()
+    # Some 90 bins: known to 8 %.
+    assert np.sqrt(np.mean(np.square(pulls))) == pytest.approx(1.0, abs=0.25)
+    assert np.sqrt(np.mean(np.square(by_scatter))) > 1.5
+    assert advised <= 2
 
 
 def short_baselines(ms):

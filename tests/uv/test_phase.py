@@ -10,7 +10,7 @@ from oracles import LIGHT
 from simulate.arrays import vla_like
 from simulate.tracks import antenna_uvw
 from uvstack.uv.many_positions import expansion
-from uvstack.uv.phase import phase_factor, position_sums
+from uvstack.uv.phase import binned_position_sums, phase_factor, position_sums
 
 RNG = np.random.default_rng(5)
 FREQUENCY = 1.4e9 + 25e6 * (np.arange(10) - 4.5)
@@ -200,6 +200,27 @@ def test_position_sums_are_the_transpose(method):
     factor = phase_factor(uvw, ant1, ant2, time, FREQUENCY, lmn, coefficient, method=method)[0]
     assert np.sum(value * factor).real == pytest.approx(found.sum(),
                                                         abs=1e-4 * wanted.std() * np.sqrt(1500))
+
+
+@pytest.mark.parametrize("one_time", [True, False])
+def test_position_sums_in_bins_are_those_of_their_rows(one_time):
+    """In the antenna form, and with each row at a time of its own in the direct form."""
+    uvw, ant1, ant2, time = vla_rows(n_times=2)
+    if not one_time:
+        time = np.arange(time.size, dtype=float)
+    lmn = sky(40)
+    coefficient = beam_like(lmn)
+    value = (RNG.normal(size=(time.size, 10))
+             + 1j * RNG.normal(size=(time.size, 10))).astype(np.complex64)
+    bins = RNG.integers(0, 3, time.size)
+    found = binned_position_sums(uvw, ant1, ant2, time, FREQUENCY, lmn, coefficient, value, bins, 4)
+    for b in range(4):
+        here = bins == b
+        wanted = np.zeros(40)
+        for chan, nu in enumerate(FREQUENCY):
+            phasor = np.exp(-2j * np.pi * nu / LIGHT * (uvw[here] @ lmn))
+            wanted += coefficient[chan] * np.real(value[here, chan] @ phasor)
+        assert np.abs(found[b] - wanted).max() <= 5 * TOLERANCE * wanted.std()
 
 
 def far_corner(n):

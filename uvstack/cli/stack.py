@@ -35,6 +35,8 @@ from uvstack.cli.options import (
               help="Pixel of the stamp, e.g. 0.3arcsec; default a fifth of the resolution.")
 @click.option("--bootstrap", default=0,
               help="Resample the positions this often: an error with the variance of the sources.")
+@click.option("--by-position", is_flag=True,
+              help="Judge the uv profile and a uv cut by the scatter of the positions, as --bootstrap does too.")
 @click.option("--seed", type=int, help="Seed of the bootstrap.")
 @click.option("--group-by", help="Column of the list: stack each of its values by itself as well.")
 @click.option("--reproject", is_flag=True, help="Turn (u,v,w) to each facet's tangent plane, for resolved sources in wide fields.")

@@ -60,8 +60,8 @@ def overview(result: CompareResult) -> Section:
     suggestion, limits = _uv(result.uv_all).suggest_uvmin(), _uv(result.uv).uv_range
     text = []
     if suggestion is not None and suggestion > (limits.minimum if limits.unit == "m" else 0):
-        text.append(("advice", f"baselines below {suggestion / 1e3:.3g} km deviate from the longer ones, as residuals of bright sources "
-                               f"and resolved sources do: look at the profile, consider --uvmin {suggestion / 1e3:.2g}km"))
+        text.append(("advice", f"baselines below {suggestion / 1e3:.3g} km deviate from longer ones or are much noisier, as residuals of "
+                               f"bright sources and resolved sources do: look at the profile, consider --uvmin {suggestion / 1e3:.2g}km"))
     flux = f"{with_error(result.flux, result.uv.flux_error, size)} {unit}"
     return Section(result.name, rows, text=text,
                    grid=[("method", *_HEADER), *table_rows(result, unit, size)],

@@ -500,6 +500,8 @@ def _usable(picture: _Picture, sources: Positions, options: dict[str, Any]) -> t
 def _uv_stacks(data: _Data, sources: Positions, chosen: np.ndarray, dropped: dict[str, np.ndarray], options: dict[str, Any], uvmin,
                out, picture: _Picture) -> tuple[list[Method], np.ndarray, dict[str, np.ndarray]]:
     """uv-stacks of all baselines and, with uvmin, of the longer ones; which positions remain."""
+    # Its advice on short baselines wants what each position adds.
+    options = options | {"by_position": True}
     first: StackResult = _quietly(stack, list(data.paths), sources.subset(chosen), uvmin=uvmin, out=out, **options)
     results = [first]
     if uvmin is not None:

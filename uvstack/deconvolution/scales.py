@@ -157,11 +157,17 @@ def make_basis(psf: np.ndarray, shape: tuple[int, ...], scales: tuple[float, ...
     return Basis(scales, shapes, stack, pair, hessian, beyond, top)
 
 
+def _convolved(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Convolution of two images (m, l), all of it."""
+    full = [a + b - 1 for a, b in zip(image.shape, kernel.shape, strict=True)]
+    shape = [fft.next_fast_len(n, real=True) for n in full]
+    found = fft.irfft2(fft.rfft2(image, shape) * fft.rfft2(kernel, shape), shape)
+    return np.asarray(found[: full[0], : full[1]])
+
+
 def _at_centre(psf, kernel):
     """(kernel ⋆ kernel ⋆ psf) at the centre for each psf (k, m, l)."""
-    from scipy.signal import fftconvolve
-
-    twice = fftconvolve(kernel, kernel)
+    twice = _convolved(kernel, kernel)
     half = tuple(min(twice.shape[0] // 2, (k - 1) // 2) for k in psf.shape[1:])
     psf, twice = (odd_middle(a, half) for a in (psf, twice))
     return np.einsum("kml,ml->k", psf, twice, dtype=np.float64)
@@ -203,11 +209,9 @@ def mask_of_scale(mask: np.ndarray, kernel: np.ndarray, share: float) -> np.ndar
     """
     if kernel.size == 1:
         return mask
-    from scipy.signal import fftconvolve
-
     shape = (kernel > 0) / np.count_nonzero(kernel) if share == 1 else kernel
     half = kernel.shape[0] // 2
-    lies_in = fftconvolve(mask.astype(np.float64), shape)[half : half + mask.shape[0],
+    lies_in = _convolved(mask.astype(np.float64), shape)[half : half + mask.shape[0],
                                                           half : half + mask.shape[1]]
     # A missing pixel of the support shows as 1/n, more than 1e-7 for scales below 1700 pixels.
     return (lies_in > share - 1e-8) & mask

@@ -121,8 +121,8 @@ def advice_of(result: MonteCarloResult) -> list[str]:
     suggestion = result.suggest_uvmin()
     if suggestion is not None and suggestion > (result.uv_range.minimum
                                                 if result.uv_range.unit == "m" else 0):
-        found.append(f"Random stacks on baselines below {suggestion / 1e3:.3g} km deviate by more "
-                     "than 3 σ from those on longer ones: "
+        found.append(f"Random stacks on baselines below {suggestion / 1e3:.3g} km deviate from those on "
+                     "longer ones by more than chance does in 5 % of sets: "
                      f"consider --uvmin {suggestion / 1e3:.2g}km. None was applied because of "
                      "this advice.")
     return found

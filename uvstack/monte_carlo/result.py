@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
@@ -14,8 +13,8 @@ from uvstack.records import Provenance, Shown, UVRange, plain
 from uvstack.report.files import Saved
 from uvstack.report.numbers import distribution, rows_of
 from uvstack.sky.beam import TRANSFORM_SCALE
-from uvstack.stacking.result import StackResult
 from uvstack.uv.profile import profile_table
+from uvstack.uv.trend import trend_edge
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -311,17 +310,21 @@ class MonteCarloResult(Saved):
     def suggest_uvmin(self) -> float | None:
         """Uv distance in metres below which the random stacks deviate from the longer baselines, or None.
 
-        The rule of `StackResult.suggest_uvmin`, on the mean of the random stacks without fake
-        sources: no source that is resolved disturbs it, and its errors are smaller by the root of
-        the number of lists, up to 400. Only advice.
+        The test of `StackResult.suggest_uvmin` (`uvstack.uv.trend`) on the random stacks without
+        fake sources: no source that is resolved disturbs it, and its errors are smaller by the root
+        of the number of lists, up to 400. Bins weigh with the inverse variance of the lists. Only
+        advice.
         """
         if self.bins is None:
             return None
-        profile = self.uv_profile()
-        profile["re"] = profile["blank"]
-        profile["re_error"] = np.maximum(profile["re_error"], FIELD * profile["scatter"])
-        return StackResult.suggest_uvmin(cast(StackResult,
-                                              SimpleNamespace(uv_profile=lambda bins: profile)))
+        blanks = self.bins.blanks[:, 1:]
+        used = np.flatnonzero(np.isfinite(blanks).all(axis=1) & (np.ptp(blanks, axis=1) > 0))
+        if used.size == 0:
+            return None
+        weight = np.repeat(blanks[used].var(axis=1, keepdims=True) ** -1.0, blanks.shape[1], axis=1)
+        # One and the same advice whenever it is asked for.
+        found = trend_edge(blanks[used] * weight, weight, np.random.default_rng(0), FIELD)
+        return None if found is None else float(self.bins.edges[used[found - 1] + 1])
 
     def overview(self) -> Section:
         """Flux, noise, bias and advice."""

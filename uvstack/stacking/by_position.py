@@ -12,12 +12,15 @@ position deviates from the mean of all *others*, (x_k − F)/(1 − h_k), as in 
 by N/(N − 1). What stays low is the error of few sources of very uneven fluxes: a list without any of
 the rare bright ones does not know of them.
 
+**Against uv distance.** The same sums are kept in bins of uv distance 2.3 % wide, so that a uv profile
+has errors by the scatter of positions (`uvstack.uv.trend`).
+
 **Effective number.** (Σ q_k)²/Σ q_k² positions of equal weight would do as much.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from astropy import units as u
@@ -25,6 +28,9 @@ from astropy.table import QTable
 
 from uvstack.records import Shown
 from uvstack.sky.averages import robust_average
+from uvstack.stacking.sums import BINS_MERGED
+from uvstack.uv.profile import bin_of, fine_bin_edges
+from uvstack.uv.trend import quiet_edge, trend_edge, unit_errors
 
 #: Effective positions below which an error of resampled lists is a rough number.
 FEW = 20
@@ -44,6 +50,8 @@ class PositionSums(Shown):
         J2000, rad.
     values, weights : ndarray (pos,)
         s_k (Jy) and q_k > 0, in the unit of the data's weights.
+    profile : dict
+        Number of a bin of `BINS_MERGED` fine bins, rising → s_k and q_k of all data in it, (2, pos).
     """
 
     number: np.ndarray
@@ -51,6 +59,7 @@ class PositionSums(Shown):
     dec: np.ndarray
     values: np.ndarray
     weights: np.ndarray
+    profile: dict[int, np.ndarray] = field(default_factory=dict)
 
     @property
     def share(self) -> np.ndarray:
@@ -79,6 +88,49 @@ class PositionSums(Shown):
     def influence(self) -> np.ndarray:
         """Flux less that without each position, (pos,), Jy."""
         return np.asarray(self.values.sum() / self.weights.sum() - self.flux_without)
+
+    def profile_errors(self, edges: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        """Errors of means in bins between edges (bin + 1,) in m, by the scatter of positions, (bin,), Jy; NaN where there are no data.
+
+        A bin is taken as the bins of `profile` of which the middles lie in it, or the nearest, and
+        its error is scaled by the root of their weight over its own, weight (bin,).
+        """
+        middles = self._middles()
+        errors = np.full(weight.size, np.nan)
+        for i in np.flatnonzero(weight > 0):
+            inside = np.flatnonzero((middles >= edges[i]) & (middles < edges[i + 1]))
+            if not inside.size:
+                inside = np.array([np.abs(np.log(middles / np.sqrt(edges[i] * edges[i + 1]
+                                                                   + 1e-12))).argmin()])
+            values, weights = self._merged(inside, np.zeros(inside.size, np.int64), 1)
+            scale = np.sqrt(weights.sum() / weight[i])
+            errors[i] = scale * unit_errors(values, weights)[0]
+        return errors
+
+    def deviant_below(self, edges: np.ndarray) -> float | None:
+        """The edge (bin + 1,), m, below which baselines deviate or are too noisy (`uvstack.uv.trend`), or None."""
+        middles = self._middles()
+        which = bin_of(edges, middles)
+        numbers, index = np.unique(which, return_inverse=True)
+        values, weights = self._merged(np.arange(middles.size), index, numbers.size)
+        # One and the same advice whenever it is asked for.
+        found = (trend_edge(values, weights, np.random.default_rng(0)), quiet_edge(values, weights))
+        edge = max(one or 0 for one in found)
+        return float(edges[1:][numbers[edge - 1]]) if edge else None
+
+    def _middles(self) -> np.ndarray:
+        """Middles of the bins of `profile`, (bin,), m."""
+        edges = fine_bin_edges()
+        where = BINS_MERGED * np.fromiter(self.profile, np.int64)
+        return np.sqrt(edges[where] * edges[where + BINS_MERGED])
+
+    def _merged(self, chosen: np.ndarray, index: np.ndarray, n: int) -> np.ndarray:
+        """s_k and q_k of the chosen bins of `profile`, added to those of n bins, (2, n, pos)."""
+        kept = list(self.profile.values())
+        out = np.zeros((2, n, self.number.size))
+        for i, target in zip(chosen, index, strict=True):
+            out[:, target] += kept[i]
+        return out
 
     @property
     def order(self) -> np.ndarray:

@@ -24,6 +24,9 @@ class StackOptions(WeightOptions, UVRangeOptions, DataOptions, ListOptions, Over
         Stacked measurement set; without it only numbers, profile and stamp are made.
     bootstrap : int
         Number of times the list is resampled.
+    by_position : bool
+        Keep the sums of each position, as a bootstrap does: errors of the uv profile and advice on
+        a uv cut by the scatter of the positions.
     seed : int, optional
         Of the resampling.
     group_by : str, optional
@@ -41,6 +44,7 @@ class StackOptions(WeightOptions, UVRangeOptions, DataOptions, ListOptions, Over
 
     out: Annotated[str | Path | None, None]
     bootstrap: Annotated[int, 0]
+    by_position: Annotated[bool, False]
     seed: Annotated[int | None, None]
     group_by: Annotated[str | None, None]
     reproject: Annotated[bool, False]

@@ -56,7 +56,7 @@ class StackJob:
     products : list of list of int
         Subsets that make each stack; the first is the total.
     uv_range : UVRange
-    bootstrap : bool
+    by_position : bool
         Whether sums for each position are wanted.
     rows : bool
         Whether stacked rows are wanted (an output set or a stamp).
@@ -75,7 +75,7 @@ class StackJob:
     products: list[list[int]]
     uv_range: UVRange
     facets: object = None
-    bootstrap: bool = False
+    by_position: bool = False
     rows: bool = False
     stamp: tuple[int, float] | None = None
     weight_spectrum: bool = False

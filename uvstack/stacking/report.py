@@ -55,14 +55,18 @@ def overview(result: StackResult, truth: float | None = None) -> Section:
         rows.append((f"  {label}",
                      f"{with_error(group.flux, group.flux_error, group_size)} {group_name}, "
                      f"{group.n_positions} positions"))
+    if result.positions is None:
+        rows.append(("uv cut", "not judged: --bootstrap or --by-position compares short baselines "
+                     "with long ones by the scatter of the positions"))
     if result.ms is not None:
         rows.append(("stacked set", result.ms))
     suggestion = result.suggest_uvmin()
     text = []
     if suggestion is not None and suggestion > (result.uv_range.minimum
                                                 if result.uv_range.unit == "m" else 0):
-        text.append(("advice", f"baselines below {suggestion / 1e3:.3g} km deviate by more than 3 σ from the longer ones, as residuals of "
-                               "bright sources do, and resolved sources too: look at the profile, consider "
+        text.append(("advice", f"baselines below {suggestion / 1e3:.3g} km deviate from the longer ones by more than chance does in 5 % of "
+                               "stacks, or are so noisy that the mean is better without, as residuals of bright sources do, and "
+                               "resolved sources too: look at the profile, consider "
                                f"--uvmin {suggestion / 1e3:.2g}km; no cut was made because of this advice"))
     return Section(result.name, rows, text=text,
                    lead=("flux", f"{with_error(result.flux, result.flux_error, size)} {name}",
@@ -116,8 +120,9 @@ def sections(result: StackResult, bins: int, stamp_size: int, stamp_cell: float 
                      [("phase centre",
                        f"{stamp.peak / size:.4g} {name}/beam: the flux of a point source")],
                      {"stamp": stamp_figure(stamp)}, files=stamp_writers(stamp, result.name))]
-    if result.bootstrap is not None and result.positions is not None:
+    if result.bootstrap is not None:
         found.append(Section("Bootstrap", figures={"bootstrap": bootstrap_figure(result)}))
+    if result.positions is not None:
         found.append(Section("Positions that the flux hangs on",
                              grid=_influence_grid(result.positions, size, name),
                              tables={"positions": tables.pop("positions")}))

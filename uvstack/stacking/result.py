@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 
     from uvstack.report.page import Section
 
-#: How many standard deviations a short-baseline bin must lie from the mean of the longer ones to be
-#: called deviant.
-_DEVIANT = 3.0
-
 
 @dataclass(frozen=True, repr=False)
 class StackResult(Saved):
@@ -55,7 +51,7 @@ class StackResult(Saved):
     bootstrap : ndarray or None
         Fluxes of the resampled lists, Jy.
     positions : PositionSums or None
-        What each position adds, where there is a bootstrap.
+        What each position adds, where it was kept.
     robust : dict
         "median" and "clipped-mean" → RobustFlux, where there is a bootstrap.
     groups : dict
@@ -147,7 +143,10 @@ class StackResult(Saved):
         -------
         QTable
             uv_min, uv_max, uv_distance (weighted mean), re, im, re_error, im_error (Jy), count;
-            empty bins are NaN.
+            empty bins are NaN. Where the sums of several positions were kept, re_error is by their scatter,
+            which sees what visibilities have in common, and re_scatter the error by the scatter
+            of the visibilities, as re_error and im_error are otherwise. Bins of wavelengths are
+            taken for those of metres at the mean frequency then.
         """
         if unit not in ("m", "lambda"):
             raise ValueError(f'unit is {unit!r}; wanted "m" or "lambda"')
@@ -160,27 +159,38 @@ class StackResult(Saved):
             # The fine bins keep Σ w q in metres or wavelengths as they are.
             distance = sums[:, W_Q] / sums[:, W]
         columns = {"re": re, "im": im, "re_error": re_error, "im_error": im_error}
+        if self._has_trend:
+            in_metres = edges
+            if unit == "lambda":
+                in_metres = edges * (self.sums.metres[:, W_Q].sum()
+                                     / self.sums.wavelengths[:, W_Q].sum())
+            assert self.positions is not None
+            columns["re_error"] = self.positions.profile_errors(in_metres, sums[:, W])
+            columns["re_scatter"] = re_error
         return profile_table(edges[:-1], edges[1:], unit, columns, sums[:, COUNT], distance)
 
     def suggest_uvmin(self, bins: int = 30) -> float | None:
-        """Uv distance in metres below which bins deviate from the mean of the longer ones, or None.
+        """Uv distance in metres below which baselines deviate from longer ones or are much noisier, or None.
 
         Advice only, never applied by itself (Lindroos et al. 2015, section 4.1.5: residuals of
-        bright sources sit on short baselines). A bin of the shorter half that lies more than 3 σ
-        from the mean of all longer baselines deviates; the suggestion is the upper edge of the last
-        such bin. A resolved source deviates too: look.
+        bright sources sit on short baselines). It wants the sums of each position (`bootstrap` or
+        `by_position`): the mean below each edge of the shorter half of so many equal bins is
+        compared with that above, by the scatter of the positions, with 5 % of alarms where there is
+        nothing; and a cut is advised where the error is a fifth less with it (`uvstack.uv.trend`).
+        A resolved source deviates too: look.
         """
+        if not self._has_trend:
+            return None
+        assert self.positions is not None
         profile = self.uv_profile(bins)
-        profile = profile[(profile["count"] > 0) & (profile["re_error"].value > 0)]
-        re, error = profile["re"].to_value(u.Jy), profile["re_error"].to_value(u.Jy)
-        suggestion = None
-        for i in range(len(profile) // 2):
-            rest = slice(i + 1, None)
-            weight = error[rest] ** -2.0
-            mean, mean_error = np.average(re[rest], weights=weight), weight.sum() ** -0.5
-            if abs(re[i] - mean) > _DEVIANT * np.hypot(error[i], mean_error):
-                suggestion = float(profile["uv_max"][i].to_value(u.m))
-        return suggestion
+        edges = [u.Quantity(profile[name]).to_value(u.m) for name in ("uv_min", "uv_max")]
+        return self.positions.deviant_below(np.append(edges[0][:1], edges[1]))
+
+    @property
+    def _has_trend(self) -> bool:
+        """Whether there are positions by whose scatter bins of uv distance have errors."""
+        return self.positions is not None and self.positions.number.size > 1 and bool(
+            self.positions.profile)
 
     def image(self, size: int = 64, cell: float | None = None) -> Stamp:
         """Dirty image of the stack around the phase centre, from the data within the uv limits of the flux.
@@ -245,8 +255,9 @@ class StackResult(Saved):
                                   "n_visibilities": self.n_visibilities,
                                   "n_not_finite": self.n_not_finite,
                                   "suggested_uvmin_m": self.suggest_uvmin(), "ms": self.ms}
-        if self.bootstrap is not None and self.positions is not None:
+        if self.bootstrap is not None:
             result["bootstrap"] = distribution(self.bootstrap, "_jy")
+        if self.positions is not None:
             result["n_effective"] = self.positions.n_effective
             for name, robust in self.robust.items():
                 result[name.replace("-", "_")] = {"flux_jy": robust.flux, "error_jy": robust.error}

@@ -58,6 +58,40 @@ class StackSums:
                       axis=0) if self.pointings else np.zeros(kernels.N_SUMS)
 
 
+#: Fine bins of uv distance that are one bin of `PositionTotals`: 2.3 %.
+BINS_MERGED = 8
+
+
+@dataclass
+class PositionTotals:
+    """Sums for each position of the whole list; `+=` joins those of two chunks.
+
+    Attributes
+    ----------
+    within : ndarray (2, pos)
+        s_k = Σ w W_k/A_k Re(V e^{−iφ_k}) and q_k = Σ w W_k within the uv limits.
+    bins : dict
+        Number of a bin of uv distance in metres → the same of all data in it.
+    """
+
+    within: np.ndarray
+    bins: dict[int, np.ndarray]
+
+    @classmethod
+    def empty(cls, n_positions: int) -> PositionTotals:
+        """Sums of nothing."""
+        return cls(np.zeros((2, n_positions)), {})
+
+    def __iadd__(self, other: PositionTotals) -> PositionTotals:
+        self.within += other.within
+        for number, sums in other.bins.items():
+            if number in self.bins:
+                self.bins[number] += sums
+            else:
+                self.bins[number] = sums
+        return self
+
+
 def mean_and_error(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Weighted means of real and imaginary parts and their errors, from sums (…, N_SUMS).
 

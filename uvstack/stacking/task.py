@@ -52,7 +52,7 @@ from uvstack.stacking.options import StackOptions
 from uvstack.stacking.plan import StackJob, find_pointings, pointing_plan, subsets_of
 from uvstack.stacking.result import StackResult
 from uvstack.stacking.stamp import check_stamp, normalised, stamp_images
-from uvstack.stacking.sums import StackSums, W, mean_and_error
+from uvstack.stacking.sums import PositionTotals, StackSums, W, mean_and_error
 from uvstack.stacking.uv_stack import stack_partition
 from uvstack.uv.weights import row_weight
 
@@ -130,7 +130,8 @@ def stack(ms: MeasurementSets, positions: str | Path | SkyCoord | Positions | An
         columns=tuple(parse_column(options["column"], *one) for one in zip(structures, selections, strict=True)),
         positions=sources, primary_beam=beam, pb_cutoff=options["pb_cutoff"],
         weights=PositionWeights(terms, noise, corrected), subset=subset, products=products, uv_range=uv_range, facets=facets,
-        bootstrap=bool(options["bootstrap"]), rows=True, weight_spectrum=any(s.weight_source == "WEIGHT_SPECTRUM" for s in structures))
+        by_position=bool(options["bootstrap"]) or options["by_position"],
+        rows=True, weight_spectrum=any(s.weight_source == "WEIGHT_SPECTRUM" for s in structures))
     job, seen, fields = find_pointings(job)
     chunks = chunks_of(structures, selections, visibilities_per_chunk(len(job.positions), options["chunk_size"]), max(job.n_subsets, 1) - 1)
     cell = options["stamp_cell"] or default_cell(structures, selections)
@@ -198,11 +199,11 @@ def stack_chunk(job: StackJob, chunk: tuple[int, Any]) -> dict[str, Any]:
     result: dict[str, Any] = {
         "set": set_index, "start": block.out_start, "rows": [[] for _ in job.products],
         "sums": [StackSums.empty() for _ in job.products], "stamp": None, "n_not_finite": 0,
-        "by_position": np.zeros((2, len(job.positions) if job.bootstrap else 0))}
+        "by_position": PositionTotals.empty(len(job.positions) if job.by_position else 0)}
     for partition in read_block(structure, job.selections[set_index], block, job.columns[set_index]):
         plan = pointing_plan(job, set_index, partition.field.id, partition.data_description.id)
         stacked, sums, by_position, bad = stack_partition(
-            partition, plan, (set_index, partition.field.id), job.uv_range, job.products, result["by_position"].shape[1])
+            partition, plan, (set_index, partition.field.id), job.uv_range, job.products, result["by_position"].within.shape[1])
         for i, product in enumerate(stacked):
             result["sums"][i] += sums[i]
             if job.stamp is None:
@@ -279,7 +280,7 @@ class _Totals:
     def __init__(self, job: StackJob, outputs: list[StackedMS], n_chunks: int, progress: Callable[[int, int], None] | None):
         self._outputs, self._n_chunks, self._progress = outputs, n_chunks, progress
         self.sums = [StackSums.empty() for _ in job.products]
-        self.by_position = np.zeros((2, len(job.positions) if job.bootstrap else 0))
+        self.by_position = PositionTotals.empty(len(job.positions) if job.by_position else 0)
         self.stamps: np.ndarray | None = None
         self.n_not_finite = 0
         self._n_rows = 0
@@ -322,8 +323,9 @@ def _result(name, job: StackJob, totals: _Totals, i: int, members, fields, prove
     given = np.isin(job.subset, job.products[i])
     expected = np.sqrt(sum(sums.variance.values())) / total[W] if total[W] > 0 else np.nan
     positions, fluxes, robust = None, None, {}
-    if bootstrap and total[W] > 0:
+    if job.by_position and total[W] > 0:
         positions = _position_sums(job, totals.by_position, members)
+    if bootstrap and positions is not None:
         fluxes = bootstrap_fluxes(positions, bootstrap, np.random.default_rng(seed))
         robust = robust_fluxes(positions, bootstrap, np.random.default_rng(seed))
     stamp = None
@@ -338,17 +340,22 @@ def _result(name, job: StackJob, totals: _Totals, i: int, members, fields, prove
         positions=positions, robust=robust, ms=path, stamp=stamp, provenance=provenance)
 
 
-def _position_sums(job: StackJob, by_position: np.ndarray, members: np.ndarray) -> PositionSums:
+def _position_sums(job: StackJob, by_position: PositionTotals, members: np.ndarray) -> PositionSums:
     """Sums of the members (pos,) bool that have data within the uv limits."""
-    number = np.flatnonzero(members & (by_position[1] > 0))
+    number = np.flatnonzero(members & (by_position.within[1] > 0))
     ra, dec = to_frame(job.positions.coord[number], "J2000")
-    return PositionSums(number, np.atleast_1d(ra), np.atleast_1d(dec), *by_position[:, number])
+    profile = {}
+    for where, sums in sorted(by_position.bins.items()):
+        if sums[1, number].any():
+            profile[where] = sums[:, number]
+    values, weights = by_position.within[:, number]
+    return PositionSums(number, np.atleast_1d(ra), np.atleast_1d(dec), values, weights, profile)
 
 
 def _warn_of_few(results: list[StackResult]) -> None:
     """Warn where an error of resampled lists is a rough number."""
     few = [f"{result.name}: {result.positions.n_effective:.3g} of {result.positions.number.size}" for result in results
-           if result.positions is not None and result.positions.n_effective < FEW]
+           if result.bootstrap is not None and result.positions is not None and result.positions.n_effective < FEW]
     if few:
         warnings.warn(FewPositionsWarning(
             f"the error of resampled lists is rough with fewer than {FEW} effective positions, (ΣW)²/ΣW²; {'; '.join(few)}"), stacklevel=7)

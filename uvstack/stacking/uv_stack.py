@@ -22,12 +22,16 @@ import numpy as np
 
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.records import Partition, UVRange
-from uvstack.stacking.sums import StackSums
+from uvstack.stacking.sums import BINS_MERGED, PositionTotals, StackSums
 from uvstack.uv import kernels
-from uvstack.uv.phase import phase_factor, position_sums
+from uvstack.uv.phase import binned_position_sums, phase_factor, position_sums
+from uvstack.uv.profile import fine_bin_of
 from uvstack.uv.stokes import parallel_hands
 from uvstack.uv.transform import all_finite
 from uvstack.uv.weights import apply_flags
+
+#: Positions for which sums in bins of uv distance are kept: more would want much memory and time.
+MOST_BINNED = 20_000
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ def make_plan(position: np.ndarray, lmn: np.ndarray, weight: np.ndarray, primary
 def stack_partition(partition: Partition, plan: PointingPlan, key: tuple[int, int],
                     uv_range: UVRange, products: list[list[int]],
                     n_positions: int = 0) -> tuple[list[list[StackedPartition]], list[StackSums],
-                                                    np.ndarray, int]:
+                                                    PositionTotals, int]:
     """Stacks of one partition, with their sums.
 
     Parameters
@@ -128,8 +132,8 @@ def stack_partition(partition: Partition, plan: PointingPlan, key: tuple[int, in
         One list for each product.
     sums : list of StackSums
         One for each product.
-    by_position : ndarray (2, n_positions)
-        Σ w W_k/A_k Re(V e^{−iφ_k}) and Σ w W_k: their quotient, summed over positions, is the flux.
+    by_position : PositionTotals
+        Those of no position where n_positions is 0.
     n_not_finite : int
 
     Raises
@@ -162,13 +166,31 @@ def stack_partition(partition: Partition, plan: PointingPlan, key: tuple[int, in
                         for group in ([[s] for s in subsets] if plan.rotation is not None
                                       else [subsets])])
         sums.append(product_sums)
-    by_position = np.zeros((2, n_positions))
+    by_position = PositionTotals.empty(n_positions)
     if n_positions:
-        by_position[0, plan.position] = position_sums(partition.uvw, partition.antenna1,
-                                                      partition.antenna2, partition.time, frequency,
-                                                      plan.lmn, plan.coefficient, value)
-        by_position[1, plan.position] = total * plan.weight
+        rows = (partition.uvw, partition.antenna1, partition.antenna2, partition.time, frequency,
+                plan.lmn, plan.coefficient)
+        by_position.within[0, plan.position] = position_sums(*rows, value)
+        by_position.within[1, plan.position] = total * plan.weight
+        if n_positions <= MOST_BINNED:
+            _add_bins(by_position.bins, n_positions, partition, plan, parallel, distance, rows)
     return stacked, sums, by_position, n_not_finite
+
+
+def _add_bins(bins: dict[int, np.ndarray], n_positions: int, partition: Partition,
+              plan: PointingPlan, parallel: np.ndarray, distance: np.ndarray,
+              geometry: tuple[np.ndarray, ...]) -> None:
+    """Set the sums of each position in bins of uv distance, of all unflagged data."""
+    numbers, which = np.unique(fine_bin_of(distance) // BINS_MERGED, return_inverse=True)
+    weight = partition.weight * parallel
+    value = np.where(weight > 0, partition.vis * weight, 0).sum(axis=2, dtype=np.complex64)
+    totals = np.bincount(which, weight.sum(axis=(1, 2), dtype=np.float64), numbers.size)
+    uvw, antenna1, antenna2, time, frequency, lmn, coefficient = geometry
+    found = binned_position_sums(uvw, antenna1, antenna2, time, frequency, lmn, coefficient, value,
+                                 which, numbers.size)
+    for i in np.flatnonzero(totals):
+        bins[int(numbers[i])] = np.zeros((2, n_positions))
+        bins[int(numbers[i])][:, plan.position] = found[i], totals[i] * plan.weight
 
 
 def _stack_one(partition, plan, factor, subsets, parallel, distance, wavenumber, uv_range, sums,

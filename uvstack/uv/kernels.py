@@ -268,6 +268,42 @@ def direct_position_sums(rows, uvw, lmn, frequency, coefficient, value, out):
                 out[k] += coefficient[chan, k] * (re * c + im * s)
 
 
+@njit(nogil=True, cache=True, fastmath=True)
+def direct_binned_sums(rows, uvw, lmn, frequency, coefficient, value, bins, out):
+    """As `antenna_binned_sums`, one phase at a time, from uvw (row, 3) m."""
+    for row in rows:
+        one = np.array([row])
+        direct_position_sums(one, uvw, lmn, frequency, coefficient, value, out[bins[row]])
+
+
+@njit(nogil=True, cache=True, fastmath=True)
+def antenna_binned_sums(bounds, rows, ant1, ant2, n_ants, coordinate, lmn, frequency, uniform,
+                        coefficient, value, bins, out):
+    """As `antenna_position_sums`, apart for the bins (row,) int of the rows: out (bin, pos) float64, added to."""
+    size = 0
+    n_ant = 0
+    for begin in range(0, lmn.shape[1], POSITION_BLOCK):
+        n = min(POSITION_BLOCK, lmn.shape[1] - begin)
+        block = lmn[:, begin : begin + n].copy()
+        for t in range(bounds.size - 1):
+            if n_ants[t] != n_ant or n != size:
+                n_ant, size = n_ants[t], n
+                k = np.empty((2 * n_ant, n), np.float32)
+                d = np.empty((2 * n_ant, n), np.float32)
+            for chan in range(frequency.size):
+                _phasors_of_channel(chan, uniform, coordinate[t, :n_ant], block, frequency, k, d)
+                c = coefficient[chan, begin : begin + n]
+                for i in range(bounds[t], bounds[t + 1]):
+                    v = value[rows[i], chan]
+                    p_re, p_im = k[ant1[i]], k[ant1[i] + n_ant]
+                    q_re, q_im = k[ant2[i]], k[ant2[i] + n_ant]
+                    line = out[bins[rows[i]], begin : begin + n]
+                    for j in range(n):
+                        re = p_re[j] * q_re[j] + p_im[j] * q_im[j]
+                        im = p_im[j] * q_re[j] - p_re[j] * q_im[j]
+                        line[j] += c[j] * (v.real * re - v.imag * im)
+
+
 @njit(nogil=True, cache=True)
 def solve_antennas(bounds, rows, uvw, antenna1, antenna2, label, ant1, ant2, n_ants, coordinate,
                    residual):

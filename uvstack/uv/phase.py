@@ -145,6 +145,36 @@ def position_sums(
     return sums
 
 
+def binned_position_sums(
+    uvw: np.ndarray,
+    antenna1: np.ndarray,
+    antenna2: np.ndarray,
+    time: np.ndarray,
+    frequency: np.ndarray,
+    lmn: np.ndarray,
+    coefficient: np.ndarray,
+    value: np.ndarray,
+    bins: np.ndarray,
+    n_bins: int,
+) -> np.ndarray:
+    """Sums of `position_sums` apart for bins of rows, (bin, pos) float64.
+
+    Arguments as there; bins (row,) int, from 0 to n_bins − 1. Cost: that of `position_sums`, but
+    never on a grid, which would want a transform for each bin.
+    """
+    lmn = np.ascontiguousarray(lmn, dtype=np.float64)
+    coefficient = np.ascontiguousarray(coefficient, dtype=np.float32)
+    sums = np.zeros((n_bins, lmn.shape[1]))
+    usable = (value != 0).any(axis=1)
+    work = _share(uvw, antenna1, antenna2, time, frequency, lmn, coefficient,
+                  np.array([0, lmn.shape[1]]), usable, "auto", may_grid=False)
+    kernels.direct_binned_sums(work.direct, uvw, lmn, frequency, coefficient, value, bins, sums)
+    if work.antenna is not None:
+        kernels.antenna_binned_sums(*work.antenna, lmn, frequency, work.uniform, coefficient,
+                                    value, bins, sums)
+    return sums
+
+
 class _Work(NamedTuple):
     """Who does what.
 
@@ -168,7 +198,7 @@ class _Work(NamedTuple):
 
 
 def _share(uvw, antenna1, antenna2, time, frequency, lmn, coefficient, first, usable,
-           method) -> _Work:
+           method, may_grid=True) -> _Work:
     """Share the usable rows out to the forms.
 
     The cheapest that is accurate enough, time by time.
@@ -194,7 +224,7 @@ def _share(uvw, antenna1, antenna2, time, frequency, lmn, coefficient, first, us
     direct_cost, antenna_cost = n_rows * _DIRECT_COST, n_ants**2 * _ANTENNA_COST
     chosen = fits & ((antenna_cost <= direct_cost) | (method == "antenna"))
     cost = float(np.where(chosen, antenna_cost, direct_cost).sum()) * frequency.size * n_positions
-    gridded = None if method == "antenna" else _grid_if_cheaper(
+    gridded = None if method == "antenna" or not may_grid else _grid_if_cheaper(
         uvw[rows], frequency, lmn, coefficient, first, np.inf if method == "grid" else cost)
     if gridded is not None:
         return _Work(np.sort(rows), gridded=gridded)

@@ -8,7 +8,7 @@ over all channels with terms (Bhatnagar, Rau & Golap 2013), and a model is divid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ from uvstack.deconvolution.major_cycle import CleanSettings, Cycle, Deconvolved,
 from uvstack.joint.reconstruction.joint_plane import JointPlane
 from uvstack.joint.taylor_cube import cube_to_taylor, taylor_shares, taylor_to_cube
 from uvstack.joint.uv_plane import DishBeam
+
+#: Bytes of the last joint residuals that are kept for the restored image.
+_MOST_KEPT = 3e8
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +64,11 @@ def deconvolve_channel(plane: JointPlane, start: NDArray, settings: CleanSetting
     """
     response = plane.primary_beam
 
-    def residual_of(model: NDArray, beam: DishBeam | None = None) -> NDArray:
-        return times(response, plane.residual(sky_of(model[0], response, plane.valid), beam))[None]
+    def joint_of(model: NDArray) -> Iterator[NDArray]:
+        yield plane.residual(sky_of(model[0], response, plane.valid))
 
-    return _deconvolved(residual_of, plane.psf[None], response, start, settings, options)
+    return _deconvolved(joint_of, [plane], np.ones((1, 1)), plane.psf[None], response, start,
+                        settings, options)
 
 
 def deconvolve_terms(planes: Sequence[JointPlane], n_terms: int, reference: float, start: NDArray,
@@ -89,19 +93,14 @@ def deconvolve_terms(planes: Sequence[JointPlane], n_terms: int, reference: floa
     valid = np.logical_and.reduce([one.valid for one in planes])
     shares = taylor_shares(frequencies, reference, n_terms, weights, len(planes))
 
-    def residual_of(model: NDArray, beam: DishBeam | None = None) -> NDArray:
-        rest = np.zeros(model.shape)
+    def joint_of(model: NDArray) -> Iterator[NDArray]:
         for k, plane in enumerate(planes):
             channel = taylor_to_cube(model, frequencies[k : k + 1], reference)[0]
-            joint = times(response, plane.residual(sky_of(channel, response, valid), beam))
-            for t in range(n_terms):
-                rest[t] += shares[t, k] * joint
-        rest[:, ~valid] = np.nan
-        return rest
+            yield plane.residual(sky_of(channel, response, valid))
 
     psf = cube_to_taylor([one.psf for one in planes], frequencies, reference, 2 * n_terms - 1,
                          weights)
-    return _deconvolved(residual_of, psf, response, start, settings, options)
+    return _deconvolved(joint_of, planes, shares, psf, response, start, settings, options)
 
 
 def average_beam(planes: Sequence[JointPlane]) -> NDArray[np.float64] | None:
@@ -125,14 +124,37 @@ def times(response: NDArray | None, image: NDArray) -> NDArray[np.float64]:
     return image if response is None else image * response
 
 
-def _deconvolved(residual_of: Callable[..., NDArray], psf: NDArray, response: NDArray | None,
-                 start: NDArray, settings: CleanSettings, options: dict[str, Any]) -> Reconstruction:
+def _deconvolved(joint_of: Callable[[NDArray], Iterable[NDArray]], planes: Sequence[JointPlane],
+                 shares: NDArray, psf: NDArray, response: NDArray | None, start: NDArray,
+                 settings: CleanSettings, options: dict[str, Any]) -> Reconstruction:
+    """The loop, on the averages with shares (term, chan) of joint residuals of the channels."""
+    #: The model last asked for and its joint residuals, where there is room for them.
+    last: list[Any] = [None, ()]
+
+    def averaged(joints: Iterable[NDArray]) -> NDArray:
+        rest = np.zeros(start.shape)
+        for k, joint in enumerate(joints):
+            seen = times(response, joint)
+            for t in range(len(rest)):
+                rest[t] += shares[t, k] * seen
+        return rest
+
+    def residual_of(model: NDArray) -> NDArray:
+        if len(planes) * model[0].nbytes > _MOST_KEPT:
+            return averaged(joint_of(model))
+        last[:] = model, list(joint_of(model))
+        return averaged(last[1])
+
+    def residual_in(beam: DishBeam) -> NDArray:
+        joints = last[1] if last[0] is found.model else joint_of(found.model)
+        return averaged(plane.restorable(joint, beam)
+                        for plane, joint in zip(planes, joints, strict=True))
+
     start = times(response, start)
     dirty = residual_of(np.zeros(start.shape))
     found = deconvolve(residual_of, psf, start, settings,
                        dirty=dirty if not start.any() else None, **options)
-    return Reconstruction(dirty, psf, response, found,
-                          lambda beam: residual_of(found.model, beam))
+    return Reconstruction(dirty, psf, response, found, residual_in)
 
 
 def log_line(cycle: Cycle) -> str:

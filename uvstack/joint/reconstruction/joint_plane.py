@@ -126,21 +126,21 @@ class JointPlane:
         return self if self.dish is None else replace(
             self, dish=replace(self.dish, map=scale * self.dish.map))
 
-    def residual(self, sky: NDArray, restoring: DishBeam | None = None) -> NDArray[np.float64]:
-        """Joint residual (m, l) of a sky in Jy/pixel, on the flat sky, Jy/beam; NaN where nothing is valid.
-
-        With a restoring beam it is in Jy of that at the scales that the dish measures, see the
-        module.
-        """
+    def residual(self, sky: NDArray) -> NDArray[np.float64]:
+        """Joint residual (m, l) of a sky in Jy/pixel, on the flat sky, Jy/beam; NaN where nothing is valid."""
         high = None if self.interferometer is None else self.interferometer_residual(sky)
         low = None if self.dish is None else self.dish_residual(sky)
         if high is not None and low is not None and self.dish is not None:
             high = feathered(self.plane, self.onward, high, low, self.dish, self.gain)
-            if restoring is not None:
-                high = high + self.plane.image(self.plane.transform(high, self.onward)
-                                               * self.excess(restoring))
         joint = low if high is None else high
         return np.where(self.valid, self.factor * np.asarray(joint), np.nan)
+
+    def restorable(self, joint: NDArray, restoring: DishBeam) -> NDArray[np.float64]:
+        """A joint residual (m, l) in Jy of the restoring beam at the scales that the dish measures, see the module."""
+        if self.dish is None or self.interferometer is None:
+            return joint
+        return joint + self.plane.image(self.plane.transform(joint, self.onward)
+                                        * self.excess(restoring))
 
     def excess(self, restoring: DishBeam) -> NDArray[np.float64]:
         """w² (C/T − 1), (v, u): of the transforms C of a restoring beam and T of the joint psf."""

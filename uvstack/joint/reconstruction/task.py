@@ -145,7 +145,7 @@ def sdint(ms: MeasurementSets, sd: str | Path | Sequence[str | Path], *,
                          "least as many channels as terms (channels, --channels)")
     out, mask = options["out"], options["mask"]
     allowed = read_mask(mask, setup.grid)
-    names = product_paths(out, asked.terms, setup.beam is not None)
+    names = product_paths(out, asked.terms, setup.beam is not None and asked.use != "sd")
     n_planes = len(channels) if asked.terms == 1 else 1
     check_products(names, options["overwrite"],
                    setup.grid.shape[0] * setup.grid.shape[1] * n_planes,
