@@ -14,9 +14,13 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 from measure_sdint import OF_CASE, images_of
+from sdint_cases import files_of
 
 from simulate.rau import CELL, FREQUENCY, true_images
 from uvstack.constants import ARCMIN
+from uvstack.joint.assessment.finished_files import assess_image, read_finished
+from uvstack.joint.assessment.report import against_figure
+from uvstack.joint.reconstruction.dish_files import read_dish
 from uvstack.report.figure import new_figure
 from uvstack.sky.beam import Beam
 
@@ -35,6 +39,9 @@ def main() -> None:
                    and images_of(folder / f"{name}-{m}")[0].exists()]
         if methods:
             _case(folder, name, methods).savefig(out / f"sdint-{name}.png", dpi=60)
+        assessed = images_of(folder / f"{name}-joint")[0]
+        if assessed.exists():
+            _assessed(folder, name, assessed).savefig(out / f"sdint-{name}-assessed.png", dpi=60)
     _truth().savefig(out / "sdint-truth.png", dpi=60)
     for path in out.glob("sdint-*.png"):
         _smaller(path)
@@ -78,6 +85,14 @@ def _case(folder: Path, name: str, methods: list[str]):
                                 label="mJy/beam" if row == 0 else "spectral index")
     axes[1, 0].set(xlabel="arcmin", ylabel="arcmin")
     return figure
+
+
+def _assessed(folder: Path, name: str, path: Path):
+    """The joint image smoothed to the dish over the dish's map."""
+    low = read_dish(files_of(folder, name)[1])
+    made = read_finished(path, None, low)
+    assert made is not None
+    return against_figure(assess_image(made)["against_dish"], "dish")
 
 
 def _truth():
