@@ -28,7 +28,7 @@ _ALARMS = 0.05
 #: Random signs that are tried, and units that are signed at once.
 _TRIALS, _AT_ONCE = 1000, 4096
 #: Units below which nothing is said.
-_FEWEST = 6
+FEWEST = 6
 #: An edge is not tried where one unit has more of the weight on a side of it.
 _LARGEST_SHARE = 0.9
 #: The error without short baselines that makes a cut worth while, over that with them.
@@ -63,7 +63,7 @@ def trend_edge(values: np.ndarray, weights: np.ndarray, rng: np.random.Generator
         Least error of a mean over units, in parts of the scatter of one.
     """
     n_bins, n_units = values.shape
-    if n_units < _FEWEST or n_bins < 3:
+    if n_units < FEWEST or n_bins < 3:
         return None
     found, begin = None, 0
     while begin < n_bins // 2:
@@ -82,7 +82,7 @@ def quiet_edge(values: np.ndarray, weights: np.ndarray) -> int | None:
         As of `trend_edge`.
     """
     n_bins, n_units = values.shape
-    if n_units < _FEWEST or n_bins < 3:
+    if n_units < FEWEST or n_bins < 3:
         return None
     longer = [np.cumsum(part[::-1], axis=0)[::-1][:n_bins // 2 + 1] for part in (values, weights)]
     errors = unit_errors(*longer)
