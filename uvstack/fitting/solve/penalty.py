@@ -32,9 +32,9 @@ from uvstack.fitting.solve.solver import Passes, Solution
 
 #: A size of more errors than that stays: it would move by less than a tenth of its error.
 _WELL = 20.0
-#: The likelihood has no clear maximum where a size is below that many of its errors: smaller ones
-#: are tried too, so many times by this factor.
-_UNCLEAR, _TIMES, _SHRUNK = 1.5, 3, 1.0 / 3.0
+#: The likelihood has run away to a size without end where a flux is below that many of its errors:
+#: smaller sizes are tried too, so many times by this factor.
+_UNCLEAR, _TIMES, _SHRUNK = 2.0, 3, 1.0 / 3.0
 #: Step of differences, of the parameter itself.
 _STEP = 0.01
 
@@ -140,12 +140,12 @@ def penalised(passes: Passes, found: Solution, penalty: Penalty, limits: np.ndar
         With the normal equations of the data; `found` where all sizes are well measured.
     """
     sizes = list(penalty.sizes)
-    squares = found.p[sizes] ** 2
-    variance = penalty.unit * np.diag(inverse_of(found.normal.hessian))[sizes]
-    if found.converged and (squares > _WELL**2 * variance).all():
+    fluxes = list(penalty.fluxes)
+    variance = penalty.unit * np.diag(inverse_of(found.normal.hessian))
+    if found.converged and (found.p[sizes] ** 2 > _WELL**2 * variance[sizes]).all():
         return found
     starts = [_off_zero(passes, found.p, penalty, branch)]
-    if not found.converged or (squares < _UNCLEAR**2 * variance)[squares > 0].any():
+    if not found.converged or (found.p[fluxes] ** 2 < _UNCLEAR**2 * variance[fluxes]).any():
         for _ in range(_TIMES):
             starts.append(starts[-1].copy())
             starts[-1][sizes] *= _SHRUNK
