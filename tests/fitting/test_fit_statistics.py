@@ -54,14 +54,14 @@ def test_efficiency(track, fwhm, snr, n_runs):
     assert np.abs(miss.mean(axis=0) / sigma).max() < 0.135
 
 
-@pytest.mark.parametrize(("fwhm", "snr"), [(0.0, 10.0), (0.5, 10.0), (3.0, 6.0)])
+@pytest.mark.parametrize(("fwhm", "snr"), [(0.0, 10.0), (0.5, 10.0), (1.0, 10.0)])
 def test_intervals_of_sizes_cover_as_stated_and_estimates_are_near(track, fwhm, snr):
     """From points to what is lost in the noise, whether called resolved or not.
 
-    Of 100 noises 68 % has an error of 4.7 %, 95 % of 2.2 %: three of each. A limit alone held in 84
+    Of 60 noises 68 % has an error of 6 %, 95 % of 2.8 %: three of each. A limit alone held in 84
     % at 1″, and the errors of what was called resolved at 0.5″ in 33 %.
     """
-    rng, n_runs, misses = np.random.default_rng(5), 100, {"jeffreys": [], "likelihood": []}
+    rng, n_runs, misses = np.random.default_rng(5), 60, {"jeffreys": [], "likelihood": []}
     inner, outer = 0, 0
     for _ in range(n_runs):
         bins = observed(track, 1.0, fwhm, snr, rng)
@@ -72,8 +72,8 @@ def test_intervals_of_sizes_cover_as_stated_and_estimates_are_near(track, fwhm, 
         assert lowest <= low <= high <= highest
         assert result.upper_limits == ({"FWHM": highest} if lowest == 0.0 else {})
         inner, outer = inner + (low <= fwhm <= high), outer + (lowest <= fwhm <= highest)
-    assert inner / n_runs == pytest.approx(0.6827, abs=0.14)
-    assert outer / n_runs == pytest.approx(0.95, abs=0.066)
+    assert inner / n_runs == pytest.approx(0.6827, abs=0.18)
+    assert outer / n_runs == pytest.approx(0.95, abs=0.085)
     if fwhm > 0:
         # Measured: 0.45, 0.68 and less (`scripts/measure_fit.py`).
         jeffreys, likelihood = (np.mean(np.square(miss)) for miss in misses.values())
