@@ -297,7 +297,9 @@ def _spelled(beam, pixel, factor=1.0):
 _BEAM_USERS = ("image-stack", "image-stack --psf")
 _UNIT_USERS = (*_BEAM_USERS, "epochs compare", "subtract", "image-stack --noise-image")
 _MANY = "epochs combine"
-_EXTRACTION = (*_BEAM_USERS, "extract", "epochs compare", "epochs serve", "feather", _MANY)
+#: Commands that lay two images over each other as surface brightness.
+_JOINT = ("feather", "sdint-assess --truth")
+_EXTRACTION = (*_BEAM_USERS, "extract", "epochs compare", "epochs serve", *_JOINT, _MANY)
 _SIN_ONLY = ("subtract", "image --mask")
 
 
@@ -341,7 +343,7 @@ SPECIMENS: dict[str, Specimen] = {
         axes="RA DEC", cards={"WCSAXES": 3, "CTYPE3": "FREQ", "CRVAL3": FREQUENCY, "CDELT3": 1e6, "CRPIX3": 1.0, "CUNIT3": "Hz"}),
     "of four Stokes parameters I": Specimen(pixels=_all_stokes),
     "Stokes Q": Specimen(cards={"CRVAL{STOKES}": 2.0}, errors=_only("holds Stokes 2", "subtract") | _only("different Stokes", _MANY)
-                        | _only("is of Stokes Q", "feather")),
+                        | _only("is of Stokes Q", *_JOINT)),
     "RR and LL": Specimen(pixels=lambda p, h: (h.update(CRVAL4=-1.0, CDELT4=-1.0), np.concatenate([p, p]))[1],
                           errors={"*": r"Stokes parameters \[-1, -2\] .* not I"}),
     "an axis of something": Specimen(pixels=lambda p, h: (h.update(CTYPE4="TIME"), np.concatenate([p, p]))[1],
@@ -424,9 +426,9 @@ SPECIMENS: dict[str, Specimen] = {
     "power of -1": Specimen(unit=_spelled("Jy beam-1", "Jy pix^-1")), "short": Specimen(unit=_spelled("jy/bm", "Jy/px")),
     "scaled unit": Specimen(unit=_spelled("10**-3 Jy/beam", "10**-3 Jy/pix", 1e3)),
     "no unit": Specimen(unit=_spelled("", ""), warns="says no unit", errors=_only("no unit", "subtract", "epochs compare", _MANY)
-                        | _only("its unit .* is not said", "feather")),
-    "capital M": Specimen(unit=_spelled("MJY/BEAM", "MJY/PIXEL"), errors=_only("mega or milli", *_UNIT_USERS, "extract", "feather", _MANY)),
-    "kelvin": Specimen(unit=_spelled("K", "K"), errors=_only("is in K", *_UNIT_USERS), without=(_MANY, "feather")),
+                        | _only("its unit .* is not said", *_JOINT)),
+    "capital M": Specimen(unit=_spelled("MJY/BEAM", "MJY/PIXEL"), errors=_only("mega or milli", *_UNIT_USERS, "extract", *_JOINT, _MANY)),
+    "kelvin": Specimen(unit=_spelled("K", "K"), errors=_only("is in K", *_UNIT_USERS), without=(_MANY, *_JOINT)),
     # beams
     "beam in the history": Specimen(pixels=_aips_beam), "beam in CASA's table": Specimen(write=_casa_beams),
     "beam in arcsec": Specimen(cards={"BMAJ": 9.0, "BMIN": 9.0}, errors=_only("larger than the image", *_EXTRACTION)),

@@ -37,6 +37,8 @@ def results(tmp_path_factory):
     positions = at(*(source[:2] for source in SOURCES))
     image = {"size": 128, "cell": 3 * ARCSEC}
     made = uvstack.image(ms, **image, out=folder / "x")
+    dish = uvstack.image(ms, **image, channels_out=2, uvtaper=30 * ARCSEC, iterations=0,
+                         out=folder / "dish")
     found = [made, uvstack.image(ms, **image, channels_out=2), uvstack.stack(ms, positions),
              uvstack.fit(ms, model="delta"), uvstack.fit(ms, model="delta", per_channel=True),
              uvstack.subtract(ms, components(*np.array(SOURCES).T)),
@@ -46,6 +48,9 @@ def results(tmp_path_factory):
              uvstack.epochs.combine([made.files["image"], made.files["image"]], rms_box=20),
              uvstack.epochs.alpha([made.files["image"]] * 2, [made.files["image"]] * 2, rms_box=20),
              uvstack.feather(made.files["image"], made.files["image"]),
+             uvstack.sdint_assess(ms, dish.files["image"], **image),
+             uvstack.sdint(ms, dish.files["image"], **image, iterations=10),
+             uvstack.sdint(ms, dish.files["image"], **image, iterations=10, channels=1),
              uvstack.epochs.compare(made.files["image"], [uvstack.extract(made.files["image"])])]
     return {type(result).__name__: result for result in found} | simulated_results(folder)
 

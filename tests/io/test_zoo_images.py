@@ -22,8 +22,9 @@ from uvstack.epochs.server.tile_name import Tile
 from uvstack.errors import ImageError, UvstackError
 from uvstack.extraction.task import run as run_extraction
 from uvstack.imaging.mask_files import read_mask
-from uvstack.io.image_file import prefix_of_jansky, read_image
+from uvstack.io.image_file import prefix_of_jansky, read_cube, read_image
 from uvstack.io.primary_beams import read_primary_beam
+from uvstack.joint.assessment.finished_files import assess_image, read_finished
 from uvstack.pixels.grid import centred_grid
 from uvstack.sky.coordinates import parse_frame, to_frame
 from uvstack.subtraction.model_files import read_sky_model
@@ -146,6 +147,14 @@ def feathered(path, plain, survey):
     return [*found.image[0, 18:27:2, 16:25:2].ravel() / 1e-3, *np.array(found.dish_beam[:2]) / BEAM]
 
 
+def assessed(path, plain, survey):
+    """As the truth of the plain image: brightness about the source, ratio of fluxes, rms error."""
+    made = assess_image(read_finished(plain["image"], path, read_cube(plain["image"], oriented=False)))
+    one = made["against_truth"]
+    return [*one.comparison.reference[18:27:2, 16:25:2].ravel() / 1e-3, one.numbers["flux_ratio"][0],
+            one.numbers["rms_error"][0]]
+
+
 def served(path, plain, survey):
     """As the cutout server gives it: brightness about the source, and the beam."""
     tile = Tile(str(path), name="a")
@@ -166,12 +175,13 @@ COMMANDS = {"image-stack": ("image", stacked), "image-stack --psf": ("image", wi
             "image-stack --pb-image": ("power", stacked_by_beam), "subtract": ("model", subtracted),
             "image --mask": ("mask", masked), "extract": ("image", extracted), "epochs compare": ("image", compared),
             "epochs combine": ("image", combined), "epochs serve": ("image", served), "feather": ("image", feathered),
+            "sdint-assess --truth": ("image", assessed),
             "stack --noise-image": ("rms", uv_stacked),
             "--primary-beam image": ("power", attenuated)}
 
 
-#: Commands that work in single precision, or give pixels that splines are read from, and how good that is.
-SINGLE = {"epochs combine": 1e-5, "feather": 1e-5, "epochs serve": 2e-3}
+#: Commands that work in single precision, give pixels that splines are read from, or sum faint pixels, and how good that is.
+SINGLE = {"epochs combine": 1e-5, "feather": 1e-5, "sdint-assess --truth": 2e-4, "epochs serve": 2e-3}
 
 
 @pytest.fixture(scope="module")

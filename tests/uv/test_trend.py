@@ -17,8 +17,8 @@ def sums(rng, n_units=50, n_bins=30, rise=0.0, below=0, common=1.0, weights=0.5)
 def test_false_alarms_are_five_per_cent():
     """However many edges are tried; units' own fluxes, which are five times the noise here, do not matter."""
     rng = np.random.default_rng(1)
-    for n_units, common in ((12, 1.0), (60, 5.0)):
-        alarms = [trend_edge(*sums(rng, n_units, common=common), rng) is not None
+    for n_units, common, weights in ((12, 1.0, 0.0), (60, 5.0, 0.5), (30, 1.0, 1.0)):
+        alarms = [trend_edge(*sums(rng, n_units, common=common, weights=weights), rng) is not None
                   for _ in range(400)]
         assert np.mean(alarms) == pytest.approx(0.05, abs=0.033)
 
@@ -50,6 +50,15 @@ def test_baselines_that_are_only_noisy_are_left_out():
     values, weights = sums(rng, common=0.2)
     values[:6] += 10 * weights[:6] * rng.standard_normal((6, 50))
     assert quiet_edge(values, weights) == 6
+
+
+def test_a_unit_that_has_all_the_weight_of_a_side_is_no_trend():
+    rng = np.random.default_rng(6)
+    # The three shortest bins have the first alone, and it is bright.
+    values, weights = sums(rng, 20, common=0.1)
+    values[:3] = weights[:3] = 0
+    weights[:3, 0], values[:3, 0] = 1.0, 50.0
+    assert trend_edge(values, weights, rng) is None
 
 
 def test_too_little_says_nothing():

@@ -12,6 +12,8 @@ from uvstack.report.numbers import flux_unit, with_error
 from uvstack.report.page import Section
 from uvstack.stacking.by_position import CLIP, FEW, PositionSums
 from uvstack.stacking.stamp_files import stamp_writers
+from uvstack.stacking.uv_stack import MOST_BINNED
+from uvstack.uv.trend import FEWEST
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,9 +57,9 @@ def overview(result: StackResult, truth: float | None = None) -> Section:
         rows.append((f"  {label}",
                      f"{with_error(group.flux, group.flux_error, group_size)} {group_name}, "
                      f"{group.n_positions} positions"))
-    if result.positions is None:
+    if not result.is_judged:
         rows.append(("uv cut", "not judged: --bootstrap or --by-position compares short baselines "
-                     "with long ones by the scatter of the positions"))
+                     f"with long ones by the scatter of {FEWEST} to {MOST_BINNED} positions"))
     if result.ms is not None:
         rows.append(("stacked set", result.ms))
     suggestion = result.suggest_uvmin()

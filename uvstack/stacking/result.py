@@ -16,6 +16,7 @@ from uvstack.stacking.by_position import PositionSums, RobustFlux
 from uvstack.stacking.stamp import Stamp, check_stamp, cut_stamp
 from uvstack.stacking.sums import COUNT, W_Q, StackSums, W, mean_and_error
 from uvstack.uv.profile import fine_bin_edges, merged, profile_table, uv_edges
+from uvstack.uv.trend import FEWEST
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -159,12 +160,11 @@ class StackResult(Saved):
             # The fine bins keep Σ w q in metres or wavelengths as they are.
             distance = sums[:, W_Q] / sums[:, W]
         columns = {"re": re, "im": im, "re_error": re_error, "im_error": im_error}
-        if self._has_trend:
+        if self.positions is not None and self.positions.profile and self.positions.number.size > 1:
             in_metres = edges
             if unit == "lambda":
                 in_metres = edges * (self.sums.metres[:, W_Q].sum()
                                      / self.sums.wavelengths[:, W_Q].sum())
-            assert self.positions is not None
             columns["re_error"] = self.positions.profile_errors(in_metres, sums[:, W])
             columns["re_scatter"] = re_error
         return profile_table(edges[:-1], edges[1:], unit, columns, sums[:, COUNT], distance)
@@ -179,18 +179,17 @@ class StackResult(Saved):
         nothing; and a cut is advised where the error is a fifth less with it (`uvstack.uv.trend`).
         A resolved source deviates too: look.
         """
-        if not self._has_trend:
+        if not self.is_judged or self.positions is None:
             return None
-        assert self.positions is not None
         profile = self.uv_profile(bins)
         edges = [u.Quantity(profile[name]).to_value(u.m) for name in ("uv_min", "uv_max")]
         return self.positions.deviant_below(np.append(edges[0][:1], edges[1]))
 
     @property
-    def _has_trend(self) -> bool:
-        """Whether there are positions by whose scatter bins of uv distance have errors."""
-        return self.positions is not None and self.positions.number.size > 1 and bool(
-            self.positions.profile)
+    def is_judged(self) -> bool:
+        """Whether the sums of enough positions were kept for advice on a cut."""
+        return self.positions is not None and bool(
+            self.positions.profile) and self.positions.number.size >= FEWEST
 
     def image(self, size: int = 64, cell: float | None = None) -> Stamp:
         """Dirty image of the stack around the phase centre, from the data within the uv limits of the flux.

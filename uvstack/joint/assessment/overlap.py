@@ -19,7 +19,6 @@ beyond its diameter, and the annulus ends earlier there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,9 +27,10 @@ from numpy.typing import NDArray
 from uvstack.joint.flux_scale import Cells
 from uvstack.joint.uv_plane import DishBeam, UVPlane
 
-#: Over FWHM: where the deconvolved map ends, without and with a primary beam, and the annulus.
+#: Over FWHM: where the deconvolved map ends, without and with a primary beam.
 _ENDS = {False: (1.3, 1.5), True: (1.1, 1.3)}
-ANNULUS = {False: (0.6, 1.0), True: (0.6, 0.9)}
+#: Part of the outer end of the annulus to which it goes through a primary beam.
+THROUGH_BEAM = 0.9
 #: Rings of the noise of the data.
 _RINGS = 60
 
@@ -130,18 +130,6 @@ def dish_noise(one: Channel, cells: Cells, annulus: tuple[float, float], scale: 
     density = part * float(of_map[inside].mean()) / float((w[inside] ** 2).mean())
     total = density * float((w**2 * twice).sum()) / np.prod(one.plane.size)
     return float(np.sqrt(total / finite.sum()))
-
-
-def mean_weight(channels: Sequence[Channel], annulus: tuple[float, float]) -> tuple[float, float]:
-    """Of all channels: w at both ends of the annulus."""
-    ends = []
-    for edge in annulus:
-        found = []
-        for one in channels:
-            distance = one.plane.uv_distance()[0] / one.scale
-            found.append(float(np.interp(edge, distance, one.beam.transform(one.plane)[0])))
-        ends.append(float(np.mean(found)))
-    return ends[0], ends[1]
 
 
 def _transform(plane: UVPlane, image: NDArray) -> NDArray[np.complex128]:

@@ -27,11 +27,10 @@ from uvstack.imaging.weighting import Weighting
 from uvstack.io.image_file import SkyCube
 from uvstack.io.output import check_output, together
 from uvstack.io.provenance import provenance_of
-from uvstack.io.selection import parse_distance
 from uvstack.joint.assessment.finished_files import assess_image, read_finished, write_maps
 from uvstack.joint.assessment.gains import ChannelWeights, gain_table, viable
 from uvstack.joint.assessment.overlap import (
-    ANNULUS,
+    THROUGH_BEAM,
     Channel,
     cells_of,
     deconvolved,
@@ -39,12 +38,20 @@ from uvstack.joint.assessment.overlap import (
 )
 from uvstack.joint.assessment.result import AssessResult
 from uvstack.joint.assessment.spacings_files import Spacings, spacings_of
-from uvstack.joint.flux_scale import Cells, FluxScale, flux_scale, joined
+from uvstack.joint.flux_scale import (
+    Cells,
+    FluxScale,
+    Overlap,
+    annulus_of,
+    flux_scale,
+    joined,
+)
 from uvstack.joint.reconstruction.channels import joint_channels
 from uvstack.joint.reconstruction.dish_files import DishSettings, dish_planes, reach_of, read_dish
 from uvstack.joint.reconstruction.interferometer_files import SeenChannel, seen_channels
 from uvstack.joint.reconstruction.joint_plane import DishPlane
 from uvstack.joint.reconstruction.options import DishOptions
+from uvstack.joint.single_dish_files import parse_overlap
 from uvstack.joint.uv_plane import UVPlane
 from uvstack.options import takes
 from uvstack.pixels.grid import good_size
@@ -145,7 +152,7 @@ def sdint_assess(ms: MeasurementSets, sd: str | Path | Sequence[str | Path], *,
     if image is None and not (truth is out is None):
         raise SelectionError("a truth or maps (out) without an image; give the joint image "
                              "(image, --image)")
-    overlap = _overlap(options["overlap"])
+    overlap = parse_overlap(options["overlap"])
     low = read_dish(sd)
     finished = read_finished(image, truth, low)
     paths = {} if out is None else {name: Path(f"{out}-{name}.fits")
@@ -168,19 +175,6 @@ def sdint_assess(ms: MeasurementSets, sd: str | Path | Sequence[str | Path], *,
 
 
 # ------------------------------------------------------------------------------- both on one grid
-
-
-def _overlap(asked: Sequence[str | float] | None) -> tuple[tuple[float, str], ...] | None:
-    if asked is None:
-        return None
-    if isinstance(asked, str) or len(asked) != 2:
-        raise SelectionError(f"overlap is {asked!r}; wanted are two uv distances, such as 60m and "
-                             "100m")
-    inner, outer = (parse_distance("overlap", one) for one in asked)
-    if inner[1] != outer[1] or not inner[0] < outer[0]:
-        raise SelectionError(f"overlap is {asked[0]} to {asked[1]}; wanted are two uv distances, "
-                             "the smaller first, both in metres or wavelengths")
-    return inner, outer
 
 
 def _begin(ms: MeasurementSets, low: SkyCube, size: int | tuple[int, int] | None,
@@ -274,13 +268,15 @@ def _quiet(setup: Setup) -> Setup | None:
 
 
 def _assessed(both: _Both, spacings: Spacings,
-              overlap: tuple[tuple[float, str], ...] | None) -> dict[str, Any]:
+              overlap: Overlap | None) -> dict[str, Any]:
     """Fields of the result."""
     frequency = np.array([one.frequency for one in both.seen])
     shown = int(np.argmin(np.abs(frequency - np.average(
         frequency, weights=[one.weight for one in both.seen]))))
     through = both.setup.beam is not None
-    annulus = _annulus(overlap, frequency[shown], both.fwhm(shown), through)
+    annulus = annulus_of(overlap, both.fwhm(shown), frequency[shown])
+    if overlap is None and through:
+        annulus = annulus[0], annulus[1] * THROUGH_BEAM
     channels = [_channel(both, k, frequency[shown], through) for k in range(len(frequency))]
     cells = [cells_of(one, 1.3 * annulus[1]) for one in channels]
     found, refusal = _scale(joined(cells), annulus)
@@ -303,17 +299,6 @@ def _assessed(both: _Both, spacings: Spacings,
             "gains": gains, "range": viable(gains, alone), "noise_alone": alone, "shown": shown,
             "size": both.setup.grid.shape, "cell": both.cell, "beam": both.beams[shown],
             "noise_measured": both.quiet is not None}
-
-
-def _annulus(overlap: tuple[tuple[float, str], ...] | None, frequency: float, fwhm: float,
-             through: bool) -> tuple[float, float]:
-    """Wavelengths at a frequency."""
-    if overlap is None:
-        inner, outer = (edge / fwhm for edge in ANNULUS[through])
-    else:
-        inner, outer = (edge if unit != "m" else edge * frequency / SPEED_OF_LIGHT
-                        for edge, unit in overlap)
-    return inner, outer
 
 
 def _channel(both: _Both, k: int, reference: float, through: bool) -> Channel:
