@@ -38,11 +38,11 @@ def main() -> None:
         methods = [m for m in OF_CASE[name] if m in TITLES
                    and images_of(folder / f"{name}-{m}")[0].exists()]
         if methods:
-            _case(folder, name, methods).savefig(out / f"sdint-{name}.png", dpi=60)
+            _case(folder, name, methods).savefig(out / f"sdint-{name}.png", dpi=90)
         assessed = images_of(folder / f"{name}-joint")[0]
         if assessed.exists():
-            _assessed(folder, name, assessed).savefig(out / f"sdint-{name}-assessed.png", dpi=60)
-    _truth().savefig(out / "sdint-truth.png", dpi=60)
+            _assessed(folder, name, assessed).savefig(out / f"sdint-{name}-assessed.png", dpi=90)
+    _truth().savefig(out / "sdint-truth.png", dpi=90)
     for path in out.glob("sdint-*.png"):
         _smaller(path)
 

@@ -9,7 +9,8 @@ from uvstack.fitting.model.model import make_model
 from uvstack.fitting.model.normal import model_visibilities, normal_equations
 from uvstack.fitting.solve import binned
 from uvstack.fitting.solve.binned import binning_error, bins_of, is_binnable
-from uvstack.fitting.solve.limits import profile_likelihood
+from uvstack.fitting.solve.intervals import critical_rise
+from uvstack.fitting.solve.profile import profile_likelihood
 from uvstack.fitting.solve.solver import covariance_of, solve
 from uvstack.fitting.solve.start import polynomial_fit, starting_values
 from uvstack.fitting.solve.visibilities import fit_visibilities
@@ -127,10 +128,11 @@ def test_binned_fit_equals_the_exact_one_within_the_bound(name, p, snr):
 
 
 def test_method_is_chosen_and_told():
-    data, model = data_of(p=(1.0, 6.0), snr=50, n=3000)
+    data, model = data_of(p=(1.0, 6.0), snr=90, n=3000)
     arrays = (data.uvw, FREQUENCY, data.vis, data.weight)
-    chosen = fit_visibilities(*arrays, model="gaussian", var=ROUND, p_ini=(1, 5))
-    exact = fit_visibilities(*arrays, model="gaussian", var=ROUND, p_ini=(1, 5), method="exact")
+    asked = {"model": "gaussian", "var": ROUND, "p_ini": (1, 5), "estimator": "likelihood"}
+    chosen = fit_visibilities(*arrays, **asked)
+    exact = fit_visibilities(*arrays, **asked, method="exact")
     assert (chosen.method, exact.method) == ("binned", "exact")
     assert 0 < chosen.binning_error <= 0.003
     assert exact.n_passes <= 2, "the exact fit starts where the bins end"
@@ -214,29 +216,55 @@ def unresolved(sign):
     return uvw, FREQUENCY, vis, np.full(vis.shape, (np.sqrt(vis.size) / 20.0) ** -2.0), q
 
 
+def critical(share, mu):
+    """Rise below which x ~ N(mu, 1), mu ≥ 0, stays with probability `share`: counted on a grid of x."""
+    x = mu + np.linspace(-6, 6, 12001)
+    density = np.exp(-((x - mu) ** 2) / 2)
+    ratio = (x - mu) ** 2 - np.minimum(x, 0.0) ** 2
+    order = np.argsort(ratio)
+    return float(ratio[order][np.searchsorted(np.cumsum(density[order]), share * density.sum())])
+
+
+@pytest.mark.parametrize(("share", "at_zero", "far"), [(0.6827, 0.2264, 1.0), (0.95, 2.7055, 3.8415)])
+def test_the_critical_rise_is_that_of_a_count(share, at_zero, far):
+    assert critical_rise(share, 0.0) == pytest.approx(at_zero, abs=1e-3)
+    assert critical_rise(share, 9.0) == pytest.approx(far, abs=1e-3)
+    for mu in (0.01, 0.2, 0.6, 0.95, 1.3, 1.9, 2.5):
+        # The grid of x: 1e-3.
+        assert critical_rise(share, mu) == pytest.approx(critical(share, mu), abs=3e-3), mu
+
+
 @pytest.mark.parametrize("method", ["exact", "binned"])
 @pytest.mark.parametrize("p_ini", [(1.0, 0.0), (0.5, 2.0), (1.0, -1.0)])
 def test_best_size_of_zero(method, p_ini):
     *arrays, q = unresolved(+1)
     weight, vis = arrays[3], arrays[2]
-    result = fit_visibilities(*arrays, model="gaussian", var=ROUND, p_ini=p_ini, method=method)
+    result = fit_visibilities(*arrays, model="gaussian", var=ROUND, p_ini=p_ini, method=method,
+                              estimator="likelihood")
     point = fit_visibilities(*arrays, model="delta", var="0,0,p[0]", p_ini=(1,))
     assert result.parameters[1] == 0.0
     # Flux and error are those of a point; the solver stops within 0.001 of an error.
     assert result.parameters[0] == pytest.approx(point.parameters[0], abs=2e-3 * point.errors[0])
     assert result.errors[0] == pytest.approx(point.errors[0], rel=1e-6)
 
-    def best(size):
-        """χ² at a size, least over fluxes: linear."""
-        profile = np.exp(-((np.pi * size * ARCSEC * q) ** 2) / (4 * np.log(2)))
-        flux = np.sum(weight * vis.real * profile) / np.sum(weight * profile**2)
-        return np.sum(weight * (vis.real - flux * profile) ** 2)
+    k = (np.pi * ARCSEC * q) ** 2 / (4 * np.log(2))
 
-    sizes = np.linspace(0, 4 * result.upper_limits["p[1]"], 2001)
-    rise = np.array([best(s) for s in sizes]) - best(0.0)
-    # 1e-3 of √Δχ² and the spacing of the sizes
-    assert result.upper_limits["p[1]"] == pytest.approx(np.interp(2.706, rise, sizes), rel=3e-3)
-    assert result.errors[1] == pytest.approx(np.interp(1.0, rise, sizes), rel=3e-3)
+    def excess(size, share):
+        """χ² at a size, least over fluxes, above that of a point, less the critical rise there."""
+        shape = np.exp(-k * size**2)
+        a, b = np.sum(weight * shape**2), np.sum(weight * vis.real * shape)
+        by_square, along = np.sum(weight * k**2 * shape**2), np.sum(weight * k * shape**2)
+        mu = size**2 * abs(b / a) * np.sqrt(by_square - along**2 / a)
+        rise = np.sum(weight * vis.real) ** 2 / np.sum(weight) - b**2 / a
+        return rise - critical(share, mu) * (1 + 2 * a / b**2)
+
+    for share, found in ((0.6827, result.intervals_68["p[1]"]), (0.95, result.intervals_95["p[1]"])):
+        sizes = np.linspace(0.8 * found[1], 1.2 * found[1], 9)
+        wanted = np.interp(0.0, [excess(s, share) for s in sizes], sizes)
+        # 1e-3 of √Δχ² and the curve between sizes
+        assert found == pytest.approx((0.0, wanted), rel=3e-3)
+    assert result.upper_limits["p[1]"] == result.intervals_95["p[1]"][1]
+    assert result.errors[1] == result.intervals_68["p[1]"][1]
     assert result.fwhm_error == pytest.approx(result.errors[1] * ARCSEC, rel=1e-9)
 
 

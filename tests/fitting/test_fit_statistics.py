@@ -15,8 +15,6 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from measure_fit import MODEL, PUBLISHED, bound, observed, vla
 
 from uvstack.fitting.model.model import ARCSEC, make_model
-from uvstack.fitting.solve.binned import normal_equations as binned_normal_equations
-from uvstack.fitting.solve.limits import DELTA_95, profile_likelihood
 from uvstack.fitting.solve.start import polynomial_fit, starting_values
 from uvstack.fitting.solve.visibilities import fit_bins, fit_visibilities
 
@@ -56,30 +54,62 @@ def test_efficiency(track, fwhm, snr, n_runs):
     assert np.abs(miss.mean(axis=0) / sigma).max() < 0.135
 
 
-@pytest.mark.parametrize(("fwhm", "wanted"),
-                         [(0.0, (1.0, 1.0)), (0.1, (0.93, 1.0)), (0.5, (0.91, 0.99))])
-def test_limits_hold(track, fwhm, wanted):
-    """A true point is always below its limit.
+@pytest.mark.parametrize(("fwhm", "snr"), [(0.0, 10.0), (0.5, 10.0), (3.0, 6.0)])
+def test_intervals_of_sizes_cover_as_stated_and_estimates_are_near(track, fwhm, snr):
+    """From points to what is lost in the noise, whether called resolved or not.
 
-    Elsewhere 95 % of 150 noises, ± 1.8 %, and more near the boundary: two σ.
+    Of 100 noises 68 % has an error of 4.7 %, 95 % of 2.2 %: three of each. A limit alone held in 84
+    % at 1″, and the errors of what was called resolved at 0.5″ in 33 %.
     """
-    rng, n_runs, below, at_zero = np.random.default_rng(5), 150, 0, 0
+    rng, n_runs, misses = np.random.default_rng(5), 100, {"jeffreys": [], "likelihood": []}
+    inner, outer = 0, 0
     for _ in range(n_runs):
-        bins = observed(track, 1.0, fwhm, 30.0, rng)
-        result = fit_bins(bins, None, MODEL, starting_values(MODEL, bins))
-        at_zero += result.parameters[1] == 0
-        if "FWHM" in result.upper_limits:
-            limit = result.upper_limits["FWHM"]
-            assert result.parameters[1] + result.errors[1] <= limit
-            assert result.errors[1] > 0.01
-        else:
-            limit = profile_likelihood(lambda p, bins=bins: binned_normal_equations(bins, MODEL, p),
-                                       MODEL, result, 1, DELTA_95)[1]
-        below += fwhm <= limit
-    assert wanted[0] <= below / n_runs <= wanted[1]
-    if fwhm == 0:
-        # Noise makes s² negative half of the time: 3 σ of 150.
-        assert at_zero / n_runs == pytest.approx(0.5, abs=0.125)
+        bins = observed(track, 1.0, fwhm, snr, rng)
+        for estimator, miss in misses.items():
+            result = fit_bins(bins, None, MODEL, starting_values(MODEL, bins), estimator=estimator)
+            miss.append(result.parameters[1] - fwhm)
+        (low, high), (lowest, highest) = result.intervals_68["FWHM"], result.intervals_95["FWHM"]
+        assert lowest <= low <= high <= highest
+        assert result.upper_limits == ({"FWHM": highest} if lowest == 0.0 else {})
+        inner, outer = inner + (low <= fwhm <= high), outer + (lowest <= fwhm <= highest)
+    assert inner / n_runs == pytest.approx(0.6827, abs=0.14)
+    assert outer / n_runs == pytest.approx(0.95, abs=0.066)
+    if fwhm > 0:
+        # Measured: 0.45, 0.68 and less (`scripts/measure_fit.py`).
+        jeffreys, likelihood = (np.mean(np.square(miss)) for miss in misses.values())
+        assert jeffreys < 0.85 * likelihood
+
+
+def test_sizes_of_many_errors_are_those_of_the_likelihood(track):
+    """Beyond 20 errors not a bit is changed; below, less than a tenth of an error at 15."""
+    for snr, most in ((200.0, 0.0), (45.0, 0.1)):
+        bins = observed(track, 1.0, 1.0, snr, np.random.default_rng(1))
+        one, other = (fit_bins(bins, None, MODEL, starting_values(MODEL, bins), estimator=estimator)
+                      for estimator in ("jeffreys", "likelihood"))
+        assert (np.abs(one.parameters - other.parameters) <= most * one.errors).all()
+        assert (one.estimator == "likelihood") == (most == 0.0)
+
+
+@pytest.mark.parametrize("fwhm", [0.4, 1.0])
+def test_the_estimate_is_the_highest_point_of_likelihood_times_root_of_information(track, fwhm):
+    """On a grid of sizes, the best flux being the root of a parabola: S² a − S b = 1."""
+    nodes = track.nodes
+    k = (np.pi * ARCSEC * nodes.q[nodes.used]) ** 2 / (4 * np.log(2))
+    bins = observed(track, 1.0, fwhm, 8.0, np.random.default_rng(11))
+    weight, value = bins.nodes.weight[nodes.used], bins.nodes.value[nodes.used]
+    sizes = np.linspace(0.05, 3.0, 2951)
+    shape = np.exp(-k[:, None] * sizes**2)
+    slope = -2 * k[:, None] * sizes * shape
+    a, b, c, d = (weight @ shape**2, (weight * value) @ shape, weight @ (shape * slope),
+                  weight @ slope**2)
+    flux = (b + np.sqrt(b**2 + 4 * a)) / (2 * a)
+    height = flux * b - flux**2 * a / 2 + np.log(flux) + 0.5 * np.log(a * d - c**2)
+    best = int(np.argmax(height))
+    found = fit_bins(bins, None, MODEL, starting_values(MODEL, bins))
+    # The solver's tolerance is 0.001 of an error, a step of the grid 0.001″.
+    assert found.parameters == pytest.approx((flux[best], sizes[best]), abs=3e-3)
+    assert found.chi_squared > found.lowest_chi_squared
+    assert found.estimator == "jeffreys"
 
 
 def test_errors_are_those_of_two_measurements_a_visibility():
@@ -129,13 +159,15 @@ ELLIPSE = {"model": "gaussian", "var": "0,0,p[0],p[1],p[2],p[3]", "p_ini": [0.02
 def test_limit_of_an_ellipse_is_that_of_a_grid_of_all_its_shapes(seed):
     """χ² at each size, the flux solved for, its least over a grid of ratios and angles.
 
+    The limit is where it has risen by 3.84 (1 + 2/η²), η being the flux over its error there.
+
     To a step of size and what the grid misses.
     """
     (uvw, vis), w = a_point(seed), 0.03**-2
     found = fit_visibilities(uvw, np.array([1.4e9]), vis, np.full(vis.shape, w), **ELLIPSE)
     assert found.converged
-    # Measured: at most 27; a limit was 600 passes and wrong.
-    assert found.n_passes <= 40
+    # Measured: at most 40; a limit was 600 passes and wrong.
+    assert found.n_passes <= 60
     u, v = (uvw[:, :2] * 1.4e9 / 299_792_458.0 * ARCSEC).T
 
     def lowest(size):
@@ -146,19 +178,18 @@ def test_limit_of_an_ellipse_is_that_of_a_grid_of_all_its_shapes(seed):
             for ratio in (0.0, 0.25, 0.5, 0.75, 1.0):
                 shape = np.exp(-((np.pi * size) ** 2) / (4 * np.log(2))
                                * (along + ratio**2 * across))
-                values.append(w
-                              * (np.sum(np.abs(vis) ** 2)
-                                 - np.sum(shape * vis[:, 0].real) ** 2 / np.sum(shape**2)))
+                eta2 = w * np.sum(shape * vis[:, 0].real) ** 2 / np.sum(shape**2)
+                values.append((w * np.sum(np.abs(vis) ** 2) - eta2, 3.8415 * (1 + 2 / eta2)))
         return min(values)
 
     sizes = np.linspace(0.0, 0.8, 41)
-    curve = np.array([lowest(size) for size in sizes])
+    curve, rise = np.array([lowest(size) for size in sizes]).T
     # The grid is at most 2.5° and 1/8 in ratio off: 0.05 of χ².
     assert curve.min() == pytest.approx(found.chi_squared, abs=0.05)
-    above = np.flatnonzero((curve[1:] - found.chi_squared > DELTA_95)
-                           & (sizes[1:] > found.parameters[1]))[0]
+    excess = curve - found.chi_squared - rise
+    above = np.flatnonzero((excess[1:] > 0) & (sizes[1:] > found.parameters[1]))[0]
     i = above  # between sizes i and i + 1
-    wanted = np.interp(DELTA_95, curve[i : i + 2] - found.chi_squared, sizes[i : i + 2])
+    wanted = np.interp(0.0, excess[i : i + 2], sizes[i : i + 2])
     assert found.upper_limits["fwhm"] == pytest.approx(wanted, abs=0.006)
 
 
@@ -176,4 +207,4 @@ def test_ellipses_of_points_count_as_unresolved_at_the_stated_rate():
         resolved += "fwhm" not in found.upper_limits
         passes.append(found.n_passes)
     assert resolved / 200 == pytest.approx(0.05, abs=0.046)
-    assert np.max(passes) <= 80
+    assert np.max(passes) <= 120

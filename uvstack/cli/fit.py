@@ -129,6 +129,9 @@ class Gain(click.ParamType):
 @click.option("--into", help="Which column; default MODEL_DATA, RESIDUAL_DATA, CALIBRATED_DATA.")
 @click.option("--method", type=click.Choice(["auto", "exact", "binned"]), default="auto",
               help="Bins of uv distance where that is as good.")
+@click.option("--estimator", type=click.Choice(["jeffreys", "likelihood"]), default="jeffreys",
+              help="Sizes at the maximum of likelihood × √det F, nearer to the truth where they are "
+                   "few errors, or of the likelihood.")
 @click.option("--tolerance", default=1e-3, help="Of parameters, in their errors.")
 @click.option("--most-passes", default=100, help="Passes after which a fit gives up.")
 @click.option("--memory", type=click.FloatRange(min=0, min_open=True), default=1.0,

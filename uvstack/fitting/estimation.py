@@ -96,7 +96,7 @@ def estimate(request: Request, variables: Variables, model: Model, data: Chunks,
             return _fit(passes, model, start, bounds, request, scale, sample)
         return fit_bins(bins, passes, model, start, bounds, method=request.method,
                         tolerance=request.tolerance, most_passes=request.most_passes,
-                        scale_errors=scale)
+                        scale_errors=scale, estimator=request.estimator)
 
     if starts is not None:
         result = from_best(fitted, starts, one=request.only_flux)
@@ -121,7 +121,8 @@ def estimate(request: Request, variables: Variables, model: Model, data: Chunks,
 def _fit(passes: Passes, model: Model, start: Sequence[float] | np.ndarray, bounds: Any,
          request: Request, scale: bool, sample: Passes | None = None) -> FitResult:
     return fit_passes(passes, model, start, bounds, tolerance=request.tolerance,
-                      most_passes=request.most_passes, scale_errors=scale, first=sample)
+                      most_passes=request.most_passes, scale_errors=scale, first=sample,
+                      estimator=request.estimator)
 
 
 def _with_posterior(request: Request, result: FitResult, bounds: Any, survey: Survey,

@@ -29,6 +29,8 @@ COLUMNS = {"model": "MODEL_DATA", "residual": "RESIDUAL_DATA", "calibrated": "CA
 #: How far from the data nu0 may be: a power law over more means nothing.
 _FAR = 10.0
 METHODS = ("auto", "exact", "binned")
+#: What is estimated of the likelihood.
+ESTIMATORS = ("jeffreys", "likelihood")
 #: Frames that differ by less than any fit can see.
 _ALIKE = ({"J2000", "FK5", "ICRS"}, {"B1950", "FK4", "B1950_VLA"})
 
@@ -76,6 +78,7 @@ class Request:
     into: str | None = None
     overwrite_column: bool = False
     method: str = "auto"
+    estimator: str = "jeffreys"
     tolerance: float = 1e-3
     most_passes: int = 100
 
@@ -98,6 +101,7 @@ class Request:
         finite_number("tolerance", self.tolerance, 0, 1, above=True)
         finite_number("weight_power", self.weight_power, 0, 4, above=True)
         one_of("method", self.method, METHODS)
+        one_of("estimator", self.estimator, ESTIMATORS)
         if self.write is not None:
             one_of("write", self.write, tuple(COLUMNS))
             if self.per_channel:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _STRONG = 0.5
 #: Residuals of the uv profile from which on a model is wrong: some 60 bins reach 3.5 σ by noise.
 _MISFIT = 6.0
-_ERROR = "standard deviation; 0 if held, NaN if not determined; of an unresolved size the distance to its 68 % limit"
+_ERROR = "standard deviation; 0 if held, NaN if not determined; of an unresolved size the distance to the upper end of its 68 % interval"
 _STOKES = ("I", "Q", "U", "V")
 _COUNTED = "complex; real and imaginary parts count apart"
 _WORDS = {"position_angle": "PA", "fwhm": "FWHM", "ra": "RA", "dec": "Dec"}
@@ -56,6 +56,21 @@ def parameter_rows(result: FitResult) -> list[tuple[str, str, str]]:
             of_limit = f"below {limit / size:.3g} {unit}".rstrip()
             rows.append((name, f"{of_limit} (95 %), best {value / size:.3g}", ""))
     return rows
+
+
+def interval_texts(result: FitResult) -> list[str]:
+    """Intervals of sizes: "fwhm 1.02 to 1.39 (68 %), 0.81 to 1.58 (95 %) arcsec"."""
+    found = []
+    for i, name in enumerate(result.names):
+        if name in result.intervals_68:
+            low, high = result.intervals_68[name]
+            width = high - low if np.isfinite(high - low) and high > low else 1.0
+            digits = max(2 - int(np.floor(np.log10(width))), 0)
+            texts = [f"{low:.{digits}f} to {high:.{digits}f} ({share} %)"
+                     for (low, high), share in ((result.intervals_68[name], 68),
+                                                (result.intervals_95[name], 95))]
+            found.append(f"{label(result, i)} {', '.join(texts)} {result.units[i]}".rstrip())
+    return found
 
 
 def label(result: FitResult, i: int) -> str:
@@ -163,6 +178,9 @@ def overview(result: FitResult) -> Section:
     """What was fitted, parameters with errors, goodness of fit, how it ended."""
     rows: list[tuple[str, ...]] = [(name, f"{text} {unit}".rstrip())
                                    for name, text, unit in parameter_rows(result)]
+    rows += [("interval", text) for text in interval_texts(result)]
+    if result.estimator == "jeffreys":
+        rows.append(("estimator", "likelihood × √det F of sizes and their fluxes (jeffreys)"))
     rows += [*setting(result), ("χ²", goodness(result)),
              ("visibilities", f"{result.n_visibilities} ({_COUNTED})")]
     if result.bootstrap_errors is not None and result.bootstrap is not None:
@@ -248,6 +266,8 @@ def summary(result: FitResult) -> dict[str, Any]:
                            "var": [variables.text for variables in result.model.variables],
                            "parameters": [{"name": name, "kind": kind, "value": plain(value),
                                            "error": plain(error), "unit": unit,
+                                           "interval_68": plain(result.intervals_68.get(name)),
+                                           "interval_95": plain(result.intervals_95.get(name)),
                                            "upper_limit_95": plain(
                                                result.upper_limits.get(name, np.nan))}
                                           for name, kind, unit, value, error in zip(
@@ -265,7 +285,7 @@ def summary(result: FitResult) -> dict[str, Any]:
                            "weighted_degrees_of_freedom": plain(result.weighted_degrees_of_freedom),
                            "frequency_hz": result.frequency, "stop_reason": result.stop_reason,
                            "converged": result.converged, "n_passes": result.n_passes,
-                           "method": result.method, "n_starts": result.n_starts,
+                           "method": result.method, "estimator": result.estimator, "n_starts": result.n_starts,
                            "next_chi_squared": plain(result.next_chi_squared),
                            "elsewhere": result.elsewhere,
                            "binning_error": plain(result.binning_error),
@@ -303,6 +323,14 @@ def parameter_table(results: Sequence[FitResult]) -> QTable:
         limits = [result.upper_limits.get(name, np.nan) for result in results]
         columns = [("", [r.parameters[i] for r in results], results[0].kinds[i]),
                    ("_error", [r.errors[i] for r in results], _ERROR)]
+        if name in {key for result in results for key in result.intervals_68}:
+            none = (np.nan, np.nan)
+            for share, intervals in ((68, [r.intervals_68 for r in results]),
+                                     (95, [r.intervals_95 for r in results])):
+                for end, which in enumerate(("low", "high")):
+                    columns.append((f"_{which}_{share}", [one.get(name, none)[end]
+                                                          for one in intervals],
+                                    f"{('lower', 'upper')[end]} end of the interval of {share} %"))
         if name in {key for result in results for key in result.upper_limits}:
             columns.append(("_limit_95", limits,
                             "95 % upper limit of what is not resolved; NaN where it is"))

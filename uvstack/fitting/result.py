@@ -29,8 +29,9 @@ class FitResult(Saved):
     parameters : ndarray (par,)
         In the units in which the expressions are written.
     errors : ndarray (par,)
-        Standard deviations; 0 at a bound, NaN where degenerate. Of an unresolved size: the distance
-        to its 68 % limit.
+        Standard deviations; 0 at a bound, NaN where degenerate. Of a size of less than 10 errors:
+        half the length of its interval of 68 %, and where it is unresolved the distance to the
+        upper end.
     covariance : ndarray (par, par)
     chi_squared : float
     reduced_chi_squared : float
@@ -54,8 +55,11 @@ class FitResult(Saved):
         "exact", or "binned" with the bound on what binning changed.
     binning_error : float
         Bound on the change of any parameter by binning, in its errors; 0 for "exact".
+    intervals_68, intervals_95 : dict of str to (float, float)
+        Lower and upper end of the size's interval that holds the truth so often, resolved or not:
+        see `uvstack.fitting.solve.intervals`.
     upper_limits : dict of str to float
-        95 % limits of sizes that are not resolved.
+        Upper ends of the intervals of 95 % that begin with 0: these sizes are not resolved.
     degenerate : str
         Which parameters are not determined; "" if all are.
     model : Model
@@ -75,6 +79,11 @@ class FitResult(Saved):
         What the reduced χ² is taken over where weights are tapered or powers, and no inverse
         variances.
     provenance : Provenance or None
+    estimator : str
+        "likelihood", or "jeffreys" where the parameters are those of the highest likelihood × √det
+        F: see `uvstack.fitting.solve.penalty`.
+    highest : (ndarray (par,), float) or None
+        Parameters of the highest likelihood, and their χ², where others were taken.
     """
 
     REPORT = ("parameters.ecsv", "uv_profile.ecsv", "fit.png", "spectrum.png")
@@ -92,6 +101,8 @@ class FitResult(Saved):
     method: str = "exact"
     binning_error: float = 0.0
     upper_limits: dict[str, float] = field(default_factory=dict)
+    intervals_68: dict[str, tuple[float, float]] = field(default_factory=dict)
+    intervals_95: dict[str, tuple[float, float]] = field(default_factory=dict)
     degenerate: str = ""
     bootstrap: np.ndarray | None = None
     samples: np.ndarray | None = None
@@ -103,6 +114,18 @@ class FitResult(Saved):
     n_starts: int = 0
     next_chi_squared: float | None = None
     elsewhere: str = ""
+    estimator: str = "likelihood"
+    highest: tuple[np.ndarray, float] | None = None
+
+    @property
+    def most_likely(self) -> np.ndarray:
+        """Parameters (par,) of the highest likelihood."""
+        return self.parameters if self.highest is None else self.highest[0]
+
+    @property
+    def lowest_chi_squared(self) -> float:
+        """χ² of these."""
+        return self.chi_squared if self.highest is None else self.highest[1]
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -115,6 +115,7 @@ def fit(
     into: str | None = None,
     overwrite_column: bool = False,
     method: Literal["auto", "exact", "binned"] = "auto",
+    estimator: Literal["jeffreys", "likelihood"] = "jeffreys",
     tolerance: float = 1e-3,
     most_passes: int = 100,
     memory: float = 1e9,
@@ -202,6 +203,9 @@ def fit(
     method : {"auto", "exact", "binned"}
         "binned" sums centred circular models in bins of uv distance; "auto" where that is as good
         as exact.
+    estimator : {"jeffreys", "likelihood"}
+        Sizes and their fluxes at the maximum of likelihood × √det F, which at low signal to noise
+        is nearer to the truth, or of the likelihood: see `uvstack.fitting.solve.penalty`.
     tolerance : float
         Of parameters, in units of their errors.
     most_passes : int
@@ -253,12 +257,13 @@ def fit(
                                band=_band(data.job)), options)
 
 
-def fit_stacked(ms: MeasurementSets, model: str, options: Mapping[str, Any]) -> FitResult:
+def fit_stacked(ms: MeasurementSets, model: str, options: Mapping[str, Any],
+                estimator: Literal["jeffreys", "likelihood"] = "jeffreys") -> FitResult:
     """Fit of one shape to a stacked set, within the uv range and on the machine of the stack's options."""
     given = {name: options[name] for name in ("uvmin", "uvmax", "workers", "scheduler", "threads")}
     # The parallel hands as the stack itself takes them; its weights are only relative, so errors
     # come from the scatter.
-    found = fit(ms, model=model, stokes="PI", **given)
+    found = fit(ms, model=model, stokes="PI", estimator=estimator, **given)
     assert isinstance(found, FitResult)
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from astropy.coordinates import SkyCoord
 from typing_extensions import Unpack
@@ -27,7 +27,8 @@ class SharedOptions(ReportOptions, ProfileOptions, StackOptions, total=False):
 @together()
 @takes
 def stack(ms: MeasurementSets, positions: str | Path | SkyCoord | Positions | Any, *,
-          fit: str | None = None, **options: Unpack[SharedOptions]) -> StackResult:
+          fit: str | None = None, fit_estimator: Literal["jeffreys", "likelihood"] = "jeffreys",
+          **options: Unpack[SharedOptions]) -> StackResult:
     """Stack of the visibilities at many positions (Lindroos et al. 2015, section 3.3).
 
     Parameters
@@ -39,6 +40,8 @@ def stack(ms: MeasurementSets, positions: str | Path | SkyCoord | Positions | An
     fit : str, optional
         Shape ("gaussian", "disc" …, see `uvstack.fit`) that is fitted to the stacked set, `out`,
         within the same uv limits: `result.fit`.
+    fit_estimator : {"jeffreys", "likelihood"}
+        The `estimator` of that fit.
 
     Returns
     -------
@@ -68,5 +71,5 @@ def stack(ms: MeasurementSets, positions: str | Path | SkyCoord | Positions | An
         # What fits need takes a third of a second to load.
         from uvstack.fitting.task import fit_stacked
 
-        result = replace(result, fit=fit_stacked(out, fit, options))
+        result = replace(result, fit=fit_stacked(out, fit, options, fit_estimator))
     return write_asked(result, options, "bins", "stamp_size", "stamp_cell")

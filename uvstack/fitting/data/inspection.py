@@ -196,6 +196,9 @@ def resampled(result: FitResult, blocks: dict[int, NormalEquations], n: int,
     out = np.tile(result.parameters, (n, 1))
     normals = [blocks[i] for i in sorted(blocks)]
     gradient = np.array([normal.gradient[free] for normal in normals])
+    if result.highest is not None:
+        # Such an estimate stays where all data together have a slope.
+        gradient -= gradient.mean(axis=0)
     hessian = np.array([normal.hessian[np.ix_(free, free)] for normal in normals])
     counts = rng.multinomial(len(normals), np.full(len(normals), 1.0 / len(normals)), size=n)
     for i, count in enumerate(counts):

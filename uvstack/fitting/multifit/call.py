@@ -368,7 +368,8 @@ def task_keywords(given: Keywords) -> dict[str, Any]:
             "proper_motion": motion_of(given),
             "uvtaper": float(given.uvtaper) / _HWHM if given.uvtaper else None,
             "weight_power": _UNIFORM if given.uniform else given.wgt_power,
-            "only_flux": bool(given.only_flux), "scale_errors": True, "write": what, "into": into,
+            "only_flux": bool(given.only_flux), "scale_errors": True,
+            "estimator": "likelihood", "write": what, "into": into,
             "overwrite_column": what is not None,
             "most_passes": max(int(given.LMtune[3] if len(given.LMtune) > 3 else _ITERATIONS),
                                1) * max(len(given.p_ini), 1), "threads": max(int(given.NCPU), 1)}

@@ -46,8 +46,8 @@ from uvstack.fitting.model.model import (
 from uvstack.fitting.model.normal import model_visibilities, normal_equations
 from uvstack.fitting.model.shapes import Shape, profile_of
 from uvstack.fitting.solve import search_kernels
+from uvstack.fitting.solve.branch import branch_of, solve_branch
 from uvstack.fitting.solve.cells import SAMPLING
-from uvstack.fitting.solve.limits import branch_of, solve_branch
 
 #: Profiles that never swing: a coarse grid of sizes does.
 _SMOOTH = ("gaussian", "expo", "power-2", "power-3")

@@ -31,6 +31,8 @@ _LOST = 1e-8
 _ROUNDING = 1e-24
 #: Steps after one that led up, as long as each brings χ² to this share of what it is too high.
 _FALLS, _FALL = 3, 0.1
+#: Such a detour that brings less than this share of what the linear model promised goes in circles.
+_LITTLE = 0.1
 _FIRST_DAMPING, _DAMPING_FACTOR, _LARGEST_DAMPING = 1e-3, 10.0, 1e12
 Passes = Callable[[np.ndarray], NormalEquations]
 
@@ -131,15 +133,16 @@ def _descend(passes: Passes, p: np.ndarray, now: NormalEquations, bounds: np.nda
             swings = 0.0 < curved < 1.0 and fell < 0.8 * (2.0 * slope - curved)
             damping = 0.0 if fell > 0.25 * (2.0 * slope - curved) and damping < 1.0 else damping / _DAMPING_FACTOR
             if swings:
-                # Noise makes the curvature along such a step larger than the linear model says, by
-                # 2 where undamped steps would for ever go from one side of the minimum to the
-                # other.
-                damping = min((2.0 * slope - fell) / curved - 1.0, 4.0)
+                damping = _shortening(slope, curved, fell)
         elif fluxes is None:
             back, fallen, more = _fallen_back(passes, p, now, trial, there, bounds, damping,
                                               _LOST * largest)
             n += more
             if fallen is not None:
+                assert there is not None
+                fell = now.chi_squared - fallen.chi_squared
+                if curved > 0.0 and fell < _LITTLE * (2.0 * slope - curved):
+                    damping = _shortening(slope, curved, now.chi_squared - there.chi_squared)
                 p, now = back, fallen
                 continue
             damping = max(damping * _DAMPING_FACTOR, _FIRST_DAMPING)
@@ -149,6 +152,15 @@ def _descend(passes: Passes, p: np.ndarray, now: NormalEquations, bounds: np.nda
         if is_linear and damping == 0.0 and bounds is None:
             return Solution(p, now, "linear model, solved exactly", n, True)
     return Solution(p, now, f"{most_passes} passes without convergence", n, False)
+
+
+def _shortening(slope: float, curved: float, fell: float) -> float:
+    """Damping that ends a step where it should have.
+
+    Noise makes the curvature along a step larger than the linear model says, by 2 where undamped
+    steps would for ever go from one side of the minimum to the other.
+    """
+    return max(0.0, min((2.0 * slope - fell) / curved - 1.0, 4.0))
 
 
 def _fallen_back(

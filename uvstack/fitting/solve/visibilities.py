@@ -17,11 +17,13 @@ from typing import Any
 import numpy as np
 from astropy.units import Quantity
 
+from uvstack.checks import one_of
 from uvstack.errors import FitError, UvstackWarning
 from uvstack.fitting.data.preparation import Piece
 from uvstack.fitting.model.data import FitData, checked_data
 from uvstack.fitting.model.model import FLUX, Model, make_model, numbers_at
 from uvstack.fitting.model.normal import NormalEquations, normal_equations
+from uvstack.fitting.options import ESTIMATORS
 from uvstack.fitting.result import FitResult
 from uvstack.fitting.solve.binned import (
     LARGEST_ERROR,
@@ -33,7 +35,9 @@ from uvstack.fitting.solve.binned import (
     is_binnable,
 )
 from uvstack.fitting.solve.binned import normal_equations as binned_normal_equations
-from uvstack.fitting.solve.limits import branch_of, solve_branch, with_limits, without_effect
+from uvstack.fitting.solve.branch import Branch, branch_of, solve_branch, without_effect
+from uvstack.fitting.solve.intervals import with_intervals
+from uvstack.fitting.solve.penalty import penalised, penalty_of
 from uvstack.fitting.solve.search import parts_of
 from uvstack.fitting.solve.solver import Passes, Solution, covariance_of
 from uvstack.fitting.solve.start import (
@@ -68,7 +72,7 @@ def fit_visibilities(
     fixed: np.ndarray | None = None, scalefix: str | None = None, time: np.ndarray | None = None, antenna1: np.ndarray | None = None,
     antenna2: np.ndarray | None = None, amp_gains: Mapping[int, str] | None = None, phase_gains: Mapping[int, str] | None = None,
     width: np.ndarray | None = None, names: Sequence[str] = (), tolerance: float = 1e-3, most_passes: int = 100,
-    scale_errors: bool = False, method: str = "auto",
+    scale_errors: bool = False, method: str = "auto", estimator: str = "jeffreys",
 ) -> FitResult:  # fmt: skip
     """Result of fitting components to visibilities.
 
@@ -120,6 +124,9 @@ def fit_visibilities(
         Whether centred, round models are fitted to sums in bins of uv distance (see
         `uvstack.fitting.solve.binned`): "auto" where that changes no parameter by more than 0.003
         of its error, "exact" never, "binned" whatever it changes.
+    estimator : {"jeffreys", "likelihood"}
+        Sizes and their fluxes at the maximum of likelihood × √det F, which at low signal to noise
+        is nearer to the truth (see `uvstack.fitting.solve.penalty`), or of the likelihood.
 
     Raises
     ------
@@ -147,7 +154,7 @@ def fit_visibilities(
                       phase_gains=phase_gains, names=names)
     bins = _bins(data, made, method)
     kept: dict[str, Any] = {"tolerance": tolerance, "most_passes": most_passes,
-                            "scale_errors": scale_errors}
+                            "scale_errors": scale_errors, "estimator": estimator}
     sample = None if p_ini is None else _sample(data)
 
     def exact(p: np.ndarray) -> NormalEquations:
@@ -225,12 +232,12 @@ def from_best(fit: Callable[[np.ndarray], FitResult], starts: Starts,
     results = [fit(start.p) for start in tried]
     unit = results[0].chi_squared / max(results[0].degrees_of_freedom, 1)
     order = sorted(range(len(tried)),
-                   key=lambda i: results[i].chi_squared + unit * tried[i].penalty)
+                   key=lambda i: results[i].lowest_chi_squared + unit * tried[i].penalty)
     best = results[order[0]]
-    others = [results[i].chi_squared for i in order[1:]]
-    others += [best.chi_squared + other.chi_squared - first.chi_squared for other in starts.found
+    others = [results[i].lowest_chi_squared for i in order[1:]]
+    others += [best.lowest_chi_squared + other.chi_squared - first.chi_squared for other in starts.found
                if other not in tried]
-    apart = [other for other in others if abs(other - best.chi_squared) > _APART * unit]
+    apart = [other for other in others if abs(other - best.lowest_chi_squared) > _APART * unit]
     return replace(best, n_passes=sum(one.n_passes for one in results), n_starts=starts.n,
                    next_chi_squared=min(apart, default=None))
 
@@ -248,7 +255,7 @@ def looked_elsewhere(result: FitResult, starts: Starts | None) -> FitResult:
 def fit_bins(
     bins: Bins, exact: Passes | None, model: Model, p_ini: Sequence[float] | np.ndarray,
     bounds: Sequence[Sequence[float | None] | None] | None = None, *, method: str = "auto", tolerance: float = 1e-3,
-    most_passes: int = 100, scale_errors: bool = False,
+    most_passes: int = 100, scale_errors: bool = False, estimator: str = "jeffreys",
 ) -> FitResult:  # fmt: skip
     """Result of fitting a centred, round model to binned data, and from there to the data themselves where wanted.
 
@@ -263,7 +270,7 @@ def fit_bins(
     Other parameters as in `fit_visibilities`.
     """
     kept: dict[str, Any] = {"tolerance": tolerance, "most_passes": most_passes,
-                            "scale_errors": scale_errors}
+                            "scale_errors": scale_errors, "estimator": estimator}
     found = fit_passes(lambda p: binned_normal_equations(bins, model, p), model, p_ini, bounds,
                        **kept)
     error = binning_error(bins, model, found.parameters, found.covariance)
@@ -276,6 +283,7 @@ def fit_bins(
 def fit_passes(
     passes: Passes, model: Model, p_ini: Sequence[float] | np.ndarray, bounds: Sequence[Sequence[float | None] | None] | None = None, *,
     tolerance: float = 1e-3, most_passes: int = 100, scale_errors: bool = False, first: Passes | None = None,
+    estimator: str = "jeffreys",
 ) -> FitResult:  # fmt: skip
     """Result of fitting a model to data that are seen through their normal equations alone.
 
@@ -308,6 +316,30 @@ def fit_passes(
     if 2 * found.normal.n < model.n_parameters:
         raise FitError(f"{model.n_parameters} parameters and {found.normal.n} visibilities "
                        f"({2 * found.normal.n} numbers); fit fewer")
+    dof = max(2 * found.normal.n - model.n_parameters, 1)
+    scatter = found.normal.chi_squared / dof
+    unit = scatter if scale_errors else 1.0
+    highest, penalty = found, None
+    if one_of("estimator", estimator, ESTIMATORS) == "jeffreys":
+        # Weights may be only relative: noise that is not there moves nothing.
+        penalty = penalty_of(model, branch, limits, min(unit, scatter))
+    if penalty is not None:
+        found = penalised(passes, highest, penalty, limits, branch, tolerance=tolerance,
+                          most_passes=most_passes, linear=model.fluxes)
+    covariance, degenerate = _covariance(found, model, branch, limits)
+    result = FitResult(found.p, np.sqrt(np.diag(covariance * unit)), covariance * unit,
+                       found.normal.chi_squared, found.normal.n, found.stop_reason,
+                       found.converged, found.n_passes, model, errors_scaled=scale_errors,
+                       degenerate=degenerate)
+    if found is not highest:
+        result = replace(result, estimator=estimator,
+                         highest=(highest.p, highest.normal.chi_squared))
+    return with_intervals(result, passes, limits, branch)
+
+
+def _covariance(found: Solution, model: Model, branch: Branch,
+                limits: np.ndarray | None) -> tuple[np.ndarray, str]:
+    """H⁻¹ (par, par) over the parameters that are free and have an effect, and what is degenerate."""
     at_zero = branch.any & (found.p == 0.0)
     idle = without_effect(model, at_zero)
     covariance, degenerate = covariance_of(found.normal, _free(found.p, limits) & ~at_zero & ~idle,
@@ -317,13 +349,7 @@ def fit_passes(
         names = " and ".join(name for name, i in zip(model.names, idle, strict=True) if i)
         degenerate = "; ".join([*([degenerate] if degenerate else []),
                                 f"{names}: no effect on a source of size 0"])
-    dof = max(2 * found.normal.n - model.n_parameters, 1)
-    if scale_errors:
-        covariance = covariance * (found.normal.chi_squared / dof)
-    result = FitResult(found.p, np.sqrt(np.diag(covariance)), covariance, found.normal.chi_squared,
-                       found.normal.n, found.stop_reason, found.converged, found.n_passes, model,
-                       errors_scaled=scale_errors, degenerate=degenerate)
-    return with_limits(result, passes, limits, branch)
+    return covariance, degenerate
 
 
 def check_start(model: Model, p_ini: Sequence[float] | np.ndarray,

@@ -158,7 +158,9 @@ def sdint(ms: MeasurementSets, sd: str | Path | Sequence[str | Path], *,
         pointing=None if setup.beam is None else pointings_text(setup.structures, setup.selections))
     with cluster(options["workers"], options["scheduler"]) as client:
         seen = seen_channels(setup, channels, asked.weighting, client, asked.threads,
-                             options["progress"], with_images=asked.use != "sd")
+                             options["progress"], with_images=asked.use != "sd",
+                             with_clean=asked.settings.most_iterations > 0
+                             and asked.settings.most_cycles > 0)
         result = _reconstructed(setup, seen, low, psf, asked, allowed, provenance)
     bad = sum(one.survey.n_not_finite for one in seen)
     if bad:
