@@ -35,7 +35,7 @@ def _one_after_the_other(settings: Settings, number: int, seed: int) -> dict[str
 
 
 def _judged(found: realisation.ResidualSet) -> dict[str, Any]:
-    """Pulls of 30 bins by either error, and the advice."""
+    """Pulls of the bins by either error, and the advice."""
     targets, alma = found.targets, found.number in ALMA
     weight = None if alma else found.weight
     listed = positions_from_coord(coordinates(targets.ra, targets.dec), weight)
@@ -43,7 +43,7 @@ def _judged(found: realisation.ResidualSet) -> dict[str, Any]:
                    weights="primary-beam" if alma else "list", pb_cutoff=PB_CUTOFF, stamp_size=8,
                    by_position=True)
     truth = np.average(targets.flux, weights=weight)
-    profile = result.uv_profile(30)
+    profile = result.uv_profile(15 if alma else 30)
     off = profile["re"].value - truth
     return {"positions": (off / profile["re_error"].value).tolist(),
             "scatter": (off / profile["re_scatter"].value).tolist(), "cut": result.suggest_uvmin()}
@@ -65,7 +65,7 @@ def main() -> None:
     for number in map(int, options.types.split(",")):
         settings = Settings(thin=options.thin, field=options.field, null_lists=2)
         if options.depth is not None:
-            how = replace(settings.imaging(number), threshold=options.depth)
+            how = replace(settings.imaging(number), threshold=options.depth, cycles=6)
             settings = replace(settings, imagings=((number, how),))
         found = []
         for index in range(options.sets):

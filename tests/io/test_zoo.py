@@ -131,7 +131,8 @@ def sdint(visit: Visit):
     """The interferometer's part of a joint reconstruction, all channels as one."""
     dish = visit.folder / "dish.fits"
     fits.writeto(dish, np.zeros((8, 8)), fits.Header({
-        "CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN", "CDELT1": -0.01, "CDELT2": 0.01}),
+        "CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN", "CRVAL1": 10.0, "CRVAL2": 20.0, "CRPIX1": 4.0,
+        "CRPIX2": 4.0, "CDELT1": -0.01, "CDELT2": 0.01, "CUNIT1": "deg", "CUNIT2": "deg"}),
         overwrite=True)
     made = uvstack.sdint(visit.path, dish, use="int", channels=1, size=SIZE,
                          cell=visit.who.scene.cell, iterations=0, weighting="natural", threads=1,

@@ -1,10 +1,13 @@
 """Joint deconvolution on small simulated sets: sums of Gaussians that an interferometer resolves out."""
 
+import shutil
+
 import numpy as np
 import pytest
 from astropy.io import fits
 
 import uvstack
+from factories import edit
 from simulate.single_dish import write_single_dish
 from simulate.task import observe
 from uvstack.errors import ImageError, SelectionError, UvstackError, UvstackWarning
@@ -246,6 +249,16 @@ def test_gain_changes_no_flux_and_a_wide_psf_is_told(data, monkeypatch):
     monkeypatch.setattr("uvstack.joint.reconstruction.task._WIDER", 0.9)
     with pytest.warns(UvstackWarning, match=r"joint beam is 0\.9\d+ times as wide.*smaller sd_gain"):
         uvstack.sdint(*data, **QUICK | {"iterations": 0})
+
+
+def test_flagged_channels_leave_the_axis_even(data, tmp_path):
+    """One of two channels of a plane is flagged: its data have another mean, its place is the same."""
+    ms = shutil.copytree(data[0], tmp_path / "a.ms")
+    edit(ms, "FLAG", lambda flag: flag.__setitem__((slice(None), 1), True))
+    made = uvstack.sdint(ms, data[1], channels=2, out=tmp_path / "cube", **QUICK)
+    np.testing.assert_allclose(made.frequency, [1.125e9, 1.875e9], rtol=1e-9)
+    assert [plane.reference_frequency for plane in made.planes] == [1e9, 2e9]
+    assert fits.getheader(tmp_path / "cube-image.fits")["CRVAL3"] == pytest.approx(1.125e9)
 
 
 BAD = {"gain": ({"sd_gain": 0.0}, same, "sd_gain is 0.*above 0"),

@@ -14,7 +14,7 @@ from simulate import rau
 from uvstack.errors import ImageError, NumericalError, SelectionError
 from uvstack.io.image_file import read_cube
 from uvstack.joint.assessment.comparison import compare
-from uvstack.joint.assessment.finished_files import assess_image, read_finished
+from uvstack.joint.assessment.finished_files import assess_image, read_finished, write_maps
 from uvstack.joint.assessment.gains import ChannelWeights, gain_table, viable
 from uvstack.joint.uv_plane import UVPlane
 
@@ -51,7 +51,8 @@ def scaled(dish, folder, factor=1.0, fwhm=1.0):
 
 def test_the_flux_scale_is_found_in_the_visibilities(both, tmp_path):
     ms, dish, sigma = both
-    found = uvstack.sdint_assess(ms, scaled(dish, tmp_path, 1 / 1.25), report=tmp_path / "r", **GRID)
+    found = uvstack.sdint_assess(ms, scaled(dish, tmp_path, 1 / 1.25), image=dish,
+                                 out=tmp_path / "m", report=tmp_path / "r", **GRID)
     assert found.scale.scale == pytest.approx(1.25, abs=4 * found.scale.error)
     assert found.scale.error < 0.02
     # of both hands, in natural weights: σ/√n of each channel
@@ -67,6 +68,26 @@ def test_the_flux_scale_is_found_in_the_visibilities(both, tmp_path):
     assert told["sd_scale"] == found.scale.scale
     assert any("--sd-scale 1.2" in text for _, text in found.overview().text)
     assert "1.2" in str(found)
+    # the map before it was scaled, as a joint image
+    assert found.against_dish.numbers["flux_ratio"] == pytest.approx([1.25] * 3, rel=1e-5)
+    ratio = fits.getdata(found.files["dish-ratio"])
+    assert np.nanmedian(ratio) == pytest.approx(1.25, rel=1e-5)
+    assert np.isfinite(ratio).mean() == pytest.approx(0.2, abs=0.15)
+
+
+def test_maps_of_a_truth(tmp_path):
+    def whole(at):
+        return 0.9 * sky.area(sky.matrix(*sky.HIGH)) * sky.smeared(at, sky.HIGH)
+
+    def truth(at, grid):
+        return whole(at) / 0.9, grid, sky.HIGH
+
+    made = finished(tmp_path, whole, truth)
+    paths = {name: tmp_path / f"{name}.fits" for name in made.maps()}
+    write_maps(made, assess_image(made), paths)
+    assert np.nanmedian(fits.getdata(paths["accuracy"])) == pytest.approx(-0.1, abs=1e-5)
+    assert np.nanmedian(fits.getdata(paths["fidelity"])) == pytest.approx(10.0, rel=0.3)
+    assert np.nanmedian(fits.getdata(paths["dish-ratio"])) == pytest.approx(0.9, rel=1e-3)
 
 
 def test_a_wrong_beam_is_no_scale(both, tmp_path):

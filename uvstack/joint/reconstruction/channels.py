@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uvstack.errors import ImageError, UvstackWarning
-from uvstack.imaging.planes import channels_within, plane_axis
+from uvstack.imaging.planes import channels_within, plane_axis, plane_channels
 from uvstack.records import SpectralWindow
 
 #: (set, data description) → its channels.
@@ -49,16 +49,17 @@ def joint_channels(windows: Mapping[tuple[int, int], SpectralWindow], how: str |
         raise ImageError(f"channels is {how!r}; wanted is dish, all or a number of planes")
     if not isinstance(how, str):
         axis = plane_axis(windows.values(), how)
-        edges = axis.edges - 1e-6 * axis.width
-        edges[-1] += axis.width
+        edges, parts = axis.edges, plane_channels(windows, axis)
     elif how == "all":
         edges = _between(known)
     elif dish is None or dish.size == 1:
         edges = np.array([known[0] - _half_width(windows), known[-1] + _half_width(windows)])
     else:
         edges = _between(np.unique(dish))
+    if isinstance(how, str):
+        parts = channels_within(windows, edges)
     found = [(channels, (float(low), float(high))) for channels, low, high in zip(
-        channels_within(windows, edges), edges[:-1], edges[1:], strict=True) if channels]
+        parts, edges[:-1], edges[1:], strict=True) if channels]
     if not found:
         raise ImageError(f"{dish_name} has frequencies around {edges[0] / 1e9:.6g} to "
                          f"{edges[-1] / 1e9:.6g} GHz and the visibilities {known[0] / 1e9:.6g} to "

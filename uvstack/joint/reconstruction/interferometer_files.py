@@ -49,8 +49,10 @@ class SeenChannel:
 def seen_channels(setup: Setup, channels: Sequence[tuple[Channels, tuple[float, float]]],
                   weighting: Weighting, client: Any, threads: int,
                   progress: Callable[[int, int], None] | None,
-                  with_images: bool) -> list[SeenChannel]:
+                  with_images: bool, with_clean: bool = True) -> list[SeenChannel]:
     """Dirty image, psf and residuals of each channel; those without data are left out.
+
+    `with_clean` says that the psf is for CLEAN.
 
     Raises
     ------
@@ -69,7 +71,7 @@ def seen_channels(setup: Setup, channels: Sequence[tuple[Channels, tuple[float, 
     seen = []
     for through, (_, band) in zip(passes, channels, strict=True):
         try:
-            seen.append(_seen(through, band, setup, weighting, with_images))
+            seen.append(_seen(through, band, setup, weighting, with_images, with_clean))
         except NoDataError:
             if len(passes) == 1:
                 raise
@@ -82,13 +84,13 @@ def seen_channels(setup: Setup, channels: Sequence[tuple[Channels, tuple[float, 
 
 
 def _seen(passes: Passes, band: tuple[float, float], setup: Setup, weighting: Weighting,
-          with_images: bool) -> SeenChannel:
+          with_images: bool, with_clean: bool) -> SeenChannel:
     survey = passes.begin(weighting)
     nu = passes.job.reference_frequency
     if not with_images:
         weight = sum(float(w.sum()) for w in survey.weights.values())
         return SeenChannel(nu, weight, band, None, None, float("nan"), survey)
-    passes.see(survey, setup.beam, with_clean=True)
+    passes.see(survey, setup.beam, with_clean)
     sums = passes.dirty()
     residual_of = passes.residual_of(sums)
     plane = InterferometerPlane(sums.flat()[0], sums.psf[0],

@@ -78,6 +78,8 @@ logger = logging.getLogger(__name__)
 
 #: The joint beam may be so much wider than the interferometer's before that is told.
 _WIDER = 1.05
+#: Part of the axis of a cube by which channels may be off an even spacing.
+_EVEN = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +145,8 @@ def sdint(ms: MeasurementSets, sd: str | Path | Sequence[str | Path], *,
     if 1 < len(channels) < asked.terms or asked.terms > 1 == len(channels):
         raise ImageError(f"{asked.terms} Taylor terms of {len(channels)} channels; wanted are at "
                          "least as many channels as terms (channels, --channels)")
+    if asked.terms == 1 < len(channels):
+        _axis([band for _, band in channels])
     out, mask = options["out"], options["mask"]
     allowed = read_mask(mask, setup.grid)
     names = product_paths(out, asked.terms, setup.beam is not None and asked.use != "sd")
@@ -158,13 +162,33 @@ def sdint(ms: MeasurementSets, sd: str | Path | Sequence[str | Path], *,
         pointing=None if setup.beam is None else pointings_text(setup.structures, setup.selections))
     with cluster(options["workers"], options["scheduler"]) as client:
         seen = seen_channels(setup, channels, asked.weighting, client, asked.threads,
-                             options["progress"], with_images=asked.use != "sd")
+                             options["progress"], with_images=asked.use != "sd",
+                             with_clean=asked.settings.most_iterations > 0
+                             and asked.settings.most_cycles > 0)
         result = _reconstructed(setup, seen, low, psf, asked, allowed, provenance)
     bad = sum(one.survey.n_not_finite for one in seen)
     if bad:
         warnings.warn(InvalidVisibilityWarning(f"{bad} {InvalidVisibilityWarning.what}"),
                       stacklevel=3)
     return write_asked(result if out is None else write_products(result, names), options)
+
+
+def _axis(bands: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
+    """Middles of bands, Hz.
+
+    Raises
+    ------
+    ImageError
+        They are not evenly spaced.
+    """
+    middle = np.array([(low + high) / 2 for low, high in bands])
+    off = np.abs(middle - np.linspace(middle[0], middle[-1], middle.size)).max()
+    if off > _EVEN * np.ptp(middle):
+        raise ImageError(f"{middle.size} channels from {middle[0] / 1e9:.6g} to "
+                         f"{middle[-1] / 1e9:.6g} GHz are up to {off / 1e6:.4g} MHz off an even "
+                         "spacing, which a cube wants; give a number of them (channels, "
+                         "--channels), or several terms")
+    return middle
 
 
 def _checked(options: JointOptions) -> _Asked:
@@ -191,6 +215,8 @@ def _reconstructed(setup: Setup, seen: Sequence[SeenChannel], low: Any, psf: Any
                    provenance: Provenance) -> JointResult | JointCube:
     options: dict[str, Any] = {"mask": mask, "threads": asked.threads,
                                "progress": lambda cycle: logger.info(log_line(cycle))}
+    # As FITS has it: the middle of each step, whatever of its data is flagged.
+    axis = _axis([one.band for one in seen]) if asked.terms == 1 else np.zeros(0)
     planes = _joint_planes(setup, seen, low, psf, asked)
     scale, error = asked.sd_scale or 1.0, None
     if asked.sd_scale is None and asked.use == "joint":
@@ -215,8 +241,7 @@ def _reconstructed(setup: Setup, seen: Sequence[SeenChannel], low: Any, psf: Any
                for one, plane, made in zip(seen, planes, made_of, strict=True)]
     if len(results) == 1:
         return results[0]
-    steps = np.diff(numbers.frequency)
-    return JointCube(setup.grid, ("I",), numbers.frequency, float(np.mean(steps)), tuple(results),
+    return JointCube(setup.grid, ("I",), axis, float(axis[1] - axis[0]), tuple(results),
                      provenance, joint=numbers)
 
 
