@@ -14,8 +14,9 @@ recipes of QuartiCal and runs it. Angles are in rad, J2000.
 
 from __future__ import annotations
 
+from peel.plan_files import plan
 from peel.quartical import Quartical, find_quartical
-from peel.result import PeelPlan
-from peel.task import plan
+from peel.result import PeelPlan, PeelResult
+from peel.task import peel
 
-__all__ = ["PeelPlan", "Quartical", "find_quartical", "plan"]
+__all__ = ["PeelPlan", "PeelResult", "Quartical", "find_quartical", "peel", "plan"]

@@ -19,6 +19,8 @@ LEAST_SNR = 8.0
 #: What belongs to a source: all that hangs together with its peak above this part of it, and above
 #: so many times the noise. A Gaussian reaches 0.91 FWHM far then.
 _EDGE, _EDGE_SNR = 0.1, 5.0
+#: Part of the flux of the brightest source of a direction from which another belongs to its model.
+_PART = 0.05
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,6 +39,9 @@ class Direction(Shown):
         That were found in it.
     mask : ndarray (m, l) bool
         Its pixels.
+    sources : tuple of (float, float, float)
+        RA and Dec (J2000, rad) and flux (Jy) of those in it that have a twentieth of the flux of
+        the brightest: what is fainter may be its sidelobes.
     """
 
     name: str
@@ -45,6 +50,7 @@ class Direction(Shown):
     rms: float
     n_sources: int
     mask: NDArray[np.bool_]
+    sources: tuple[tuple[float, float, float], ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """Numbers and texts that JSON can hold."""
@@ -88,8 +94,13 @@ def directions_of(masks: Sequence[tuple[str, NDArray[np.bool_]]], data: NDArray,
                              "no source could be measured there; draw it around one source")
         brightest = catalogue[inside[np.argmax(catalogue["peak"][inside].value)]]
         centre = float(brightest["ra"].to_value("rad")), float(brightest["dec"].to_value("rad"))
+        bright = catalogue[inside]
+        bright = bright[bright["flux"].value >= _PART * bright["flux"].value.max()]
+        sources = zip(bright["ra"].to_value("rad"), bright["dec"].to_value("rad"),
+                      bright["flux"].value, strict=True)
         found.append(Direction(name, centre, float(data[peak]), float(rms[peak]), inside.size,
-                               mask))
+                               mask, tuple((float(r), float(d), float(f))
+                                           for r, d, f in sources)))
     return tuple(found)
 
 

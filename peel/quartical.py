@@ -19,6 +19,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from peel.gains import Cell, Solution, Solved, solution
 from peel.recipe import Recipe
 from uvstack.errors import MissingDependencyError, UvstackError, UvstackWarning
 
@@ -31,6 +34,20 @@ _VERSION = "from importlib.metadata import version; print(version('quartical'))"
 _CHECK = ("import sys\nfrom quartical.config.parser import parse_inputs\n"
           "for path in sys.argv[1:]:\n    print(path, flush=True)\n"
           "    parse_inputs(['goquartical', path])\n")
+#: Reads a store of gains and writes what is needed of it in one file, by QuartiCal's own Python.
+_READ = """
+import sys
+import numpy as np
+import zarr
+found = {}
+for term, group in zarr.open_group(sys.argv[1], mode='r').groups():
+    for _, one in group.groups():
+        name = '|'.join([term, *(str(one.attrs[key]) for key in
+                                 ('FIELD_ID', 'DATA_DESC_ID', 'SCAN_NUMBER'))])
+        for kind in ('gains', 'gain_flags', 'jhj', 'conv_perc'):
+            found[name + '|' + kind] = one[kind][:]
+np.savez(sys.argv[2], **found)
+"""
 #: Variables that would bring this environment's packages into the other's Python.
 _NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -96,7 +113,8 @@ class Quartical:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        name, log = f"quartical-{recipe.name}.yaml", folder / f"quartical-{recipe.name}.log"
+        name, log = f"quartical-{recipe.name}.yaml", folder / "logs" / f"{recipe.name}.log"
+        log.parent.mkdir(exist_ok=True)
         (folder / name).write_text(recipe.yaml, encoding="utf-8")
         lines: list[str] = []
         with (log.open("w", encoding="utf-8") as file,
@@ -119,6 +137,54 @@ class Quartical:
             raise QuarticalError(f"QuartiCal failed in {recipe.name} ({how}): {_last_line(lines)}; "
                                  f"its log is {log}")
         return log
+
+    def solve(self, recipe: Recipe, folder: str | Path,
+              told: Callable[[str], None] | None = None) -> Path:
+        """Run a recipe and keep its gains: gains/NAME.npz, which appears when all is done.
+
+        Where that file is there already, nothing is done.
+
+        Parameters
+        ----------
+        recipe, folder, told
+            As for `run`.
+
+        Returns
+        -------
+        Path
+            Of the gains, as `read_solutions` reads them.
+        """
+        kept = Path(folder).absolute() / "gains" / f"{recipe.name}.npz"
+        if kept.exists():
+            return kept
+        log = self.run(recipe, folder, told)
+        store, partial = kept.with_suffix(".qc"), kept.with_name(f"{kept.stem}.partial.npz")
+        done = subprocess.run([self.python, "-c", _READ, str(store), str(partial)],
+                              env=_environment(), capture_output=True, text=True,
+                              encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL)
+        if done.returncode:
+            raise QuarticalError(f"the gains of {recipe.name} cannot be read: "
+                                 f"{_last_line(done.stderr.splitlines())}; the log of the solve is "
+                                 f"{log}")
+        partial.replace(kept)
+        shutil.rmtree(store)
+        return kept
+
+
+def read_solutions(path: str | Path, recipe: Recipe) -> Solved:
+    """What a recipe has found, from the file that `Quartical.solve` has kept."""
+    cells: dict[Cell, dict[str, Solution]] = {}
+    with np.load(path) as file:
+        for name in file.files:
+            term, *numbers, kind = name.split("|")
+            if kind == "gains":
+                field, window, scan = (int(number) for number in numbers)
+                stem = name.rpartition("|")[0]
+                cells.setdefault((field, window, scan), {})[term] = solution(
+                    term, (field, window, scan), file[name], file[f"{stem}|gain_flags"],
+                    file[f"{stem}|jhj"], float(np.mean(file[f"{stem}|conv_perc"])),
+                    recipe.integrations(term))
+    return Solved(cells, dict.fromkeys(cells, recipe.directions), "J" not in recipe.options)
 
 
 #: Lines from whose end the reason of a failure is taken.

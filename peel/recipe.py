@@ -1,23 +1,25 @@
 """QuartiCal's recipes for peeling.
 
-Three solves, each from the uncorrected data: `bright`, gains J of the bright directions alone, from
-which the first model of the field is made; `joint`, G and K of the field and dE of each bright
-direction together, of which the bright directions alone are taken off; and `field`, G and K anew on
-what is left, whose corrected data are the peeled data. The second and third are repeated with each
-better model of the field. The corrected residual of the joint solve is not used: fluxes near the
-bright source came out 9 % low in it, and 0.3 to 1.3 % low after the third (simulated mosaic of four
-pointings).
+Four solves. `selfcal`: G and K of everything together, before any direction has gains of its own;
+`bright`: gains J of the bright directions alone, from which the first model of the field is made;
+`joint`: G and K of the field and dE of each bright direction together; and `field`: G and K anew on
+what is left without the bright directions. The last two are repeated with each better model of the
+field. QuartiCal writes gains alone; what they do to visibilities is done here, so that a solution
+that failed does no harm. The residual that the joint solve's own G and K correct is kept only as
+the memo's recipe: fluxes near the bright source came out 9 % low in it, and 0.3 to 1.3 % low after
+the fourth solve (simulated mosaic of four pointings).
 
-Gains are one a scan, field and window. K is left out of windows of one channel, which cannot tell a
-delay from a phase, so that such windows have recipes of their own; so have those with another
-number of correlations, and fields of which other windows have good visibilities: QuartiCal takes
-every window chosen of every field chosen, and where all is flagged its gains are NaN.
+Gains are one a scan, field and window, or one for so many integrations. K is left out of windows of
+one channel, which cannot tell a delay from a phase, so that such windows have recipes of their own;
+so have those with another number of correlations, visits in which other directions are bright
+enough, and fields of which other windows have good visibilities: QuartiCal takes every window
+chosen of every field chosen, and where all is flagged its gains are NaN.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +27,17 @@ from peel.visits import Visit
 from uvstack.errors import MeasurementSetError
 from uvstack.records import Structure
 
-#: What is written in the end, and models and residual on the way.
-PEELED, FIELD_MODEL, RESIDUAL = "PEELED_DATA", "PEEL_FIELD", "PEEL_RESIDUAL"
+#: What is written in the end.
+PEELED, PEELED_MODEL = "PEELED_DATA", "PEELED_MODEL"
+#: Columns on the way: the data after self-calibration, the model of the field, what is left.
+CALIBRATED, FIELD_MODEL, RESIDUAL = "PEEL_CALIBRATED", "PEEL_FIELD", "PEEL_RESIDUAL"
 #: Solves of a run that are done once, and those of each round.
-ONCE, EACH_ROUND = ("bright",), ("joint", "field")
-_ITERATIONS = 25
+ONCE, EACH_ROUND = ("selfcal", "bright"), ("joint", "field")
+_ITERATIONS = {"selfcal": 50, "bright": 50, "joint": 25, "field": 50}
+#: How often the iterations of all terms are gone through.
+_TURNS = {"selfcal": 2, "bright": 1, "joint": 4, "field": 2}
+#: Terms that depend on the direction.
+OF_DIRECTIONS = ("J", "dE")
 
 
 def bright_columns(n_directions: int) -> list[str]:
@@ -44,16 +52,20 @@ class Recipe:
     Attributes
     ----------
     name : str
-        Solve, and where there are several kinds of windows, which.
+        Solve, and where there are several recipes of it, which.
     options : dict
         Section → option → value.
-    n_visibilities : int
-        That it reads.
+    visits : tuple of Visit
+        That it solves for.
+    directions : tuple of int
+        Those with gains of their own, in the order of the directions of the solutions, of which the
+        field is the first in all solves but `bright`.
     """
 
     name: str
     options: dict[str, dict[str, Any]]
-    n_visibilities: int
+    visits: tuple[Visit, ...]
+    directions: tuple[int, ...]
 
     @property
     def yaml(self) -> str:
@@ -62,29 +74,67 @@ class Recipe:
                                                  for name, value in options.items())
                        for section, options in self.options.items())
 
+    @property
+    def n_visibilities(self) -> int:
+        """That it reads."""
+        return sum(visit.n_visibilities for visit in self.visits)
 
-def recipes_of(structure: Structure, visits: Sequence[Visit], column: str, n_directions: int,
-               reference_antenna: int, threads: int = 1) -> list[Recipe]:
-    """All recipes of a run, in the order of their solves.
+    def integrations(self, term: str) -> int:
+        """That have one gain of a term; 0 for all of a scan."""
+        return int(self.options[term]["time_interval"])
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What recipes of a run share.
+
+    Attributes
+    ----------
+    structure : Structure
+    reference_antenna : int
+        Whose phases are 0.
+    n_directions : int
+    interval, direction_interval : float
+        That G and K, and J and dE, are solved for, s; 0 for a scan.
+    most : int
+        Visibilities of a recipe at most, or one field.
+    """
+
+    structure: Structure
+    reference_antenna: int
+    n_directions: int
+    interval: float = 0.0
+    direction_interval: float = 0.0
+    most: int = 2**62
+
+
+def recipes_of(solve: str, settings: Settings, visits: Sequence[Visit], column: str,
+               bright_in: Callable[[Visit], tuple[int, ...]] | None = None,
+               prefix: str | None = None, taken_off: tuple[int, ...] = ()) -> list[Recipe]:
+    """Recipes of a solve.
 
     Parameters
     ----------
-    structure : Structure
+    solve : {"selfcal", "bright", "joint", "field"}
+    settings : Settings
     visits : sequence of Visit
         To be peeled; those without good visibilities are left out.
     column : str
-        Of the data.
-    n_directions : int
-    reference_antenna : int
-        Whose phases are 0.
-    threads : int
-        Of each run.
+        That is solved on.
+    bright_in : callable, optional
+        Directions (from 0) that get gains of their own in a visit; default all. In the joint solve
+        the others belong to the field.
+    prefix : str, optional
+        How names begin; default the solve.
+    taken_off : tuple of int
+        Directions that the column does not hold any more.
 
     Raises
     ------
     MeasurementSetError
         Windows have neither two nor four correlations, or the weights cannot be given to QuartiCal.
     """
+    structure = settings.structure
     weights = _weights(structure)
     for visit in visits:
         n_corr = visit.window.shape[1]
@@ -93,37 +143,61 @@ def recipes_of(structure: Structure, visits: Sequence[Visit], column: str, n_dir
                                       f"has {n_corr} correlation{'s' * (n_corr > 1)}; peeling "
                                       "wants two (RR and LL, or XX and YY) or four: leave the "
                                       "window out by spw= (--spw)")
+    every = tuple(range(settings.n_directions))
+    parts = [(visit, every if bright_in is None else bright_in(visit))
+             for visit in visits if visit.n_good]
+    if solve in ("selfcal", "field"):
+        parts = [(visit, ()) for visit, _ in parts]
+    elif solve == "bright":
+        parts = [(visit, directions) for visit, directions in parts if directions]
     recipes = []
-    for solve in (*ONCE, *EACH_ROUND):
-        for kind, has_delay, of_kind in _kinds([visit for visit in visits if visit.n_good]):
-            options = {"input_ms": {"path": structure.path, "data_column": column, **weights,
-                                    **_selection(of_kind)},
-                       **_solve(solve, n_directions, has_delay, f"{solve}{kind}")}
-            if solve == "field":
-                options["input_ms"]["data_column"] = RESIDUAL
-            options["solver"] |= {"reference_antenna": reference_antenna, "threads": 1}
-            options["dask"] = {"threads": threads}
-            recipes.append(Recipe(f"{solve}{kind}", options,
-                                  sum(visit.n_visibilities for visit in of_kind)))
+    for kind, has_delay, directions, group in _kinds(parts, settings):
+        name = f"{prefix or solve}{kind}"
+        options = {"input_ms": {"path": structure.path, "data_column": column, **weights,
+                                **_selection(group)},
+                   **_solve(solve, settings, directions, taken_off, has_delay, name, group)}
+        options["solver"] |= {"reference_antenna": settings.reference_antenna, "threads": 1}
+        options["dask"] = {"threads": 1}
+        recipes.append(Recipe(name, options, tuple(group), directions))
     return recipes
 
 
-def _kinds(visits: Sequence[Visit]) -> list[tuple[str, bool, list[Visit]]]:
-    """What can be solved by one recipe: how its name ends, whether it has K, and the visits."""
-    kinds: dict[tuple[bool, int], dict[int, list[Visit]]] = {}
-    for visit in visits:
+def _kinds(parts: Sequence[tuple[Visit, tuple[int, ...]]], settings: Settings,
+           ) -> list[tuple[str, bool, tuple[int, ...], list[Visit]]]:
+    """What is solved by one recipe: how its name ends, whether it has K, directions, and visits."""
+    kinds: dict[tuple[bool, int, tuple[int, ...]], dict[int, list[Visit]]] = {}
+    for visit, directions in parts:
         n_chan, n_corr = visit.window.shape
-        kinds.setdefault((n_chan > 1, n_corr), {}).setdefault(visit.field.id, []).append(visit)
-    several = len({n_corr for _, n_corr in kinds}) > 1
+        kinds.setdefault((n_chan > 1, n_corr, directions), {}).setdefault(visit.field.id,
+                                                                          []).append(visit)
+    several = len({n_corr for _, n_corr, _ in kinds}) > 1
     found = []
-    for (has_delay, n_corr), fields in sorted(kinds.items(), reverse=True):
-        groups: dict[frozenset[int], list[Visit]] = {}
+    sets: dict[str, int] = {}
+    for (has_delay, n_corr, directions), fields in sorted(kinds.items(), reverse=True):
+        groups: dict[frozenset[int], list[list[Visit]]] = {}
         for of_field in fields.values():
-            groups.setdefault(frozenset(v.window.id for v in of_field), []).extend(of_field)
-        for number, group in enumerate(groups.values()):
-            name = f"-{n_corr}-correlations" * several + "-one-channel" * (not has_delay)
-            found.append((name + f"-{number + 1}" * (len(groups) > 1), has_delay, group))
-    return found
+            groups.setdefault(frozenset(v.window.id for v in of_field), []).append(of_field)
+        for group in groups.values():
+            for batch in _batches(group, settings.most):
+                name = f"-{n_corr}-correlations" * several + "-one-channel" * (not has_delay)
+                sets[name] = sets.get(name, 0) + 1
+                found.append((name, sets[name], has_delay, directions, batch))
+    return [(name + f"-{number}" * (sets[name] > 1), has_delay, directions, batch)
+            for name, number, has_delay, directions, batch in found]
+
+
+def _batches(fields: Sequence[list[Visit]], most: int) -> list[list[Visit]]:
+    """Visits of whole fields, as many as have no more visibilities than that, or one."""
+    batches: list[list[Visit]] = []
+    size = 0
+    for of_field in fields:
+        n = sum(visit.n_visibilities for visit in of_field)
+        if not batches or size + n > most:
+            batches.append([])
+            size = 0
+        batches[-1] += of_field
+        size += n
+    return batches
 
 
 def _weights(structure: Structure) -> dict[str, Any]:
@@ -146,33 +220,39 @@ def _selection(visits: Sequence[Visit]) -> dict[str, Any]:
             "time_chunk": "0", "freq_chunk": "0"}
 
 
-def _solve(solve: str, n_directions: int, has_delay: bool, name: str) -> dict[str, Any]:
+def _solve(solve: str, settings: Settings, directions: tuple[int, ...],
+           taken_off: tuple[int, ...], has_delay: bool, name: str,
+           visits: Sequence[Visit]) -> dict[str, Any]:
     """Model, terms and outputs of a solve."""
-    bright = bright_columns(n_directions)
-    whole = {"time_interval": "0", "freq_interval": "0"}
-    field: dict[str, dict[str, Any]] = {"G": {"type": "phase", **whole}}
-    if has_delay:
-        field["K"] = {"type": "delay", **whole}
-    # Direction 0 is the field. Its part of a direction-dependent gain is 1.
-    own = {"type": "diag_complex", "direction_dependent": True, "pinned_directions": [0], **whole}
-    terms: dict[str, dict[str, Any]]
-    if solve == "bright":
-        # All directions are bright here, so none is pinned; a term of one direction needs no other.
-        terms = {"J": {**own, "direction_dependent": n_directions > 1, "pinned_directions": []}}
-        model = bright
-        product, column, subtracted = "residual", RESIDUAL, list(range(n_directions))
-    elif solve == "joint":
-        terms, model = {**field, "dE": own}, [FIELD_MODEL, *bright]
-        product, column, subtracted = "residual", RESIDUAL, list(range(1, n_directions + 1))
-    else:
-        terms, model = field, [FIELD_MODEL]
-        # Nothing is taken off corrected data, and none at all would be read as all.
-        product, column, subtracted = "corrected_data", PEELED, [0]
+    columns = bright_columns(settings.n_directions)
+    own = [columns[number] for number in directions]
+    with_field = "+".join([FIELD_MODEL, *(one for number, one in enumerate(columns)
+                                          if number not in (*directions, *taken_off))])
+    model = {"selfcal": [with_field], "bright": own, "joint": [with_field, *own],
+             "field": [FIELD_MODEL]}[solve]
+    terms: dict[str, dict[str, Any]] = {}
+    if solve != "bright":
+        each = {"time_interval": _integrations(visits, settings.interval), "freq_interval": "0"}
+        terms["G"] = {"type": "phase", **each}
+        if has_delay:
+            terms["K"] = {"type": "delay", **each}
+    if own:
+        # In the joint solve direction 0 is the field, and its part of a direction-dependent gain
+        # is 1. A term of one direction alone needs no other.
+        terms["J" if solve == "bright" else "dE"] = {
+            "type": "diag_complex", "direction_dependent": len(model) > 1,
+            "pinned_directions": [] if solve == "bright" else [0], "freq_interval": "0",
+            "time_interval": _integrations(visits, settings.direction_interval)}
     return {"input_model": {"recipe": ":".join(model), "apply_p_jones": False},
-            "solver": {"terms": list(terms), "iter_recipe": [_ITERATIONS] * 2 * len(terms),
-                       "propagate_flags": False},
-            "output": {"products": [product], "columns": [column],
-                       "subtract_directions": subtracted, "flags": False, "overwrite": True,
-                       "apply_p_jones_inv": False, "gain_directory": f"gains/{name}.qc",
+            "solver": {"terms": list(terms), "propagate_flags": False,
+                       "iter_recipe": [_ITERATIONS[solve]] * _TURNS[solve] * len(terms)},
+            "output": {"flags": False, "overwrite": True, "gain_directory": f"gains/{name}.qc",
                        "log_directory": f"logs/{name}", "log_to_terminal": True},
             "mad_flags": {"enable": False}, **terms}
+
+
+def _integrations(visits: Sequence[Visit], interval: float) -> str:
+    """Integrations of an interval (s), by the shortest of all visits; "0" for a scan."""
+    if not interval:
+        return "0"
+    return str(max(round(interval / min(visit.integration for visit in visits)), 1))

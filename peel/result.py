@@ -1,8 +1,11 @@
-"""What is to be done to peel a set, as far as it is known before anything is done."""
+"""What is to be done to peel a set, as far as it is known before, and what was done."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -175,3 +178,133 @@ def _told(direction: Direction) -> str:
     return (f"J2000 {lon} {lat}: {direction.peak:.4g} Jy/beam, "
             f"{direction.peak / direction.rms:.0f} times the noise, {direction.n_sources} "
             f"source{'s' * (direction.n_sources > 1)}")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PeelResult(Saved):
+    """What was peeled off a measurement set.
+
+    Attributes
+    ----------
+    ms, folder : str
+    columns : tuple of str
+        That were written.
+    directions : tuple of dict
+        Name, ra_rad, dec_rad, peak_jy_per_beam … of each.
+    table : QTable
+        A row for each image and direction: rms of all of it (`rms_global`) and around the direction
+        (`rms_local`), the peak before peeling, and that over the local rms (`dynamic_range`). After
+        peeling the source is gone, so the peak is that after self-calibration.
+    fields : QTable
+        A row for each field, window and direction: flux and index that were fitted, flux corrected
+        for what its gains say was lost, its signal to noise for an antenna, receptor and cell,
+        whether it had gains of its own, by how far their phases move it, reduced χ² before and
+        after, how many gains converged, visibilities that stay as they were.
+    fluxes : QTable
+        The other sources: fluxes before and after.
+    notes : tuple of (str, str)
+        What must be known before the numbers are believed: ("warning" or "advice", text).
+    bound : float
+        Noise that all gain sets move at most coherently into the image, over the noise.
+    settings : mapping
+        What was asked for.
+    """
+
+    JSON = "peel.json"
+    REPORT = ("images.ecsv", "fields.ecsv", "fluxes.ecsv", "images.png", "fluxes.png", "models.png",
+              "gains.png")
+
+    ms: str
+    folder: str
+    columns: tuple[str, ...]
+    directions: tuple[dict[str, Any], ...]
+    table: QTable
+    fields: QTable
+    fluxes: QTable
+    notes: tuple[tuple[str, str], ...]
+    bound: float
+    settings: Mapping[str, str]
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Provenance | None = field(default=None)
+
+    def summary(self) -> dict[str, Any]:
+        """Numbers and texts that JSON can hold."""
+        return {"ms": self.ms, "folder": self.folder, "columns": list(self.columns),
+                "directions": list(self.directions), "table": rows_of(self.table),
+                "fields": rows_of(self.fields), "fluxes": rows_of(self.fluxes),
+                "notes": [list(one) for one in self.notes], "bound": self.bound,
+                "settings": dict(self.settings)}
+
+    def tables(self) -> dict[str, QTable]:
+        """Images, fields and fluxes of other sources."""
+        return {"images": self.table, "fields": self.fields, "fluxes": self.fluxes}
+
+    def overview(self) -> Section:
+        """Noise and dynamic range before and after."""
+        grid: list[tuple[str, ...]] = [("image", "direction", "rms, all", "rms, around it",
+                                        "peak before", "dynamic range")]
+        for row in self.table:
+            grid.append((str(row["image"]), str(row["direction"]),
+                         *(f"{row[name].to_value('uJy/beam'):.4g} µJy"
+                           for name in ("rms_global", "rms_local")),
+                         f"{row['peak'].to_value('Jy/beam'):.4g} Jy",
+                         f"{row['dynamic_range']:.0f}"))
+        rows = [("columns", ", ".join(self.columns)), ("files", self.folder),
+                ("bound", f"gains move at most {self.bound:.2f} of the noise coherently into the "
+                 "image")]
+        return Section(f"Peeled {self.ms}", rows, text=self.notes, grid=grid)
+
+    def sections(self, *args: Any, **options: Any) -> list[Section]:
+        """The overview with images, other sources, fields, gains."""
+        first = self.overview()
+        parts = [Section(first.title, first.rows, text=self.notes, grid=first.grid,
+                         figures=_some(self.figures, "images"), tables={"images": self.table})]
+        if len(self.fluxes):
+            parts.append(Section("Other sources", self._of_fluxes(),
+                                 figures=_some(self.figures, "fluxes")))
+        lines: list[tuple[str, ...]] = [("field", "spw", "direction", "flux", "index", "S/N of a gain",
+                                         "χ² before", "after", "converged", "left as it was")]
+        for row in self.fields:
+            lines.append((str(row["field"]), str(row["spw"]), str(row["direction"]),
+                          f"{row['flux'].to_value('mJy'):.3g} mJy", f"{row['spectral_index']:.2f}",
+                          f"{row['gain_snr']:.1f}", f"{row['chi_squared_before']:.3g}",
+                          f"{row['chi_squared_after']:.3g}", f"{100 * row['converged']:.0f} %",
+                          str(row["n_left"])))
+        parts.append(Section("Fields", grid=lines, tables={"fields": self.fields,
+                                                           "fluxes": self.fluxes}))
+        parts.append(Section("Gains", figures=_some(self.figures, "gains")))
+        parts.append(Section("Models, as the antennas see them",
+                             figures=_some(self.figures, "models")))
+        return [one for one in parts if one.rows or one.grid or one.figures]
+
+    def _of_fluxes(self) -> list[tuple[str, ...]]:
+        ratio = (self.fluxes["flux_peeled"] / self.fluxes["flux_selfcal"]).to_value("")
+        good = ratio[np.isfinite(ratio)]
+        if not good.size:
+            return [("sources", str(len(self.fluxes)))]
+        return [("sources", str(len(self.fluxes))),
+                ("flux after peeling over that before", f"median {np.median(good):.3f}, scatter "
+                 f"{1.4826 * np.median(np.abs(good - np.median(good))):.3f}")]
+
+    def is_in_place(self, columns: Sequence[str]) -> bool:
+        """Whether a set with these columns still has what was written."""
+        return all(name in columns for name in self.columns)
+
+
+def _some(figures: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {name: figures[name]} if name in figures else {}
+
+
+def finished_result(folder: Path, settings: Mapping[str, str]) -> PeelResult | None:
+    """The result of a run of these settings that is finished in a folder, None where there is none."""
+    path = folder / PeelResult.JSON
+    if not path.exists():
+        return None
+    told = json.loads(path.read_text(encoding="utf-8"))
+    if told["settings"] != dict(settings):
+        return None
+    table, fields, fluxes = (QTable.read(folder / f"{name}.ecsv")
+                             for name in ("images", "fields", "fluxes"))
+    return PeelResult(told["ms"], told["folder"], tuple(told["columns"]),
+                      tuple(told["directions"]), table, fields, fluxes,
+                      tuple(tuple(one) for one in told["notes"]), told["bound"], told["settings"])

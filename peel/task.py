@@ -1,263 +1,274 @@
-"""The task: a measurement set and regions in, what is to be done out; the set is only read."""
+"""The task: a measurement set and regions in, the set with peeled data and what was done out.
+
+The set gets PEELED_DATA, and PEELED_MODEL where it is asked for; columns on the way go at the end,
+and where the run fails. Nothing else of it changes, flags neither. What takes long is kept in the
+folder: a run that was ended goes on from there by the same command.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
+import os
 import shutil
-import tempfile
-import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import numpy as np
-from astropy import units as u
-from astropy.wcs import WCS
-
-from peel.directions import LEAST_SNR, Direction, directions_of
-from peel.quartical import find_quartical
-from peel.recipe import FIELD_MODEL, PEELED, RESIDUAL, bright_columns, recipes_of
-from peel.region_files import places_of, region_masks, source_masks
-from peel.result import PeelPlan
-from peel.visits import scan_visits
-from uvstack.checks import finite_number, whole_number
-from uvstack.constants import SPEED_OF_LIGHT
-from uvstack.errors import (
-    ColumnError,
-    ImageError,
-    MeasurementSetError,
-    MissingDependencyError,
-    UvstackWarning,
+from peel.field_files import field_mask, predict_field, read_plane_of
+from peel.passes_files import Passes
+from peel.plan_files import Prepared, open_set, prepare
+from peel.quartical import Quartical, find_quartical
+from peel.recipe import CALIBRATED, FIELD_MODEL, PEELED, PEELED_MODEL, RESIDUAL, Settings
+from peel.result import PeelResult, finished_result
+from peel.results_files import measure
+from peel.stages_files import (
+    FIRST_SIGMA,
+    STEPS,
+    Known,
+    Tell,
+    Work,
+    fit_bright,
+    model_field,
+    self_calibrate,
+    solve_round,
+    take_bright_off,
+    write_peeled,
 )
-from uvstack.extraction.islands import map_of
-from uvstack.extraction.plane_files import read_plane
-from uvstack.extraction.result import ExtractResult
-from uvstack.extraction.task import find
-from uvstack.imaging.task import image as make_image
-from uvstack.io.dataset import default_cell, open_sets
-from uvstack.io.ms import parse_column
-from uvstack.io.primary_beams import read_primary_beam
+from uvstack.checks import finite_number, one_of, whole_number
+from uvstack.chunks import cluster
+from uvstack.errors import OutputError
+from uvstack.imaging.mask_files import read_mask
+from uvstack.io.output import claimed, size_text, write_json
 from uvstack.io.provenance import provenance_of
-from uvstack.pixels.grid import good_size
-from uvstack.records import Selection, Structure
-from uvstack.report.numbers import unit_text
-from uvstack.sky.catalogue import coord_of
-from uvstack.sky.coordinates import centre_of, direction_cosines, to_frame
+from uvstack.io.stacked_ms import append_history
+from uvstack.io.unfinished_column import count_bytes
+from uvstack.io.write_columns import check_column
+from uvstack.pixels.grid import centred_grid
+from uvstack.records import Structure
 from uvstack.sky.primary_beam import PrimaryBeam
 
-#: Sides of a first image at most; farther fields get coarser pixels and shorter baselines.
-_MOST_PIXELS = 4096
-#: Beams beyond the outermost region that a first image goes on.
-_MARGIN = 20
-#: Primary beams of mosaics, by the beginning of the telescope's name.
-_BEAM_OF = {"EVLA": "evla", "VLA": "evla", "JVLA": "evla", "ALMA": "alma", "ATCA": "atca",
-            "MEERKAT": "meerkat"}
+#: What says which run a folder is of.
+_RUN = "run.json"
+#: Arguments that change no result.
+_HOW = ("out", "workers", "scheduler", "threads", "overwrite", "quartical")
+#: Arguments of `prepare`.
+PREPARED = ("ms", "regions", "column", "field", "spw", "primary_beam", "flux_above",
+            "distance_above", "size", "cell", "robust", "threads")
+#: Visibilities of a recipe at most, or one field: QuartiCal then takes about as long as its start.
+_PER_RECIPE = 4_000_000
 
 
-def plan(ms: str | Path, *, regions: str | Path, column: str = "DATA",
+def peel(ms: str | Path, *, regions: str | Path, out: str | Path = "peel", column: str = "DATA",
          field: str | int | None = None, spw: str | int | None = None,
-         image: str | Path | None = None, primary_beam: str | PrimaryBeam | None = None,
-         flux_above: float | None = None, distance_above: float = 0.0, rounds: int = 2,
-         quartical: str | Path | None = None, threads: int | None = None,
-         progress: Callable[[int, int], None] | None = None) -> PeelPlan:
-    """What is to be done to peel bright sources off a measurement set: nothing is written.
+         correct: Literal["field", "none"] = "field",
+         keep_source: bool | Literal["gains"] = False, keep_model: bool = False, rounds: int = 2,
+         order: Literal["together", "in-turn"] = "together", memo: bool = False,
+         interval: float = 0.0, direction_interval: float = 0.0, mask: str | Path | None = None,
+         flux_above: float | None = None, distance_above: float = 0.0,
+         primary_beam: str | PrimaryBeam | None = None, size: int | None = None,
+         cell: float | None = None, robust: float = 0.5, quartical: str | Path | None = None,
+         workers: int | None = None, scheduler: str | None = None, threads: int | None = None,
+         overwrite: bool = False, progress: Tell | None = None) -> PeelResult:
+    """What was done to take bright sources off a measurement set through gains of their own.
 
     Parameters
     ----------
     ms : path
+        Gets the column PEELED_DATA (and PEELED_MODEL), and a line in its HISTORY.
     regions : path or "auto"
-        Where the bright sources are, each whole in a region of its own: a file of DS9 (.reg) or
-        CASA (.crtf; what names no frame is in J2000) with circles, ellipses, boxes or polygons, or
-        a catalogue, whose sources get circles of three beams or 1.5 times their size. "auto" takes
-        those of the image.
+        Where the bright sources are: see `peel.plan`.
+    out : path
+        Folder for images, gains, recipes, logs, peel.json and index.html. Where a run was ended it
+        goes on from what is there; where it was finished nothing is done again.
     column : str
         Data.
     field, spw : str or int, optional
         As `uvstack.image` takes them.
-    image : path, optional
-        Image of these data that the regions are checked on, in Jy/beam with a beam. Default: one is
-        made, of 1000 components, that holds all regions and sees each pointing to about a
-        twentieth of its beam.
-    primary_beam : str or PrimaryBeam, optional
-        As `uvstack.image` takes it. Default, of several pointings, the one of the telescope: evla,
-        alma, atca or meerkat.
-    flux_above : float, optional
-        Of "auto": flux in the image from which a source is peeled, Jy.
-    distance_above : float
-        Of "auto": distance from the nearest pointing from which one is peeled, rad.
+    correct : {"field", "none"}
+        Whether the peeled data are corrected by the gains of the field.
+    keep_source : bool or "gains"
+        True puts the sources back without their gains, "gains" with them.
+    keep_model : bool
+        Write PEELED_MODEL, the sources as they are in the data: DATA = uncorrected peeled data +
+        PEELED_MODEL.
     rounds : int
         How often the field is modelled and solved for.
+    order : {"together", "in-turn"}
+        Whether all directions are solved for at once, or one after another, the brightest first.
+    memo : bool
+        VLASS memo 23's single step: data are corrected by the field's gains of the joint solve.
+    interval, direction_interval : float
+        Time that gains of the field, and of directions, are solved for, s; 0 for each scan.
+    mask : path, optional
+        Where CLEAN looks for the field: FITS, region file or catalogue. Default: where images stand
+        above the noise around.
+    flux_above, distance_above : float
+        Of regions="auto": see `peel.plan`.
+    primary_beam : str or PrimaryBeam, optional
+        As `uvstack.image` takes it. Default, of several pointings, the one of the telescope.
+    size, cell, robust : int, float (rad), float
+        Of the images. Default: all pointings and regions, five pixels a beam.
     quartical : path, optional
-        goquartical, or its environment, by which recipes are checked. Default: that of this
-        environment or of the PATH; without one they are not checked.
-    threads : int, optional
-        Local threads for the first image; default all processors.
+        goquartical, or its environment. Default: that of this environment or of the PATH.
+    workers, scheduler, threads
+        As for `uvstack.stack`: recipes and fits of fields run side by side.
+    overwrite : bool
+        Whether columns and files of another run may be replaced.
     progress : callable, optional
-        Called with the number of chunks done and in all, in each pass over the data.
+        Called with the name of a stage and how much of it is done, 0 to 1.
 
     Returns
     -------
-    PeelPlan
+    PeelResult
 
     Raises
     ------
     UvstackError
-        One of its subclasses, in one line: a region without a peak, one that cuts a source,
-        overlaps another or is off the image; everything flagged; no such column.
+        One of its subclasses, in one line; the set then is as it was.
 
     Examples
     --------
-    >>> peel.plan("survey.ms", regions="bright.crtf").directions[0].centre
+    >>> result = peel.peel("survey.ms", regions="bright.crtf", out="peel")
     """
-    asked = {**locals()}
+    asked = {name: value for name, value in locals().items() if name != "progress"}
+    one_of("correct", correct, ("field", "none"))
+    one_of("order", order, ("together", "in-turn"))
+    one_of("keep_source", keep_source, (False, True, "gains"))
     rounds = whole_number("rounds", rounds, 1)
-    is_auto = str(regions) == "auto"
-    if is_auto and flux_above is None:
-        raise ImageError("regions auto and no flux; give the flux from which sources are peeled "
-                         "(flux_above=, --flux-above)")
-    if not is_auto and (flux_above is not None or distance_above):
-        raise ImageError("flux_above and distance_above choose sources of the image; they want "
-                         "regions='auto'")
-    if flux_above is not None:
-        finite_number("flux_above", flux_above, 0.0, above=True)
-    finite_number("distance_above", distance_above, 0.0)
-    structure, selection = _open(ms, field, spw, column)
-    solver = _solver(quartical)
-    visits, reference_antenna = scan_visits(structure, selection)
-    beam = _primary_beam(structure, selection, primary_beam)
-    if image is None:
-        with tempfile.TemporaryDirectory(prefix="uvstack-peel-") as folder:
-            path = _first_image(structure, selection, column, None if is_auto else regions,
-                                primary_beam if beam is None else beam, Path(folder), threads,
-                                progress)
-            directions = _directions(path, "the first image", structure, selection, regions,
-                                     flux_above, distance_above)
-    else:
-        directions = _directions(Path(image), str(image), structure, selection, regions,
-                                 flux_above, distance_above)
-    recipes = recipes_of(structure, visits, column, len(directions), reference_antenna)
-    if solver is not None:
-        solver.check(recipes)
-    columns = (FIELD_MODEL, *bright_columns(len(directions)), RESIDUAL, PEELED)
-    return PeelPlan(structure.path, column, directions, tuple(visits), tuple(recipes), rounds,
-                    columns, tuple(name for name in columns if name in structure.columns),
-                    8 * len(columns) * sum(visit.n_visibilities for visit in visits),
-                    shutil.disk_usage(structure.path).free, beam,
-                    None if solver is None else solver.version,
-                    provenance_of(asked, ms=[structure.path]))
+    for name in ("interval", "direction_interval"):
+        finite_number(name, asked[name], 0.0)
+    tell: Tell = (lambda stage, done: None) if progress is None else progress
+    folder, settings = Path(out), _settings(asked)
+    _, structure = open_set(ms, field, spw, column)
+    done = finished_result(folder, settings)
+    if done is not None and not overwrite and done.is_in_place(structure.columns):
+        return done
+    solver = find_quartical(quartical)
+    with _folder(folder, settings, overwrite, done is not None):
+        _check_columns(structure, keep_model, overwrite or _is_under_way(folder))
+        with cluster(workers, scheduler) as client:
+            return _peeled(asked, folder, settings, solver, client, tell)
 
 
-def _open(ms: str | Path, field: str | int | None, spw: str | int | None,
-          column: str) -> tuple[Structure, Selection]:
-    """The one set on the disk."""
-    structures, selections = open_sets(ms, field, spw)
-    structure, selection = structures[0], selections[0]
-    if len(structures) > 1 or structure.datasets is not None:
-        raise MeasurementSetError(f"{structure.path}: peeling is of one measurement set on the "
-                                  "disk; join several by CASA's concat")
-    first, second = parse_column(column, structure, selection)
-    if second is not None:
-        raise ColumnError(f"{structure.path}: {column} is a difference; QuartiCal reads one column:"
-                          " write the difference into one first")
-    if first in (FIELD_MODEL, RESIDUAL, PEELED):
-        raise ColumnError(f"{structure.path}: {first} is what peeling writes; give the column of "
-                          "the data")
-    if "SCAN_NUMBER" not in structure.columns:
-        raise MeasurementSetError(f"{structure.path}: has no column SCAN_NUMBER, by which gains "
-                                  "are parted; add one")
-    return structure, selection
-
-
-def _solver(path: str | Path | None) -> Any:
-    """QuartiCal, None where none was named and none is there."""
+def _peeled(asked: dict[str, Any], folder: Path, settings: dict[str, str], solver: Quartical,
+            client: Any, tell: Tell) -> PeelResult:
+    """All stages, the columns and the report."""
+    prepared = prepare(**{name: asked[name] for name in PREPARED}, first=folder / "first",
+                       progress=lambda done, n: tell("first image", done / n))
+    work = _work(prepared, solver, folder, asked, client, tell)
+    _check_room(work, asked["keep_model"])
     try:
-        return find_quartical(path)
-    except MissingDependencyError as error:
-        if path is not None:
-            raise
-        warnings.warn(UvstackWarning(f"the recipes are not checked: {error}"), stacklevel=3)
-        return None
+        known, mask = _stages(work, asked["rounds"], asked["order"] == "in-turn", asked["memo"])
+        seen = write_peeled(work, known, correct=asked["correct"],
+                            keep_source=asked["keep_source"], keep_model=asked["keep_model"])
+        work.image("peeled image", PEELED, "peeled", mask=mask)
+        provenance = provenance_of(asked, ms=[prepared.structure.path])
+        result = measure(work, known, seen, settings, asked["keep_model"], provenance)
+        append_history(prepared.structure.path, provenance)
+        result.report(folder)
+    finally:
+        work.passes.remove(work.scratch)
+    return result
 
 
-def _primary_beam(structure: Structure, selection: Selection,
-                  asked: str | PrimaryBeam | None) -> PrimaryBeam | None:
-    """The one that was asked for, or that of the telescope where there are several pointings."""
-    if asked is None and len(selection.field_ids) > 1:
-        name = structure.telescope.upper()
-        asked = next((beam for start, beam in _BEAM_OF.items() if name.startswith(start)), None)
-    return None if asked is None else read_primary_beam(asked)
+def _stages(work: Work, rounds: int, in_turn: bool, memo: bool) -> tuple[Known, Any]:
+    """All that leads to the gains, and the mask of the last image."""
+    masks = [one.mask for one in work.directions]
+    first = work.folder / "first-image.fits"
+    mask = field_mask(read_plane_of(first), FIRST_SIGMA, masks) if work.mask is None else work.mask
+    with work.holding(FIELD_MODEL, "first") as must:
+        if must:
+            predict_field(work.frame, work.passes.structure, work.passes.selection,
+                          work.folder / "first-model.fits", FIELD_MODEL, mask, work.threads)
+    known = fit_bright(work, Known(), "data")
+    known = self_calibrate(work, known)
+    everything = mask.copy()
+    for one in masks:
+        everything |= one
+    work.image("image after self-calibration", CALIBRATED, "selfcal", mask=everything,
+               sigma=5.0)
+    known = fit_bright(work, known, "calibrated")
+    known = take_bright_off(work, known)
+    image = work.image("rough image", RESIDUAL, f"{STEPS}/rough", iterations=600, cycles=3, sigma=8.0)
+    for number in range(1, rounds + 1):
+        image = model_field(work, number, image)
+        known = solve_round(work, known, number, in_turn=in_turn, memo=memo)
+    return known, field_mask(read_plane_of(image), 6.0, masks) if work.mask is None else work.mask
 
 
-def _pointings(structure: Structure, selection: Selection) -> list[tuple[float, float]]:
-    """Where the antennas look, J2000, rad."""
-    return [centre_of(f.frame, *f.beam_centre)[:2] for f in structure.fields
-            if f.id in selection.field_ids]
+def _work(prepared: Prepared, solver: Quartical, folder: Path, asked: dict[str, Any], client: Any,
+          tell: Tell) -> Work:
+    frame = prepared.frame
+    grid = centred_grid(*frame.phase_centre, frame.size, frame.cell)
+    return Work(Passes(prepared.structure, prepared.selection, prepared.visits, prepared.column),
+                prepared.column, frame,
+                Settings(prepared.structure, prepared.reference_antenna, len(prepared.directions),
+                         asked["interval"], asked["direction_interval"], _PER_RECIPE), solver,
+                folder, prepared.directions, prepared.beam, client, asked["threads"], tell,
+                read_mask(asked["mask"], grid))
 
 
-def _first_image(structure: Structure, selection: Selection, column: str,
-                 regions: str | Path | None, beam: Any, folder: Path, threads: int | None,
-                 progress: Callable[[int, int], None] | None) -> Path:
-    """Path of an image of the selected data that holds all pointings and regions."""
-    pointings = _pointings(structure, selection)
-    unit = np.mean([(np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec))
-                    for ra, dec in pointings], axis=0)
-    middle = float(np.arctan2(unit[1], unit[0]) % (2 * np.pi)), float(
-        np.arctan2(unit[2], np.hypot(unit[0], unit[1])))
-    frequency = np.concatenate([d.spw.frequency for d in structure.used(selection)])
-    # The FWHM of a dish of diameter D is about 1.2 λ/D; the beam is 6 % that far out.
-    reach = 1.2 * SPEED_OF_LIGHT / frequency.min() / structure.dish_diameters.min()
-    cell = finest = default_cell((structure,), (selection,))
-    half = max(_farthest(*np.array(pointings).T, middle=middle) + reach, 16 * cell)
-    if regions is not None:
-        half = max(half, _farthest(*places_of(regions), middle=middle) + _MARGIN * 5 * cell)
-    if 2 * half / cell > _MOST_PIXELS:
-        cell = 2 * half / _MOST_PIXELS
-    shortened = {} if cell == finest else {
-        "uvmax": SPEED_OF_LIGHT / frequency.max() / (5 * cell)}
-    make_image(structure.path, size=good_size(int(np.ceil(2 * half / cell))), cell=cell,
-               column=column, field=_ids(selection.field_ids),
-               spw=_ids({d.spw.id for d in structure.used(selection)}), phase_centre=middle,
-               primary_beam=beam, pb_cutoff=0.0, iterations=1000, most_cycles=3,
-               threshold_sigma=LEAST_SNR, threads=threads, progress=progress,
-               out=folder / "first", **shortened)
-    return folder / "first-image.fits"
+def _settings(asked: dict[str, Any]) -> dict[str, str]:
+    """What makes two runs the same: all that was asked for but where and how fast, and the files."""
+    told = {name: str(value) for name, value in asked.items() if name not in _HOW}
+    told["ms"] = os.path.abspath(str(asked["ms"]))
+    for name in ("regions", "mask"):
+        path = Path(str(asked[name]))
+        if path.is_file():
+            told[name] += f" {hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+    return told
 
 
-def _farthest(ra: Any, dec: Any, *, middle: tuple[float, float]) -> float:
-    """Largest |l| or |m| of directions, rad."""
-    l, m, below = direction_cosines(ra, dec, *middle)
-    if below.min() <= -1.0:
-        raise ImageError("a region is on the other half of the sky than the pointings; is it of "
-                         "another field?")
-    return float(np.maximum(np.abs(l), np.abs(m)).max())
+def _check_columns(structure: Structure, keep_model: bool, overwrite: bool) -> None:
+    """Refuse a set that cannot be written, or has columns of these names that may not be replaced."""
+    for name in (PEELED, *[PEELED_MODEL] * keep_model, CALIBRATED, FIELD_MODEL, RESIDUAL):
+        check_column(structure, name, overwrite)
 
 
-def _ids(ids: Any) -> str:
-    return ",".join(str(i) for i in sorted(ids))
+def _check_room(work: Work, keep_model: bool) -> None:
+    """Refuse a disk that has no room for the columns."""
+    structure = work.passes.structure
+    columns = [*work.scratch, PEELED, *[PEELED_MODEL] * keep_model]
+    new = len(columns) - len(work.passes.existing(columns))
+    n_bytes, free = new * count_bytes(structure), shutil.disk_usage(structure.path).free
+    if n_bytes > free:
+        raise OutputError(f"{structure.path}: {size_text(n_bytes)} are needed for "
+                          f"{', '.join(columns)}, {size_text(free)} are free")
 
 
-def _directions(path: Path, told: str, structure: Structure, selection: Selection,
-                regions: str | Path, flux_above: float | None,
-                distance_above: float) -> tuple[Direction, ...]:
-    """Directions on an image, checked."""
-    plane = read_plane(path)
-    if plane.image is None or plane.beam is None:
-        lacking = "beam (BMAJ, BMIN)" if plane.image else "celestial coordinates"
-        raise ImageError(f"{told}: has no {lacking}; wanted is an image such as uvstack image "
-                         "makes")
-    found: ExtractResult = find(path, detection=LEAST_SNR, analysis=5.0)
-    catalogue, per_beam = found.catalogue, u.Jy / u.beam
-    if not catalogue["peak"].unit.is_equivalent(per_beam):
-        raise ImageError(f"{told}: is in {unit_text(catalogue['peak'].unit)}; wanted is Jy/beam")
-    to_jansky = catalogue["peak"].unit.to(per_beam)
-    ra, dec = to_frame(coord_of(catalogue), "J2000")
-    catalogue["ra"], catalogue["dec"] = ra * u.rad, dec * u.rad
-    wcs: WCS = plane.image.wcs
-    if flux_above is None:
-        masks = region_masks(regions, wcs, plane.data.shape, plane.image.cell, plane.beam)
-        source = str(regions)
-    else:
-        masks = source_masks(catalogue, _pointings(structure, selection), plane.data.shape,
-                             plane.image.cell, plane.beam, flux_above, distance_above)
-        source = told
-    return directions_of(masks, found.data * to_jansky,
-                         map_of(found.rms, found.data.shape) * to_jansky, catalogue, source)
+@contextlib.contextmanager
+def _folder(folder: Path, settings: dict[str, str], overwrite: bool,
+            is_finished: bool) -> Iterator[None]:
+    """The folder of a run: a new one, that of the same run, or that of another which may go."""
+    if not folder.absolute().parent.is_dir():
+        raise OutputError(f"{folder.absolute().parent}: no such folder for the output "
+                          f"{folder.name}; make it first")
+    with claimed(folder):
+        path = folder / _RUN
+        if folder.exists() and not folder.is_dir():
+            raise OutputError(f"{folder} is a file, and the results are a folder; choose another "
+                              "name (out=, --out)")
+        if folder.is_dir() and any(folder.iterdir()):
+            if not path.exists():
+                raise OutputError(f"{folder} holds other files than those of a run; choose another "
+                                  "name (out=, --out)")
+            other = json.loads(path.read_text(encoding="utf-8"))
+            same = other == settings
+            if not same and not overwrite:
+                differ = sorted(name for name in {*other, *settings}
+                                if other.get(name) != settings.get(name))
+                raise OutputError(f"{folder} holds a run with other settings ({', '.join(differ)});"
+                                  " choose another name, or pass --overwrite (overwrite=True)")
+            # Without its columns a finished run is made anew as well.
+            if not same or is_finished:
+                shutil.rmtree(folder)
+        (folder / STEPS).mkdir(parents=True, exist_ok=True)
+        write_json(path, settings)
+        yield
+
+
+def _is_under_way(folder: Path) -> bool:
+    """Whether columns of these names are those of this run, which was ended."""
+    return (folder / STEPS / "columns.json").exists()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +32,8 @@ class Visit:
         Times, MJD seconds.
     n_visibilities, n_good : int
         Row × chan × corr, and those of them that are not flagged.
+    times : mapping of int to ndarray
+        Times of the integrations of each scan, MJD seconds, rising.
     """
 
     field: Field
@@ -41,6 +45,13 @@ class Visit:
     last: float
     n_visibilities: int
     n_good: int
+    times: Mapping[int, NDArray[np.float64]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def integration(self) -> float:
+        """Time between two integrations, s; infinite where no scan has two."""
+        steps = [np.diff(times).min() for times in self.times.values() if times.size > 1]
+        return float(min(steps, default=np.inf))
 
 
 class _Count:
@@ -48,8 +59,7 @@ class _Count:
 
     def __init__(self, n_ant: int) -> None:
         self.n_rows = self.n_visibilities = 0
-        self.times: set[float] = set()
-        self.scans: set[int] = set()
+        self.times: dict[int, set[float]] = {}
         self.good = np.zeros(n_ant, np.int64)
 
 
@@ -75,20 +85,24 @@ def scan_visits(structure: Structure, selection: Selection) -> tuple[list[Visit]
             ids = {name: table.read(name, block.start, n) for name in names
                    if name in table.columns}
             chosen = is_selected(ids, selection)
-            for field, description in selection.visits:
-                rows = np.flatnonzero(chosen & (ids["FIELD_ID"] == field)
+            for field_id, description in selection.visits:
+                rows = np.flatnonzero(chosen & (ids["FIELD_ID"] == field_id)
                                       & (ids["DATA_DESC_ID"] == description))
                 if rows.size:
                     good = ~table.read_rows("FLAG", block.start + rows)
                     if "FLAG_ROW" in table.columns:
                         good &= ~table.read_rows("FLAG_ROW", block.start + rows)[:, None, None]
-                    _add(counts[field, description],
+                    _add(counts[field_id, description],
                          {name: values[rows] for name, values in ids.items()}, good)
     found = {d.id: d for d in structure.data_descriptions}
-    visits = [Visit(structure.fields[f], found[d], one.n_rows, len(one.times),
-                    tuple(sorted(one.scans)), min(one.times), max(one.times), one.n_visibilities,
-                    int(one.good.sum()) // 2)
-              for (f, d), one in counts.items() if one.n_rows]
+    visits = []
+    for (f, d), one in counts.items():
+        times = {scan: np.array(sorted(one.times[scan])) for scan in sorted(one.times)}
+        if times:
+            every = np.concatenate(list(times.values()))
+            visits.append(Visit(structure.fields[f], found[d], one.n_rows, np.unique(every).size,
+                                tuple(times), float(every.min()), float(every.max()),
+                                one.n_visibilities, int(one.good.sum()) // 2, times))
     of_good = [one.good for one in counts.values() if one.good.any()]
     if not of_good:
         raise NoDataError(f"{structure.path}: every visibility of the selection is flagged; choose "
@@ -100,9 +114,9 @@ def scan_visits(structure: Structure, selection: Selection) -> tuple[list[Visit]
 def _add(count: _Count, ids: dict[str, NDArray], good: NDArray[np.bool_]) -> None:
     count.n_rows += len(good)
     count.n_visibilities += good.size
-    count.times |= {float(t) for t in np.unique(ids["TIME"])}
-    if "SCAN_NUMBER" in ids:
-        count.scans |= {int(s) for s in np.unique(ids["SCAN_NUMBER"])}
+    for scan in np.unique(ids["SCAN_NUMBER"]):
+        count.times.setdefault(int(scan), set()).update(
+            np.unique(ids["TIME"][ids["SCAN_NUMBER"] == scan]).tolist())
     n_good = good.sum(axis=(1, 2))
     for name in ("ANTENNA1", "ANTENNA2"):
         np.add.at(count.good, ids[name], n_good)

@@ -7,12 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from factories import ARCSEC, Spw, edit, make_ms, offset, read
 from peel.quartical import QuarticalError, find_quartical
-from peel.recipe import recipes_of
-from peel.visits import Visit, scan_visits
+from peel.recipe import EACH_ROUND, ONCE, Settings, recipes_of
+from peel.visits import Visit
 from uvstack.errors import MeasurementSetError, MissingDependencyError, UvstackWarning
-from uvstack.io.dataset import open_sets
 from uvstack.records import DataDescription, Field, SpectralWindow, Structure
 
 
@@ -37,8 +35,11 @@ def visit(window=0, field=0, n_chan=4, n_corr=2, n_good=100):
                  10, 2, (1,), 0.0, 10.0, 80, n_good)
 
 
-def recipes(*visits, n_directions=2, **options):
-    return recipes_of(structure(**options), visits or [visit()], "DATA", n_directions, 3)
+def recipes(*visits, n_directions=2, solve=None, most=2**62, interval=0.0, bright_in=None,
+            **options):
+    settings = Settings(structure(**options), 3, n_directions, interval, most=most)
+    return [recipe for one in ([solve] if solve else [*ONCE, *EACH_ROUND])
+            for recipe in recipes_of(one, settings, visits or [visit()], "DATA", bright_in)]
 
 
 def test_it_is_found_where_it_is_told(tmp_path):
@@ -83,20 +84,20 @@ def test_a_run_gets_its_recipe_and_tells_its_lines(tmp_path, monkeypatch):
     assert heard[-2:] == ["solving", "path="]
     assert log.read_text().splitlines() == heard
     assert (tmp_path / "out" / "here").exists()
-    assert (tmp_path / "out" / "quartical-bright.yaml").read_text() == recipe.yaml
+    assert (tmp_path / "out" / "quartical-selfcal.yaml").read_text() == recipe.yaml
 
 
 @pytest.mark.parametrize(("script", "message"),
                          [("echo begun; echo 'ValueError: no such column'; echo; exit 1",
-                           r"bright \(exit status 1\): ValueError: no such column; its log is "),
-                          ("exit 3", r"bright \(exit status 3\): it said nothing"),
-                          ("kill -9 $$", r"bright \(signal 9\)")])
+                           r"selfcal \(exit status 1\): ValueError: no such column; its log is "),
+                          ("exit 3", r"selfcal \(exit status 3\): it said nothing"),
+                          ("kill -9 $$", r"selfcal \(signal 9\)")])
 def test_a_failed_run_is_told_in_one_line(tmp_path, script, message):
     found = find_quartical(program(tmp_path / "env", script))
     with pytest.raises(QuarticalError, match=message) as error:
         found.run(recipes()[0], tmp_path / "out")
     assert "\n" not in str(error.value)
-    assert str(tmp_path / "out" / "quartical-bright.log") in str(error.value)
+    assert str(tmp_path / "out" / "logs" / "selfcal.log") in str(error.value)
 
 
 def test_an_interrupted_run_is_ended(tmp_path):
@@ -142,14 +143,17 @@ def test_weights_are_always_said():
 def test_directions_and_kinds_of_windows():
     found = {r.name: r.options for r in recipes(visit(0), visit(1, n_chan=1), visit(2, n_corr=4),
                                                 visit(3, n_good=0), visit(0, field=5))}
-    assert list(found)[:3] == ["bright-4-correlations", "bright-2-correlations",
-                               "bright-2-correlations-one-channel"]
+    assert list(found)[:3] == ["selfcal-4-correlations", "selfcal-2-correlations",
+                               "selfcal-2-correlations-one-channel"]
     joint = found["joint-2-correlations"]
     assert joint["input_ms"]["select_fields"] == [0, 5]
     assert joint["input_ms"]["select_ddids"] == [0]
-    assert joint["output"]["subtract_directions"] == [1, 2]
     assert joint["input_model"]["recipe"] == "PEEL_FIELD:PEEL_BRIGHT_1:PEEL_BRIGHT_2"
-    assert found["bright-2-correlations"]["output"]["subtract_directions"] == [0, 1]
+    assert found["bright-2-correlations"]["input_model"]["recipe"] == "PEEL_BRIGHT_1:PEEL_BRIGHT_2"
+    everything = "PEEL_FIELD+PEEL_BRIGHT_1+PEEL_BRIGHT_2"
+    assert found["selfcal-2-correlations"]["input_model"]["recipe"] == everything
+    assert "K" not in found["joint-2-correlations-one-channel"]
+    assert not any("products" in options["output"] for options in found.values())
     assert not any(3 in options["input_ms"]["select_ddids"] for options in found.values())
     with pytest.raises(MeasurementSetError, match="has 1 correlation; peeling wants two"):
         recipes(visit(n_corr=1))
@@ -163,42 +167,27 @@ def test_no_recipe_reads_what_is_all_flagged():
     assert read_by == {"joint-1": ([0, 2], [0, 1]), "joint-2": ([1], [1])}
 
 
-def test_it_takes_the_bright_direction_off_and_leaves_the_field(tmp_path):
-    """The real one, of gains with errors of 0.1 rad: what is left is the field through its gains.
+def test_faint_directions_belong_to_the_field():
+    found = recipes(visit(0), visit(1), solve="joint",
+                    bright_in=lambda one: (0, 1) if one.window.id else (1,))
+    models = {recipe.name: (recipe.options["input_model"]["recipe"], recipe.directions)
+              for recipe in found}
+    assert models == {"joint-1": ("PEEL_FIELD+PEEL_BRIGHT_1:PEEL_BRIGHT_2", (1,)),
+                      "joint-2": ("PEEL_FIELD:PEEL_BRIGHT_1:PEEL_BRIGHT_2", (0, 1))}
+    assert recipes(visit(0), solve="bright", bright_in=lambda one: ()) == []
 
-    Of 10 antennas each set of gains moves 2/9 of the noise's variance (G and dE: 4/9 in all).
-    """
-    pytest.importorskip("quartical")
-    rng = np.random.default_rng(2)
-    make = {"spws": (Spw(n=4),), "n_ant": 10, "n_times": 6, "scale": 0.1}
-    field, bright = ((*offset(120 * ARCSEC, 180 * ARCSEC), 0.5),
-                     (*offset(240 * ARCSEC, 900 * ARCSEC), 3.0))
-    path = make_ms(tmp_path / "a.ms", data_columns=(
-        "DATA", "PEEL_FIELD", "PEEL_BRIGHT_1", "PEEL_RESIDUAL"), **make)
-    one, two = read(path, "ANTENNA1"), read(path, "ANTENNA2")
 
-    def seen(gain):
-        return (gain[one] * gain[two].conj())[:, None, None]
+def test_a_recipe_holds_whole_fields_up_to_a_size():
+    visits = [visit(d, f) for f in range(5) for d in (0, 1)]
+    found = recipes(*visits, solve="field", most=320)
+    assert [sorted({one.field.id for one in recipe.visits}) for recipe in found] == [
+        [0, 1], [2, 3], [4]]
+    assert [recipe.name for recipe in found] == ["field-1", "field-2", "field-3"]
 
-    def phases():
-        return np.exp(0.1j * rng.standard_normal(10))
 
-    model = {name: read(make_ms(tmp_path / f"{name}.ms", sources=[source], **make), "DATA")
-             for name, source in (("PEEL_FIELD", field), ("PEEL_BRIGHT_1", bright))}
-    for name, values in model.items():
-        edit(path, name, lambda _, values=values: values)
-    g, d = phases(), phases() * (1 + 0.05 * rng.standard_normal(10))
-    left = seen(g) * model["PEEL_FIELD"]
-    noise = 0.01 * rng.standard_normal((*left.shape, 2)) @ [1, 1j]
-    edit(path, "DATA", lambda _: left + seen(g * d) * model["PEEL_BRIGHT_1"] + noise)
-    flags = read(path, "FLAG")
-
-    sets, selections = open_sets(str(path))
-    visits, reference = scan_visits(sets[0], selections[0])
-    joint = recipes_of(sets[0], visits, "DATA", 1, reference)[1]
-    find_quartical().run(joint, tmp_path / "run")
-    off = read(path, "PEEL_RESIDUAL") - left
-    assert 0.8 < np.std(off) / np.std(noise) < 1.6
-    assert np.std(seen(g * d) * model["PEEL_BRIGHT_1"]) > 100 * np.std(off)
-    np.testing.assert_array_equal(read(path, "FLAG"), flags)
-    assert (tmp_path / "run" / "gains" / "joint.qc" / "dE").is_dir()
+def test_intervals_are_counted_in_integrations():
+    times = {1: np.arange(0, 40, 4.0), 2: np.arange(100, 140, 4.0)}
+    one = replace(visit(), times=times)
+    assert recipes(one, solve="field")[0].integrations("G") == 0
+    assert recipes(one, solve="field", interval=13.0)[0].integrations("G") == 3
+    assert recipes(one, solve="field", interval=1.0)[0].integrations("K") == 1

@@ -238,6 +238,7 @@ class Commands(click.Group):
                       "montecarlo": "montecarlo", "fit": "fit", "subtract": "subtract",
                       "extract": "extract", "light-curves": "light_curves", "epochs": "epochs",
                       "feather": "feather", "sdint": "sdint", "sdint-assess": "sdint_assess",
+                      "peel": "peel",
                       "simulate": "simulate", "experiment": "experiment", "demo": "demo"},
              context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
              epilog=example("uvstack stack survey.ms positions.csv --primary-beam vla --uvmin "

@@ -1,0 +1,150 @@
+"""Passes over the rows of a set: columns are read with their gains' cells, and columns are written.
+
+Each pass reads the set anew in blocks of rows, so memory is that of a block whatever the size of the
+set. Every column that is written is a function of others and of gains, never of itself: a pass that
+was interrupted is simply made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from peel.gains import Cell, Gain, Key, seen_through
+from peel.visits import Visit
+from uvstack.io.casa import open_table
+from uvstack.io.ms import read_block, read_rows, scan_rows
+from uvstack.io.unfinished_column import remove_column
+from uvstack.io.write_columns import column_writer
+from uvstack.records import Partition, Selection, Structure
+
+#: Visibilities (row × chan × corr) of a block: 200 MB with models and gains.
+_PER_BLOCK = 1_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Rows of one field and window in a block.
+
+    Attributes
+    ----------
+    visit : Visit
+    partition : Partition
+        As it was read.
+    scan : ndarray (row,)
+    weight : ndarray (row, chan, corr)
+        0 where flagged.
+    values : mapping of str to ndarray (row, chan, corr)
+        Of the columns that were asked for.
+    n_ant : int
+    """
+
+    visit: Visit
+    partition: Partition
+    scan: NDArray
+    weight: NDArray[np.float32]
+    values: Mapping[str, NDArray]
+    n_ant: int
+
+    @property
+    def key(self) -> Key:
+        """Field and window."""
+        return self.visit.field.id, self.visit.window.id
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Numbers of the rows in the set."""
+        return self.partition.rows
+
+    def cells(self) -> Iterator[tuple[Cell, NDArray[np.int64], NDArray[np.int64], int]]:
+        """Cell, its rows (of the part), their integrations, and how many the scan has."""
+        for scan in np.unique(self.scan):
+            index = np.flatnonzero(self.scan == scan)
+            times = self.visit.times[int(scan)]
+            yield ((*self.key, int(scan)), index, np.searchsorted(times, self.partition.time[index]),
+                   times.size)
+
+    def through(self, vis: NDArray, gain_of: Callable[[Cell, int], Gain],
+                ) -> tuple[NDArray[np.complex128], NDArray[np.bool_]]:
+        """Visibilities through gains, and of which rows an antenna's gains failed.
+
+        Parameters
+        ----------
+        vis : ndarray (row, chan, corr)
+        gain_of : callable
+            Of a cell and the number of integrations of its scan.
+        """
+        out: NDArray[np.complex128] = np.empty(vis.shape, np.complex128)
+        failed = np.zeros(len(vis), np.bool_)
+        for cell, index, number, n_times in self.cells():
+            gain = gain_of(cell, n_times)
+            values = np.broadcast_to(gain.values,
+                                     (n_times, gain.values.shape[1], self.n_ant, 2))
+            bad = np.broadcast_to(gain.failed, (n_times, self.n_ant))
+            pair = self.partition.antenna1[index], self.partition.antenna2[index]
+            out[index] = seen_through(vis[index], values, number, *pair,
+                                      self.visit.window.correlations)
+            failed[index] = bad[number, pair[0]] | bad[number, pair[1]]
+        return out, failed
+
+
+class Passes:
+    """What reads and writes columns of the peeled part of a set."""
+
+    def __init__(self, structure: Structure, selection: Selection, visits: Sequence[Visit],
+                 like: str) -> None:
+        self.structure, self.selection, self.visits = structure, selection, tuple(visits)
+        self._like = like
+        self._visits = {(visit.field.id, visit.window.id): visit for visit in visits}
+        self.tell: Callable[[float], None] | None = None
+
+    def parts(self, names: Sequence[str]) -> Iterator[Part]:
+        """Parts of all blocks, with the values of these columns."""
+        structure = self.structure
+        rows = {d.id: max(_PER_BLOCK // (d.shape[0] * d.shape[1]), 1)
+                for d in structure.used(self.selection)}
+        blocks = scan_rows(structure, self.selection, rows)
+        for number, block in enumerate(blocks):
+            for one in read_block(structure, self.selection, block, (names[0], None),
+                                  as_stored=True):
+                visit = self._visits[one.field.id, one.data_description.id]
+                weight = np.where(one.flag | one.flag_row[:, None, None], 0, one.weight)
+                values = {name: one.vis if name == names[0]
+                          else read_rows(structure, name, one.rows) for name in names}
+                yield Part(visit, one, read_rows(structure, "SCAN_NUMBER", one.rows), weight,
+                           values, len(structure.antenna_names))
+            if self.tell is not None:
+                self.tell((number + 1) / len(blocks))
+
+    def write(self, column: str, names: Sequence[str], make: Callable[[Part], NDArray],
+              source: str | None = None, overwrite: bool = True) -> None:
+        """Set a column in all selected rows.
+
+        Parameters
+        ----------
+        column : str
+            Made where it does not exist; its other rows hold what `source` does, or 0.
+        names : sequence of str
+            That are read.
+        make : callable
+            Of a part: its values.
+        source : str, optional
+        overwrite : bool
+        """
+        with column_writer(self.structure.path, column, self._like,
+                           None if source is None else (source, None), overwrite) as write:
+            for part in self.parts(names):
+                write(part.rows, np.asarray(make(part), np.complex64))
+
+    def existing(self, names: Sequence[str]) -> list[str]:
+        """Those of the columns that the set has."""
+        with open_table(self.structure.path) as table:
+            return [name for name in names if name in table.columns]
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove those of the columns that the set has."""
+        for name in self.existing(names):
+            remove_column(self.structure.path, name)

@@ -1,0 +1,182 @@
+"""What a run has come to: noise and peaks of its images, fluxes of the other sources, gains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from astropy import units as u
+from astropy.table import QTable
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from peel.field_files import read_plane_of
+from peel.gains import Key
+from peel.recipe import FIELD_MODEL, PEELED, PEELED_MODEL
+from peel.region_files import separation
+from peel.report import gains_figure, images_figure, models_figure, ratio_figure
+from peel.result import PeelResult
+from peel.stages_files import STEPS, Known, Seen, Work, gain_snr
+from uvstack.constants import ARCSEC
+from uvstack.errors import UvstackError
+from uvstack.extraction.task import find
+from uvstack.io.output import write_figure, write_table
+from uvstack.pixels.noise import robust_noise
+from uvstack.records import Provenance
+
+#: Images whose noise is told, by their names.
+IMAGES = {"first": "first image", "selfcal": "self-calibrated", "peeled": "peeled"}
+#: Beams around a direction in which the local noise is measured.
+_AROUND = 40
+#: By how much of the beam the phases of gains may move a source before that is told.
+_MOVED = 0.1
+
+
+def measure(work: Work, known: Known, seen: Mapping[Key, Seen], settings: Mapping[str, str],
+            keep_model: bool, provenance: Provenance) -> PeelResult:
+    """The result of a run whose images are all there."""
+    planes = {name: read_plane_of(work.folder / f"{name}-image.fits") for name in IMAGES}
+    table = _noise_table(work, planes)
+    fluxes = _other_sources(work)
+    models = {}
+    for number, column in enumerate([FIELD_MODEL, *work.bright]):
+        path = work.image("dirty images of the models", column, f"{STEPS}/{column}", iterations=0)
+        models["field" if number == 0 else f"bright {number}"] = read_plane_of(path)
+    fields = _fields_table(work, known, seen)
+    figures = {"images": images_figure(planes, IMAGES, work.directions, work.frame.cell),
+               "models": models_figure(models, work.frame.cell),
+               "gains": gains_figure(known, work.passes.structure.antenna_names)}
+    if len(fluxes):
+        figures["fluxes"] = ratio_figure(fluxes)
+    write_figure(work.folder / "gains" / "gains.png",
+                 gains_figure(known, work.passes.structure.antenna_names))
+    columns = (PEELED, *[PEELED_MODEL] * keep_model)
+    n_ant = len(work.passes.structure.antenna_names)
+    # Each set of gains moves 2/(N − 1) of the noise's variance: G K, and those of each direction.
+    bound = float(np.sqrt(2 / (n_ant - 1) * (1 + len(work.directions))))
+    return PeelResult(work.passes.structure.path, str(work.folder), columns,
+                      tuple(one.summary() for one in work.directions), table, fields, fluxes,
+                      tuple(_notes(work, known, seen, fields)), bound, dict(settings), figures,
+                      provenance)
+
+
+def _noise_table(work: Work, planes: Mapping[str, NDArray]) -> QTable:
+    rows = []
+    kept = np.zeros(next(iter(planes.values())).shape, np.bool_)
+    for one in work.directions:
+        kept |= one.mask
+    radius = _AROUND * work.beam / work.frame.cell
+    for name, told in IMAGES.items():
+        data = planes[name]
+        for one in work.directions:
+            around = ndimage.distance_transform_edt(~one.mask) < radius
+            local = data[around & ~ndimage.binary_dilation(kept, iterations=6)]
+            before = planes["selfcal" if name == "peeled" else name][one.mask].max()
+            rms = 1.4826 * float(np.nanmedian(np.abs(local - np.nanmedian(local))))
+            rows.append((told, one.name, robust_noise(data), rms, float(before), before / rms))
+    columns = list(zip(*rows, strict=True))
+    unit = u.Jy / u.beam
+    return QTable([columns[0], columns[1], *(np.array(one) * unit for one in columns[2:5]),
+                   np.array(columns[5])],
+                  names=["image", "direction", "rms_global", "rms_local", "peak", "dynamic_range"])
+
+
+def _other_sources(work: Work) -> QTable:
+    """Sources of the peeled image outside the directions, and their fluxes in the others."""
+    names = ["name", "ra", "dec", "distance", *(f"flux_{name}{e}" for name in IMAGES
+                                                for e in ("", "_error"))]
+    try:
+        found = find(work.folder / "peeled-image.fits").catalogue
+    except UvstackError:
+        found = QTable()
+    if len(found):
+        at = [np.rint(found[name].value).astype(int) for name in ("y", "x")]
+        near = np.zeros(work.directions[0].mask.shape, np.bool_)
+        for one in work.directions:
+            near |= ndimage.binary_dilation(one.mask, iterations=6)
+        found = found[~near[at[0], at[1]]]
+    if not len(found):
+        return QTable(names=names, dtype=[str, *[float] * (len(names) - 1)])
+    path = work.folder / STEPS / "sources.ecsv"
+    write_table(path, found)
+    ra, dec = found["ra"].to_value("rad"), found["dec"].to_value("rad")
+    distance = np.min([separation(ra, dec, *one.centre) for one in work.directions], axis=0)
+    table = QTable({"name": [str(one) for one in found["name"]], "ra": found["ra"],
+                    "dec": found["dec"], "distance": distance * u.rad})
+    for name in IMAGES:
+        forced = found if name == "peeled" else find(work.folder / f"{name}-image.fits",
+                                                     forced=path).catalogue
+        for end in ("", "_error"):
+            table[f"flux_{name}{end}"] = forced[f"flux{end}"].to("Jy")
+    return table
+
+
+def _fields_table(work: Work, known: Known, seen: Mapping[Key, Seen]) -> QTable:
+    joint = [told for name, told in known.chi_squared.items() if name.startswith("joint")][-1]
+    fits = {(one.field, one.window, one.direction): one for one in known.fits}
+    rows = []
+    for visit in work.passes.visits:
+        key = visit.field.id, visit.window.id
+        for number, direction in enumerate(work.directions):
+            fit = fits.get((*key, number))
+            learnt = seen.get(key)
+            before, after = joint.get(key, (np.nan, np.nan))
+            solved = [terms for one in known.joint for cell, terms in one.cells.items()
+                      if cell[:2] == key]
+            converged = [one.converged for terms in solved for one in terms.values()]
+            snr = 0.0 if fit is None else gain_snr(work, fit, visit)
+            rows.append((
+                visit.field.name, visit.field.id, visit.window.spw.id, direction.name,
+                0.0 if fit is None else fit.flux, 0.0 if fit is None else fit.errors[2],
+                0.0 if fit is None or learnt is None else fit.flux * learnt.kept(number),
+                0.0 if fit is None else fit.parameters[3], snr,
+                any("dE" in terms for terms in solved), np.inf if snr <= 0 else 1 / snr,
+                0.0 if learnt is None else learnt.shift(number), before, after,
+                any(key in one.refused for one in known.joint),
+                float(np.mean(converged)) if converged else np.nan,
+                0 if learnt is None else learnt.n_left))
+    columns = [np.array(one) for one in zip(*rows, strict=True)]
+    names = ("field", "field_id", "spw", "direction", "flux", "flux_error", "flux_corrected",
+             "spectral_index", "gain_snr", "has_gains", "gain_error", "shift",
+             "chi_squared_before", "chi_squared_after", "refused", "converged", "n_left")
+    table = QTable(columns, names=names)
+    for name in ("flux", "flux_error", "flux_corrected"):
+        table[name] = table[name] * u.Jy
+    table["shift"] = table["shift"] * u.rad
+    return table
+
+
+def _notes(work: Work, known: Known, seen: Mapping[Key, Seen], fields: QTable,
+           ) -> list[tuple[str, str]]:
+    """What must be known before the numbers are believed."""
+    notes = []
+
+    def told(rows: QTable) -> str:
+        text = sorted({f"{row['field']} in window {row['spw']}" for row in rows})
+        return ", ".join(text[:8]) + (f" and {len(text) - 8} more" if len(text) > 8 else "")
+
+    refused = {key for one in (*known.joint, *filter(None, [known.selfcal]))
+               for key in one.refused}
+    if refused:
+        windows = {visit.window.id: visit.window.spw.id for visit in work.passes.visits}
+        rows = fields[[any((row["field_id"], row["spw"]) == (f, windows[w]) for f, w in refused)
+                       for row in fields]]
+        notes.append(("warning", "gains did not lower χ², and were not used: " + told(rows)))
+    left = fields[fields["n_left"] > 0]
+    if len(left):
+        total = sum(one.n_left for one in seen.values())
+        notes.append(("warning", f"gains failed for {total} visibilities, which stay as they were: "
+                      + told(left)))
+    faint = fields[~fields["has_gains"]]
+    if len(faint):
+        notes.append(("advice", "too faint for gains of its own (below 3 times the noise of an "
+                      "antenna), taken off through the field's: " + told(faint)))
+    moved = fields[(fields["shift"].to_value("rad") > _MOVED * work.beam) & fields["has_gains"]]
+    if len(moved):
+        most = moved["shift"].to_value("rad").max() / ARCSEC
+        notes.append(("warning", f"phases of gains move a source by up to {most:.2g}″: is its "
+                      "place right? " + told(moved)))
+    slow = fields[fields["converged"] < 0.9]
+    if len(slow):
+        notes.append(("warning", "fewer than nine tenths of the gains converged: " + told(slow)))
+    return notes

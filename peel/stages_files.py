@@ -1,0 +1,569 @@
+"""The stages of a run, in order; each leaves a file, and is not done again where it is there.
+
+    first image → directions → bright models → self-calibration → its image → bright models anew
+    → gains of the bright directions alone → rough image → rounds of (mask, CLEAN, model of the
+    field, joint solve, what is left, field solve) → peeled data → peeled image
+
+What takes long is kept: images, and the gains of each recipe. Columns are made of these and of the
+data, by passes; a note says which column holds what, so that a run that was killed goes on where it
+was. All gains act on the data as they are:
+
+    peeled = T⁻¹ (V − Σ_d B_d X_d B_d^H) T^−H,   B_d = S G K dE_d,   T = S G′ K′,
+
+with S of the self-calibration, G K dE of the joint solve, G′ K′ of the field solve. So what is taken
+off is known exactly, and nothing of the joint solve's G K is left in the peeled data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from peel.bright_files import BrightFit, fit_direction, read_fit, write_direction
+from peel.directions import Direction
+from peel.field_files import Frame, field_mask, make_image, predict_field, read_plane_of
+from peel.gains import LEAST_SNR, Cell, Gain, Key, Solved, chi_squared
+from peel.passes_files import Part, Passes
+from peel.quartical import Quartical, read_solutions
+from peel.recipe import (
+    CALIBRATED,
+    FIELD_MODEL,
+    PEELED,
+    PEELED_MODEL,
+    RESIDUAL,
+    Recipe,
+    Settings,
+    bright_columns,
+    recipes_of,
+)
+from peel.visits import Visit
+from uvstack.chunks import map_chunks
+from uvstack.constants import SPEED_OF_LIGHT
+from uvstack.io.output import write_json
+
+#: Folder, in that of the run, of what is needed on the way.
+STEPS = "steps"
+#: Noise above which the mask of the first image, and those of rounds, begin.
+FIRST_SIGMA, ROUND_SIGMA = 8.0, (7.0, 6.0)
+#: χ² may rise by this much before a solution counts as worse than none.
+_WORSE = 1.001
+
+Tell = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What all stages share.
+
+    Attributes
+    ----------
+    passes : Passes
+    column : str
+        Of the data.
+    frame : Frame
+    settings : Settings
+    solver : Quartical
+    folder : Path
+    directions : tuple of Direction
+    beam : float
+        FWHM of the first image, rad.
+    client, threads
+        As of `uvstack.chunks.map_chunks`.
+    tell : callable
+        Called with the name of a stage and how much of it is done.
+    mask : ndarray (m, l) bool or None
+        That was given for the field.
+    """
+
+    passes: Passes
+    column: str
+    frame: Frame
+    settings: Settings
+    solver: Quartical
+    folder: Path
+    directions: tuple[Direction, ...]
+    beam: float
+    client: Any
+    threads: int | None
+    tell: Tell
+    mask: NDArray[np.bool_] | None = None
+
+    @property
+    def bright(self) -> list[str]:
+        """Columns of the bright models."""
+        return bright_columns(len(self.directions))
+
+    @property
+    def scratch(self) -> list[str]:
+        """Columns that go at the end."""
+        return [CALIBRATED, FIELD_MODEL, *self.bright, RESIDUAL]
+
+    def image(self, stage: str, column: str, name: str, **options: Any) -> Path:
+        """An image of a column; its path."""
+        self.tell(stage, 0.0)
+        (self.folder / STEPS).mkdir(exist_ok=True)
+        return make_image(self.frame, self.passes.structure, self.passes.selection, column,
+                          self.folder / name, threads=self.threads,
+                          progress=lambda done, n: self.tell(stage, done / n), **options)
+
+    @contextmanager
+    def holding(self, column: str, what: str) -> Iterator[bool]:
+        """Whether a column must be written to hold something; noted once it does."""
+        path = self.folder / STEPS / "columns.json"
+        held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if held.get(column) == what and column in self.passes.existing([column]):
+            yield False
+            return
+        self.forget([column])
+        yield True
+        write_json(path, {**held, column: what})
+
+    def forget(self, columns: Sequence[str]) -> None:
+        """Note that columns are about to change."""
+        path = self.folder / STEPS / "columns.json"
+        if path.exists():
+            held = json.loads(path.read_text(encoding="utf-8"))
+            write_json(path, {name: what for name, what in held.items() if name not in columns})
+
+    @contextmanager
+    def passing(self, stage: str) -> Iterator[None]:
+        """Passes over the rows are told as this stage's."""
+        self.passes.tell = lambda done: self.tell(stage, done)
+        try:
+            yield
+        finally:
+            self.passes.tell = None
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What stages have found so far.
+
+    Attributes
+    ----------
+    fits : tuple of BrightFit
+    selfcal, field : Solved or None
+    joint : tuple of Solved
+        One, or one for each direction in its turn.
+    chi_squared : mapping
+        Solve → field and window → reduced χ² before and after.
+    """
+
+    fits: tuple[BrightFit, ...] = ()
+    selfcal: Solved | None = None
+    joint: tuple[Solved, ...] = ()
+    field: Solved | None = None
+    chi_squared: Mapping[str, Mapping[Key, tuple[float, float]]] = dataclasses.field(default_factory=dict)
+
+    def scale(self, cell: Cell) -> float:
+        """Root of the reduced χ² of a field and window, by the last that is known of it."""
+        values = [told[cell[:2]][1] for told in self.chi_squared.values() if cell[:2] in told]
+        return float(np.sqrt(values[-1])) if values else 1.0
+
+    def of_selfcal(self, cell: Cell, n_times: int) -> Gain:
+        """S; 1 where it is not known."""
+        if self.selfcal is None:
+            return Gain.none(n_times)
+        gain = self.selfcal.of_field(cell, n_times, self.scale(cell)).or_one()
+        return replace(gain, failed=np.zeros_like(gain.failed))
+
+    def of_joint(self, cell: Cell, n_times: int, direction: int = 0) -> Gain:
+        """G K of the solve that a direction belongs to."""
+        turn = min(direction, len(self.joint) - 1)
+        if turn < 0:
+            return Gain.none(n_times)
+        return self.joint[turn].of_field(cell, n_times, self.scale(cell)).or_one()
+
+    def of_bright(self, direction: int, cell: Cell, n_times: int) -> Gain:
+        """B of a direction; failed where its own gain is."""
+        turn = min(direction, len(self.joint) - 1)
+        gain = self.of_selfcal(cell, n_times).times(self.of_joint(cell, n_times, direction))
+        return gain if turn < 0 else gain.times(self.of_own(direction, cell, n_times))
+
+    def of_own(self, direction: int, cell: Cell, n_times: int) -> Gain:
+        """J or dE of a direction."""
+        turn = min(direction, len(self.joint) - 1)
+        return self.joint[turn].of_direction(cell, direction, n_times, self.scale(cell)).or_one()
+
+    def of_field(self, cell: Cell, n_times: int) -> Gain:
+        """T."""
+        gain = self.of_joint(cell, n_times)
+        if self.field is not None:
+            gain = self.field.of_field(cell, n_times, self.scale(cell)).or_else(gain)
+        return self.of_selfcal(cell, n_times).times(gain)
+
+
+def solve(work: Work, stage: str, recipes: Sequence[Recipe]) -> Solved:
+    """What QuartiCal finds by these recipes, side by side; gains that are kept are read."""
+    total = sum(visit.n_rows > 0 for recipe in recipes for visit in recipe.visits)
+    done = [0]
+    work.tell(stage, 0.0)
+
+    def take(index: int, path: Path) -> None:
+        done[0] += len(recipes[index].visits)
+        work.tell(stage, done[0] / max(total, 1))
+        paths[index] = path
+
+    paths: dict[int, Path] = {}
+    map_chunks(_solve_one, (work.solver, str(work.folder.absolute())), recipes, take, work.client,
+               1 if work.client is None else None)
+    found = [read_solutions(paths[i], recipe) for i, recipe in enumerate(recipes)]
+    return Solved({cell: terms for one in found for cell, terms in one.cells.items()},
+                  {cell: order for one in found for cell, order in one.directions.items()},
+                  all(one.has_field for one in found))
+
+
+def _solve_one(job: tuple[Quartical, str], recipe: Recipe) -> Path:
+    solver, folder = job
+    return solver.solve(recipe, folder)
+
+
+def fit_bright(work: Work, known: Known, stage: str) -> Known:
+    """The bright models, fitted to what the last gains leave, and written to their columns.
+
+    Several directions are fitted in turn, each without the last models of the others, twice.
+    """
+    path = work.folder / STEPS / f"bright-{stage}.json"
+    data = work.column if known.selfcal is None else CALIBRATED
+    order = sorted(range(len(work.directions)), key=lambda i: -work.directions[i].peak)
+    if path.exists():
+        fits = tuple(read_fit(one) for one in json.loads(path.read_text(encoding="utf-8")))
+        for number in order:
+            _hold_bright(work, stage, number, fits)
+        return replace(known, fits=fits)
+    work.forget(work.bright)
+    current: dict[int, list[BrightFit]] = {}
+    n_fits = len(work.passes.visits) * len(order)
+    for turn in range(1 if len(order) == 1 else 2):
+        for place, number in enumerate(order):
+            others = [work.bright[i] for i in current if i != number]
+            with work.passing(f"bright models, {stage}"):
+                _write_residual(work, f"fit of {number} in turn {turn}, {stage}",
+                                [data, FIELD_MODEL, *others])
+            count = [place * len(work.passes.visits)]
+
+            def fitted(count: list[int] = count) -> None:
+                count[0] += 1
+                work.tell(f"bright models, {stage}", count[0] / n_fits)
+
+            current[number] = fit_direction(work.passes, RESIDUAL, number, work.directions[number],
+                                            work.beam, work.client, work.threads, fitted)
+            _write_bright(work, number, current[number])
+    fits = tuple(one for number in sorted(current) for one in current[number])
+    for number in order:
+        with work.holding(work.bright[number], stage):
+            pass
+    write_json(path, [one.summary() for one in fits])
+    return replace(known, fits=fits)
+
+
+def _hold_bright(work: Work, stage: str, number: int, fits: Sequence[BrightFit]) -> None:
+    with work.holding(work.bright[number], stage) as must:
+        if must:
+            _write_bright(work, number, [one for one in fits if one.direction == number])
+
+
+def _write_bright(work: Work, number: int, fits: Sequence[BrightFit]) -> None:
+    write_direction(work.passes, work.bright[number], work.column, fits, work.directions[number])
+
+
+def _write_residual(work: Work, what: str, names: Sequence[str]) -> None:
+    """RESIDUAL: the first column without the others."""
+    with work.holding(RESIDUAL, what) as must:
+        if must:
+            work.passes.write(RESIDUAL, names, lambda part: functools.reduce(
+                np.subtract, (part.values[name] for name in names)))
+
+
+def bright_in(work: Work, known: Known, visit: Visit) -> tuple[int, ...]:
+    """Directions that a visit sees well enough for gains of their own, antenna by antenna.
+
+    The signal to noise of an antenna, receptor and cell is that of the fitted flux over the root of
+    the number of antennas and cells: each antenna is on 2/N of the baselines, each receptor in half
+    of the products.
+    """
+    of_visit = {one.direction: gain_snr(work, one, visit) for one in known.fits
+                if (one.field, one.window) == (visit.field.id, visit.window.id)}
+    return tuple(number for number in range(len(work.directions))
+                 if of_visit.get(number, 0.0) >= LEAST_SNR)
+
+
+def gain_snr(work: Work, fit: BrightFit, visit: Visit) -> float:
+    """Signal to noise of a fitted source for an antenna, receptor and cell."""
+    interval = work.settings.direction_interval
+    n_cells = max(len(visit.times), 1)
+    if interval:
+        n_cells = max(n_cells, round(visit.n_times * visit.integration / interval))
+    n_ant = len(work.passes.structure.antenna_names)
+    return float(fit.signal_to_noise / np.sqrt(n_ant * n_cells))
+
+
+def judged(work: Work, known: Known, solve_name: str, candidate: Known, names: Sequence[str],
+           predicted: Callable[[Known, Part], tuple[NDArray, NDArray[np.bool_]]]) -> Known:
+    """The candidate, without the fields and windows whose χ² its gains do not lower.
+
+    Parameters
+    ----------
+    work, known
+    solve_name : str
+    candidate : Known
+        With the new gains, in `known`'s place where they are good.
+    names : sequence of str
+        Columns that are read: the data first.
+    predicted : callable
+        Of what is known and a part: all that the data are compared with, and rows that failed.
+    """
+    sums: dict[Key, NDArray] = {}
+    with work.passing(f"χ² of {solve_name}"):
+        for part in work.passes.parts(names):
+            one = sums.setdefault(part.key, np.zeros(3))
+            after, failed = predicted(candidate, part)
+            before, _ = predicted(known, part)
+            weight = np.where(failed[:, None, None], 0, part.weight)
+            data = part.values[names[0]]
+            one += (chi_squared(data - before, weight), chi_squared(data - after, weight),
+                    2.0 * np.count_nonzero(weight > 0))
+    told = {key: (float(a / max(n, 1)), float(b / max(n, 1))) for key, (a, b, n) in sums.items()}
+    refused = frozenset(key for key, (a, b) in told.items() if not b <= _WORSE * a)
+    which = "selfcal" if solve_name == "selfcal" else "joint"
+    if which == "selfcal":
+        assert candidate.selfcal is not None
+        candidate = replace(candidate, selfcal=replace(candidate.selfcal, refused=refused))
+    else:
+        candidate = replace(candidate, joint=tuple(replace(one, refused=refused)
+                                                   for one in candidate.joint))
+    kept = {key: (a, a if key in refused else b) for key, (a, b) in told.items()}
+    return replace(candidate, chi_squared={**known.chi_squared, solve_name: kept})
+
+
+def self_calibrate(work: Work, known: Known) -> Known:
+    """G K of everything together, where they lower χ²; CALIBRATED is the data without them."""
+    recipes = recipes_of("selfcal", work.settings, work.passes.visits, work.column)
+    solved = solve(work, "self-calibration", recipes)
+    names = [work.column, FIELD_MODEL, *work.bright]
+
+    def predicted(state: Known, part: Part) -> tuple[NDArray, NDArray[np.bool_]]:
+        total = functools.reduce(np.add, (part.values[name] for name in names[1:]))
+        values, _ = part.through(total, state.of_selfcal)
+        return values, np.zeros(len(values), np.bool_)
+
+    found = judged(work, known, "selfcal", replace(known, selfcal=solved), names, predicted)
+    with work.holding(CALIBRATED, "selfcal") as must, work.passing("calibrated data"):
+        if must:
+            work.passes.write(CALIBRATED, [work.column], lambda part: part.through(
+                part.values[work.column], lambda *of: found.of_selfcal(*of).inverse())[0])
+    return found
+
+
+def take_bright_off(work: Work, known: Known) -> Known:
+    """RESIDUAL: the calibrated data without the bright directions through gains J of their own."""
+    recipes = recipes_of("bright", work.settings, work.passes.visits, CALIBRATED,
+                         functools.partial(bright_in, work, known))
+    # J stands where dE does: its G K are 1.
+    found = replace(known, joint=(solve(work, "bright directions alone", recipes),))
+    names = [CALIBRATED, *work.bright]
+
+    def predicted(state: Known, part: Part) -> tuple[NDArray, NDArray[np.bool_]]:
+        return _bright_seen(work, state, part, in_data=False)
+
+    found = judged(work, replace(known, joint=()), "bright", found, names, predicted)
+    with work.holding(RESIDUAL, "bright") as must, work.passing("without bright directions"):
+        if must:
+            work.passes.write(RESIDUAL, names, lambda part: part.values[CALIBRATED]
+                              - predicted(found, part)[0])
+    return found
+
+
+def _bright_seen(work: Work, known: Known, part: Part, in_data: bool,
+                 ) -> tuple[NDArray, NDArray[np.bool_]]:
+    """Σ B X B^H, (row, chan, corr), and rows of which a gain failed.
+
+    As they are in the data, or in the calibrated ones.
+    """
+    state = known if in_data else replace(known, selfcal=None)
+    total: NDArray = np.zeros(part.weight.shape, np.complex128)
+    bad = np.zeros(len(total), np.bool_)
+    for number, column in enumerate(work.bright):
+        values, failed = part.through(part.values[column], functools.partial(state.of_bright, number))
+        total += values
+        bad |= failed
+    # Where a gain failed nothing is known to be taken off.
+    total[bad] = 0
+    return total, bad
+
+
+def model_field(work: Work, number: int, previous: Path) -> Path:
+    """CLEAN of what is left, within the mask of an image; the field's model goes to its column."""
+    name = f"{STEPS}/round-{number}"
+    mask = field_mask(read_plane_of(previous), ROUND_SIGMA[min(number, len(ROUND_SIGMA)) - 1],
+                      [one.mask for one in work.directions])
+    if work.mask is not None:
+        mask = work.mask
+    path = work.image(f"image of round {number}", RESIDUAL, name, mask=mask)
+    with work.holding(FIELD_MODEL, name) as must:
+        if must:
+            work.tell(f"model of the field, round {number}", 0.0)
+            predict_field(work.frame, work.passes.structure, work.passes.selection,
+                          work.folder / f"{name}-model.fits", FIELD_MODEL, threads=work.threads)
+    return path
+
+
+def solve_round(work: Work, known: Known, number: int, *, in_turn: bool = False,
+                memo: bool = False) -> Known:
+    """Joint and field solves of a round; RESIDUAL is what is left, corrected."""
+    turns = range(len(work.directions)) if in_turn else [None]
+    order = sorted(range(len(work.directions)), key=lambda i: -work.directions[i].peak)
+    joint: list[Solved | None] = [None] * len(turns)
+    names = [CALIBRATED, FIELD_MODEL, *work.bright]
+    before = replace(known, joint=(), field=None)
+    taken: list[int] = []
+    for turn in turns:
+        chosen = functools.partial(bright_in, work, known)
+        prefix, column, at = f"joint-{number}", CALIBRATED, 0
+        if turn is not None:
+            at = order[turn]
+            prefix = f"joint-{number}-{work.bright[at].rpartition('_')[2]}"
+            column = _without(work, known, joint, taken, number) if taken else CALIBRATED
+            chosen = functools.partial(_only, at, chosen)
+        joint[at] = solve(work, f"joint solve, round {number}", recipes_of(
+            "joint", work.settings, work.passes.visits, column, chosen, prefix, tuple(taken)))
+        taken.append(at)
+    found = replace(before, joint=tuple(one for one in joint if one is not None))
+
+    def predicted(state: Known, part: Part) -> tuple[NDArray, NDArray[np.bool_]]:
+        bright, failed = _bright_seen(work, state, part, in_data=False)
+        values, _ = part.through(part.values[FIELD_MODEL], state.of_joint)
+        return values + bright, failed
+
+    found = judged(work, before, f"joint-{number}", found, names, predicted)
+    with work.holding(RESIDUAL, f"joint-{number}") as must, work.passing("without bright directions"):
+        if must:
+            work.passes.write(RESIDUAL, [CALIBRATED, *work.bright],
+                              lambda part: part.values[CALIBRATED]
+                              - _bright_seen(work, found, part, in_data=False)[0])
+    if not memo:
+        recipes = recipes_of("field", work.settings, work.passes.visits, RESIDUAL,
+                             prefix=f"field-{number}")
+        found = replace(found, field=solve(work, f"field solve, round {number}", recipes))
+    inner = replace(found, selfcal=None)
+    with work.holding(RESIDUAL, f"field-{number}") as must, work.passing("corrected data"):
+        if must:
+            work.passes.write(RESIDUAL, [CALIBRATED, *work.bright], lambda part: part.through(
+                part.values[CALIBRATED] - _bright_seen(work, found, part, in_data=False)[0],
+                lambda *of: inner.of_field(*of).inverse())[0])
+    return found
+
+
+def _only(number: int, chosen: Callable[[Visit], tuple[int, ...]], visit: Visit) -> tuple[int, ...]:
+    return tuple(one for one in chosen(visit) if one == number)
+
+
+def _without(work: Work, known: Known, joint: Sequence[Solved | None], taken: Sequence[int],
+             number: int) -> str:
+    """RESIDUAL: the calibrated data without the directions that had their turn."""
+    state = replace(known, selfcal=None, joint=tuple(one or Solved({}, {}) for one in joint))
+    names = [CALIBRATED, *(work.bright[one] for one in taken)]
+
+    def left(part: Part) -> NDArray:
+        values = part.values[CALIBRATED].astype(np.complex128)
+        for one in taken:
+            seen, failed = part.through(part.values[work.bright[one]],
+                                        functools.partial(state.of_bright, one))
+            values[~failed] -= seen[~failed]
+        return values
+
+    with (work.holding(RESIDUAL, f"joint-{number} without {list(taken)}") as must,
+          work.passing("without bright directions")):
+        if must:
+            work.passes.write(RESIDUAL, names, left)
+    return RESIDUAL
+
+
+@dataclass(eq=False)
+class Seen:
+    """What the last pass has learnt of a field and window.
+
+    Attributes
+    ----------
+    n_left : int
+        Visibilities that stay as they were, where a gain failed.
+    ratio : ndarray (direction, 2)
+        Σ w |B X B^H| |X| and Σ w |X|².
+    slope : ndarray (direction, 5)
+        Normal equations of the phases that gains of a direction have beyond those of the field:
+        Σ w |X|² (2πu)², the same of uv and v², and Σ w |X|² 2πu φ, 2πv φ, with u and v in
+        wavelengths.
+    """
+
+    n_left: int
+    ratio: NDArray[np.float64]
+    slope: NDArray[np.float64]
+
+    def add(self, part: Part, number: int, model: NDArray, seen: NDArray) -> None:
+        """Add what a direction's own gains (already without those of the field) do to its model."""
+        weight = np.where(np.isfinite(seen), part.weight, 0) * np.abs(model) ** 2
+        with np.errstate(divide="ignore", invalid="ignore"):
+            own = np.where(weight > 0, seen / model, 1.0)
+        self.ratio[number] += (float((weight * np.abs(own)).sum()), float(weight.sum()))
+        wave = 2 * np.pi * part.visit.window.spw.frequency / SPEED_OF_LIGHT
+        u, v = (part.partition.uvw[:, i, None, None] * wave[None, :, None] for i in (0, 1))
+        phase = np.angle(own)
+        self.slope[number] += [float((weight * one).sum()) for one in (
+            u * u, u * v, v * v, u * phase, v * phase)]
+
+    def shift(self, number: int) -> float:
+        """By how far the phases of a direction's gains move it, rad."""
+        uu, uv, vv, up, vp = self.slope[number]
+        matrix = np.array([[uu, uv], [uv, vv]])
+        if not np.linalg.det(matrix) > 0:
+            return 0.0
+        return float(np.hypot(*np.linalg.solve(matrix, [up, vp])))
+
+    def kept(self, number: int) -> float:
+        """Flux through a direction's gains over that of its model."""
+        return float(self.ratio[number, 0] / self.ratio[number, 1]) if self.ratio[number, 1] else 1.0
+
+
+def write_peeled(work: Work, known: Known, *, correct: str, keep_source: bool | str,
+                 keep_model: bool) -> dict[Key, Seen]:
+    """PEELED_DATA, and PEELED_MODEL; what was learnt on the way, by field and window."""
+    found: dict[Key, Seen] = {}
+    n = len(work.directions)
+    names = [work.column, *work.bright]
+
+    def peeled(part: Part) -> NDArray:
+        data = part.values[work.column]
+        bright, failed = _bright_seen(work, known, part, in_data=True)
+        values = data - bright
+        if keep_source == "gains":
+            values = data.astype(np.complex128)
+        if correct == "field":
+            values, _ = part.through(values, lambda *of: known.of_field(*of).inverse())
+        if keep_source is True:
+            values = values + functools.reduce(np.add, (part.values[name] for name in work.bright))
+        values[failed] = data[failed]
+        learnt = found.setdefault(part.key, Seen(0, np.zeros((n, 2)), np.zeros((n, 5))))
+        learnt.n_left += int(np.count_nonzero(part.weight[failed] > 0))
+        for number, column in enumerate(work.bright):
+            own, _ = part.through(part.values[column], functools.partial(known.of_own, number))
+            learnt.add(part, number, part.values[column], own)
+        return values
+
+    with work.passing("peeled data"):
+        work.passes.write(PEELED, names, peeled, source=work.column)
+    if keep_model:
+        with work.passing("peeled model"):
+            # In single precision, so that data = what is left + model, bit by bit.
+            work.passes.write(PEELED_MODEL, names, lambda part: part.values[work.column] - (
+                part.values[work.column]
+                - _bright_seen(work, known, part, in_data=True)[0]).astype(np.complex64))
+    return found
