@@ -196,7 +196,7 @@ def prepare(ms: str | Path, *, regions: str | Path, column: str, field: str | in
                      cell, robust)
     if first is not None:
         path = make_image(frame, structure, selection, column, first, iterations=1000, cycles=6,
-                          sigma=LEAST_SNR, threads=threads, progress=progress)
+                          sigma=4.0, threads=threads, progress=progress)
     else:
         assert image is not None
         path = Path(image)

@@ -101,7 +101,7 @@ def _other_sources(work: Work) -> QTable:
     write_table(path, found)
     ra, dec = found["ra"].to_value("rad"), found["dec"].to_value("rad")
     distance = np.min([separation(ra, dec, *one.centre) for one in work.directions], axis=0)
-    table = QTable({"name": [str(one) for one in found["name"]], "ra": found["ra"],
+    table = QTable({"name": [str(one) for one in found["source"]], "ra": found["ra"],
                     "dec": found["dec"], "distance": distance * u.rad})
     for name in IMAGES:
         forced = found if name == "peeled" else find(work.folder / f"{name}-image.fits",

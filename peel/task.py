@@ -245,7 +245,8 @@ def _folder(folder: Path, settings: dict[str, str], overwrite: bool,
     if not folder.absolute().parent.is_dir():
         raise OutputError(f"{folder.absolute().parent}: no such folder for the output "
                           f"{folder.name}; make it first")
-    with claimed(folder):
+    # A name beside it: the report claims the folder itself.
+    with claimed(folder.with_name(f"{folder.name}-run")):
         path = folder / _RUN
         if folder.exists() and not folder.is_dir():
             raise OutputError(f"{folder} is a file, and the results are a folder; choose another "
