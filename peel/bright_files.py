@@ -5,21 +5,25 @@ spectral index within the window, which the flank of the beam makes as steep as 
 antennas see: no beam is put in. With the index a fitted model was as good as the true one, without
 it five times the noise remained (simulated mosaic), since one gain a window cannot follow it. A
 source is a point unless χ² asks for more: a Gaussian, or as many components as the image shows in
-the region. Its shape is found in the field and window that see it best; flux, index and place are
-then fitted in each. Channels and integrations are as wide as they are, and so is what the model
+the region. χ² is that which is left after each antenna got a gain (by the alternating least squares
+of Mitchell et al. 2008 and Salvini & Wijnholds 2014): without, phases that scatter look like a
+Gaussian. The shape is found in the field and window that see the source best; flux, index and place
+are then fitted in each. Channels and integrations are as wide as they are, and so is what the model
 loses in them.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from peel.directions import Direction
+from peel.gains import LEAST_SNR
 from peel.passes_files import Part, Passes
 from peel.visits import Visit
 from uvstack.chunks import map_chunks
@@ -34,6 +38,8 @@ from uvstack.sky.coordinates import direction_cosines
 
 #: χ² that another parameter must gain, over the reduced one, for a model with more of them.
 _GAIN = 30.0
+#: Turns of the alternating least squares.
+_STEPS = 60
 #: Spectral indices within a window that are believed.
 _STEEPEST = 60.0
 #: Beams by which a source may lie beside its place in the image.
@@ -87,6 +93,12 @@ class BrightFit:
     frequency : float
         Hz.
     reduced_chi_squared : float
+    amplitude : float
+        Root mean square of what baselines see of it, averaged over a scan, without noise, Jy. In a
+        flank or near a null of the beam, where antennas see it differently, it is more than the
+        flux.
+    gain_snr : float
+        Signal to noise that this gives an antenna and receptor in a scan.
     """
 
     field: int
@@ -97,6 +109,8 @@ class BrightFit:
     errors: tuple[float, ...]
     frequency: float
     reduced_chi_squared: float
+    amplitude: float = 0.0
+    gain_snr: float = 0.0
 
     @property
     def flux(self) -> float:
@@ -158,7 +172,7 @@ def fit_direction(passes: Passes, column: str, number: int, direction: Direction
         if not found:
             return []
         best = max(found, key=lambda index: found[index].signal_to_noise)
-        shape = _shape(job, visits[best], direction, found[best])
+        shape = _shape(passes, job, visits[best], direction, found[best])
         if shape != Shape():
             job = _Fits(job.path, column, number, job.centre, job.reach, shape)
             map_chunks(_fit_point, job, visits, take, client, threads)
@@ -217,10 +231,10 @@ def _fit_point(job: _Fits, visit: Visit) -> BrightFit | None:
                      found.reduced_chi_squared)
 
 
-def _shape(job: _Fits, visit: Visit, direction: Direction, point: BrightFit) -> Shape:
+def _shape(passes: Passes, job: _Fits, visit: Visit, direction: Direction,
+           point: BrightFit) -> Shape:
     """The simplest shape that a field and window do not contradict."""
-    degrees = 2.0 * visit.n_good
-    chosen, least, n_chosen = Shape(), point.reduced_chi_squared * degrees, 3
+    shapes, parameters, sizes = [Shape()], [np.array(point.parameters)], [3]
     for models, starts in _candidates(direction, point):
         variables: list[str] = []
         p_ini: list[float] = []
@@ -228,20 +242,86 @@ def _shape(job: _Fits, visit: Visit, direction: Direction, point: BrightFit) -> 
         for model, (x, y, flux) in zip(models, starts, strict=True):
             n = len(p_ini)
             size = "" if model == "delta" else f",p[{n + 3}],p[{n + 4}],p[{n + 5}]"
-            variables.append(f"p[{n}],p[{n + 1}],p[{n + 2}]*(nu/nu0)**({point.parameters[3]!r})" + size)
+            variables.append(f"p[{n}],p[{n + 1}],p[{n + 2}]*(nu/nu0)**({point.parameters[3]!r})"
+                             + size)
             p_ini += [x, y, flux] + ([1.0, 0.7, 0.0] if size else [])
-            bounds += [[x - 2 * job.reach, x + 2 * job.reach], [y - 2 * job.reach, y + 2 * job.reach],
-                       None] + ([[0.0, None], [0.0, 1.0], None] if size else [])
+            bounds += [[x - 2 * job.reach, x + 2 * job.reach],
+                       [y - 2 * job.reach, y + 2 * job.reach], None]
+            bounds += [[0.0, None], [0.0, 1.0], None] if size else []
         try:
-            found = _fit(job, visit, model=list(models), var=variables, p_ini=p_ini,
-                         bounds=bounds)
+            found = _fit(job, visit, model=list(models), var=variables, p_ini=p_ini, bounds=bounds)
         except FitError:
             continue
-        chi_squared = found.reduced_chi_squared * degrees
-        wanted = _GAIN * (len(p_ini) - n_chosen) * max(found.reduced_chi_squared, 1e-30)
-        if np.isfinite(found.parameters).all() and least - chi_squared > wanted:
-            chosen, least, n_chosen = _relative(models, found.parameters), chi_squared, len(p_ini)
-    return chosen
+        if np.isfinite(found.parameters).all():
+            shape, first = _relative(models, found.parameters)
+            shapes.append(shape)
+            parameters.append(np.array([*first, point.parameters[3]]))
+            sizes.append(len(p_ini))
+    left, degrees = _left_after_gains(passes, job, visit, shapes, parameters)
+    chosen = 0
+    for number in range(1, len(shapes)):
+        wanted = _GAIN * (sizes[number] - sizes[chosen]) * max(left[number] / degrees, 1e-30)
+        if left[chosen] - left[number] > wanted:
+            chosen = number
+    return shapes[chosen]
+
+
+def _left_after_gains(passes: Passes, job: _Fits, visit: Visit, shapes: Sequence[Shape],
+                      parameters: Sequence[NDArray]) -> tuple[NDArray, float]:
+    """χ² of each shape once antennas have gains, one a scan and hand, and its degrees of freedom."""
+    fit_job = _fit_job(passes, job.column, job.centre)
+    made = [make_model(list(shape.models), list(shape.variables(True)),
+                       visit.window.spw.central_frequency) for shape in shapes]
+    n_ant = len(passes.structure.antenna_names)
+    n_corr = visit.window.shape[1]
+    hands = [0, n_corr - 1]
+    sums: dict[int, NDArray] = {}
+    power, degrees = 0.0, 0.0
+    for part in passes.parts([job.column]):
+        if part.key != (visit.field.id, visit.window.id):
+            continue
+        data = part.values[job.column][:, :, hands]
+        weight = np.where(np.isfinite(data), part.weight[:, :, hands], 0.0)
+        data = np.where(weight > 0, data, 0.0)
+        power += float((weight * np.abs(data) ** 2).sum())
+        degrees += 2.0 * np.count_nonzero(weight)
+        pair = part.partition.antenna1 * n_ant + part.partition.antenna2
+        for number, (model, p) in enumerate(zip(made, parameters, strict=True)):
+            seen = written(fit_job, 0, part.partition, None,
+                           interval_of(fit_job, passes.structure, part.rows), model, p,
+                           "model")[:, :, hands]
+            for scan in np.unique(part.scan):
+                rows = part.scan == scan
+                found = sums.setdefault(int(scan), np.zeros(
+                    (len(shapes), 2, n_ant * n_ant, 2), np.complex128))
+                np.add.at(found[number, 0], pair[rows],
+                          (weight * data * seen.conj())[rows].sum(axis=1))
+                np.add.at(found[number, 1], pair[rows],
+                          (weight * np.abs(seen) ** 2)[rows].sum(axis=1))
+    left = np.full(len(shapes), power)
+    for found in sums.values():
+        for number in range(len(shapes)):
+            for hand in range(2):
+                cross, own = (found[number, at, :, hand].reshape(n_ant, n_ant) for at in (0, 1))
+                left[number] -= _explained(cross + cross.conj().T, (own + own.T).real)
+    return left, max(degrees, 1.0)
+
+
+def _explained(cross: NDArray, own: NDArray) -> float:
+    """By how much antennas' gains g on a model lower χ²: 2 Re Σ w V M* g_p* g_q − Σ w |M g_p g_q|².
+
+    Parameters
+    ----------
+    cross, own : ndarray (ant, ant)
+        Σ w V M* and Σ w |M|² of each baseline.
+    """
+    gain = np.ones(len(cross), np.complex128)
+    for number in range(_STEPS):
+        norm = own @ np.abs(gain) ** 2
+        new = np.where(norm > 0, cross @ gain / np.where(norm > 0, norm, 1.0), 1.0)
+        gain = new if number % 2 == 0 else (new + gain) / 2
+    size = np.abs(gain) ** 2
+    return float((gain.conj() @ cross @ gain).real - 0.5 * size @ own @ size)
 
 
 def _candidates(direction: Direction, point: BrightFit) -> Sequence[tuple[tuple[str, ...], list]]:
@@ -257,8 +337,9 @@ def _candidates(direction: Direction, point: BrightFit) -> Sequence[tuple[tuple[
     return found
 
 
-def _relative(models: tuple[str, ...], parameters: np.ndarray) -> Shape:
-    """Shape of a fit's parameters."""
+def _relative(models: tuple[str, ...],
+              parameters: NDArray) -> tuple[Shape, tuple[float, float, float]]:
+    """Shape of a fit's parameters, and place and flux of its first component."""
     rows, at = [], 0
     for model in models:
         n = 3 if model == "delta" else 6
@@ -270,7 +351,68 @@ def _relative(models: tuple[str, ...], parameters: np.ndarray) -> Shape:
     return Shape(tuple(models[i] for i in order),
                  tuple((rows[i][0] - x0, rows[i][1] - y0) for i in order),
                  tuple(rows[i][2] / flux0 for i in order),
-                 tuple(tuple(rows[i][3:]) if len(rows[i]) > 3 else (0.0, 1.0, 0.0) for i in order))
+                 tuple(tuple(rows[i][3:]) if len(rows[i]) > 3 else (0.0, 1.0, 0.0)
+                       for i in order)), (x0, y0, flux0)
+
+
+#: Part of the amplitude of baselines below which a flux says nothing of what antennas see.
+_LEAST_FLUX = 0.7
+
+
+def with_amplitudes(passes: Passes, column: str, model: str, fits: Sequence[BrightFit],
+                    replace_flux: bool) -> list[BrightFit]:
+    """The fits, with what baselines see.
+
+    Near a null of the beam antennas see a source with amplitudes of either sign, whose mean is
+    next to nothing; their gains can then not be found from a model with that flux. `replace_flux`
+    puts the amplitude in its place where it is larger.
+
+    Parameters
+    ----------
+    passes : Passes
+    column : str
+        Without what else is known to be there.
+    model : str
+        Column of the model, of whatever flux.
+    fits : sequence of BrightFit
+    replace_flux : bool
+    """
+    sums: dict[tuple[int, int], dict[int, NDArray]] = {}
+    n_ant = len(passes.structure.antenna_names)
+    for part in passes.parts([column, model]):
+        shift = part.values[model]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            turned = part.values[column] * np.conj(shift) / np.abs(shift)
+        good = (part.weight > 0) & np.isfinite(turned)
+        weight, turned = np.where(good, part.weight, 0.0), np.where(good, turned, 0.0)
+        for scan in np.unique(part.scan):
+            rows = part.scan == scan
+            number = (part.partition.antenna1 * n_ant + part.partition.antenna2)[rows]
+            found = sums.setdefault(part.key, {}).setdefault(
+                int(scan), np.zeros((n_ant * n_ant, turned.shape[2], 4), np.complex128))
+            for at, term in enumerate((weight * turned, weight, weight * np.abs(turned) ** 2, good)):
+                np.add.at(found[..., at], number, term[rows].sum(axis=1))
+    return [_with_amplitude(one, sums.get((one.field, one.window), {}), n_ant, replace_flux)
+            for one in fits]
+
+
+def _with_amplitude(fit: BrightFit, scans: Mapping[int, NDArray], n_ant: int,
+                    replace_flux: bool) -> BrightFit:
+    """A fit with the amplitude of its baselines' sums: Σ w V, Σ w, Σ w |V|², and the number."""
+    every = [sums.reshape(-1, 4) for sums in scans.values()]
+    total = np.concatenate(every) if every else np.zeros((0, 4), np.complex128)
+    total = total[total[:, 3].real > 1]
+    if not len(total):
+        return fit
+    mean, weight, n = total[:, 0] / total[:, 1], total[:, 1].real, total[:, 3].real
+    variance = (total[:, 2].real - weight * np.abs(mean) ** 2) / (n - 1) / weight
+    amplitude = float(np.sqrt(max(np.mean(np.abs(mean) ** 2 - variance), 0.0)))
+    # An antenna is on N − 1 baselines; the variance is that of both parts.
+    snr = amplitude * np.sqrt((n_ant - 1) * 2 / max(float(np.median(variance)), 1e-300))
+    parameters = fit.parameters
+    if replace_flux and snr >= LEAST_SNR and abs(fit.flux) < _LEAST_FLUX * amplitude:
+        parameters = (0.0, 0.0, amplitude, 0.0)
+    return replace(fit, parameters=parameters, amplitude=amplitude, gain_snr=float(snr))
 
 
 def write_direction(passes: Passes, column: str, like: str, fits: Sequence[BrightFit],
@@ -288,10 +430,7 @@ def write_direction(passes: Passes, column: str, like: str, fits: Sequence[Brigh
         Where there is none, the model is 0.
     direction : Direction
     """
-    sets = (passes.structure,), (passes.selection,)
-    directions, pointings, reference = directions_of(*sets, direction.centre)
-    job = FitJob(*sets, ((like, None),), None, directions, pointings, reference,
-                 antenna_numbers(sets[0])[0], bandwidth_smearing=True, time_smearing=True)
+    job = _fit_job(passes, like, direction.centre)
     made = {(one.field, one.window): (make_model(list(one.shape.models),
                                                  list(one.shape.variables(True)), one.frequency),
                                       np.array(one.parameters)) for one in fits}
@@ -303,3 +442,11 @@ def write_direction(passes: Passes, column: str, like: str, fits: Sequence[Brigh
                        interval_of(job, passes.structure, part.rows), *made[part.key], "model")
 
     passes.write(column, [like], model)
+
+
+def _fit_job(passes: Passes, column: str, centre: tuple[float, float]) -> FitJob:
+    """What turns parameters of fits about a place into visibilities."""
+    sets = (passes.structure,), (passes.selection,)
+    directions, pointings, reference = directions_of(*sets, centre)
+    return FitJob(*sets, ((column, None),), None, directions, pointings, reference,
+                  antenna_numbers(sets[0])[0], bandwidth_smearing=True, time_smearing=True)

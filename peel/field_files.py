@@ -120,7 +120,7 @@ def _farthest(ra: NDArray, dec: NDArray, *, middle: tuple[float, float]) -> floa
 
 
 def make_image(frame: Frame, structure: Structure, selection: Selection, column: str, out: Path, *,
-               mask: NDArray[np.bool_] | None = None, iterations: int = 3000, cycles: int = 6,
+               mask: NDArray[np.bool_] | None = None, iterations: int = 3000, cycles: int = 12,
                sigma: float = 3.0, threads: int | None = None,
                progress: Callable[[int, int], None] | None = None) -> Path:
     """Make OUT-image.fits and what belongs to it, unless it is there; path of the image.
@@ -163,7 +163,7 @@ def read_plane_of(path: Path) -> NDArray[np.float64]:
 
 
 def field_mask(image_data: NDArray, sigma: float, regions: Sequence[NDArray[np.bool_]],
-               ) -> NDArray[np.bool_]:
+               around: int = _KEPT_OFF) -> NDArray[np.bool_]:
     """Where an image stands above the noise around it, without the bright regions.
 
     Parameters
@@ -172,12 +172,13 @@ def field_mask(image_data: NDArray, sigma: float, regions: Sequence[NDArray[np.b
     sigma : float
         Times the local noise.
     regions : sequence of ndarray (m, l) bool
-        Left out, with some pixels around.
+        Left out, with so many pixels around.
+    around : int
     """
     data = np.nan_to_num(image_data)
     mask = ndimage.binary_dilation(data > sigma * local_noise(data), iterations=_GROWN)
     for region in regions:
-        mask &= ~ndimage.binary_dilation(region, iterations=_KEPT_OFF)
+        mask &= ndimage.distance_transform_edt(~region) > around
     return np.asarray(mask, np.bool_)
 
 

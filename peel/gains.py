@@ -77,9 +77,8 @@ class Solved:
     cells : mapping
         Cell → term → Solution.
     directions : mapping
-        Cell → directions with gains of their own, in the order of the solutions'.
-    has_field : bool
-        Whether the first direction of the solutions is the field.
+        Cell → directions with gains of their own, in the order of the solutions', of which the
+        field is the first.
     refused : frozenset
         Fields and windows whose χ² was not lower with these gains than without: they count as
         never solved.
@@ -87,7 +86,6 @@ class Solved:
 
     cells: Mapping[Cell, Mapping[str, Solution]]
     directions: Mapping[Cell, tuple[int, ...]]
-    has_field: bool = True
     refused: frozenset[Key] = frozenset()
 
     def of_field(self, cell: Cell, n_times: int, scale: float) -> Gain:
@@ -104,7 +102,8 @@ class Solved:
             good = phase.at(good, n_times) & delay.at(delay.good[..., 0], n_times)
         else:
             good = phase.at(good, n_times)
-        return Gain(total, ~good, good & (scale * phase.at(error, n_times) < 1 / LEAST_SNR))
+        error = phase.at(error, n_times)
+        return Gain(total, ~good & np.isfinite(error), good & (scale * error < 1 / LEAST_SNR))
 
     def of_direction(self, cell: Cell, direction: int, n_times: int, scale: float) -> Gain:
         """J or dE of a direction."""
@@ -112,10 +111,10 @@ class Solved:
         found = next((terms[name] for name in OF_DIRECTIONS if name in terms), None)
         if found is None or direction not in self.directions[cell]:
             return Gain.none(n_times)
-        axis = self.directions[cell].index(direction) + self.has_field
+        axis = self.directions[cell].index(direction) + 1
         good = found.at(found.good[..., axis], n_times)
         error = found.at(found.error[..., axis], n_times)
-        return Gain(found.at(found.gains[:, :, :, axis], n_times), ~good,
+        return Gain(found.at(found.gains[:, :, :, axis], n_times), ~good & np.isfinite(error),
                     good & (scale * error < 1 / LEAST_SNR))
 
     def _terms(self, cell: Cell) -> Mapping[str, Solution]:
@@ -141,14 +140,8 @@ class Gain:
 
     def or_one(self) -> Gain:
         """The same, 1 where it is not significant."""
-        return self.or_else(Gain.none(len(self.values)))
-
-    def or_else(self, other: Gain) -> Gain:
-        """The same, another where it is not significant."""
-        keep = self.significant[:, None, :, None]
-        return Gain(np.where(keep, self.values, other.values),
-                    np.where(self.significant, False, self.failed & ~other.significant),
-                    self.significant | other.significant)
+        return Gain(np.where(self.significant[:, None, :, None], self.values, 1.0), self.failed,
+                    self.significant)
 
     def times(self, other: Gain) -> Gain:
         """Product of two; it fails where one does."""
@@ -180,7 +173,7 @@ def solution(term: str, cell: Cell, gains: NDArray, flags: NDArray, power: NDArr
     gains = np.asarray(gains, np.complex128)[..., ends]
     size = np.abs(gains)
     finite = np.isfinite(gains).all(axis=-1) & (size < _MOST_GAIN).all(axis=-1)
-    good = (finite & (size > 1 / _MOST_GAIN).all(axis=-1) & (flags == 0)).all(axis=1)
+    good = (finite & (flags == 0)).all(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
         least = np.abs(np.asarray(power)[..., ends]).sum(axis=1).min(axis=-1)
         error = np.where(least > 0, 1 / np.sqrt(least), np.inf)

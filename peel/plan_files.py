@@ -196,7 +196,7 @@ def prepare(ms: str | Path, *, regions: str | Path, column: str, field: str | in
                      cell, robust)
     if first is not None:
         path = make_image(frame, structure, selection, column, first, iterations=1000, cycles=6,
-                          sigma=4.0, threads=threads, progress=progress)
+                          sigma=2.0, threads=threads, progress=progress)
     else:
         assert image is not None
         path = Path(image)
@@ -221,9 +221,10 @@ def open_set(ms: str | Path, field: str | int | None, spw: str | int | None,
     if first in (CALIBRATED, FIELD_MODEL, RESIDUAL, PEELED, PEELED_MODEL):
         raise ColumnError(f"{structure.path}: {first} is what peeling writes; give the column of "
                           "the data")
-    if "SCAN_NUMBER" not in structure.columns:
-        raise MeasurementSetError(f"{structure.path}: has no column SCAN_NUMBER, by which gains "
-                                  "are parted; add one")
+    for name, what in (("SCAN_NUMBER", "by which gains are parted"),
+                       ("FLAG", "which QuartiCal wants")):
+        if name not in structure.columns:
+            raise MeasurementSetError(f"{structure.path}: has no column {name}, {what}; add one")
     return selection, structure
 
 

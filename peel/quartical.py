@@ -184,7 +184,7 @@ def read_solutions(path: str | Path, recipe: Recipe) -> Solved:
                     term, (field, window, scan), file[name], file[f"{stem}|gain_flags"],
                     file[f"{stem}|jhj"], float(np.mean(file[f"{stem}|conv_perc"])),
                     recipe.integrations(term))
-    return Solved(cells, dict.fromkeys(cells, recipe.directions), "J" not in recipe.options)
+    return Solved(cells, dict.fromkeys(cells, recipe.directions))
 
 
 #: Lines from whose end the reason of a failure is taken.

@@ -1,7 +1,8 @@
 """QuartiCal's recipes for peeling.
 
 Four solves. `selfcal`: G and K of everything together, before any direction has gains of its own;
-`bright`: gains J of the bright directions alone, from which the first model of the field is made;
+`bright`: gains J of the bright directions, beside what the image after self-calibration shows of
+the field, from which the first model of the rest is made;
 `joint`: G and K of the field and dE of each bright direction together; and `field`: G and K anew on
 what is left without the bright directions. The last two are repeated with each better model of the
 field. QuartiCal writes gains alone; what they do to visibilities is done here, so that a solution
@@ -59,7 +60,7 @@ class Recipe:
         That it solves for.
     directions : tuple of int
         Those with gains of their own, in the order of the directions of the solutions, of which the
-        field is the first in all solves but `bright`.
+        field is the first.
     """
 
     name: str
@@ -228,8 +229,7 @@ def _solve(solve: str, settings: Settings, directions: tuple[int, ...],
     own = [columns[number] for number in directions]
     with_field = "+".join([FIELD_MODEL, *(one for number, one in enumerate(columns)
                                           if number not in (*directions, *taken_off))])
-    model = {"selfcal": [with_field], "bright": own, "joint": [with_field, *own],
-             "field": [FIELD_MODEL]}[solve]
+    model = [FIELD_MODEL] if solve == "field" else [with_field, *own]
     terms: dict[str, dict[str, Any]] = {}
     if solve != "bright":
         each = {"time_interval": _integrations(visits, settings.interval), "freq_interval": "0"}
@@ -237,11 +237,10 @@ def _solve(solve: str, settings: Settings, directions: tuple[int, ...],
         if has_delay:
             terms["K"] = {"type": "delay", **each}
     if own:
-        # In the joint solve direction 0 is the field, and its part of a direction-dependent gain
-        # is 1. A term of one direction alone needs no other.
+        # Direction 0 is the field. Its part of a direction-dependent gain is 1.
         terms["J" if solve == "bright" else "dE"] = {
-            "type": "diag_complex", "direction_dependent": len(model) > 1,
-            "pinned_directions": [] if solve == "bright" else [0], "freq_interval": "0",
+            "type": "diag_complex", "direction_dependent": True, "pinned_directions": [0],
+            "freq_interval": "0",
             "time_interval": _integrations(visits, settings.direction_interval)}
     return {"input_model": {"recipe": ":".join(model), "apply_p_jones": False},
             "solver": {"terms": list(terms), "propagate_flags": False,

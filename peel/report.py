@@ -86,7 +86,7 @@ def _curves(known: Known) -> dict[str, NDArray]:
                     add("G, phase (rad)", np.angle(one.gains[:, 0, :, 0, 0]))
                 if term == "dE":
                     for at, direction in enumerate(solved.directions[cell]):
-                        gains = one.gains[:, 0, :, at + solved.has_field, 0]
+                        gains = one.gains[:, 0, :, at + 1, 0]
                         add(f"|dE| {direction + 1}", np.abs(gains))
                         add(f"dE {direction + 1}, phase (rad)", np.angle(gains))
     return {label: np.array(values) for label, values in found.items()} or {

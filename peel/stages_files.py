@@ -28,7 +28,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from peel.bright_files import BrightFit, fit_direction, read_fit, write_direction
+from peel.bright_files import (
+    BrightFit,
+    fit_direction,
+    read_fit,
+    with_amplitudes,
+    write_direction,
+)
 from peel.directions import Direction
 from peel.field_files import Frame, field_mask, make_image, predict_field, read_plane_of
 from peel.gains import LEAST_SNR, Cell, Gain, Key, Solved, chi_squared
@@ -54,6 +60,8 @@ from uvstack.io.output import write_json
 STEPS = "steps"
 #: Noise above which the mask of the first image, and those of rounds, begin.
 FIRST_SIGMA, ROUND_SIGMA = 8.0, (7.0, 6.0)
+#: Beams around a bright direction in which nothing is believed before it is taken off.
+_KEPT_OFF = 15
 #: χ² may rise by this much before a solution counts as worse than none.
 _WORSE = 1.001
 
@@ -154,6 +162,9 @@ class Known:
     selfcal, field : Solved or None
     joint : tuple of Solved
         One, or one for each direction in its turn.
+    alone : Solved or None
+        J of the fields and windows whose joint solve failed somewhere: it stands in that one's
+        place.
     chi_squared : mapping
         Solve → field and window → reduced χ² before and after.
     """
@@ -162,6 +173,7 @@ class Known:
     selfcal: Solved | None = None
     joint: tuple[Solved, ...] = ()
     field: Solved | None = None
+    alone: Solved | None = None
     chi_squared: Mapping[str, Mapping[Key, tuple[float, float]]] = dataclasses.field(default_factory=dict)
 
     def scale(self, cell: Cell) -> float:
@@ -186,19 +198,36 @@ class Known:
     def of_bright(self, direction: int, cell: Cell, n_times: int) -> Gain:
         """B of a direction; failed where its own gain is."""
         turn = min(direction, len(self.joint) - 1)
-        gain = self.of_selfcal(cell, n_times).times(self.of_joint(cell, n_times, direction))
+        gain = self.of_selfcal(cell, n_times)
+        if self.alone is None or cell not in self.alone.cells:
+            gain = gain.times(self.of_joint(cell, n_times, direction))
         return gain if turn < 0 else gain.times(self.of_own(direction, cell, n_times))
 
     def of_own(self, direction: int, cell: Cell, n_times: int) -> Gain:
         """J or dE of a direction."""
-        turn = min(direction, len(self.joint) - 1)
-        return self.joint[turn].of_direction(cell, direction, n_times, self.scale(cell)).or_one()
+        solved = self.joint[min(direction, len(self.joint) - 1)]
+        if self.alone is not None and cell in self.alone.cells:
+            solved = self.alone
+        return solved.of_direction(cell, direction, n_times, self.scale(cell)).or_one()
+
+    def failed(self, visit: Visit) -> bool:
+        """Whether a gain of the joint solve failed somewhere in a visit."""
+        cells = {(visit.field.id, visit.window.id, scan): times.size
+                 for scan, times in visit.times.items()}
+        return any(bool(gain.failed.any()) for solved in self.joint for cell, n in cells.items()
+                   if cell in solved.cells for gain in (
+                       solved.of_field(cell, n, 1.0),
+                       *(solved.of_direction(cell, one, n, 1.0)
+                         for one in solved.directions[cell])))
 
     def of_field(self, cell: Cell, n_times: int) -> Gain:
-        """T."""
-        gain = self.of_joint(cell, n_times)
-        if self.field is not None:
-            gain = self.field.of_field(cell, n_times, self.scale(cell)).or_else(gain)
+        """T.
+
+        Where the field is too faint for gains, S alone: those of the joint solve are then of the
+        bright direction, which has them and its own only as a product.
+        """
+        gain = self.of_joint(cell, n_times) if self.field is None else self.field.of_field(
+            cell, n_times, self.scale(cell)).or_one()
         return self.of_selfcal(cell, n_times).times(gain)
 
 
@@ -218,8 +247,7 @@ def solve(work: Work, stage: str, recipes: Sequence[Recipe]) -> Solved:
                1 if work.client is None else None)
     found = [read_solutions(paths[i], recipe) for i, recipe in enumerate(recipes)]
     return Solved({cell: terms for one in found for cell, terms in one.cells.items()},
-                  {cell: order for one in found for cell, order in one.directions.items()},
-                  all(one.has_field for one in found))
+                  {cell: order for one in found for cell, order in one.directions.items()})
 
 
 def _solve_one(job: tuple[Quartical, str], recipe: Recipe) -> Path:
@@ -258,6 +286,12 @@ def fit_bright(work: Work, known: Known, stage: str) -> Known:
             current[number] = fit_direction(work.passes, RESIDUAL, number, work.directions[number],
                                             work.beam, work.client, work.threads, fitted)
             _write_bright(work, number, current[number])
+            with work.passing(f"bright models, {stage}"):
+                current[number] = with_amplitudes(
+                    work.passes, RESIDUAL, work.bright[number], current[number],
+                    replace_flux=known.selfcal is not None)
+            if known.selfcal is not None:
+                _write_bright(work, number, current[number])
     fits = tuple(one for number in sorted(current) for one in current[number])
     for number in order:
         with work.holding(work.bright[number], stage):
@@ -287,9 +321,7 @@ def _write_residual(work: Work, what: str, names: Sequence[str]) -> None:
 def bright_in(work: Work, known: Known, visit: Visit) -> tuple[int, ...]:
     """Directions that a visit sees well enough for gains of their own, antenna by antenna.
 
-    The signal to noise of an antenna, receptor and cell is that of the fitted flux over the root of
-    the number of antennas and cells: each antenna is on 2/N of the baselines, each receptor in half
-    of the products.
+    By what its baselines see, not by the flux: see `with_amplitudes`.
     """
     of_visit = {one.direction: gain_snr(work, one, visit) for one in known.fits
                 if (one.field, one.window) == (visit.field.id, visit.window.id)}
@@ -300,11 +332,10 @@ def bright_in(work: Work, known: Known, visit: Visit) -> tuple[int, ...]:
 def gain_snr(work: Work, fit: BrightFit, visit: Visit) -> float:
     """Signal to noise of a fitted source for an antenna, receptor and cell."""
     interval = work.settings.direction_interval
-    n_cells = max(len(visit.times), 1)
+    n_cells = 1.0
     if interval:
-        n_cells = max(n_cells, round(visit.n_times * visit.integration / interval))
-    n_ant = len(work.passes.structure.antenna_names)
-    return float(fit.signal_to_noise / np.sqrt(n_ant * n_cells))
+        n_cells = max(visit.n_times * visit.integration / interval / max(len(visit.times), 1), 1.0)
+    return float(fit.gain_snr / np.sqrt(n_cells))
 
 
 def judged(work: Work, known: Known, solve_name: str, candidate: Known, names: Sequence[str],
@@ -370,17 +401,23 @@ def take_bright_off(work: Work, known: Known) -> Known:
                          functools.partial(bright_in, work, known))
     # J stands where dE does: its G K are 1.
     found = replace(known, joint=(solve(work, "bright directions alone", recipes),))
-    names = [CALIBRATED, *work.bright]
+    names = [CALIBRATED, FIELD_MODEL, *work.bright]
 
     def predicted(state: Known, part: Part) -> tuple[NDArray, NDArray[np.bool_]]:
-        return _bright_seen(work, state, part, in_data=False)
+        bright, failed = _bright_seen(work, state, part, in_data=False)
+        return bright + part.values[FIELD_MODEL], failed
 
     found = judged(work, replace(known, joint=()), "bright", found, names, predicted)
     with work.holding(RESIDUAL, "bright") as must, work.passing("without bright directions"):
         if must:
-            work.passes.write(RESIDUAL, names, lambda part: part.values[CALIBRATED]
-                              - predicted(found, part)[0])
+            _write_left(work, found)
     return found
+
+
+def _write_left(work: Work, known: Known) -> None:
+    """RESIDUAL: the calibrated data without the bright directions."""
+    work.passes.write(RESIDUAL, [CALIBRATED, *work.bright], lambda part: part.values[CALIBRATED]
+                      - _bright_seen(work, known, part, in_data=False)[0])
 
 
 def _bright_seen(work: Work, known: Known, part: Part, in_data: bool,
@@ -396,25 +433,47 @@ def _bright_seen(work: Work, known: Known, part: Part, in_data: bool,
         values, failed = part.through(part.values[column], functools.partial(state.of_bright, number))
         total += values
         bad |= failed
+    bad |= any(part.key in one.refused for one in known.joint)
     # Where a gain failed nothing is known to be taken off.
     total[bad] = 0
     return total, bad
 
 
-def model_field(work: Work, number: int, previous: Path) -> Path:
-    """CLEAN of what is left, within the mask of an image; the field's model goes to its column."""
-    name = f"{STEPS}/round-{number}"
-    mask = field_mask(read_plane_of(previous), ROUND_SIGMA[min(number, len(ROUND_SIGMA)) - 1],
-                      [one.mask for one in work.directions])
+def keep_field(work: Work, name: str) -> NDArray[np.bool_]:
+    """The field's column: what CLEAN found in an image of all, where that stands out; the mask."""
+    mask = work.mask if work.mask is not None else field_mask(
+        read_plane_of(work.folder / f"{name}-image.fits"), FIRST_SIGMA,
+        [one.mask for one in work.directions], round(_KEPT_OFF * work.beam / work.frame.cell))
+    with work.holding(FIELD_MODEL, name) as must:
+        if must:
+            predict_field(work.frame, work.passes.structure, work.passes.selection,
+                          work.folder / f"{name}-model.fits", FIELD_MODEL, mask, work.threads)
+    return mask
+
+
+def mask_of(work: Work, column: str, number: int) -> NDArray[np.bool_]:
+    """Where CLEAN may look for the field in a round: what stands out of a rough image of the data.
+
+    That image is cleaned wherever there is something, so that sidelobes of sources do not hide
+    others; it serves for nothing else, since what it finds may be artefacts.
+    """
     if work.mask is not None:
-        mask = work.mask
-    path = work.image(f"image of round {number}", RESIDUAL, name, mask=mask)
+        return work.mask
+    path = work.image(f"rough image, round {number}", column, f"{STEPS}/rough-{number}",
+                      iterations=600, sigma=2.0)
+    return field_mask(read_plane_of(path), ROUND_SIGMA[min(number, len(ROUND_SIGMA)) - 1],
+                      [one.mask for one in work.directions])
+
+
+def model_field(work: Work, number: int) -> None:
+    """CLEAN of what is left, within a mask; the field's model goes to its column."""
+    name = f"{STEPS}/round-{number}"
+    work.image(f"image of round {number}", RESIDUAL, name, mask=mask_of(work, RESIDUAL, number))
     with work.holding(FIELD_MODEL, name) as must:
         if must:
             work.tell(f"model of the field, round {number}", 0.0)
             predict_field(work.frame, work.passes.structure, work.passes.selection,
                           work.folder / f"{name}-model.fits", FIELD_MODEL, threads=work.threads)
-    return path
 
 
 def solve_round(work: Work, known: Known, number: int, *, in_turn: bool = False,
@@ -424,7 +483,7 @@ def solve_round(work: Work, known: Known, number: int, *, in_turn: bool = False,
     order = sorted(range(len(work.directions)), key=lambda i: -work.directions[i].peak)
     joint: list[Solved | None] = [None] * len(turns)
     names = [CALIBRATED, FIELD_MODEL, *work.bright]
-    before = replace(known, joint=(), field=None)
+    before = replace(known, joint=(), field=None, alone=None)
     taken: list[int] = []
     for turn in turns:
         chosen = functools.partial(bright_in, work, known)
@@ -438,6 +497,11 @@ def solve_round(work: Work, known: Known, number: int, *, in_turn: bool = False,
             "joint", work.settings, work.passes.visits, column, chosen, prefix, tuple(taken)))
         taken.append(at)
     found = replace(before, joint=tuple(one for one in joint if one is not None))
+    again = [visit for visit in work.passes.visits if found.failed(visit)]
+    if again:
+        found = replace(found, alone=solve(work, f"bright directions alone, round {number}", recipes_of(
+            "bright", work.settings, again, CALIBRATED, functools.partial(bright_in, work, known),
+            f"bright-{number}")))
 
     def predicted(state: Known, part: Part) -> tuple[NDArray, NDArray[np.bool_]]:
         bright, failed = _bright_seen(work, state, part, in_data=False)
@@ -447,9 +511,7 @@ def solve_round(work: Work, known: Known, number: int, *, in_turn: bool = False,
     found = judged(work, before, f"joint-{number}", found, names, predicted)
     with work.holding(RESIDUAL, f"joint-{number}") as must, work.passing("without bright directions"):
         if must:
-            work.passes.write(RESIDUAL, [CALIBRATED, *work.bright],
-                              lambda part: part.values[CALIBRATED]
-                              - _bright_seen(work, found, part, in_data=False)[0])
+            _write_left(work, found)
     if not memo:
         recipes = recipes_of("field", work.settings, work.passes.visits, RESIDUAL,
                              prefix=f"field-{number}")

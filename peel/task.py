@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from peel.field_files import field_mask, predict_field, read_plane_of
 from peel.passes_files import Passes
 from peel.plan_files import Prepared, open_set, prepare
 from peel.quartical import Quartical, find_quartical
@@ -24,12 +23,13 @@ from peel.recipe import CALIBRATED, FIELD_MODEL, PEELED, PEELED_MODEL, RESIDUAL,
 from peel.result import PeelResult, finished_result
 from peel.results_files import measure
 from peel.stages_files import (
-    FIRST_SIGMA,
     STEPS,
     Known,
     Tell,
     Work,
     fit_bright,
+    keep_field,
+    mask_of,
     model_field,
     self_calibrate,
     solve_round,
@@ -160,10 +160,11 @@ def _peeled(asked: dict[str, Any], folder: Path, settings: dict[str, str], solve
     work = _work(prepared, solver, folder, asked, client, tell)
     _check_room(work, asked["keep_model"])
     try:
-        known, mask = _stages(work, asked["rounds"], asked["order"] == "in-turn", asked["memo"])
+        known = _stages(work, asked["rounds"], asked["order"] == "in-turn", asked["memo"])
         seen = write_peeled(work, known, correct=asked["correct"],
                             keep_source=asked["keep_source"], keep_model=asked["keep_model"])
-        work.image("peeled image", PEELED, "peeled", mask=mask)
+        work.image("peeled image", PEELED, "peeled",
+                   mask=mask_of(work, PEELED, asked["rounds"] + 1))
         provenance = provenance_of(asked, ms=[prepared.structure.path])
         result = measure(work, known, seen, settings, asked["keep_model"], provenance)
         append_history(prepared.structure.path, provenance)
@@ -173,15 +174,10 @@ def _peeled(asked: dict[str, Any], folder: Path, settings: dict[str, str], solve
     return result
 
 
-def _stages(work: Work, rounds: int, in_turn: bool, memo: bool) -> tuple[Known, Any]:
-    """All that leads to the gains, and the mask of the last image."""
+def _stages(work: Work, rounds: int, in_turn: bool, memo: bool) -> Known:
+    """All that leads to the gains."""
     masks = [one.mask for one in work.directions]
-    first = work.folder / "first-image.fits"
-    mask = field_mask(read_plane_of(first), FIRST_SIGMA, masks) if work.mask is None else work.mask
-    with work.holding(FIELD_MODEL, "first") as must:
-        if must:
-            predict_field(work.frame, work.passes.structure, work.passes.selection,
-                          work.folder / "first-model.fits", FIELD_MODEL, mask, work.threads)
+    mask = keep_field(work, "first")
     known = fit_bright(work, Known(), "data")
     known = self_calibrate(work, known)
     everything = mask.copy()
@@ -189,13 +185,13 @@ def _stages(work: Work, rounds: int, in_turn: bool, memo: bool) -> tuple[Known, 
         everything |= one
     work.image("image after self-calibration", CALIBRATED, "selfcal", mask=everything,
                sigma=5.0)
+    keep_field(work, "selfcal")
     known = fit_bright(work, known, "calibrated")
     known = take_bright_off(work, known)
-    image = work.image("rough image", RESIDUAL, f"{STEPS}/rough", iterations=600, cycles=3, sigma=8.0)
     for number in range(1, rounds + 1):
-        image = model_field(work, number, image)
+        model_field(work, number)
         known = solve_round(work, known, number, in_turn=in_turn, memo=memo)
-    return known, field_mask(read_plane_of(image), 6.0, masks) if work.mask is None else work.mask
+    return known
 
 
 def _work(prepared: Prepared, solver: Quartical, folder: Path, asked: dict[str, Any], client: Any,

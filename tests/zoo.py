@@ -517,7 +517,7 @@ def _phase_shifted(path: Path, made: SmallSet) -> Path:
 
 _TWO = (Window(), Window(1.5e9, -5e6, 4, (YY, XY, YX, XX)))
 _NOT_WRITTEN: dict = {"fails": ("OutputError", "is a selection of rows of another set"),
-                      "failing": ("subtract",)}
+                      "failing": ("subtract", "peel")}
 _ALIKE = (Window(), Window(1.5e9))
 
 
@@ -541,7 +541,7 @@ LAYOUTS: dict[str, Layout] = {
                                           select={"field": "target0"}),
     "other field without cells": Layout(
         _other_field_without_cells, setup={"windows": _ALIKE, "fields": 2}, select={"field": "target0"},
-        fails=("ColumnError", "no value in some rows"), failing=("subtract",)),
+        fails=("ColumnError", "no value in some rows"), failing=("subtract", "peel")),
     "unused windows of no frequency": Layout(lambda made: [
         _unused_description(window_row("none", frequency))(made) for frequency in (np.full(3, np.nan), -1e9 - 1e6 * np.arange(3))]),
     "unused observation by another telescope": Layout(_unused_observation),

@@ -17,8 +17,12 @@ from astropy.io import fits
 
 import oracles
 import uvstack
+from peel.passes_files import Passes
+from peel.plan_files import open_set
+from peel.visits import scan_visits
 from uvstack import errors
 from uvstack.io.info import describe, format_description
+from uvstack.io.write_columns import check_column
 from uvstack.sky.components import components
 from zoo import LAYOUTS, Inhabitant, inhabit
 from zoo_set import PIXELS, Scene, plain, write
@@ -149,6 +153,27 @@ def subtract(visit: Visit):
                          **visit.select).flux
 
 
+def peel_passes(visit: Visit):
+    """The stack of a column that peeling's passes wrote: half of the data."""
+    select = {name: visit.select[name] for name in visit.select if name not in ("timerange",)}
+    if len(select) < len(visit.select) or "pointing" in select:
+        pytest.skip("peeling takes no times or pointings")
+    column = select.get("column", "DATA")
+    if visit.who.layout is LAYOUTS["no FLAG"]:
+        with pytest.raises(errors.MeasurementSetError, match="has no column FLAG, which QuartiCal"):
+            open_set(visit.path, None, None, column)
+        return visit.truth
+    selection, structure = open_set(visit.path, select.get("field"), select.get("spw"), column)
+    for name in ("PEEL_A", "PEELED_DATA"):
+        check_column(structure, name, False, [column])
+    passes = Passes(structure, selection, scan_visits(structure, selection)[0], column)
+    passes.write("PEEL_A", [column], lambda part: part.values[column])
+    passes.write("PEELED_DATA", [column, "PEEL_A"],
+                 lambda part: part.values[column] - 0.5 * part.values["PEEL_A"])
+    return 2 * uvstack.stack(visit.path, visit.targets, **visit.beam,
+                             **visit.select | {"column": "PEELED_DATA"}).flux
+
+
 def compare(visit: Visit):
     how = {"cell": visit.who.scene.cell, "size": 2 * SIZE, "stamp": 8, "weights": "equal",
            "methods": ("mean",)}
@@ -196,6 +221,7 @@ COMMANDS = {
     "image": (image, _pixels, 4e-5),
     "sdint": (sdint, _pixels, 4e-5),
     "subtract": (subtract, _left, 2e-5),
+    "peel": (peel_passes, lambda visit: visit.truth, 4e-5),
     "compare": (compare, lambda visit: [visit.truth, visit.truth], 2e-4),
     "info": (info, lambda visit: [visit.who.n_rows, visit.who.n_rows, visit.who.longest], 1e-6)}
 

@@ -15,9 +15,9 @@ from factories import ARCSEC, Spw, edit, make_ms, offset, read
 from uvstack.errors import OutputError, UvstackError, UvstackWarning
 from uvstack.io.casa import open_table
 
-N_ANT = 10
-FIELD, BRIGHT = (*offset(120 * ARCSEC, 180 * ARCSEC), 0.5), (*offset(240 * ARCSEC, 900 * ARCSEC), 3.0)
-MAKE = {"spws": (Spw(n=4),), "n_ant": N_ANT, "n_times": 6, "scale": 0.1}
+N_ANT = 16
+FIELD, BRIGHT = (*offset(120 * ARCSEC, 180 * ARCSEC), 0.3), (*offset(240 * ARCSEC, 900 * ARCSEC), 3.0)
+MAKE = {"spws": (Spw(n=4),), "n_ant": N_ANT, "n_times": 10, "scale": 0.1}
 #: Images that are just fine enough for two sources.
 IMAGES = {"size": 256, "cell": 12 * ARCSEC}
 
@@ -275,9 +275,9 @@ def test_bad_input(run, tmp_path):
 
 
 def test_quartical_finds_the_gains(observed, tmp_path):
-    """The real one, with noise: what is left is noise, and what gains move of it at most.
+    """The real one, with noise of 0.014 Jy: 3 Jy are gone to 1.5 %, of which the field is half.
 
-    Of 10 antennas each set of gains moves 2/9 of the noise's variance (G and dE: 4/9 in all).
+    On 120 baselines gains of the bright source still take a fifth of a faint one after two rounds.
     """
     pytest.importorskip("quartical")
     _, field, bright = observed
@@ -289,12 +289,14 @@ def test_quartical_finds_the_gains(observed, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UvstackWarning)
         result = peel.peel(path, regions=observed[0] / "bright.crtf", out=tmp_path / "out",
-                           rounds=1, threads=1, keep_model=True, **IMAGES)
+                           rounds=2, threads=1, **IMAGES)
     left = read(path, "PEELED_DATA") - field
-    assert 0.8 < np.std(left) / np.std(noise) < 1.6
-    assert np.std(bright) > 100 * np.std(left)
+    assert np.std(left) < 0.015 * np.std(bright)
+    flux = np.vdot(field, read(path, "PEELED_DATA")).real / np.vdot(field, field).real
+    assert 0.75 < flux < 1.05
     row = result.fields[0]
-    assert row["flux_corrected"].value == pytest.approx(3.0, rel=0.02)
-    assert row["chi_squared_after"] == pytest.approx(1.0, abs=0.4)
-    assert row["chi_squared_after"] < 0.2 * row["chi_squared_before"]
+    one, two = read(path, "ANTENNA1"), read(path, "ANTENNA2")
+    amplitude = np.abs(through(truth_of()[1], one, two)).mean()
+    assert row["flux_corrected"].value == pytest.approx(3.0 * amplitude, rel=0.015)
+    assert row["chi_squared_after"] < 0.1 * row["chi_squared_before"]
     assert row["converged"] > 0.9

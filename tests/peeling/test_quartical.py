@@ -149,7 +149,7 @@ def test_directions_and_kinds_of_windows():
     assert joint["input_ms"]["select_fields"] == [0, 5]
     assert joint["input_ms"]["select_ddids"] == [0]
     assert joint["input_model"]["recipe"] == "PEEL_FIELD:PEEL_BRIGHT_1:PEEL_BRIGHT_2"
-    assert found["bright-2-correlations"]["input_model"]["recipe"] == "PEEL_BRIGHT_1:PEEL_BRIGHT_2"
+    assert found["bright-2-correlations"]["input_model"]["recipe"] == joint["input_model"]["recipe"]
     everything = "PEEL_FIELD+PEEL_BRIGHT_1+PEEL_BRIGHT_2"
     assert found["selfcal-2-correlations"]["input_model"]["recipe"] == everything
     assert "K" not in found["joint-2-correlations-one-channel"]
