@@ -8,8 +8,8 @@ source is a point unless χ² asks for more: a Gaussian, or as many components a
 the region. χ² is that which is left after each antenna got a gain (by the alternating least squares
 of Mitchell et al. 2008 and Salvini & Wijnholds 2014): without, phases that scatter look like a
 Gaussian. The shape is found in the field and window that see the source best; flux, index and place
-are then fitted in each. Channels and integrations are as wide as they are, and so is what the model
-loses in them.
+are then fitted in each. What the model loses in the width of channels and integrations belongs to it,
+unless the data fit better without: those of a simulation may not be smeared.
 """
 
 from __future__ import annotations
@@ -93,6 +93,8 @@ class BrightFit:
     frequency : float
         Hz.
     reduced_chi_squared : float
+    smeared : bool
+        Whether the model loses what channels and integrations take of it.
     amplitude : float
         Root mean square of what baselines see of it, averaged over a scan, without noise, Jy. In a
         flank or near a null of the beam, where antennas see it differently, it is more than the
@@ -109,6 +111,7 @@ class BrightFit:
     errors: tuple[float, ...]
     frequency: float
     reduced_chi_squared: float
+    smeared: bool = True
     amplitude: float = 0.0
     gain_snr: float = 0.0
 
@@ -172,9 +175,13 @@ def fit_direction(passes: Passes, column: str, number: int, direction: Direction
         if not found:
             return []
         best = max(found, key=lambda index: found[index].signal_to_noise)
+        plain = _fit_point(replace(job, smeared=False), visits[best])
+        if plain is not None and plain.reduced_chi_squared < found[best].reduced_chi_squared:
+            job = replace(job, smeared=False)
+            map_chunks(_fit_point, job, visits, take, client, threads)
         shape = _shape(passes, job, visits[best], direction, found[best])
         if shape != Shape():
-            job = _Fits(job.path, column, number, job.centre, job.reach, shape)
+            job = replace(job, shape=shape)
             map_chunks(_fit_point, job, visits, take, client, threads)
     return [found[index] for index in sorted(found)]
 
@@ -189,6 +196,7 @@ class _Fits:
     centre: tuple[float, float]
     reach: float
     shape: Shape = Shape()
+    smeared: bool = True
 
 
 class _quiet(warnings.catch_warnings):
@@ -205,7 +213,7 @@ def _fit(job: _Fits, visit: Visit, **model: Any) -> FitResult:
     spw = visit.window.spw
     found = fit(job.path, **model, column=job.column, field=visit.field.id, spw=spw.id, stokes="I",
                 phase_centre=job.centre, nu0=spw.central_frequency, threads=1,
-                bandwidth_smearing=True, time_smearing=True)
+                bandwidth_smearing=job.smeared, time_smearing=job.smeared)
     assert isinstance(found, FitResult)
     return found
 
@@ -228,7 +236,7 @@ def _fit_point(job: _Fits, visit: Visit) -> BrightFit | None:
     errors = [one if np.isfinite(one) else 0.0 for one in errors]
     return BrightFit(visit.field.id, visit.window.id, job.direction, job.shape, tuple(parameters),
                      tuple(errors), visit.window.spw.central_frequency,
-                     found.reduced_chi_squared)
+                     found.reduced_chi_squared, job.smeared)
 
 
 def _shape(passes: Passes, job: _Fits, visit: Visit, direction: Direction,
@@ -269,7 +277,7 @@ def _shape(passes: Passes, job: _Fits, visit: Visit, direction: Direction,
 def _left_after_gains(passes: Passes, job: _Fits, visit: Visit, shapes: Sequence[Shape],
                       parameters: Sequence[NDArray]) -> tuple[NDArray, float]:
     """χ² of each shape once antennas have gains, one a scan and hand, and its degrees of freedom."""
-    fit_job = _fit_job(passes, job.column, job.centre)
+    fit_job = _fit_job(passes, job.column, job.centre, job.smeared)
     made = [make_model(list(shape.models), list(shape.variables(True)),
                        visit.window.spw.central_frequency) for shape in shapes]
     n_ant = len(passes.structure.antenna_names)
@@ -430,7 +438,7 @@ def write_direction(passes: Passes, column: str, like: str, fits: Sequence[Brigh
         Where there is none, the model is 0.
     direction : Direction
     """
-    job = _fit_job(passes, like, direction.centre)
+    job = _fit_job(passes, like, direction.centre, all(one.smeared for one in fits))
     made = {(one.field, one.window): (make_model(list(one.shape.models),
                                                  list(one.shape.variables(True)), one.frequency),
                                       np.array(one.parameters)) for one in fits}
@@ -444,9 +452,9 @@ def write_direction(passes: Passes, column: str, like: str, fits: Sequence[Brigh
     passes.write(column, [like], model)
 
 
-def _fit_job(passes: Passes, column: str, centre: tuple[float, float]) -> FitJob:
+def _fit_job(passes: Passes, column: str, centre: tuple[float, float], smeared: bool) -> FitJob:
     """What turns parameters of fits about a place into visibilities."""
     sets = (passes.structure,), (passes.selection,)
     directions, pointings, reference = directions_of(*sets, centre)
     return FitJob(*sets, ((column, None),), None, directions, pointings, reference,
-                  antenna_numbers(sets[0])[0], bandwidth_smearing=True, time_smearing=True)
+                  antenna_numbers(sets[0])[0], bandwidth_smearing=smeared, time_smearing=smeared)

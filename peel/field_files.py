@@ -107,7 +107,8 @@ def frame_of(structure: Structure, selection: Selection, places: tuple[NDArray, 
     wide = np.ptp(frequency) > _WIDE * frequency.mean()
     return Frame(good_size(int(np.ceil(2 * half / chosen))) if size is None else good_size(size),
                  chosen, middle, beam, 2 if wide else 1, robust,
-                 None if chosen <= finest else SPEED_OF_LIGHT / frequency.max() / (5 * chosen))
+                 None if cell is not None or chosen <= finest
+                 else SPEED_OF_LIGHT / frequency.max() / (5 * chosen))
 
 
 def _farthest(ra: NDArray, dec: NDArray, *, middle: tuple[float, float]) -> float:

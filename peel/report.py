@@ -17,7 +17,7 @@ from uvstack.report.figure import new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from peel.stages_files import Known
+    from peel.known import Known
 
 #: Half a side of the pictures around a direction, pixels.
 _ZOOM = 150

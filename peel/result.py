@@ -254,6 +254,10 @@ class PeelResult(Saved):
                  "image")]
         return Section(f"Peeled {self.ms}", rows, text=self.notes, grid=grid)
 
+    def figure(self, *args: Any, **options: Any) -> Any:
+        """Images before and after on one scale; None of a result that was read again, whose pictures are in its folder."""
+        return self.figures.get("images")
+
     def sections(self, *args: Any, **options: Any) -> list[Section]:
         """The overview with images, other sources, fields, gains."""
         first = self.overview()

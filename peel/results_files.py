@@ -12,11 +12,13 @@ from scipy import ndimage
 
 from peel.field_files import read_plane_of
 from peel.gains import Key
+from peel.known import Known
 from peel.recipe import FIELD_MODEL, PEELED, PEELED_MODEL
 from peel.region_files import separation
 from peel.report import gains_figure, images_figure, models_figure, ratio_figure
 from peel.result import PeelResult
-from peel.stages_files import STEPS, Known, Seen, Work, gain_snr
+from peel.stages_files import Seen, gain_snr
+from peel.work_files import STEPS, Work
 from uvstack.constants import ARCSEC
 from uvstack.errors import UvstackError
 from uvstack.extraction.task import find
@@ -155,7 +157,7 @@ def _notes(work: Work, known: Known, seen: Mapping[Key, Seen], fields: QTable,
         text = sorted({f"{row['field']} in window {row['spw']}" for row in rows})
         return ", ".join(text[:8]) + (f" and {len(text) - 8} more" if len(text) > 8 else "")
 
-    refused = {key for one in (*known.joint, *filter(None, [known.selfcal]))
+    refused = {key for one in (*known.joint, *known.selfcal)
                for key in one.refused}
     if refused:
         windows = {visit.window.id: visit.window.spw.id for visit in work.passes.visits}

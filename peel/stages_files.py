@@ -16,14 +16,11 @@ off is known exactly, and nothing of the joint solve's G K is left in the peeled
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,10 +32,10 @@ from peel.bright_files import (
     with_amplitudes,
     write_direction,
 )
-from peel.directions import Direction
-from peel.field_files import Frame, field_mask, make_image, predict_field, read_plane_of
-from peel.gains import LEAST_SNR, Cell, Gain, Key, Solved, chi_squared
-from peel.passes_files import Part, Passes
+from peel.field_files import field_mask, predict_field, read_plane_of
+from peel.gains import LEAST_SNR, Key, Solved, chi_squared
+from peel.known import Known
+from peel.passes_files import Part
 from peel.quartical import Quartical, read_solutions
 from peel.recipe import (
     CALIBRATED,
@@ -47,188 +44,20 @@ from peel.recipe import (
     PEELED_MODEL,
     RESIDUAL,
     Recipe,
-    Settings,
-    bright_columns,
     recipes_of,
 )
 from peel.visits import Visit
+from peel.work_files import STEPS, Work
 from uvstack.chunks import map_chunks
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.io.output import write_json
 
-#: Folder, in that of the run, of what is needed on the way.
-STEPS = "steps"
 #: Noise above which the mask of the first image, and those of rounds, begin.
 FIRST_SIGMA, ROUND_SIGMA = 8.0, (7.0, 6.0)
 #: Beams around a bright direction in which nothing is believed before it is taken off.
 _KEPT_OFF = 15
 #: χ² may rise by this much before a solution counts as worse than none.
 _WORSE = 1.001
-
-Tell = Callable[[str, float], None]
-
-
-@dataclass(frozen=True, eq=False)
-class Work:
-    """What all stages share.
-
-    Attributes
-    ----------
-    passes : Passes
-    column : str
-        Of the data.
-    frame : Frame
-    settings : Settings
-    solver : Quartical
-    folder : Path
-    directions : tuple of Direction
-    beam : float
-        FWHM of the first image, rad.
-    client, threads
-        As of `uvstack.chunks.map_chunks`.
-    tell : callable
-        Called with the name of a stage and how much of it is done.
-    mask : ndarray (m, l) bool or None
-        That was given for the field.
-    """
-
-    passes: Passes
-    column: str
-    frame: Frame
-    settings: Settings
-    solver: Quartical
-    folder: Path
-    directions: tuple[Direction, ...]
-    beam: float
-    client: Any
-    threads: int | None
-    tell: Tell
-    mask: NDArray[np.bool_] | None = None
-
-    @property
-    def bright(self) -> list[str]:
-        """Columns of the bright models."""
-        return bright_columns(len(self.directions))
-
-    @property
-    def scratch(self) -> list[str]:
-        """Columns that go at the end."""
-        return [CALIBRATED, FIELD_MODEL, *self.bright, RESIDUAL]
-
-    def image(self, stage: str, column: str, name: str, **options: Any) -> Path:
-        """An image of a column; its path."""
-        self.tell(stage, 0.0)
-        (self.folder / STEPS).mkdir(exist_ok=True)
-        return make_image(self.frame, self.passes.structure, self.passes.selection, column,
-                          self.folder / name, threads=self.threads,
-                          progress=lambda done, n: self.tell(stage, done / n), **options)
-
-    @contextmanager
-    def holding(self, column: str, what: str) -> Iterator[bool]:
-        """Whether a column must be written to hold something; noted once it does."""
-        path = self.folder / STEPS / "columns.json"
-        held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        if held.get(column) == what and column in self.passes.existing([column]):
-            yield False
-            return
-        self.forget([column])
-        yield True
-        write_json(path, {**held, column: what})
-
-    def forget(self, columns: Sequence[str]) -> None:
-        """Note that columns are about to change."""
-        path = self.folder / STEPS / "columns.json"
-        if path.exists():
-            held = json.loads(path.read_text(encoding="utf-8"))
-            write_json(path, {name: what for name, what in held.items() if name not in columns})
-
-    @contextmanager
-    def passing(self, stage: str) -> Iterator[None]:
-        """Passes over the rows are told as this stage's."""
-        self.passes.tell = lambda done: self.tell(stage, done)
-        try:
-            yield
-        finally:
-            self.passes.tell = None
-
-
-@dataclass(frozen=True, eq=False)
-class Known:
-    """What stages have found so far.
-
-    Attributes
-    ----------
-    fits : tuple of BrightFit
-    selfcal, field : Solved or None
-    joint : tuple of Solved
-        One, or one for each direction in its turn.
-    alone : Solved or None
-        J of the fields and windows whose joint solve failed somewhere: it stands in that one's
-        place.
-    chi_squared : mapping
-        Solve → field and window → reduced χ² before and after.
-    """
-
-    fits: tuple[BrightFit, ...] = ()
-    selfcal: Solved | None = None
-    joint: tuple[Solved, ...] = ()
-    field: Solved | None = None
-    alone: Solved | None = None
-    chi_squared: Mapping[str, Mapping[Key, tuple[float, float]]] = dataclasses.field(default_factory=dict)
-
-    def scale(self, cell: Cell) -> float:
-        """Root of the reduced χ² of a field and window, by the last that is known of it."""
-        values = [told[cell[:2]][1] for told in self.chi_squared.values() if cell[:2] in told]
-        return float(np.sqrt(values[-1])) if values else 1.0
-
-    def of_selfcal(self, cell: Cell, n_times: int) -> Gain:
-        """S; 1 where it is not known."""
-        if self.selfcal is None:
-            return Gain.none(n_times)
-        gain = self.selfcal.of_field(cell, n_times, self.scale(cell)).or_one()
-        return replace(gain, failed=np.zeros_like(gain.failed))
-
-    def of_joint(self, cell: Cell, n_times: int, direction: int = 0) -> Gain:
-        """G K of the solve that a direction belongs to."""
-        turn = min(direction, len(self.joint) - 1)
-        if turn < 0:
-            return Gain.none(n_times)
-        return self.joint[turn].of_field(cell, n_times, self.scale(cell)).or_one()
-
-    def of_bright(self, direction: int, cell: Cell, n_times: int) -> Gain:
-        """B of a direction; failed where its own gain is."""
-        turn = min(direction, len(self.joint) - 1)
-        gain = self.of_selfcal(cell, n_times)
-        if self.alone is None or cell not in self.alone.cells:
-            gain = gain.times(self.of_joint(cell, n_times, direction))
-        return gain if turn < 0 else gain.times(self.of_own(direction, cell, n_times))
-
-    def of_own(self, direction: int, cell: Cell, n_times: int) -> Gain:
-        """J or dE of a direction."""
-        solved = self.joint[min(direction, len(self.joint) - 1)]
-        if self.alone is not None and cell in self.alone.cells:
-            solved = self.alone
-        return solved.of_direction(cell, direction, n_times, self.scale(cell)).or_one()
-
-    def failed(self, visit: Visit) -> bool:
-        """Whether a gain of the joint solve failed somewhere in a visit."""
-        cells = {(visit.field.id, visit.window.id, scan): times.size
-                 for scan, times in visit.times.items()}
-        return any(bool(gain.failed.any()) for solved in self.joint for cell, n in cells.items()
-                   if cell in solved.cells for gain in (
-                       solved.of_field(cell, n, 1.0),
-                       *(solved.of_direction(cell, one, n, 1.0)
-                         for one in solved.directions[cell])))
-
-    def of_field(self, cell: Cell, n_times: int) -> Gain:
-        """T.
-
-        Where the field is too faint for gains, S alone: those of the joint solve are then of the
-        bright direction, which has them and its own only as a product.
-        """
-        gain = self.of_joint(cell, n_times) if self.field is None else self.field.of_field(
-            cell, n_times, self.scale(cell)).or_one()
-        return self.of_selfcal(cell, n_times).times(gain)
 
 
 def solve(work: Work, stage: str, recipes: Sequence[Recipe]) -> Solved:
@@ -261,7 +90,7 @@ def fit_bright(work: Work, known: Known, stage: str) -> Known:
     Several directions are fitted in turn, each without the last models of the others, twice.
     """
     path = work.folder / STEPS / f"bright-{stage}.json"
-    data = work.column if known.selfcal is None else CALIBRATED
+    data = CALIBRATED if known.selfcal else work.column
     order = sorted(range(len(work.directions)), key=lambda i: -work.directions[i].peak)
     if path.exists():
         fits = tuple(read_fit(one) for one in json.loads(path.read_text(encoding="utf-8")))
@@ -289,8 +118,8 @@ def fit_bright(work: Work, known: Known, stage: str) -> Known:
             with work.passing(f"bright models, {stage}"):
                 current[number] = with_amplitudes(
                     work.passes, RESIDUAL, work.bright[number], current[number],
-                    replace_flux=known.selfcal is not None)
-            if known.selfcal is not None:
+                    replace_flux=bool(known.selfcal))
+            if known.selfcal:
                 _write_bright(work, number, current[number])
     fits = tuple(one for number in sorted(current) for one in current[number])
     for number in order:
@@ -367,8 +196,7 @@ def judged(work: Work, known: Known, solve_name: str, candidate: Known, names: S
     refused = frozenset(key for key, (a, b) in told.items() if not b <= _WORSE * a)
     which = "selfcal" if solve_name == "selfcal" else "joint"
     if which == "selfcal":
-        assert candidate.selfcal is not None
-        candidate = replace(candidate, selfcal=replace(candidate.selfcal, refused=refused))
+        candidate = replace(candidate, selfcal=(replace(candidate.selfcal[0], refused=refused),))
     else:
         candidate = replace(candidate, joint=tuple(replace(one, refused=refused)
                                                    for one in candidate.joint))
@@ -387,12 +215,18 @@ def self_calibrate(work: Work, known: Known) -> Known:
         values, _ = part.through(total, state.of_selfcal)
         return values, np.zeros(len(values), np.bool_)
 
-    found = judged(work, known, "selfcal", replace(known, selfcal=solved), names, predicted)
-    with work.holding(CALIBRATED, "selfcal") as must, work.passing("calibrated data"):
+    found = judged(work, known, "selfcal", replace(known, selfcal=(solved,)), names, predicted)
+    _write_calibrated(work, found)
+    return found
+
+
+def _write_calibrated(work: Work, known: Known) -> None:
+    """CALIBRATED: the data without all of S."""
+    with (work.holding(CALIBRATED, f"selfcal, {len(known.selfcal)} times") as must,
+          work.passing("calibrated data")):
         if must:
             work.passes.write(CALIBRATED, [work.column], lambda part: part.through(
-                part.values[work.column], lambda *of: found.of_selfcal(*of).inverse())[0])
-    return found
+                part.values[work.column], lambda *of: known.of_selfcal(*of).inverse())[0])
 
 
 def take_bright_off(work: Work, known: Known) -> Known:
@@ -426,7 +260,7 @@ def _bright_seen(work: Work, known: Known, part: Part, in_data: bool,
 
     As they are in the data, or in the calibrated ones.
     """
-    state = known if in_data else replace(known, selfcal=None)
+    state = known if in_data else replace(known, selfcal=())
     total: NDArray = np.zeros(part.weight.shape, np.complex128)
     bad = np.zeros(len(total), np.bool_)
     for number, column in enumerate(work.bright):
@@ -479,6 +313,11 @@ def model_field(work: Work, number: int) -> None:
 def solve_round(work: Work, known: Known, number: int, *, in_turn: bool = False,
                 memo: bool = False) -> Known:
     """Joint and field solves of a round; RESIDUAL is what is left, corrected."""
+    if known.field is not None:
+        # Gains of the field from the last round are the start of this one: G and dE of one solve
+        # part slowly, since a field much fainter than the source says little of G beside it.
+        known = replace(known, selfcal=(*known.selfcal, known.field), field=None)
+        _write_calibrated(work, known)
     turns = range(len(work.directions)) if in_turn else [None]
     order = sorted(range(len(work.directions)), key=lambda i: -work.directions[i].peak)
     joint: list[Solved | None] = [None] * len(turns)
@@ -516,7 +355,7 @@ def solve_round(work: Work, known: Known, number: int, *, in_turn: bool = False,
         recipes = recipes_of("field", work.settings, work.passes.visits, RESIDUAL,
                              prefix=f"field-{number}")
         found = replace(found, field=solve(work, f"field solve, round {number}", recipes))
-    inner = replace(found, selfcal=None)
+    inner = replace(found, selfcal=())
     with work.holding(RESIDUAL, f"field-{number}") as must, work.passing("corrected data"):
         if must:
             work.passes.write(RESIDUAL, [CALIBRATED, *work.bright], lambda part: part.through(
@@ -532,7 +371,7 @@ def _only(number: int, chosen: Callable[[Visit], tuple[int, ...]], visit: Visit)
 def _without(work: Work, known: Known, joint: Sequence[Solved | None], taken: Sequence[int],
              number: int) -> str:
     """RESIDUAL: the calibrated data without the directions that had their turn."""
-    state = replace(known, selfcal=None, joint=tuple(one or Solved({}, {}) for one in joint))
+    state = replace(known, selfcal=(), joint=tuple(one or Solved({}, {}) for one in joint))
     names = [CALIBRATED, *(work.bright[one] for one in taken)]
 
     def left(part: Part) -> NDArray:

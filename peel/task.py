@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from peel.known import Known
 from peel.passes_files import Passes
 from peel.plan_files import Prepared, open_set, prepare
 from peel.quartical import Quartical, find_quartical
@@ -23,10 +24,6 @@ from peel.recipe import CALIBRATED, FIELD_MODEL, PEELED, PEELED_MODEL, RESIDUAL,
 from peel.result import PeelResult, finished_result
 from peel.results_files import measure
 from peel.stages_files import (
-    STEPS,
-    Known,
-    Tell,
-    Work,
     fit_bright,
     keep_field,
     mask_of,
@@ -36,6 +33,7 @@ from peel.stages_files import (
     take_bright_off,
     write_peeled,
 )
+from peel.work_files import STEPS, Tell, Work
 from uvstack.checks import finite_number, one_of, whole_number
 from uvstack.chunks import cluster
 from uvstack.errors import OutputError

@@ -51,13 +51,14 @@ LEAST = {
                             "--fwhm 10arcmin --out OUT.fits",
     "experiment lindroos": "--types 1 --realisations 1 --scale 0.001 --no-figures --out OUT",
     "epochs serve": "--archive .",
+    "peel": "survey.ms --regions auto --flux-above 100mJy --out OUT",
     "demo": "--out OUT",
 }
 #: Commands without an option that takes a number.
 WITHOUT = {"info"}
 PLAIN = ["0", "-1", "1e30", "nan", "inf", "-inf", "", "x", "1m"]
 #: Commands whose least work takes long, or never ends; they have tests of their own.
-SLOW = {"demo", "epochs serve", "experiment lindroos", "simulate lindroos"}
+SLOW = {"demo", "epochs serve", "experiment lindroos", "peel", "simulate lindroos"}
 
 
 def commands():
@@ -220,6 +221,7 @@ def test_nonsense_ends_in_one_line(inputs, monkeypatch, tmp_path, name, option):
 
         monkeypatch.setattr("simulate.task.map_chunks", stop)
         monkeypatch.setattr("uvstack.epochs.server.task.open_archive", stop)
+        monkeypatch.setattr("peel.task.prepare", stop)
         monkeypatch.setattr("simulate.experiment.task.map_chunks", stop)
     for i, value in enumerate(values_of(param)):
         ended = ending(inputs, monkeypatch, tmp_path / f"out{i}", *name.split(),

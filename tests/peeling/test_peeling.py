@@ -144,6 +144,9 @@ def test_the_field_is_left_and_nothing_else_changes(run, observed, fingerprint):
     for name in ("index.html", "first-image.fits", "selfcal-image.fits", "peeled-image.fits",
                  "quartical-joint-1.yaml", "gains/joint-1.npz", "gains/gains.png"):
         assert (run.out / name).exists(), name
+    assert str(result) == str(result.sections()[0])
+    result.save(run.out.with_name("x.json"))
+    assert json.loads(run.out.with_name("x.json").read_text()) == told
     rows = {row["image"]: row for row in result.table}
     assert rows["peeled"]["dynamic_range"] > 3 * rows["first image"]["dynamic_range"]
 

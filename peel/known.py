@@ -1,0 +1,94 @@
+"""What stages of a run have found so far, and the gains that follow from it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from peel.bright_files import BrightFit
+from peel.gains import Cell, Gain, Key, Solved
+from peel.visits import Visit
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What stages have found so far.
+
+    Attributes
+    ----------
+    fits : tuple of BrightFit
+    selfcal : tuple of Solved
+        Self-calibration, and the field solves of the rounds before the last.
+    field : Solved or None
+    joint : tuple of Solved
+        One, or one for each direction in its turn.
+    alone : Solved or None
+        J of the fields and windows whose joint solve failed somewhere: it stands in that one's
+        place.
+    chi_squared : mapping
+        Solve → field and window → reduced χ² before and after.
+    """
+
+    fits: tuple[BrightFit, ...] = ()
+    selfcal: tuple[Solved, ...] = ()
+    joint: tuple[Solved, ...] = ()
+    field: Solved | None = None
+    alone: Solved | None = None
+    chi_squared: Mapping[str, Mapping[Key, tuple[float, float]]] = dataclasses.field(default_factory=dict)
+
+    def scale(self, cell: Cell) -> float:
+        """Root of the reduced χ² of a field and window, by the last that is known of it."""
+        values = [told[cell[:2]][1] for told in self.chi_squared.values() if cell[:2] in told]
+        return float(np.sqrt(values[-1])) if values else 1.0
+
+    def of_selfcal(self, cell: Cell, n_times: int) -> Gain:
+        """S; 1 where it is not known."""
+        total = Gain.none(n_times)
+        for one in self.selfcal:
+            total = total.times(one.of_field(cell, n_times, self.scale(cell)).or_one())
+        return replace(total, failed=np.zeros_like(total.failed))
+
+    def of_joint(self, cell: Cell, n_times: int, direction: int = 0) -> Gain:
+        """G K of the solve that a direction belongs to."""
+        turn = min(direction, len(self.joint) - 1)
+        if turn < 0:
+            return Gain.none(n_times)
+        return self.joint[turn].of_field(cell, n_times, self.scale(cell)).or_one()
+
+    def of_bright(self, direction: int, cell: Cell, n_times: int) -> Gain:
+        """B of a direction; failed where its own gain is."""
+        turn = min(direction, len(self.joint) - 1)
+        gain = self.of_selfcal(cell, n_times)
+        if self.alone is None or cell not in self.alone.cells:
+            gain = gain.times(self.of_joint(cell, n_times, direction))
+        return gain if turn < 0 else gain.times(self.of_own(direction, cell, n_times))
+
+    def of_own(self, direction: int, cell: Cell, n_times: int) -> Gain:
+        """J or dE of a direction."""
+        solved = self.joint[min(direction, len(self.joint) - 1)]
+        if self.alone is not None and cell in self.alone.cells:
+            solved = self.alone
+        return solved.of_direction(cell, direction, n_times, self.scale(cell)).or_one()
+
+    def failed(self, visit: Visit) -> bool:
+        """Whether a gain of the joint solve failed somewhere in a visit."""
+        cells = {(visit.field.id, visit.window.id, scan): times.size
+                 for scan, times in visit.times.items()}
+        return any(bool(gain.failed.any()) for solved in self.joint for cell, n in cells.items()
+                   if cell in solved.cells for gain in (
+                       solved.of_field(cell, n, 1.0),
+                       *(solved.of_direction(cell, one, n, 1.0)
+                         for one in solved.directions[cell])))
+
+    def of_field(self, cell: Cell, n_times: int) -> Gain:
+        """T.
+
+        Where the field is too faint for gains, S alone: those of the joint solve are then of the
+        bright direction, which has them and its own only as a product.
+        """
+        gain = self.of_joint(cell, n_times) if self.field is None else self.field.of_field(
+            cell, n_times, self.scale(cell)).or_one()
+        return self.of_selfcal(cell, n_times).times(gain)
