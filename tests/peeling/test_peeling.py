@@ -17,9 +17,9 @@ from uvstack.io.casa import open_table
 
 N_ANT = 16
 FIELD, BRIGHT = (*offset(120 * ARCSEC, 180 * ARCSEC), 0.3), (*offset(240 * ARCSEC, 900 * ARCSEC), 3.0)
-MAKE = {"spws": (Spw(n=4),), "n_ant": N_ANT, "n_times": 10, "scale": 0.1}
+MAKE = {"spws": (Spw(n=4),), "n_ant": N_ANT, "n_times": 10, "scale": 0.05}
 #: Images that are just fine enough for two sources.
-IMAGES = {"size": 256, "cell": 12 * ARCSEC}
+IMAGES = {"size": 384, "cell": 6 * ARCSEC}
 
 #: A program in QuartiCal's place: gains that were told, in stores as QuartiCal writes them.
 PROGRAM = """#!{python}
@@ -46,7 +46,7 @@ for term in options["solver"]["terms"]:
     group.attrs.update(FIELD_ID=0, DATA_DESC_ID=0, SCAN_NUMBER=1)
     group["gains"] = gains
     flags = np.zeros(gains.shape[:4], np.int8)
-    flags[:, :, {bad}] = term == "dE"
+    flags[:, :, {bad}] = term in ("J", "dE")
     group["gain_flags"] = flags
     group["jhj"] = np.full(gains.shape, 1e9)
     group["conv_perc"] = np.ones((1, 1))
@@ -75,7 +75,7 @@ def observed(tmp_path_factory):
     one, two = read(path, "ANTENNA1"), read(path, "ANTENNA2")
     edit(path, "DATA", lambda _: through(g, one, two) * field + through(g * d, one, two) * bright)
     at = np.rad2deg(BRIGHT[:2])
-    (folder / "bright.crtf").write_text(f"#CRTFv0\ncircle [[{at[0]}deg, {at[1]}deg], 100arcsec]\n")
+    (folder / "bright.crtf").write_text(f"#CRTFv0\ncircle [[{at[0]}deg, {at[1]}deg], 200arcsec]\n")
     return folder, field, bright
 
 
@@ -212,8 +212,8 @@ warnings.simplefilter("ignore")
 peel.quartical._VERSION = "print('0.2.7')"
 peel.quartical._python_of = lambda program: Path(sys.executable)
 ms, regions, out, env = sys.argv[1:]
-peel.peel(ms, regions=regions, out=out, rounds=1, quartical=env, threads=1, size=256,
-          cell=12 * 4.84813681109536e-06)
+peel.peel(ms, regions=regions, out=out, rounds=1, quartical=env, threads=1, size=384,
+          cell=6 * 4.84813681109536e-06)
 """
 
 
@@ -230,7 +230,7 @@ def test_a_killed_run_goes_on(run, observed, tmp_path, where):
     else:
         text = CHILD.replace("peel.peel(", """
 import os, signal
-import peel.stages_files as stages
+import peel.passes_files as stages
 write = stages.Passes.write
 def killed(self, column, names, make, **options):
     def part(one):
