@@ -8,6 +8,7 @@ bright directions out.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from uvstack.constants import SPEED_OF_LIGHT
-from uvstack.errors import ImageError
+from uvstack.errors import ImageError, UvstackWarning
 from uvstack.imaging.task import image
 from uvstack.io.dataset import default_cell
 from uvstack.io.image_file import read_image
@@ -222,6 +223,14 @@ def predict_field(frame: Frame, structure: Structure, selection: Selection, mode
     terms = [model, second][: frame.terms]
     if keep is not None:
         terms = [_cut(path, keep) for path in terms]
+    with warnings.catch_warnings():
+        # A field without sources is one.
+        warnings.filterwarnings("ignore", "is 0 everywhere|.* is 0 everywhere", UvstackWarning)
+        _predict(frame, structure, selection, terms, column, threads)
+
+
+def _predict(frame: Frame, structure: Structure, selection: Selection, terms: Sequence[Path],
+             column: str, threads: int | None) -> None:
     subtract(structure.path, terms[0], model_tt1=terms[1] if len(terms) > 1 else None,
              primary_beam=frame.primary_beam, predict_only=True, into=column, overwrite=True,
              field=ids_text(selection.field_ids),

@@ -25,6 +25,7 @@ from peel.recipe import (
     RESIDUAL,
     Settings,
     bright_columns,
+    check_correlations,
     recipes_of,
 )
 from peel.region_files import places_of, region_masks, source_masks
@@ -191,6 +192,7 @@ def prepare(ms: str | Path, *, regions: str | Path, column: str, field: str | in
     finite_number("distance_above", distance_above, 0.0)
     selection, structure = open_set(ms, field, spw, column)
     visits, reference_antenna = scan_visits(structure, selection)
+    check_correlations(structure, visits)
     beam = _primary_beam(structure, selection, primary_beam)
     frame = frame_of(structure, selection, None if is_auto else places_of(regions), beam, size,
                      cell, robust)

@@ -137,13 +137,7 @@ def recipes_of(solve: str, settings: Settings, visits: Sequence[Visit], column: 
     """
     structure = settings.structure
     weights = _weights(structure)
-    for visit in visits:
-        n_corr = visit.window.shape[1]
-        if n_corr not in (2, 4):
-            raise MeasurementSetError(f"{structure.path}: spectral window {visit.window.spw.id} "
-                                      f"has {n_corr} correlation{'s' * (n_corr > 1)}; peeling "
-                                      "wants two (RR and LL, or XX and YY) or four: leave the "
-                                      "window out by spw= (--spw)")
+    check_correlations(structure, visits)
     every = tuple(range(settings.n_directions))
     parts = [(visit, every if bright_in is None else bright_in(visit))
              for visit in visits if visit.n_good]
@@ -161,6 +155,17 @@ def recipes_of(solve: str, settings: Settings, visits: Sequence[Visit], column: 
         options["dask"] = {"threads": 1}
         recipes.append(Recipe(name, options, tuple(group), directions))
     return recipes
+
+
+def check_correlations(structure: Structure, visits: Sequence[Visit]) -> None:
+    """Refuse windows that have neither two nor four correlations."""
+    for visit in visits:
+        n_corr = visit.window.shape[1]
+        if n_corr not in (2, 4):
+            raise MeasurementSetError(f"{structure.path}: spectral window {visit.window.spw.id} "
+                                      f"has {n_corr} correlation{'s' * (n_corr > 1)}; peeling "
+                                      "wants two (RR and LL, or XX and YY) or four: leave the "
+                                      "window out by spw= (--spw)")
 
 
 def _kinds(parts: Sequence[tuple[Visit, tuple[int, ...]]], settings: Settings,

@@ -28,6 +28,9 @@ from uvstack.report.page import Section
 from uvstack.sky.coordinates import centre_of, direction_cosines
 from uvstack.sky.primary_beam import PrimaryBeam
 
+#: Seconds that QuartiCal takes to start, and for a visibility in a solve of three terms.
+_START, _PER_VISIBILITY = 8.0, 5e-6
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PeelPlan(Saved):
@@ -106,6 +109,12 @@ class PeelPlan(Saved):
         power: NDArray = self.primary_beam(l, m, np.array([visit.window.spw.central_frequency]))
         return distance, float(power[0, 0])
 
+    def solving_time(self) -> float:
+        """Seconds that QuartiCal takes, about: its start, and 5 µs a visibility, each round."""
+        return sum((_START + _PER_VISIBILITY * recipe.n_visibilities)
+                   * (self.rounds if recipe.name.startswith(EACH_ROUND) else 1)
+                   for recipe in self.recipes)
+
     def summary(self) -> dict[str, Any]:
         """Numbers and texts that JSON can hold."""
         return {"ms": self.ms, "column": self.column,
@@ -113,7 +122,7 @@ class PeelPlan(Saved):
                 "fields": rows_of(self.fields()), "rounds": self.rounds,
                 "columns": list(self.columns), "existing_columns": list(self.existing),
                 "bytes": self.n_bytes, "bytes_free": self.n_bytes_free,
-                "quartical": self.quartical,
+                "quartical": self.quartical, "solving_time": self.solving_time(),
                 "recipes": {recipe.name: recipe.options for recipe in self.recipes}}
 
     def tables(self) -> dict[str, QTable]:
@@ -127,7 +136,7 @@ class PeelPlan(Saved):
                             format="mjd").isot[:19]
                        for pick, name in ((min, "first"), (max, "last")))
         rows = [("data", f"{self.ms}, column {self.column}: {n_fields} field"
-                 f"{'s' * (n_fields > 1)}, {len({v.window.id for v in self.visits})} windows, "
+                 f"{'s' * (n_fields > 1)}, {_counted(len({v.window.id for v in self.visits}), 'window')}, "
                  f"{sum(v.n_rows for v in self.visits)} rows"),
                 ("time", f"{first} to {last}"),
                 *((f"direction {one.name}", _told(one)) for one in self.directions),
@@ -135,6 +144,8 @@ class PeelPlan(Saved):
                  f"has {size_text(self.n_bytes_free)}"),
                 ("solves", f"{', '.join(recipe.name for recipe in self.recipes)}; those of each "
                  f"round ({', '.join(EACH_ROUND)}) {self.rounds} time{'s' * (self.rounds > 1)}")]
+        rows += [("time", f"QuartiCal about {self.solving_time() / 60:.1g} min on one processor, "
+                  "once compiled; images come on top")]
         rows += [("QuartiCal", f"{self.quartical} reads the recipes" if self.quartical
                   else "is not there, so the recipes are not checked")]
         return Section(f"Peeling {self.ms}", rows, text=self._warnings(), grid=self._grid())
@@ -169,6 +180,10 @@ class PeelPlan(Saved):
                           str(row["n_times"]), str(row["n_scans"]),
                           f"{100 * row['flagged']:.0f} %"))
         return lines
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}{'s' * (n > 1)}"
 
 
 def _told(direction: Direction) -> str:

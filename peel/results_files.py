@@ -28,6 +28,8 @@ from uvstack.records import Provenance
 
 #: Images whose noise is told, by their names.
 IMAGES = {"first": "first image", "selfcal": "self-calibrated", "peeled": "peeled"}
+#: Times the noise from which another source is listed.
+_DETECTION = 7.0
 #: Beams around a direction in which the local noise is measured.
 _AROUND = 40
 #: By how much of the beam the phases of gains may move a source before that is told.
@@ -88,7 +90,7 @@ def _other_sources(work: Work) -> QTable:
     names = ["name", "ra", "dec", "distance", *(f"flux_{name}{e}" for name in IMAGES
                                                 for e in ("", "_error"))]
     try:
-        found = find(work.folder / "peeled-image.fits").catalogue
+        found = find(work.folder / "peeled-image.fits", detection=_DETECTION).catalogue
     except UvstackError:
         found = QTable()
     if len(found):
@@ -117,7 +119,7 @@ def _fields_table(work: Work, known: Known, seen: Mapping[Key, Seen]) -> QTable:
     joint = [told for name, told in known.chi_squared.items() if name.startswith("joint")][-1]
     fits = {(one.field, one.window, one.direction): one for one in known.fits}
     rows = []
-    for visit in work.passes.visits:
+    for visit in (one for one in work.passes.visits if one.n_good):
         key = visit.field.id, visit.window.id
         for number, direction in enumerate(work.directions):
             fit = fits.get((*key, number))

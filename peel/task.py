@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -36,7 +37,7 @@ from peel.stages_files import (
 from peel.work_files import STEPS, Tell, Work
 from uvstack.checks import finite_number, one_of, whole_number
 from uvstack.chunks import cluster
-from uvstack.errors import OutputError
+from uvstack.errors import OutputError, UvstackWarning
 from uvstack.imaging.mask_files import read_mask
 from uvstack.io.output import claimed, size_text, write_json
 from uvstack.io.provenance import provenance_of
@@ -146,13 +147,15 @@ def peel(ms: str | Path, *, regions: str | Path, out: str | Path = "peel", colum
     solver = find_quartical(quartical)
     with _folder(folder, settings, overwrite, done is not None):
         _check_columns(structure, keep_model, overwrite or _is_under_way(folder))
-        with cluster(workers, scheduler) as client:
+        with cluster(workers, scheduler) as client, warnings.catch_warnings():
             return _peeled(asked, folder, settings, solver, client, tell)
 
 
 def _peeled(asked: dict[str, Any], folder: Path, settings: dict[str, str], solver: Quartical,
             client: Any, tell: Tell) -> PeelResult:
     """All stages, the columns and the report."""
+    # Each stage opens the set anew, and would say the same again.
+    warnings.filterwarnings("once", category=UvstackWarning)
     prepared = prepare(**{name: asked[name] for name in PREPARED}, first=folder / "first",
                        progress=lambda done, n: tell("first image", done / n))
     work = _work(prepared, solver, folder, asked, client, tell)
@@ -161,8 +164,10 @@ def _peeled(asked: dict[str, Any], folder: Path, settings: dict[str, str], solve
         known = _stages(work, asked["rounds"], asked["order"] == "in-turn", asked["memo"])
         seen = write_peeled(work, known, correct=asked["correct"],
                             keep_source=asked["keep_source"], keep_model=asked["keep_model"])
-        work.image("peeled image", PEELED, "peeled",
-                   mask=mask_of(work, PEELED, asked["rounds"] + 1))
+        # Where the sources are put back the image is of what is left without them.
+        shown = RESIDUAL if asked["keep_source"] else PEELED
+        work.image("peeled image", shown, "peeled",
+                   mask=mask_of(work, shown, asked["rounds"] + 1))
         provenance = provenance_of(asked, ms=[prepared.structure.path])
         result = measure(work, known, seen, settings, asked["keep_model"], provenance)
         append_history(prepared.structure.path, provenance)
@@ -251,7 +256,8 @@ def _folder(folder: Path, settings: dict[str, str], overwrite: bool,
                                   "name (out=, --out)")
             other = json.loads(path.read_text(encoding="utf-8"))
             same = other == settings
-            if not same and not overwrite:
+            # Before anything was solved a run has no claim: its regions may have been wrong.
+            if not same and not overwrite and (folder / "gains").exists():
                 differ = sorted(name for name in {*other, *settings}
                                 if other.get(name) != settings.get(name))
                 raise OutputError(f"{folder} holds a run with other settings ({', '.join(differ)});"

@@ -154,7 +154,9 @@ def test_the_field_is_left_and_nothing_else_changes(run, observed, fingerprint):
 @pytest.mark.parametrize(("keep", "wanted"), [(True, "model"), ("gains", "data")])
 def test_the_source_is_put_back(run, observed, keep, wanted):
     _, field, bright = observed
-    run(keep_source=keep)
+    result = run(keep_source=keep)
+    # What is measured is what is left without the source.
+    assert result.table["dynamic_range"][-1] > 3 * result.table["dynamic_range"][0]
     g, _ = truth_of()
     got = read(run.ms, "PEELED_DATA")
     if wanted == "data":
@@ -272,6 +274,12 @@ def test_bad_input(run, tmp_path):
     assert (tmp_path / "full" / "thesis.tex").exists()
     with pytest.raises(UvstackError, match="NONE"):
         run(column="NONE")
+    (tmp_path / "nothing.crtf").write_text("#CRTFv0\ncircle [[177deg, 31.5deg], 60arcsec]\n")
+    with pytest.raises(UvstackError, match="no peak in region|not wholly|other half"):
+        run(regions=tmp_path / "nothing.crtf")
+    # A mistake in the regions does not claim the folder.
+    with pytest.raises(UvstackError, match="no such file"):
+        run(regions=tmp_path / "other.crtf")
     edit(run.ms, "FLAG", lambda flags: np.ones_like(flags))
     with pytest.raises(UvstackError, match="flagged"):
         run()

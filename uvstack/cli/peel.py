@@ -88,7 +88,10 @@ def command(ms, only_plan, keep_source, keep_source_gains, **options) -> None:
         raise SelectionError("--keep-source and --keep-source-gains contradict each other: give one")
     if only_plan:
         asked = {name: value for name, value in given(options).items() if name not in _OF_WORK}
-        show(peel.plan(ms, **asked), None)
+        plan = peel.plan(ms, **asked)
+        show(plan, None)
+        for recipe in plan.recipes:
+            click.echo(f"\n# {recipe.name}\n{recipe.yaml}", nl=False)
         return
     with _stages() as progress:
         result = peel.peel(ms, keep_source="gains" if keep_source_gains else keep_source,
