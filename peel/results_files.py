@@ -98,7 +98,10 @@ def _other_sources(work: Work) -> QTable:
         near = np.zeros(work.directions[0].mask.shape, np.bool_)
         for one in work.directions:
             near |= ndimage.binary_dilation(one.mask, iterations=6)
-        found = found[~near[at[0], at[1]]]
+        inside = np.all([(index >= 0) & (index < n) for index, n in zip(at, near.shape, strict=True)],
+                        axis=0)
+        found = found[inside]
+        found = found[~near[at[0][inside], at[1][inside]]]
     if not len(found):
         return QTable(names=names, dtype=[str, *[float] * (len(names) - 1)])
     path = work.folder / STEPS / "sources.ecsv"

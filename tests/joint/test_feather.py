@@ -265,9 +265,9 @@ BAD = [({"sd_scale": 0}, SelectionError, "sd_scale is 0"),
        ({"overlap": ("100m", "60m")}, SelectionError, "smaller first"),
        ({"overlap": ("60m",)}, SelectionError, "two uv distances"),
        ({"overlap": ("60m", "2klambda")}, SelectionError, "both in metres or wavelengths"),
-       ({"overlap": ("60m", "100m")}, ImageError, "neither says a frequency"),
+       ({"overlap": ("60m", "100m")}, ImageError, "neither (image )?says a frequency"),
        ({"dish_diameter": "x"}, SelectionError, "dish_diameter"),
-       ({"dish_diameter": 100.0}, ImageError, "neither says a frequency"),
+       ({"dish_diameter": 100.0}, ImageError, "neither (image )?says a frequency"),
        ({"out": "f.png"}, ImageError, "ends in .fits")]
 
 

@@ -122,7 +122,8 @@ def sections(result: StackResult, bins: int, stamp_size: int, stamp_cell: float 
                      [("phase centre",
                        f"{stamp.peak / size:.4g} {name}/beam: the flux of a point source")],
                      {"stamp": stamp_figure(stamp)}, files=stamp_writers(stamp, result.name))]
-    if result.bootstrap is not None:
+    # One position alone cannot be resampled.
+    if result.bootstrap is not None and np.isfinite(result.bootstrap).all():
         found.append(Section("Bootstrap", figures={"bootstrap": bootstrap_figure(result)}))
     if result.positions is not None:
         found.append(Section("Positions that the flux hangs on",
