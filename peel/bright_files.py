@@ -243,7 +243,8 @@ def _shape(passes: Passes, job: _Fits, visit: Visit, direction: Direction,
            point: BrightFit) -> Shape:
     """The simplest shape that a field and window do not contradict."""
     shapes, parameters, sizes = [Shape()], [np.array(point.parameters)], [3]
-    for models, starts in _candidates(direction, point):
+    candidates = list(_candidates(direction, point))
+    for models, starts in candidates:
         variables: list[str] = []
         p_ini: list[float] = []
         bounds: list[list[float | None] | None] = []
@@ -261,6 +262,8 @@ def _shape(passes: Passes, job: _Fits, visit: Visit, direction: Direction,
         except FitError:
             continue
         if np.isfinite(found.parameters).all():
+            if models == ("gaussian",):
+                candidates.append(_halves(found.parameters))
             shape, first = _relative(models, found.parameters)
             shapes.append(shape)
             parameters.append(np.array([*first, point.parameters[3]]))
@@ -343,6 +346,14 @@ def _candidates(direction: Direction, point: BrightFit) -> Sequence[tuple[tuple[
     if len(several) > 1:
         found += [(("delta",) * len(several), several), (("gaussian",) * len(several), several)]
     return found
+
+
+def _halves(parameters: NDArray) -> tuple[tuple[str, ...], list[tuple[float, float, float]]]:
+    """Two points in place of a Gaussian: a double that the image does not resolve."""
+    x, y, flux, fwhm, _, angle = parameters
+    # Two points of equal flux, d apart, scatter by d/2 along their line, a Gaussian by 0.42 FWHM.
+    east, north = 0.42 * fwhm * np.sin(np.deg2rad(angle)), 0.42 * fwhm * np.cos(np.deg2rad(angle))
+    return ("delta", "delta"), [(x + side * east, y + side * north, flux / 2) for side in (1, -1)]
 
 
 def _relative(models: tuple[str, ...],

@@ -98,8 +98,7 @@ def _other_sources(work: Work) -> QTable:
         near = np.zeros(work.directions[0].mask.shape, np.bool_)
         for one in work.directions:
             near |= ndimage.binary_dilation(one.mask, iterations=6)
-        inside = np.all([(index >= 0) & (index < n) for index, n in zip(at, near.shape, strict=True)],
-                        axis=0)
+        inside = ((at[0] >= 0) & (at[0] < near.shape[0]) & (at[1] >= 0) & (at[1] < near.shape[1]))
         found = found[inside]
         found = found[~near[at[0][inside], at[1][inside]]]
     if not len(found):
