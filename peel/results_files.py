@@ -94,13 +94,14 @@ def _other_sources(work: Work) -> QTable:
     except UvstackError:
         found = QTable()
     if len(found):
-        at = [np.rint(found[name].value).astype(int) for name in ("y", "x")]
-        near = np.zeros(work.directions[0].mask.shape, np.bool_)
+        row, column = (np.rint(found[name].value).astype(int) for name in ("y", "x"))
+        shape = work.directions[0].mask.shape
+        inside = (row >= 0) & (row < shape[0]) & (column >= 0) & (column < shape[1])
+        near: NDArray[np.bool_] = np.zeros(shape, np.bool_)
         for one in work.directions:
             near |= ndimage.binary_dilation(one.mask, iterations=6)
-        inside = ((at[0] >= 0) & (at[0] < near.shape[0]) & (at[1] >= 0) & (at[1] < near.shape[1]))
         found = found[inside]
-        found = found[~near[at[0][inside], at[1][inside]]]
+        found = found[~near[row[inside], column[inside]]]
     if not len(found):
         return QTable(names=names, dtype=[str, *[float] * (len(names) - 1)])
     path = work.folder / STEPS / "sources.ecsv"
