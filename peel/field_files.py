@@ -24,6 +24,7 @@ from uvstack.imaging.task import image
 from uvstack.io.dataset import default_cell
 from uvstack.io.image_file import read_image
 from uvstack.pixels.grid import good_size
+from uvstack.pixels.noise import robust_noise
 from uvstack.records import Selection, Structure
 from uvstack.sky.coordinates import centre_of, direction_cosines
 from uvstack.sky.primary_beam import PrimaryBeam
@@ -195,8 +196,7 @@ def local_noise(data: NDArray) -> NDArray[np.float64]:
     noise = np.empty((len(rows) - 1, len(columns) - 1))
     for i in range(noise.shape[0]):
         for j in range(noise.shape[1]):
-            box = data[rows[i] : rows[i + 1], columns[j] : columns[j + 1]]
-            noise[i, j] = 1.4826 * np.median(np.abs(box - np.median(box)))
+            noise[i, j] = robust_noise(data[rows[i] : rows[i + 1], columns[j] : columns[j + 1]])
     noise = ndimage.median_filter(noise, _BOXES, mode="nearest")
     at = np.meshgrid(*(((np.arange(n) + 0.5) * k / n - 0.5)
                        for n, k in zip(data.shape, noise.shape, strict=True)), indexing="ij")

@@ -21,6 +21,7 @@ from peel.region_files import separation
 from peel.visits import Visit
 from uvstack.constants import ARCMIN
 from uvstack.io.output import size_text
+from uvstack.pixels.noise import robust_noise
 from uvstack.records import Provenance
 from uvstack.report.files import Saved
 from uvstack.report.numbers import rows_of
@@ -303,7 +304,7 @@ class PeelResult(Saved):
             return [("sources", str(len(self.fluxes)))]
         return [("sources", str(len(self.fluxes))),
                 ("flux after peeling over that before", f"median {np.median(good):.3f}, scatter "
-                 f"{1.4826 * np.median(np.abs(good - np.median(good))):.3f}")]
+                 f"{robust_noise(good[None]):.3f}")]
 
     def is_in_place(self, columns: Sequence[str]) -> bool:
         """Whether a set with these columns still has what was written."""

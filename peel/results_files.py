@@ -69,15 +69,17 @@ def _noise_table(work: Work, planes: Mapping[str, NDArray]) -> QTable:
     kept = np.zeros(next(iter(planes.values())).shape, np.bool_)
     for one in work.directions:
         kept |= one.mask
+    kept = ndimage.binary_dilation(kept, iterations=6)
     radius = _AROUND * work.beam / work.frame.cell
+    around = [(ndimage.distance_transform_edt(~one.mask) < radius) & ~kept
+              for one in work.directions]
     for name, told in IMAGES.items():
         data = planes[name]
-        for one in work.directions:
-            around = ndimage.distance_transform_edt(~one.mask) < radius
-            local = data[around & ~ndimage.binary_dilation(kept, iterations=6)]
+        everywhere = robust_noise(data)
+        for one, near in zip(work.directions, around, strict=True):
             before = planes["selfcal" if name == "peeled" else name][one.mask].max()
-            rms = 1.4826 * float(np.nanmedian(np.abs(local - np.nanmedian(local))))
-            rows.append((told, one.name, robust_noise(data), rms, float(before), before / rms))
+            rms = robust_noise(np.where(near, data, np.nan))
+            rows.append((told, one.name, everywhere, rms, float(before), before / rms))
     columns = list(zip(*rows, strict=True))
     unit = u.Jy / u.beam
     return QTable([columns[0], columns[1], *(np.array(one) * unit for one in columns[2:5]),
