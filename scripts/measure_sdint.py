@@ -18,14 +18,19 @@ from typing import Any
 
 import markdown
 import numpy as np
-from astropy.io import fits
 from sdint_cases import ITERATIONS, cpu_seconds, errors_of, files_of, mask_of, options_of
 
-METHODS = ("int", "sd", "feather", "startmodel", "joint", "joint-0.2", "joint-5000", "joint-nomask")
+from simulate.rau import FREQUENCY
+
+#: Methods with two Taylor terms, and cubes, in the order in which they need each other.
+_TERMS = ("int", "sd", "feather", "startmodel", "joint")
+CUBES = ("cube-int", "cube-sd", "cube-feather", "cube-joint")
+METHODS = (*_TERMS, "joint-0.2", "joint-5000", "joint-nomask", *CUBES)
 #: Methods that are looked at in each case.
-OF_CASE = {"dense": ("int", "sd", "feather", "startmodel", "joint", "joint-5000", "joint-nomask"),
-           "sparse": ("int", "joint"), "mosaic": ("int", "sd", "feather", "startmodel", "joint"),
-           "noisy": ("int", "sd", "feather", "startmodel", "joint", "joint-0.2")}
+OF_CASE = {"dense": (*_TERMS, "joint-5000", "joint-nomask", *CUBES), "sparse": _TERMS,
+           "mosaic": (*_TERMS, *CUBES), "noisy": (*_TERMS, "joint-0.2")}
+#: Components in a cycle of a cube of the interferometer alone, as in the paper: else it diverges.
+_SHALLOW = 20
 
 
 def main() -> None:
@@ -56,27 +61,39 @@ def _record(folder: Path, name: str, method: str) -> Path:
 def run(folder: Path, name: str, method: str) -> None:
     """One method on one case; its errors as JSON."""
     begin = cpu_seconds()
-    prefix = folder / f"{name}-{method}"
-    made = _feathered(folder, name) if method == "feather" else _sdint(folder, name, method)
-    images = [np.squeeze(fits.getdata(path)).astype(float) for path in made]
-    header = fits.getheader(made[0])
-    from uvstack.sky.beam import Beam
-
-    beam = Beam(*np.deg2rad([header["BMAJ"], header["BMIN"], header["BPA"]]))
+    feathers = method.endswith("feather")
+    made = _feathered(folder, name, method) if feathers else _sdint(folder, name, method)
+    images = [images_with_beams(path) for path in made]
     found: dict[str, Any] = {"case": name, "method": method, "cpu_s": cpu_seconds() - begin,
-                             "gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
-                             **errors_of(images[0], images[1], beam)}
+                             "gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6}
+    if method in CUBES:
+        found["channels"] = [errors_of(image, None, beam, nu) for (image, beam), nu in zip(
+            images[0], FREQUENCY, strict=True)]
+    else:
+        (intensity, beam), (slope, _) = images[0][0], images[1][0]
+        found |= errors_of(intensity, slope, beam)
     _record(folder, name, method).write_text(json.dumps(found, indent=1))
-    print(prefix.name, {key: round(value, 4) for key, value in found.items()
-                        if isinstance(value, float)}, flush=True)
+    print(f"{name}-{method}", found, flush=True)
 
 
-def _sdint(folder: Path, name: str, method: str) -> tuple[Path, Path]:
+def images_with_beams(path: Path) -> list[tuple[np.ndarray, Any]]:
+    """Planes (m, l) of a FITS file, and the beam of each, rad."""
+    from uvstack.io.image_file import read_cube
+
+    cube = read_cube(path, oriented=False)
+    return [(plane.astype(float), cube.beam(k)) for k, plane in enumerate(cube.data)]
+
+
+def _sdint(folder: Path, name: str, method: str) -> list[Path]:
     import uvstack
 
     ms, dish = files_of(folder, name)
     kind, _, more = method.partition("-")
     options = options_of(name, None if more == "nomask" else mask_of(folder, name))
+    if kind == "cube":
+        kind, more = more, ""
+        options |= {"terms": 1, "reference_frequency": None}
+        options["cycle_iterations"] = _SHALLOW if kind == "int" else options["cycle_iterations"]
     if more == "5000":
         options["iterations"] = 5 * ITERATIONS
     if more and more[0].isdigit() and more != "5000":
@@ -88,22 +105,24 @@ def _sdint(folder: Path, name: str, method: str) -> tuple[Path, Path]:
     return images_of(folder / f"{name}-{method}")
 
 
-def images_of(prefix: Path) -> tuple[Path, Path]:
-    """Terms 0 and 1 of a run, corrected for the primary beam where there is one."""
+def images_of(prefix: Path) -> list[Path]:
+    """The cube or the terms 0 and 1 of a run, corrected for the primary beam where there is one."""
     kind = "pbcor" if Path(f"{prefix}-pbcor.fits").exists() else "image"
-    return Path(f"{prefix}-{kind}.fits"), Path(f"{prefix}-{kind}-tt1.fits")
+    first, second = Path(f"{prefix}-{kind}.fits"), Path(f"{prefix}-{kind}-tt1.fits")
+    return [first, second] if second.exists() else [first]
 
 
-def _feathered(folder: Path, name: str) -> tuple[Path, Path]:
+def _feathered(folder: Path, name: str, method: str) -> list[Path]:
     import uvstack
 
     made = []
-    for term, (high, low) in enumerate(zip(images_of(folder / f"{name}-int"),
-                                           images_of(folder / f"{name}-sd"), strict=True)):
-        out = Path(f"{folder / name}-feather-image{'-tt1' * term}.fits")
+    for term, (high, low) in enumerate(zip(
+            *(images_of(folder / f"{name}-{method.replace('feather', use)}")
+              for use in ("int", "sd")), strict=True)):
+        out = Path(f"{folder / name}-{method}-image{'-tt1' * term}.fits")
         uvstack.feather(high, low, out=out, overwrite=True)
         made.append(out)
-    return made[0], made[1]
+    return made
 
 
 def table(folder: Path) -> None:
@@ -114,7 +133,7 @@ def table(folder: Path) -> None:
     for name, methods in OF_CASE.items():
         for method in methods:
             path = _record(folder, name, method)
-            if not path.exists():
+            if method in CUBES or not path.exists():
                 continue
             one = json.loads(path.read_text())
             markdown.row(name, method, f"{one['flux']:.3f}", f"{one['rms']:.2%}",
@@ -122,6 +141,18 @@ def table(folder: Path) -> None:
                          f"{one['rms_faint']:.2%}", f"{one['alpha_faint']:.3f}",
                          f"{one['points']:+.1%}", f"{one['alpha_points']:+.3f}",
                          f"{one['noise'] * 1e3:.3g}", f"{one['cpu_s']:.1f}", f"{one['gb']:.2f}")
+    ghz = [f"{nu / 1e9:g} GHz" for nu in FREQUENCY]
+    markdown.head("Cubes", "case", "method", *(f"{what}, {nu}" for what in ("flux ratio", "rms")
+                                               for nu in ghz), "CPU s", "GB")
+    for name, methods in OF_CASE.items():
+        for method in methods:
+            path = _record(folder, name, method)
+            if method in CUBES and path.exists():
+                one = json.loads(path.read_text())
+                planes = one["channels"]
+                markdown.row(name, method, *(f"{plane['flux']:.4f}" for plane in planes),
+                             *(f"{plane['rms']:.2%}" for plane in planes), f"{one['cpu_s']:.1f}",
+                             f"{one['gb']:.2f}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from gaussian_sky import (
     SKY,
     Grid,
     area,
+    density,
+    diameter,
     feather_of_casa,
     feathered_plane,
     high_plane,
@@ -181,6 +183,53 @@ def test_a_smaller_dish_sets_the_weights_and_no_flux(pair):
     for one in (1.5, 0.5):
         flux = uvstack.feather(high, low, dish_diameter=one * diameter).fluxes["flux"][0].value
         assert flux == pytest.approx(24.0, rel=3e-3)
+
+
+def psf_of(parts, shape=(401, 401), cell=2.5):
+    """A dish's beam of Gaussians with shares, and its area in arcsec²: a main lobe and an error beam."""
+    grid = Grid(shape, cell)
+    east, north = grid.offsets()
+    peak = sum(share / area(matrix(*beam)) for share, beam in parts)
+    image = sum(share / area(matrix(*beam)) / peak * density((east, north), area(matrix(*beam)), matrix(*beam), 0, 0)
+                for share, beam in parts)
+    return image, grid, 1.0 / peak
+
+
+def test_a_beam_that_is_no_gaussian(pair, tmp_path):
+    """A quarter of the dish's response is in an error beam; the header says the main lobe alone.
+
+    The feather is linear in w, so that of a sum of Gaussians is one, with the unit of the beam's own area.
+    """
+    high, low, at = pair
+    lobe, error = (60.0, 60.0, 0.0), (130.0, 130.0, 0.0)
+    parts = [(0.75, lobe), (0.25, error)]
+    image, grid, size = psf_of(parts)
+    psf = write(tmp_path / "psf.fits", 7.0 * image, grid, None, "")
+    write(low, size * sum(share * smeared(at, beam) for share, beam in parts), Grid(), lobe)
+    want = sum(share * feathered_plane(at, weight=beam) for share, beam in parts)
+    found = uvstack.feather(high, low, sd_psf=psf)
+    # The psf's tails are cut at 500″, where the error beam is 1e-9; edges as above.
+    assert np.abs(found.image[0] - want).max() < 1e-3 * want.max()
+    assert found.fluxes["flux"][0].value == pytest.approx(24.0, rel=1e-3)
+    by_header = uvstack.feather(high, low).image[0]
+    assert np.abs(by_header - want).max() > 0.05 * want.max()
+    # The flux factor, too, is by that beam.
+    write(high, high_plane(at, missing=(250.0, 250.0, 0.0)), Grid(), HIGH)
+    found = uvstack.feather(high, low, sd_psf=psf, sd_scale="auto")
+    assert found.sd_scale == pytest.approx(1.0, abs=4 * found.sd_scale_error)
+    assert found.sd_scale_error < 0.02
+    out = tmp_path / "f.fits"
+    ended = CliRunner().invoke(group, ["feather", str(high), str(low), "--sd-psf", str(psf), "--out", str(out),
+                                       "--no-report"])
+    assert ended.exit_code == 0, ended.output
+    assert np.array_equal(fits.getdata(out), uvstack.feather(high, low, sd_psf=psf).image[0])
+    # A diameter then sets w alone: the map is brought to the smaller dish, in units of the psf's area.
+    for path, plane, beam in ((high, high_plane(at), HIGH), (low, fits.getdata(low), lobe)):
+        write(path, plane, Grid(), beam, frequency=FREQUENCY)
+    write(tmp_path / "psf.fits", image, grid, None, "", FREQUENCY)
+    found = uvstack.feather(high, low, sd_psf=psf, dish_diameter=diameter(150.0))
+    want = feathered_plane(at, weight=(150.0, 150.0, 0.0))
+    assert np.abs(found.image[0] - want).max() < 5e-3 * want.max()
 
 
 def test_low_pass_takes_out_what_no_dish_sees(pair):

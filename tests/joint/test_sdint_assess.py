@@ -16,6 +16,7 @@ from uvstack.io.image_file import read_cube
 from uvstack.joint.assessment.comparison import compare
 from uvstack.joint.assessment.finished_files import assess_image, read_finished, write_maps
 from uvstack.joint.assessment.gains import ChannelWeights, gain_table, viable
+from uvstack.joint.reconstruction.dish_files import DishSettings
 from uvstack.joint.uv_plane import UVPlane
 
 ARCSEC = np.pi / 648000
@@ -197,6 +198,27 @@ def test_a_right_image_is_the_dish_and_the_truth(tmp_path):
     assert dish.apertures["flux"][-1].value == pytest.approx(dish.apertures["flux_reference"][-1].value, rel=1e-3)
     missing = assess_image(finished(tmp_path, sky.high_plane, truth))["against_truth"]
     assert missing.numbers["flux_ratio"][0] < 0.7
+
+
+def test_a_map_that_says_no_beam(tmp_path):
+    """It is given as a diameter or an image, and the joint image is compared as by the header."""
+    def whole(at):
+        return sky.area(sky.matrix(*sky.HIGH)) * sky.smeared(at, sky.HIGH)
+
+    finished(tmp_path, whole)
+    grid, beam = sky.Grid(), (60.0, 60.0, 0.0)
+    low = read_cube(sky.write(tmp_path / "bare.fits", sky.area(sky.matrix(*beam)) * sky.smeared(
+        grid.offsets(), beam), grid, None, frequency=sky.FREQUENCY), oriented=False)
+    with pytest.raises(ImageError, match="bare.fits: has no beam"):
+        assess_image(read_finished(tmp_path / "high.fits", None, low))
+    small = sky.Grid((201, 201), 2.0)
+    psf = read_cube(sky.write(tmp_path / "psf.fits", sky.density(
+        small.offsets(), 1.0, sky.matrix(*beam), 0, 0), small, None, "", sky.FREQUENCY), oriented=False)
+    settings = DishSettings.asked(sky.diameter(60.0), 1.0, False)
+    for given in ({"psf": psf}, {"dish_beam": settings.beam}):
+        found = assess_image(read_finished(tmp_path / "high.fits", None, low, **given))["against_dish"]
+        assert found.numbers["flux_ratio"][0] == pytest.approx(1.0, abs=1e-3)
+        assert found.numbers["rms_error"][0] < 3e-3
 
 
 def test_a_truth_in_jansky_a_pixel(tmp_path):

@@ -48,6 +48,8 @@ class AnnulusOption(click.ParamType):
 @click.option("--overlap", type=AnnulusOption(),
               help="Annulus of uv distances where flux scales are compared, e.g. 60m,100m or "
                    "2klambda,4klambda; default 0.6 to 1 over the dish's FWHM.")
+@click.option("--sd-psf", type=FILE,
+              help="Beam of LOW as an image or cube, before that of its header.")
 @click.option("--dish-diameter", type=Quantity("m", "100m"),
               help="Effective diameter that sets the weights; default from the beam of LOW.")
 @click.option("--beam-factor", default=1.0,

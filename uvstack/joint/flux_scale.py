@@ -35,7 +35,7 @@ from scipy import fft, ndimage
 
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import ImageError, NumericalError
-from uvstack.joint.uv_plane import UVPlane
+from uvstack.joint.uv_plane import DishBeam, UVPlane
 from uvstack.pixels.noise import robust_noise
 from uvstack.sky.beam import areas_of_covariances
 
@@ -131,7 +131,7 @@ class Ring:
 
 
 def cells_of(plane: UVPlane, transform: NDArray, images: tuple[NDArray, NDArray],
-             beam: NDArray[np.float64], high_beam: NDArray[np.float64], outer: float) -> Cells:
+             beam: DishBeam, high_beam: NDArray[np.float64], outer: float) -> Cells:
     """Cells up to a distance (wavelengths) of two images in Jy/beam of the interferometer.
 
     Parameters
@@ -141,12 +141,14 @@ def cells_of(plane: UVPlane, transform: NDArray, images: tuple[NDArray, NDArray]
         Of the interferometer's image, by `plane`.
     images : (ndarray, ndarray)
         Of the interferometer and the dish, (m, l); NaN is blank.
-    beam, high_beam : ndarray (2, 2)
-        Of the dish and the interferometer, squares of FWHM in (x, y), pixels².
+    beam : DishBeam
+        Of the dish.
+    high_beam : ndarray (2, 2)
+        Of the interferometer, squares of FWHM in (x, y), pixels².
     outer : float
     """
     high, low = images
-    w, kernel = plane.taper(beam), plane.taper(beam - high_beam)
+    w, kernel = beam.transform(plane), beam.over(plane, high_beam)
     known = np.zeros(plane.size, np.bool_)
     known[plane.inside] = np.isfinite(high) & np.isfinite(low)
     # Half a beam from an edge the smoothed image is good.

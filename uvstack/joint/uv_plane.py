@@ -178,6 +178,11 @@ class DishBeam:
         return float(areas_of_covariances(self.matrix)) if self.psf is None else float(
             1.0 / self.psf.max())
 
+    @property
+    def reach(self) -> float:
+        """Largest FWHM, pixels."""
+        return float(np.sqrt(np.linalg.eigvalsh(self.matrix)[-1]))
+
     def transform(self, plane: UVPlane) -> NDArray[np.float64]:
         """Transform (v, u), 1 at the origin (equation 4)."""
         if self.psf is None:
@@ -191,9 +196,11 @@ class DishBeam:
         found = fft.rfft2(held).real
         return np.asarray(np.clip(found / found[0, 0], 0.0, 1.0))
 
-    def image(self, plane: UVPlane) -> NDArray[np.float64]:
-        """Its pixels on the plane with margins: peak 1 at (0, 0)."""
-        return np.asarray(fft.irfft2(self.area * self.transform(plane), plane.size))
+    def over(self, plane: UVPlane, inner: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What brings an image with a Gaussian beam (squares of FWHM, pixels²) to this one, (v, u)."""
+        if self.psf is None:
+            return plane.taper(self.matrix - inner)
+        return self.transform(plane) / np.maximum(plane.taper(inner), _LEAST_TRANSFORM)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from uvstack.joint.single_dish_files import (
     DishOnGrid,
     beam_matrix,
     beam_of,
+    frequency_of,
     matched_channels,
     per_steradian,
     read_both,
@@ -40,20 +41,27 @@ _POINT = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """A joint image, the dish's map and the truth, as they stand in their files."""
+    """A joint image, the dish's map and the truth, as they stand in their files.
+
+    `psf` is the dish's beam as an image, `dish_beam` that of a map that says none at a frequency
+    (Hz).
+    """
 
     image: SkyCube
     low: SkyCube
     truth: SkyCube | None
+    psf: SkyCube | None = None
+    dish_beam: Callable[[float], Beam | None] | None = None
 
     def maps(self) -> tuple[str, ...]:
         """Names of the maps that can be made."""
         return ("dish-ratio",) if self.truth is None else ("dish-ratio", "accuracy", "fidelity")
 
 
-def read_finished(image: str | Path | None, truth: str | Path | None,
-                  low: SkyCube) -> Finished | None:
-    """An image and its truth, or nothing.
+def read_finished(image: str | Path | None, truth: str | Path | None, low: SkyCube,
+                  psf: SkyCube | None = None,
+                  dish_beam: Callable[[float], Beam | None] | None = None) -> Finished | None:
+    """An image and its truth, or nothing; `psf` and `dish_beam` as in `Finished`.
 
     Raises
     ------
@@ -63,10 +71,10 @@ def read_finished(image: str | Path | None, truth: str | Path | None,
     if image is None:
         return None
     if truth is None:
-        made = Finished(read_cube(image, oriented=False), low, None)
+        made = Finished(read_cube(image, oriented=False), low, None, psf, dish_beam)
     else:
         first, second = read_both(image, truth)
-        made = Finished(first, low, second)
+        made = Finished(first, low, second, psf, dish_beam)
     beam_of(made.image, 0)
     return made
 
@@ -94,7 +102,7 @@ def _against(made: Finished, other: SkyCube, used: list[int], shown: int,
              beside: Callable[[Finished, DishOnGrid, int, tuple], _Pair], least: float,
              name: str) -> Against:
     shares = matched_channels(made.image, other)
-    grid = DishOnGrid(made.image, other)
+    grid = DishOnGrid(made.image, other, made.psf if other is made.low else None)
     rows, kept = [], None
     for k in used:
         image, reference, matrix = beside(made, grid, k, shares[k])
@@ -120,14 +128,13 @@ def _plane(cube: SkyCube, k: int) -> tuple[NDArray[np.float64], Beam]:
 def _beside_dish(made: Finished, grid: DishOnGrid, k: int, shares: tuple) -> _Pair:
     """The image smoothed to the dish, and its map, Jy in the interferometer's beam."""
     image, beam = _plane(made.image, k)
-    brightness, own = grid.channel(shares, None)
-    reach = float(np.sqrt(np.linalg.eigvalsh(own.matrix)[-1]))
+    nu = frequency_of(made.image, k) or frequency_of(made.low, shares[0][0])
+    default = None if made.dish_beam is None or nu is None else made.dish_beam(nu)
+    brightness, own = grid.channel(shares, default)
+    reach = own.reach
     plane = UVPlane((image.shape[0], image.shape[1]), steps_of(made.image), reach)
     inner = beam_matrix(made.image, beam)
-    kernel = own.transform(plane) / np.maximum(plane.taper(inner), 1e-6)
-    if own.psf is None:
-        kernel = plane.taper(own.matrix - inner)
-    smoothed = plane.image(plane.transform(image) * kernel)
+    smoothed = plane.image(plane.transform(image) * own.over(plane, inner))
     known = np.isfinite(image) & np.isfinite(brightness)
     depth = ndimage.distance_transform_edt(np.pad(known, 1))[1:-1, 1:-1]
     smoothed[depth < _RIM * reach] = np.nan

@@ -47,7 +47,7 @@ from uvstack.joint.flux_scale import (
     joined,
 )
 from uvstack.joint.reconstruction.channels import joint_channels
-from uvstack.joint.reconstruction.dish_files import DishSettings, dish_planes, reach_of, read_dish
+from uvstack.joint.reconstruction.dish_files import DishSettings, dish_planes, read_dish
 from uvstack.joint.reconstruction.interferometer_files import SeenChannel, seen_channels
 from uvstack.joint.reconstruction.joint_plane import DishPlane
 from uvstack.joint.reconstruction.options import DishOptions
@@ -97,7 +97,7 @@ class _Both:
     @property
     def reach(self) -> float:
         """Largest FWHM of the dish, pixels."""
-        return max(reach_of(one.beam) for one in self.dishes)
+        return max(one.beam.reach for one in self.dishes)
 
     def fwhm(self, k: int) -> float:
         """Of the dish's beam, rad."""
@@ -154,16 +154,17 @@ def sdint_assess(ms: MeasurementSets, sd: str | Path | Sequence[str | Path], *,
                              "(image, --image)")
     overlap = parse_overlap(options["overlap"])
     low = read_dish(sd)
-    finished = read_finished(image, truth, low)
+    settings = DishSettings.asked(options["dish_diameter"], options["beam_factor"], False)
+    psf = None if options["sd_psf"] is None else read_dish(options["sd_psf"])
+    finished = read_finished(image, truth, low, psf, settings.beam)
     paths = {} if out is None else {name: Path(f"{out}-{name}.fits")
                                     for name in finished.maps()} if finished else {}
     for path in paths.values():
         check_output(path, options["overwrite"], inputs=(low.path,))
-    psf = None if options["sd_psf"] is None else read_dish(options["sd_psf"])
     threads = thread_count(options["threads"])
     with cluster(options["workers"], options["scheduler"]) as client:
         spacings, setup = _begin(ms, low, size, cell, client, threads, options)
-        both = _both(setup, low, psf, client, threads, options)
+        both = _both(setup, low, psf, settings, client, threads, options)
     made = _assessed(both, spacings, overlap)
     against: dict[str, Any] = {} if finished is None else {**assess_image(finished)}
     if finished is not None and paths:
@@ -226,13 +227,8 @@ def _covers(low: SkyCube, known: NDArray[np.bool_], ra: float, dec: float) -> bo
             and bool(known[row, column]))
 
 
-def _both(setup: Setup, low: SkyCube, psf: SkyCube | None, client: Any, threads: int,
-          options: AssessOptions) -> _Both:
-    diameter = options["dish_diameter"]
-    settings = DishSettings(
-        None if diameter is None else finite_number("dish_diameter", diameter, 0.0, above=True,
-                                                    unit="m"),
-        finite_number("beam_factor", options["beam_factor"], 0.0, above=True), False)
+def _both(setup: Setup, low: SkyCube, psf: SkyCube | None, settings: DishSettings, client: Any,
+          threads: int, options: AssessOptions) -> _Both:
     cutoff = finite_number("pb_cutoff", options["pb_cutoff"], 0, 1)
     weighting = Weighting.asked(options["weighting"], options["robust"], options["uvtaper"])
     channels = joint_channels(setup.windows, options["channels"], low.frequency, low.path)

@@ -19,7 +19,7 @@ from uvstack._version import __version__
 from uvstack.checks import finite_number
 from uvstack.errors import ImageError, NumericalError
 from uvstack.io.fits import write_image
-from uvstack.io.image_file import SkyCube
+from uvstack.io.image_file import SkyCube, read_cube
 from uvstack.io.output import check_output, together, write_json
 from uvstack.io.provenance import provenance_of
 from uvstack.joint.feathering.result import FeatherResult
@@ -65,7 +65,7 @@ class FeatherOptions(ReportOptions, OverwriteOptions, total=False):
 class _Channel:
     """Both images of a channel on one grid, Jy/beam of the interferometer, and their beams in its pixels.
 
-    `weight_matrix` is the beam that sets w, `cut` the wavelengths beyond which the dish counts
+    `weight_beam` is the one that sets w, `cut` the wavelengths beyond which the dish counts
     nothing, `fwhm` the width of the dish's beam, rad.
     """
 
@@ -73,8 +73,8 @@ class _Channel:
     low: NDArray[np.float64]
     plane: UVPlane
     high_matrix: NDArray[np.float64]
-    low_matrix: NDArray[np.float64]
-    weight_matrix: NDArray[np.float64]
+    beam: DishBeam
+    weight_beam: DishBeam
     cut: float | None
     fwhm: float
 
@@ -95,8 +95,8 @@ class _Settings:
 @takes
 def feather(high: str | Path, low: str | Path, *, out: str | Path | None = None,
             sd_scale: float | Literal["auto"] = 1.0, sd_gain: float = 1.0,
-            overlap: Sequence[str | float] | None = None, dish_diameter: float | None = None,
-            beam_factor: float = 1.0, low_pass: bool = False,
+            overlap: Sequence[str | float] | None = None, sd_psf: str | Path | None = None,
+            dish_diameter: float | None = None, beam_factor: float = 1.0, low_pass: bool = False,
             **options: Unpack[FeatherOptions]) -> FeatherResult:
     """Image with the large scales of a single dish and the small ones of an interferometer.
 
@@ -120,9 +120,11 @@ def feather(high: str | Path, low: str | Path, *, out: str | Path | None = None,
         Annulus of uv distances for the flux factor, such as ("60m", "100m") or ("2klambda",
         "4klambda"), numbers in metres; default 0.6 to 1 over the FWHM of the dish's beam, in
         wavelengths.
+    sd_psf : path, optional
+        Beam of the dish as an image or cube; before the beam of its header.
     dish_diameter : float, optional
-        Effective diameter, m, that sets the weights; default those of the beam of the map's header.
-        It is the beam of a map that has none.
+        Effective diameter, m, that sets the weights; default those of the map's beam. It is the
+        beam of a map that has none.
     beam_factor : float
         k of FWHM = k λ/D; real dishes have 1.1 to 1.2, CASA takes 1.22.
     low_pass : bool
@@ -147,9 +149,11 @@ def feather(high: str | Path, low: str | Path, *, out: str | Path | None = None,
     check_asked(FeatherResult, options)
     paths = {} if out is None else _paths_of(out)
     for path in paths.values():
-        check_output(path, options["overwrite"], inputs=(str(high), str(low)))
+        check_output(path, options["overwrite"], inputs=tuple(
+            str(one) for one in (high, low, sd_psf) if one is not None))
     cubes = read_both(high, low)
-    made = _feathered(*cubes, settings)
+    psf = None if sd_psf is None else read_cube(sd_psf, oriented=False)
+    made = _feathered(*cubes, psf, settings)
     provenance = provenance_of({k: v for k, v in asked.items()
                                 if k not in ("high", "low", "report")},
                                high=str(high), low=str(low))
@@ -176,10 +180,11 @@ def _paths_of(out: str | Path) -> dict[str, Path]:
     return {"image": path, "summary": path.with_suffix(".json")}
 
 
-def _feathered(high: SkyCube, low: SkyCube, settings: _Settings) -> dict[str, Any]:
+def _feathered(high: SkyCube, low: SkyCube, psf: SkyCube | None,
+               settings: _Settings) -> dict[str, Any]:
     """Fields of the result."""
     shares = matched_channels(high, low)
-    dish = DishOnGrid(high, low)
+    dish = DishOnGrid(high, low, psf)
     used = [k for k in range(len(high.data)) if np.isfinite(high.data[k]).any()]
     # The brightest channel is the one that is shown.
     shown = max(used, key=lambda k: float(np.nanmax(high.data[k])))
@@ -191,10 +196,9 @@ def _feathered(high: SkyCube, low: SkyCube, settings: _Settings) -> dict[str, An
         one = _channel(high, low, dish, k, shares[k], settings)
         annulus = _annulus(settings, high, low, one) if k == used[0] else annulus
         spectrum = one.plane.transform(one.high)
-        cells.append(cells_of(one.plane, spectrum, (one.high, one.low), one.low_matrix,
+        cells.append(cells_of(one.plane, spectrum, (one.high, one.low), one.beam,
                               one.high_matrix, 1.3 * annulus[1]))
-        weights = feather_weights(one.plane, DishBeam(one.low_matrix), DishBeam(one.weight_matrix),
-                                  settings.sd_gain, one.cut)
+        weights = feather_weights(one.plane, one.beam, one.weight_beam, settings.sd_gain, one.cut)
         both = [weights.high * spectrum, weights.low * one.plane.transform(one.low)]
         blank, area = ~np.isfinite(one.high), _area_of(one.high_matrix)
         for i, values in enumerate(both):
@@ -202,7 +206,7 @@ def _feathered(high: SkyCube, low: SkyCube, settings: _Settings) -> dict[str, An
         fluxes[:2, k] = [np.nansum(values[~blank]) / area for values in (one.high, one.low)]
         if k == shown:
             extra = {"high": one.high, "low": one.low,
-                     "dish_beam": _beam_on_sky(high, one.low_matrix),
+                     "dish_beam": _beam_on_sky(high, one.beam.matrix),
                      "spectra": functools.partial(_spectra, one.plane, spectrum, both, area)}
     found, refusal = _scale(joined(cells), annulus, settings, f"{high.path} and {low.path}")
     scale, error = (found.scale, found.error) if settings.sd_scale is None and found else (
@@ -233,21 +237,21 @@ def _channel(high: SkyCube, low: SkyCube, dish: DishOnGrid, k: int,
                              "dish_diameter has a beam; add an axis FREQ to a header")
         dish_beam = beam_of_dish(nu, settings.dish_diameter, settings.beam_factor)
     brightness, own = dish.channel(shares, dish_beam)
-    found, matrix = brightness * beam.solid_angle, own.matrix
+    found = brightness * beam.solid_angle
     steps = steps_of(high)
     inner = beam_matrix(high, beam)
-    weight = matrix if dish_beam is None else beam_matrix(high, dish_beam)
+    weight = own if dish_beam is None else DishBeam(beam_matrix(high, dish_beam))
     if dish_beam is not None:
         check_dish(dish_beam, beam, high.cell * max(plane.shape))
-    reach = float(np.sqrt(max(np.linalg.eigvalsh(one)[-1] for one in (matrix, weight))))
+    reach = max(one.reach for one in (own, weight))
     check_cover(found, np.isfinite(plane), reach, low.path, high.path)
-    if np.linalg.eigvalsh(matrix - inner)[0] < -_SAME_BEAM * np.abs(matrix).max():
+    if np.linalg.eigvalsh(own.matrix - inner)[0] < -_SAME_BEAM * np.abs(own.matrix).max():
         raise ImageError(f"{low.path}: its beam is narrower than that of {high.path}; the first "
                          "image is the interferometer's, the second the dish's: are they exchanged?")
-    fwhm = _fwhm(steps, weight)
+    fwhm = _fwhm(steps, weight.matrix)
     return _Channel(plane, found, UVPlane((plane.shape[0], plane.shape[1]), steps, reach), inner,
-                    matrix, weight, settings.beam_factor / fwhm if settings.low_pass else None,
-                    _fwhm(steps, matrix))
+                    own, weight, settings.beam_factor / fwhm if settings.low_pass else None,
+                    _fwhm(steps, own.matrix))
 
 
 def _fwhm(steps: NDArray[np.float64], matrix: NDArray[np.float64]) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from uvstack.checks import finite_number
 from uvstack.errors import ImageError
 from uvstack.io.image_file import STOKES, SkyCube, read_cube
 from uvstack.joint.reconstruction.joint_plane import DishPlane
@@ -47,6 +48,24 @@ class DishSettings:
     diameter: float | None
     beam_factor: float
     low_pass: bool
+
+    def beam(self, frequency: float) -> Beam | None:
+        """Of the effective dish at a frequency (Hz), rad; None where no diameter is given."""
+        return None if self.diameter is None else beam_of_dish(frequency, self.diameter,
+                                                               self.beam_factor)
+
+    @classmethod
+    def asked(cls, diameter: float | None, beam_factor: float, low_pass: bool) -> DishSettings:
+        """Of what a user gives, checked.
+
+        Raises
+        ------
+        SelectionError
+            A number is not above 0.
+        """
+        return cls(None if diameter is None else finite_number("dish_diameter", diameter, 0.0,
+                                                               above=True, unit="m"),
+                   finite_number("beam_factor", beam_factor, 0.0, above=True), bool(low_pass))
 
 
 def read_dish(dish: str | Path | Sequence[str | Path]) -> SkyCube:
@@ -128,13 +147,12 @@ def dish_planes(low: SkyCube, psf: SkyCube | None, settings: DishSettings, grid:
 def _plane(low: SkyCube, dish: DishOnGrid, here: SkyCube, settings: DishSettings, nu: float,
            shares: Sequence[tuple[int, float]], beam: Beam | None,
            valid: NDArray[np.bool_]) -> DishPlane:
-    given = None if settings.diameter is None else beam_of_dish(nu, settings.diameter,
-                                                                settings.beam_factor)
+    given = settings.beam(nu)
     brightness, own = dish.channel(shares, given)
     weight = own if given is None else DishBeam(beam_matrix(here, given))
     if given is not None:
         check_dish(given, beam or Beam(0.0, 0.0, 0.0), here.cell * max(valid.shape))
-    reach = max(reach_of(one) for one in (own, weight))
+    reach = max(one.reach for one in (own, weight))
     check_cover(brightness, valid, reach, low.path, "the image")
     if beam is not None and np.linalg.det(own.matrix) < np.linalg.det(beam_matrix(here, beam)):
         raise ImageError(f"{low.path}: its beam is narrower than that of the visibilities; wanted "
@@ -143,11 +161,6 @@ def _plane(low: SkyCube, dish: DishOnGrid, here: SkyCube, settings: DishSettings
     fwhm = float(np.linalg.det(weight.matrix)) ** 0.25 * here.cell
     return DishPlane(_without_rim(brightness, valid) * (here.cell**2 * area), own, weight, area,
                      settings.beam_factor / fwhm if settings.low_pass else None)
-
-
-def reach_of(beam: DishBeam) -> float:
-    """Largest FWHM, pixels."""
-    return float(np.sqrt(np.linalg.eigvalsh(beam.matrix)[-1]))
 
 
 def _without_rim(image: NDArray[np.float64], valid: NDArray[np.bool_]) -> NDArray[np.float64]:

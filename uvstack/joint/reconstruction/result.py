@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from uvstack.imaging.result import ImageCube, ImageResult
 from uvstack.records import plain
+from uvstack.report.files import Saved
 from uvstack.sky.beam import Beam
 
 if TYPE_CHECKING:
@@ -67,47 +68,37 @@ class JointNumbers:
             else list(self.interferometer_beam), "width_over_interferometer": self.width})
 
 
+class _Joined(Saved):
+    """What is told of both instruments, on top of what the images tell."""
+
+    joint: JointNumbers | None
+
+    def summary(self) -> dict[str, Any]:
+        """Numbers and provenance as JSON takes them."""
+        images = super().summary()
+        assert isinstance(images, dict)
+        return images | ({} if self.joint is None else self.joint.summary())
+
+    def overview(self) -> Section:
+        """That of the images, and how both instruments were joined."""
+        from uvstack.joint.reconstruction.report import overview
+
+        return overview(super().overview(), self.joint)
+
+    def sections(self) -> list[Section]:
+        """What its page shows."""
+        return [self.overview(), *super().sections()[1:]]
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class JointResult(ImageResult):
+class JointResult(_Joined, ImageResult):
     """Images of one plane or of Taylor terms, of both instruments; as `ImageResult`, and `joint`."""
 
     joint: JointNumbers | None = None
 
-    def summary(self) -> dict[str, Any]:
-        """Numbers and provenance as JSON takes them."""
-        return super().summary() | _of(self.joint)
-
-    def overview(self) -> Section:
-        """That of the image, and how both instruments were joined."""
-        from uvstack.joint.reconstruction.report import overview
-
-        return overview(super().overview(), self.joint)
-
-    def sections(self) -> list[Section]:
-        """What its page shows."""
-        return [self.overview(), *super().sections()[1:]]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
-class JointCube(ImageCube):
+class JointCube(_Joined, ImageCube):
     """Planes of a cube of both instruments; as `ImageCube`, and `joint`."""
 
     joint: JointNumbers | None = None
-
-    def summary(self) -> dict[str, Any]:
-        """Numbers and provenance as JSON takes them."""
-        return super().summary() | _of(self.joint)
-
-    def overview(self) -> Section:
-        """That of the cube, and how both instruments were joined."""
-        from uvstack.joint.reconstruction.report import overview
-
-        return overview(super().overview(), self.joint)
-
-    def sections(self) -> list[Section]:
-        """What its page shows."""
-        return [self.overview(), *super().sections()[1:]]
-
-
-def _of(joint: JointNumbers | None) -> dict[str, Any]:
-    return {} if joint is None else joint.summary()

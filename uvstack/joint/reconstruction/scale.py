@@ -69,5 +69,5 @@ def dish_scale(planes: Sequence[JointPlane], overlap: Any, settings: CleanSettin
                               out=np.full(image.shape, np.nan))
         matrix = pixel_matrix(beam, cell)
         cells.append(cells_of(one.plane, one.plane.transform(image), (image, one.dish.map),
-                              one.dish.beam.matrix, matrix, 1.3 * annulus[1]))
+                              one.dish.beam, matrix, 1.3 * annulus[1]))
     return flux_scale(joined(cells), annulus)

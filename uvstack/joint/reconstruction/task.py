@@ -53,7 +53,6 @@ from uvstack.joint.reconstruction.channels import joint_channels
 from uvstack.joint.reconstruction.dish_files import (
     DishSettings,
     dish_planes,
-    reach_of,
     read_dish,
 )
 from uvstack.joint.reconstruction.interferometer_files import SeenChannel, seen_channels
@@ -193,7 +192,7 @@ def _axis(bands: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
 
 def _checked(options: JointOptions) -> _Asked:
     scale = options["sd_scale"]
-    diameter, reference = options["dish_diameter"], options["reference_frequency"]
+    reference = options["reference_frequency"]
     return _Asked(
         clean_settings(options, options["gain"]),
         Weighting.asked(options["weighting"], options["robust"], options["uvtaper"]),
@@ -201,10 +200,7 @@ def _checked(options: JointOptions) -> _Asked:
         None if scale == "auto" else finite_number("sd_scale", scale, 0.0, above=True),
         parse_overlap(options["overlap"]),
         finite_number("sd_gain", options["sd_gain"], 0.0, above=True), options["start_model"],
-        DishSettings(None if diameter is None else finite_number("dish_diameter", diameter, 0.0,
-                                                                 above=True, unit="m"),
-                     finite_number("beam_factor", options["beam_factor"], 0.0, above=True),
-                     bool(options["low_pass"])),
+        DishSettings.asked(options["dish_diameter"], options["beam_factor"], options["low_pass"]),
         finite_number("pb_cutoff", options["pb_cutoff"], 0, 1),
         None if reference is None else parse_frequency(reference, "reference_frequency"),
         thread_count(options["threads"]))
@@ -259,7 +255,7 @@ def _joint_planes(setup: Setup, seen: Sequence[SeenChannel], low: Any, psf: Any,
     dishes: list[DishPlane | None] = [None] * len(seen)
     if asked.use != "int":
         dishes = [*dish_planes(low, psf, asked.dish, grid, frequencies, beams, valid)]
-    reach = max((reach_of(beam) for one in dishes if one is not None
+    reach = max((beam.reach for one in dishes if one is not None
                  for beam in (one.beam, one.weight_beam)), default=1.0)
     steps = np.array([[grid.geometry.cell_l, 0.0], [0.0, cell]])
     shape = psf_grid(grid, factor=2).shape if seen[0].plane is None else seen[0].plane.psf.shape
