@@ -5,10 +5,11 @@ Fluxes in overlaps, uniform noise, the transpose, and what a pointing sees.
 
 import numpy as np
 import pytest
+from scipy.special import j1
 
 from oracles import cosines, gaussian_beam, predict
 from uvstack.errors import ImageError
-from uvstack.imaging.mosaic import LEVEL, Mosaic, beam_patch
+from uvstack.imaging.mosaic import LEVEL, SHARE, Mosaic, beam_patch, needed_parts
 from uvstack.pixels.grid import centred_grid
 from uvstack.sky.primary_beam import Airy, Gaussian
 from uvstack.uv.taylor import to_image, to_visibilities
@@ -191,3 +192,50 @@ def test_what_is_refused():
         Mosaic(GRID, 2).add(patch, np.zeros(patch.grid.shape), 1.0)
     with pytest.raises(ImageError, match="channels without weight"):
         beam_patch(GRID, BEAM, POINTINGS[0], FREQUENCY, np.zeros(3))
+
+
+def test_parts_that_matter_hold_all_that_is_wanted():
+    """Imaged is the main lobe, predicted what sidelobes see: the residual of the true sky is 0.
+
+    The response above the floor is that of whole patches, but for the share that is left out.
+    """
+    diameter, floor, nu = 50.0, 0.2, FREQUENCY[:1]
+    patches = {k: beam_patch(GRID, Airy(diameter), pointing, nu)
+               for k, pointing in enumerate(POINTINGS)}
+    weight = {0: 1.0, 1: 2.0, 2: 1.5}
+    seen, imaged = needed_parts(GRID, patches, weight, floor)
+    whole, parts = Mosaic(GRID), Mosaic(GRID)
+    for key, patch in patches.items():
+        whole.add(patch, np.zeros(patch.grid.shape), weight[key])
+        parts.add(imaged[key], np.zeros(imaged[key].grid.shape), weight[key])
+        assert imaged[key].power.size < 0.85 * seen[key].power.size
+        assert seen[key].power.size < 0.9 * patch.power.size
+    wanted = whole.response() >= floor
+    ratio = parts.response()[wanted] / whole.response()[wanted]
+    assert ratio.max() < 1 + 1e-9
+    assert ratio.min() > 1 - SHARE * (len(patches) - 1)
+
+    def power(l, m, frequency):
+        x = np.pi * diameter * frequency / 299792458.0 * np.hypot(l, m)
+        return (2 * j1(x) / x) ** 2
+
+    # Pixels near the first and the last pointing, the one in the sidelobe of the other.
+    at = {(74, 118): 1.0, (104, 60): 2.0}
+    sky, rest, dirty = np.zeros(GRID.shape), Mosaic(GRID), Mosaic(GRID)
+    for pixel, flux in at.items():
+        assert wanted[pixel]
+        sky[pixel] = flux
+    for key, pointing in enumerate(POINTINGS):
+        uvw, w = coverage(key)
+        w, shared = w[:, :1], {"phase_centre": pointing}
+        sources = [(*direction(*pixel), flux) for pixel, flux in at.items()]
+        vis = predict(uvw, nu, sources, *pointing, power)
+        model = to_visibilities(uvw, nu, seen[key].seen(sky), seen[key].grid, **shared)
+        for made, values in ((dirty, vis), (rest, vis - model)):
+            made.add(imaged[key], to_image(uvw, nu, values, w, imaged[key].grid, **shared),
+                     w.sum(dtype=float))
+    assert np.abs(dirty.flat_noise()).max() > 0.5
+    assert np.abs(rest.flat_noise()).max() < 1e-4
+    # What sidelobes see is more than that.
+    lost = to_visibilities(uvw, nu, imaged[2].seen(sky), imaged[2].grid, **shared)
+    assert np.abs(vis - lost).max() > 5e-3

@@ -15,7 +15,7 @@ from simulate.task import observe
 from uvstack.imaging.setup_files import open_setup
 from uvstack.imaging.weighting import Weighting
 from uvstack.joint.reconstruction.channels import joint_channels
-from uvstack.joint.reconstruction.interferometer_files import seen_channels
+from uvstack.joint.reconstruction.interferometer_files import Wanted, seen_channels
 from uvstack.joint.reconstruction.options import JointOptions
 from uvstack.options import options_of
 from uvstack.sky.beam import Beam
@@ -86,7 +86,7 @@ def test_gridding_through_primary_beams_is_symmetric(data):
     setup = open_setup(data["mosaic"], SIZE, CELL, ["I"], options | {"primary_beam": BEAM})
     channels = joint_channels(setup.windows, 3, None, "dish")
     rng = np.random.default_rng(2)
-    for seen in seen_channels(setup, channels, Weighting("natural"), None, 1, None, True):
+    for seen in seen_channels(setup, channels, Weighting("natural"), None, 1, None, Wanted()):
         inside = seen.primary_beam > 0.2
         a, b = (np.where(inside, rng.normal(size=inside.shape), 0.0) for _ in range(2))
         image_of_a, image_of_b = (np.nan_to_num(seen.plane.dirty - seen.plane.residual_of(one))

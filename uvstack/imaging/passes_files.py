@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from uvstack.chunks import map_chunks
 from uvstack.errors import NoDataError
-from uvstack.imaging.mosaic import BeamPatch, Mosaic, beam_patch
+from uvstack.imaging.mosaic import BeamPatch, Mosaic, beam_patch, box_of, needed_parts
 from uvstack.imaging.restore import principal_solution
 from uvstack.imaging.weighting import ImagingWeights, Weighting, density
 from uvstack.io.dataset import chunks_of
 from uvstack.io.ms import read_block
-from uvstack.pixels.grid import Grid, check_cell, psf_grid, uv_extent
+from uvstack.pixels.grid import Grid, check_cell, good_size, psf_grid, uv_extent
 from uvstack.records import DataDescription, RowBlock, Selection, Structure, UVRange
 from uvstack.sky.coordinates import rotation_between
 from uvstack.sky.primary_beam import PrimaryBeam
@@ -61,7 +61,9 @@ class Job:
 
     `hands` and `bands` are those of a set and data description that take part: how correlations are
     combined, and the channels that are gridded together. `with_clean` says that the psf is for
-    CLEAN. `sky` is the model (term, m, l) in Jy/pixel, None for the data as they are.
+    CLEAN, `psf_reach` how many pixels from its middle it is wanted at least. What a pointing sees
+    of the model is larger than what is imaged of it (`patches`) where `seen` is given. `sky` is
+    the model (term, m, l) in Jy/pixel, None for the data as they are.
     """
 
     structures: tuple[Structure, ...]
@@ -79,6 +81,8 @@ class Job:
     imaging: ImagingWeights | None = None
     reference_frequency: float = 1.0
     patches: dict[Key, BeamPatch] | None = None
+    seen: dict[Key, BeamPatch] | None = None
+    psf_reach: tuple[int, int] | None = None
     sky: NDArray | None = None
     threads: int = 1
     chunk_size: int = _PER_CHUNK
@@ -98,9 +102,14 @@ class Job:
         return float((frequency - half).min()), float((frequency + half).max())
 
     def psf_grid(self) -> Grid:
-        """Grid of the psf: as wide as the image, or twice as wide for the CLEAN of a small one."""
-        return psf_grid(self.grid,
-                        factor=2 if self.with_clean and max(self.grid.shape) <= _LARGE else 1)
+        """Grid of the psf: as wide as the image, or for the CLEAN of a small one twice as wide or as far as is wanted."""
+        factor = 2 if self.with_clean and max(self.grid.shape) <= _LARGE else 1
+        grid = psf_grid(self.grid, factor=factor)
+        if self.psf_reach is None:
+            return grid
+        m, l = (max(good_size(n), min(n * factor, good_size(2 * reach)))
+                for n, reach in zip(self.grid.shape, self.psf_reach, strict=True))
+        return replace(grid, shape=(m, l))
 
 
 class Piece(NamedTuple):
@@ -262,6 +271,8 @@ def image_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
     assert job.patches is not None
     assert job.imaging is not None
     where, images = job.grid.geometry, []
+    seen = job.seen or job.patches
+    box = None if job.sky is None else box_of((job.sky != 0).any(axis=0))
     towards_middle: dict[bytes, list[tuple[NDArray, NDArray, NDArray]]] = {}
     for piece in _pieces(job, chunk):
         patch = job.patches.get(piece.key)
@@ -271,8 +282,9 @@ def image_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
         centre = job.centres[piece.key[:2]][:2]
         shared: dict[str, Any] = {"phase_centre": centre, "threads": job.threads}
         vis = piece.vis
-        if job.sky is not None:
-            vis = vis - _model(piece, patch.seen(job.sky), patch.grid, job.reference_frequency,
+        lit = None if box is None else seen[piece.key].within(*box)
+        if lit is not None and job.sky is not None:
+            vis = vis - _model(piece, lit.seen(job.sky), lit.grid, job.reference_frequency,
                                shared)
         dirty = taylor_images(piece.uvw, piece.frequency, vis, weight, patch.grid,
                               job.reference_frequency, job.terms,
@@ -444,10 +456,19 @@ class Passes:
             threads=1 if self._client is not None else self.threads)
         return survey
 
-    def see(self, survey: Survey, beam: PrimaryBeam | None, with_clean: bool) -> None:
-        """The job gets what each pointing sees of the image through a beam, or alike, and the size of its psf."""
-        self.job = replace(self.job, patches=patches_of(self.job, survey, beam),
-                           with_clean=with_clean)
+    def see(self, survey: Survey, beam: PrimaryBeam | None, with_clean: bool, floor: float = 0.0,
+            psf_reach: tuple[int, int] | None = None) -> None:
+        """The job gets what each pointing sees of the image through a beam, or alike, and the size of its psf.
+
+        Where the response of a mosaic is below a floor nothing is imaged, and no model may be
+        there; see `uvstack.imaging.mosaic.needed_parts`.
+        """
+        patches, seen = patches_of(self.job, survey, beam), None
+        if beam is not None and floor > 0:
+            seen, patches = needed_parts(self.job.grid, patches, {
+                key: float(survey.weights[key].sum()) for key in patches}, floor)
+        self.job = replace(self.job, patches=patches, seen=seen, with_clean=with_clean,
+                           psf_reach=psf_reach)
 
     def dirty(self) -> Sums:
         """Sums of dirty image and psf."""

@@ -48,7 +48,7 @@ from uvstack.joint.flux_scale import (
 )
 from uvstack.joint.reconstruction.channels import joint_channels
 from uvstack.joint.reconstruction.dish_files import DishSettings, dish_planes, read_dish
-from uvstack.joint.reconstruction.interferometer_files import SeenChannel, seen_channels
+from uvstack.joint.reconstruction.interferometer_files import SeenChannel, Wanted, seen_channels
 from uvstack.joint.reconstruction.joint_plane import DishPlane
 from uvstack.joint.reconstruction.options import DishOptions
 from uvstack.joint.single_dish_files import parse_overlap
@@ -232,7 +232,8 @@ def _both(setup: Setup, low: SkyCube, psf: SkyCube | None, settings: DishSetting
     cutoff = finite_number("pb_cutoff", options["pb_cutoff"], 0, 1)
     weighting = Weighting.asked(options["weighting"], options["robust"], options["uvtaper"])
     channels = joint_channels(setup.windows, options["channels"], low.frequency, low.path)
-    seen = seen_channels(setup, channels, weighting, client, threads, options["progress"], True)
+    seen = seen_channels(setup, channels, weighting, client, threads, options["progress"],
+                         Wanted())
     cell = setup.grid.geometry.cell_m
     beams = [fit_beam(one.plane.psf, cell) for one in seen if one.plane is not None]
     valid = [np.ones(setup.grid.shape, np.bool_) if one.primary_beam is None
@@ -241,7 +242,7 @@ def _both(setup: Setup, low: SkyCube, psf: SkyCube | None, settings: DishSetting
                          np.array([one.frequency for one in seen]), beams, valid)
     quiet = _quiet(setup)
     found = None if quiet is None else seen_channels(quiet, channels, weighting, client, threads,
-                                                     options["progress"], True)
+                                                     options["progress"], Wanted())
     return _Both(setup, seen, dishes, found if found and len(found) == len(seen) else None, beams,
                  cell)
 

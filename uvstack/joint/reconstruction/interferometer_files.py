@@ -17,6 +17,28 @@ from uvstack.joint.reconstruction.channels import Channels
 from uvstack.joint.reconstruction.joint_plane import InterferometerPlane
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What of each channel is made.
+
+    Attributes
+    ----------
+    images : bool
+        Dirty image, psf and residuals; weights and frequency alone without.
+    clean : bool
+        The psf is for CLEAN.
+    floor : float
+        Response of the primary beam below which no pixel is wanted.
+    psf_reach : (int, int) or None
+        How many pixels from its middle the psf is wanted at least; None for all of the image.
+    """
+
+    images: bool = True
+    clean: bool = True
+    floor: float = 0.0
+    psf_reach: tuple[int, int] | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class SeenChannel:
     """A channel of the visibilities, before it is joined with a dish.
@@ -49,10 +71,8 @@ class SeenChannel:
 def seen_channels(setup: Setup, channels: Sequence[tuple[Channels, tuple[float, float]]],
                   weighting: Weighting, client: Any, threads: int,
                   progress: Callable[[int, int], None] | None,
-                  with_images: bool, with_clean: bool = True) -> list[SeenChannel]:
+                  wanted: Wanted) -> list[SeenChannel]:
     """Dirty image, psf and residuals of each channel; those without data are left out.
-
-    `with_clean` says that the psf is for CLEAN.
 
     Raises
     ------
@@ -71,7 +91,7 @@ def seen_channels(setup: Setup, channels: Sequence[tuple[Channels, tuple[float, 
     seen = []
     for through, (_, band) in zip(passes, channels, strict=True):
         try:
-            seen.append(_seen(through, band, setup, weighting, with_images, with_clean))
+            seen.append(_seen(through, band, setup, weighting, wanted))
         except NoDataError:
             if len(passes) == 1:
                 raise
@@ -81,16 +101,14 @@ def seen_channels(setup: Setup, channels: Sequence[tuple[Channels, tuple[float, 
     return seen
 
 
-
-
 def _seen(passes: Passes, band: tuple[float, float], setup: Setup, weighting: Weighting,
-          with_images: bool, with_clean: bool) -> SeenChannel:
+          wanted: Wanted) -> SeenChannel:
     survey = passes.begin(weighting)
     nu = passes.job.reference_frequency
-    if not with_images:
+    if not wanted.images:
         weight = sum(float(w.sum()) for w in survey.weights.values())
         return SeenChannel(nu, weight, band, None, None, float("nan"), survey)
-    passes.see(survey, setup.beam, with_clean)
+    passes.see(survey, setup.beam, wanted.clean, wanted.floor, wanted.psf_reach)
     sums = passes.dirty()
     residual_of = passes.residual_of(sums)
     plane = InterferometerPlane(sums.flat()[0], sums.psf[0],

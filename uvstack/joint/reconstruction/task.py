@@ -29,6 +29,7 @@ from uvstack.errors import (
     UvstackWarning,
 )
 from uvstack.imaging.mask_files import read_mask
+from uvstack.imaging.mosaic import box_of
 from uvstack.imaging.plane import component_list, middle_of_psf
 from uvstack.imaging.product_files import (
     check_products,
@@ -38,6 +39,7 @@ from uvstack.imaging.product_files import (
 from uvstack.imaging.restore import correct_primary_beam, restore, restored_index
 from uvstack.imaging.setup_files import Setup, clean_settings, open_setup
 from uvstack.imaging.weighting import Weighting
+from uvstack.io.image_file import SkyCube
 from uvstack.io.output import together
 from uvstack.io.pointing import pointings_text
 from uvstack.io.provenance import provenance_of
@@ -55,17 +57,17 @@ from uvstack.joint.reconstruction.dish_files import (
     dish_planes,
     read_dish,
 )
-from uvstack.joint.reconstruction.interferometer_files import SeenChannel, seen_channels
+from uvstack.joint.reconstruction.interferometer_files import SeenChannel, Wanted, seen_channels
 from uvstack.joint.reconstruction.joint_plane import DishPlane, JointPlane, joint_psf
 from uvstack.joint.reconstruction.options import JointOptions
 from uvstack.joint.reconstruction.result import JointCube, JointNumbers, JointResult
 from uvstack.joint.reconstruction.scale import dish_scale
 from uvstack.joint.reconstruction.start_files import read_start
-from uvstack.joint.single_dish_files import parse_overlap
+from uvstack.joint.single_dish_files import beam_of_dish, parse_overlap
 from uvstack.joint.taylor_cube import cube_to_taylor, fit_taylor
 from uvstack.joint.uv_plane import DishBeam, UVPlane, pixel_matrix
 from uvstack.options import takes
-from uvstack.pixels.grid import psf_grid
+from uvstack.pixels.grid import Grid, psf_grid
 from uvstack.pixels.noise import robust_noise
 from uvstack.pixels.psf import fit_beam
 from uvstack.records import MeasurementSets, Provenance
@@ -75,6 +77,10 @@ from uvstack.sky.frequency import parse_frequency
 
 logger = logging.getLogger(__name__)
 
+#: Beams of the dish that the psf reaches beyond what CLEAN needs of it.
+_PSF_EDGE = 2.0
+#: Part of the cutoff of the primary beam down to which pointings are imaged.
+_BEYOND = 0.9
 #: The joint beam may be so much wider than the interferometer's before that is told.
 _WIDER = 1.05
 #: Part of the axis of a cube by which channels may be off an even spacing.
@@ -161,9 +167,8 @@ def sdint(ms: MeasurementSets, sd: str | Path | Sequence[str | Path], *,
         pointing=None if setup.beam is None else pointings_text(setup.structures, setup.selections))
     with cluster(options["workers"], options["scheduler"]) as client:
         seen = seen_channels(setup, channels, asked.weighting, client, asked.threads,
-                             options["progress"], with_images=asked.use != "sd",
-                             with_clean=asked.settings.most_iterations > 0
-                             and asked.settings.most_cycles > 0)
+                             options["progress"], _wanted(asked, low, psf, allowed, setup.grid,
+                                                          channels[0][1][0]))
         result = _reconstructed(setup, seen, low, psf, asked, allowed, provenance)
     bad = sum(one.survey.n_not_finite for one in seen)
     if bad:
@@ -204,6 +209,21 @@ def _checked(options: JointOptions) -> _Asked:
         finite_number("pb_cutoff", options["pb_cutoff"], 0, 1),
         None if reference is None else parse_frequency(reference, "reference_frequency"),
         thread_count(options["threads"]))
+
+
+def _wanted(asked: _Asked, low: SkyCube, psf: SkyCube | None, mask: NDArray[np.bool_] | None,
+            grid: Grid, lowest: float) -> Wanted:
+    """What is made of the channels of the interferometer, whose lowest frequency is so many Hz."""
+    settings, reach = asked.settings, None
+    beams = [one.fwhm_major for one in low.beams]
+    if asked.dish.diameter is not None:
+        beams.append(beam_of_dish(lowest, asked.dish.diameter, asked.dish.beam_factor).fwhm_major)
+    if mask is not None and psf is None and beams and np.isfinite(beams).all():
+        # What is within a beam of the dish of the psf's edges is not joined exactly.
+        more = max(settings.scales) + _PSF_EDGE * max(beams) / grid.geometry.cell_m
+        reach = tuple(int(part.stop - part.start + more) for part in box_of(mask))
+    return Wanted(asked.use != "sd", settings.most_iterations > 0 and settings.most_cycles > 0,
+                  _BEYOND * asked.pb_cutoff, None if reach is None else (reach[0], reach[1]))
 
 
 def _reconstructed(setup: Setup, seen: Sequence[SeenChannel], low: Any, psf: Any, asked: _Asked,
