@@ -142,7 +142,7 @@ def make_image(frame: Frame, structure: Structure, selection: Selection, column:
         As of `uvstack.image`.
     """
     path = out.with_name(f"{out.name}-image.fits")
-    if path.exists() and out.with_name(f"{out.name}.json").exists():
+    if is_made(out):
         return path
     image(structure.path, size=frame.size, cell=frame.cell, column=column,
           field=ids_text(selection.field_ids),
@@ -153,6 +153,11 @@ def make_image(frame: Frame, structure: Structure, selection: Selection, column:
           threshold_sigma=sigma, mask=None if mask is None or not mask.any() else mask,
           threads=threads, progress=progress, out=out, overwrite=True)
     return path
+
+
+def is_made(out: Path) -> bool:
+    """Whether an image of this name is there."""
+    return all(out.with_name(out.name + end).exists() for end in ("-image.fits", ".json"))
 
 
 def ids_text(ids: Any) -> str:

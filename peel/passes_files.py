@@ -7,6 +7,7 @@ was interrupted is simply made again.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,12 +18,19 @@ from peel.gains import Cell, Gain, Key, seen_through
 from peel.visits import Visit
 from uvstack.io.casa import open_table
 from uvstack.io.ms import read_block, read_rows, scan_rows
-from uvstack.io.unfinished_column import remove_column
+from uvstack.io.unfinished_column import (
+    is_finished,
+    read_keyword,
+    remove_column,
+    set_keyword,
+)
 from uvstack.io.write_columns import column_writer
 from uvstack.records import Partition, Selection, Structure
 
 #: Visibilities (row × chan × corr) of a block: 200 MB with models and gains.
 _PER_BLOCK = 1_000_000
+#: Keyword of a column: whose it is, and what it holds.
+_NOTE = "UVSTACK_PEEL"
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,25 +127,53 @@ class Passes:
             if self.tell is not None:
                 self.tell((number + 1) / len(blocks))
 
-    def write(self, column: str, names: Sequence[str], make: Callable[[Part], NDArray],
-              source: str | None = None, overwrite: bool = True) -> None:
-        """Set a column in all selected rows.
+    def write(self, column: str, names: Sequence[str], make: Callable[[Part], NDArray]) -> None:
+        """Set a column in all selected rows; arguments as of `write_all`."""
+        self.write_all({column: None}, names, lambda part: [make(part)])
+
+    def write_all(self, columns: Mapping[str, str | None], names: Sequence[str],
+                  make: Callable[[Part], Sequence[NDArray]], note: str | None = None) -> None:
+        """Set columns in all selected rows, in one pass.
 
         Parameters
         ----------
-        column : str
-            Made where it does not exist; its other rows hold what `source` does, or 0.
+        columns : mapping of str to str or None
+            Made where they do not exist; other rows then hold what this column does, or 0.
         names : sequence of str
             That are read.
         make : callable
-            Of a part: its values.
-        source : str, optional
-        overwrite : bool
+            Of a part: values of each column.
+        note : str, optional
+            Whose they are and what they hold, once they do.
         """
-        with column_writer(self.structure.path, column, self._like,
-                           None if source is None else (source, None), overwrite) as write:
+        path = self.structure.path
+        with contextlib.ExitStack() as stack:
+            writers = [stack.enter_context(column_writer(
+                path, column, self._like, None if source is None else (source, None), True))
+                for column, source in columns.items()]
             for part in self.parts(names):
-                write(part.rows, np.asarray(make(part), np.complex64))
+                for write, values in zip(writers, make(part), strict=True):
+                    write(part.rows, np.asarray(values, np.complex64))
+            if note is not None:
+                for column in columns:
+                    set_keyword(path, column, _NOTE, note)
+
+    def note_of(self, column: str) -> str | None:
+        """As `column_note`."""
+        return column_note(self.structure.path, column)
+
+    def begin(self, column: str, note: str) -> None:
+        """Note whose a column is that is about to be written; it is made where it does not exist."""
+        path = self.structure.path
+        if self.existing([column]):
+            set_keyword(path, column, _NOTE, note)
+        else:
+            with column_writer(path, column, self._like, None):
+                set_keyword(path, column, _NOTE, note)
+
+    def note(self, column: str, note: str) -> None:
+        """Note whose a column is and what it holds."""
+        set_keyword(self.structure.path, column, _NOTE, note)
 
     def existing(self, names: Sequence[str]) -> list[str]:
         """Those of the columns that the set has."""
@@ -148,3 +184,8 @@ class Passes:
         """Remove those of the columns that the set has."""
         for name in self.existing(names):
             remove_column(self.structure.path, name)
+
+
+def column_note(path: str, column: str) -> str | None:
+    """What a run has noted of a column of a set; None where there is none, or it is not complete."""
+    return read_keyword(path, column, _NOTE) if is_finished(path, column) else None

@@ -8,9 +8,11 @@ the recipe, so recipes are checked in an empty folder, where there are none.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -48,6 +50,11 @@ for term, group in zarr.open_group(sys.argv[1], mode='r').groups():
             found[name + '|' + kind] = one[kind][:]
 np.savez(sys.argv[2], **found)
 """
+#: Starts a program that ends with this process, also where this one is killed (Linux alone).
+_WITH_US = ("import ctypes, os, sys\n"
+            "if sys.platform == 'linux':\n    ctypes.CDLL(None).prctl(1, 9)\n"
+            "os.execv(sys.argv[1], sys.argv[1:])\n")
+_running: set[subprocess.Popen] = set()
 #: Variables that would bring this environment's packages into the other's Python.
 _NOT_INHERITED = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -118,9 +125,11 @@ class Quartical:
         (folder / name).write_text(recipe.yaml, encoding="utf-8")
         lines: list[str] = []
         with (log.open("w", encoding="utf-8") as file,
-              subprocess.Popen([self.program, name], cwd=folder, env=_environment(), text=True,
-                               encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process):
+              subprocess.Popen([sys.executable, "-Sc", _WITH_US, self.program, name], cwd=folder,
+                               env=_environment(), text=True, encoding="utf-8", errors="replace",
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, start_new_session=True) as process):
+            _running.add(process)
             try:
                 for line in process.stdout or ():
                     line = _COLOURS.sub("", line).rstrip()
@@ -129,8 +138,10 @@ class Quartical:
                     if told is not None and line:
                         told(line)
             except BaseException:
-                process.terminate()
+                _end(process)
                 raise
+            finally:
+                _running.discard(process)
         if process.returncode:
             how = (f"exit status {process.returncode}" if process.returncode > 0
                    else f"signal {-process.returncode}")
@@ -154,7 +165,7 @@ class Quartical:
         Path
             Of the gains, as `read_solutions` reads them.
         """
-        kept = Path(folder).absolute() / "gains" / f"{recipe.name}.npz"
+        kept = kept_gains(Path(folder).absolute(), recipe)
         if kept.exists():
             return kept
         log = self.run(recipe, folder, told)
@@ -169,6 +180,23 @@ class Quartical:
         partial.replace(kept)
         shutil.rmtree(store)
         return kept
+
+
+def end_running() -> None:
+    """End all programs that this process has started and that are running: from another thread than theirs."""
+    for process in list(_running):
+        _end(process)
+
+
+def _end(process: subprocess.Popen) -> None:
+    """End a program and what it has started, at once: while it compiles it hears nothing else."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def kept_gains(folder: Path, recipe: Recipe) -> Path:
+    """Where gains of a recipe are kept in the folder of a run."""
+    return folder / "gains" / f"{recipe.name}.npz"
 
 
 def read_solutions(path: str | Path, recipe: Recipe) -> Solved:

@@ -76,6 +76,12 @@ class Recipe:
                        for section, options in self.options.items())
 
     @property
+    def columns(self) -> list[str]:
+        """That it reads."""
+        model = self.options["input_model"]["recipe"].replace("+", ":").split(":")
+        return [self.options["input_ms"]["data_column"], *model]
+
+    @property
     def n_visibilities(self) -> int:
         """That it reads."""
         return sum(visit.n_visibilities for visit in self.visits)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -305,10 +305,6 @@ class PeelResult(Saved):
         return [("sources", str(len(self.fluxes))),
                 ("flux after peeling over that before", f"median {np.median(good):.3f}, scatter "
                  f"{robust_noise(good[None]):.3f}")]
-
-    def is_in_place(self, columns: Sequence[str]) -> bool:
-        """Whether a set with these columns still has what was written."""
-        return all(name in columns for name in self.columns)
 
 
 def _some(figures: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from peel.region_files import separation
 from peel.report import gains_figure, images_figure, models_figure, ratio_figure
 from peel.result import PeelResult
 from peel.stages_files import Seen, gain_snr
-from peel.work_files import STEPS, Work
+from peel.work_files import IMAGES, STEPS, Work
 from uvstack.constants import ARCSEC
 from uvstack.errors import UvstackError
 from uvstack.extraction.task import find
@@ -26,8 +26,6 @@ from uvstack.io.output import write_figure, write_table
 from uvstack.pixels.noise import robust_noise
 from uvstack.records import Provenance
 
-#: Images whose noise is told, by their names.
-IMAGES = {"first": "first image", "selfcal": "self-calibrated", "peeled": "peeled"}
 #: Times the noise from which another source is listed.
 _DETECTION = 7.0
 #: Beams around a direction in which the local noise is measured.

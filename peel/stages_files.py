@@ -36,7 +36,7 @@ from peel.field_files import field_mask, predict_field, read_plane_of
 from peel.gains import LEAST_SNR, Key, Solved, chi_squared
 from peel.known import Known
 from peel.passes_files import Part
-from peel.quartical import Quartical, read_solutions
+from peel.quartical import Quartical, end_running, kept_gains, read_solutions
 from peel.recipe import (
     CALIBRATED,
     FIELD_MODEL,
@@ -47,7 +47,7 @@ from peel.recipe import (
     recipes_of,
 )
 from peel.visits import Visit
-from peel.work_files import STEPS, Work
+from peel.work_files import STEPS, Work, peeled_note
 from uvstack.chunks import map_chunks
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.io.output import write_json
@@ -72,8 +72,19 @@ def solve(work: Work, stage: str, recipes: Sequence[Recipe]) -> Solved:
         paths[index] = path
 
     paths: dict[int, Path] = {}
-    map_chunks(_solve_one, (work.solver, str(work.folder.absolute())), recipes, take, work.client,
-               1 if work.client is None else None)
+    if not all(kept_gains(work.folder, recipe).exists() for recipe in recipes):
+        work.need(*sorted({column for recipe in recipes for column in recipe.columns}))
+    job = work.solver, str(work.folder.absolute())
+    if work.client is None:
+        # Not on a thread: an interrupt would not come to the program.
+        for index, recipe in enumerate(recipes):
+            take(index, _solve_one(job, recipe))
+    else:
+        try:
+            map_chunks(_solve_one, job, recipes, take, work.client)
+        except BaseException:
+            work.client.run(end_running)
+            raise
     found = [read_solutions(paths[i], recipe) for i, recipe in enumerate(recipes)]
     return Solved({cell: terms for one in found for cell, terms in one.cells.items()},
                   {cell: order for one in found for cell, order in one.directions.items()})
@@ -97,15 +108,16 @@ def fit_bright(work: Work, known: Known, stage: str) -> Known:
         for number in order:
             _hold_bright(work, stage, number, fits)
         return replace(known, fits=fits)
-    work.forget(work.bright)
     current: dict[int, list[BrightFit]] = {}
     n_fits = len(work.passes.visits) * len(order)
-    for turn in range(1 if len(order) == 1 else 2):
+    last = 0 if len(order) == 1 else 1
+    for turn in range(last + 1):
         for place, number in enumerate(order):
             others = [work.bright[i] for i in current if i != number]
             with work.passing(f"bright models, {stage}"):
-                _write_residual(work, f"fit of {number} in turn {turn}, {stage}",
-                                [data, FIELD_MODEL, *others])
+                _hold_residual(work, f"fit of {number} in turn {turn}, {stage}",
+                               [data, FIELD_MODEL, *others])
+                work.need(RESIDUAL)
             count = [place * len(work.passes.visits)]
 
             def fitted(count: list[int] = count) -> None:
@@ -114,37 +126,31 @@ def fit_bright(work: Work, known: Known, stage: str) -> Known:
 
             current[number] = fit_direction(work.passes, RESIDUAL, number, work.directions[number],
                                             work.beam, work.client, work.threads, fitted)
-            _write_bright(work, number, current[number])
+            held = stage if turn == last else f"{stage}, turn {turn}"
+            _hold_bright(work, f"{held}, as fitted", number, current[number])
             with work.passing(f"bright models, {stage}"):
+                work.need(work.bright[number])
                 current[number] = with_amplitudes(
                     work.passes, RESIDUAL, work.bright[number], current[number],
                     replace_flux=bool(known.selfcal))
-            if known.selfcal:
-                _write_bright(work, number, current[number])
+            _hold_bright(work, held, number, current[number])
     fits = tuple(one for number in sorted(current) for one in current[number])
-    for number in order:
-        with work.holding(work.bright[number], stage):
-            pass
     write_json(path, [one.summary() for one in fits])
     return replace(known, fits=fits)
 
 
 def _hold_bright(work: Work, stage: str, number: int, fits: Sequence[BrightFit]) -> None:
-    with work.holding(work.bright[number], stage) as must:
-        if must:
-            _write_bright(work, number, [one for one in fits if one.direction == number])
+    own = [one for one in fits if one.direction == number]
+    column = work.bright[number]
+    work.will_hold(column, stage, [], lambda: write_direction(
+        work.passes, column, work.column, own, work.directions[number]))
 
 
-def _write_bright(work: Work, number: int, fits: Sequence[BrightFit]) -> None:
-    write_direction(work.passes, work.bright[number], work.column, fits, work.directions[number])
-
-
-def _write_residual(work: Work, what: str, names: Sequence[str]) -> None:
+def _hold_residual(work: Work, what: str, names: Sequence[str]) -> None:
     """RESIDUAL: the first column without the others."""
-    with work.holding(RESIDUAL, what) as must:
-        if must:
-            work.passes.write(RESIDUAL, names, lambda part: functools.reduce(
-                np.subtract, (part.values[name] for name in names)))
+    work.will_hold(RESIDUAL, what, names, lambda: work.passes.write(
+        RESIDUAL, names, lambda part: functools.reduce(
+            np.subtract, (part.values[name] for name in names))))
 
 
 def bright_in(work: Work, known: Known, visit: Visit) -> tuple[int, ...]:
@@ -182,17 +188,12 @@ def judged(work: Work, known: Known, solve_name: str, candidate: Known, names: S
     predicted : callable
         Of what is known and a part: all that the data are compared with, and rows that failed.
     """
-    sums: dict[Key, NDArray] = {}
-    with work.passing(f"χ² of {solve_name}"):
-        for part in work.passes.parts(names):
-            one = sums.setdefault(part.key, np.zeros(3))
-            after, failed = predicted(candidate, part)
-            before, _ = predicted(known, part)
-            weight = np.where(failed[:, None, None], 0, part.weight)
-            data = part.values[names[0]]
-            one += (chi_squared(data - before, weight), chi_squared(data - after, weight),
-                    2.0 * np.count_nonzero(weight > 0))
-    told = {key: (float(a / max(n, 1)), float(b / max(n, 1))) for key, (a, b, n) in sums.items()}
+    path = work.folder / STEPS / f"chi-squared-{solve_name}.json"
+    if not path.exists():
+        with work.passing(f"χ² of {solve_name}"):
+            write_json(path, _chi_squared(work, known, candidate, names, predicted))
+    told = {(field, window): (before, after) for field, window, before, after
+            in json.loads(path.read_text(encoding="utf-8"))}
     refused = frozenset(key for key, (a, b) in told.items() if not b <= _WORSE * a)
     which = "selfcal" if solve_name == "selfcal" else "joint"
     if which == "selfcal":
@@ -202,6 +203,23 @@ def judged(work: Work, known: Known, solve_name: str, candidate: Known, names: S
                                                    for one in candidate.joint))
     kept = {key: (a, a if key in refused else b) for key, (a, b) in told.items()}
     return replace(candidate, chi_squared={**known.chi_squared, solve_name: kept})
+
+
+def _chi_squared(work: Work, known: Known, candidate: Known, names: Sequence[str],
+                 predicted: Callable[[Known, Part], tuple[NDArray, NDArray[np.bool_]]],
+                 ) -> list[tuple[int, int, float, float]]:
+    """Field, window, reduced χ² before and after."""
+    work.need(*names)
+    sums: dict[Key, NDArray] = {}
+    for part in work.passes.parts(names):
+        one = sums.setdefault(part.key, np.zeros(3))
+        after, failed = predicted(candidate, part)
+        before, _ = predicted(known, part)
+        weight = np.where(failed[:, None, None], 0, part.weight)
+        data = part.values[names[0]]
+        one += (chi_squared(data - before, weight), chi_squared(data - after, weight),
+                2.0 * np.count_nonzero(weight > 0))
+    return [(*key, float(a / max(n, 1)), float(b / max(n, 1))) for key, (a, b, n) in sums.items()]
 
 
 def self_calibrate(work: Work, known: Known) -> Known:
@@ -216,17 +234,25 @@ def self_calibrate(work: Work, known: Known) -> Known:
         return values, np.zeros(len(values), np.bool_)
 
     found = judged(work, known, "selfcal", replace(known, selfcal=(solved,)), names, predicted)
-    _write_calibrated(work, found)
+    _hold_calibrated(work, found)
     return found
 
 
-def _write_calibrated(work: Work, known: Known) -> None:
+def _hold_calibrated(work: Work, known: Known) -> None:
     """CALIBRATED: the data without all of S."""
-    with (work.holding(CALIBRATED, f"selfcal, {len(known.selfcal)} times") as must,
-          work.passing("calibrated data")):
-        if must:
-            work.passes.write(CALIBRATED, [work.column], lambda part: part.through(
-                part.values[work.column], lambda *of: known.of_selfcal(*of).inverse())[0])
+    _hold(work, CALIBRATED, f"selfcal, {len(known.selfcal)} times", "calibrated data",
+          [work.column], lambda part: part.through(
+              part.values[work.column], lambda *of: known.of_selfcal(*of).inverse())[0])
+
+
+def _hold(work: Work, column: str, what: str, stage: str, names: Sequence[str],
+          make: Callable[[Part], NDArray]) -> None:
+    """Say what a column is to hold, of others part by part."""
+    def write() -> None:
+        with work.passing(stage):
+            work.passes.write(column, names, make)
+
+    work.will_hold(column, what, names, write)
 
 
 def take_bright_off(work: Work, known: Known) -> Known:
@@ -242,16 +268,14 @@ def take_bright_off(work: Work, known: Known) -> Known:
         return bright + part.values[FIELD_MODEL], failed
 
     found = judged(work, replace(known, joint=()), "bright", found, names, predicted)
-    with work.holding(RESIDUAL, "bright") as must, work.passing("without bright directions"):
-        if must:
-            _write_left(work, found)
+    _hold_left(work, found, "bright")
     return found
 
 
-def _write_left(work: Work, known: Known) -> None:
+def _hold_left(work: Work, known: Known, what: str) -> None:
     """RESIDUAL: the calibrated data without the bright directions."""
-    work.passes.write(RESIDUAL, [CALIBRATED, *work.bright], lambda part: part.values[CALIBRATED]
-                      - _bright_seen(work, known, part, in_data=False)[0])
+    _hold(work, RESIDUAL, what, "without bright directions", [CALIBRATED, *work.bright],
+          lambda part: part.values[CALIBRATED] - _bright_seen(work, known, part, in_data=False)[0])
 
 
 def _bright_seen(work: Work, known: Known, part: Part, in_data: bool,
@@ -278,10 +302,9 @@ def keep_field(work: Work, name: str) -> NDArray[np.bool_]:
     mask = work.mask if work.mask is not None else field_mask(
         read_plane_of(work.folder / f"{name}-image.fits"), FIRST_SIGMA,
         [one.mask for one in work.directions], round(_KEPT_OFF * work.beam / work.frame.cell))
-    with work.holding(FIELD_MODEL, name) as must:
-        if must:
-            predict_field(work.frame, work.passes.structure, work.passes.selection,
-                          work.folder / f"{name}-model.fits", FIELD_MODEL, mask, work.threads)
+    work.will_hold(FIELD_MODEL, name, [], lambda: predict_field(
+        work.frame, work.passes.structure, work.passes.selection,
+        work.folder / f"{name}-model.fits", FIELD_MODEL, mask, work.threads))
     return mask
 
 
@@ -303,11 +326,13 @@ def model_field(work: Work, number: int) -> None:
     """CLEAN of what is left, within a mask; the field's model goes to its column."""
     name = f"{STEPS}/round-{number}"
     work.image(f"image of round {number}", RESIDUAL, name, mask=mask_of(work, RESIDUAL, number))
-    with work.holding(FIELD_MODEL, name) as must:
-        if must:
-            work.tell(f"model of the field, round {number}", 0.0)
-            predict_field(work.frame, work.passes.structure, work.passes.selection,
-                          work.folder / f"{name}-model.fits", FIELD_MODEL, threads=work.threads)
+
+    def predict() -> None:
+        work.tell(f"model of the field, round {number}", 0.0)
+        predict_field(work.frame, work.passes.structure, work.passes.selection,
+                      work.folder / f"{name}-model.fits", FIELD_MODEL, threads=work.threads)
+
+    work.will_hold(FIELD_MODEL, name, [], predict)
 
 
 def solve_round(work: Work, known: Known, number: int, *, in_turn: bool = False,
@@ -317,7 +342,7 @@ def solve_round(work: Work, known: Known, number: int, *, in_turn: bool = False,
         # Gains of the field from the last round are the start of this one: G and dE of one solve
         # part slowly, since a field much fainter than the source says little of G beside it.
         known = replace(known, selfcal=(*known.selfcal, known.field), field=None)
-        _write_calibrated(work, known)
+        _hold_calibrated(work, known)
     turns = range(len(work.directions)) if in_turn else [None]
     order = sorted(range(len(work.directions)), key=lambda i: -work.directions[i].peak)
     joint: list[Solved | None] = [None] * len(turns)
@@ -348,19 +373,16 @@ def solve_round(work: Work, known: Known, number: int, *, in_turn: bool = False,
         return values + bright, failed
 
     found = judged(work, before, f"joint-{number}", found, names, predicted)
-    with work.holding(RESIDUAL, f"joint-{number}") as must, work.passing("without bright directions"):
-        if must:
-            _write_left(work, found)
+    _hold_left(work, found, f"joint-{number}")
     if not memo:
         recipes = recipes_of("field", work.settings, work.passes.visits, RESIDUAL,
                              prefix=f"field-{number}")
         found = replace(found, field=solve(work, f"field solve, round {number}", recipes))
     inner = replace(found, selfcal=())
-    with work.holding(RESIDUAL, f"field-{number}") as must, work.passing("corrected data"):
-        if must:
-            work.passes.write(RESIDUAL, [CALIBRATED, *work.bright], lambda part: part.through(
-                part.values[CALIBRATED] - _bright_seen(work, found, part, in_data=False)[0],
-                lambda *of: inner.of_field(*of).inverse())[0])
+    _hold(work, RESIDUAL, f"field-{number}", "corrected data", [CALIBRATED, *work.bright],
+          lambda part: part.through(
+              part.values[CALIBRATED] - _bright_seen(work, found, part, in_data=False)[0],
+              lambda *of: inner.of_field(*of).inverse())[0])
     return found
 
 
@@ -382,10 +404,8 @@ def _without(work: Work, known: Known, joint: Sequence[Solved | None], taken: Se
             values[~failed] -= seen[~failed]
         return values
 
-    with (work.holding(RESIDUAL, f"joint-{number} without {list(taken)}") as must,
-          work.passing("without bright directions")):
-        if must:
-            work.passes.write(RESIDUAL, names, left)
+    _hold(work, RESIDUAL, f"joint-{number} without {list(taken)}", "without bright directions",
+          names, left)
     return RESIDUAL
 
 
@@ -437,14 +457,23 @@ class Seen:
 def write_peeled(work: Work, known: Known, *, correct: str, keep_source: bool | str,
                  keep_model: bool) -> dict[Key, Seen]:
     """PEELED_DATA, and PEELED_MODEL; what was learnt on the way, by field and window."""
+    path = work.folder / STEPS / "seen.json"
+    columns: dict[str, str | None] = {PEELED: work.column}
+    if keep_model:
+        columns[PEELED_MODEL] = None
+    note = peeled_note(work.run)
+    if path.exists() and all(work.passes.note_of(name) == note for name in columns):
+        return {(field, window): Seen(n_left, np.array(ratio, float), np.array(slope, float)) for
+                field, window, n_left, ratio, slope in json.loads(path.read_text(encoding="utf-8"))}
     found: dict[Key, Seen] = {}
     n = len(work.directions)
-    names = [work.column, *work.bright]
 
-    def peeled(part: Part) -> NDArray:
+    def peeled(part: Part) -> list[NDArray]:
         data = part.values[work.column]
         bright, failed = _bright_seen(work, known, part, in_data=True)
         values = data - bright
+        # In single precision, so that data = what is left + model, bit by bit.
+        model = data - values.astype(np.complex64)
         if keep_source == "gains":
             values = data.astype(np.complex128)
         if correct == "field":
@@ -457,14 +486,10 @@ def write_peeled(work: Work, known: Known, *, correct: str, keep_source: bool | 
         for number, column in enumerate(work.bright):
             own, _ = part.through(part.values[column], functools.partial(known.of_own, number))
             learnt.add(part, number, part.values[column], own)
-        return values
+        return [values, model][: len(columns)]
 
+    work.need(*work.bright)
     with work.passing("peeled data"):
-        work.passes.write(PEELED, names, peeled, source=work.column)
-    if keep_model:
-        with work.passing("peeled model"):
-            # In single precision, so that data = what is left + model, bit by bit.
-            work.passes.write(PEELED_MODEL, names, lambda part: part.values[work.column] - (
-                part.values[work.column]
-                - _bright_seen(work, known, part, in_data=True)[0]).astype(np.complex64))
+        work.passes.write_all(columns, [work.column, *work.bright], peeled, note)
+    write_json(path, [(*key, one.n_left, one.ratio, one.slope) for key, one in found.items()])
     return found

@@ -7,13 +7,8 @@ folder: a run that was ended goes on from there by the same command.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
-import os
 import shutil
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,9 +16,10 @@ from peel.known import Known
 from peel.passes_files import Passes
 from peel.plan_files import Prepared, open_set, prepare
 from peel.quartical import Quartical, find_quartical
-from peel.recipe import CALIBRATED, FIELD_MODEL, PEELED, PEELED_MODEL, RESIDUAL, Settings
-from peel.result import PeelResult, finished_result
+from peel.recipe import CALIBRATED, PEELED, PEELED_MODEL, RESIDUAL, Settings
+from peel.result import PeelResult
 from peel.results_files import measure
+from peel.run_files import finished, run_in, settings_of
 from peel.stages_files import (
     fit_bright,
     keep_field,
@@ -34,24 +30,18 @@ from peel.stages_files import (
     take_bright_off,
     write_peeled,
 )
-from peel.work_files import STEPS, Tell, Work
+from peel.work_files import Tell, Work
 from uvstack.checks import finite_number, one_of, whole_number
 from uvstack.chunks import cluster
 from uvstack.errors import OutputError, UvstackWarning
 from uvstack.imaging.mask_files import read_mask
-from uvstack.io.output import claimed, size_text, write_json
+from uvstack.io.output import size_text
 from uvstack.io.provenance import provenance_of
 from uvstack.io.stacked_ms import append_history
 from uvstack.io.unfinished_column import count_bytes
-from uvstack.io.write_columns import check_column
 from uvstack.pixels.grid import centred_grid
-from uvstack.records import Structure
 from uvstack.sky.primary_beam import PrimaryBeam
 
-#: What says which run a folder is of.
-_RUN = "run.json"
-#: Arguments that change no result.
-_HOW = ("out", "workers", "scheduler", "threads", "overwrite", "quartical")
 #: Arguments of `prepare`.
 PREPARED = ("ms", "regions", "column", "field", "spw", "primary_beam", "flux_above",
             "distance_above", "size", "cell", "robust", "threads")
@@ -139,26 +129,25 @@ def peel(ms: str | Path, *, regions: str | Path, out: str | Path = "peel", colum
     for name in ("interval", "direction_interval"):
         finite_number(name, asked[name], 0.0)
     tell: Tell = (lambda stage, done: None) if progress is None else progress
-    folder, settings = Path(out), _settings(asked)
+    folder, settings = Path(out), settings_of(asked)
     _, structure = open_set(ms, field, spw, column)
-    done = finished_result(folder, settings)
-    if done is not None and not overwrite and done.is_in_place(structure.columns):
+    done = finished(folder, settings, structure.path)
+    if done is not None and not overwrite:
         return done
     solver = find_quartical(quartical)
-    with _folder(folder, settings, overwrite, done is not None):
-        _check_columns(structure, keep_model, overwrite or _is_under_way(folder))
-        with cluster(workers, scheduler) as client, warnings.catch_warnings():
-            return _peeled(asked, folder, settings, solver, client, tell)
+    with (run_in(folder, settings, structure, keep_model, overwrite) as run,
+          cluster(workers, scheduler) as client, warnings.catch_warnings()):
+        return _peeled(asked, folder, settings, solver, client, tell, run)
 
 
 def _peeled(asked: dict[str, Any], folder: Path, settings: dict[str, str], solver: Quartical,
-            client: Any, tell: Tell) -> PeelResult:
+            client: Any, tell: Tell, run: str) -> PeelResult:
     """All stages, the columns and the report."""
     # Each stage opens the set anew, and would say the same again.
     warnings.filterwarnings("once", category=UvstackWarning)
     prepared = prepare(**{name: asked[name] for name in PREPARED}, first=folder / "first",
                        progress=lambda done, n: tell("first image", done / n))
-    work = _work(prepared, solver, folder, asked, client, tell)
+    work = _work(prepared, solver, folder, asked, client, tell, run)
     _check_room(work, asked["keep_model"])
     try:
         known = _stages(work, asked["rounds"], asked["order"] == "in-turn", asked["memo"])
@@ -198,32 +187,15 @@ def _stages(work: Work, rounds: int, in_turn: bool, memo: bool) -> Known:
 
 
 def _work(prepared: Prepared, solver: Quartical, folder: Path, asked: dict[str, Any], client: Any,
-          tell: Tell) -> Work:
+          tell: Tell, run: str) -> Work:
     frame = prepared.frame
     grid = centred_grid(*frame.phase_centre, frame.size, frame.cell)
     return Work(Passes(prepared.structure, prepared.selection, prepared.visits, prepared.column),
                 prepared.column, frame,
                 Settings(prepared.structure, prepared.reference_antenna, len(prepared.directions),
                          asked["interval"], asked["direction_interval"], _PER_RECIPE), solver,
-                folder, prepared.directions, prepared.beam, client, asked["threads"], tell,
+                folder, prepared.directions, prepared.beam, client, asked["threads"], tell, run,
                 read_mask(asked["mask"], grid))
-
-
-def _settings(asked: dict[str, Any]) -> dict[str, str]:
-    """What makes two runs the same: all that was asked for but where and how fast, and the files."""
-    told = {name: str(value) for name, value in asked.items() if name not in _HOW}
-    told["ms"] = os.path.abspath(str(asked["ms"]))
-    for name in ("regions", "mask"):
-        path = Path(str(asked[name]))
-        if path.is_file():
-            told[name] += f" {hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
-    return told
-
-
-def _check_columns(structure: Structure, keep_model: bool, overwrite: bool) -> None:
-    """Refuse a set that cannot be written, or has columns of these names that may not be replaced."""
-    for name in (PEELED, *[PEELED_MODEL] * keep_model, CALIBRATED, FIELD_MODEL, RESIDUAL):
-        check_column(structure, name, overwrite)
 
 
 def _check_room(work: Work, keep_model: bool) -> None:
@@ -235,41 +207,3 @@ def _check_room(work: Work, keep_model: bool) -> None:
     if n_bytes > free:
         raise OutputError(f"{structure.path}: {size_text(n_bytes)} are needed for "
                           f"{', '.join(columns)}, {size_text(free)} are free")
-
-
-@contextlib.contextmanager
-def _folder(folder: Path, settings: dict[str, str], overwrite: bool,
-            is_finished: bool) -> Iterator[None]:
-    """The folder of a run: a new one, that of the same run, or that of another which may go."""
-    if not folder.absolute().parent.is_dir():
-        raise OutputError(f"{folder.absolute().parent}: no such folder for the output "
-                          f"{folder.name}; make it first")
-    # A name beside it: the report claims the folder itself.
-    with claimed(folder.with_name(f"{folder.name}-run")):
-        path = folder / _RUN
-        if folder.exists() and not folder.is_dir():
-            raise OutputError(f"{folder} is a file, and the results are a folder; choose another "
-                              "name (out=, --out)")
-        if folder.is_dir() and any(folder.iterdir()):
-            if not path.exists():
-                raise OutputError(f"{folder} holds other files than those of a run; choose another "
-                                  "name (out=, --out)")
-            other = json.loads(path.read_text(encoding="utf-8"))
-            same = other == settings
-            # Before anything was solved a run has no claim: its regions may have been wrong.
-            if not same and not overwrite and (folder / "gains").exists():
-                differ = sorted(name for name in {*other, *settings}
-                                if other.get(name) != settings.get(name))
-                raise OutputError(f"{folder} holds a run with other settings ({', '.join(differ)});"
-                                  " choose another name, or pass --overwrite (overwrite=True)")
-            # Without its columns a finished run is made anew as well.
-            if not same or is_finished:
-                shutil.rmtree(folder)
-        (folder / STEPS).mkdir(parents=True, exist_ok=True)
-        write_json(path, settings)
-        yield
-
-
-def _is_under_way(folder: Path) -> bool:
-    """Whether columns of these names are those of this run, which was ended."""
-    return (folder / STEPS / "columns.json").exists()

@@ -1,15 +1,15 @@
-"""What all stages of a run share, and a note of which column holds what.
+"""What all stages of a run share, and which column is to hold what.
 
-A column on the way is made of the data, of gains and of models by passes; the note says what it holds
-once it does, so that a run that was ended makes only those again that are not there.
+A column on the way is made of the data, of gains and of models by passes, when something is to read it:
+a run that goes on where it was ended does not make again what only stages needed that are done. A
+note in the column itself says of which run it is and what it holds, once it does.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peel.directions import Direction
-from peel.field_files import Frame, make_image
+from peel.field_files import Frame, is_made, make_image
 from peel.passes_files import Passes
 from peel.quartical import Quartical
 from peel.recipe import CALIBRATED, FIELD_MODEL, RESIDUAL, Settings, bright_columns
-from uvstack.io.output import write_json
 
 #: Folder, in that of the run, of what is needed on the way.
 STEPS = "steps"
+#: Images whose noise is told, by their names.
+IMAGES = {"first": "first image", "selfcal": "self-calibrated", "peeled": "peeled"}
 Tell = Callable[[str, float], None]
+
+
+def peeled_note(run: str) -> str:
+    """Note of the columns that a run leaves."""
+    return f"{run}: peeled"
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a column is to hold, what those hold that it is made of, and how it is made."""
+
+    what: str
+    of: Mapping[str, str]
+    make: Callable[[], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +63,12 @@ class Work:
         As of `uvstack.chunks.map_chunks`.
     tell : callable
         Called with the name of a stage and how much of it is done.
+    run : str
+        That is noted in its columns.
     mask : ndarray (m, l) bool or None
         That was given for the field.
+    plans : mapping
+        Column → what it is to hold.
     """
 
     passes: Passes
@@ -63,7 +82,9 @@ class Work:
     client: Any
     threads: int | None
     tell: Tell
+    run: str
     mask: NDArray[np.bool_] | None = None
+    plans: dict[str, _Plan] = field(default_factory=dict)
 
     @property
     def bright(self) -> list[str]:
@@ -78,29 +99,44 @@ class Work:
     def image(self, stage: str, column: str, name: str, **options: Any) -> Path:
         """An image of a column; its path."""
         self.tell(stage, 0.0)
-        (self.folder / STEPS).mkdir(exist_ok=True)
-        return make_image(self.frame, self.passes.structure, self.passes.selection, column,
-                          self.folder / name, threads=self.threads,
+        out = self.folder / name
+        if not is_made(out):
+            self.need(column)
+        return make_image(self.frame, self.passes.structure, self.passes.selection, column, out,
+                          threads=self.threads,
                           progress=lambda done, n: self.tell(stage, done / n), **options)
 
-    @contextmanager
-    def holding(self, column: str, what: str) -> Iterator[bool]:
-        """Whether a column must be written to hold something; noted once it does."""
-        path = self.folder / STEPS / "columns.json"
-        held = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        if held.get(column) == what and column in self.passes.existing([column]):
-            yield False
-            return
-        self.forget([column])
-        yield True
-        write_json(path, {**held, column: what})
+    def note(self, what: str) -> str:
+        """Note of a column of this run that holds something."""
+        return f"{self.run}: {what}"
 
-    def forget(self, columns: Sequence[str]) -> None:
-        """Note that columns are about to change."""
-        path = self.folder / STEPS / "columns.json"
-        if path.exists():
-            held = json.loads(path.read_text(encoding="utf-8"))
-            write_json(path, {name: what for name, what in held.items() if name not in columns})
+    def will_hold(self, column: str, what: str, of: Sequence[str], make: Callable[[], None]) -> None:
+        """Say what a column is to hold from now on; it is made when it is needed.
+
+        Parameters
+        ----------
+        column, what : str
+        of : sequence of str
+            Columns that it is made of.
+        make : callable
+        """
+        self.plans[column] = _Plan(what, {name: self.plans[name].what for name in of
+                                          if name in self.plans}, make)
+
+    def need(self, *columns: str) -> None:
+        """Make those of these columns that do not hold yet what they are to hold."""
+        for column in columns:
+            if column not in self.plans:
+                continue
+            plan = self.plans[column]
+            if self.passes.note_of(column) == self.note(plan.what):
+                continue
+            changed = {name for name, what in plan.of.items() if self.plans[name].what != what}
+            assert not changed, f"{column} ({plan.what}) was not made before {changed} changed"
+            self.need(*plan.of)
+            self.passes.begin(column, self.run)
+            plan.make()
+            self.passes.note(column, self.note(plan.what))
 
     @contextmanager
     def passing(self, stage: str) -> Iterator[None]:

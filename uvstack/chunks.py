@@ -171,6 +171,10 @@ def _map_cluster(function, job, chunks, consume, client):
         raise SchedulerError(f"the dask scheduler at {client.scheduler.address} was lost before "
                              "the work was done; start it and its "
                              "workers again, then the same command") from error
+    finally:
+        # After an error or an interrupt: what waits is not begun, and what fails not tried again.
+        with contextlib.suppress(CommClosedError):
+            client.cancel(list(index_of))
 
 
 def _same(job):

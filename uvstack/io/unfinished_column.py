@@ -31,12 +31,11 @@ def read_mark(path: str, column: str) -> dict[str, Any] | None:
     ColumnError
         The mark cannot be read.
     """
-    with open_table(path) as table:
-        text = table.keywords(column).get(_KEYWORD) if column in table.columns else None
+    text = read_keyword(path, column, _KEYWORD)
     if text is None:
         return None
     try:
-        mark = json.loads(str(text))
+        mark = json.loads(text)
     except ValueError:
         mark = None
     if not isinstance(mark, dict):
@@ -56,12 +55,24 @@ def set_mark(path: str, column: str, mark: dict[str, Any] | None) -> None:
 
     What was written before is on the disk first.
     """
+    set_keyword(path, column, _KEYWORD, None if mark is None else json.dumps(mark))
+
+
+def read_keyword(path: str, column: str, name: str) -> str | None:
+    """Text of a keyword of a column; None where there is none."""
+    with open_table(path) as table:
+        text = table.keywords(column).get(name) if column in table.columns else None
+    return None if text is None else str(text)
+
+
+def set_keyword(path: str, column: str, name: str, text: str | None) -> None:
+    """Give a column a keyword, or take it away with None; what was written before is on the disk first."""
     for part in _parts(path):
         with LOCK, open_table(part, readonly=False) as table:
-            if mark is not None:
-                _raw(table).putcolkeyword(column, _KEYWORD, json.dumps(mark))
-            elif _KEYWORD in table.keywords(column):
-                _raw(table).removecolkeyword(column, _KEYWORD)
+            if text is not None:
+                _raw(table).putcolkeyword(column, name, text)
+            elif name in table.keywords(column):
+                _raw(table).removecolkeyword(column, name)
 
 
 def make_column(path: str, column: str, like: str, mark: dict[str, Any]) -> None:
