@@ -146,6 +146,9 @@ def separation(ra: NDArray, dec: NDArray, ra0: float, dec0: float) -> NDArray[np
 
 
 def _existing(regions: str | Path) -> Path:
+    if Path(regions).is_dir():
+        raise ImageError(f"{regions}: is a folder; wanted is a file of regions of DS9 (.reg) or CASA "
+                         "(.crtf), a catalogue, or auto")
     if not Path(regions).is_file():
         raise ImageError(f"{regions}: no such file of regions; wanted is one of DS9 (.reg), CASA "
                          "(.crtf), a catalogue, or auto")

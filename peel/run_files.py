@@ -104,7 +104,11 @@ def run_in(folder: Path, settings: Mapping[str, str], structure: Structure, keep
         (folder / STEPS).mkdir(parents=True, exist_ok=True)
         run = there if goes_on else uuid.uuid4().hex
         write_json(folder / _RUN, {"run": run, **settings})
-        yield run
+        try:
+            yield run
+        finally:
+            if [path.name for path in folder.rglob("*") if path.is_file()] == [_RUN]:
+                _remove(folder)
 
 
 def _read_run(folder: Path) -> tuple[str, dict[str, str]]:
@@ -146,6 +150,6 @@ def _remove(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    for below in _MADE:
+    for below in reversed(_MADE):
         with contextlib.suppress(OSError):
             (folder / below).rmdir()

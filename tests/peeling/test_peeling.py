@@ -3,55 +3,29 @@
 import json
 import os
 import shutil
+import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+import stand_in
 
 import peel
 from factories import ARCSEC, Spw, edit, make_ms, offset, read
+from peel.passes_files import Passes
 from uvstack.errors import OutputError, UvstackError, UvstackWarning
 from uvstack.io.casa import open_table
+from uvstack.io.unfinished_column import remove_column, set_keyword
+from uvstack.io.write_columns import column_writer
 
 N_ANT = 16
 FIELD, BRIGHT = (*offset(120 * ARCSEC, 180 * ARCSEC), 0.3), (*offset(240 * ARCSEC, 900 * ARCSEC), 3.0)
 MAKE = {"spws": (Spw(n=4),), "n_ant": N_ANT, "n_times": 10, "scale": 0.05}
 #: Images that are just fine enough for two sources.
 IMAGES = {"size": 384, "cell": 6 * ARCSEC}
-
-#: A program in QuartiCal's place: gains that were told, in stores as QuartiCal writes them.
-PROGRAM = """#!{python}
-import os, sys
-import numpy as np
-import yaml
-import zarr
-options = yaml.safe_load(open(sys.argv[1]))
-name = os.path.basename(options["output"]["gain_directory"])
-open("{calls}", "a").write(name + chr(10))
-stop = "{stop}"
-if os.path.exists(stop) and open(stop).read() in name:
-    os.kill(os.getppid(), 9)
-truth = np.load("{truth}")
-store = zarr.open_group(options["output"]["gain_directory"], mode="w")
-n_dir = options["input_model"]["recipe"].count(":") + 1
-for term in options["solver"]["terms"]:
-    gains = np.ones((1, 1, {n_ant}, n_dir if options[term].get("direction_dependent") else 1, 2), complex)
-    if term == "G" and name.startswith("selfcal"):
-        gains[:] = truth["g"][:, None, None]
-    elif term in ("J", "dE"):
-        gains[0, 0, :, -1] = truth["d"][:, None]
-    group = store.require_group(term).require_group(term + "_0")
-    group.attrs.update(FIELD_ID=0, DATA_DESC_ID=0, SCAN_NUMBER=1)
-    group["gains"] = gains
-    flags = np.zeros(gains.shape[:4], np.int8)
-    flags[:, :, {bad}] = term in ("J", "dE")
-    group["gain_flags"] = flags
-    group["jhj"] = np.full(gains.shape, 1e9)
-    group["conv_perc"] = np.ones((1, 1))
-"""
-
 
 def truth_of(seed=2):
     rng = np.random.default_rng(seed)
@@ -79,23 +53,14 @@ def observed(tmp_path_factory):
     return folder, field, bright
 
 
-def program(folder, truth, bad="[]"):
-    """An environment whose goquartical says gains of a file, and notes what it was asked."""
-    (folder / "bin").mkdir(parents=True)
-    text = PROGRAM.format(python=sys.executable, calls=folder / "calls", stop=folder / "stop",
-                          truth=truth, n_ant=N_ANT, bad=bad)
-    (folder / "bin" / "goquartical").write_text(text)
-    (folder / "bin" / "goquartical").chmod(0o755)
-    return folder
-
-
 @pytest.fixture
 def run(observed, tmp_path, monkeypatch):
-    """Peels a copy of the set; further options are those of `peel.peel`."""
+    """Peels a copy of the set, by gains that are known; further options are those of `peel.peel`."""
     monkeypatch.setattr("peel.quartical._VERSION", "print('0.2.7')")
     monkeypatch.setattr("peel.quartical._python_of", lambda program: Path(sys.executable))
     shutil.copytree(observed[0] / "a.ms", tmp_path / "a.ms")
-    env = program(tmp_path / "env", observed[0] / "truth.npz")
+    env = stand_in.program(tmp_path / "env", observed[0] / "truth.npz")
+    (env / "truth").write_text(f"{observed[0] / 'truth.npz'} ")
 
     def call(**options):
         with warnings.catch_warnings():
@@ -106,6 +71,15 @@ def run(observed, tmp_path, monkeypatch):
 
     call.ms, call.env, call.out = tmp_path / "a.ms", env, tmp_path / "out"
     return call
+
+
+@pytest.fixture
+def quick(run, monkeypatch):
+    """The same without a program and pictures."""
+    monkeypatch.setattr("peel.quartical.Quartical.solve", stand_in.solve)
+    monkeypatch.setattr("uvstack.report.files._png", lambda figure: b"")
+    monkeypatch.setattr("peel.results_files.write_figure", lambda path, figure: None)
+    return run
 
 
 def columns_of(path):
@@ -152,16 +126,16 @@ def test_the_field_is_left_and_nothing_else_changes(run, observed, fingerprint):
 
 
 @pytest.mark.parametrize(("keep", "wanted"), [(True, "model"), ("gains", "data")])
-def test_the_source_is_put_back(run, observed, keep, wanted):
+def test_the_source_is_put_back(quick, observed, keep, wanted):
     _, field, bright = observed
-    result = run(keep_source=keep)
+    result = quick(keep_source=keep)
     # What is measured is what is left without the source.
     assert result.table["dynamic_range"][-1] > 3 * result.table["dynamic_range"][0]
     g, _ = truth_of()
-    got = read(run.ms, "PEELED_DATA")
+    got = read(quick.ms, "PEELED_DATA")
     if wanted == "data":
-        one, two = read(run.ms, "ANTENNA1"), read(run.ms, "ANTENNA2")
-        np.testing.assert_allclose(got, read(run.ms, "DATA") / through(g, one, two), atol=2e-6)
+        one, two = read(quick.ms, "ANTENNA1"), read(quick.ms, "ANTENNA2")
+        np.testing.assert_allclose(got, read(quick.ms, "DATA") / through(g, one, two), atol=2e-6)
     else:
         # The source without gains: a point of the flux that was fitted.
         scale = np.vdot(bright, got - field).real / np.vdot(bright, bright).real
@@ -169,41 +143,97 @@ def test_the_source_is_put_back(run, observed, keep, wanted):
         assert np.std(got - field - scale * bright) < 0.04 * np.std(bright)
 
 
-def test_uncorrected_data_and_the_memo_s_step(run, observed):
+def test_uncorrected_data_and_the_memo_s_step(quick, observed):
     g, _ = truth_of()
-    run(correct="none", memo=True)
-    assert not any(name.startswith("field") for name in asked(run.env))
-    one, two = read(run.ms, "ANTENNA1"), read(run.ms, "ANTENNA2")
-    left = read(run.ms, "PEELED_DATA") - through(g, one, two) * observed[1]
+    quick(correct="none", memo=True)
+    assert not any(name.startswith("field") for name in asked(quick.env))
+    one, two = read(quick.ms, "ANTENNA1"), read(quick.ms, "ANTENNA2")
+    left = read(quick.ms, "PEELED_DATA") - through(g, one, two) * observed[1]
     assert np.std(left) < 0.04 * np.std(observed[2])
 
 
-def test_failed_gains_keep_their_data(run, observed, tmp_path):
-    env = program(tmp_path / "other", observed[0] / "truth.npz", bad="[2, 5]")
-    result = run(quartical=env)
-    one, two = read(run.ms, "ANTENNA1"), read(run.ms, "ANTENNA2")
+def test_failed_gains_keep_their_data(quick, observed):
+    (quick.env / "truth").write_text(f"{observed[0] / 'truth.npz'} 2 5")
+    result = quick()
+    one, two = read(quick.ms, "ANTENNA1"), read(quick.ms, "ANTENNA2")
     bad = np.isin(one, (2, 5)) | np.isin(two, (2, 5))
-    np.testing.assert_array_equal(read(run.ms, "PEELED_DATA")[bad], read(run.ms, "DATA")[bad])
-    assert np.abs(read(run.ms, "PEELED_DATA") - read(run.ms, "DATA"))[~bad].min() > 1e-3
+    np.testing.assert_array_equal(read(quick.ms, "PEELED_DATA")[bad], read(quick.ms, "DATA")[bad])
+    assert np.abs(read(quick.ms, "PEELED_DATA") - read(quick.ms, "DATA"))[~bad].min() > 1e-3
     assert result.fields["n_left"][0] == bad.sum() * 4 * 2
     assert any(f"gains failed for {bad.sum() * 8} visibilities" in text for _, text in result.notes)
 
 
-def test_a_finished_run_is_not_done_again(run):
-    run()
-    n = len(asked(run.env))
-    modified = os.stat(run.out / "peel.json").st_mtime_ns
-    again = run()
-    assert len(asked(run.env)) == n
-    assert os.stat(run.out / "peel.json").st_mtime_ns == modified
+def test_a_finished_run_is_not_done_again(quick):
+    quick()
+    n = len(asked(quick.env))
+    modified = os.stat(quick.out / "peel.json").st_mtime_ns
+    again = quick()
+    assert len(asked(quick.env)) == n
+    assert os.stat(quick.out / "peel.json").st_mtime_ns == modified
     assert again.columns == ("PEELED_DATA",)
     with pytest.raises(OutputError, match=r"other settings \(keep_model\)"):
-        run(keep_model=True)
+        quick(keep_model=True)
     with pytest.raises(OutputError, match="PEELED_DATA exists"):
-        run(out=run.out.with_name("out2"))
-    run(keep_model=True, overwrite=True)
-    assert len(asked(run.env)) == 2 * n
-    assert "PEELED_MODEL" in columns_of(run.ms)
+        quick(out=quick.out.with_name("out2"))
+    assert not quick.out.with_name("out2").exists()
+    note_column(quick.ms, "another: peeled")
+    with pytest.raises(OutputError, match="PEELED_DATA exists"):
+        quick()
+    # Only what a run has made goes.
+    for name in ("thesis.tex", "gains/thesis.tex", "steps/thesis.tex"):
+        (quick.out / name).write_text("mine")
+    (quick.out / "gains" / "joint-7.npz").write_text("of the last run")
+    quick(keep_model=True, overwrite=True)
+    assert len(asked(quick.env)) == 2 * n
+    assert "PEELED_MODEL" in columns_of(quick.ms)
+    for name in ("thesis.tex", "gains/thesis.tex", "steps/thesis.tex"):
+        assert (quick.out / name).read_text() == "mine"
+    assert not (quick.out / "gains" / "joint-7.npz").exists()
+
+
+def note_column(path, text):
+    """Note of another run in the peeled column."""
+    set_keyword(str(path), "PEELED_DATA", "UVSTACK_PEEL", text)
+
+
+def test_an_ended_run_knows_its_columns(quick, observed, monkeypatch):
+    """It makes what is still to be read, and replaces no column of a run that came between."""
+    written: list[str] = []
+    write, solve = Passes.write_all, stand_in.solve
+
+    def noted(self, columns, *rest):
+        written.append("+".join(columns))
+        return write(self, columns, *rest)
+
+    def stopping(self, recipe, *rest):
+        if recipe.name == "field-1":
+            raise KeyboardInterrupt
+        return solve(self, recipe, *rest)
+
+    monkeypatch.setattr(Passes, "write_all", noted)
+    monkeypatch.setattr("peel.quartical.Quartical.solve", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        quick(keep_model=True)
+    assert not any(name.startswith("PEEL") for name in columns_of(quick.ms))
+    monkeypatch.setattr("peel.quartical.Quartical.solve", solve)
+    with column_writer(quick.ms, "PEELED_DATA", "DATA", None):
+        pass
+    for text in ("another: peeled", "another"):
+        note_column(quick.ms, text)
+        with pytest.raises(OutputError, match="PEELED_DATA exists"):
+            quick(keep_model=True)
+    remove_column(str(quick.ms), "PEELED_DATA")
+    # Remains of a run that was killed are no reason to stop.
+    with column_writer(quick.ms, "PEEL_RESIDUAL", "DATA", None):
+        set_keyword(str(quick.ms), "PEEL_RESIDUAL", "UVSTACK_PEEL", "another: joint-1")
+    solved = len(asked(quick.env))
+    written.clear()
+    quick(keep_model=True)
+    assert asked(quick.env)[solved:] == ["field-1"]
+    # The field's solve wants what is left and the field's model, the last image its corrected form.
+    assert written == ["PEEL_CALIBRATED", "PEEL_BRIGHT_1", "PEEL_RESIDUAL", "PEELED_DATA+PEELED_MODEL"]
+    left = read(quick.ms, "PEELED_DATA") - observed[1]
+    assert np.std(left) < 0.04 * np.std(observed[2])
 
 
 CHILD = """
@@ -217,44 +247,48 @@ ms, regions, out, env = sys.argv[1:]
 peel.peel(ms, regions=regions, out=out, rounds=1, quartical=env, threads=1, size=384,
           cell=6 * 4.84813681109536e-06)
 """
-
-
-@pytest.mark.parametrize("where", ["joint", "column"])
-def test_a_killed_run_goes_on(run, observed, tmp_path, where):
-    """Killed while a program solves, or while the last column is written."""
-    import subprocess
-
-    command = [sys.executable, "-c", CHILD, *map(str, (run.ms, observed[0] / "bright.crtf", run.out,
-                                                       run.env))]
-    if where == "joint":
-        (run.env / "stop").write_text("joint")
-        text = CHILD
-    else:
-        text = CHILD.replace("peel.peel(", """
+KILLED = """
 import os, signal
-import peel.passes_files as stages
-write = stages.Passes.write
-def killed(self, column, names, make, **options):
+from peel.passes_files import Passes
+write = Passes.write_all
+def killed(self, columns, names, make, *rest):
     def part(one):
-        if column == "PEELED_DATA":
+        if "PEELED_DATA" in columns:
             os.kill(os.getpid(), signal.SIGKILL)
         return make(one)
-    return write(self, column, names, part, **options)
-stages.Passes.write = killed
-peel.peel(""")
-    command[2] = text
+    return write(self, columns, names, part, *rest)
+Passes.write_all = killed
+"""
+
+
+@pytest.mark.parametrize("where", ["joint", "column", "interrupt"])
+def test_a_killed_run_goes_on(quick, observed, where):
+    """Killed while a program solves or while the last column is written, or interrupted."""
+    text = KILLED + CHILD if where == "column" else CHILD
+    if where == "joint":
+        (quick.env / "stop").write_text("joint 9")
+    elif where == "interrupt":
+        (quick.env / "stop").write_text("joint 2")
+    command = [sys.executable, "-c", text, *map(str, (
+        quick.ms, observed[0] / "bright.crtf", quick.out, quick.env))]
+    start = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == -9, done.stderr
-    solved = len(asked(run.env))
-    (run.env / "stop").unlink(missing_ok=True)
-    run()
-    assert len(asked(run.env)) == solved + (2 if where == "joint" else 0)
-    assert not any(name.startswith("PEEL_") for name in columns_of(run.ms))
-    left = read(run.ms, "PEELED_DATA") - observed[1]
+    assert done.returncode == (-2 if where == "interrupt" else -9), done.stderr
+    # The program in its place sleeps for a minute.
+    assert time.perf_counter() - start < 55
+    solved = len(asked(quick.env))
+    (quick.env / "stop").unlink(missing_ok=True)
+    if where == "interrupt":
+        assert not any(name.startswith("PEEL") for name in columns_of(quick.ms))
+        return
+    quick()
+    assert len(asked(quick.env)) == solved + (2 if where == "joint" else 0)
+    assert not any(name.startswith("PEEL_") for name in columns_of(quick.ms))
+    left = read(quick.ms, "PEELED_DATA") - observed[1]
     assert np.std(left) < 0.04 * np.std(observed[2])
 
 
-def test_a_crash_leaves_the_set_as_it_was(run, observed, fingerprint):
+def test_a_crash_leaves_the_set_as_it_was(run):
     before = columns_of(run.ms)
     (run.env / "bin" / "goquartical").write_text("#!/bin/sh\necho 'no memory left'; exit 1\n")
     with pytest.raises(UvstackError, match=r"QuartiCal failed in selfcal .*: no memory left; its log"):
@@ -274,12 +308,19 @@ def test_bad_input(run, tmp_path):
     assert (tmp_path / "full" / "thesis.tex").exists()
     with pytest.raises(UvstackError, match="NONE"):
         run(column="NONE")
+    # A mistake in the regions leaves nothing and does not claim the folder.
+    (tmp_path / "far.crtf").write_text("#CRTFv0\ncircle [[177deg, 51.5deg], 60arcsec]\n")
+    (tmp_path / "broken.crtf").write_text("#CRTFv0\n\ncircle [[177deg, 31.5deg]\n")
+    for name, message in (("far.crtf", "° from the nearest pointing"), (".", "is a folder; wanted"),
+                          ("broken.crtf", r"line 3, 'circle \[\[177deg, 31.5deg\]', cannot be read"),
+                          ("other.crtf", "no such file of regions")):
+        with pytest.raises(UvstackError, match=message) as error:
+            run(regions=tmp_path / name)
+        assert "\n" not in str(error.value)
+        assert not run.out.exists()
     (tmp_path / "nothing.crtf").write_text("#CRTFv0\ncircle [[177deg, 31.5deg], 60arcsec]\n")
-    with pytest.raises(UvstackError, match="no peak in region|not wholly|other half"):
+    with pytest.raises(UvstackError, match="no peak in region|not wholly"):
         run(regions=tmp_path / "nothing.crtf")
-    # A mistake in the regions does not claim the folder.
-    with pytest.raises(UvstackError, match="no such file"):
-        run(regions=tmp_path / "other.crtf")
     edit(run.ms, "FLAG", lambda flags: np.ones_like(flags))
     with pytest.raises(UvstackError, match="flagged"):
         run()

@@ -143,7 +143,7 @@ REFUSED = {"no peak": (circle(120, 120, 30), {}, "no peak in region 1: its highe
            "flank": (circle(X + 8, Y, 8), {}, "cuts through a source"),
            "overlap": (circle(X, Y, 30) + circle(X + 4, Y, 40), {}, "1 and 2 overlap"),
            "edge": (circle(SIZE - 5, 100, 30), {}, "not wholly in the image"),
-           "far": ("circle [[10deg, -50deg], 30arcsec]\n", {}, "on the other half of the sky"),
+           "far": ("circle [[10deg, -50deg], 30arcsec]\n", {}, "° from the nearest pointing, where nothing of it is seen"),
            "blank": (circle(45, 45, 30), {}, "where the image is blank"),
            "point": (f"symbol [[{sky(X, Y)[0]}deg, {sky(X, Y)[1]}deg], +]\n", {}, "is a point"),
            "column": (circle(X, Y, 30), {"column": "NONE"}, "NONE"),

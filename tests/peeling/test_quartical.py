@@ -2,12 +2,15 @@
 
 import os
 import sys
+import threading
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from peel.quartical import QuarticalError, find_quartical
+from peel.quartical import QuarticalError, end_running, find_quartical
 from peel.recipe import EACH_ROUND, ONCE, Settings, recipes_of
 from peel.visits import Visit
 from uvstack.errors import MeasurementSetError, MissingDependencyError, UvstackWarning
@@ -101,17 +104,40 @@ def test_a_failed_run_is_told_in_one_line(tmp_path, script, message):
 
 
 def test_an_interrupted_run_is_ended(tmp_path):
-    script = "echo $$; exec sleep 60"
+    """At once, with what it has started, whatever it thinks of being terminated."""
+    script = "trap '' TERM INT; sleep 60 & echo $$; echo $!; wait"
     pids: list[int] = []
 
     def stop(line):
         pids.append(int(line))
-        raise KeyboardInterrupt
+        if len(pids) == 2:
+            raise KeyboardInterrupt
 
+    start = time.perf_counter()
     with pytest.raises(KeyboardInterrupt):
         find_quartical(program(tmp_path / "env", script)).run(recipes()[0], tmp_path / "out", stop)
+    assert time.perf_counter() - start < 20
     with pytest.raises(ProcessLookupError):
         os.kill(pids[0], 0)
+    # Nobody waits for the other here: it may still be listed as dead.
+    assert is_gone(pids[1])
+
+
+def is_gone(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_another_thread_ends_it(tmp_path):
+    """As it must where a worker solves and its client is interrupted."""
+    found = find_quartical(program(tmp_path / "env", "echo $$; exec sleep 60"))
+    start = time.perf_counter()
+    with pytest.raises(QuarticalError, match=r"selfcal \(signal 9\)"):
+        found.run(recipes()[0], tmp_path / "out",
+                  lambda line: threading.Thread(target=end_running).start())
+    assert time.perf_counter() - start < 20
 
 
 def test_its_own_schema_reads_our_recipes_and_no_others(tmp_path, monkeypatch):

@@ -15,8 +15,10 @@ nothing. The size of a region of the sky is turned into pixels at its centre.
 
 from __future__ import annotations
 
+import functools
 import re
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,9 @@ from uvstack.sky.beam import Beam
 from uvstack.sky.catalogue import coord_of
 from uvstack.sky.coordinates import direction_cosines, to_frame
 
+#: A line that can be read.
+_EXAMPLES = {"crtf": "circle [[12h34m56.7s, -12d34m56s], 10arcsec], coord=J2000",
+             "ds9": 'fk5; circle(12:34:56.7,-12:34:56,10")'}
 #: FWHM of a source whose size a catalogue does not say, pixels.
 _LEAST_PIXELS = 3.0
 
@@ -164,30 +169,54 @@ def read_regions(path: Path) -> list[Any]:
     except ImportError as error:
         raise MissingDependencyError(f"{path}: reading region files needs the package "
                                      "regions: pip install 'uvstack[regions]'") from error
-    from astropy.utils.exceptions import AstropyUserWarning
-
     language = region_language(path)
     if language is None:
         raise ImageError(f"{path}: is no file of regions; wanted is one of DS9 (.reg) or CASA "
                          "(.crtf)")
+    parse = functools.partial(_parsed, Regions, language)
     try:
-        with warnings.catch_warnings():
-            # The reader of DS9 drops what it cannot read with a warning: a region would be lost.
-            warnings.simplefilter("error", AstropyUserWarning)
-            warnings.filterwarnings("ignore", "Found duplicate metadata|DS9 .* is invalid",
-                                    AstropyUserWarning)
-            text = path.read_text(encoding="utf-8")
-            found = list(Regions.parse(_with_frames(text) if language == "crtf" else text,
-                                       format=language))
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ImageError(f"{path}: is no text; wanted is a file of regions of DS9 (.reg) or CASA "
+                         "(.crtf)") from error
+    try:
+        found = parse(text)
     except Exception as error:  # regions raises its own kinds, ValueError, and those of astropy's angles
-        raise ImageError(f"{path}: cannot be read as regions of "
-                         f"{'DS9' if language == 'ds9' else 'CASA'}: "
-                         f"{' '.join(str(error).split())}") from error
+        number, line, reason = _broken_line(parse, text.splitlines(), error)
+        raise ImageError(f"{path}: line {number}, {line!r}, cannot be read as a region of "
+                         f"{'DS9' if language == 'ds9' else 'CASA'} "
+                         f"({' '.join(str(reason).split())}); wanted is one such as "
+                         f"{_EXAMPLES[language]}") from error
     found = [r for r in found
              if r.meta.get("type") != "ann" and not type(r).__name__.startswith("Text")]
     if not found:
         raise ImageError(f"{path}: the file holds no region; at least one is needed")
     return found
+
+
+def _parsed(reader: Any, language: str, text: str) -> list[Any]:
+    from astropy.utils.exceptions import AstropyUserWarning
+
+    with warnings.catch_warnings():
+        # The reader of DS9 drops what it cannot read with a warning: a region would be lost.
+        warnings.simplefilter("error", AstropyUserWarning)
+        warnings.filterwarnings("ignore", "Found duplicate metadata|DS9 .* is invalid",
+                                AstropyUserWarning)
+        return list(reader.parse(_with_frames(text) if language == "crtf" else text,
+                                 format=language))
+
+
+def _broken_line(parse: Callable[[str], list[Any]], lines: list[str],
+                 error: Exception) -> tuple[int, str, Exception]:
+    """Number (from 1) and text of the first line that cannot be read after those above it, and why."""
+    for number in range(1, len(lines) + 1):
+        try:
+            parse("\n".join(lines[:number]) + "\n")
+        except Exception as reason:
+            if isinstance(reason, TypeError):
+                reason = ValueError("a frame that is not known")
+            return number, lines[number - 1].strip()[:80], reason
+    return len(lines), lines[-1].strip()[:80] if lines else "", error
 
 
 def is_excluded(region: Any) -> bool:
