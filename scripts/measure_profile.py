@@ -63,7 +63,8 @@ def main() -> None:
     if options.sequential:
         realisation.simulation = _one_after_the_other
     for number in map(int, options.types.split(",")):
-        settings = Settings(thin=options.thin, field=options.field, null_lists=2)
+        settings = Settings(thin=options.thin, field=options.field, null_lists=2,
+                            weightings=("natural",))
         if options.depth is not None:
             how = replace(settings.imaging(number), threshold=options.depth, cycles=6)
             settings = replace(settings, imagings=((number, how),))
@@ -71,7 +72,7 @@ def main() -> None:
         for index in range(options.sets):
             with tempfile.TemporaryDirectory() as scratch:
                 made = realisation.realise(settings, number, index, scratch, further=_judged)
-            found.append(made["further"])
+            found.append(made["weightings"]["natural"]["further"])
         rms = [np.sqrt(np.nanmean(np.square(np.array([one[name] for one in found], float))))
                for name in ("positions", "scatter")]
         cuts = [None if one["cut"] is None else round(one["cut"]) for one in found]

@@ -250,7 +250,7 @@ def at(*points: tuple[float, float]) -> SkyCoord:
     return SkyCoord([p[0] for p in points], [p[1] for p in points], unit="rad", frame="fk5")
 
 
-def made_up(number, fluxes, factor=1.0):
+def made_up(number, fluxes, factor=1.0, weightings=("natural",)):
     """Realisations of an experiment with given uv fluxes.
 
     Images find `factor` of them, and all fluxes are in the paper's unit.
@@ -263,21 +263,22 @@ def made_up(number, fluxes, factor=1.0):
         way = {"flux": factor * flux * unit, "flux_corrected": flux * unit,
                "fit": {"flux": factor * flux * unit, "fwhm": 1.6}}
         fit = {"flux": flux * unit, "fwhm": 1.5}
+        part = {"expected_error": 0.47 * unit,
+                "uv": {"flux": flux * unit, "flux_uncut": flux * unit,
+                       "least_variance": {"flux": flux * unit},
+                       "fit": {"cut": fit, "uncut": fit},
+                       "profile": {"re": [flux * unit] * n_bins,
+                                   "re_error": [0.1 * unit] * n_bins}},
+                "image": {name: way for name in ("nearest", "subpixel", "median", "filter")},
+                "map": {"rms": 2.0 * unit},
+                "null": {"uv": [0.3 * unit, -0.3 * unit], "image": [0.4 * unit, -0.4 * unit],
+                         "subset_sizes": [10, 100], "bin_noise": [unit] * n_bins,
+                         "profile": [0.0] * n_bins,
+                         "subset_noise": {"uv": [unit, 0.3 * unit], "image": [unit, 0.4 * unit]}}}
         found.append({"type": number, "realisation": i,
-                      "truth": {"flux": 6.0 * unit, "n_targets": 25, "fwhm": 1.5},
-                      "expected_error": 0.47 * unit,
-                      "uv": {"flux": flux * unit, "flux_uncut": flux * unit,
-                             "least_variance": {"flux": flux * unit},
-                             "fit": {"cut": fit, "uncut": fit},
-                             "profile": {"re": [flux * unit] * n_bins,
-                                         "re_error": [0.1 * unit] * n_bins}},
-                      "image": {name: way for name in ("nearest", "subpixel", "median", "filter")},
-                      "map": {"bright_flux": 1.0},
-                      "null": {"uv": [0.3 * unit, -0.3 * unit], "image": [0.4 * unit, -0.4 * unit],
-                               "subset_sizes": [10, 100], "bin_noise": [unit] * n_bins,
-                               "profile": [0.0] * n_bins,
-                               "subset_noise": {"uv": [unit, 0.3 * unit],
-                                                "image": [unit, 0.4 * unit]}}})
+                      "truth": {"flux": 6.0 * unit, "n_targets": 25, "fwhm": 1.5,
+                                "bright_flux": 1.0},
+                      "weightings": {name: part for name in weightings}})
     return found
 
 

@@ -7,11 +7,15 @@ five realisations on), in whose numbers the rounding to two decimals is counted 
 error, 0.0029). Noise of equation 7 differs where it is more than 20 % off, twice what the paper
 says of its accuracy. Where there are fewer targets than the paper has, its scatters are taken
 larger by the root of the ratio for this judgement.
+
+Every set has been imaged with each weighting, and differences are those of pairs: their error is
+the scatter of the differences over √n, which is much less than that of either flux. Ratios of
+scatters (gains in signal to noise, of sizes) have errors from leaving out one set at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,10 +49,12 @@ _SIZES = {"uv_fwhm": ("uv", "fit", "cut", "fwhm"),
 _POINTS_ONLY = {"least_variance", "median", "filter", "filter_uv", "filter_corrected",
                 "image_corrected"}
 _BEYOND = ("uv bias", "image bias", "sub-pixel", "its bias", "filter", "filter 5 km", "median",
-           "least variance", "uv uncut", "noise uv", "noise image")
+           "least variance", "uv uncut", "noise uv", "noise image", "map rms")
 #: What is said of the tables.
-MEANING = ("Mean ± scatter over realisations (signal to noise); under each line the paper's. "
-           "Entries that differ from it by more than twice the combined standard error are named.")
+MEANING = ("Mean ± scatter over realisations (signal to noise), a line for each weighting of the "
+           "images; under them the paper's. Gain is the signal to noise of the uv-stack over that "
+           "of the image-stack. Entries that differ from the paper by more than twice the "
+           "combined standard error are named.")
 MEANING_BEYOND = ("Fluxes with scatter; noise from random positions of single sets; biases against "
                   "the truth of the same sets.")
 #: Columns that get mean, scatter and their errors.
@@ -63,6 +69,13 @@ def values(found: list[dict[str, Any]], name: str, number: int) -> np.ndarray:
     return np.array([_at(one, places[name]) for one in found], float)
 
 
+def views(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Realisations as each weighting sees them: what stands under "weightings" is beside the rest."""
+    return [{**{key: value for key, value in one.items() if key != "weightings"}, **part,
+             "weighting": name}
+            for one in found for name, part in one["weightings"].items()]
+
+
 def _at(one: Any, place: tuple[str, ...]) -> float:
     for name in place:
         one = one.get(name) if isinstance(one, dict) else None
@@ -75,18 +88,41 @@ def spread(x: np.ndarray) -> tuple[float, float, int]:
     return float(x.mean()) if x.size else float("nan"), float(x.std(ddof=1)) if x.size > 1 else float("nan"), int(x.size)
 
 
-def collect(found: Sequence[dict[str, Any]]) -> QTable:
-    """Table with a line for each type: ours (mean, scatter, standard errors) and the paper's; fluxes in µJy.
+def jackknife(function: Callable[..., float], *samples: np.ndarray) -> tuple[float, float]:
+    """A function of samples of the same sets, and its error from leaving out one set at a time; NaN of fewer than three."""
+    whole = np.stack(samples)
+    whole = whole[:, np.isfinite(whole).all(axis=0)]
+    n = whole.shape[1]
+    if n < 3:
+        return float("nan"), float("nan")
+    without = np.array([function(*np.delete(whole, i, axis=1)) for i in range(n)])
+    return float(function(*whole)), float(np.sqrt((n - 1) * np.var(without)))
 
-    Columns NAME, NAME_scatter, NAME_error, NAME_scatter_error for each of `MEASURED`; uv_bias and
-    image_bias against the truth of the same realisations, in parts of it, with errors; mc_noise and
-    image_mc_noise from random positions; paper_…; differs.
+
+def _gain(uv: np.ndarray, image: np.ndarray) -> float:
+    """Signal to noise of one over that of the other."""
+    return float(uv.mean() / uv.std(ddof=1) / (image.mean() / image.std(ddof=1)))
+
+
+def collect(found: Sequence[dict[str, Any]]) -> QTable:
+    """Table with a line for each type and weighting: ours (mean, scatter, standard errors) and the paper's; fluxes in µJy.
+
+    Columns NAME, NAME_scatter, NAME_error, NAME_scatter_error for each of `MEASURED`; of pairs and
+    in parts of the truth, with errors: uv_bias, image_bias and others against the truth, image_less_uv
+    and subpixel_less_uv against the uv-stack, uv_less_first and image_less_first against the same
+    with the first weighting; gain; size_gain; mc_noise and image_mc_noise from random positions;
+    map_rms; paper_…; differs.
     """
     rows: list[dict[str, Any]] = []
-    for number in sorted({one["type"] for one in found}):
-        some = [one for one in found if one["type"] == number]
+    seen = views(found)
+    names = list(dict.fromkeys(one["weighting"] for one in seen))
+    for number, weighting in ((n, name) for n in sorted({one["type"] for one in found})
+                              for name in names):
+        some = [one for one in seen if (one["type"], one["weighting"]) == (number, weighting)]
+        if not some:
+            continue
         truth, n = values(some, "truth", number), len(some)
-        row: dict[str, Any] = {"type": number, "n": n,
+        row: dict[str, Any] = {"type": number, "weighting": weighting, "n": n,
                                "targets": float(np.mean([one["truth"]["n_targets"]
                                                          for one in some])),
                                "truth": truth.mean() * 1e6,
@@ -98,7 +134,21 @@ def collect(found: Sequence[dict[str, Any]]) -> QTable:
             if name in ("uv", "image", "subpixel", "least_variance"):
                 mean, scatter, used = spread((x - truth) / truth.mean())
                 row |= {f"{name}_bias": mean, f"{name}_bias_error": scatter / np.sqrt(max(used, 1))}
-        row |= {"mc_noise": _null_noise(some, "uv"), "image_mc_noise": _null_noise(some, "image")}
+        uv, image = (values(some, name, number) for name in ("uv", "image"))
+        first = [one for one in seen if (one["type"], one["weighting"]) == (number, names[0])]
+        for name, pair in {"image_less_uv": (image, uv),
+                           "subpixel_less_uv": (values(some, "subpixel", number), uv),
+                           "uv_less_first": (uv, values(first, "uv", number)),
+                           "image_less_first": (image, values(first, "image", number))}.items():
+            mean, scatter, used = spread((pair[0] - pair[1]) / truth.mean())
+            row |= {name: mean, f"{name}_error": scatter / np.sqrt(max(used, 1))}
+        row["gain"], row["gain_error"] = jackknife(_gain, uv, image)
+        row["size_gain"], row["size_gain_error"] = jackknife(
+            lambda a, b: float(b.std(ddof=1) / a.std(ddof=1)),
+            *(values(some, name, number) if number == 7 else np.full(n, np.nan)
+              for name in _SIZES))
+        row |= {"mc_noise": _null_noise(some, "uv"), "image_mc_noise": _null_noise(some, "image"),
+                "map_rms": float(np.mean([one["map"]["rms"] for one in some])) * 1e6}
         row |= {f"paper_{name}": value for name, value in _paper(number).items()}
         for name in _SIZES:
             row |= _measured(name,
@@ -109,11 +159,16 @@ def collect(found: Sequence[dict[str, Any]]) -> QTable:
     for name in table.colnames:
         if "fwhm" in name:
             table[name] = table[name] * u.arcsec
-        elif name not in ("type", "n", "targets", "differs") and "bias" not in name:
+        elif not (name in ("type", "weighting", "n", "targets", "differs") or _is_part(name)):
             table[name] = table[name] * u.uJy
     table.meta = {"source": "Lindroos et al. (2015), Table 2",
                   "differs": "more than 2 combined standard errors from the paper"}
     return table
+
+
+def _is_part(name: str) -> bool:
+    """Whether a column is a part of something, without a unit."""
+    return any(word in name for word in ("bias", "_less_", "gain"))
 
 
 def _measured(name: str, x: np.ndarray) -> dict[str, float]:
@@ -178,30 +233,40 @@ def _markdown_lines(grid: Sequence[tuple[str, ...]]) -> list[str]:
 
 def table_2(table: QTable) -> list[tuple[str, ...]]:
     """Head and lines of Table 2, under each of ours the paper's."""
-    grid: list[tuple[str, ...]] = [("type", "n", "targets", "expected", "uv", "image", "differs")]
-    for row in table:
+    grid: list[tuple[str, ...]] = [("type", "weights", "n", "targets", "expected", "uv", "image",
+                                    "image − uv", "gain", "differs")]
+    for i, row in enumerate(table):
         number, flux, name = _numbers(row)
         ours = [_entry(flux[c], flux[f"{c}_scatter"]) for c in ("uv", "image")]
         paper = [_entry(flux[f"paper_{c}"], flux[f"paper_{c}_scatter"]) for c in ("uv", "image")]
         expected = [_entry(flux[a], flux[b], False)
                     for a, b in (("truth", "expected_error"),
                                  ("paper_expected", "paper_expected_scatter"))]
-        grid.append((str(number["type"]), str(number["n"]), f"{number['targets']:.0f}",
-                     f"{expected[0]} {name}", *ours, number["differs"] or "–"))
-        grid.append(("", str(N_REALISATIONS), "", f"{expected[1]} {name}", *paper, ""))
+        grid.append((str(number["type"]), number["weighting"], str(number["n"]),
+                     f"{number['targets']:.0f}", f"{expected[0]} {name}", *ours,
+                     _percent(number, "image_less_uv"), _ratio(number, "gain"),
+                     number["differs"] or "–"))
+        if i + 1 == len(table) or table["type"][i + 1] != number["type"]:
+            uv, image = flux["paper_uv"], flux["paper_image"]
+            gain = uv / flux["paper_uv_scatter"] / (image / flux["paper_image_scatter"])
+            grid.append(("", "paper", str(N_REALISATIONS), "", f"{expected[1]} {name}", *paper,
+                         f"{100 * (image - uv) / flux['paper_expected']:+.1f} %", f"{gain:.2f}",
+                         ""))
     return grid
 
 
 def beyond(table: QTable) -> list[tuple[str, ...]]:
     """Head and lines of what goes beyond the paper."""
-    grid: list[tuple[str, ...]] = [("type", *_BEYOND)]
+    grid: list[tuple[str, ...]] = [("type", "weights", *_BEYOND)]
     for row in table:
         number, flux, _ = _numbers(row)
-        grid.append((str(number["type"]), _bias(number, "uv"), _bias(number, "image"),
-                     _entry(flux["subpixel"], flux["subpixel_scatter"]), _bias(number, "subpixel"),
+        grid.append((str(number["type"]), number["weighting"], _percent(number, "uv_bias"),
+                     _percent(number, "image_bias"),
+                     _entry(flux["subpixel"], flux["subpixel_scatter"]),
+                     _percent(number, "subpixel_bias"),
                      *(_entry(flux[c], flux[f"{c}_scatter"])
                        for c in ("filter", "filter_uv", "median", "least_variance", "uv_uncut")),
-                     *(f"{flux[c]:.3f}" for c in ("mc_noise", "image_mc_noise"))))
+                     *(f"{flux[c]:.3f}" for c in ("mc_noise", "image_mc_noise", "map_rms"))))
     return grid
 
 
@@ -210,18 +275,20 @@ def _numbers(row: Any) -> tuple[dict[str, Any], dict[str, float], str]:
     unit, name = (1e3, "mJy") if row["type"] in (8, 9, 10) else (1.0, "µJy")
     number = {column: getattr(row[column], "value", row[column]) for column in row.colnames}
     return number, {column: value / unit for column, value in number.items()
-                    if isinstance(value, float) and "bias" not in column}, name
+                    if isinstance(value, float) and not _is_part(column)}, name
 
 
 def _sizes_text(table: QTable) -> list[str]:
-    seven = table[table["type"] == 7]
-    if not len(seven):
-        return []
-    cells = [f"{seven[c][0].value:.2f} ± {seven[f'{c}_scatter'][0].value:.2f}″ ({label}; paper "
-             f"{mean:.2f} ± {scatter:.2f}″)"
-             for (c, label), (mean, scatter) in zip((("uv_fwhm", "uv"), ("image_fwhm", "image")),
-                                                    SIZES, strict=True)]
-    return ["", "Sizes of type 7: " + ", ".join(cells) + "."]
+    lines = []
+    for row in table[table["type"] == 7]:
+        cells = [f"{row[c].value:.2f} ± {row[f'{c}_scatter'].value:.2f}″ ({label}; paper "
+                 f"{mean:.2f} ± {scatter:.2f}″)"
+                 for (c, label), (mean, scatter) in zip(
+                     (("uv_fwhm", "uv"), ("image_fwhm", "image")), SIZES, strict=True)]
+        lines += ["", f"Sizes of type 7, {row['weighting']}: " + ", ".join(cells)
+                  + f"; scatter of image over uv {_ratio(row, 'size_gain')} (paper "
+                  f"{SIZES[1][1] / SIZES[0][1]:.2f})."]
+    return lines
 
 
 def _entry(value: float, scatter: float, with_snr: bool = True) -> str:
@@ -233,8 +300,15 @@ def _entry(value: float, scatter: float, with_snr: bool = True) -> str:
                                              else "")
 
 
-def _bias(row: dict[str, Any], name: str) -> str:
-    bias, error = row[f"{name}_bias"], row[f"{name}_bias_error"]
-    if not np.isfinite(bias):
+def _percent(row: Any, name: str) -> str:
+    """A part with its error, in per cent."""
+    part, error = row[name], row[f"{name}_error"]
+    if not np.isfinite(part):
         return "–"
-    return f"{100 * bias:+.1f}" + (f" ± {100 * error:.1f} %" if np.isfinite(error) else " %")
+    return f"{100 * part:+.1f}" + (f" ± {100 * error:.1f} %" if np.isfinite(error) else " %")
+
+
+def _ratio(row: Any, name: str) -> str:
+    """A ratio with its error."""
+    value, error = row[name], row[f"{name}_error"]
+    return f"{value:.2f} ± {error:.2f}" if np.isfinite(value) else "–"

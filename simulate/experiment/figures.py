@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simulate.experiment.collect import spread, values
+from simulate.experiment.collect import spread, values, views
 from simulate.experiment.settings import ARCSEC
 from simulate.experiment.uv_side import uv_cut, uv_edges
 from uvstack.constants import SPEED_OF_LIGHT
@@ -25,19 +25,22 @@ if TYPE_CHECKING:
     from astropy.table import QTable
     from matplotlib.figure import Figure
 
-_COLOURS = {"uv": "C0", "image": "C1", "filtered": "C2"}
+_COLOURS = {"uv": "C0", "image": "C1"}
 _FREQUENCY = 1.4e9
 
 
 def figures_of(found: Sequence[dict[str, Any]]) -> dict[str, Figure]:
-    """All figures that the realisations allow, by their names in the paper."""
+    """All figures that the realisations allow, by their names in the paper.
+
+    Histograms have a panel for the images of each weighting; all else is of the last one.
+    """
     by_type: dict[int, list[dict[str, Any]]] = {}
-    for one in found:
+    for one in views(found):
         by_type.setdefault(one["type"], []).append(one)
     # Without bright sources type 6 has no model: then its profile is Figure 7.
-    has_bright = any(one["map"]["bright_flux"] > 0 for one in by_type.get(6, []))
+    has_bright = any(one["truth"]["bright_flux"] > 0 for one in by_type.get(6, []))
     sixth = ("figure6",
-             lambda some: random_profile(some[0], 6)) if has_bright else (
+             lambda some: random_profile(_last(some)[0], 6)) if has_bright else (
         "figure7", lambda some: _profile(some, 6))
     made: dict[str, tuple[int, Callable[[list[dict[str, Any]]], Figure]]] = {
         "figure1": (6, noise_against_number),
@@ -50,9 +53,30 @@ def figures_of(found: Sequence[dict[str, Any]]) -> dict[str, Figure]:
             if number in by_type}
 
 
+def _by_weighting(some: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for one in some:
+        found.setdefault(one["weighting"], []).append(one)
+    return found
+
+
+def _last(some: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of the last weighting."""
+    return list(_by_weighting(some).values())[-1]
+
+
+def _panels(some: list[dict[str, Any]], number: int, uv: str | None, image: str,
+            factor: float = 1.0) -> dict[str, np.ndarray]:
+    """Values of the uv-stack and of the images of each weighting, for `histograms`."""
+    of_uv = {} if uv is None else {"uv": values(_last(some), uv, number) * factor}
+    return of_uv | {f"image, {name}": values(part, image, number) * factor
+                    for name, part in _by_weighting(some).items()}
+
+
 def fluxes_figure(table: QTable) -> Figure:
-    """Stacked fluxes of all types over those of the paper, with the scatter of realisations."""
+    """Stacked fluxes of all types over those of the paper, with the scatter of realisations, for the last weighting."""
     figure, axes = _figure(7.0, 3.8)
+    table = table[table["weighting"] == table["weighting"][-1]]
     x = np.arange(len(table))
     for shift, name in ((-0.1, "uv"), (0.1, "image")):
         paper = table[f"paper_{name}"]
@@ -80,6 +104,7 @@ def _figure(width: float = 6.0, height: float = 4.0) -> tuple[Figure, Any]:
 
 def noise_against_number(some: list[dict[str, Any]]) -> Figure:
     """Figure 1: noise of stacks of random positions against their number, averaged over sets, with the line 1/√N."""
+    some = _last(some)
     figure, axes = _figure()
     for name, marker in (("uv", "o"), ("image", "s")):
         sizes = np.array(some[0]["null"]["subset_sizes"], float)
@@ -114,7 +139,7 @@ def histograms(fluxes: Mapping[str, np.ndarray], truth: float | None, label: str
         edges = edges[0] + np.linspace(-0.5, 0.5, 6)
     x = np.linspace(*(edges[0] - np.ptp(edges) / 5, edges[-1] + np.ptp(edges) / 5), 200)
     for axes, (name, sample) in zip(panels, fluxes.items(), strict=True):
-        axes.hist(sample[np.isfinite(sample)], edges, color=_COLOURS.get(name, "C7"), alpha=0.5)
+        axes.hist(sample[np.isfinite(sample)], edges, color=_COLOURS[name.split(",")[0]], alpha=0.5)
         for data, style in ((sample, "r-"), ((dashed or {}).get(name), "k--")):
             mean, scatter, n = spread(np.array([]) if data is None else data)
             if np.isfinite(scatter) and scatter > 0:
@@ -131,19 +156,18 @@ def histograms(fluxes: Mapping[str, np.ndarray], truth: float | None, label: str
 
 def _fluxes(some: list[dict[str, Any]], number: int, title: str) -> Figure:
     truth = float(values(some, "truth", number).mean()) * 1e6
-    return histograms({name: values(some, name, number) * 1e6 for name in ("uv", "image")}, truth,
-                      "stacked flux (µJy)", title)
+    return histograms(_panels(some, number, "uv", "image", 1e6), truth, "stacked flux (µJy)", title)
 
 
 def _sizes(some: list[dict[str, Any]]) -> Figure:
-    return histograms({name: values(some, f"{name}_fwhm", 7) for name in ("uv", "image")},
-                      some[0]["truth"]["fwhm"], "fitted FWHM (arcsec)", "type 7: sizes")
+    return histograms(_panels(some, 7, "uv_fwhm", "image_fwhm"), some[0]["truth"]["fwhm"],
+                      "fitted FWHM (arcsec)", "type 7: sizes")
 
 
 def _filtered(some: list[dict[str, Any]]) -> Figure:
     truth = float(values(some, "truth", 6).mean()) * 1e6
-    return histograms({"filtered": values(some, "filter", 6) * 1e6}, truth, "stacked flux (µJy)",
-                      "type 6: image-stacking", {"filtered": values(some, "image", 6) * 1e6})
+    return histograms(_panels(some, 6, None, "filter", 1e6), truth, "stacked flux (µJy)",
+                      "type 6: filtered stamps", _panels(some, 6, None, "image", 1e6))
 
 
 def profile_figure(edges: np.ndarray, re: np.ndarray, error: np.ndarray, cut: float, title: str,
@@ -194,10 +218,11 @@ def _gaussian(flux: float, fwhm: float) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _profile(some: list[dict[str, Any]], number: int) -> Figure:
+    some = _last(some)
     re, error = mean_profile([one["uv"]["profile"]["re"] for one in some])
-    if len(some) == 1:
+    if len(some) == 1:  # the first of its type, which alone has it
         error = np.array(some[0]["uv"]["profile"]["re_error"], float)
-    bright = some[0]["map"]["bright_flux"] > 0
+    bright = some[0]["truth"]["bright_flux"] > 0
     flux = float(np.nanmean(values(some, "uv", number)))
     model: float | Callable[[np.ndarray], np.ndarray] = flux
     if number == 7:

@@ -24,7 +24,8 @@ from uvstack.io.ms import read_structure
 from uvstack.sky.beam import Beam
 from uvstack.sky.components import Components, components, concatenate
 from uvstack.sky.coordinates import direction_cosines
-from uvstack.sky.primary_beam import primary_beam
+from uvstack.sky.primary_beam import PrimaryBeam
+from uvstack.subtraction.sky_model import ComponentSky, ImageSky
 
 #: Primary beam below which maps are blank and positions are left out: the corners of the wide
 #: fields are at 0.25.
@@ -63,24 +64,29 @@ class Map:
     frequency: float = 0.0
 
 
-def deconvolve_bright(ms: str | Path, folder: Path, number: int, how: Imaging, beam: str,
-                      threads: int) -> tuple[list[Map], Components]:
-    """Maps and the CLEAN model, for a mosaic and separate pointings that of the sky, else as it is seen."""
+def deconvolve_bright(ms: str | Path, folder: Path, number: int, how: Imaging, beam: PrimaryBeam,
+                      threads: int, **options: Any) -> tuple[list[Map], ImageSky | ComponentSky]:
+    """Maps and the CLEAN model, for a mosaic and separate pointings that of the sky, else as it is seen.
+
+    options: weighting, robust and terms of `uvstack.image`.
+    """
     if number != 9:
-        found = _image(ms, how, beam, threads)
-        return [_written(found, folder, "map")], _model(found)
+        found = _image(ms, how, beam, threads, **options)
+        model = ImageSky(found.model, found.grid.geometry,
+                         nu0=found.reference_frequency if len(found.model) > 1 else None)
+        return [_written(found, folder, "map")], model
     fields = read_structure(ms).fields
     maps, models = [], []
     for field in fields:
-        found = _image(ms, how, beam, threads, field=field.id)
+        found = _image(ms, how, beam, threads, field=field.id, **options)
         maps.append(_written(found, folder, f"map{field.id}"))
         # A source that two pointings see is taken from the nearer one, as the sky has it.
         part = _nearest_only(_model(found), field.id, [(f.ra, f.dec) for f in fields])
         l, m, _ = direction_cosines(part.ra, part.dec, field.ra, field.dec)
-        power = primary_beam(beam)(l, m, np.array([found.reference_frequency]))[:, 0]
+        power = beam(l, m, np.array([found.reference_frequency]))[:, 0]
         models.append(replace(part.subset(power > PB_CUTOFF),
                               flux=(part.flux / np.maximum(power, 1e-9))[power > PB_CUTOFF]))
-    return maps, concatenate(models)
+    return maps, ComponentSky(concatenate(models))
 
 
 def model_is_sky(number: int) -> bool:
@@ -88,10 +94,10 @@ def model_is_sky(number: int) -> bool:
     return number in ALMA
 
 
-def _image(ms: str | Path, how: Imaging, beam: str, threads: int, **selection: Any) -> ImageResult:
-    return image(str(ms), size=how.size, cell=how.cell, weighting="natural",
-                 threshold=how.threshold, most_cycles=how.cycles, primary_beam=beam,
-                 pb_cutoff=PB_CUTOFF, threads=threads, **selection)
+def _image(ms: str | Path, how: Imaging, beam: PrimaryBeam, threads: int,
+           **options: Any) -> ImageResult:
+    return image(str(ms), size=how.size, cell=how.cell, threshold=how.threshold, most_cycles=how.cycles, primary_beam=beam,
+                 pb_cutoff=PB_CUTOFF, threads=threads, **options)
 
 
 def _model(found: ImageResult) -> Components:

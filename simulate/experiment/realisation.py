@@ -1,8 +1,9 @@
 """One realisation of a data set type: simulated, imaged, bright sources subtracted, stacked in every way, measured.
 
 A function of the type, its number and the settings alone, so that a loop, a cluster and a test call
-the same. What comes out is a dictionary of numbers that JSON can hold; the data are deleted. Angles
-are in arcsec there, fluxes in Jy.
+the same. What comes out is a dictionary of numbers that JSON can hold, to five digits; the data are
+deleted. Angles are in arcsec there, fluxes in Jy. What differs between the weightings of the images
+stands under "weightings" by their names.
 
 Steps and what they are with: `simulate.observe`; `uvstack.image` with the paper's pixels;
 `uvstack.subtract` of the CLEAN components; `uvstack.stack` and `uvstack.image_stack` with the same
@@ -28,7 +29,15 @@ from simulate.counts import positions_within, uniform_positions
 from simulate.experiment.clock import Clock, peak_memory
 from simulate.experiment.image_side import coordinates, image_stacks, values_of
 from simulate.experiment.maps import PB_CUTOFF, Map, deconvolve_bright, model_is_sky
-from simulate.experiment.settings import ALMA, ARCSEC, WIDE, Settings, seed_of, simulation
+from simulate.experiment.settings import (
+    ALMA,
+    ARCSEC,
+    WIDE,
+    Settings,
+    seed_of,
+    simulation,
+    weighting_options,
+)
 from simulate.experiment.uv_side import NullSums, least_variance, null_sums, summary, uv_cut
 from simulate.lindroos import CENTRE
 from simulate.task import Simulation, observe
@@ -38,6 +47,7 @@ from uvstack.fitting.task import fit
 from uvstack.io.output import size_text
 from uvstack.sky.components import Components
 from uvstack.sky.positions import positions_from_coord
+from uvstack.sky.primary_beam import PrimaryBeam
 from uvstack.stacking.result import StackResult
 from uvstack.stacking.task import stack
 from uvstack.subtraction.task import subtract
@@ -58,7 +68,7 @@ class ResidualSet:
     ms : Path
     column : str
         That without bright sources.
-    primary_beam : str
+    primary_beam : PrimaryBeam
     targets : Components
     weight : ndarray (pos,) or None
         W_k of the targets; None where it is the square of the primary beam.
@@ -69,7 +79,7 @@ class ResidualSet:
 
     ms: Path
     column: str
-    primary_beam: str
+    primary_beam: PrimaryBeam
     targets: Components
     weight: np.ndarray | None
     maps: list[Map]
@@ -112,7 +122,7 @@ def realise(settings: Settings, number: int, index: int, scratch: str | Path, th
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
-    head = {"format": 1, "type": number, "realisation": index,
+    head = {"format": 2, "type": number, "realisation": index,
             "fingerprint": settings.fingerprint(number), "seed": seed}
     tail = {"steps": clock.steps, "peak_memory": peak_memory(), "versions": versions(),
             "kept": str(folder) if keep else None}
@@ -122,15 +132,34 @@ def realise(settings: Settings, number: int, index: int, scratch: str | Path, th
 def _measure(settings: Settings, number: int, given: dict[str, Any], folder: Path, threads: int,
              clock: Clock,
              further: Callable[[ResidualSet], dict[str, Any]] | None) -> dict[str, Any]:
-    sky, beam, how = given["sky"], given["primary_beam"], settings.imaging(number)
-    targets = sky.subset(sky.target)
     with clock.step("simulate"):
         made = observe(out=folder / "set.ms", **given)
+    parts = {}
+    for weighting in settings.weightings:
+        place = folder / weighting
+        place.mkdir()
+        parts[weighting] = _with_weighting(settings, number, weighting, given, made, place, threads,
+                                           clock, further)
+    targets, bright = (given["sky"].subset(given["sky"].target == one) for one in (True, False))
+    return {"truth": {"n_targets": len(targets), "flux": float(targets.flux.mean()),
+                      "fwhm": float(targets.fwhm_major.mean() / ARCSEC),
+                      "bright_flux": float(bright.flux.sum())},
+            "weightings": parts}
+
+
+def _with_weighting(settings: Settings, number: int, weighting: str, given: dict[str, Any],
+                    made: Simulation, folder: Path, threads: int, clock: Clock,
+                    further: Callable[[ResidualSet], dict[str, Any]] | None) -> dict[str, Any]:
+    """What is measured with one weighting of the images."""
+    beam, how = given["primary_beam"], settings.imaging(number)
+    targets = given["sky"].subset(given["sky"].target)
     with clock.step("image"):
-        maps, model = deconvolve_bright(made.ms, folder, number, how, beam, threads)
+        maps, model = deconvolve_bright(made.ms, folder, number, how, beam, threads,
+                                        terms=settings.terms(number),
+                                        **weighting_options(weighting))
     with clock.step("subtract"):
-        subtract(made.ms, model, into=_COLUMN, primary_beam=beam if model_is_sky(number) else None,
-                 threads=threads)
+        taken = subtract(made.ms, model, into=_COLUMN, overwrite=True, threads=threads,
+                         primary_beam=beam if model_is_sky(number) else None)
     with clock.step("image-stack"):
         images = image_stacks(maps, targets.ra, targets.dec, number, how, threads)
     with clock.step("uv-stack"):
@@ -148,27 +177,17 @@ def _measure(settings: Settings, number: int, given: dict[str, Any], folder: Pat
         with clock.step("further"):
             more = {"further": further(ResidualSet(made.ms, _COLUMN, beam, targets,
                                                    images["weight"], maps, number))}
-    return more | {"truth": _truth(targets, images["weight"]),
-                   "expected_error": images["expected_error"], "uv": uv, "image": images["ways"],
+    return more | {"expected_error": images["expected_error"], "uv": uv, "image": images["ways"],
                    "null": null,
                    "map": {"noise": float(np.mean([m.noise for m in maps])),
                            "rms": float(np.mean([m.rms for m in maps])), "cycles": one.cycles,
                            "iterations": one.iterations, "stopped": one.stopped,
                            "fwhm_major": one.beam[0] / ARCSEC, "fwhm_minor": one.beam[1] / ARCSEC,
-                           "components": len(model), "model_flux": float(model.flux.sum()),
-                           "bright_flux": float(sky.flux[~sky.target].sum())}}
-
-
-def _truth(targets: Components, weight: np.ndarray | None) -> dict[str, float]:
-    """Mean flux of the targets, and that with the weights of the stack, which is what a stack without error finds."""
-    weighted = targets.flux.mean() if weight is None or not (weight > 0).any() else np.average(
-        targets.flux, weights=weight)
-    return {"n_targets": len(targets), "flux": float(targets.flux.mean()),
-            "flux_weighted": float(weighted), "fwhm": float(targets.fwhm_major.mean() / ARCSEC)}
+                           "components": taken.n_components, "model_flux": taken.model_flux}}
 
 
 def _uv_stack(made: Simulation, targets: Components, weight: np.ndarray | None, number: int,
-              beam: str, folder: Path, threads: int) -> StackResult:
+              beam: PrimaryBeam, folder: Path, threads: int) -> StackResult:
     """The uv-stack with the weights of the image-stack (VLA) or the square of the primary beam (ALMA)."""
     listed = positions_from_coord(coordinates(targets.ra, targets.dec),
                                   None if number in ALMA else weight)
@@ -261,11 +280,13 @@ def versions() -> dict[str, str]:
 
 
 def finite(value: Any) -> Any:
-    """The same with None where a number is not finite, which JSON cannot hold, and plain types for those of numpy."""
+    """The same with None where a number is not finite, which JSON cannot hold, plain types for those of numpy, and five digits."""
     if isinstance(value, dict):
         return {str(k): finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [finite(v) for v in value]
     if isinstance(value, np.generic):
         value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.5g}") if math.isfinite(value) else None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from simulate.experiment.collect import MEANING, MEANING_BEYOND, beyond, markdown, table_2
 from simulate.experiment.figures import figures_of
+from simulate.experiment.results import PACKED, write_packed
 from uvstack.io.output import write_text
 from uvstack.report.files import json_file
 from uvstack.report.page import Section
@@ -27,8 +28,10 @@ def overview(result: ExperimentResult) -> Section:
 def sections(result: ExperimentResult) -> list[Section]:
     """Table 2, what goes beyond it, and the figures."""
     text = functools.partial(write_text, text=markdown(result.table))
+    packed = functools.partial(write_packed, found=result.realisations)
     more = Section("Beyond the paper", [("entries", MEANING_BEYOND)], tables=result.tables(),
-                   files={"table.md": text, "provenance.json": json_file(vars(result.provenance))},
+                   files={"table.md": text, "provenance.json": json_file(vars(result.provenance)),
+                          PACKED: packed},
                    grid=beyond(result.table))
     if not result.with_figures:
         return [overview(result), more]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from astropy.table import QTable
 
+from simulate.experiment.results import PACKED
 from uvstack.records import Provenance, plain
 from uvstack.report.files import Saved, files_of_report
 from uvstack.report.numbers import rows_of
@@ -25,7 +26,7 @@ class ExperimentResult(Saved):
     Attributes
     ----------
     table : QTable
-        A line for each type: see `simulate.experiment.collect.collect`.
+        A line for each type and weighting: see `simulate.experiment.collect.collect`.
     realisations : tuple of dict
         As in their files, by type and number.
     n_taken, n_computed : int
@@ -36,7 +37,7 @@ class ExperimentResult(Saved):
         Whether its page has pictures.
     """
 
-    REPORT = ("table.ecsv", "table.md", "provenance.json", "fluxes.png",
+    REPORT = ("table.ecsv", "table.md", "provenance.json", PACKED, "fluxes.png",
               *(f"figure{n}.png" for n in (1, 2, 4, 5, 6, 7, 8, 9, 11)))
 
     table: QTable
@@ -62,7 +63,7 @@ class ExperimentResult(Saved):
                       "provenance": vars(self.provenance)})
 
     def tables(self, *args: Any, **options: Any) -> dict[str, QTable]:
-        """A line for each type."""
+        """A line for each type and weighting."""
         return {"table": self.table}
 
     def overview(self) -> Section:

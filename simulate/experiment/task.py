@@ -3,8 +3,8 @@
 Each realisation is a task of its own, with its seed from the experiment's seed, its type and
 number, and its result a file written whole. So a run may be killed anywhere and goes on where it
 was; a worker that dies has its task repeated by dask; and the table is the same whoever computed
-what, and however often. Realisations of all types take turns, so that a table of fewer realisations
-can be made of a run that was stopped.
+what, and however often. All types grow evenly, each in proportion to the number that it is to have,
+so that a table of fewer realisations can be made of a run that was stopped.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from simulate.experiment.collect import collect
+from simulate.experiment.paper import N_REALISATIONS
 from simulate.experiment.realisation import realise, versions
 from simulate.experiment.result import ExperimentResult
-from simulate.experiment.results import read_finished, write_result
+from simulate.experiment.results import read_finished, unpack, write_result
 from simulate.experiment.settings import TYPES, Settings, parse_types
 from uvstack.checks import thread_count, whole_number
 from uvstack.chunks import cluster, map_chunks
@@ -45,7 +46,9 @@ class _Shared:
     keep: bool
 
 
-def run(out: str | Path, *, types: str | Sequence[int] = TYPES, realisations: int = 100,
+def run(out: str | Path, *, types: str | Sequence[int] = TYPES,
+        realisations: int | Mapping[int, int] = 100, known: str | Path | None = None,
+        compute: bool = True,
         settings: Settings | None = None, workers: int | None = None, scheduler: str | None = None,
         threads: int | None = None, scratch: str | Path | None = None, keep: bool = False,
         figures: bool = True,
@@ -59,8 +62,13 @@ def run(out: str | Path, *, types: str | Sequence[int] = TYPES, realisations: in
         taken.
     types : str or sequence of int
         1 … 11, or a text such as "1-4,8".
-    realisations : int
-        Of each type, 1 or more.
+    realisations : int or mapping
+        Of each type, 1 or more, or by type; 100 of those that it does not name.
+    known : path, optional
+        The file `simulate.experiment.results.PACKED` of another run: its realisations are taken
+        where the folder has none.
+    compute : bool
+        Or make the table of what is there alone.
     settings : Settings, optional
         Default those of the paper at full size, seed 0.
     workers, scheduler : optional
@@ -82,16 +90,19 @@ def run(out: str | Path, *, types: str | Sequence[int] = TYPES, realisations: in
         One of its subclasses, in one line.
     """
     settings = settings or Settings()
-    types = _checked(parse_types(types) if isinstance(types, str) else types, realisations)
+    jobs = _jobs(parse_types(types) if isinstance(types, str) else types, realisations)
     folder = Path(out)
     _make_folders(folder, scratch)
-    # Lists of one number of all types after each other.
-    jobs = [(number, index) for index in range(realisations) for number in types]
+    if known is not None:
+        unpack(known, folder)
     found, doubts = read_finished(folder, settings, jobs)
     for doubt in doubts:
         warnings.warn(UvstackWarning(doubt), stacklevel=2)
-    missing = [job for job in jobs if job not in found]
+    missing = [job for job in jobs if job not in found] if compute else []
     n_taken = len(found)
+    if not found and not missing:
+        raise OutputError(f"{folder}: has no realisation of these types and settings; compute some "
+                          "first, without --collect")
     if missing:
         n_threads = max(thread_count(None) // (workers or 1),
                         1) if threads is None else thread_count(threads)
@@ -114,7 +125,7 @@ def run(out: str | Path, *, types: str | Sequence[int] = TYPES, realisations: in
             finally:
                 if not keep:
                     shutil.rmtree(place, ignore_errors=True)
-    realisations_found = tuple(found[job] for job in sorted(jobs))
+    realisations_found = tuple(found[job] for job in sorted(found))
     result = ExperimentResult(
         collect(realisations_found), realisations_found, n_taken, len(missing), folder,
         provenance_of(asdict(settings), seed=settings.seed, versions=versions()), figures)
@@ -130,13 +141,19 @@ def realise_to_file(shared: _Shared, job: tuple[int, int]) -> dict[str, Any]:
     return json.loads(json_text(found))
 
 
-def _checked(types: Sequence[int], realisations: int) -> tuple[int, ...]:
+def _jobs(types: Sequence[int],
+          realisations: int | Mapping[int, int]) -> list[tuple[int, int]]:
+    """Type and number of all realisations, in the order in which they are computed."""
     unknown = [number for number in types if number not in TYPES]
     if unknown or not types:
         raise SelectionError(f"type {unknown[0] if unknown else 'none'}: the paper has data set "
                              "types 1 to 11")
-    whole_number("realisations", realisations, 1, _MOST_REALISATIONS)
-    return tuple(sorted(set(types)))
+    wanted = {number: realisations if isinstance(realisations, int)
+              else realisations.get(number, N_REALISATIONS) for number in set(types)}
+    for n in wanted.values():
+        whole_number("realisations", n, 1, _MOST_REALISATIONS)
+    jobs = [(number, index) for number, n in wanted.items() for index in range(n)]
+    return sorted(jobs, key=lambda job: ((job[1] + 1) / wanted[job[0]], job))
 
 
 def _make_folders(folder: Path, scratch: str | Path | None) -> None:

@@ -25,7 +25,7 @@ from uvstack.io.dataset import chunks_of, open_sets
 from uvstack.io.ms import parse_column, read_block
 from uvstack.records import Partition
 from uvstack.sky.coordinates import direction_cosines
-from uvstack.sky.primary_beam import primary_beam
+from uvstack.sky.primary_beam import PrimaryBeam, primary_beam
 from uvstack.stacking.result import StackResult
 from uvstack.stacking.sums import mean_and_error
 from uvstack.uv.phase import phase_factor, position_sums
@@ -55,7 +55,7 @@ def summary(stack: StackResult, number: int) -> dict[str, Any]:
             "flux_error_expected": stack.flux_error_expected, "flux_uncut": float(whole[0]),
             "flux_uncut_error": float(whole[2]), "n_positions": stack.n_positions,
             "profile": {name: np.asarray(profile[name].value, float).tolist()
-                        for name in ("re", "im", "re_error", "uv_distance")}}
+                        for name in ("re", "re_error")}}
 
 
 @dataclass
@@ -90,7 +90,7 @@ class NullSums:
         return np.sqrt(np.mean(mean**2, axis=(0, 2)))
 
 
-def null_sums(ms: str | Path, column: str, beam: str, ra: np.ndarray, dec: np.ndarray,
+def null_sums(ms: str | Path, column: str, beam: str | PrimaryBeam, ra: np.ndarray, dec: np.ndarray,
               first: np.ndarray, weight: np.ndarray | None, number: int) -> NullSums:
     """Sums at random positions, in lists that begin at `first` (list + 1,); weight W_k (pos,), None for the square of the primary beam."""
     structures, selections = open_sets(ms)

@@ -1,5 +1,6 @@
 """The experiment: what a realisation measures, the table, runs that were killed or corrupted, bad input."""
 
+import gzip
 import json
 import shutil
 import threading
@@ -14,7 +15,7 @@ from factories import ARCMIN, CENTRE, made_up, make_ms, offset
 from factories import read as column
 from oracles import gaussian_beam, stack
 from simulate.experiment import realisation, task
-from simulate.experiment.collect import collect, markdown
+from simulate.experiment.collect import collect, jackknife, markdown
 from simulate.experiment.figures import figures_of, mean_profile
 from simulate.experiment.realisation import subset_noise
 from simulate.experiment.results import read_result, result_path
@@ -27,17 +28,19 @@ from simulate.experiment.settings import (
     parse_types,
     seed_of,
     simulation,
+    weighting_options,
 )
 from simulate.experiment.task import run
 from simulate.experiment.uv_side import least_variance, null_sums, uv_edges
 from uvstack.cli.experiment import command
 from uvstack.cli.main import group
 from uvstack.errors import OutputError, SchedulerError, SelectionError, UvstackWarning
+from uvstack.sky.primary_beam import primary_beam
 
 pytest.importorskip("casacore", reason="python-casacore is not installed")
 
 #: Types 1 and 8 with few visibilities and pixels: a realisation of either takes some 2 s.
-TINY = Settings(seed=3, scale=0.2, thin=100, null_lists=4, imagings=(
+TINY = Settings(seed=3, scale=0.2, thin=100, null_lists=4, weightings=("natural",), imagings=(
     (1, Imaging(0.5 * ARCSEC, 640, 20e-6, 2)), (8, Imaging(0.4 * ARCSEC, 320, 2e-3, 1, 32))))
 
 
@@ -59,7 +62,9 @@ def test_fluxes_are_the_truth_within_their_errors_and_all_ways_agree(finished):
     _, result = finished
     for number in (1, 8):
         for one in (read(finished[0], number, index) for index in (0, 1)):
-            truth, uv, image = one["truth"]["flux"], one["uv"], one["image"]
+            truth, bright = one["truth"]["flux"], one["truth"]["bright_flux"]
+            one = one["weightings"]["natural"]
+            uv, image = one["uv"], one["image"]
             # Four flux estimates of two sets each: 4 σ is passed by chance once in 2000 runs.
             assert abs(uv["flux"] - truth) < 4 * uv["flux_error"]
             assert abs(uv["least_variance"]["flux"] - uv["flux"]) < 2 * uv["flux_error"]
@@ -71,19 +76,19 @@ def test_fluxes_are_the_truth_within_their_errors_and_all_ways_agree(finished):
             # known.
             assert 0.9 < image["nearest"]["response"] < 0.999
             assert image["nearest"]["flux_corrected"] == pytest.approx(
-                image["nearest"]["flux"] / image["nearest"]["response"])
+                image["nearest"]["flux"] / image["nearest"]["response"], rel=1.2e-4)
             # Equation 7 from the map and from the weights of visibilities; the map of type 8 holds
             # what is left of bright sources after one cycle, and the targets.
             assert 0.8 < one["expected_error"] / uv["flux_error_expected"] < (
                 1.2 if number == 1 else 2.0)
             # Nothing is at random positions; 4 lists.
             assert abs(np.mean(one["null"]["uv"])) < 4 * uv["flux_error"]
-            assert one["map"]["model_flux"] == pytest.approx(one["map"]["bright_flux"], rel=0.2)
+            assert one["map"]["model_flux"] == pytest.approx(bright, rel=0.2)
     assert result.table["n"].tolist() == [2, 2]
 
 
 def test_the_profile_averages_to_the_flux(finished):
-    one = read(finished[0], 1, 0)
+    one = read(finished[0], 1, 0)["weightings"]["natural"]
     profile = one["uv"]["profile"]
     weight = np.array([0.0 if e is None else e**-2.0 for e in profile["re_error"]])
     mean = np.average([x or 0.0 for x in profile["re"]], weights=weight)
@@ -181,7 +186,59 @@ def test_without_bright_sources_the_noise_is_larger_and_a_cut_field_has_fewer_so
     assert Settings(field=0.5).imaging(1).size == 1440
 
 
+def test_weightings_share_sky_and_noise_and_beams_are_as_asked():
+    given = {beam: simulation(Settings(beam=beam), 5, 1) for beam in ("constant", "scaled")}
+    frequency = np.array([1.3e9, 1.4e9, 1.5e9])
+    seen = {beam: primary_beam(one["primary_beam"])(np.array([4e-3]), np.array([0.0]), frequency)[0]
+            for beam, one in given.items()}
+    assert seen["constant"] == pytest.approx(np.full(3, seen["scaled"][1]))
+    assert seen["scaled"][0] > 1.05 * seen["scaled"][2]
+    assert Settings(beam="scaled").terms(5) == 2
+    assert Settings(beam="scaled").terms(1) == Settings().terms(5) == 1
+    # Sources above 10 µJy are deconvolved from type 5 on (section 2.2.5).
+    assert [Settings().imaging(n).threshold for n in (3, 4, 5, 6, 7, 11)] == [2e-5, 5e-5] + 4 * [1e-5]
+    assert weighting_options("robust-1.5") == {"weighting": "briggs", "robust": -1.5}
+    for wrong in ("robust", "robust3", "uniform", "0.5"):
+        with pytest.raises(SelectionError, match="wanted natural, or robust"):
+            Settings(weightings=(wrong,))
+    with pytest.raises(SelectionError, match="beam 'vla'"):
+        Settings(beam="vla")
+
+
 # ----------------------------------------------------------------------------------- table, figures
+
+
+def test_differences_of_weightings_are_those_of_pairs():
+    rng = np.random.default_rng(3)
+    sets = 6.0 + 0.4 * rng.standard_normal(40)
+    found = made_up(1, sets, weightings=("natural", "robust0.5"))
+    lost = 0.95 + 0.01 * rng.standard_normal(40)
+    for one, part in zip(found, lost, strict=True):
+        robust = one["weightings"]["robust0.5"] = json.loads(
+            json.dumps(one["weightings"]["robust0.5"]))
+        robust["image"]["nearest"]["flux"] *= part
+    natural, robust = collect(found)
+    assert [natural["weighting"], robust["weighting"]] == ["natural", "robust0.5"]
+    assert natural["image_less_uv"] == pytest.approx(0.0, abs=1e-12)
+    wanted = sets * (lost - 1) / 6.0
+    # Of 40 pairs: 1 % of each and 5 % of the scatter of the sets, not that scatter itself.
+    assert robust["image_less_uv"] == pytest.approx(wanted.mean())
+    assert robust["image_less_uv_error"] == pytest.approx(wanted.std(ddof=1) / np.sqrt(40))
+    assert robust["image_less_uv_error"] < 0.003
+    assert robust["image_less_first"] == pytest.approx(wanted.mean())
+    assert robust["uv_less_first"] == pytest.approx(0.0)
+    assert natural["gain"] == pytest.approx(1.0)
+
+
+def test_left_out_sets_give_the_error_of_a_ratio_of_scatters():
+    rng = np.random.default_rng(4)
+    found = [jackknife(lambda a, b: float(b.std(ddof=1) / a.std(ddof=1)), *pair)
+             for pair in rng.standard_normal((300, 2, 50)) * np.array([1.0, 2.0])[:, None]]
+    ratio, error = np.transpose(found)
+    # Scatter over 300 tries, known to 4 %; of 50 independent pairs √(1/49) of the ratio.
+    assert ratio.mean() == pytest.approx(2.0, rel=0.03)
+    assert error.mean() == pytest.approx(ratio.std(), rel=0.15)
+    assert error.mean() == pytest.approx(2.0 / 7.0, rel=0.1)
 
 
 def test_means_scatters_and_errors_are_those_of_the_realisations():
@@ -209,7 +266,7 @@ def test_what_differs_from_the_paper_is_named_and_what_does_not_is_not():
     fewer = made_up(1, 6.02 + 2 * (like_the_paper - 6.02))
     for one in fewer:
         one["truth"]["n_targets"] = 25 / 4
-        one["expected_error"] = 2 * 0.47e-6
+        one["weightings"]["natural"]["expected_error"] = 2 * 0.47e-6
     assert not {"uv", "uv scatter", "expected"} & set(collect(fewer)["differs"][0].split(", "))
     # Four realisations say nothing yet.
     assert collect(made_up(1, [9.0, 9.1, 9.2, 9.3]))["differs"][0] == ""
@@ -224,7 +281,7 @@ def test_figures_are_made_of_what_is_there():
     assert set(figures_of(found)) == {"figure1", "figure2", "figure4", "figure5", "figure6",
                                       "figure8", "figure9", "figure11"}
     for one in found:
-        one["map"]["bright_flux"] = 0.0
+        one["truth"]["bright_flux"] = 0.0
     assert "figure7" in figures_of(found[6:9])
 
 
@@ -284,8 +341,39 @@ def test_a_stopped_run_goes_on_and_corrupted_results_are_computed_again(finished
     assert result.files["table"].read_bytes() == finished[1].files["table"].read_bytes()
 
 
+def test_a_packed_run_is_taken_up_by_another_folder_and_a_table_needs_no_more(finished, tmp_path,
+                                                                              monkeypatch):
+    monkeypatch.setattr(task, "realise", None)  # nothing is computed
+    packed = finished[1].files["realisations.json"]
+    taken = run(tmp_path / "new", types=(1, 8), realisations={1: 2, 8: 2}, known=packed,
+                settings=TINY, figures=False)
+    assert (taken.n_taken, taken.n_computed) == (4, 0)
+    for name in ("table", "markdown", "realisations.json"):
+        assert taken.files[name].read_bytes() == finished[1].files[name].read_bytes()
+    # 4 kB for two realisations after the first of their types.
+    assert len(gzip.decompress(packed.read_bytes())) < 20_000
+    # What is there is kept, of what is missing nothing is computed with --collect.
+    result_path(tmp_path / "new", 1, 1).unlink()
+    fewer = run(tmp_path / "new", types=(1, 8), realisations=50, compute=False, settings=TINY,
+                figures=False)
+    assert fewer.table["n"].tolist() == [1, 2]
+    with pytest.raises(OutputError, match="has no realisation of these types and settings"):
+        run(tmp_path / "empty", types=(1,), compute=False, settings=TINY)
+    (tmp_path / "other").write_bytes(gzip.compress(b"[3]"))
+    with pytest.raises(OutputError, match="cannot be read as realisations"):
+        run(tmp_path / "empty", types=(1,), known=tmp_path / "other", settings=TINY)
+
+
+def test_all_types_grow_in_proportion_to_what_they_are_to_have(tmp_path, monkeypatch):
+    monkeypatch.setattr(task, "map_chunks", lambda _, __, jobs, *rest: order.extend(jobs))
+    order: list = []
+    with pytest.raises(IndexError):  # a table of nothing
+        run(tmp_path / "x", types=(1, 5), realisations={1: 4, 5: 2}, settings=TINY)
+    assert order == [(1, 0), (1, 1), (5, 0), (1, 2), (1, 3), (5, 1)]
+
+
 @pytest.mark.parametrize(("change", "said"), [
-    (lambda one: one.pop("uv"), "it has no uv"), (lambda one: one.update(type=2), "is of type 2"),
+    (lambda one: one.pop("weightings"), "it has no weightings"), (lambda one: one.update(type=2), "is of type 2"),
     (lambda one: one.update(fingerprint="0"), "other settings")])
 def test_a_file_of_something_else_is_not_taken(finished, tmp_path, change, said):
     one = read(finished[0], 8, 1)
@@ -327,7 +415,7 @@ def test_types_that_cannot_be_read(text):
 def test_types_and_scales_are_read():
     assert parse_types("1-3, 8,2") == (1, 2, 3, 8)
     assert parse_types("1-11") == TYPES
-    assert parse_scale("full") == {}
+    assert parse_scale("full") == {"thin": 5}
     assert parse_scale("0.1") == {"scale": 0.1}
     with pytest.raises(SelectionError, match="wanted full, small"):
         parse_scale("tiny")
@@ -360,16 +448,19 @@ def test_the_command_hands_its_options_on(tmp_path, monkeypatch, finished):
         return finished[1]
 
     monkeypatch.setattr(task, "run", fake)
-    options = "--types 1,8 --realisations 2 --scale small --thin 7 --no-bright --seed 5 --out"
+    options = ("--types 1,8 --realisations 2 --of 8 3 --scale small --thin 7 --no-bright "
+               "--weighting robust1 --beam scaled --collect --seed 5 --out")
     result = CliRunner().invoke(group,
                                 ["experiment", "lindroos", *options.split(), str(tmp_path / "o")],
                                 catch_exceptions=False)
     assert result.exit_code == 0
     assert given["types"] == "1,8"
+    assert given["realisations"] == {1: 2, 8: 3}
+    assert not given["compute"]
     assert given["settings"] == Settings(seed=5, thin=7, field=parse_scale("small")["field"],
-                                         bright=False)
+                                         bright=False, weightings=("robust1",), beam="scaled")
     assert "4 computed, 0 taken" in result.output
-    assert "| 1 | 2 | 5 |" in result.output
+    assert "| 1 | natural | 2 | 5 |" in result.output
     monkeypatch.undo()
     assert isinstance(CliRunner().invoke(command,
                                          ["lindroos", "--types", "77", "--out", "x"]).exception,
