@@ -13,7 +13,7 @@ from astropy import units as u
 from astropy.wcs import WCS
 
 from peel.directions import LEAST_SNR, Direction, directions_of
-from peel.field_files import Frame, frame_of, make_image, pointings_of
+from peel.field_files import Frame, frame_of, local_noise, make_image, pointings_of
 from peel.quartical import Quartical, find_quartical
 from peel.recipe import (
     CALIBRATED,
@@ -28,10 +28,10 @@ from peel.recipe import (
     check_correlations,
     recipes_of,
 )
-from peel.region_files import places_of, region_masks, source_masks
+from peel.region_files import Limits, artefact_levels, places_of, region_masks, source_masks
 from peel.result import PeelPlan
 from peel.visits import Visit, scan_visits
-from uvstack.checks import finite_number, whole_number
+from uvstack.checks import whole_number
 from uvstack.errors import (
     ColumnError,
     ImageError,
@@ -61,7 +61,8 @@ _BEAM_OF = {"EVLA": "evla", "VLA": "evla", "JVLA": "evla", "ALMA": "alma", "ATCA
 def plan(ms: str | Path, *, regions: str | Path, column: str = "DATA",
          field: str | int | None = None, spw: str | int | None = None,
          image: str | Path | None = None, primary_beam: str | PrimaryBeam | None = None,
-         flux_above: float | None = None, distance_above: float = 0.0, rounds: int = 2,
+         flux_above: float | None = None, distance_above: float = 0.0,
+         artefacts_above: float | None = None, rounds: int = 2,
          quartical: str | Path | None = None, threads: int | None = None,
          progress: Callable[[int, int], None] | None = None) -> PeelPlan:
     """What is to be done to peel bright sources off a measurement set: nothing is written.
@@ -89,6 +90,9 @@ def plan(ms: str | Path, *, regions: str | Path, column: str = "DATA",
         Of "auto": flux in the image from which a source is peeled, Jy.
     distance_above : float
         Of "auto": distance from the nearest pointing from which one is peeled, rad.
+    artefacts_above : float, optional
+        Of "auto": noise around a source, over that of the quietest part of the image, from which it
+        is peeled. With `flux_above` both must hold.
     rounds : int
         How often the field is modelled and solved for.
     quartical : path, optional
@@ -119,7 +123,8 @@ def plan(ms: str | Path, *, regions: str | Path, column: str = "DATA",
     with tempfile.TemporaryDirectory(prefix="uvstack-peel-") as folder:
         prepared = prepare(ms, regions=regions, column=column, field=field, spw=spw,
                            primary_beam=primary_beam, flux_above=flux_above,
-                           distance_above=distance_above, threads=threads, progress=progress,
+                           distance_above=distance_above, artefacts_above=artefacts_above,
+                           threads=threads, progress=progress,
                            first=Path(folder, "first") if image is None else None, image=image)
     structure = prepared.structure
     settings = Settings(structure, prepared.reference_antenna, len(prepared.directions))
@@ -167,7 +172,8 @@ class Prepared:
 
 def prepare(ms: str | Path, *, regions: str | Path, column: str, field: str | int | None,
             spw: str | int | None, primary_beam: str | PrimaryBeam | None,
-            flux_above: float | None, distance_above: float, size: int | None = None,
+            flux_above: float | None, distance_above: float,
+            artefacts_above: float | None = None, size: int | None = None,
             cell: float | None = None, robust: float = 0.5, first: Path | None = None,
             threads: int | None = None, progress: Callable[[int, int], None] | None = None,
             image: str | Path | None = None) -> Prepared:
@@ -181,15 +187,14 @@ def prepare(ms: str | Path, *, regions: str | Path, column: str, field: str | in
         Where the first image goes, unless it is there; None where `image` is given.
     """
     is_auto = str(regions) == "auto"
-    if is_auto and flux_above is None:
-        raise ImageError("regions auto and no flux; give the flux from which sources are peeled "
-                         "(flux_above=, --flux-above)")
-    if not is_auto and (flux_above is not None or distance_above):
-        raise ImageError("flux_above and distance_above choose sources of the image; they want "
-                         "regions='auto'")
-    if flux_above is not None:
-        finite_number("flux_above", flux_above, 0.0, above=True)
-    finite_number("distance_above", distance_above, 0.0)
+    limits = Limits(flux_above, distance_above, artefacts_above)
+    if is_auto and flux_above is None and artefacts_above is None:
+        raise ImageError("regions auto and no limit; give the flux from which sources are peeled "
+                         "(flux_above=, --flux-above), or how far artefacts around them stand above the "
+                         "noise (artefacts_above=, --artefacts-above)")
+    if not is_auto and limits != Limits():
+        raise ImageError("flux_above, distance_above and artefacts_above choose sources of the image; "
+                         "they want regions='auto'")
     selection, structure = open_set(ms, field, spw, column)
     visits, reference_antenna = scan_visits(structure, selection)
     check_correlations(structure, visits)
@@ -203,7 +208,7 @@ def prepare(ms: str | Path, *, regions: str | Path, column: str, field: str | in
         assert image is not None
         path = Path(image)
     directions, width = _directions(path, "the first image" if first is not None else str(image),
-                                    structure, selection, regions, flux_above, distance_above)
+                                    structure, selection, None if is_auto else regions, limits)
     return Prepared(structure, selection, column, tuple(visits), reference_antenna, beam, frame,
                     directions, width)
 
@@ -251,8 +256,8 @@ def _primary_beam(structure: Structure, selection: Selection,
 
 
 def _directions(path: Path, told: str, structure: Structure, selection: Selection,
-                regions: str | Path, flux_above: float | None,
-                distance_above: float) -> tuple[tuple[Direction, ...], float]:
+                regions: str | Path | None, limits: Limits,
+                ) -> tuple[tuple[Direction, ...], float]:
     """Directions on an image, checked, and the width of its beam, rad."""
     plane = read_plane(path)
     if plane.image is None or plane.beam is None:
@@ -267,15 +272,16 @@ def _directions(path: Path, told: str, structure: Structure, selection: Selectio
     ra, dec = to_frame(coord_of(catalogue), "J2000")
     catalogue["ra"], catalogue["dec"] = ra * u.rad, dec * u.rad
     wcs: WCS = plane.image.wcs
-    if flux_above is None:
+    data, noise = (one * to_jansky for one in (found.data, map_of(found.rms, found.data.shape)))
+    if regions is not None:
         masks = region_masks(regions, wcs, plane.data.shape, plane.image.cell, plane.beam)
         source = str(regions)
     else:
-        masks = source_masks(catalogue, pointings_of(structure, selection), plane.data.shape,
-                             plane.image.cell, plane.beam, flux_above, distance_above)
+        cell = plane.image.cell
+        levels = artefact_levels(catalogue, data, local_noise(data), cell, plane.beam)
+        masks = source_masks(catalogue, levels, pointings_of(structure, selection),
+                             plane.data.shape, cell, plane.beam, limits)
         source = told
     if not masks:
         raise ImageError(f"{source}: holds no source that bright; nothing is to be peeled")
-    return directions_of(masks, found.data * to_jansky,
-                         map_of(found.rms, found.data.shape) * to_jansky, catalogue,
-                         source), plane.beam.fwhm_major
+    return directions_of(masks, data, noise, catalogue, source), plane.beam.fwhm_major

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,18 @@ from astropy.wcs import WCS
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from uvstack.checks import finite_number
 from uvstack.errors import ImageError, PositionsError
 from uvstack.imaging.mask_files import draw_region, is_excluded, read_regions, region_language
 from uvstack.io.tables import read_positions
+from uvstack.pixels.noise import robust_noise
 from uvstack.sky.beam import Beam
 from uvstack.sky.coordinates import direction_cosines, to_frame
 
 #: Radius of a direction whose size nothing says, in FWHM of the beam, and in those of the source.
 _BEAMS, _SIZES = 3.0, 1.5
+#: Beams around a source in which its artefacts are, and the part (%) of an image that is quiet.
+_RING, _QUIET = 15.0, 10.0
 
 Masks = list[tuple[str, NDArray[np.bool_]]]
 
@@ -94,9 +99,46 @@ def region_masks(regions: str | Path, wcs: WCS, shape: tuple[int, int], cell: fl
     return _named_apart([(name, mask & ~unwanted) for name, mask in masks])
 
 
-def source_masks(catalogue: QTable, pointings: Sequence[tuple[float, float]],
-                 shape: tuple[int, int], cell: float, beam: Beam, flux_above: float,
-                 distance_above: float) -> Masks:
+@dataclass(frozen=True)
+class Limits:
+    """Which sources of an image are peeled.
+
+    Attributes
+    ----------
+    flux : float or None
+        From this on, Jy, as the image has it.
+    distance : float
+        From the nearest pointing, rad.
+    artefacts : float or None
+        Times the noise of the quietest part of the image, that artefacts around it reach.
+
+    Raises
+    ------
+    SelectionError
+        A limit is negative or not finite.
+    """
+
+    flux: float | None = None
+    distance: float = 0.0
+    artefacts: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in (("flux_above", self.flux), ("artefacts_above", self.artefacts)):
+            if value is not None:
+                finite_number(name, value, 0.0, above=True)
+        finite_number("distance_above", self.distance, 0.0)
+
+    def __str__(self) -> str:
+        told = [] if self.flux is None else [f"{self.flux:g} Jy or more"]
+        if self.artefacts is not None:
+            told.append(f"artefacts of {self.artefacts:g} times the noise or more")
+        return " and ".join([*told, f"is {np.degrees(self.distance):.3g}° or farther from the nearest "
+                             "pointing"])
+
+
+def source_masks(catalogue: QTable, artefacts: NDArray[np.float64],
+                 pointings: Sequence[tuple[float, float]], shape: tuple[int, int], cell: float,
+                 beam: Beam, limits: Limits) -> Masks:
     """Directions of the sources of an image that are bright and far off, the brightest first.
 
     A source is a circle of three beams or 1.5 times its size; where circles touch they are one
@@ -106,12 +148,11 @@ def source_masks(catalogue: QTable, pointings: Sequence[tuple[float, float]],
     ----------
     catalogue : QTable
         The sources, with x, y, ra, dec, flux and fwhm_major.
+    artefacts : ndarray (source,)
+        As of `artefact_levels`.
     pointings : sequence of (float, float)
         Where the antennas look, J2000, rad.
-    flux_above : float
-        Jy, as the image has it.
-    distance_above : float
-        From the nearest pointing, rad.
+    limits : Limits
 
     Raises
     ------
@@ -121,13 +162,13 @@ def source_masks(catalogue: QTable, pointings: Sequence[tuple[float, float]],
     ra, dec = (catalogue[name].to_value("rad") for name in ("ra", "dec"))
     distance = np.min([separation(ra, dec, *at) for at in pointings], axis=0)
     flux = catalogue["flux"].to_value("Jy")
-    chosen = (flux >= flux_above) & (distance >= distance_above)
+    chosen = ((flux >= (limits.flux or 0.0)) & (distance >= limits.distance)
+              & (artefacts >= (limits.artefacts or 0.0)))
     if not chosen.any():
-        brightest = f", the brightest of {flux.max():.3g} Jy" if len(flux) else ""
-        raise PositionsError(f"none of the {len(flux)} sources of the image{brightest} has "
-                             f"{flux_above:g} Jy or more at "
-                             f"{np.degrees(distance_above):.3g}° or farther from the nearest "
-                             "pointing; ask for less, or give regions")
+        most = (f" (at most {flux.max():.3g} Jy, artefacts of {artefacts.max():.2g} times the noise)"
+                if len(flux) else "")
+        raise PositionsError(f"none of the {len(flux)} sources of the image{most} has {limits}; ask "
+                             "for less, or give regions")
     union = np.zeros(shape, bool)
     for row in catalogue[chosen]:
         size = np.nan_to_num(row["fwhm_major"].to_value("rad"))
@@ -138,6 +179,40 @@ def source_masks(catalogue: QTable, pointings: Sequence[tuple[float, float]],
     of_source = label[row, column]
     brightest_first = sorted(range(1, n + 1), key=lambda k: -flux[chosen][of_source == k].max())
     return [(str(number + 1), label == k) for number, k in enumerate(brightest_first)]
+
+
+def artefact_levels(catalogue: QTable, data: NDArray, noise: NDArray, cell: float,
+                    beam: Beam) -> NDArray[np.float64]:
+    """By how much the noise around each source exceeds that of the quietest part of an image.
+
+    Around is from 3 to 15 beams. Artefacts follow the flux, so that a source has no larger part of them
+    than its flux is of the brightest one's: what lies in those of another is not taken for their
+    cause.
+
+    Parameters
+    ----------
+    catalogue : QTable
+        The sources, with x, y and flux.
+    data, noise : ndarray (m, l)
+        Image, and its noise around each pixel.
+    cell : float
+        rad.
+    beam : Beam
+    """
+    if not len(catalogue):
+        return np.zeros(0)
+    radius = beam.fwhm_major / cell
+    flux = catalogue["flux"].to_value("Jy")
+    around = np.empty(len(flux))
+    for number, (x, y) in enumerate(zip(catalogue["x"].value, catalogue["y"].value, strict=True)):
+        rows, columns = (np.arange(max(int(at - _RING * radius), 0), min(int(at + _RING * radius) + 2, n))
+                         for at, n in zip((y, x), data.shape, strict=True))
+        distance = np.hypot(rows[:, None] - y, columns - x)
+        ring = (distance > _BEAMS * radius) & (distance < _RING * radius)
+        around[number] = robust_noise(np.where(ring, data[rows[:, None], columns], np.nan))
+    brightest = int(np.argmax(flux))
+    own = np.minimum(around, around[brightest] * flux / flux[brightest])
+    return np.asarray(own / np.nanpercentile(noise, _QUIET))
 
 
 def separation(ra: NDArray, dec: NDArray, ra0: float, dec0: float) -> NDArray[np.float64]:

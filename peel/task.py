@@ -44,7 +44,7 @@ from uvstack.sky.primary_beam import PrimaryBeam
 
 #: Arguments of `prepare`.
 PREPARED = ("ms", "regions", "column", "field", "spw", "primary_beam", "flux_above",
-            "distance_above", "size", "cell", "robust", "threads")
+            "distance_above", "artefacts_above", "size", "cell", "robust", "threads")
 #: Visibilities of a recipe at most, or one field: QuartiCal then takes about as long as its start.
 _PER_RECIPE = 4_000_000
 
@@ -56,8 +56,9 @@ def peel(ms: str | Path, *, regions: str | Path, out: str | Path = "peel", colum
          order: Literal["together", "in-turn"] = "together", memo: bool = False,
          interval: float = 0.0, direction_interval: float = 0.0, mask: str | Path | None = None,
          flux_above: float | None = None, distance_above: float = 0.0,
-         primary_beam: str | PrimaryBeam | None = None, size: int | None = None,
-         cell: float | None = None, robust: float = 0.5, quartical: str | Path | None = None,
+         artefacts_above: float | None = None, primary_beam: str | PrimaryBeam | None = None,
+         size: int | None = None, cell: float | None = None, robust: float = 0.5,
+         quartical: str | Path | None = None,
          workers: int | None = None, scheduler: str | None = None, threads: int | None = None,
          overwrite: bool = False, progress: Tell | None = None) -> PeelResult:
     """What was done to take bright sources off a measurement set through gains of their own.
@@ -93,7 +94,7 @@ def peel(ms: str | Path, *, regions: str | Path, out: str | Path = "peel", colum
     mask : path, optional
         Where CLEAN looks for the field: FITS, region file or catalogue. Default: where images stand
         above the noise around.
-    flux_above, distance_above : float
+    flux_above, distance_above, artefacts_above : float
         Of regions="auto": see `peel.plan`.
     primary_beam : str or PrimaryBeam, optional
         As `uvstack.image` takes it. Default, of several pointings, the one of the telescope.

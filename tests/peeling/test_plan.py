@@ -182,3 +182,42 @@ def test_an_image_is_made_and_its_bright_far_source_found(tmp_path):
     assert separation(*np.array([places[0]]).T, *found.centre)[0] < 3 * ARCSEC
     assert at(places[0]).separation(at(found.centre)).arcsec[0] < 3
     assert found.peak == pytest.approx(2.0, rel=0.05)
+
+
+def ringed(sources, rms=1e-3):
+    """An image of points (x, y, Jy) of which some have rings of this part of their flux around them."""
+    y, x = np.mgrid[:512, :512]
+    image = np.random.default_rng(5).normal(0, rms, (512, 512))
+    for x0, y0, flux, part in sources:
+        r = np.hypot(x - x0, y - y0)
+        image += flux * (np.exp(-4 * np.log(2) * r**2 / 5**2)
+                         + part * np.sqrt(2) * np.cos(0.7 * r) * np.exp(-(r / 80) ** 2) * (r > 8))
+    return image
+
+
+def test_sources_whose_artefacts_matter(observed, tmp_path):
+    """Not the faint one in the rings of the brightest, and not bright ones without rings.
+
+    Rings have 1 % of 2 Jy and of 0.8 Jy, of which e^(−2 r²/80²) is left on average from 15 to 75
+    pixels: an rms of 12 and 5 times the noise.
+    """
+    sources = [(150, 150, 2.0, 0.01), (190, 170, 0.1, 0.0), (400, 400, 0.8, 0.01), (400, 100, 0.7, 0.0)]
+    wcs = sin_wcs(*CENTRE, (512, 512), CELL)
+    write_image(tmp_path / "i.fits", ringed(sources), wcs, beams=BEAM, frequency=1.4e9)
+
+    def found(**options):
+        return [wcs.world_to_pixel(at(one.centre))
+                for one in peel.plan(observed / "a.ms", regions="auto", image=tmp_path / "i.fits",
+                                     **options).directions]
+
+    both = found(artefacts_above=3.0)
+    np.testing.assert_allclose(np.array(both).reshape(2, 2), [one[:2] for one in (sources[0], sources[2])],
+                               atol=0.5)
+    assert len(found(artefacts_above=8.0)) == 1
+    assert len(found(flux_above=0.75, artefacts_above=3.0)) == 2
+    assert len(found(flux_above=1.0, artefacts_above=3.0)) == 1
+    with pytest.raises(UvstackError, match=r"none of the 4 sources .*artefacts of 1\d times the noise.* "
+                                           "has artefacts of 50 times the noise or more"):
+        found(artefacts_above=50.0)
+    with pytest.raises(UvstackError, match="artefacts_above is -1"):
+        found(artefacts_above=-1)

@@ -42,7 +42,8 @@ def _stages() -> Iterator[Callable[[str, float], None] | None]:
     "uvstack peel survey.ms --regions bright.crtf --out peel"))
 @click.argument("ms", type=FILE)
 @click.option("--regions", required=True,
-              help="Bright sources: DS9 or CASA regions, a catalogue, or auto with --flux-above.")
+              help="Bright sources: DS9 or CASA regions, a catalogue, or auto with --flux-above "
+                   "or --artefacts-above.")
 @click.option("--out", type=FILE, default="peel",
               help="Folder for images, gains, recipes, logs, numbers and a page; a run that was "
                    "ended goes on from it.")
@@ -55,6 +56,9 @@ def _stages() -> Iterator[Callable[[str, float], None] | None]:
               help="With --regions auto: flux in the image from which a source is peeled.")
 @click.option("--distance-above", type=Angle(), default="0deg",
               help="With --regions auto: distance from the nearest pointing.")
+@click.option("--artefacts-above", type=float,
+              help="With --regions auto: noise around a source over that of the quietest part of the "
+                   "image, from which it is peeled.")
 @click.option("--rounds", default=2, help="How often the field is modelled and solved for.")
 @click.option("--order", type=click.Choice(["together", "in-turn"]), default="together",
               help="All directions at once, or one after another.")
