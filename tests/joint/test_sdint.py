@@ -1,16 +1,21 @@
 """Joint deconvolution on small simulated sets: sums of Gaussians that an interferometer resolves out."""
 
+import json
+import re
 import shutil
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
+from click.testing import CliRunner
 
 import uvstack
 from factories import edit
 from simulate.single_dish import write_single_dish
 from simulate.task import observe
-from uvstack.errors import ImageError, SelectionError, UvstackError, UvstackWarning
+from uvstack.cli.main import group
+from uvstack.errors import ImageError, UvstackError, UvstackWarning
 from uvstack.joint import cube_to_taylor, fit_taylor, taylor_to_cube
 from uvstack.sky.beam import Beam
 from uvstack.sky.components import components
@@ -261,30 +266,92 @@ def test_flagged_channels_leave_the_axis_even(data, tmp_path):
     assert fits.getheader(tmp_path / "cube-image.fits")["CRVAL3"] == pytest.approx(1.125e9)
 
 
-BAD = {"gain": ({"sd_gain": 0.0}, same, "sd_gain is 0.*above 0"),
-       "field": ({}, lambda pixels, header: pixels[:, :60, :60], "covers .* of the image"),
-       "frequencies": ({}, lambda pixels, header: at_another(pixels, header), "frequencies that overlap"),
-       "Stokes": ({"card": ("CRVAL4", 2.0)}, same, "is of Stokes Q; wanted is I"),
-       "unit": ({"card": ("BUNIT", "counts")}, same, r"its unit \(BUNIT\) is counts"),
-       "terms": ({"terms": 2, "channels": 1}, same, "2 Taylor terms of 1 channels"),
-       "start": ({"start_model": "nothing"}, same, "no nothing-model.fits of an earlier run"),
-       "channels": ({"channels": "some"}, same, "wanted is dish, all or a number")}
-
-
 def at_another(pixels, header):
     header["CRVAL3"] = 30e9
     return pixels
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_what_cannot_be_is_told_in_a_line(data, tmp_path, name):
-    options, change, text = BAD[name]
-    cards = dict([options["card"]]) if "card" in options else {}
+def one_blank(pixels, header):
+    pixels[1] = np.nan
+    return pixels
+
+
+#: What is wrong → cards and pixels of the dish's cube, options, and what the line must say; of
+#: both commands but for the last, which are of sdint alone.
+BAD = {
+    "field": ({}, lambda pixels, header: pixels[:, :60, :60], [],
+              r"low.fits: (covers 13.4% of the image at 1 GHz.*--size|does not cover .*field)"),
+    "another field": ({"CRVAL2": -40.0}, same, [], r"low.fits: (covers 0.0%|does not cover)"),
+    "a blank channel": ({}, one_blank, [], r"low.fits: (covers 0.0% of the image at 1.5 GHz|.*no pixel)"),
+    "frequencies": ({}, at_another, [], "low.fits has frequencies around 29.75 .* frequencies that overlap"),
+    "beam": ({"CASAMBM": None}, same, [], "low.fits: has no beam .*--sd-psf.*--dish-diameter"),
+    "Stokes": ({"CRVAL4": 2.0}, same, [], "low.fits is of Stokes Q; wanted is I"),
+    "unit": ({"BUNIT": "counts"}, same, [], r"low.fits: its unit \(BUNIT\) is counts; wanted is Jy/beam"),
+    "no unit": ({"BUNIT": None}, same, [], r"low.fits: its unit \(BUNIT\) is not said"),
+    "psf": ({}, lambda pixels, header: pixels + 1.0, ["--sd-psf", "LOW"], "low.fits: channel 0 .*peak at the edge"),
+    "no planes": ({}, same, ["--channels", "0"], "channels is 0; wanted a whole number"),
+    "gain": ({}, same, ["--sd-gain", "0"], "sd_gain is 0.0; wanted a finite number above 0"),
+    "negative gain": ({}, same, ["--sd-gain", "-1"], "sd_gain is -1.0; wanted a finite number above 0"),
+    "scale of one": ({}, same, ["--use", "sd", "--sd-scale", "auto"], "sd_scale is auto and use is sd"),
+    "scale": ({}, same, ["--sd-scale", "auto"], r"low.fits: in the overlap of .* too few for a flux scale"),
+    "terms": ({}, same, ["--terms", "2", "--channels", "1"], "2 Taylor terms of 1 channels"),
+    "start": ({}, same, ["--start-model", "nothing"], "no nothing-model.fits of an earlier run")}
+OF_SDINT = list(BAD)[list(BAD).index("gain"):]
+
+
+def called(command, ms, low, *options):
+    """The command's end, of the grid of `CLEAN`."""
+    grid = ["--size", str(SIZE), "--cell", "15arcsec", "--weighting", "natural", "--no-report"]
+    return CliRunner().invoke(group, [command, str(ms), str(low), *grid, *map(str, options)])
+
+
+@pytest.mark.parametrize(("command", "name"), [
+    (command, name) for command in ("sdint", "sdint-assess") for name in BAD
+    if command == "sdint" or name not in OF_SDINT])
+def test_what_cannot_be_is_told_in_a_line(data, tmp_path, command, name):
+    """By the command line, which prints the text of the error: one line, and nothing is written."""
+    cards, change, options, text = BAD[name]
     low = edited(data[1], tmp_path / "low.fits", change, **cards)
-    given = {key: value for key, value in options.items() if key != "card"}
-    with pytest.raises((ImageError, SelectionError, UvstackError), match=text) as told:
-        uvstack.sdint(data[0], low, **QUICK | given)
-    assert "\n" not in str(told.value)
+    if name == "beam":
+        with fits.open(low, mode="update") as hdus:
+            del hdus["BEAMS"]
+    given = [str(low) if one == "LOW" else one for one in options]
+    given += ["--out", str(tmp_path / "made"), "--iterations", "10"] if command == "sdint" else []
+    ended = called(command, data[0], low, *given)
+    line = str(ended.exception)
+    assert isinstance(ended.exception, UvstackError), ended.output
+    assert re.search(text, line), line
+    assert "\n" not in line
+    assert not ended.output
+    assert {path.name for path in tmp_path.iterdir()} == {"low.fits"}
+
+
+def test_a_run_that_diverges_keeps_its_best_model(data, tmp_path):
+    """Three terms, full steps, and a dish that says nothing: a line names the reason, and the model is that of the cycle before."""
+    options = ["--terms", 3, "--scales", "0,20,40", "--gain", 1, "--sd-gain", 0.01, "--threshold-sigma",
+               0, "--iterations", 4000]
+    with pytest.warns(UvstackWarning, match="the image at 1 to 2 GHz diverged in cycle") as warned:
+        ended = called("sdint", *data, *options, "--out", tmp_path / "bad")
+    assert ended.exit_code == 0, ended.output
+    told = json.loads((tmp_path / "bad.json").read_text())
+    assert told["stop_reason"] == "diverged"
+    rms = Table.read(tmp_path / "bad-history.ecsv")["rms"]
+    assert rms[-1] > 1.5 * rms.min()
+    best = int(np.argmin(rms))
+    assert re.search(rf"in cycle {len(rms) - 1}: .*the model of cycle {best} is kept", str(warned[0].message))
+    assert re.search("stopped +diverged", ended.output)
+    assert called("sdint", *data, *options, "--most-cycles", best, "--out", tmp_path / "good").exit_code == 0
+    for name in ("model", "model-tt2", "image", "residual"):
+        bad, good = (fits.getdata(tmp_path / f"{run}-{name}.fits") for run in ("bad", "good"))
+        # Sums of single precision, in the order in which threads end.
+        np.testing.assert_allclose(bad, good, atol=1e-5 * np.nanmax(np.abs(good)))
+
+
+def test_a_beam_that_is_none_is_told(data, tmp_path):
+    """A map taken for the image of a beam."""
+    with pytest.warns(UvstackWarning, match=r"times as wide as the beam in the header of .*low.fits"):
+        uvstack.sdint(data[0], edited(data[1], tmp_path / "low.fits", same), sd_psf=data[1],
+                      **QUICK | {"iterations": 0})
 
 
 def test_the_flux_ends_it(data):

@@ -32,6 +32,7 @@ best cycle is kept.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -43,7 +44,7 @@ from numpy.typing import NDArray
 
 from uvstack.deconvolution.clean import Components, MinorCycles, MinorSettings
 from uvstack.deconvolution.mask import AutoMask, automatic_mask, checked_mask
-from uvstack.errors import ImageError
+from uvstack.errors import ImageError, UvstackWarning
 from uvstack.pixels.noise import robust_noise
 from uvstack.pixels.psf import fit_beam, half_power_lobe
 from uvstack.sky.beam import Beam
@@ -377,6 +378,24 @@ def deconvolve(residual_of: Callable[[NDArray], NDArray], psf: NDArray, start: N
     best = loop.best_cycle if loop.stop_reason == "diverged" else last.cycle
     return Deconvolved(model, residual, loop.mask, last.cycle, last.iterations, loop.stop_reason,
                        tuple(loop.history), best, loop.sidelobe, tuple(loop.components[:best]))
+
+
+def warn_of_divergence(found: Deconvolved, what: str) -> None:
+    """Tell in a warning that a deconvolution diverged, and which of its models is given back; else nothing.
+
+    Parameters
+    ----------
+    found : Deconvolved
+    what : str
+        Of the image, for the warning.
+    """
+    if found.stop_reason == "diverged":
+        last, best = found.history[-1], found.history[found.best_cycle]
+        warnings.warn(UvstackWarning(
+            f"{what} diverged in cycle {last.cycle}: its residual has an rms of {last.rms:.3g} and "
+            f"a peak of {last.peak_anywhere:.3g} Jy/beam; the model of cycle {best.cycle} is kept, "
+            f"with {best.rms:.3g} and {best.peak_anywhere:.3g}: give a mask, a higher threshold, "
+            "fewer iterations in a cycle or a smaller gain"), stacklevel=3)
 
 
 def _check_shapes(model: NDArray, residual: NDArray, psf: NDArray) -> None:

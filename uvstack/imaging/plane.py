@@ -27,6 +27,7 @@ from uvstack.deconvolution.major_cycle import (
     Deconvolved,
     deconvolve,
     merge_components,
+    warn_of_divergence,
 )
 from uvstack.errors import UvstackWarning
 from uvstack.imaging.external.request import ExternalImages, ExternalRequest
@@ -171,6 +172,8 @@ def _deconvolved(passes: Passes, sums: Sums, request: Request, stokes: str) -> _
     found = deconvolve(passes.residual_of(sums), sums.psf, np.zeros((job.terms, *job.grid.shape)),
                        settings, dirty=dirty, mask=request.mask, threads=request.threads,
                        progress=_log_cycle)
+    warn_of_divergence(
+        found, f"the image of Stokes {stokes} at {job.reference_frequency / 1e9:.6g} GHz")
     cell = job.grid.geometry.cell_m
     beam = fit_beam(sums.psf[0], cell)
     return _Made(dirty, sums.psf,

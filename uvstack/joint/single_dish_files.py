@@ -5,6 +5,7 @@ Units go over the surface brightness in Jy/sr, so that Jy/beam, K, MJy/sr and Jy
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from uvstack.constants import ARCSEC, SPEED_OF_LIGHT
-from uvstack.errors import ImageError, SelectionError
+from uvstack.errors import ImageError, SelectionError, UvstackWarning
 from uvstack.io.fits import sin_wcs
 from uvstack.io.image_file import STOKES, SkyCube, read_cube
 from uvstack.io.selection import parse_distance
@@ -36,8 +37,12 @@ _SAME_FREQUENCY = 0.01
 _SAME_CHANNEL = 1e-3
 #: Beams of the dish by which the interferometer's image may reach beyond its map.
 _RIM = 0.1
-#: Part of its peak above which a beam may not be cut at the edge of its image.
-_PSF_EDGE = 0.02
+#: Part of its peak above which a beam may not be cut at the edge of its image, and the factor by
+#: which its width may differ from that of the map's header.
+_PSF_EDGE, _PSF_WIDTH = 0.02, 1.25
+#: What to do about a dish's map without a beam.
+_DISH = (", or give the beam as an image (sd_psf, --sd-psf) or by the dish (dish_diameter, "
+         "--dish-diameter)")
 
 
 def read_both(high: str | Path, low: str | Path) -> tuple[SkyCube, SkyCube]:
@@ -66,18 +71,18 @@ def frequency_of(cube: SkyCube, channel: int) -> float | None:
     return None if cube.frequency is None else float(cube.frequency[channel])
 
 
-def beam_of(cube: SkyCube, channel: int) -> Beam:
+def beam_of(cube: SkyCube, channel: int, otherwise: str = "") -> Beam:
     """Beam of a channel, rad.
 
     Raises
     ------
     ImageError
-        The header says none.
+        The header says none; `otherwise` is what else can be done about it.
     """
     beam = cube.beam(channel)
     if beam is None:
-        raise ImageError(f"{cube.path}: has no beam (BMAJ, BMIN, BPA); write it "
-                         "into the header, or give the dish (dish_diameter, --dish-diameter)")
+        raise ImageError(f"{cube.path}: has no beam (BMAJ, BMIN, BPA); write it into the "
+                         f"header{otherwise}")
     return beam
 
 
@@ -219,7 +224,7 @@ def check_dish(dish: Beam, beam: Beam, side: float) -> None:
 
 
 def check_cover(found: NDArray[np.float64], wanted: NDArray[np.bool_], reach: float, low: str,
-                high: str) -> None:
+                high: str, remedy: str) -> None:
     """Raise ImageError where pixels are wanted farther from a map's than a tenth of its beam (`reach`, pixels)."""
     known = np.isfinite(found)
     near = known if known.all() or not known.any() else (
@@ -227,8 +232,7 @@ def check_cover(found: NDArray[np.float64], wanted: NDArray[np.bool_], reach: fl
     lacking = wanted & ~near
     if lacking.any():
         raise ImageError(f"{low}: covers {1 - lacking.sum() / wanted.sum():.1%} of {high}; wanted "
-                         "is a dish's map of all of it: cut or blank the interferometer's image to "
-                         "what the dish has")
+                         f"is a dish's map of all of it: {remedy}")
 
 
 class DishOnGrid:
@@ -247,6 +251,8 @@ class DishOnGrid:
         self._shape = shape
         self._places = pixel_map(high, low, slice(0, shape[0]), slice(0, shape[1]))
         self._psfs = [] if psf is None else _psfs_on(high, low, psf)
+        if psf is not None:
+            self._compare_widths(psf.path)
 
     def channel(self, shares: Sequence[tuple[int, float]],
                 default: Beam | None) -> tuple[NDArray[np.float64], DishBeam]:
@@ -260,13 +266,27 @@ class DishOnGrid:
             beams = [DishBeam(own.matrix, self._psfs[k]).area * self._high.cell**2
                      for k, _ in shares]
         else:
-            found = [self._low.beam(k) or default or beam_of(self._low, k) for k, _ in shares]
+            found = [self._low.beam(k) or default or beam_of(self._low, k, _DISH) for k, _ in shares]
             beams = [one.solid_angle for one in found]
             own = DishBeam(np.sum([share * matrix_on(self._high, self._low, one)
                                    for (_, share), one in zip(shares, found, strict=True)], axis=0))
         brightness = sum(share * per_steradian(self._low, k, one) * self.plane(k)
                          for (k, share), one in zip(shares, beams, strict=True))
         return np.asarray(brightness), own
+
+    def _compare_widths(self, path: str) -> None:
+        """Warn where the beam that is given is not nearly that of the map's header."""
+        for k, psf in enumerate(self._psfs):
+            said = self._low.beam(k)
+            if said is None:
+                continue
+            given = np.sqrt(fit_beam(psf / psf.max(), self._high.cell).area(1.0))
+            if not 1 / _PSF_WIDTH < given / np.sqrt(said.area(1.0)) < _PSF_WIDTH:
+                warnings.warn(UvstackWarning(
+                    f"{path}: is {given / np.sqrt(said.area(1.0)):.3g} times as wide as the beam in "
+                    f"the header of {self._low.path} (BMAJ, BMIN, BPA), and is taken for it: is it "
+                    "an image of the beam?"), stacklevel=2)
+                return
 
     def plane(self, channel: int) -> NDArray[np.float64]:
         """Pixels (m, l) in the unit of the dish's file; NaN where it has none."""

@@ -244,7 +244,8 @@ def _channel(high: SkyCube, low: SkyCube, dish: DishOnGrid, k: int,
     if dish_beam is not None:
         check_dish(dish_beam, beam, high.cell * max(plane.shape))
     reach = max(one.reach for one in (own, weight))
-    check_cover(found, np.isfinite(plane), reach, low.path, high.path)
+    check_cover(found, np.isfinite(plane), reach, low.path, high.path,
+                "cut or blank the interferometer's image to what the dish has")
     if np.linalg.eigvalsh(own.matrix - inner)[0] < -_SAME_BEAM * np.abs(own.matrix).max():
         raise ImageError(f"{low.path}: its beam is narrower than that of {high.path}; the first "
                          "image is the interferometer's, the second the dish's: are they exchanged?")

@@ -15,7 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uvstack.deconvolution.major_cycle import CleanSettings, Cycle, Deconvolved, deconvolve
+from uvstack.deconvolution.major_cycle import (
+    CleanSettings,
+    Cycle,
+    Deconvolved,
+    deconvolve,
+    warn_of_divergence,
+)
 from uvstack.joint.reconstruction.joint_plane import JointPlane
 from uvstack.joint.taylor_cube import cube_to_taylor, taylor_shares, taylor_to_cube
 from uvstack.joint.uv_plane import DishBeam
@@ -154,6 +160,8 @@ def _deconvolved(joint_of: Callable[[NDArray], Iterable[NDArray]], planes: Seque
     dirty = residual_of(np.zeros(start.shape))
     found = deconvolve(residual_of, psf, start, settings,
                        dirty=dirty if not start.any() else None, **options)
+    ends = " to ".join(f"{nu / 1e9:.6g}" for nu in sorted({planes[0].frequency, planes[-1].frequency}))
+    warn_of_divergence(found, f"the image at {ends} GHz")
     return Reconstruction(dirty, psf, response, found, residual_in)
 
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from uvstack.checks import whole_number
 from uvstack.errors import ImageError, UvstackWarning
 from uvstack.imaging.planes import channels_within, plane_axis, plane_channels
 from uvstack.records import SpectralWindow
@@ -47,6 +48,8 @@ def joint_channels(windows: Mapping[tuple[int, int], SpectralWindow], how: str |
     known = np.unique(np.concatenate([one.frequency for one in windows.values()]))
     if isinstance(how, str) and how not in ("dish", "all"):
         raise ImageError(f"channels is {how!r}; wanted is dish, all or a number of planes")
+    if not isinstance(how, str):
+        how = whole_number("channels", how, 1)
     if not isinstance(how, str):
         axis = plane_axis(windows.values(), how)
         edges, parts = axis.edges, plane_channels(windows, axis)

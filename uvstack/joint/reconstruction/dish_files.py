@@ -153,7 +153,8 @@ def _plane(low: SkyCube, dish: DishOnGrid, here: SkyCube, settings: DishSettings
     if given is not None:
         check_dish(given, beam or Beam(0.0, 0.0, 0.0), here.cell * max(valid.shape))
     reach = max(one.reach for one in (own, weight))
-    check_cover(brightness, valid, reach, low.path, "the image")
+    check_cover(brightness, valid, reach, low.path, f"the image at {nu / 1e9:.6g} GHz",
+                "make the image smaller (size, --size), or leave that frequency out (spw, --spw)")
     if beam is not None and np.linalg.det(own.matrix) < np.linalg.det(beam_matrix(here, beam)):
         raise ImageError(f"{low.path}: its beam is narrower than that of the visibilities; wanted "
                          "is a dish's map")

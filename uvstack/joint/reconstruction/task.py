@@ -26,6 +26,7 @@ from uvstack.errors import (
     ImageError,
     InvalidVisibilityWarning,
     NumericalError,
+    SelectionError,
     UvstackWarning,
 )
 from uvstack.imaging.mask_files import read_mask
@@ -198,6 +199,9 @@ def _axis(bands: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
 def _checked(options: JointOptions) -> _Asked:
     scale = options["sd_scale"]
     reference = options["reference_frequency"]
+    if scale == "auto" and options["use"] != "joint":
+        raise SelectionError(f"sd_scale is auto and use is {options['use']}; wanted are both "
+                             "instruments (use joint), whose overlap says the scale, or a number")
     return _Asked(
         clean_settings(options, options["gain"]),
         Weighting.asked(options["weighting"], options["robust"], options["uvtaper"]),
