@@ -298,7 +298,7 @@ _BEAM_USERS = ("image-stack", "image-stack --psf")
 _UNIT_USERS = (*_BEAM_USERS, "epochs compare", "subtract", "image-stack --noise-image")
 _MANY = "epochs combine"
 #: Commands that lay two images over each other as surface brightness.
-_JOINT = ("feather", "sdint-assess --truth")
+_JOINT = ("feather", "sdint", "sdint-assess", "sdint-assess --truth")
 _EXTRACTION = (*_BEAM_USERS, "extract", "epochs compare", "epochs serve", *_JOINT, _MANY)
 _SIN_ONLY = ("subtract", "image --mask")
 

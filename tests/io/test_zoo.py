@@ -133,15 +133,40 @@ def image(visit: Visit):
 
 def sdint(visit: Visit):
     """The interferometer's part of a joint reconstruction, all channels as one."""
-    dish = visit.folder / "dish.fits"
-    fits.writeto(dish, np.zeros((8, 8)), fits.Header({
-        "CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN", "CRVAL1": 10.0, "CRVAL2": 20.0, "CRPIX1": 4.0,
-        "CRPIX2": 4.0, "CDELT1": -0.01, "CDELT2": 0.01, "CUNIT1": "deg", "CUNIT2": "deg"}),
-        overwrite=True)
-    made = uvstack.sdint(visit.path, dish, use="int", channels=1, size=SIZE,
+    made = uvstack.sdint(visit.path, _dish(visit), use="int", channels=1, size=SIZE,
                          cell=visit.who.scene.cell, iterations=0, weighting="natural", threads=1,
                          **visit.select)
     return [made.dirty[0][SIZE // 2 + y, SIZE // 2 - x] for x, y in PIXELS]
+
+
+def sdint_assess(visit: Visit):
+    """Spacings of the interferometer beside a dish with a blob in its map."""
+    found = uvstack.sdint_assess(visit.path, _dish(visit), size=SIZE, cell=visit.who.scene.cell,
+                                 weighting="natural", threads=1, **visit.select).spacings
+    unit = _spacings(visit)
+    return [found.shortest / unit[0], found.longest / unit[1], found.most_wavelengths / unit[2]]
+
+
+def _spacings(visit: Visit) -> list[float]:
+    """Of rows that count: shortest and longest (u, v), m, and the longest in wavelengths."""
+    rows = [row for row in visit.who.rows if (row["weight"] > 0).any()]
+    length = [np.hypot(*row["uvw"][:2]) for row in rows]
+    waves = [one * row["frequency"][(row["weight"] > 0).any(axis=1)].max() / 299792458.0
+             for one, row in zip(length, rows, strict=True)]
+    return [min(length), max(length), max(waves)]
+
+
+def _dish(visit: Visit) -> Path:
+    """A map that covers the image, with a beam a quarter of it."""
+    path, step = visit.folder / "dish.fits", np.rad2deg(4 * visit.who.scene.cell)
+    ra, dec = np.rad2deg(visit.who.rows[0]["centre"] if visit.who.rows else visit.who.scene.centre)
+    y, x = np.indices((32, 32)) - 16
+    fits.writeto(path, np.exp(-4 * np.log(2) * (x**2 + y**2) / 6.0**2), fits.Header({
+        "CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN", "CRVAL1": ra, "CRVAL2": dec, "CRPIX1": 17.0,
+        "CRPIX2": 17.0, "CDELT1": -step, "CDELT2": step, "CUNIT1": "deg", "CUNIT2": "deg",
+        "BMAJ": 4 * step, "BMIN": 4 * step, "BPA": 0.0, "BUNIT": "Jy/beam", "RADESYS": "FK5",
+        "EQUINOX": 2000.0}), overwrite=True)
+    return path
 
 
 def subtract(visit: Visit):
@@ -220,6 +245,7 @@ COMMANDS = {
     "fit": (fit, _at_the_phase_centre, 2e-5),
     "image": (image, _pixels, 4e-5),
     "sdint": (sdint, _pixels, 4e-5),
+    "sdint-assess": (sdint_assess, lambda visit: [1.0] * 3, 1e-6),
     "subtract": (subtract, _left, 2e-5),
     "peel": (peel_passes, lambda visit: visit.truth, 4e-5),
     "compare": (compare, lambda visit: [visit.truth, visit.truth], 2e-4),

@@ -25,6 +25,7 @@ from uvstack.imaging.mask_files import read_mask
 from uvstack.io.image_file import prefix_of_jansky, read_cube, read_image
 from uvstack.io.primary_beams import read_primary_beam
 from uvstack.joint.assessment.finished_files import assess_image, read_finished
+from uvstack.joint.reconstruction.dish_files import read_dish
 from uvstack.pixels.grid import centred_grid
 from uvstack.sky.coordinates import parse_frame, to_frame
 from uvstack.subtraction.model_files import read_sky_model
@@ -155,6 +156,22 @@ def assessed(path, plain, survey):
             one.numbers["rms_error"][0]]
 
 
+def sdint(path, plain, survey):
+    """As a dish's map: on the grid of the reconstruction, and its beam."""
+    made = uvstack.sdint(survey, path, use="sd", channels=1, size=30, cell=CELL, iterations=0,
+                         phase_centre=CENTRE, weighting="natural", threads=1)
+    return [*made.dirty[0, 13:22:2, 11:20:2].ravel() / 1e-3,
+            *np.array(made.joint.dish_beams[0][:2]) / BEAM]
+
+
+def assessed_beside(path, plain, survey):
+    """As the dish's map beside the plain image: brightness about the source, ratio of fluxes, rms error."""
+    made = assess_image(read_finished(plain["image"], None, read_dish(path)))
+    one = made["against_dish"]
+    return [*one.comparison.reference[18:27:2, 16:25:2].ravel() / 1e-3, one.numbers["flux_ratio"][0],
+            one.numbers["rms_error"][0]]
+
+
 def served(path, plain, survey):
     """As the cutout server gives it: brightness about the source, and the beam."""
     tile = Tile(str(path), name="a")
@@ -175,13 +192,14 @@ COMMANDS = {"image-stack": ("image", stacked), "image-stack --psf": ("image", wi
             "image-stack --pb-image": ("power", stacked_by_beam), "subtract": ("model", subtracted),
             "image --mask": ("mask", masked), "extract": ("image", extracted), "epochs compare": ("image", compared),
             "epochs combine": ("image", combined), "epochs serve": ("image", served), "feather": ("image", feathered),
+            "sdint": ("image", sdint), "sdint-assess": ("image", assessed_beside),
             "sdint-assess --truth": ("image", assessed),
             "stack --noise-image": ("rms", uv_stacked),
             "--primary-beam image": ("power", attenuated)}
 
 
 #: Commands that work in single precision, give pixels that splines are read from, or sum faint pixels, and how good that is.
-SINGLE = {"epochs combine": 1e-5, "feather": 1e-5, "sdint-assess --truth": 2e-4, "epochs serve": 2e-3}
+SINGLE = {"epochs combine": 1e-5, "feather": 1e-5, "sdint": 1e-5, "sdint-assess": 2e-4, "sdint-assess --truth": 2e-4, "epochs serve": 2e-3}
 
 
 @pytest.fixture(scope="module")

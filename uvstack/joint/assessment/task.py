@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,12 @@ from typing_extensions import Unpack
 from uvstack.checks import finite_number, thread_count
 from uvstack.chunks import cluster
 from uvstack.constants import ARCSEC, SPEED_OF_LIGHT
-from uvstack.errors import ImageError, NumericalError, SelectionError
+from uvstack.errors import (
+    ImageError,
+    InvalidVisibilityWarning,
+    NumericalError,
+    SelectionError,
+)
 from uvstack.imaging.options import SeenOptions
 from uvstack.imaging.plane import middle_of_psf
 from uvstack.imaging.planes import plane_axis
@@ -165,6 +171,10 @@ def sdint_assess(ms: MeasurementSets, sd: str | Path | Sequence[str | Path], *,
     with cluster(options["workers"], options["scheduler"]) as client:
         spacings, setup = _begin(ms, low, size, cell, client, threads, options)
         both = _both(setup, low, psf, settings, client, threads, options)
+    bad = sum(one.survey.n_not_finite for one in both.seen)
+    if bad:
+        warnings.warn(InvalidVisibilityWarning(f"{bad} {InvalidVisibilityWarning.what}"),
+                      stacklevel=3)
     made = _assessed(both, spacings, overlap)
     against: dict[str, Any] = {} if finished is None else {**assess_image(finished)}
     if finished is not None and paths:
