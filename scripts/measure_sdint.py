@@ -60,7 +60,10 @@ def _record(folder: Path, name: str, method: str) -> Path:
 
 def run(folder: Path, name: str, method: str) -> None:
     """One method on one case; its errors as JSON."""
-    begin = cpu_seconds()
+    import uvstack.joint.feathering.task
+    import uvstack.joint.reconstruction.task  # noqa: F401
+
+    begin = cpu_seconds()  # without the start of the program, as for CASA
     feathers = method.endswith("feather")
     made = _feathered(folder, name, method) if feathers else _sdint(folder, name, method)
     images = [images_with_beams(path) for path in made]

@@ -188,8 +188,9 @@ def _pair_kernels(psf, shapes, half, dtype, threads, hessian):
     spectrum = _transform(psf.astype(dtype), shape, threads)
     factors = [_transform(k.astype(dtype), shape, threads) for k in shapes]
     pair = np.zeros((len(shapes), len(shapes)), np.int64)
-    stack: list[np.ndarray] = []
-    beyond = 0.0
+    n_pairs, beyond = 0, 0.0
+    stack = np.empty((len(shapes) * (len(shapes) + 1) // 2, *_middle(psf, (half, half)).shape),
+                     dtype)
     for s in range(len(shapes)):
         for q in range(s + 1):
             both = fft.irfft2(spectrum * (factors[s] * factors[q]), shape, workers=threads)
@@ -197,9 +198,10 @@ def _pair_kernels(psf, shapes, half, dtype, threads, hessian):
                            axis=(1, 2))[:, : psf.shape[1], : psf.shape[2]]
             beyond = max(beyond,
                          outside(full[0], half) / np.sqrt(hessian[s, 0, 0] * hessian[q, 0, 0]))
-            pair[s, q] = pair[q, s] = len(stack)
-            stack.append(np.ascontiguousarray(_middle(full, (half, half)), dtype))
-    return np.stack(stack), pair, beyond
+            pair[s, q] = pair[q, s] = n_pairs
+            stack[n_pairs] = _middle(full, (half, half))
+            n_pairs += 1
+    return stack, pair, beyond
 
 
 def mask_of_scale(mask: np.ndarray, kernel: np.ndarray, share: float) -> np.ndarray:

@@ -27,12 +27,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from uvstack.joint.uv_plane import Continuation, DishBeam, UVPlane, feather_weights
+from uvstack.joint.uv_plane import Continuation, DishBeam, UVPlane, Weights, feather_weights
 
 #: The transform of a psf is taken for no less than this part of w times the restoring beam's.
 _LEAST_PSF = 0.3
@@ -121,6 +122,18 @@ class JointPlane:
     psf: NDArray[np.float64]
     factor: float
 
+    @cached_property
+    def weights(self) -> Weights:
+        """Of equation 3, of the image."""
+        assert self.dish is not None
+        return weights_of(self.plane, self.dish, self.gain)
+
+    @cached_property
+    def dish_transform(self) -> NDArray[np.float64]:
+        """Of the beam of the dish's map, (v, u)."""
+        assert self.dish is not None
+        return self.dish.beam.transform(self.plane)
+
     def scaled(self, scale: float) -> JointPlane:
         """The same with the dish's map times a factor."""
         return self if self.dish is None else replace(
@@ -131,7 +144,8 @@ class JointPlane:
         high = None if self.interferometer is None else self.interferometer_residual(sky)
         low = None if self.dish is None else self.dish_residual(sky)
         if high is not None and low is not None and self.dish is not None:
-            high = feathered(self.plane, self.onward, high, low, self.dish, self.gain)
+            high = self.plane.image(self.weights.high * self.plane.transform(high, self.onward)
+                                    + self.weights.low * self.plane.transform(low, self.onward))
         joint = low if high is None else high
         return np.where(self.valid, self.factor * np.asarray(joint), np.nan)
 
@@ -170,16 +184,13 @@ class JointPlane:
         if not sky.any():
             return self.dish.map
         smoothed = self.plane.image(self.plane.transform_of_model(sky)
-                                    * self.dish.beam.transform(self.plane))
+                                    * self.dish_transform)
         return np.asarray(self.dish.map - self.dish.unit_area * smoothed)
 
 
-def feathered(plane: UVPlane, onward: Continuation, high: NDArray, low: NDArray, dish: DishPlane,
-              gain: float) -> NDArray[np.float64]:
-    """Equation 3 of two images (m, l)."""
-    weights = feather_weights(plane, dish.beam, dish.weight_beam, gain, dish.cut)
-    return plane.image(weights.high * plane.transform(high, onward)
-                       + weights.low * plane.transform(low, onward))
+def weights_of(plane: UVPlane, dish: DishPlane, gain: float) -> Weights:
+    """Equation 3: what psfs and residuals of both instruments are multiplied with."""
+    return feather_weights(plane, dish.beam, dish.weight_beam, gain, dish.cut)
 
 
 def joint_psf(steps: NDArray[np.float64], reach: float, shape: tuple[int, int],
@@ -205,7 +216,7 @@ def joint_psf(steps: NDArray[np.float64], reach: float, shape: tuple[int, int],
     elif interferometer is None:
         psf = _centred(plane, dish.unit_area * dish.beam.transform(plane))
     else:
-        weights = feather_weights(plane, dish.beam, dish.weight_beam, gain, dish.cut)
+        weights = weights_of(plane, dish, gain)
         high = plane.transform(interferometer.psf, plane.continuation(np.ones(shape, np.bool_)))
         psf = plane.image(weights.high * high) + _centred(
             plane, weights.low * dish.unit_area * dish.beam.transform(plane))
