@@ -9,6 +9,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 from click.testing import CliRunner
+from scipy import ndimage
 
 import uvstack
 from factories import edit
@@ -17,6 +18,13 @@ from simulate.task import observe
 from uvstack.cli.main import group
 from uvstack.errors import ImageError, UvstackError, UvstackWarning
 from uvstack.joint import cube_to_taylor, fit_taylor, taylor_to_cube
+from uvstack.joint.reconstruction.joint_plane import (
+    DishPlane,
+    InterferometerPlane,
+    JointPlane,
+    joint_psf,
+)
+from uvstack.joint.uv_plane import DishBeam, UVPlane
 from uvstack.sky.beam import Beam
 from uvstack.sky.components import components
 
@@ -256,6 +264,29 @@ def test_gain_changes_no_flux_and_a_wide_psf_is_told(data, monkeypatch):
         uvstack.sdint(*data, **QUICK | {"iterations": 0})
 
 
+def test_the_gain_takes_the_noise_of_the_dish_with_it():
+    """Of a map of the dish alone, wide noise, the joint residual is g times itself, and the restorable one too."""
+    y, x = np.indices((96, 96)) - 48.0
+    dish = 12.0
+    noise = ndimage.gaussian_filter(np.random.default_rng(3).standard_normal((96, 96)), dish / 2.3548)
+    plane = UVPlane((96, 96), np.diag([-1e-5, 1e-5]), dish)
+    psf = np.exp(-4 * np.log(2) * (x**2 + y**2) / 4.0**2)
+    one = InterferometerPlane(np.zeros((96, 96)), psf, lambda model: 0.0 * model)
+    beam = DishBeam(dish**2 * np.eye(2))
+    low = DishPlane(noise, beam, beam, 4.0**2 * np.pi / (4 * np.log(2)))
+    valid, found = np.ones((96, 96), bool), {}
+    inner = (slice(24, 72), slice(24, 72))
+    for gain in (1.0, 0.2):
+        joint, factor = joint_psf(plane.steps, dish, (96, 96), one, low, gain)
+        made = JointPlane(1e9, 1.0, one, low, None, valid, plane, plane.continuation(valid), gain,
+                          joint, factor)
+        rest = made.residual(np.zeros((96, 96)))
+        np.testing.assert_allclose(rest[inner], gain * factor * noise[inner],
+                                   atol=1e-9 * np.abs(noise).max())
+        found[gain] = made.restorable(rest, DishBeam(4.0**2 * np.eye(2)))[inner] / factor
+    np.testing.assert_allclose(found[0.2], 0.2 * found[1.0], atol=0.02 * np.abs(noise).max())
+
+
 def test_flagged_channels_leave_the_axis_even(data, tmp_path):
     """One of two channels of a plane is flagged: its data have another mean, its place is the same."""
     ms = shutil.copytree(data[0], tmp_path / "a.ms")
@@ -327,9 +358,9 @@ def test_what_cannot_be_is_told_in_a_line(data, tmp_path, command, name):
 
 
 def test_a_run_that_diverges_keeps_its_best_model(data, tmp_path):
-    """Three terms, full steps, and a dish that says nothing: a line names the reason, and the model is that of the cycle before."""
+    """Three terms of a snapshot, full steps: a line names the reason, and the model is that of the cycle before."""
     options = ["--terms", 3, "--scales", "0,20,40", "--gain", 1, "--sd-gain", 0.01, "--threshold-sigma",
-               0, "--iterations", 4000]
+               0, "--iterations", 4000, "--timerange", "2020/01/01/20:00:00~2020/01/01/20:06:00"]
     with pytest.warns(UvstackWarning, match="the image at 1 to 2 GHz diverged in cycle") as warned:
         ended = called("sdint", *data, *options, "--out", tmp_path / "bad")
     assert ended.exit_code == 0, ended.output

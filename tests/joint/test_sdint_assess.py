@@ -122,9 +122,8 @@ def test_joint_noise_is_that_of_feathered_noise():
     noise = [sigma * image / image.std() for image, sigma in zip(noise, (1.0, 2.0), strict=True)]
     noise[1] *= one.area_high / one.area_low
     for gain, told in zip((0.3, 1.0, 3.0), table["noise"].value, strict=True):
-        total = gain * w + 1 - w
-        joint = np.fft.irfft2((np.fft.rfft2(noise[0]) * (1 - w) + gain * np.fft.rfft2(noise[1])) / total, (n, n))
-        psf = np.fft.irfft2((gain * w * one.area_high + (1 - w) * one.psf) / total, (n, n))
+        joint = np.fft.irfft2(np.fft.rfft2(noise[0]) * (1 - w) + gain * np.fft.rfft2(noise[1]), (n, n))
+        psf = np.fft.irfft2(gain * w * one.area_high + (1 - w) * one.psf, (n, n))
         # 8 images of some 150 beams of the dish
         assert joint.std() / psf[0, 0] == pytest.approx(told, rel=0.03)
     assert table["share"] == pytest.approx([0.3 / 1.3, 0.5, 0.75])
@@ -143,7 +142,9 @@ def test_advice_follows_the_noise():
     # the next gain is too loud
     above = loud["noise"].value[loud["gain"] > found.advised][0]
     assert above > 1.1
-    assert loud["width_ratio"][0] == pytest.approx(1.0, abs=0.01)
+    # What a small gain takes off the large scales, a large one adds to them.
+    assert loud["width_ratio"][0] < 1.0 < 1.05 < loud["width_ratio"][-1]
+    assert loud["width_ratio"][loud["gain"] <= found.highest].max() <= 1.05
 
 
 def test_numbers_of_a_comparison():

@@ -1,9 +1,9 @@
 """Weights of the dish: the joint psf, the noise of the joint image, and the range in which both are good.
 
 With psf and noise of the interferometer and of the dish in a channel the joint ones follow for every
-sd-gain g, by the weights of equation 3 (`uvstack.joint.uv_plane.Weights`), before any data are deconvolved:
+sd-gain g, by the weights of equation 3 (`uvstack.joint.reconstruction.joint_plane`), before any data are deconvolved:
 
-    psf = F⁻¹ [ (g w Ω + (1 − w) F psf_int) / (g w + 1 − w) ],
+    psf = F⁻¹ [ g w Ω + (1 − w) F psf_int ],
 
 Ω pixels of the interferometer's beam, w the transform of the dish's beam, 1 at the origin; and
 likewise the power of the noise, with the squares of the weights. Everything is over the peak of
@@ -12,8 +12,8 @@ the joint psf. Channels are averaged by the interferometer's weights, as term 0 
 *The viable range* (Rau, Naik & Braun 2019, section 5.2). Its upper end is where the joint psf
 becomes wider than the interferometer's, by 5 %. The lower end depends on the sky; told is where
 the share of the dish at the interferometer's shortest spacing, g w/(g w + 1 − w), falls to 0.15: on
-the paper's simulation intensity is off by 0.8 % there, and at 0.05 by 1.7 % and the spectral index
-by 0.03 (docs/sdint.md).
+the paper's simulation intensity is off by 1 % there and the spectral index by 0.03, and at 0.05 by
+1.8 % and 0.04 (docs/sdint.md).
 
 *The rule of thumb* (section 6.3). The noise of the joint image at g = 1 is that of the interferometer and
 that of the dish in quadrature; the largest g within the range with which the joint noise is at
@@ -140,7 +140,7 @@ def mean_psf(channels: Sequence[ChannelWeights], size: tuple[int, int],
         mean = sum(one.weight / total * one.psf for one in channels)
     else:
         mean = sum(one.weight / total * (gain * one.area_high * one.w + (1.0 - one.w) * one.psf)
-                   / (gain * one.w + 1.0 - one.w) for one in channels)
+                   for one in channels)
     return np.asarray(fft.irfft2(mean, size))
 
 
@@ -175,11 +175,8 @@ def viable(table: QTable, noise_high: float) -> Range:
 
 def _variances(one: ChannelWeights, gain: float) -> tuple[float, float]:
     """Of the joint image from the interferometer and from the dish, (Jy/beam)²; psfs not normalised."""
-    total = gain * one.w + 1.0 - one.w
-    high, low = (1.0 - one.w) / total, gain / total
-    scale = one.sigma_low * one.area_high / one.area_low
-    return (one.sigma_high**2 * _mean_ratio(one.noise_power, high**2),
-            scale**2 * _mean_ratio(one.w**2, low**2))
+    of_dish = gain * one.sigma_low * one.area_high / one.area_low
+    return one.sigma_high**2 * _mean_ratio(one.noise_power, (1.0 - one.w) ** 2), of_dish**2
 
 
 def _mean_ratio(power: NDArray, factor: NDArray) -> float:

@@ -6,6 +6,12 @@ divided by P, and equations 3 and 4 join it with the dish's. The same weights jo
 whatever they are the residual is the joint psf convolved with what the model lacks. Both are
 multiplied with one factor that makes the psf's peak 1.
 
+*The gain* g of the dish is a factor of its weight, g w V_sd + (1 − w) V_int, and no flux changes with
+it. The sum of the weights is g where the interferometer sees nothing, and so is the dish's noise.
+Weights that are divided by their sum, as in `feather`, leave there the noise of the dish whatever g:
+of the paper's noisy mosaic at g = 0.2 images have 1.6 times the noise of the interferometer instead
+of 1.1, and below 0.1 CLEAN does not converge.
+
 Of the sky I in Jy/pixel, with h the response of the interferometer and b the dish's beam,
 
     R_int = D − h ⋆ (P I) / P       `JointPlane.interferometer_residual`, by the visibilities
@@ -15,7 +21,8 @@ Of the sky I in Jy/pixel, with h the response of the interferometer and b the di
 *Units.* A residual is in Jy of the joint psf, whose integral is not that of the restoring beam: what
 CLEAN leaves of extended emission would count two times at one frequency and half at another. Where
 the dish measures, the transform T of the psf is smooth and known, and the residual that is added to
-a restored image is brought to the units of the restoring beam there, by a factor 1 + w² (C/T − 1).
+a restored image is brought to the units of the restoring beam there, by a factor 1 + w² (C/T − 1),
+T of a gain of 1, or what g has taken of the noise would come back.
 
 *Edges.* The feather continues both images beyond their edges, and into what the primary beam leaves
 out, as `uvstack.joint.uv_plane` says. The model is 0 there.
@@ -157,9 +164,10 @@ class JointPlane:
                                         * self.excess(restoring))
 
     def excess(self, restoring: DishBeam) -> NDArray[np.float64]:
-        """w² (C/T − 1), (v, u): of the transforms C of a restoring beam and T of the joint psf."""
+        """w² (C/T − 1), (v, u): of the transforms C of a restoring beam and T of the joint psf with a gain of 1."""
         assert self.dish is not None
         w = self.dish.weight_beam.transform(self.plane)
+        more = (1.0 / self.gain - 1.0) * self.factor * self.dish.unit_area
         wanted = restoring.area * restoring.transform(self.plane)
         shape = [min(n, size) for n, size in zip(self.psf.shape, self.plane.size, strict=True)]
         m, l = (slice(n // 2 - kept // 2, n // 2 - kept // 2 + kept)
@@ -167,6 +175,7 @@ class JointPlane:
         held = np.zeros(self.plane.size)
         held[: shape[0], : shape[1]] = self.psf[m, l]
         there = fft.rfft2(np.roll(held, (-(shape[0] // 2), -(shape[1] // 2)), axis=(0, 1))).real
+        there += more * self.weights.low * self.dish_transform
         return np.asarray(w**2 * (wanted / np.maximum(there, _LEAST_PSF * w * wanted + 1e-12) - 1.0))
 
     def interferometer_residual(self, sky: NDArray) -> NDArray[np.float64]:
@@ -189,8 +198,9 @@ class JointPlane:
 
 
 def weights_of(plane: UVPlane, dish: DishPlane, gain: float) -> Weights:
-    """Equation 3: what psfs and residuals of both instruments are multiplied with."""
-    return feather_weights(plane, dish.beam, dish.weight_beam, gain, dish.cut)
+    """What psfs and residuals of both instruments are multiplied with: of equation 3, the dish's times the gain."""
+    both = feather_weights(plane, dish.beam, dish.weight_beam, 1.0, dish.cut)
+    return Weights(both.high, gain * both.low)
 
 
 def joint_psf(steps: NDArray[np.float64], reach: float, shape: tuple[int, int],
