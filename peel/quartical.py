@@ -25,6 +25,7 @@ import numpy as np
 
 from peel.gains import Cell, Solution, Solved, solution
 from peel.recipe import Recipe
+from peel.visits import Visit
 from uvstack.errors import MissingDependencyError, UvstackError, UvstackWarning
 
 #: The version that recipes are written for, and those from which another is not known to read them.
@@ -44,7 +45,7 @@ import zarr
 found = {}
 for term, group in zarr.open_group(sys.argv[1], mode='r').groups():
     for _, one in group.groups():
-        name = '|'.join([term, *(str(one.attrs[key]) for key in
+        name = '|'.join([term, *(str(one.attrs.get(key, -1)) for key in
                                  ('FIELD_ID', 'DATA_DESC_ID', 'SCAN_NUMBER'))])
         for kind in ('gains', 'gain_flags', 'jhj', 'conv_perc'):
             found[name + '|' + kind] = one[kind][:]
@@ -202,17 +203,38 @@ def kept_gains(folder: Path, recipe: Recipe) -> Path:
 def read_solutions(path: str | Path, recipe: Recipe) -> Solved:
     """What a recipe has found, from the file that `Quartical.solve` has kept."""
     cells: dict[Cell, dict[str, Solution]] = {}
+    visits = {(visit.field.id, visit.window.id): visit for visit in recipe.visits}
     with np.load(path) as file:
         for name in file.files:
             term, *numbers, kind = name.split("|")
-            if kind == "gains":
-                field, window, scan = (int(number) for number in numbers)
-                stem = name.rpartition("|")[0]
-                cells.setdefault((field, window, scan), {})[term] = solution(
-                    term, (field, window, scan), file[name], file[f"{stem}|gain_flags"],
-                    file[f"{stem}|jhj"], float(np.mean(file[f"{stem}|conv_perc"])),
-                    recipe.integrations(term))
+            if kind != "gains":
+                continue
+            field, window, scan = (int(number) for number in numbers)
+            stem, integrations = name.rpartition("|")[0], recipe.integrations(term)
+            gains, flags, power = (file[f"{stem}|{kind}"] for kind in ("gains", "gain_flags", "jhj"))
+            converged = float(np.mean(file[f"{stem}|conv_perc"]))
+            for one, rows in _of_scans(scan, visits[field, window], len(gains), integrations):
+                cells.setdefault((field, window, one), {})[term] = solution(
+                    term, (field, window, one), gains[rows], flags[rows], power[rows], converged,
+                    integrations)
     return Solved(cells, dict.fromkeys(cells, recipe.directions))
+
+
+def _of_scans(scan: int, visit: Visit, n: int, integrations: int) -> list[tuple[int, slice]]:
+    """Scans, and which of `n` gains in the order of time are theirs; of all scans where none is named."""
+    if scan >= 0:
+        return [(scan, slice(None))]
+    scans = sorted(visit.times, key=lambda one: visit.times[one][0])
+    if n == 1:
+        return [(one, slice(None)) for one in scans]
+    ends = np.cumsum([-(-visit.times[one].size // integrations) if integrations else 1
+                      for one in scans])
+    if ends[-1] != n:
+        raise QuarticalError(f"{n} gains of {visit.field.name} in spectral window {visit.window.spw.id}, "
+                             f"and {ends[-1]} were asked for; are scans there mixed in time? Leave them "
+                             "apart by --field or --spw")
+    return [(one, slice(start, stop))
+            for one, start, stop in zip(scans, [0, *ends[:-1]], ends, strict=True)]
 
 
 #: Lines from whose end the reason of a failure is taken.

@@ -10,7 +10,8 @@ that failed does no harm. The residual that the joint solve's own G and K correc
 the memo's recipe: fluxes near the bright source came out 9 % low in it, and 0.3 to 1.3 % low after
 the fourth solve (simulated mosaic of four pointings).
 
-Gains are one a scan, field and window, or one for so many integrations. K is left out of windows of
+Gains are one a scan, field and window, or one for so many integrations; those of directions that are
+too faint for that are one a scan, or one for all scans of a field and window (`SPANS`). K is left out of windows of
 one channel, which cannot tell a delay from a phase, so that such windows have recipes of their own;
 so have those with another number of correlations, visits in which other directions are bright
 enough, and fields of which other windows have good visibilities: QuartiCal takes every window
@@ -39,6 +40,9 @@ _ITERATIONS = {"selfcal": 50, "bright": 50, "joint": 25, "field": 50}
 _TURNS = {"selfcal": 2, "bright": 1, "joint": 4, "field": 2}
 #: Terms that depend on the direction.
 OF_DIRECTIONS = ("J", "dE")
+#: What may have one gain of a direction in a field and window: the interval that was asked for, a scan, all
+#: scans. QuartiCal solves for each window by itself, so gains of several windows are never one.
+SPANS = ("interval", "scan", "all scans")
 
 
 def bright_columns(n_directions: int) -> list[str]:
@@ -61,12 +65,15 @@ class Recipe:
     directions : tuple of int
         Those with gains of their own, in the order of the directions of the solutions, of which the
         field is the first.
+    span : str
+        What has one gain of them: see `SPANS`.
     """
 
     name: str
     options: dict[str, dict[str, Any]]
     visits: tuple[Visit, ...]
     directions: tuple[int, ...]
+    span: str = SPANS[0]
 
     @property
     def yaml(self) -> str:
@@ -117,7 +124,8 @@ class Settings:
 
 def recipes_of(solve: str, settings: Settings, visits: Sequence[Visit], column: str,
                bright_in: Callable[[Visit], tuple[int, ...]] | None = None,
-               prefix: str | None = None, taken_off: tuple[int, ...] = ()) -> list[Recipe]:
+               prefix: str | None = None, taken_off: tuple[int, ...] = (),
+               span_in: Callable[[Visit], str] | None = None) -> list[Recipe]:
     """Recipes of a solve.
 
     Parameters
@@ -135,6 +143,8 @@ def recipes_of(solve: str, settings: Settings, visits: Sequence[Visit], column: 
         How names begin; default the solve.
     taken_off : tuple of int
         Directions that the column does not hold any more.
+    span_in : callable, optional
+        What has one gain of a direction in a visit; default the interval of the settings.
 
     Raises
     ------
@@ -145,21 +155,25 @@ def recipes_of(solve: str, settings: Settings, visits: Sequence[Visit], column: 
     weights = _weights(structure)
     check_correlations(structure, visits)
     every = tuple(range(settings.n_directions))
-    parts = [(visit, every if bright_in is None else bright_in(visit))
-             for visit in visits if visit.n_good]
+    parts = [(visit, every if bright_in is None else bright_in(visit),
+              SPANS[0] if span_in is None else span_in(visit)) for visit in visits if visit.n_good]
     if solve in ("selfcal", "field"):
-        parts = [(visit, ()) for visit, _ in parts]
+        parts = [(visit, (), SPANS[0]) for visit, _, _ in parts]
     elif solve == "bright":
-        parts = [(visit, directions) for visit, directions in parts if directions]
+        parts = [part for part in parts if part[1]]
     recipes = []
-    for kind, has_delay, directions, group in _kinds(parts, settings):
+    for kind, has_delay, directions, span, group in _kinds(parts, settings):
         name = f"{prefix or solve}{kind}"
         options = {"input_ms": {"path": structure.path, "data_column": column, **weights,
-                                **_selection(group)},
+                                **_selection(group, span)},
                    **_solve(solve, settings, directions, taken_off, has_delay, name, group)}
+        for term in set(options) & set(OF_DIRECTIONS):
+            if span != SPANS[0]:
+                options[term]["time_interval"] = "0"
+            options[term]["respect_scan_boundaries"] = span != SPANS[2]
         options["solver"] |= {"reference_antenna": settings.reference_antenna, "threads": 1}
         options["dask"] = {"threads": 1}
-        recipes.append(Recipe(name, options, tuple(group), directions))
+        recipes.append(Recipe(name, options, tuple(group), directions, span))
     return recipes
 
 
@@ -174,28 +188,29 @@ def check_correlations(structure: Structure, visits: Sequence[Visit]) -> None:
                                       "window out by spw= (--spw)")
 
 
-def _kinds(parts: Sequence[tuple[Visit, tuple[int, ...]]], settings: Settings,
-           ) -> list[tuple[str, bool, tuple[int, ...], list[Visit]]]:
-    """What is solved by one recipe: how its name ends, whether it has K, directions, and visits."""
-    kinds: dict[tuple[bool, int, tuple[int, ...]], dict[int, list[Visit]]] = {}
-    for visit, directions in parts:
+def _kinds(parts: Sequence[tuple[Visit, tuple[int, ...], str]], settings: Settings,
+           ) -> list[tuple[str, bool, tuple[int, ...], str, list[Visit]]]:
+    """What one recipe solves for: how its name ends, whether it has K, directions, span, visits."""
+    kinds: dict[tuple[bool, int, tuple[int, ...], str], dict[int, list[Visit]]] = {}
+    for visit, directions, span in parts:
         n_chan, n_corr = visit.window.shape
-        kinds.setdefault((n_chan > 1, n_corr, directions), {}).setdefault(visit.field.id,
-                                                                          []).append(visit)
-    several = len({n_corr for _, n_corr, _ in kinds}) > 1
+        kinds.setdefault((n_chan > 1, n_corr, directions, span), {}).setdefault(
+            visit.field.id, []).append(visit)
+    several = len({kind[1] for kind in kinds}) > 1
     found = []
     sets: dict[str, int] = {}
-    for (has_delay, n_corr, directions), fields in sorted(kinds.items(), reverse=True):
+    for (has_delay, n_corr, directions, span), fields in sorted(kinds.items(), reverse=True):
         groups: dict[frozenset[int], list[list[Visit]]] = {}
         for of_field in fields.values():
             groups.setdefault(frozenset(v.window.id for v in of_field), []).append(of_field)
         for group in groups.values():
             for batch in _batches(group, settings.most):
-                name = f"-{n_corr}-correlations" * several + "-one-channel" * (not has_delay)
+                name = (f"-{n_corr}-correlations" * several + "-one-channel" * (not has_delay)
+                        + f"-{span.replace(' ', '-')}" * (span != SPANS[0]))
                 sets[name] = sets.get(name, 0) + 1
-                found.append((name, sets[name], has_delay, directions, batch))
-    return [(name + f"-{number}" * (sets[name] > 1), has_delay, directions, batch)
-            for name, number, has_delay, directions, batch in found]
+                found.append((name, sets[name], has_delay, directions, span, batch))
+    return [(name + f"-{number}" * (sets[name] > 1), has_delay, directions, span, batch)
+            for name, number, has_delay, directions, span, batch in found]
 
 
 def _batches(fields: Sequence[list[Visit]], most: int) -> list[list[Visit]]:
@@ -225,8 +240,8 @@ def _weights(structure: Structure) -> dict[str, Any]:
     return {"weight_column": None, "sigma_column": None, name: column}
 
 
-def _selection(visits: Sequence[Visit]) -> dict[str, Any]:
-    return {"group_by": ["SCAN_NUMBER", "FIELD_ID", "DATA_DESC_ID"],
+def _selection(visits: Sequence[Visit], span: str) -> dict[str, Any]:
+    return {"group_by": ["SCAN_NUMBER"] * (span != SPANS[2]) + ["FIELD_ID", "DATA_DESC_ID"],
             "select_fields": sorted({visit.field.id for visit in visits}),
             "select_ddids": sorted({visit.window.id for visit in visits}),
             "time_chunk": "0", "freq_chunk": "0"}

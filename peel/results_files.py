@@ -13,11 +13,11 @@ from scipy import ndimage
 from peel.field_files import read_plane_of
 from peel.gains import Key
 from peel.known import Known
-from peel.recipe import FIELD_MODEL, PEELED, PEELED_MODEL
+from peel.recipe import FIELD_MODEL, PEELED, PEELED_MODEL, SPANS
 from peel.region_files import separation
 from peel.report import gains_figure, images_figure, models_figure, ratio_figure
 from peel.result import PeelResult
-from peel.stages_files import Seen, gain_snr
+from peel.stages_files import Seen, gain_snr, span_in
 from peel.work_files import IMAGES, STEPS, Work
 from uvstack.constants import ARCSEC
 from uvstack.errors import UvstackError
@@ -131,20 +131,22 @@ def _fields_table(work: Work, known: Known, seen: Mapping[Key, Seen]) -> QTable:
             solved = [terms for one in known.joint for cell, terms in one.cells.items()
                       if cell[:2] == key]
             converged = [one.converged for terms in solved for one in terms.values()]
-            snr = 0.0 if fit is None else gain_snr(work, fit, visit)
+            span = span_in(work, known, visit)
+            snr = 0.0 if fit is None else gain_snr(work, fit, visit, span)
             rows.append((
                 visit.field.name, visit.field.id, visit.window.spw.id, direction.name,
                 0.0 if fit is None else fit.flux, 0.0 if fit is None else fit.errors[2],
                 0.0 if fit is None or learnt is None else fit.flux * learnt.kept(number),
                 0.0 if fit is None else fit.parameters[3], snr,
-                any("dE" in terms for terms in solved), np.inf if snr <= 0 else 1 / snr,
+                any(number in own for one in known.joint for cell, own in one.directions.items()
+                    if cell[:2] == key), span, np.inf if snr <= 0 else 1 / snr,
                 0.0 if learnt is None else learnt.shift(number), before, after,
                 any(key in one.refused for one in known.joint),
                 float(np.mean(converged)) if converged else np.nan,
                 0 if learnt is None else learnt.n_left))
     columns = [np.array(one) for one in zip(*rows, strict=True)]
     names = ("field", "field_id", "spw", "direction", "flux", "flux_error", "flux_corrected",
-             "spectral_index", "gain_snr", "has_gains", "gain_error", "shift",
+             "spectral_index", "gain_snr", "has_gains", "cell", "gain_error", "shift",
              "chi_squared_before", "chi_squared_after", "refused", "converged", "n_left")
     table = QTable(columns, names=names)
     for name in ("flux", "flux_error", "flux_corrected"):
@@ -174,6 +176,10 @@ def _notes(work: Work, known: Known, seen: Mapping[Key, Seen], fields: QTable,
         total = sum(one.n_left for one in seen.values())
         notes.append(("warning", f"gains failed for {total} visibilities, which stay as they were: "
                       + told(left)))
+    longer = fields[(fields["cell"] != SPANS[0]) & fields["has_gains"]]
+    if len(longer):
+        notes.append(("advice", "too faint for gains as often as asked for; they have one a scan, or one "
+                      "for all scans (`cell` in fields.ecsv): " + told(longer)))
     faint = fields[~fields["has_gains"]]
     if len(faint):
         notes.append(("advice", "too faint for gains of its own (below 3 times the noise of an "

@@ -43,6 +43,7 @@ from peel.recipe import (
     PEELED,
     PEELED_MODEL,
     RESIDUAL,
+    SPANS,
     Recipe,
     recipes_of,
 )
@@ -158,18 +159,30 @@ def bright_in(work: Work, known: Known, visit: Visit) -> tuple[int, ...]:
 
     By what its baselines see, not by the flux: see `with_amplitudes`.
     """
-    of_visit = {one.direction: gain_snr(work, one, visit) for one in known.fits
-                if (one.field, one.window) == (visit.field.id, visit.window.id)}
+    of_visit = _gain_snrs(work, known, visit, span_in(work, known, visit))
     return tuple(number for number in range(len(work.directions))
                  if of_visit.get(number, 0.0) >= LEAST_SNR)
 
 
-def gain_snr(work: Work, fit: BrightFit, visit: Visit) -> float:
-    """Signal to noise of a fitted source for an antenna, receptor and cell."""
-    interval = work.settings.direction_interval
-    n_cells = 1.0
-    if interval:
+def span_in(work: Work, known: Known, visit: Visit) -> str:
+    """The shortest of `SPANS` in which a visit sees a direction well enough; the first where none is."""
+    return next((span for span in SPANS
+                 if max(_gain_snrs(work, known, visit, span).values(), default=0.0) >= LEAST_SNR),
+                SPANS[0])
+
+
+def _gain_snrs(work: Work, known: Known, visit: Visit, span: str) -> dict[int, float]:
+    return {one.direction: gain_snr(work, one, visit, span) for one in known.fits
+            if (one.field, one.window) == (visit.field.id, visit.window.id)}
+
+
+def gain_snr(work: Work, fit: BrightFit, visit: Visit, span: str) -> float:
+    """Signal to noise of a fitted source for an antenna, receptor and cell, of one of `SPANS`."""
+    interval, n_cells = work.settings.direction_interval, 1.0
+    if span == SPANS[0] and interval:
         n_cells = max(visit.n_times * visit.integration / interval / max(len(visit.times), 1), 1.0)
+    elif span == SPANS[2]:
+        n_cells = 1 / max(len(visit.times), 1)
     return float(fit.gain_snr / np.sqrt(n_cells))
 
 
@@ -258,7 +271,8 @@ def _hold(work: Work, column: str, what: str, stage: str, names: Sequence[str],
 def take_bright_off(work: Work, known: Known) -> Known:
     """RESIDUAL: the calibrated data without the bright directions through gains J of their own."""
     recipes = recipes_of("bright", work.settings, work.passes.visits, CALIBRATED,
-                         functools.partial(bright_in, work, known))
+                         functools.partial(bright_in, work, known),
+                         span_in=functools.partial(span_in, work, known))
     # J stands where dE does: its G K are 1.
     found = replace(known, joint=(solve(work, "bright directions alone", recipes),))
     names = [CALIBRATED, FIELD_MODEL, *work.bright]
@@ -358,14 +372,15 @@ def solve_round(work: Work, known: Known, number: int, *, in_turn: bool = False,
             column = _without(work, known, joint, taken, number) if taken else CALIBRATED
             chosen = functools.partial(_only, at, chosen)
         joint[at] = solve(work, f"joint solve, round {number}", recipes_of(
-            "joint", work.settings, work.passes.visits, column, chosen, prefix, tuple(taken)))
+            "joint", work.settings, work.passes.visits, column, chosen, prefix, tuple(taken),
+            functools.partial(span_in, work, known)))
         taken.append(at)
     found = replace(before, joint=tuple(one for one in joint if one is not None))
     again = [visit for visit in work.passes.visits if found.failed(visit)]
     if again:
         found = replace(found, alone=solve(work, f"bright directions alone, round {number}", recipes_of(
             "bright", work.settings, again, CALIBRATED, functools.partial(bright_in, work, known),
-            f"bright-{number}")))
+            f"bright-{number}", span_in=functools.partial(span_in, work, known))))
 
     def predicted(state: Known, part: Part) -> tuple[NDArray, NDArray[np.bool_]]:
         bright, failed = _bright_seen(work, state, part, in_data=False)

@@ -6,12 +6,16 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from peel.quartical import QuarticalError, end_running, find_quartical
-from peel.recipe import EACH_ROUND, ONCE, Settings, recipes_of
+from peel.bright_files import BrightFit, Shape
+from peel.known import Known
+from peel.quartical import QuarticalError, end_running, find_quartical, read_solutions
+from peel.recipe import EACH_ROUND, ONCE, SPANS, Settings, recipes_of
+from peel.stages_files import bright_in, span_in
 from peel.visits import Visit
 from uvstack.errors import MeasurementSetError, MissingDependencyError, UvstackWarning
 from uvstack.records import DataDescription, Field, SpectralWindow, Structure
@@ -35,14 +39,15 @@ def visit(window=0, field=0, n_chan=4, n_corr=2, n_good=100):
     spw = SpectralWindow(window, "", 1e9 + 1e6 * np.arange(n_chan), np.full(n_chan, 1e6))
     correlations = {1: (5,), 2: (5, 8), 4: (5, 6, 7, 8)}[n_corr]
     return Visit(Field(field, "f", "J2000", 1.0, 0.5), DataDescription(window, spw, correlations),
-                 10, 2, (1,), 0.0, 10.0, 80, n_good)
+                 10, 2, (1,), 0.0, 10.0, 80, n_good, {1: np.array([0.0, 5.0])})
 
 
-def recipes(*visits, n_directions=2, solve=None, most=2**62, interval=0.0, bright_in=None,
-            **options):
-    settings = Settings(structure(**options), 3, n_directions, interval, most=most)
+def recipes(*visits, n_directions=2, solve=None, most=2**62, interval=0.0, direction_interval=0.0,
+            bright_in=None, span_in=None, **options):
+    settings = Settings(structure(**options), 3, n_directions, interval, direction_interval, most)
     return [recipe for one in ([solve] if solve else [*ONCE, *EACH_ROUND])
-            for recipe in recipes_of(one, settings, visits or [visit()], "DATA", bright_in)]
+            for recipe in recipes_of(one, settings, visits or [visit()], "DATA", bright_in,
+                                     span_in=span_in)]
 
 
 def test_it_is_found_where_it_is_told(tmp_path):
@@ -201,6 +206,63 @@ def test_faint_directions_belong_to_the_field():
     assert models == {"joint-1": ("PEEL_FIELD+PEEL_BRIGHT_1:PEEL_BRIGHT_2", (1,)),
                       "joint-2": ("PEEL_FIELD:PEEL_BRIGHT_1:PEEL_BRIGHT_2", (0, 1))}
     assert recipes(visit(0), solve="bright", bright_in=lambda one: ()) == []
+
+
+def test_faint_directions_have_longer_gains():
+    """Of a scan where intervals are too short, of all scans where these are: those of a direction alone."""
+    found = {recipe.name: recipe.options for recipe in recipes(
+        visit(0), visit(0, field=1), visit(0, field=2), solve="joint", interval=10.0,
+        direction_interval=10.0, span_in=lambda one: SPANS[one.field.id])}
+    assert list(found) == ["joint-scan", "joint", "joint-all-scans"]
+    told = {name: (options["dE"]["time_interval"], options["G"]["time_interval"],
+                   options["dE"]["respect_scan_boundaries"], "SCAN_NUMBER" in options["input_ms"]["group_by"],
+                   options["input_ms"]["select_fields"]) for name, options in found.items()}
+    assert told == {"joint": ("2", "2", True, True, [0]), "joint-scan": ("0", "2", True, True, [1]),
+                    "joint-all-scans": ("0", "2", False, False, [2])}
+
+
+@pytest.mark.parametrize(("snr", "interval", "span", "own"),
+                         [((9.0, 1.0), 0.0, "interval", (0,)), ((2.5, 1.0), 0.0, "all scans", (0,)),
+                          ((1.5, 1.0), 0.0, "interval", ()), ((2.5, 2.2), 0.0, "all scans", (0, 1)),
+                          ((5.0, 3.5), 10.0, "scan", (0, 1)), ((7.0, 3.5), 10.0, "interval", (0,)),
+                          ((), 0.0, "interval", ())])
+def test_gains_are_as_short_as_the_signal_allows(snr, interval, span, own):
+    """Two scans of 40 s: over √4 in 10 s, times √2 in both; at least 3 is wanted."""
+    one = replace(visit(), n_times=16, scans=(1, 2),
+                  times={1: np.arange(0.0, 40.0, 5.0), 2: np.arange(100.0, 140.0, 5.0)})
+    work = SimpleNamespace(directions=(None, None), settings=Settings(
+        structure(), 3, 2, direction_interval=interval))
+    known = Known(tuple(BrightFit(0, 0, number, Shape(), (0, 0, 1, 0), (0, 0, 1, 0), 1e9, 1.0, gain_snr=value)
+                        for number, value in enumerate(snr)))
+    assert span_in(work, known, one) == span
+    assert bright_in(work, known, one) == own
+
+
+def test_gains_of_all_scans_are_read_for_each(tmp_path):
+    """Scan 2 comes first, with 5 integrations; three of G's intervals are its, the last is scan 1's."""
+    one = replace(visit(), times={1: np.array([50.0, 55.0]), 2: np.arange(0.0, 25.0, 5.0)}, scans=(1, 2))
+    (recipe,) = recipes(one, solve="joint", interval=10.0, n_directions=1, span_in=lambda _: SPANS[2])
+    arrays = {}
+    for term, n, n_directions in (("G", 4, 1), ("K", 4, 1), ("dE", 1, 2)):
+        gains = np.ones((n, 1, 7, n_directions, 2), complex) * np.exp(
+            1j * np.arange(n)[:, None, None, None, None])
+        for kind, values in (("gains", gains), ("gain_flags", np.zeros(gains.shape[:4], np.int8)),
+                             ("jhj", np.full(gains.shape, 100.0)), ("conv_perc", np.ones((1, 1)))):
+            arrays[f"{term}|0|0|-1|{kind}"] = values
+    np.savez(tmp_path / "g.npz", **arrays)
+    found = read_solutions(tmp_path / "g.npz", recipe)
+    phases = {scan: np.angle(found.of_field((0, 0, scan), one.times[scan].size, 1.0).values[:, 0, 0, 0]) / 2
+              for scan in (1, 2)}
+    np.testing.assert_allclose(phases[2], [0, 0, 1, 1, 2 - np.pi], atol=1e-12)
+    np.testing.assert_allclose(phases[1], [3 - np.pi, 3 - np.pi], atol=1e-12)
+    for scan in (1, 2):
+        own = found.of_direction((0, 0, scan), 0, one.times[scan].size, 1.0)
+        np.testing.assert_array_equal(own.values, 1.0)
+        assert own.significant.all()
+    arrays = {name: np.concatenate([values] * (1 + ("G" in name))) for name, values in arrays.items()}
+    np.savez(tmp_path / "g.npz", **arrays)
+    with pytest.raises(QuarticalError, match="8 gains of f in spectral window 0, and 4 were asked for"):
+        read_solutions(tmp_path / "g.npz", recipe)
 
 
 def test_a_recipe_holds_whole_fields_up_to_a_size():
