@@ -9,7 +9,14 @@ from scipy.special import j1
 
 from oracles import cosines, gaussian_beam, predict
 from uvstack.errors import ImageError
-from uvstack.imaging.mosaic import LEVEL, SHARE, Mosaic, beam_patch, needed_parts
+from uvstack.imaging.mosaic import (
+    LEVEL,
+    SHARE,
+    Mosaic,
+    beam_patch,
+    needed_parts,
+    psf_taper,
+)
 from uvstack.pixels.grid import centred_grid
 from uvstack.sky.primary_beam import Airy, Gaussian
 from uvstack.uv.taylor import to_image, to_visibilities
@@ -239,3 +246,29 @@ def test_parts_that_matter_hold_all_that_is_wanted():
     # What sidelobes see is more than that.
     lost = to_visibilities(uvw, nu, imaged[2].seen(sky), imaged[2].grid, **shared)
     assert np.abs(vis - lost).max() > 5e-3
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_the_psf_of_a_mosaic_falls_off_as_beams_overlap(n):
+    """Against the sum over all pairs of pixels that are so far apart; 1 everywhere for one pointing."""
+    weight, floor, shape = {0: 1.0, 1: 2.0, 2: 1.5}, 0.3, (240, 300)
+    patches = {k: beam_patch(GRID, BEAM, POINTINGS[k], FREQUENCY) for k in range(n)}
+    mosaic = Mosaic(GRID)
+    for key, patch in patches.items():
+        mosaic.add(patch, np.zeros(patch.grid.shape), weight[key])
+    taper = psf_taper(patches, weight, mosaic, floor, shape)
+    assert taper.shape == shape
+    inside = mosaic.response() >= floor
+    for dy, dx in ((0, 0), (0, 25), (-31, 10), (15, -40)):
+        lower, upper = (slice(max(0, -dy), 160 - max(0, dy)), slice(max(0, dy), 160 + min(0, dy)))
+        left, right = (slice(max(0, -dx), 180 - max(0, dx)), slice(max(0, dx), 180 + min(0, dx)))
+        pairs = inside[lower, left] & inside[upper, right]
+        both = np.zeros(pairs.shape)
+        for key, patch in patches.items():
+            power = np.zeros(GRID.shape)
+            power[patch.rows, patch.columns] = patch.power
+            both += weight[key] * power[lower, left] * power[upper, right]
+        alone = np.sqrt(mosaic.weight[lower, left] * mosaic.weight[upper, right])
+        wanted = both[pairs].sum() / alone[pairs].sum()
+        assert wanted > 0.999 if n == 1 or dy == dx == 0 else wanted < 0.95
+        assert taper[120 + dy, 150 + dx] == pytest.approx(wanted, abs=3e-3)

@@ -38,10 +38,13 @@ the steps where models end) the model itself is asked. 16 million pixels take 0.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import fft
+from scipy.interpolate import RectBivariateSpline
 
 from uvstack.errors import ImageError
 from uvstack.pixels.grid import Grid
@@ -58,6 +61,8 @@ _GROUP = 0.01
 LEVEL = 1e-3
 #: Part of the weight of the pointing that weighs most at a pixel below which others are left out.
 SHARE = 1e-2
+#: Steps of a patch between which a taper of the psf is interpolated.
+_LAGS = 48
 #: Points of the net on a side that the extent of a beam is found on.
 _NET = 128
 #: Directions times frequencies that are looked at together, and pixels that are taken from a table
@@ -237,6 +242,45 @@ def needed_parts(grid: Grid, patches: dict[Any, BeamPatch], weight: dict[Any, fl
         if small is not None:
             imaged[key] = small
     return seen, imaged
+
+
+def psf_taper(patches: Mapping[Any, BeamPatch], weight: Mapping[Any, float], mosaic: Mosaic,
+              floor: float, shape: tuple[int, int]) -> np.ndarray:
+    """What the psf of all pointings is multiplied with to be that of a source in a mosaic, on average.
+
+    A source at x is seen at x + d by the pointings that see both. With one psf h for all,
+
+        h(d) Σ_p W_p A_p(x) A_p(x + d) / √(M(x) M(x + d)),
+
+    in images of even noise; here the mean over x, weighted with what stands below the fraction. It
+    is 1 at d = 0, and everywhere for one pointing; in a mosaic it falls off over a beam, which is
+    how a mosaic sees scales that none of its baselines does (Ekers & Rots 1979).
+
+    Parameters
+    ----------
+    patches, weight : mapping
+        Of the pointings: what is imaged of them, and W.
+    mosaic : Mosaic
+    floor : float
+        Response below which no pixel counts.
+    shape : (int, int)
+        Of the psf, its middle at (m // 2, l // 2).
+    """
+    inside = mosaic.response() >= max(floor, LEVEL)
+    step = max(1, max(max(patch.power.shape) for patch in patches.values()) // _LAGS)
+    within = np.sqrt(np.where(inside, mosaic.weight, 0.0))[::step, ::step]
+    size = [2 * n for n in within.shape]
+    together = np.zeros((size[0], size[1] // 2 + 1))
+    for key, patch in patches.items():
+        seen = (patch.power * inside[patch.rows, patch.columns])[::step, ::step]
+        together += weight[key] * np.abs(fft.rfft2(seen, size)) ** 2
+    both, alone = (fft.fftshift(fft.irfft2(power, size)) for power in (
+        together, np.abs(fft.rfft2(within, size)) ** 2))
+    ratio = np.divide(both, alone, out=np.zeros(both.shape), where=alone > 1e-6 * alone.max())
+    lags = [step * (np.arange(n) - n // 2) for n in size]
+    at = [np.arange(n) - n // 2 for n in shape]
+    return np.asarray(np.clip(RectBivariateSpline(*lags, ratio)(*at)
+                              / ratio[size[0] // 2, size[1] // 2], 0.0, 1.0))
 
 
 class Mosaic:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uvstack.errors import NoDataError
+from uvstack.imaging.mosaic import psf_taper
 from uvstack.imaging.passes_files import Passes, Survey, hold
 from uvstack.imaging.setup_files import Setup, plane_job
 from uvstack.imaging.weighting import Weighting
@@ -111,7 +112,12 @@ def _seen(passes: Passes, band: tuple[float, float], setup: Setup, weighting: We
     passes.see(survey, setup.beam, wanted.clean, wanted.floor, wanted.psf_reach)
     sums = passes.dirty()
     residual_of = passes.residual_of(sums)
-    plane = InterferometerPlane(sums.flat()[0], sums.psf[0],
+    psf, patches = sums.psf[0], passes.job.patches
+    if setup.is_mosaic and patches is not None:
+        psf = psf * psf_taper(patches, {key: float(weight.sum()) for key, weight
+                                        in sums.channel_weight.items()}, sums.mosaic,
+                              wanted.floor, (psf.shape[0], psf.shape[1]))
+    plane = InterferometerPlane(sums.flat()[0], psf,
                                 lambda model: residual_of(np.asarray(model)[None])[0])
     response = None if setup.beam is None else sums.mosaic.response()
     return SeenChannel(nu, sums.weight, band, plane, response, sums.noise_expected(), survey)
