@@ -91,7 +91,8 @@ def frame_of(structure: Structure, selection: Selection, places: tuple[NDArray, 
         RA and Dec, J2000, rad.
     beam : PrimaryBeam, optional
     size, cell : int, float (rad), optional
-        Default: as large as it takes, and a fifth of the sharpest beam, or what 4096 pixels leave.
+        Default: as large as it takes, and a fifth of the sharpest beam, or what `size` or 4096 pixels
+        leave; longer baselines are left out then.
     robust : float
     """
     pointings = pointings_of(structure, selection)
@@ -111,8 +112,9 @@ def frame_of(structure: Structure, selection: Selection, places: tuple[NDArray, 
             raise ImageError(f"a region is {np.degrees(distance):.3g}° from the nearest pointing, where "
                              "nothing of it is seen; is it of another field?")
         half = max(half, _farthest(*places, middle=middle) + _MARGIN * 5 * finest)
-    if cell is None and 2 * half / chosen > _MOST_PIXELS:
-        chosen = 2 * half / _MOST_PIXELS
+    most = _MOST_PIXELS if size is None else size
+    if cell is None and 2 * half / chosen > most:
+        chosen = 2 * half / most
     wide = np.ptp(frequency) > _WIDE * frequency.mean()
     return Frame(good_size(int(np.ceil(2 * half / chosen))) if size is None else good_size(size),
                  chosen, middle, beam, 2 if wide else 1, robust,

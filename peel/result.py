@@ -196,6 +196,12 @@ def _told(direction: Direction) -> str:
             f"source{'s' * (direction.n_sources > 1)}")
 
 
+#: What its pictures of gains show.
+_GAINS = [("field", "phase of the middle of each window, and delay over it, of S G′ K′"),
+          ("directions", "dE of each, 1 where it does not stand out of the noise"),
+          ("shown", "the first receptor, against antennas and minutes; files of all gains are in gains/")]
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class PeelResult(Saved):
     """What was peeled off a measurement set.
@@ -228,7 +234,7 @@ class PeelResult(Saved):
 
     JSON = "peel.json"
     REPORT = ("images.ecsv", "fields.ecsv", "fluxes.ecsv", "images.png", "fluxes.png", "models.png",
-              "gains.png")
+              "gains-field.png", "gains-directions.png")
 
     ms: str
     folder: str
@@ -292,7 +298,7 @@ class PeelResult(Saved):
                           str(row["n_left"])))
         parts.append(Section("Fields", grid=lines, tables={"fields": self.fields,
                                                            "fluxes": self.fluxes}))
-        parts.append(Section("Gains", figures=_some(self.figures, "gains")))
+        parts.append(Section("Gains", _GAINS, figures=_some(self.figures, "gains-field", "gains-directions")))
         parts.append(Section("Models, as the antennas see them",
                              figures=_some(self.figures, "models")))
         return [one for one in parts if one.rows or one.grid or one.figures]
@@ -307,8 +313,8 @@ class PeelResult(Saved):
                  f"{robust_noise(good[None]):.3f}")]
 
 
-def _some(figures: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return {name: figures[name]} if name in figures else {}
+def _some(figures: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: figures[name] for name in names if name in figures}
 
 
 def finished_result(folder: Path, settings: Mapping[str, str]) -> PeelResult | None:

@@ -15,14 +15,14 @@ from peel.gains import Key
 from peel.known import Known
 from peel.recipe import FIELD_MODEL, PEELED, PEELED_MODEL, SPANS
 from peel.region_files import separation
-from peel.report import gains_figure, images_figure, models_figure, ratio_figure
+from peel.report import gain_figures, images_figure, models_figure, ratio_figure
 from peel.result import PeelResult
 from peel.stages_files import Seen, gain_snr, span_in
 from peel.work_files import IMAGES, STEPS, Work
 from uvstack.constants import ARCSEC
 from uvstack.errors import UvstackError
 from uvstack.extraction.task import find
-from uvstack.io.output import write_figure, write_table
+from uvstack.io.output import write_table
 from uvstack.pixels.noise import robust_noise
 from uvstack.records import Provenance
 
@@ -47,11 +47,10 @@ def measure(work: Work, known: Known, seen: Mapping[Key, Seen], settings: Mappin
     fields = _fields_table(work, known, seen)
     figures = {"images": images_figure(planes, IMAGES, work.directions, work.frame.cell),
                "models": models_figure(models, work.frame.cell),
-               "gains": gains_figure(known, work.passes.structure.antenna_names)}
+               **gain_figures(known, work.passes.visits, len(work.passes.structure.antenna_names),
+                              [one.name for one in work.directions])}
     if len(fluxes):
         figures["fluxes"] = ratio_figure(fluxes)
-    write_figure(work.folder / "gains" / "gains.png",
-                 gains_figure(known, work.passes.structure.antenna_names))
     columns = (PEELED, *[PEELED_MODEL] * keep_model)
     n_ant = len(work.passes.structure.antenna_names)
     # Each set of gains moves 2/(N − 1) of the noise's variance: G K, and those of each direction.

@@ -162,6 +162,8 @@ def _peeled(asked: dict[str, Any], folder: Path, settings: dict[str, str], solve
         result = measure(work, known, seen, settings, asked["keep_model"], provenance)
         append_history(prepared.structure.path, provenance)
         result.report(folder)
+        for name in ("field", "directions"):
+            shutil.copyfile(folder / f"gains-{name}.png", folder / "gains" / f"{name}.png")
     finally:
         work.passes.remove(work.scratch)
     return result
