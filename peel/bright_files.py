@@ -4,11 +4,9 @@ Every field sees a bright source through another part of the beam, so its flux t
 spectral index within the window, which the flank of the beam makes as steep as −20, are what the
 antennas see: no beam is put in. With the index a fitted model was as good as the true one, without
 it five times the noise remained (simulated mosaic), since one gain a window cannot follow it. A
-source is a point unless χ² asks for more: a Gaussian, or as many components as the image shows in
-the region. χ² is that which is left after each antenna got a gain (by the alternating least squares
-of Mitchell et al. 2008 and Salvini & Wijnholds 2014): without, phases that scatter look like a
-Gaussian. The shape is found in the field and window that see the source best; flux, index and place
-are then fitted in each. What the model loses in the width of channels and integrations belongs to it,
+source is a point unless χ² asks for more once each antenna has a gain (`peel.shapes`). The shape is
+found in the fields and windows that see the source best; place, flux and index, and the fluxes of
+several components, are then fitted in each. What the model loses in the width of channels and integrations belongs to it,
 unless the data fit better without: those of a simulation may not be smeared.
 """
 
@@ -23,58 +21,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peel.directions import Direction
-from peel.gains import LEAST_SNR
+from peel.gains import LEAST_SNR, Cell, Gain
 from peel.passes_files import Part, Passes
+from peel.shapes import Seen, Shape, best_shape, with_fluxes
 from peel.visits import Visit
 from uvstack.chunks import map_chunks
-from uvstack.constants import ARCSEC
+from uvstack.constants import ARCSEC, SPEED_OF_LIGHT
 from uvstack.errors import FitError, NoDataError, UvstackWarning
 from uvstack.fitting.data.preparation import FitJob, written
 from uvstack.fitting.model.model import make_model
 from uvstack.fitting.options import antenna_numbers, directions_of
 from uvstack.fitting.result import FitResult
 from uvstack.fitting.task import fit, interval_of
-from uvstack.sky.coordinates import direction_cosines
+from uvstack.records import Selection, Structure
+from uvstack.sky.coordinates import direction_cosines, rotation_between
 
-#: χ² that another parameter must gain, over the reduced one, for a model with more of them.
-_GAIN = 30.0
-#: Turns of the alternating least squares.
-_STEPS = 60
 #: Spectral indices within a window that are believed.
 _STEEPEST = 60.0
 #: Beams by which a source may lie beside its place in the image.
 _REACH = 0.5
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Components of a bright source: the first at its place with its flux, others relative to it.
-
-    Attributes
-    ----------
-    models : tuple of str
-        Shape of each.
-    offsets : tuple of (float, float)
-        To the east and north, arcsec.
-    fluxes : tuple of float
-        Over that of the first.
-    sizes : tuple of (float, float, float)
-        FWHM (arcsec), ratio, position angle (degrees); not of points.
-    """
-
-    models: tuple[str, ...] = ("delta",)
-    offsets: tuple[tuple[float, float], ...] = ((0.0, 0.0),)
-    fluxes: tuple[float, ...] = (1.0,)
-    sizes: tuple[tuple[float, float, float], ...] = ((0.0, 1.0, 0.0),)
-
-    def variables(self, has_index: bool) -> tuple[str, ...]:
-        """Of `uvstack.fit`: p is the place of the first, its flux, and the index."""
-        spectrum = "*(nu/nu0)**p[3]" * has_index
-        return tuple(
-            f"p[0]+({x!r}),p[1]+({y!r}),{flux!r}*p[2]{spectrum}"
-            + "".join(f",{value!r}" for value in size if model != "delta")
-            for model, (x, y), flux, size in zip(self.models, self.offsets, self.fluxes, self.sizes,
-                                                 strict=True))
+#: Visibilities from which a shape is found at most, and the part of the best signal to noise from
+#: which a visit says something of it.
+_MOST_SEEN, _POOLED = 400_000, 0.2
 
 
 @dataclass(frozen=True)
@@ -89,7 +57,8 @@ class BrightFit:
         From 0.
     shape : Shape
     parameters, errors : tuple of float
-        East and north of the direction's centre (arcsec), flux (Jy) at `frequency`, index.
+        East and north of the direction's centre (arcsec) and flux (Jy, at `frequency`) of the first
+        component, index.
     frequency : float
         Hz.
     reduced_chi_squared : float
@@ -117,13 +86,18 @@ class BrightFit:
 
     @property
     def flux(self) -> float:
-        """Jy."""
-        return self.parameters[2]
+        """Of all components, Jy."""
+        return self.parameters[2] * sum(self.shape.fluxes)
+
+    @property
+    def flux_error(self) -> float:
+        """Of it, Jy."""
+        return self.errors[2] * abs(sum(self.shape.fluxes))
 
     @property
     def signal_to_noise(self) -> float:
         """Of the flux, over an error that follows from the scatter."""
-        return self.flux / self.errors[2] if self.errors[2] > 0 else 0.0
+        return self.parameters[2] / self.errors[2] if self.errors[2] > 0 else 0.0
 
     def summary(self) -> dict[str, Any]:
         """Numbers and texts that JSON can hold."""
@@ -141,7 +115,8 @@ def read_fit(told: dict[str, Any]) -> BrightFit:
 
 def fit_direction(passes: Passes, column: str, number: int, direction: Direction, beam: float,
                   client: Any = None, threads: int | None = None,
-                  fitted: Callable[[], None] | None = None) -> list[BrightFit]:
+                  fitted: Callable[[], None] | None = None,
+                  radius: float | None = None) -> list[BrightFit]:
     """Fits of one direction in all fields and windows.
 
     Parameters
@@ -158,6 +133,8 @@ def fit_direction(passes: Passes, column: str, number: int, direction: Direction
         As of `uvstack.chunks.map_chunks`.
     fitted : callable, optional
         Called after each.
+    radius : float, optional
+        Within which points are added where what is left shows one, arcsec: once the field is known.
     """
     visits = [visit for visit in passes.visits if visit.n_good]
     job = _Fits(passes.structure.path, column, number, direction.centre,
@@ -179,10 +156,14 @@ def fit_direction(passes: Passes, column: str, number: int, direction: Direction
         if plain is not None and plain.reduced_chi_squared < found[best].reduced_chi_squared:
             job = replace(job, smeared=False)
             map_chunks(_fit_point, job, visits, take, client, threads)
-        shape = _shape(passes, job, visits[best], direction, found[best])
+        shape = _shape(passes, job, found, visits, direction, radius)
         if shape != Shape():
             job = replace(job, shape=shape)
             map_chunks(_fit_point, job, visits, take, client, threads)
+        if len(shape.models) > 1:
+            several = [(index, (visits[index], one)) for index, one in sorted(found.items())]
+            map_chunks(_with_own_fluxes, _around(passes, job), [one for _, one in several],
+                       lambda number, one: take(several[number][0], one), client, threads)
     return [found[index] for index in sorted(found)]
 
 
@@ -239,139 +220,90 @@ def _fit_point(job: _Fits, visit: Visit) -> BrightFit | None:
                      found.reduced_chi_squared, job.smeared)
 
 
-def _shape(passes: Passes, job: _Fits, visit: Visit, direction: Direction,
-           point: BrightFit) -> Shape:
-    """The simplest shape that a field and window do not contradict."""
-    shapes, parameters, sizes = [Shape()], [np.array(point.parameters)], [3]
-    candidates = list(_candidates(direction, point))
-    for models, starts in candidates:
-        variables: list[str] = []
-        p_ini: list[float] = []
-        bounds: list[list[float | None] | None] = []
-        for model, (x, y, flux) in zip(models, starts, strict=True):
-            n = len(p_ini)
-            size = "" if model == "delta" else f",p[{n + 3}],p[{n + 4}],p[{n + 5}]"
-            variables.append(f"p[{n}],p[{n + 1}],p[{n + 2}]*(nu/nu0)**({point.parameters[3]!r})"
-                             + size)
-            p_ini += [x, y, flux] + ([1.0, 0.7, 0.0] if size else [])
-            bounds += [[x - 2 * job.reach, x + 2 * job.reach],
-                       [y - 2 * job.reach, y + 2 * job.reach], None]
-            bounds += [[0.0, None], [0.0, 1.0], None] if size else []
-        try:
-            found = _fit(job, visit, model=list(models), var=variables, p_ini=p_ini, bounds=bounds)
-        except FitError:
-            continue
-        if np.isfinite(found.parameters).all():
-            if models == ("gaussian",):
-                candidates.append(_halves(found.parameters))
-            shape, first = _relative(models, found.parameters)
-            shapes.append(shape)
-            parameters.append(np.array([*first, point.parameters[3]]))
-            sizes.append(len(p_ini))
-    left, degrees = _left_after_gains(passes, job, visit, shapes, parameters)
-    chosen = 0
-    for number in range(1, len(shapes)):
-        wanted = _GAIN * (sizes[number] - sizes[chosen]) * max(left[number] / degrees, 1e-30)
-        if left[chosen] - left[number] > wanted:
-            chosen = number
-    return shapes[chosen]
-
-
-def _left_after_gains(passes: Passes, job: _Fits, visit: Visit, shapes: Sequence[Shape],
-                      parameters: Sequence[NDArray]) -> tuple[NDArray, float]:
-    """χ² of each shape once antennas have gains, one a scan and hand, and its degrees of freedom."""
-    fit_job = _fit_job(passes, job.column, job.centre, job.smeared)
-    made = [make_model(list(shape.models), list(shape.variables(True)),
-                       visit.window.spw.central_frequency) for shape in shapes]
-    n_ant = len(passes.structure.antenna_names)
-    n_corr = visit.window.shape[1]
-    hands = [0, n_corr - 1]
-    sums: dict[int, NDArray] = {}
-    power, degrees = 0.0, 0.0
-    for part in passes.parts([job.column]):
-        if part.key != (visit.field.id, visit.window.id):
-            continue
-        data = part.values[job.column][:, :, hands]
-        weight = np.where(np.isfinite(data), part.weight[:, :, hands], 0.0)
-        data = np.where(weight > 0, data, 0.0)
-        power += float((weight * np.abs(data) ** 2).sum())
-        degrees += 2.0 * np.count_nonzero(weight)
-        pair = part.partition.antenna1 * n_ant + part.partition.antenna2
-        for number, (model, p) in enumerate(zip(made, parameters, strict=True)):
-            seen = written(fit_job, 0, part.partition, None,
-                           interval_of(fit_job, passes.structure, part.rows), model, p,
-                           "model")[:, :, hands]
-            for scan in np.unique(part.scan):
-                rows = part.scan == scan
-                found = sums.setdefault(int(scan), np.zeros(
-                    (len(shapes), 2, n_ant * n_ant, 2), np.complex128))
-                np.add.at(found[number, 0], pair[rows],
-                          (weight * data * seen.conj())[rows].sum(axis=1))
-                np.add.at(found[number, 1], pair[rows],
-                          (weight * np.abs(seen) ** 2)[rows].sum(axis=1))
-    left = np.full(len(shapes), power)
-    for found in sums.values():
-        for number in range(len(shapes)):
-            for hand in range(2):
-                cross, own = (found[number, at, :, hand].reshape(n_ant, n_ant) for at in (0, 1))
-                left[number] -= _explained(cross + cross.conj().T, (own + own.T).real)
-    return left, max(degrees, 1.0)
-
-
-def _explained(cross: NDArray, own: NDArray) -> float:
-    """By how much antennas' gains g on a model lower χ²: 2 Re Σ w V M* g_p* g_q − Σ w |M g_p g_q|².
-
-    Parameters
-    ----------
-    cross, own : ndarray (ant, ant)
-        Σ w V M* and Σ w |M|² of each baseline.
-    """
-    gain = np.ones(len(cross), np.complex128)
-    for number in range(_STEPS):
-        norm = own @ np.abs(gain) ** 2
-        new = np.where(norm > 0, cross @ gain / np.where(norm > 0, norm, 1.0), 1.0)
-        gain = new if number % 2 == 0 else (new + gain) / 2
-    size = np.abs(gain) ** 2
-    return float((gain.conj() @ cross @ gain).real - 0.5 * size @ own @ size)
-
-
-def _candidates(direction: Direction, point: BrightFit) -> Sequence[tuple[tuple[str, ...], list]]:
-    """Models beyond a point, and where their components start: east, north, flux."""
-    first = (*point.parameters[:2], point.flux)
+def _shape(passes: Passes, job: _Fits, found: Mapping[int, BrightFit], visits: Sequence[Visit],
+           direction: Direction, radius: float | None) -> Shape:
+    """The simplest shape that the fields and windows which see a source best do not contradict."""
     ra, dec, flux = (np.array(column) for column in zip(*direction.sources, strict=True))
     l, m, _ = direction_cosines(ra, dec, *direction.centre)
-    several = [(x / ARCSEC, y / ARCSEC, point.flux * part / flux.sum())
+    sources = [(x / ARCSEC, y / ARCSEC, part / flux.sum())
                for x, y, part in zip(l, m, flux, strict=True)]
-    found: list[tuple[tuple[str, ...], list]] = [(("gaussian",), [first])]
-    if len(several) > 1:
-        found += [(("delta",) * len(several), several), (("gaussian",) * len(several), several)]
-    return found
+    return best_shape(_pooled(passes, job, found, visits), sources, job.reach, radius)
 
 
-def _halves(parameters: NDArray) -> tuple[tuple[str, ...], list[tuple[float, float, float]]]:
-    """Two points in place of a Gaussian: a double that the image does not resolve."""
-    x, y, flux, fwhm, _, angle = parameters
-    # Two points of equal flux, d apart, scatter by d/2 along their line, a Gaussian by 0.42 FWHM.
-    east, north = 0.42 * fwhm * np.sin(np.deg2rad(angle)), 0.42 * fwhm * np.cos(np.deg2rad(angle))
-    return ("delta", "delta"), [(x + side * east, y + side * north, flux / 2) for side in (1, -1)]
+def _pooled(passes: Passes, job: _Fits, found: Mapping[int, BrightFit],
+            visits: Sequence[Visit]) -> Seen:
+    """The visits that see a source best, as many as have so many visibilities, or one."""
+    best = max(one.signal_to_noise for one in found.values())
+    order = sorted((i for i, one in found.items() if one.signal_to_noise > _POOLED * best),
+                   key=lambda i: -found[i].signal_to_noise)
+    total = np.cumsum([min(visits[i].n_visibilities, _MOST_SEEN) for i in order])
+    chosen = [i for i, n in zip(order, total, strict=True) if n <= _MOST_SEEN or i == order[0]]
+    around = _around(passes, job)
+    return Seen.together([_seen(around, visits[i], found[i]) for i in chosen])
 
 
-def _relative(models: tuple[str, ...],
-              parameters: NDArray) -> tuple[Shape, tuple[float, float, float]]:
-    """Shape of a fit's parameters, and place and flux of its first component."""
-    rows, at = [], 0
-    for model in models:
-        n = 3 if model == "delta" else 6
-        rows.append(parameters[at : at + n].tolist())
-        at += n
-    # The brightest is the first, so that no flux is divided by next to nothing.
-    order = sorted(range(len(rows)), key=lambda i: -abs(rows[i][2]))
-    x0, y0, flux0 = rows[order[0]][:3]
-    return Shape(tuple(models[i] for i in order),
-                 tuple((rows[i][0] - x0, rows[i][1] - y0) for i in order),
-                 tuple(rows[i][2] / flux0 for i in order),
-                 tuple(tuple(rows[i][3:]) if len(rows[i]) > 3 else (0.0, 1.0, 0.0)
-                       for i in order)), (x0, y0, flux0)
+@dataclass(frozen=True, eq=False)
+class _Around:
+    """Where visibilities about a source are read."""
+
+    structure: Structure
+    selection: Selection
+    column: str
+    centre: tuple[float, float]
+    smeared: bool
+
+
+def _around(passes: Passes, job: _Fits) -> _Around:
+    return _Around(passes.structure, passes.selection, job.column, job.centre, job.smeared)
+
+
+def _seen(job: _Around, visit: Visit, one: BrightFit) -> Seen:
+    """Visibilities of a visit about a direction's centre, over what a point with its index gives.
+
+    Of longer visits every so many integrations.
+    """
+    selection = replace(job.selection, field_ids=frozenset([visit.field.id]),
+                        data_description_ids=frozenset([visit.window.id]), pairs=None)
+    passes = Passes(job.structure, selection, [visit], job.column)
+    fit_job = _fit_job(passes, job.column, job.centre, job.smeared)
+    spw = visit.window.spw
+    model = make_model(["delta"], list(Shape().variables(True)), spw.central_frequency)
+    point = np.array([0.0, 0.0, 1.0, one.parameters[3]])
+    turn = rotation_between(*fit_job.directions[0, visit.field.id], *job.centre)
+    step = max(-(-visit.n_visibilities // _MOST_SEEN), 1)
+    wanted = np.concatenate([times[::step] for times in visit.times.values()])
+    columns: list[tuple[NDArray, ...]] = []
+    for part in passes.parts([job.column]):
+        keep = np.isin(part.partition.time, wanted)
+        unit = written(fit_job, 0, part.partition, None,
+                       interval_of(fit_job, job.structure, part.rows), model, point, "model")
+        unit, data, weight = (values[keep][:, :, [0, -1]].astype(kind) for values, kind in (
+            (unit, np.complex128), (part.values[job.column], np.complex128),
+            (part.weight, np.float64)))
+        good = np.isfinite(data) & (weight > 0) & (np.abs(unit) > 0)
+        weight = np.where(good, weight * np.abs(unit) ** 2, 0.0)
+        data = np.where(good, data, 0.0) / np.where(good, unit, 1.0)
+        uvw = (part.partition.uvw[keep] @ turn.T)[:, None] * (
+            spw.frequency / SPEED_OF_LIGHT)[:, None]
+        index = np.repeat(np.arange(len(data)), len(spw.frequency))
+        columns.append((uvw.reshape(-1, 3), data.reshape(-1, 2), weight.reshape(-1, 2),
+                        part.partition.antenna1[keep][index], part.partition.antenna2[keep][index],
+                        part.scan[keep][index]))
+    where, *others, scan = (np.concatenate(every) for every in zip(*columns, strict=True))
+    where[~np.isfinite(where).all(axis=1)] = 0.0
+    vis, weights, first, second = others
+    return Seen(where, vis, weights, first, second, np.unique(scan, return_inverse=True)[1],
+                len(job.structure.antenna_names))
+
+
+def _with_own_fluxes(job: _Around, of_visit: tuple[Visit, BrightFit]) -> BrightFit:
+    """A fit with the fluxes that its components have in its field and window; the sum stays."""
+    visit, one = of_visit
+    x, y = one.parameters[:2]
+    shape = with_fluxes(_seen(job, visit, one), one.shape, (x, y))
+    flux = one.parameters[2] * sum(one.shape.fluxes) / sum(shape.fluxes)
+    return replace(one, shape=shape,
+                   parameters=(x, y, flux, one.parameters[3]))
 
 
 #: Part of the amplitude of baselines below which a flux says nothing of what antennas see.
@@ -430,12 +362,13 @@ def _with_amplitude(fit: BrightFit, scans: Mapping[int, NDArray], n_ant: int,
     snr = amplitude * np.sqrt((n_ant - 1) * 2 / max(float(np.median(variance)), 1e-300))
     parameters = fit.parameters
     if replace_flux and snr >= LEAST_SNR and abs(fit.flux) < _LEAST_FLUX * amplitude:
-        parameters = (0.0, 0.0, amplitude, 0.0)
+        parameters = (0.0, 0.0, amplitude / sum(np.abs(fit.shape.fluxes)), 0.0)
     return replace(fit, parameters=parameters, amplitude=amplitude, gain_snr=float(snr))
 
 
 def write_direction(passes: Passes, column: str, like: str, fits: Sequence[BrightFit],
-                    direction: Direction) -> None:
+                    direction: Direction,
+                    through: Callable[[Cell, int], Gain] | None = None) -> None:
     """Write the model of a direction: what each field and window has seen of it.
 
     Parameters
@@ -448,6 +381,8 @@ def write_direction(passes: Passes, column: str, like: str, fits: Sequence[Brigh
     fits : sequence of BrightFit
         Where there is none, the model is 0.
     direction : Direction
+    through : callable, optional
+        Gains that it is seen through, of a cell and the number of its integrations.
     """
     job = _fit_job(passes, like, direction.centre, all(one.smeared for one in fits))
     made = {(one.field, one.window): (make_model(list(one.shape.models),
@@ -457,8 +392,9 @@ def write_direction(passes: Passes, column: str, like: str, fits: Sequence[Brigh
     def model(part: Part) -> np.ndarray:
         if part.key not in made:
             return np.zeros_like(part.values[like])
-        return written(job, 0, part.partition, None,
-                       interval_of(job, passes.structure, part.rows), *made[part.key], "model")
+        vis = written(job, 0, part.partition, None,
+                      interval_of(job, passes.structure, part.rows), *made[part.key], "model")
+        return vis if through is None else part.through(vis, through)[0]
 
     passes.write(column, [like], model)
 

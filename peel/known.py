@@ -28,6 +28,9 @@ class Known:
     alone : Solved or None
         J of the fields and windows whose joint solve failed somewhere: it stands in that one's
         place.
+    refined : Solved or None
+        By what the gains of bright directions are to be multiplied, found where those of the field
+        were known.
     chi_squared : mapping
         Solve → field and window → reduced χ² before and after.
     """
@@ -37,6 +40,7 @@ class Known:
     joint: tuple[Solved, ...] = ()
     field: Solved | None = None
     alone: Solved | None = None
+    refined: Solved | None = None
     chi_squared: Mapping[str, Mapping[Key, tuple[float, float]]] = dataclasses.field(default_factory=dict)
 
     def scale(self, cell: Cell) -> float:
@@ -58,20 +62,33 @@ class Known:
             return Gain.none(n_times)
         return self.joint[turn].of_field(cell, n_times, self.scale(cell)).or_one()
 
-    def of_bright(self, direction: int, cell: Cell, n_times: int) -> Gain:
-        """B of a direction; failed where its own gain is."""
+    def of_bright(self, direction: int, cell: Cell, n_times: int, frame: str = "data") -> Gain:
+        """B of a direction; failed where its own gain is.
+
+        In the frame of the "data", of those that are "calibrated" by S: S⁻¹ B, or of the "field":
+        T⁻¹ B.
+        """
         turn = min(direction, len(self.joint) - 1)
         gain = self.of_selfcal(cell, n_times)
         if self.alone is None or cell not in self.alone.cells:
             gain = gain.times(self.of_joint(cell, n_times, direction))
-        return gain if turn < 0 else gain.times(self.of_own(direction, cell, n_times))
+        if turn >= 0:
+            gain = gain.times(self._own(direction, cell, n_times))
+        if frame == "data":
+            return gain
+        off = (self.of_selfcal if frame == "calibrated" else self.of_field)(cell, n_times).inverse()
+        return gain.times(replace(off, failed=np.zeros_like(off.failed)))
 
-    def of_own(self, direction: int, cell: Cell, n_times: int) -> Gain:
+    def _own(self, direction: int, cell: Cell, n_times: int) -> Gain:
         """J or dE of a direction."""
         solved = self.joint[min(direction, len(self.joint) - 1)]
         if self.alone is not None and cell in self.alone.cells:
             solved = self.alone
-        return solved.of_direction(cell, direction, n_times, self.scale(cell)).or_one()
+        gain = solved.of_direction(cell, direction, n_times, self.scale(cell)).or_one()
+        if self.refined is None:
+            return gain
+        more = self.refined.of_direction(cell, direction, n_times, self.scale(cell)).or_one()
+        return gain.times(replace(more, failed=np.zeros_like(more.failed)))
 
     def failed(self, visit: Visit) -> bool:
         """Whether a gain of the joint solve failed somewhere in a visit."""

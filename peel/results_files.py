@@ -119,6 +119,7 @@ def _other_sources(work: Work) -> QTable:
 
 def _fields_table(work: Work, known: Known, seen: Mapping[Key, Seen]) -> QTable:
     joint = [told for name, told in known.chi_squared.items() if name.startswith("joint")][-1]
+    last = list(known.chi_squared.values())[-1]
     fits = {(one.field, one.window, one.direction): one for one in known.fits}
     rows = []
     for visit in (one for one in work.passes.visits if one.n_good):
@@ -126,7 +127,7 @@ def _fields_table(work: Work, known: Known, seen: Mapping[Key, Seen]) -> QTable:
         for number, direction in enumerate(work.directions):
             fit = fits.get((*key, number))
             learnt = seen.get(key)
-            before, after = joint.get(key, (np.nan, np.nan))
+            before, after = (told.get(key, (np.nan, np.nan))[at] for at, told in enumerate((joint, last)))
             solved = [terms for one in known.joint for cell, terms in one.cells.items()
                       if cell[:2] == key]
             converged = [one.converged for terms in solved for one in terms.values()]
@@ -134,7 +135,7 @@ def _fields_table(work: Work, known: Known, seen: Mapping[Key, Seen]) -> QTable:
             snr = 0.0 if fit is None else gain_snr(work, fit, visit, span)
             rows.append((
                 visit.field.name, visit.field.id, visit.window.spw.id, direction.name,
-                0.0 if fit is None else fit.flux, 0.0 if fit is None else fit.errors[2],
+                0.0 if fit is None else fit.flux, 0.0 if fit is None else fit.flux_error,
                 0.0 if fit is None or learnt is None else fit.flux * learnt.kept(number),
                 0.0 if fit is None else fit.parameters[3], snr,
                 any(number in own for one in known.joint for cell, own in one.directions.items()

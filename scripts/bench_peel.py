@@ -8,7 +8,7 @@ errors (6″), constant in time. Everything is made from the data. Cases:
 
 - `one`: a point; `memo`: the same by the memo's single step; `workers`: by two processes;
 - `none`: no errors in the data;
-- `two`: another of 2 Jy on the other side; `double`: two components 5″ apart.
+- `two`: another of 2 Jy on the other side; `three`: and one of 1.5 Jy; `double`: two components 5″ apart.
 
 Of each: noise within 85 pixels (1′, C: 3′) of the bright source over the floor, which is the same data without bright
 sources and errors, imaged the same way; dynamic range (peak of the self-calibrated image over that
@@ -39,7 +39,7 @@ from peel.field_files import field_mask, read_plane_of
 from simulate import corruption, pointings
 from uvstack.sky.components import components, concatenate
 
-CASES = ("one", "memo", "workers", "none", "two", "double")
+CASES = ("one", "memo", "workers", "none", "two", "three", "double")
 ARCMIN = np.pi / 180 / 60
 RA, DEC = np.deg2rad([202.8, 30.5])
 BEAM = "airy:24.5m"
@@ -64,14 +64,17 @@ def skies(case: str, seed: int, array: str):
     others = components(*offset(x, y), flux, spectral_index=rng.normal(-0.7, 0.3, 30),
                         reference_frequency=3e9, names=[f"f{i}" for i in range(30)])
     at, fluxes = [(9.0, 9.0)], [3.0]
-    if case == "two":
+    if case in ("two", "three"):
         at, fluxes = [*at, (-9.0, -8.5)], [3.0, 2.0]
+    if case == "three":
+        at, fluxes = [*at, (-9.5, 8.0)], [*fluxes, 1.5]
     if case == "double":
         at, fluxes = [*at, (9.0 + 3 / 60, 9.0 + 4 / 60)], [1.8, 1.2]
-    names = [f"bright{i}" for i in range(len(at))]
+    # The components of a double are seen through the same gains, so they have one name.
+    names = [f"bright{i * (case != 'double')}" for i in range(len(at))]
     bright = components(*offset(*np.array(at).T), fluxes, spectral_index=-0.5,
                         reference_frequency=3e9, names=names)
-    return bright, names, at[:2] if case == "two" else at[:1], others
+    return bright, sorted(set(names)), at[:1] if case == "double" else at, others
 
 
 def observe(path: Path, array: str, sky, errors, seed: int) -> None:
