@@ -100,7 +100,8 @@ def gain_figures(known: Known, visits: Sequence[Visit], n_ant: int,
         field["phase (°)"].append((named, minutes, np.angle(total[:, total.shape[1] // 2], deg=True)))
         field["delay (ns)"].append((named, minutes, 1e9 * slope / width))
         for number, name in enumerate(directions):
-            gains = _gains(found, functools.partial(known.of_own, number), n_ant)[:, 0]
+            gains = _gains(found, functools.partial(known.of_bright, number, frame="field"), n_ant)
+            gains = gains[:, gains.shape[1] // 2]
             own.setdefault(f"{name}: amplitude", []).append((named, minutes, np.abs(gains)))
             own.setdefault(f"{name}: phase (°)", []).append((named, minutes, np.angle(gains, deg=True)))
     return {"gains-field": _gains_figure(field), "gains-directions": _gains_figure(own)}
