@@ -8,8 +8,10 @@ was interrupted is simply made again.
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +31,8 @@ from uvstack.records import Partition, Selection, Structure
 
 #: Visibilities (row × chan × corr) of a block: 200 MB with models and gains.
 _PER_BLOCK = 1_000_000
+#: Rows whose field and window are read at once.
+_IDS_AT_ONCE = 5_000_000
 #: Keyword of a column: whose it is, and what it holds.
 _NOTE = "UVSTACK_PEEL"
 
@@ -107,6 +111,7 @@ class Passes:
         self.structure, self.selection, self.visits = structure, selection, tuple(visits)
         self._like = like
         self._visits = {(visit.field.id, visit.window.id): visit for visit in visits}
+        self._apart: Path | None = None
         self.tell: Callable[[float], None] | None = None
 
     def parts(self, names: Sequence[str]) -> Iterator[Part]:
@@ -175,6 +180,49 @@ class Passes:
         """Note whose a column is and what it holds."""
         set_keyword(self.structure.path, column, _NOTE, note)
 
+    @contextlib.contextmanager
+    def apart(self, folder: Path) -> Iterator[None]:
+        """Meanwhile `of` gives passes that need not look at the rows of others.
+
+        Tables that refer to the rows of each visit are made in the folder, which must not exist.
+        """
+        path = self.structure.path
+        with open_table(path) as table:
+            if len(table.parts()) > 1:  # rows of a multi-MS are in its parts
+                yield
+                return
+            rows: dict[Key, list[NDArray[np.int64]]] = {}
+            for start in range(0, table.n_rows, _IDS_AT_ONCE):
+                field, window = (table.read(name, start, min(_IDS_AT_ONCE, table.n_rows - start))
+                                 for name in ("FIELD_ID", "DATA_DESC_ID"))
+                order = np.lexsort((window, field))
+                ids = np.column_stack([field, window])[order]
+                ends = np.flatnonzero(np.any(np.diff(ids, axis=0), axis=1)) + 1
+                for one in np.split(order, ends):
+                    rows.setdefault((int(field[one[0]]), int(window[one[0]])), []).append(start + one)
+            folder.mkdir(parents=True)
+            try:
+                for key in self._visits:
+                    if key in rows:
+                        table.refer_to(np.concatenate(rows[key]), _view(folder, key))
+                self._apart = folder
+                yield
+            finally:
+                self._apart = None
+                shutil.rmtree(folder)
+
+    def of(self, visit: Visit) -> Passes:
+        """Passes over the rows of one visit; they only read."""
+        key = visit.field.id, visit.window.id
+        selection = replace(self.selection, field_ids=frozenset([key[0]]),
+                            data_description_ids=frozenset([key[1]]), pairs=None)
+        structure = self.structure
+        if self._apart is not None:
+            path = _view(self._apart, key)
+            with open_table(path) as table:
+                structure = replace(structure, path=str(path), n_rows=table.n_rows)
+        return Passes(structure, selection, [visit], self._like)
+
     def existing(self, names: Sequence[str]) -> list[str]:
         """Those of the columns that the set has."""
         with open_table(self.structure.path) as table:
@@ -184,6 +232,10 @@ class Passes:
         """Remove those of the columns that the set has."""
         for name in self.existing(names):
             remove_column(self.structure.path, name)
+
+
+def _view(folder: Path, key: Key) -> Path:
+    return folder / f"field-{key[0]}-window-{key[1]}"
 
 
 def column_note(path: str, column: str) -> str | None:

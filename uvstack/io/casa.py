@@ -335,6 +335,10 @@ class Table(ABC):
     def copy_to(self, path: str | Path, with_rows: bool = True) -> None:
         """Copy the table to a new one, deep, with its rows or empty."""
 
+    @abstractmethod
+    def refer_to(self, rows: np.ndarray, path: str | Path) -> None:
+        """Make a table that refers to some rows of this one, and holds nothing itself."""
+
 
 class CasacoreTable(Table):
     """A table opened with python-casacore."""
@@ -388,6 +392,10 @@ class CasacoreTable(Table):
     @locked
     def copy_to(self, path: str | Path, with_rows: bool = True) -> None:
         self._table.copy(str(path), deep=True, valuecopy=True, copynorows=not with_rows).close()
+
+    @locked
+    def refer_to(self, rows: np.ndarray, path: str | Path) -> None:
+        self._table.selectrows(rows.tolist()).copy(str(path)).close()
 
 
 class CasatoolsTable(Table):
@@ -456,6 +464,10 @@ class CasatoolsTable(Table):
         copied = self._table.copy(str(path), deep=True, valuecopy=True, norows=not with_rows,
                                   returnobject=True)
         copied.close()
+
+    @locked
+    def refer_to(self, rows: np.ndarray, path: str | Path) -> None:
+        self._table.selectrows(rownrs=rows.tolist(), name=str(path)).close()
 
 
 def _in_words(selection: Selection | None) -> str:

@@ -293,3 +293,6 @@ class LazyTable(Table):
 
     def copy_to(self, path: Any, with_rows: bool = True) -> None:
         raise OutputError(f"{self._path}: datasets are only read, and cannot be copied to {path}")
+
+    def refer_to(self, rows: np.ndarray, path: Any) -> None:
+        raise OutputError(f"{self._path}: datasets are only read, and no table can refer to them")
