@@ -33,7 +33,6 @@ from uvstack.fitting.model.model import make_model
 from uvstack.fitting.options import antenna_numbers, directions_of
 from uvstack.fitting.result import FitResult
 from uvstack.fitting.task import fit, interval_of
-from uvstack.records import Selection, Structure
 from uvstack.sky.coordinates import direction_cosines, rotation_between
 
 #: Spectral indices within a window that are believed.
@@ -122,6 +121,7 @@ def fit_direction(passes: Passes, column: str, number: int, direction: Direction
     Parameters
     ----------
     passes : Passes
+        Apart, where there are many visits.
     column : str
         Without what else is known to be there.
     number : int
@@ -137,7 +137,7 @@ def fit_direction(passes: Passes, column: str, number: int, direction: Direction
         Within which points are added where what is left shows one, arcsec: once the field is known.
     """
     visits = [visit for visit in passes.visits if visit.n_good]
-    job = _Fits(passes.structure.path, column, number, direction.centre,
+    job = _Fits(passes, column, number, direction.centre,
                 _REACH * beam / ARCSEC)
     found: dict[int, BrightFit] = {}
 
@@ -156,13 +156,13 @@ def fit_direction(passes: Passes, column: str, number: int, direction: Direction
         if plain is not None and plain.reduced_chi_squared < found[best].reduced_chi_squared:
             job = replace(job, smeared=False)
             map_chunks(_fit_point, job, visits, take, client, threads)
-        shape = _shape(passes, job, found, visits, direction, radius)
+        shape = _shape(job, found, visits, direction, radius)
         if shape != Shape():
             job = replace(job, shape=shape)
             map_chunks(_fit_point, job, visits, take, client, threads)
         if len(shape.models) > 1:
             several = [(index, (visits[index], one)) for index, one in sorted(found.items())]
-            map_chunks(_with_own_fluxes, _around(passes, job), [one for _, one in several],
+            map_chunks(_with_own_fluxes, job, [one for _, one in several],
                        lambda number, one: take(several[number][0], one), client, threads)
     return [found[index] for index in sorted(found)]
 
@@ -171,7 +171,7 @@ def fit_direction(passes: Passes, column: str, number: int, direction: Direction
 class _Fits:
     """What fits of a direction share."""
 
-    path: str
+    passes: Passes
     column: str
     direction: int
     centre: tuple[float, float]
@@ -192,7 +192,7 @@ class _quiet(warnings.catch_warnings):
 def _fit(job: _Fits, visit: Visit, **model: Any) -> FitResult:
     """A fit of one visit."""
     spw = visit.window.spw
-    found = fit(job.path, **model, column=job.column, field=visit.field.id, spw=spw.id, stokes="I",
+    found = fit(job.passes.of(visit).structure.path, **model, column=job.column, field=visit.field.id, spw=spw.id, stokes="I",
                 phase_centre=job.centre, nu0=spw.central_frequency, threads=1,
                 bandwidth_smearing=job.smeared, time_smearing=job.smeared)
     assert isinstance(found, FitResult)
@@ -220,51 +220,32 @@ def _fit_point(job: _Fits, visit: Visit) -> BrightFit | None:
                      found.reduced_chi_squared, job.smeared)
 
 
-def _shape(passes: Passes, job: _Fits, found: Mapping[int, BrightFit], visits: Sequence[Visit],
+def _shape(job: _Fits, found: Mapping[int, BrightFit], visits: Sequence[Visit],
            direction: Direction, radius: float | None) -> Shape:
     """The simplest shape that the fields and windows which see a source best do not contradict."""
     ra, dec, flux = (np.array(column) for column in zip(*direction.sources, strict=True))
     l, m, _ = direction_cosines(ra, dec, *direction.centre)
     sources = [(x / ARCSEC, y / ARCSEC, part / flux.sum())
                for x, y, part in zip(l, m, flux, strict=True)]
-    return best_shape(_pooled(passes, job, found, visits), sources, job.reach, radius)
+    return best_shape(_pooled(job, found, visits), sources, job.reach, radius)
 
 
-def _pooled(passes: Passes, job: _Fits, found: Mapping[int, BrightFit],
-            visits: Sequence[Visit]) -> Seen:
+def _pooled(job: _Fits, found: Mapping[int, BrightFit], visits: Sequence[Visit]) -> Seen:
     """The visits that see a source best, as many as have so many visibilities, or one."""
     best = max(one.signal_to_noise for one in found.values())
     order = sorted((i for i, one in found.items() if one.signal_to_noise > _POOLED * best),
                    key=lambda i: -found[i].signal_to_noise)
     total = np.cumsum([min(visits[i].n_visibilities, _MOST_SEEN) for i in order])
     chosen = [i for i, n in zip(order, total, strict=True) if n <= _MOST_SEEN or i == order[0]]
-    around = _around(passes, job)
-    return Seen.together([_seen(around, visits[i], found[i]) for i in chosen])
+    return Seen.together([_seen(job, visits[i], found[i]) for i in chosen])
 
 
-@dataclass(frozen=True, eq=False)
-class _Around:
-    """Where visibilities about a source are read."""
-
-    structure: Structure
-    selection: Selection
-    column: str
-    centre: tuple[float, float]
-    smeared: bool
-
-
-def _around(passes: Passes, job: _Fits) -> _Around:
-    return _Around(passes.structure, passes.selection, job.column, job.centre, job.smeared)
-
-
-def _seen(job: _Around, visit: Visit, one: BrightFit) -> Seen:
+def _seen(job: _Fits, visit: Visit, one: BrightFit) -> Seen:
     """Visibilities of a visit about a direction's centre, over what a point with its index gives.
 
     Of longer visits every so many integrations.
     """
-    selection = replace(job.selection, field_ids=frozenset([visit.field.id]),
-                        data_description_ids=frozenset([visit.window.id]), pairs=None)
-    passes = Passes(job.structure, selection, [visit], job.column)
+    passes = job.passes.of(visit)
     fit_job = _fit_job(passes, job.column, job.centre, job.smeared)
     spw = visit.window.spw
     model = make_model(["delta"], list(Shape().variables(True)), spw.central_frequency)
@@ -276,7 +257,7 @@ def _seen(job: _Around, visit: Visit, one: BrightFit) -> Seen:
     for part in passes.parts([job.column]):
         keep = np.isin(part.partition.time, wanted)
         unit = written(fit_job, 0, part.partition, None,
-                       interval_of(fit_job, job.structure, part.rows), model, point, "model")
+                       interval_of(fit_job, passes.structure, part.rows), model, point, "model")
         unit, data, weight = (values[keep][:, :, [0, -1]].astype(kind) for values, kind in (
             (unit, np.complex128), (part.values[job.column], np.complex128),
             (part.weight, np.float64)))
@@ -293,10 +274,10 @@ def _seen(job: _Around, visit: Visit, one: BrightFit) -> Seen:
     where[~np.isfinite(where).all(axis=1)] = 0.0
     vis, weights, first, second = others
     return Seen(where, vis, weights, first, second, np.unique(scan, return_inverse=True)[1],
-                len(job.structure.antenna_names))
+                len(passes.structure.antenna_names))
 
 
-def _with_own_fluxes(job: _Around, of_visit: tuple[Visit, BrightFit]) -> BrightFit:
+def _with_own_fluxes(job: _Fits, of_visit: tuple[Visit, BrightFit]) -> BrightFit:
     """A fit with the fluxes that its components have in its field and window; the sum stays."""
     visit, one = of_visit
     x, y = one.parameters[:2]

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,6 +115,10 @@ class Passes:
         self._apart: Path | None = None
         self.tell: Callable[[float], None] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What goes to workers."""
+        return {**vars(self), "tell": None}
+
     def parts(self, names: Sequence[str]) -> Iterator[Part]:
         """Parts of all blocks, with the values of these columns."""
         structure = self.structure
@@ -184,7 +189,8 @@ class Passes:
     def apart(self, folder: Path) -> Iterator[None]:
         """Meanwhile `of` gives passes that need not look at the rows of others.
 
-        Tables that refer to the rows of each visit are made in the folder, which must not exist.
+        Tables that refer to the rows of each visit are made in the folder, which takes the place of one
+        that a run left which was killed. Columns that are made meanwhile are not seen there.
         """
         path = self.structure.path
         with open_table(path) as table:
@@ -200,6 +206,7 @@ class Passes:
                 ends = np.flatnonzero(np.any(np.diff(ids, axis=0), axis=1)) + 1
                 for one in np.split(order, ends):
                     rows.setdefault((int(field[one[0]]), int(window[one[0]])), []).append(start + one)
+            shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             try:
                 for key in self._visits:

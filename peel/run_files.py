@@ -43,7 +43,7 @@ _RUN = "run.json"
 _HOW = ("out", "workers", "scheduler", "threads", "overwrite", "quartical")
 #: What else a run makes, by folder: only this is removed where another takes its place.
 _MADE = {".": ("quartical-*.yaml", *(f"{name}-masked-model*.fits" for name in IMAGES)),
-         STEPS: ("bright-*.json", "chi-squared-*.json", "seen.json", "sources.ecsv", "rough-[0-9]*",
+         STEPS: ("bright-*.json", "chi-squared-*.json", "seen.json", "sources.ecsv", "rows", "rough-[0-9]*",
                  "round-[0-9]*", "PEEL_*"),
          "gains": ("*.png", *(f"{solve}*.{end}" for solve in (*ONCE, *EACH_ROUND)
                               for end in ("npz", "qc"))),

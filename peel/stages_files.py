@@ -128,9 +128,10 @@ def fit_bright(work: Work, known: Known, stage: str) -> Known:
                 count[0] += 1
                 work.tell(f"bright models, {stage}", count[0] / n_fits)
 
-            current[number] = fit_direction(work.passes, RESIDUAL, number, work.directions[number],
-                                            work.beam, work.client, work.threads, fitted,
-                                            _radius(work, number) if known.selfcal else None)
+            with work.passes.apart(work.folder / STEPS / "rows"):
+                current[number] = fit_direction(
+                    work.passes, RESIDUAL, number, work.directions[number], work.beam, work.client,
+                    work.threads, fitted, _radius(work, number) if known.selfcal else None)
             held = stage if turn == last else f"{stage}, turn {turn}"
             _hold_bright(work, f"{held}, as fitted", number, current[number])
             with work.passing(f"bright models, {stage}"):
