@@ -586,7 +586,8 @@ LAYOUTS: dict[str, Layout] = {
     "autocorrelations": Layout(setup={"autocorrelations": True}),
     "several observations": Layout(_observations),
     "averaged by baseline": Layout(_averaged, setup={"jitter": 30.0}),
-    "one row": Layout(lambda made: made.take([7]), fails=("ImageError", "no beam fits"), failing=("image", "sdint", "sdint-assess", "compare")),
+    "one row": Layout(lambda made: made.take([7]), fails=("ImageError", "no beam fits"),
+                      failing=("image", "sdint", "sdint-assess", "compare")),
     "no rows": Layout(lambda made: made.take(np.arange(0)), fails=("MeasurementSetError", "no rows")),
     # Weights
     "spectrum of weights": Layout(lambda made: made.spectrum()),
