@@ -9,6 +9,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 from click.testing import CliRunner
+from gaussian_sky import ARCSEC, Grid, feather_of_casa, write
 from scipy import ndimage
 
 import uvstack
@@ -417,3 +418,29 @@ def test_terms_and_cubes():
                       ((cube, nu, 1.5e9, 2, [0, 0, 0, 0]), "all 0")):
         with pytest.raises(ImageError, match=text):
             fit_taylor(*bad)
+
+
+def test_casa_joins_residuals_and_psfs_alike(data, tmp_path, monkeypatch):
+    """CASA's feather of the interferometer's dirty image and psf with the dish's is the joint one, with the psf's peak 1."""
+    pytest.importorskip("casatasks", reason="casatasks is not installed")
+    monkeypatch.chdir(tmp_path)
+    # The middle of the three channels.
+    alone, dish, joint = (uvstack.sdint(*data, use=use, **CLEAN | {"iterations": 0}).planes[1]
+                          for use in ("int", "sd", "joint"))
+    beams = [[one.beam.fwhm_major / ARCSEC, one.beam.fwhm_minor / ARCSEC,
+              np.rad2deg(one.beam.position_angle)] for one in (alone, dish)]
+    grid = Grid((SIZE, SIZE), CELL / ARCSEC)
+
+    def by_casa(name, high, low):
+        return feather_of_casa(*(write(tmp_path / f"{name}-{kind}.fits", image, grid, beam, frequency=NU[1])
+                                 for kind, image, beam in zip(("high", "low"), (high, low), beams, strict=True)))
+
+    psf = by_casa("psf", alone.psf, dish.psf)
+    factor = 1 / psf[SIZE // 2, SIZE // 2]
+    dirty = factor * by_casa("dirty", alone.dirty[0], dish.dirty[0])
+    # CASA repeats an image beyond its edges, where sidelobes go on: within two beams of the dish.
+    inner = np.s_[40:80, 40:80]
+    assert np.abs(factor * psf - joint.psf)[inner].max() < 0.01
+    assert np.abs(dirty - joint.dirty[0])[inner].max() < 0.01 * joint.dirty.max()
+    # It is neither of both.
+    assert np.abs(alone.dirty - joint.dirty).max() > 0.05 * joint.dirty.max()
