@@ -20,7 +20,7 @@ import markdown
 import numpy as np
 from sdint_cases import ITERATIONS, cpu_seconds, errors_of, files_of, mask_of, options_of
 
-from simulate.rau import FREQUENCY
+from simulate.rau import CASES, FREQUENCY
 
 #: Methods with two Taylor terms, and cubes, in the order in which they need each other.
 _TERMS = ("int", "sd", "feather", "startmodel", "joint")
@@ -29,8 +29,9 @@ METHODS = (*_TERMS, "joint-0.2", "joint-5000", "joint-nomask", *CUBES)
 #: Methods that are looked at in each case.
 OF_CASE = {"dense": (*_TERMS, "joint-5000", "joint-nomask", *CUBES), "sparse": _TERMS,
            "mosaic": (*_TERMS, *CUBES), "noisy": (*_TERMS, "joint-0.2")}
-#: Components in a cycle of a cube of the interferometer alone, as in the paper: else it diverges.
-_SHALLOW = 20
+#: Components in a cycle of a cube of the interferometer alone, as in the paper: else it diverges;
+#: and the scales of its mosaics, which diverge with larger ones.
+_SHALLOW, _SMALL = 20, (0, 12, 20, 40)
 
 
 def main() -> None:
@@ -97,6 +98,8 @@ def _sdint(folder: Path, name: str, method: str) -> list[Path]:
         kind, more = more, ""
         options |= {"terms": 1, "reference_frequency": None}
         options["cycle_iterations"] = _SHALLOW if kind == "int" else options["cycle_iterations"]
+    elif kind == "int" and CASES[name].primary_beam != "constant":
+        options["scales"] = _SMALL
     if more == "5000":
         options["iterations"] = 5 * ITERATIONS
     if more and more[0].isdigit() and more != "5000":

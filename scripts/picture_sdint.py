@@ -3,7 +3,8 @@
     python scripts/picture_sdint.py FOLDER docs/images
 
 Of what scripts/measure_sdint.py left in FOLDER; what is not there is left out. One PNG a case:
-intensity and spectral index of each method in columns, beside the truth.
+intensity and spectral index of each method in columns, beside the truth; and one of its cubes, with
+the channels in rows.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from astropy.io import fits
-from measure_sdint import OF_CASE, images_of
+from measure_sdint import CUBES, OF_CASE, images_of, images_with_beams
 from sdint_cases import files_of
 
 from simulate.rau import CELL, FREQUENCY, true_images
@@ -27,64 +27,83 @@ from uvstack.sky.beam import Beam
 #: Titles, and what of the paper they are like.
 TITLES = {"int": "interferometer", "sd": "dish", "feather": "feather", "startmodel": "startmodel",
           "joint": "joint", "joint-0.2": "joint, sd-gain 0.2"}
+TITLES |= {name: TITLES[name.removeprefix("cube-")] for name in CUBES}
 #: Half of the side that is shown, arcmin; where alpha is shown, of the peak.
 _SIDE, _LEAST = 50.0, 0.02
+#: mJy/beam.
+INTENSITY = (-20.0, 450.0)
 
 
 def main() -> None:
     """Write the pictures."""
     folder, out = Path(sys.argv[1]), Path(sys.argv[2])
     for name in OF_CASE:
-        methods = [m for m in OF_CASE[name] if m in TITLES
-                   and images_of(folder / f"{name}-{m}")[0].exists()]
-        if methods:
-            _case(folder, name, methods).savefig(out / f"sdint-{name}.png", dpi=90)
+        there = [m for m in OF_CASE[name] if m in TITLES
+                 and images_of(folder / f"{name}-{m}")[0].exists()]
+        for kind, methods in (("", [m for m in there if m not in CUBES]),
+                              ("-cubes", [m for m in there if m in CUBES])):
+            if methods:
+                draw = _cubes if kind else _terms
+                draw(folder, name, methods).savefig(out / f"sdint-{name}{kind}.png", dpi=90)
         assessed = images_of(folder / f"{name}-joint")[0]
-        if assessed.exists():
+        if name == "dense" and assessed.exists():
             _assessed(folder, name, assessed).savefig(out / f"sdint-{name}-assessed.png", dpi=90)
     _truth().savefig(out / "sdint-truth.png", dpi=90)
     for path in out.glob("sdint-*.png"):
         _smaller(path)
 
 
-def _read(path: Path) -> tuple[np.ndarray, Beam]:
-    header = fits.getheader(path)
-    beam = Beam(*np.deg2rad([header["BMAJ"], header["BMIN"], header["BPA"]]))
-    return np.squeeze(fits.getdata(path)).astype(float), beam
-
-
-def _case(folder: Path, name: str, methods: list[str]):
+def _terms(folder: Path, name: str, methods: list[str]):
     """Rows: intensity and spectral index; columns: the truth and each method."""
-    figure = new_figure((2.6 * (len(methods) + 1), 5.0))
+    figure = new_figure((2.3 * (len(methods) + 1), 4.4))
     axes = figure.subplots(2, len(methods) + 1, sharex=True, sharey=True)
-    last = images_of(folder / f"{name}-{methods[-1]}")
-    _, beam = _read(last[0])
+    _, beam = images_with_beams(images_of(folder / f"{name}-{methods[-1]}")[0])[0]
     truth, index = true_images(beam, FREQUENCY[1], 800)
     columns = [("truth", truth, index, beam)]
     for method in methods:
-        term, slope = images_of(folder / f"{name}-{method}")
-        intensity, own = _read(term)
+        term, slope = (images_with_beams(path)[0] for path in images_of(folder / f"{name}-{method}"))
         with np.errstate(divide="ignore", invalid="ignore"):
-            columns.append((TITLES[method], intensity, _read(slope)[0] / intensity, own))
+            columns.append((TITLES[method], term[0], slope[0] / term[0], term[1]))
     for column, (title, intensity, alpha, own) in enumerate(columns):
         # In the beam of the truth, so that one scale holds.
         per = beam.solid_angle / own.solid_angle
         seen = intensity > _LEAST * np.nanmax(intensity)
-        for row, (image, limits, colours) in enumerate((
-                (1e3 * per * intensity, (-20.0, 450.0), "viridis"),
-                (np.where(seen, alpha, np.nan), (-2.0, 1.0), "turbo"))):
-            ax = axes[row, column]
-            half = 0.5 * image.shape[0] * CELL / ARCMIN
-            drawn = ax.imshow(image, origin="lower", cmap=colours, vmin=limits[0], vmax=limits[1],
-                              extent=(half, -half, -half, half), interpolation="nearest")
-            ax.set(xlim=(_SIDE, -_SIDE), ylim=(-_SIDE, _SIDE))
-            if row == 0:
-                ax.set_title(title, fontsize=9)
-            if column == len(columns) - 1:
-                figure.colorbar(drawn, ax=axes[row, :].tolist(), shrink=0.85,
-                                label="mJy/beam" if row == 0 else "spectral index")
+        drawn = [_draw(axes[0, column], 1e3 * per * intensity, INTENSITY, "viridis"),
+                 _draw(axes[1, column], np.where(seen, alpha, np.nan), (-2.0, 1.0), "turbo")]
+        axes[0, column].set_title(title, fontsize=9)
+    for row, label in enumerate(("mJy/beam", "spectral index")):
+        figure.colorbar(drawn[row], ax=axes[row, :].tolist(), shrink=0.85, label=label)
     axes[1, 0].set(xlabel="arcmin", ylabel="arcmin")
     return figure
+
+
+def _cubes(folder: Path, name: str, methods: list[str]):
+    """Rows: channels; columns: the truth in the interferometer's beam and each method."""
+    figure = new_figure((2.3 * (len(methods) + 1), 6.2))
+    axes = figure.subplots(len(FREQUENCY), len(methods) + 1, sharex=True, sharey=True)
+    cubes = [images_with_beams(images_of(folder / f"{name}-{method}")[0]) for method in methods]
+    for row, nu in enumerate(FREQUENCY):
+        beam = cubes[-1][row][1]
+        truth = true_images(beam, nu, 800)[0]
+        top = 1e3 * np.percentile(truth, 99.8)
+        for column, (image, own) in enumerate([(truth, beam), *(cube[row] for cube in cubes)]):
+            drawn = _draw(axes[row, column], 1e3 * beam.solid_angle / own.solid_angle * image,
+                          (-0.1 * top, top), "viridis")
+            if row == 0:
+                axes[0, column].set_title(("truth", *(TITLES[m] for m in methods))[column],
+                                          fontsize=9)
+        axes[row, 0].set_ylabel(f"{nu / 1e9:g} GHz")
+        figure.colorbar(drawn, ax=axes[row, :].tolist(), shrink=0.85, label="mJy/beam")
+    axes[-1, 0].set_xlabel("arcmin")
+    return figure
+
+
+def _draw(ax, image: np.ndarray, limits: tuple[float, float], colours: str):
+    """The middle of an image."""
+    half = 0.5 * image.shape[0] * CELL / ARCMIN
+    ax.set(xlim=(_SIDE, -_SIDE), ylim=(-_SIDE, _SIDE))
+    return ax.imshow(image, origin="lower", cmap=colours, vmin=limits[0], vmax=limits[1],
+                     extent=(half, -half, -half, half), interpolation="nearest")
 
 
 def _assessed(folder: Path, name: str, path: Path):
