@@ -1,13 +1,11 @@
 """Joint deconvolution on small simulated sets: sums of Gaussians that an interferometer resolves out."""
 
-import json
 import re
 import shutil
 
 import numpy as np
 import pytest
 from astropy.io import fits
-from astropy.table import Table
 from click.testing import CliRunner
 from gaussian_sky import ARCSEC, Grid, feather_of_casa, write
 from scipy import ndimage
@@ -356,27 +354,6 @@ def test_what_cannot_be_is_told_in_a_line(data, tmp_path, command, name):
     assert "\n" not in line
     assert not ended.output
     assert {path.name for path in tmp_path.iterdir()} == {"low.fits"}
-
-
-def test_a_run_that_diverges_keeps_its_best_model(data, tmp_path):
-    """Three terms of a snapshot, full steps: a line names the reason, and the model is that of the cycle before."""
-    options = ["--terms", 3, "--scales", "0,20,40", "--gain", 1, "--sd-gain", 0.01, "--threshold-sigma",
-               0, "--iterations", 4000, "--timerange", "2020/01/01/20:00:00~2020/01/01/20:06:00"]
-    with pytest.warns(UvstackWarning, match="the image at 1 to 2 GHz diverged in cycle") as warned:
-        ended = called("sdint", *data, *options, "--out", tmp_path / "bad")
-    assert ended.exit_code == 0, ended.output
-    told = json.loads((tmp_path / "bad.json").read_text())
-    assert told["stop_reason"] == "diverged"
-    rms = Table.read(tmp_path / "bad-history.ecsv")["rms"]
-    assert rms[-1] > 1.5 * rms.min()
-    best = int(np.argmin(rms))
-    assert re.search(rf"in cycle {len(rms) - 1}: .*the model of cycle {best} is kept", str(warned[0].message))
-    assert re.search("stopped +diverged", ended.output)
-    assert called("sdint", *data, *options, "--most-cycles", best, "--out", tmp_path / "good").exit_code == 0
-    for name in ("model", "model-tt2", "image", "residual"):
-        bad, good = (fits.getdata(tmp_path / f"{run}-{name}.fits") for run in ("bad", "good"))
-        # Sums of single precision, in the order in which threads end.
-        np.testing.assert_allclose(bad, good, atol=1e-5 * np.nanmax(np.abs(good)))
 
 
 def test_a_beam_that_is_none_is_told(data, tmp_path):

@@ -1,10 +1,13 @@
 """Joint deconvolution through primary beams: a single pointing, a mosaic, and what is adjoint."""
 
 import json
+import re
 
 import numpy as np
 import pytest
-from test_sdint import CELL, CENTRE, CLEAN, EXTENDED, NU, SIZE, sky, truth
+from astropy.io import fits
+from astropy.table import Table
+from test_sdint import CELL, CENTRE, CLEAN, EXTENDED, NU, SIZE, called, sky, truth
 
 import uvstack
 from simulate.image_model import ImageModel
@@ -12,6 +15,7 @@ from simulate.pointings import rectangular_mosaic
 from simulate.restored_sky import image_grid
 from simulate.single_dish import write_single_dish
 from simulate.task import observe
+from uvstack.errors import UvstackWarning
 from uvstack.imaging.setup_files import open_setup
 from uvstack.imaging.weighting import Weighting
 from uvstack.joint.reconstruction.channels import joint_channels
@@ -111,3 +115,25 @@ def test_products_stand_where_they_are_said_to(data, tmp_path):
         assert told["stop_reason"] == "iterations used up"
         known = np.isfinite(made.alpha)
         assert (np.isfinite(made.curvature_error) == known).all()
+
+
+def test_a_run_that_diverges_keeps_its_best_model(data, tmp_path):
+    """The interferometer alone with scales that it does not see: a line names the reason, and the model is that of the cycle before."""
+    options = ["--use", "int", "--terms", 2, "--scales", "0,20,40,60", "--gain", 1, "--threshold-sigma", 0,
+               "--iterations", 1500, "--primary-beam", BEAM]
+    both = data["mosaic"], data["dish"]
+    with pytest.warns(UvstackWarning, match="the image at 1 to 2 GHz diverged in cycle") as warned:
+        ended = called("sdint", *both, *options, "--out", tmp_path / "bad")
+    assert ended.exit_code == 0, ended.output
+    assert re.search("stopped +diverged", ended.output)
+    assert json.loads((tmp_path / "bad.json").read_text())["stop_reason"] == "diverged"
+    rms = Table.read(tmp_path / "bad-history.ecsv")["rms"]
+    best = int(np.argmin(rms))
+    assert rms[-1] > 1.5 * rms[best]
+    assert re.search(rf"in cycle {len(rms) - 1}: .*the model of cycle {best} is kept", str(warned[0].message))
+    # The same run that ends in time.
+    assert called("sdint", *both, *options, "--most-cycles", best, "--out", tmp_path / "good").exit_code == 0
+    for name in ("model", "model-tt1", "image", "residual"):
+        bad, good = (fits.getdata(tmp_path / f"{run}-{name}.fits") for run in ("bad", "good"))
+        # Sums of single precision, in the order in which threads end.
+        np.testing.assert_allclose(bad, good, atol=1e-4 * np.nanmax(np.abs(good)))
