@@ -189,6 +189,14 @@ def _stages(work: Work, rounds: int, in_turn: bool, memo: bool) -> Known:
     return known
 
 
+def _most_visibilities(prepared: Prepared, client: Any) -> int:
+    """Of a recipe: all workers get one where there are fields enough."""
+    if client is None:
+        return _PER_RECIPE
+    total = sum(visit.n_visibilities for visit in prepared.visits)
+    return min(_PER_RECIPE, -(-total // len(client.ncores())))
+
+
 def _work(prepared: Prepared, solver: Quartical, folder: Path, asked: dict[str, Any], client: Any,
           tell: Tell, run: str) -> Work:
     frame = prepared.frame
@@ -196,7 +204,8 @@ def _work(prepared: Prepared, solver: Quartical, folder: Path, asked: dict[str, 
     return Work(Passes(prepared.structure, prepared.selection, prepared.visits, prepared.column),
                 prepared.column, frame,
                 Settings(prepared.structure, prepared.reference_antenna, len(prepared.directions),
-                         asked["interval"], asked["direction_interval"], _PER_RECIPE), solver,
+                         asked["interval"], asked["direction_interval"],
+                         _most_visibilities(prepared, client)), solver,
                 folder, prepared.directions, prepared.beam, client, asked["threads"], tell, run,
                 read_mask(asked["mask"], grid))
 

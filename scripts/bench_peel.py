@@ -6,7 +6,7 @@ on the flank of the beam in some fields and windows, near its null in others. An
 (25° rms), delays, amplitudes and phases towards the bright source alone (5 %, 10°) and pointing
 errors (6″), constant in time. Everything is made from the data. Cases:
 
-- `one`: a point; `memo`: the same by the memo's single step; `workers`: by two processes;
+- `one`: a point; `memo`: the same by the memo's single step; `serial`: by one thread; `workers`: by two processes;
 - `none`: no errors in the data;
 - `two`: another of 2 Jy on the other side; `three`: and one of 1.5 Jy; `double`: two components 5″ apart.
 
@@ -39,7 +39,7 @@ from peel.field_files import field_mask, read_plane_of
 from simulate import corruption, pointings
 from uvstack.sky.components import components, concatenate
 
-CASES = ("one", "memo", "workers", "none", "two", "three", "double")
+CASES = ("one", "memo", "serial", "workers", "none", "two", "three", "double")
 ARCMIN = np.pi / 180 / 60
 RA, DEC = np.deg2rad([202.8, 30.5])
 BEAM = "airy:24.5m"
@@ -146,7 +146,8 @@ def run(case: str, array: str, folder: Path, seed: int, rounds: int) -> list[str
     before, start = os.times(), time.perf_counter()
     result = peel.peel(path, regions=regions, out=folder / case, primary_beam=BEAM, size=size,
                        cell=cell * ARCMIN / 60, rounds=rounds, memo=case == "memo", overwrite=True,
-                       workers=2 if case == "workers" else None)
+                       workers=2 if case == "workers" else None,
+                       threads=1 if case == "serial" else None)
     wall, after = time.perf_counter() - start, os.times()
     cpu = sum(after[:4]) - sum(before[:4])
     got = {name: measured(folder / case / f"{name}-image.fits", array, places[0], others)
