@@ -347,16 +347,13 @@ def _with_amplitude(fit: BrightFit, scans: Mapping[int, NDArray], n_ant: int,
     return replace(fit, parameters=parameters, amplitude=amplitude, gain_snr=float(snr))
 
 
-def write_direction(passes: Passes, column: str, like: str, fits: Sequence[BrightFit],
-                    direction: Direction,
-                    through: Callable[[Cell, int], Gain] | None = None) -> None:
-    """Write the model of a direction: what each field and window has seen of it.
+def model_of(passes: Passes, like: str, fits: Sequence[BrightFit], direction: Direction,
+             through: Callable[[Cell, int], Gain] | None = None) -> Callable[[Part], NDArray]:
+    """What each field and window sees of a direction, of a part: (row, chan, corr).
 
     Parameters
     ----------
     passes : Passes
-    column : str
-        To be written.
     like : str
         Any column of visibilities.
     fits : sequence of BrightFit
@@ -370,14 +367,14 @@ def write_direction(passes: Passes, column: str, like: str, fits: Sequence[Brigh
                                                  list(one.shape.variables(True)), one.frequency),
                                       np.array(one.parameters)) for one in fits}
 
-    def model(part: Part) -> np.ndarray:
+    def model(part: Part) -> NDArray:
         if part.key not in made:
-            return np.zeros_like(part.values[like])
+            return np.zeros_like(part.partition.vis)
         vis = written(job, 0, part.partition, None,
                       interval_of(job, passes.structure, part.rows), *made[part.key], "model")
         return vis if through is None else part.through(vis, through)[0]
 
-    passes.write(column, [like], model)
+    return model
 
 
 def _fit_job(passes: Passes, column: str, centre: tuple[float, float], smeared: bool) -> FitJob:

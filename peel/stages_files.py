@@ -31,9 +31,9 @@ from numpy.typing import NDArray
 from peel.bright_files import (
     BrightFit,
     fit_direction,
+    model_of,
     read_fit,
     with_amplitudes,
-    write_direction,
 )
 from peel.field_files import field_mask, predict_field, read_plane_of
 from peel.gains import LEAST_SNR, Key, Solved, chi_squared
@@ -99,10 +99,11 @@ def _solve_one(job: tuple[Quartical, str], recipe: Recipe) -> Path:
     return solver.solve(recipe, folder)
 
 
-def fit_bright(work: Work, known: Known, stage: str) -> Known:
+def fit_bright(work: Work, known: Known, stage: str, gains: Known | None = None) -> Known:
     """The bright models, fitted to what the last gains leave, and written to their columns.
 
-    Several directions are fitted in turn, each without the last models of the others, twice.
+    Several directions are fitted in turn, each without the last models of the others: through their
+    `gains` where these are known, else as they are, twice.
     """
     path = work.folder / STEPS / f"bright-{stage.replace(' ', '-')}.json"
     data = CALIBRATED if known.selfcal else work.column
@@ -114,13 +115,16 @@ def fit_bright(work: Work, known: Known, stage: str) -> Known:
         return replace(known, fits=fits)
     current: dict[int, list[BrightFit]] = {}
     n_fits = len(work.passes.visits) * len(order)
-    last = 0 if len(order) == 1 else 1
+    last = 0 if len(order) == 1 or gains is not None else 1
     for turn in range(last + 1):
         for place, number in enumerate(order):
-            others = [work.bright[i] for i in current if i != number]
+            what = f"fit of {number} in turn {turn}, {stage}"
+            if gains is None:
+                others = [work.bright[i] for i in current if i != number]
+                _hold_residual(work, what, [data, FIELD_MODEL, *others])
+            else:
+                _hold_without_others(work, gains, number, what)
             with work.passing(f"bright models, {stage}"):
-                _hold_residual(work, f"fit of {number} in turn {turn}, {stage}",
-                               [data, FIELD_MODEL, *others])
                 work.need(RESIDUAL)
             count = [place * len(work.passes.visits)]
 
@@ -145,6 +149,17 @@ def fit_bright(work: Work, known: Known, stage: str) -> Known:
     return replace(known, fits=fits)
 
 
+def _hold_without_others(work: Work, gains: Known, number: int, what: str) -> None:
+    """RESIDUAL: the calibrated data without the field, and without the other directions as they are seen."""
+    frame = "calibrated" if gains.field is None else "field"
+    others = [model_of(work.passes, work.column, [fit for fit in gains.fits if fit.direction == at],
+                       direction, functools.partial(gains.of_bright, at, frame=frame))
+              for at, direction in enumerate(work.directions) if at != number]
+    _hold(work, RESIDUAL, what, "without the other directions", [CALIBRATED, FIELD_MODEL],
+          lambda part: functools.reduce(np.subtract, (model(part) for model in others),
+                                        part.values[CALIBRATED] - part.values[FIELD_MODEL]))
+
+
 def _radius(work: Work, number: int) -> float:
     """Of a circle as large as a direction's region, arcsec."""
     return float(np.sqrt(work.directions[number].mask.sum() / np.pi) * work.frame.cell / ARCSEC)
@@ -153,8 +168,8 @@ def _radius(work: Work, number: int) -> float:
 def _hold_bright(work: Work, stage: str, number: int, fits: Sequence[BrightFit]) -> None:
     own = [one for one in fits if one.direction == number]
     column = work.bright[number]
-    work.will_hold(column, stage, [], lambda: write_direction(
-        work.passes, column, work.column, own, work.directions[number]))
+    work.will_hold(column, stage, [], lambda: work.passes.write(
+        column, [work.column], model_of(work.passes, work.column, own, work.directions[number])))
 
 
 def _hold_residual(work: Work, what: str, names: Sequence[str]) -> None:
@@ -356,11 +371,13 @@ def solve_round(work: Work, known: Known, number: int, *, in_turn: bool = False,
     Gains of the field of a round are the start of the next: G and dE of one solve part slowly, since
     a field much fainter than the source says little of G beside it.
     """
+    last = known
     if known.field is not None:
         known = replace(known, selfcal=(*known.selfcal, known.field), field=None)
         _hold_calibrated(work, known)
     # With a better model of the field around them, and better gains.
-    known = fit_bright(work, replace(known, joint=(), alone=None, refined=None), f"round {number}")
+    known = fit_bright(work, replace(known, joint=(), alone=None, refined=None), f"round {number}",
+                       last)
     found = replace(known, joint=_directions_solved(work, known, "joint", f"joint-{number}", in_turn))
     again = [visit for visit in work.passes.visits if found.failed(visit)]
     if again:
@@ -393,8 +410,9 @@ def _refined(work: Work, known: Known, number: int) -> Known:
     for at, column in enumerate(work.bright):
         own = [one for one in fits if one.direction == at]
         work.will_hold(column, f"{name}, seen", [], functools.partial(
-            write_direction, work.passes, column, work.column, own, work.directions[at],
-            functools.partial(known.of_bright, at, frame="field")))
+            work.passes.write, column, [work.column],
+            model_of(work.passes, work.column, own, work.directions[at],
+                     functools.partial(known.of_bright, at, frame="field"))))
     solved = solve(work, f"bright directions again, round {number}", recipes_of(
         "refined", work.settings, work.passes.visits, CALIBRATED,
         functools.partial(bright_in, work, known), name,
