@@ -3,8 +3,8 @@
 The VLA's D array, rows of pointings 1.5′ apart, two integrations of 0.45 s each, windows of two channels
 between 2 and 4 GHz, a source of 3 Jy beside the first row with gains of its own towards it, 20 others.
 By default a stand-in says that all gains are 1, so that what is measured is this program and not
-QuartiCal; `--real` runs QuartiCal. `--few-imaged` makes images of every twentieth field and one window,
-so that what is measured is the rest. For each stage: wall and processor seconds, and the peak of memory
+QuartiCal; `--real` runs QuartiCal. `--no-images` puts an image of the source alone in the place of all
+images, so that what is measured is the rest. For each stage: wall and processor seconds, and the peak of memory
 of this process until its end.
 """
 
@@ -25,11 +25,12 @@ from markdown import head, row
 
 import peel
 import simulate
-import uvstack
-from peel import field_files
+from peel import field_files, plan_files, work_files
 from peel.quartical import Quartical, kept_gains
 from simulate import corruption, pointings
 from uvstack.io.casa import open_table
+from uvstack.io.fits import sin_wcs, write_image
+from uvstack.sky.beam import Beam
 from uvstack.sky.components import components, concatenate
 
 ARCMIN = np.pi / 180 / 60
@@ -90,6 +91,28 @@ def all_one(self, recipe, folder, told=None):
     return kept
 
 
+def source_alone(frame, structure, selection, column, out, **options):
+    """In the place of `make_image`: noise and the bright source, and a model without anything."""
+    path = out.with_name(f"{out.name}-image.fits")
+    if field_files.is_made(out):
+        return path
+    shape = frame.size, frame.size
+    wcs = sin_wcs(*frame.phase_centre, shape, frame.cell)
+    # Its centre, as `observe` has it, from the region.
+    at = np.array((out.parents[out.parent.name == "steps"].parent / "bright.crtf").read_text()
+                  .split("[[")[1].split("]")[0].replace("deg", "").split(","), float)
+    x, y = wcs.all_world2pix(*at, 0)
+    rows, columns = np.indices(shape)
+    image = np.random.default_rng(1).normal(0, 1e-3, shape)
+    image += np.exp(-4 * np.log(2) * ((columns - x) ** 2 + (rows - y) ** 2) / 25)
+    beam = Beam(5 * frame.cell, 5 * frame.cell, 0.0)
+    for name, data in (("image", image), ("model", 0 * image), ("model-tt1", 0 * image)):
+        write_image(out.with_name(f"{out.name}-{name}.fits"), data, wcs, beams=beam, frequency=3e9,
+                    unit="Jy/beam" if name == "image" else "Jy/pixel")
+    out.with_name(f"{out.name}.json").write_text("{}")
+    return path
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -99,7 +122,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--workers", type=int)
     parser.add_argument("--size", type=int, default=896)
-    parser.add_argument("--few-imaged", action="store_true")
+    parser.add_argument("--no-images", action="store_true")
     parser.add_argument("--real", action="store_true", help="run QuartiCal")
     parser.add_argument("--folder", type=Path, required=True, help="for the set and the run")
     options = parser.parse_args()
@@ -115,9 +138,9 @@ def main() -> None:
     with open_table(str(path)) as table:
         print(f"{options.fields} fields, {options.windows} windows, {table.n_rows} rows, load "
               f"{os.getloadavg()[0]:.1f}\n")
-    if options.few_imaged:
-        few = {"field": ",".join(map(str, range(0, options.fields, 20))), "spw": "0"}
-        field_files.image = lambda path, **asked: uvstack.image(path, **asked | few)
+    if options.no_images:
+        for module in (field_files, plan_files, work_files):
+            module.make_image = source_alone  # type: ignore[attr-defined]
     stages: dict[str, list[float]] = {}
     start = time.perf_counter()
 
@@ -130,6 +153,8 @@ def main() -> None:
         told[0] += now - before[1]
         told[1] += cpu - before[2]
         told[2] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        if before[0] != stage:
+            print(f"{before[0]}: {told[0]:.0f} s, {told[1]:.0f} CPU s, {told[2]:.2f} GB", file=sys.stderr)
         before[:] = [stage, now, cpu]
 
     shutil.rmtree(options.folder / "out", ignore_errors=True)
