@@ -164,6 +164,13 @@ def test_thinned_simulations_keep_sources_track_and_depth():
             assert thin["integration"] == 10 * full["integration"]
 
 
+def test_narrow_fields_are_thinned_more_at_full_size():
+    settings = Settings.asked("full")
+    assert [simulation(settings, n, 1)["integration"] for n in (1, 5)] == [200.0, 50.0]
+    assert simulation(settings, 8, 1)["frequency"].size == 5
+    assert Settings.asked("full", thin=2) == Settings(thin=2)
+
+
 def test_type_2_is_type_1_in_other_pixels_and_every_other_seed_is_its_own():
     settings = Settings(seed=4)
     seeds = {(number, index): seed_of(settings, number, index) for number in TYPES
@@ -415,7 +422,7 @@ def test_types_that_cannot_be_read(text):
 def test_types_and_scales_are_read():
     assert parse_types("1-3, 8,2") == (1, 2, 3, 8)
     assert parse_types("1-11") == TYPES
-    assert parse_scale("full") == {"thin": 5}
+    assert parse_scale("full") == {"thin": 5, "thin_narrow": 20}
     assert parse_scale("0.1") == {"scale": 0.1}
     with pytest.raises(SelectionError, match="wanted full, small"):
         parse_scale("tiny")
