@@ -1,8 +1,8 @@
 """Figures of Lindroos et al. (2015) from realisations, numbered as there.
 
-1 noise against the number of positions · 2 fluxes of type 1 · 4 profile of type 5 · 5 fluxes of
+1 noise against the number of positions · 2 fluxes of type 1 · 3 stamps of type 1 · 4 profile of type 5 · 5 fluxes of
 type 6 · 6 profile of random positions in one set of type 6 · 7 profile of type 6 without bright
-sources · 8 profile of type 7 with the fitted Gaussian · 9 sizes of type 7 · 11 fluxes of type 6
+sources · 8 profile of type 7 with the fitted Gaussian · 9 sizes of type 7 · 10 stamps of type 7 · 11 fluxes of type 6
 through the filter. A figure whose type is missing is not made. Figures 5, 6 and 9 of random
 positions with fake sources in one set come from `uvstack montecarlo`; `histograms` and
 `profile_figure` draw its arrays too.
@@ -47,10 +47,13 @@ def figures_of(found: Sequence[dict[str, Any]]) -> dict[str, Figure]:
         "figure2": (1, lambda some: _fluxes(some, 1, "type 1")),
         "figure4": (5, lambda some: _profile(some, 5)),
         "figure5": (6, lambda some: _fluxes(some, 6, "type 6")), sixth[0]: (6, sixth[1]),
+        "figure3": (1, lambda some: stamps_figure(_last(some)[0])),
+        "figure10": (7, lambda some: stamps_figure(_last(some)[0])),
         "figure8": (7, lambda some: _profile(some, 7)), "figure9": (7, _sizes),
         "figure11": (6, _filtered)}
     return {name: draw(by_type[number]) for name, (number, draw) in made.items()
-            if number in by_type}
+            if number in by_type and (name not in ("figure3", "figure10")
+                                      or "stamps" in by_type[number][0])}
 
 
 def _by_weighting(some: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -199,6 +202,47 @@ def profile_figure(edges: np.ndarray, re: np.ndarray, error: np.ndarray, cut: fl
         axes.axvline(cut / 1e3, color="k", ls="--", lw=1)
     axes.axhline(0, color="k", lw=0.5)
     axes.set(xlabel="$\\sqrt{u^2+v^2}$ (km)", ylabel="mean real part (µJy)", title=title)
+    return figure
+
+
+def stamps_figure(one: dict[str, Any]) -> Figure:
+    """Stamps of the uv- and the image-stack of one set: whole, with the middle masked, and so without short baselines (Figures 3 and 10)."""
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Ellipse
+
+    stamps, beam = one["stamps"], one["map"]
+    rows = [("", False), ("middle masked", True), ("without short baselines", True)]
+    cut = uv_cut(one["type"]) > 0
+    figure = Figure(figsize=(6.4, 9.0 if cut else 6.2), layout="constrained")
+    panels = figure.subplots(3 if cut else 2, 2, sharex=True, sharey=True)
+    size = len(stamps["uv"])
+    offset = (size // 2 - np.arange(size)) * stamps["cell"]
+    half = 0.5 * stamps["cell"]
+    extent = (offset[0] + half, offset[-1] - half, -offset[0] - half, -offset[-1] + half)
+    angle = np.deg2rad(beam.get("position_angle") or 0.0)
+    east, north = np.meshgrid(offset, -offset)
+    along = east * np.sin(angle) + north * np.cos(angle)
+    across = east * np.cos(angle) - north * np.sin(angle)
+    middle = np.hypot(along / beam["fwhm_major"], across / beam["fwhm_minor"]) < 0.92
+    for line, (text, masked) in zip(panels, rows, strict=False):
+        suffix = "_cut" if text.startswith("without") else ""
+        planes = {name: np.array(stamps[f"{name}{suffix}"], float) / 1e3
+                  for name in ("uv", "image")}
+        seen = [np.where(middle, np.nan, plane) if masked else plane for plane in planes.values()]
+        low, high = (f([f(plane) for plane in seen]) for f in (np.nanmin, np.nanmax))
+        for axes, name, plane in zip(line, planes, seen, strict=True):
+            drawn = axes.imshow(plane, origin="lower", extent=extent, vmin=low, vmax=high,
+                                cmap="viridis")
+            axes.set_title(f"{name}-stack{', ' * bool(text)}{text}", fontsize=9)
+            if masked:
+                axes.add_patch(Ellipse((0, 0), 1.84 * beam["fwhm_minor"], 1.84 * beam["fwhm_major"],
+                                       angle=-np.rad2deg(angle), fill=False, color="k", lw=0.7))
+        figure.colorbar(drawn, ax=list(line), shrink=0.8, label="µJy/beam")
+    for axes in panels[-1]:
+        axes.set_xlabel("east (arcsec)")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("north (arcsec)")
+    figure.suptitle(f"type {one['type']}, one set, {one['weighting']} weights")
     return figure
 
 

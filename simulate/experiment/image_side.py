@@ -40,7 +40,8 @@ def image_stacks(maps: Sequence[Map], ra: np.ndarray, dec: np.ndarray, number: i
                  threads: int) -> dict[str, Any]:
     """Fluxes (Jy) of all image-stacks of the targets, their errors of equation 7, and noise and weight of each position.
 
-    ra, dec : ndarray (pos,) J2000, rad. "noise" and "weight" (pos,) are those of the only map, or None.
+    ra, dec : ndarray (pos,) J2000, rad. "noise" and "weight" (pos,) are those of the only map, or
+    None; "stamps" (m, l), Jy/beam, are those of the paper's mean and of the filter, of the first map.
     """
     nearest: dict[str, Any] = {"alignment": "nearest"}
     ways = {"nearest": nearest, "subpixel": {}, "median": nearest | {"method": "median"},
@@ -48,6 +49,7 @@ def image_stacks(maps: Sequence[Map], ra: np.ndarray, dec: np.ndarray, number: i
     if number in CUT:
         ways["filter_uv"] = {"low_filter": f"{UV_CUT:g}m", "stamp": how.filter_stamp}
     found: dict[str, Any] = {}
+    stamps: dict[str, np.ndarray] = {}
     for way, options in ways.items():
         pairs = [(one, each) for each in maps
                  if (one := _one(each, ra, dec, number, options, threads)) is not None]
@@ -56,12 +58,14 @@ def image_stacks(maps: Sequence[Map], ra: np.ndarray, dec: np.ndarray, number: i
             raise PositionsError(f"type {number}: none of {ra.size} targets lies on the maps; "
                                  "take more targets or a larger image")
         found[way] = _joined(parts, way)
+        if way in ("nearest", "filter"):
+            stamps[way] = parts[0].stamp
         if way == "nearest":
             expected = _expected(pairs, number)
             alone = parts[0] if len(maps) == 1 else None
         if number == 7 and way in ("nearest", "subpixel"):
             found[way] |= _sizes(parts[0])
-    return {"ways": found, "expected_error": expected,
+    return {"ways": found, "stamps": stamps, "expected_error": expected,
             "noise": None if alone is None else alone.noise,
             "weight": None if alone is None else alone.weights}
 

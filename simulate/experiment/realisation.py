@@ -45,16 +45,20 @@ from uvstack._version import __version__
 from uvstack.errors import DroppedPositionsWarning, OutputError, UvstackWarning
 from uvstack.fitting.task import fit
 from uvstack.io.output import size_text
+from uvstack.io.selection import parse_uv_range
 from uvstack.sky.components import Components
 from uvstack.sky.positions import positions_from_coord
 from uvstack.sky.primary_beam import PrimaryBeam
 from uvstack.stacking.result import StackResult
+from uvstack.stacking.stamp_files import stamp_of
 from uvstack.stacking.task import stack
 from uvstack.subtraction.task import subtract
 
 _COLUMN = "RESIDUAL_DATA"
 #: Bytes that a visibility takes on disk: data, flag, residual; a row and a pixel besides.
 _BYTES, _ROW_BYTES, _PIXEL_BYTES = 17, 250, 12
+#: Types of whose first realisation stamps are kept, and their pixels.
+STAMPS, _STAMP = (1, 7), 48
 #: Sizes of the subsets whose noise Figure 1 shows, and how many of each.
 SUBSETS, _N_SUBSETS = (10, 20, 50, 100, 200, 500), 200
 
@@ -118,7 +122,8 @@ def realise(settings: Settings, number: int, index: int, scratch: str | Path, th
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UvstackWarning)
-            found = _measure(settings, number, given, folder, threads, clock, further)
+            found = _measure(settings, number, given, folder, threads, clock, further,
+                             index == 0 and number in STAMPS)
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
@@ -130,8 +135,8 @@ def realise(settings: Settings, number: int, index: int, scratch: str | Path, th
 
 
 def _measure(settings: Settings, number: int, given: dict[str, Any], folder: Path, threads: int,
-             clock: Clock,
-             further: Callable[[ResidualSet], dict[str, Any]] | None) -> dict[str, Any]:
+             clock: Clock, further: Callable[[ResidualSet], dict[str, Any]] | None,
+             with_stamps: bool) -> dict[str, Any]:
     with clock.step("simulate"):
         made = observe(out=folder / "set.ms", **given)
     parts = {}
@@ -139,7 +144,7 @@ def _measure(settings: Settings, number: int, given: dict[str, Any], folder: Pat
         place = folder / weighting
         place.mkdir()
         parts[weighting] = _with_weighting(settings, number, weighting, given, made, place, threads,
-                                           clock, further)
+                                           clock, further, with_stamps)
     targets, bright = (given["sky"].subset(given["sky"].target == one) for one in (True, False))
     return {"truth": {"n_targets": len(targets), "flux": float(targets.flux.mean()),
                       "fwhm": float(targets.fwhm_major.mean() / ARCSEC),
@@ -149,7 +154,8 @@ def _measure(settings: Settings, number: int, given: dict[str, Any], folder: Pat
 
 def _with_weighting(settings: Settings, number: int, weighting: str, given: dict[str, Any],
                     made: Simulation, folder: Path, threads: int, clock: Clock,
-                    further: Callable[[ResidualSet], dict[str, Any]] | None) -> dict[str, Any]:
+                    further: Callable[[ResidualSet], dict[str, Any]] | None,
+                    with_stamps: bool) -> dict[str, Any]:
     """What is measured with one weighting of the images."""
     beam, how = given["primary_beam"], settings.imaging(number)
     targets = given["sky"].subset(given["sky"].target)
@@ -163,7 +169,8 @@ def _with_weighting(settings: Settings, number: int, weighting: str, given: dict
     with clock.step("image-stack"):
         images = image_stacks(maps, targets.ra, targets.dec, number, how, threads)
     with clock.step("uv-stack"):
-        stacked = _uv_stack(made, targets, images["weight"], number, beam, folder, threads)
+        stacked = _uv_stack(made, targets, images["weight"], number, beam, threads,
+                            folder / "stack.ms" if number == 7 or with_stamps else None)
     uv = summary(stacked, number)
     with clock.step("random positions"):
         null, nulls = _null(settings, number, given, made, maps, len(targets), threads)
@@ -172,10 +179,12 @@ def _with_weighting(settings: Settings, number: int, weighting: str, given: dict
         with clock.step("fit"):
             uv["fit"] = {name: _fitted(stacked, cut, threads)
                          for name, cut in (("cut", uv_cut(number)), ("uncut", 0.0))}
-    one, more = maps[0], {}
+    one, more = maps[0], dict[str, Any]()
+    if with_stamps:
+        more = {"stamps": _stamps(stacked, images["stamps"], how.cell)}
     if further is not None:
         with clock.step("further"):
-            more = {"further": further(ResidualSet(made.ms, _COLUMN, beam, targets,
+            more |= {"further": further(ResidualSet(made.ms, _COLUMN, beam, targets,
                                                    images["weight"], maps, number))}
     return more | {"expected_error": images["expected_error"], "uv": uv, "image": images["ways"],
                    "null": null,
@@ -183,15 +192,28 @@ def _with_weighting(settings: Settings, number: int, weighting: str, given: dict
                            "rms": float(np.mean([m.rms for m in maps])), "cycles": one.cycles,
                            "iterations": one.iterations, "stopped": one.stopped,
                            "fwhm_major": one.beam[0] / ARCSEC, "fwhm_minor": one.beam[1] / ARCSEC,
+                           "position_angle": float(np.rad2deg(one.beam[2])),
                            "components": taken.n_components, "model_flux": taken.model_flux}}
 
 
+def _stamps(stacked: StackResult, stamps: dict[str, np.ndarray], cell: float) -> dict[str, Any]:
+    """Stamps for Figures 3 and 10, with and without short baselines: pixel in arcsec, brightness in nJy/beam."""
+    assert stacked.ms is not None
+    every = stamp_of(stacked.ms, parse_uv_range(None, None), _STAMP, cell)
+    planes = {"uv": every.brightness, "uv_cut": stacked.image(_STAMP, cell).brightness,
+              "image": stamps["nearest"], "image_cut": stamps["filter"]}
+    found: dict[str, Any] = {"cell": cell / ARCSEC}
+    for name, plane in planes.items():
+        middle = slice(plane.shape[0] // 2 - _STAMP // 2, plane.shape[0] // 2 + _STAMP // 2)
+        found[name] = np.rint(plane[middle, middle] * 1e9).astype(int).tolist()
+    return found
+
+
 def _uv_stack(made: Simulation, targets: Components, weight: np.ndarray | None, number: int,
-              beam: PrimaryBeam, folder: Path, threads: int) -> StackResult:
+              beam: PrimaryBeam, threads: int, out: Path | None) -> StackResult:
     """The uv-stack with the weights of the image-stack (VLA) or the square of the primary beam (ALMA)."""
     listed = positions_from_coord(coordinates(targets.ra, targets.dec),
                                   None if number in ALMA else weight)
-    out = folder / "stack.ms" if number == 7 else None  # to be fitted
     return stack(made.ms, listed, column=_COLUMN, primary_beam=beam,
                  weights="primary-beam" if number in ALMA else "list", uvmin=uv_cut(number) or None,
                  pb_cutoff=PB_CUTOFF, out=out, stamp_size=8, threads=threads)

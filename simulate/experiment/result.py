@@ -38,7 +38,7 @@ class ExperimentResult(Saved):
     """
 
     REPORT = ("table.ecsv", "table.md", "provenance.json", PACKED, "fluxes.png",
-              *(f"figure{n}.png" for n in (1, 2, 4, 5, 6, 7, 8, 9, 11)))
+              *(f"figure{n}.png" for n in range(1, 12)))
 
     table: QTable
     realisations: tuple[dict[str, Any], ...]

@@ -24,8 +24,8 @@ PACKED = "realisations.json.gz"
 #: What a realisation is packed without, and what of those after the first of a type.
 _TOLD = ("steps", "peak_memory", "versions", "kept", "response", "off_centre_rms", "n_positions",
          "flux_error", "flux_error_expected", "flux_uncut_error", "fwhm_error", "resolved",
-         "converged", "noise", "iterations", "fwhm_major", "fwhm_minor", "further")
-_OF_ONE_SET = ("bin_noise", "re_error", "stamps")
+         "converged", "noise", "iterations", "further")
+_OF_ONE_SET = ("bin_noise", "re_error", "fwhm_major", "fwhm_minor", "position_angle")
 
 
 def result_path(folder: str | Path, number: int, index: int) -> Path:
