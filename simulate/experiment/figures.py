@@ -206,7 +206,10 @@ def profile_figure(edges: np.ndarray, re: np.ndarray, error: np.ndarray, cut: fl
 
 
 def stamps_figure(one: dict[str, Any]) -> Figure:
-    """Stamps of the uv- and the image-stack of one set: whole, with the middle masked, and so without short baselines (Figures 3 and 10)."""
+    """Stamps of uv- and image-stack of one set (Figures 3 and 10).
+
+    Whole, with the middle masked, and with it masked without short baselines.
+    """
     from matplotlib.figure import Figure
     from matplotlib.patches import Ellipse
 

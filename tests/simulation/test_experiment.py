@@ -87,6 +87,18 @@ def test_fluxes_are_the_truth_within_their_errors_and_all_ways_agree(finished):
     assert result.table["n"].tolist() == [2, 2]
 
 
+def test_stamps_of_the_first_set_have_the_stacked_flux_in_their_middle(finished):
+    one, other = (read(finished[0], 1, index)["weightings"]["natural"] for index in (0, 1))
+    middle = {name: 1e-9 * np.array(one["stamps"][name])[24, 24] for name in ("uv", "uv_cut",
+                                                                              "image")}
+    # Rounded to nJy of 6 µJy; type 1 has no cut.
+    assert middle["uv"] == pytest.approx(one["uv"]["flux"], rel=2e-3)
+    assert middle["uv_cut"] == pytest.approx(middle["uv"], rel=1e-3)
+    assert middle["image"] == pytest.approx(one["image"]["nearest"]["flux"], rel=1e-3)
+    assert "stamps" not in other
+    assert "figure3" in figures_of(finished[1].realisations)
+
+
 def test_the_profile_averages_to_the_flux(finished):
     one = read(finished[0], 1, 0)["weightings"]["natural"]
     profile = one["uv"]["profile"]
@@ -380,7 +392,8 @@ def test_all_types_grow_in_proportion_to_what_they_are_to_have(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize(("change", "said"), [
-    (lambda one: one.pop("weightings"), "it has no weightings"), (lambda one: one.update(type=2), "is of type 2"),
+    (lambda one: one.pop("weightings"), "it has no weightings"),
+    (lambda one: one.update(type=2), "is of type 2"),
     (lambda one: one.update(fingerprint="0"), "other settings")])
 def test_a_file_of_something_else_is_not_taken(finished, tmp_path, change, said):
     one = read(finished[0], 8, 1)

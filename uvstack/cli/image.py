@@ -71,7 +71,8 @@ imaging_options = group_of(
                   help="Middle of the image: 'J2000 10h00m00s -30d00m00s'; default that of the field, or of all fields."),
     beam_option("For corrected images, and mosaics of several pointings"),
     click.option("--pb-cutoff", default=0.2,
-                  help="Corrected images are blank where the primary beam is below this."),
+                  help="Corrected images are blank, and mosaics without components, where the "
+                       "primary beam is below this."),
     click.option("--reference-frequency", type=Frequency(),
                   help="Of Taylor terms; default the mean of the channels by weight."),
 )

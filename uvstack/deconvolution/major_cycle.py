@@ -225,7 +225,7 @@ class Deconvolved:
     best_cycle : int
         Whose model this is; the last one but for a divergence.
     sidelobe : float
-        Largest |psf| outside the main lobe.
+        Largest |psf| outside the main lobe, or what was given where it is larger.
     components : tuple of Components
         Those of the minor cycles up to the best one, in order; empty where `minor` gives none. What
         `start` held is not in them. `merge_components` makes one list of them.
@@ -309,7 +309,7 @@ def cycle_threshold(peak: float, threshold: float, sidelobe: float, cycle_factor
 
 def deconvolve(residual_of: Callable[[NDArray], NDArray], psf: NDArray, start: NDArray,
                settings: CleanSettings | None = None, *, dirty: NDArray | None = None,
-               mask: NDArray | None = None,
+               mask: NDArray | None = None, sidelobe: float = 0.0,
                minor: Callable[[NDArray, NDArray, NDArray, MinorSettings], Any] | None = None,
                progress: Callable[[Cycle], None] | None = None, threads: int = 1) -> Deconvolved:
     """Model, residual and history of a CLEAN of any residual function.
@@ -331,6 +331,9 @@ def deconvolve(residual_of: Callable[[NDArray], NDArray], psf: NDArray, start: N
     mask : ndarray (m, l), optional
         Where components may be; by default everywhere. See
         `uvstack.deconvolution.mask.checked_mask`.
+    sidelobe : float
+        Highest sidelobe of what a source is seen as anywhere, 0 … 1, where psf is a mean of several
+        and that of a place may be worse, as in a mosaic; taken where it is higher than psf's.
     minor : callable, optional
         As `uvstack.deconvolution.clean.minor_cycle`, the default: (residual, psf, mask,
         MinorSettings) → result with model, n_iterations and stop_reason.
@@ -354,7 +357,7 @@ def deconvolve(residual_of: Callable[[NDArray], NDArray], psf: NDArray, start: N
     psf = np.asarray(psf)
     residual = np.asarray(residual_of(model) if dirty is None else dirty)
     _check_shapes(model, residual, psf)
-    loop = _Loop(settings, psf, residual, mask, threads)
+    loop = _Loop(settings, psf, residual, mask, sidelobe, threads)
     while True:
         loop.note(model, residual)
         if progress is not None:
@@ -414,13 +417,13 @@ class _Loop:
     """What is remembered from cycle to cycle, and the judgement on each."""
 
     def __init__(self, settings: CleanSettings, psf: NDArray, dirty: NDArray, mask: NDArray | None,
-                 threads: int) -> None:
+                 sidelobe: float, threads: int) -> None:
         self.settings, self.threads = settings, threads
         self.usable = np.isfinite(dirty).all(axis=0)
         self.allowed = self.usable if mask is None else self.usable & checked_mask(
             mask, self.usable.shape)
         self.mask = self.allowed if settings.automask is None else np.zeros_like(self.usable)
-        self.sidelobe = sidelobe_level(psf[0])
+        self.sidelobe = max(sidelobe, sidelobe_level(psf[0]))
         self.beam: Beam | None = None if settings.automask is None else fit_beam(psf[0], 1.0)
         self.history: list[Cycle] = []
         self.components: list[Components] = []

@@ -96,6 +96,12 @@ class BeamPatch:
         """Whether all is seen alike, without a beam."""
         return not any(self.power.strides)
 
+    def at(self, row: int, column: int) -> float:
+        """A of a pixel of the whole grid, 0 beyond the part."""
+        row, column = row - self.rows.start, column - self.columns.start
+        inside = 0 <= row < self.power.shape[0] and 0 <= column < self.power.shape[1]
+        return float(self.power[row, column]) if inside else 0.0
+
     def seen(self, sky: np.ndarray) -> np.ndarray:
         """A times the part of a sky (…, m, l) of the whole grid."""
         part = sky[..., self.rows, self.columns]

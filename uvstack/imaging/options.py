@@ -39,7 +39,7 @@ class SeenOptions(BeamOptions, UVRangeOptions, DataOptions, ReportOptions, Overw
         of the only field, or the middle of all.
     pb_cutoff : float
         Corrected images are blank where the primary beam, which fields that point to different
-        directions need, is below this, 0 … 1.
+        directions need, is below this, 0 … 1; a mosaic has no components there.
     """
 
     weighting: Annotated[WeightingKind, "briggs"]

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uvstack.chunks import map_chunks
+from uvstack.deconvolution.major_cycle import sidelobe_level
 from uvstack.errors import NoDataError
 from uvstack.imaging.mosaic import BeamPatch, Mosaic, beam_patch, box_of, needed_parts
 from uvstack.imaging.restore import principal_solution
@@ -32,7 +33,7 @@ from uvstack.sky.coordinates import rotation_between
 from uvstack.sky.primary_beam import PrimaryBeam
 from uvstack.uv.point_model import is_cheaper, point_visibilities
 from uvstack.uv.stokes import Combination
-from uvstack.uv.taylor import taylor_images, taylor_psfs, taylor_visibilities
+from uvstack.uv.taylor import taylor_images, taylor_psfs, taylor_visibilities, to_psf
 from uvstack.uv.weights import apply_flags, inside_uv_range
 
 #: Visibilities (row × chan × corr) of a chunk. A transform costs the same for few visibilities and
@@ -47,6 +48,8 @@ _MOST_HELD, _HELD_ROW, _HELD_VISIBILITY = 5e8, 48, 12
 #: Sizes up to this get a psf twice as large for CLEAN; beyond it costs more than the major cycles
 #: that it spares.
 _LARGE = 2048
+#: Pixels on a side of the psfs of single pointings.
+_LOBES = 256
 #: Accuracy of dirty image and psf, of residual images, relative to the rms of each, and of a
 #: model's visibilities.
 _DIRTY, _RESIDUAL, _MODEL = 1e-5, 1e-4, 1e-5
@@ -61,7 +64,8 @@ class Job:
 
     `hands` and `bands` are those of a set and data description that take part: how correlations are
     combined, and the channels that are gridded together. `with_clean` says that the psf is for
-    CLEAN, `psf_reach` how many pixels from its middle it is wanted at least. What a pointing sees
+    CLEAN, `psf_reach` how many pixels from its middle it is wanted at least, `with_lobes` that the
+    middles of the psfs of single pointings are wanted too. What a pointing sees
     of the model is larger than what is imaged of it (`patches`) where `seen` is given. `sky` is
     the model (term, m, l) in Jy/pixel, None for the data as they are.
     """
@@ -83,6 +87,7 @@ class Job:
     patches: dict[Key, BeamPatch] | None = None
     seen: dict[Key, BeamPatch] | None = None
     psf_reach: tuple[int, int] | None = None
+    with_lobes: bool = False
     sky: NDArray | None = None
     threads: int = 1
     chunk_size: int = _PER_CHUNK
@@ -110,6 +115,11 @@ class Job:
         m, l = (max(good_size(n), min(n * factor, good_size(2 * reach)))
                 for n, reach in zip(self.grid.shape, self.psf_reach, strict=True))
         return replace(grid, shape=(m, l))
+
+    def lobe_grid(self) -> Grid:
+        """Grid of the psf of one pointing: its middle, where its highest sidelobes are."""
+        grid = psf_grid(self.grid)
+        return replace(grid, shape=(min(grid.shape[0], _LOBES), min(grid.shape[1], _LOBES)))
 
 
 class Piece(NamedTuple):
@@ -266,7 +276,7 @@ def image_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
     A function that dask runs.
 
     "images" holds (key, dirty (term, m, l) on the patch, Σ w of each channel, Σ w²/w_natural);
-    "psf" is (2 term − 1, m', l') or None.
+    "psf" is (2 term − 1, m', l') or None; "lobes" are the middles of the psfs of pointings.
     """
     assert job.patches is not None
     assert job.imaging is not None
@@ -274,6 +284,7 @@ def image_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
     seen = job.seen or job.patches
     box = None if job.sky is None else box_of((job.sky != 0).any(axis=0))
     towards_middle: dict[bytes, list[tuple[NDArray, NDArray, NDArray]]] = {}
+    lobes: list[tuple[tuple[float, float], NDArray]] = []
     for piece in _pieces(job, chunk):
         patch = job.patches.get(piece.key)
         if patch is None:
@@ -298,7 +309,12 @@ def image_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
             uvw = piece.uvw @ rotation_between(*centre, where.ra, where.dec).T
             towards_middle.setdefault(piece.frequency.tobytes(), []).append(
                 (uvw, piece.frequency, weight))
-    return {"images": images, "psf": _psf(job, towards_middle) if towards_middle else None}
+            if job.with_lobes:
+                lobes.append((job.pointings[piece.key[:2]],
+                              to_psf(uvw, piece.frequency, weight, job.lobe_grid(),
+                                     threads=job.threads)))
+    return {"images": images, "lobes": lobes,
+            "psf": _psf(job, towards_middle) if towards_middle else None}
 
 
 def _psf(job: Job, pieces: dict[bytes, list[tuple[NDArray, NDArray, NDArray]]]) -> NDArray:
@@ -366,6 +382,8 @@ class Sums:
                              all(patch.is_even for patch in (job.patches or {}).values()))
         self.psf: NDArray = np.zeros((2 * job.terms - 1, *job.psf_grid().shape))
         self.weight, self.variance = 0.0, {}  # type: float, dict[Key, float]
+        #: Middles of the psfs of pointings, unnormalised.
+        self.lobes: dict[tuple[float, float], NDArray] = {}
         #: Imaging weights of each channel.
         self.channel_weight: dict[Key, NDArray] = {}
 
@@ -380,6 +398,8 @@ class Sums:
             self.variance[key] = self.variance.get(key, 0.0) + variance
         if one["psf"] is not None:
             self.psf += one["psf"]
+        for pointing, lobe in one["lobes"]:
+            self.lobes[pointing] = self.lobes.get(pointing, 0.0) + lobe
 
     def finish(self) -> None:
         """Normalise the psf, in place."""
@@ -394,16 +414,42 @@ class Sums:
         np.copyto(image, np.nan, where=~(self.mosaic.weight > 0))
         return image
 
+    def sidelobe(self, allowed: NDArray[np.bool_]) -> float:
+        """Highest sidelobe of what a source on an allowed pixel is seen as; 0 without lobes.
+
+        Looked at is where each pointing counts most. There the psf is the mean of those of the
+        pointings by their share of the weight, Σ A² W: of pointings that were observed one after
+        the other it is nearly that of one alone.
+        """
+        assert self.job.patches is not None
+        patches, weight = self.job.patches, {key: float(w.sum())
+                                             for key, w in self.channel_weight.items()}
+        worst = 0.0
+        for pointing in self.lobes:
+            own = max((key for key in weight if self.job.pointings[key[:2]] == pointing),
+                      key=weight.__getitem__)
+            part = patches[own]
+            where = part.rows, part.columns
+            share = np.where(allowed[where], part.power**2, 0.0) / np.maximum(
+                self.mosaic.weight[where], 1e-300)
+            row, column = np.unravel_index(share.argmax(), share.shape)
+            if not share[row, column] > 0:
+                continue
+            local = np.zeros(self.job.lobe_grid().shape)
+            for key, total in weight.items():
+                other = self.lobes[self.job.pointings[key[:2]]]
+                power = patches[key].at(part.rows.start + int(row), part.columns.start + int(column))
+                local += power**2 * total * other / other[other.shape[0] // 2, other.shape[1] // 2]
+            worst = max(worst, sidelobe_level(local))
+        return worst
+
     def noise_expected(self) -> float:
         """Noise of that image from the weights, Jy/beam."""
         assert self.job.patches is not None
         row, column = np.unravel_index(self.mosaic.weight.argmax(), self.mosaic.weight.shape)
         total = 0.0
         for key, variance in self.variance.items():
-            patch = self.job.patches[key]
-            if patch.rows.start <= row < patch.rows.stop and patch.columns.start <= column < patch.columns.stop:
-                total += patch.power[row - patch.rows.start,
-                                     column - patch.columns.start] ** 2 * variance
+            total += self.job.patches[key].at(int(row), int(column)) ** 2 * variance
         return float(np.sqrt(total) / self.mosaic.weight[row, column])
 
 
@@ -457,7 +503,7 @@ class Passes:
         return survey
 
     def see(self, survey: Survey, beam: PrimaryBeam | None, with_clean: bool, floor: float = 0.0,
-            psf_reach: tuple[int, int] | None = None) -> None:
+            psf_reach: tuple[int, int] | None = None, with_lobes: bool = False) -> None:
         """The job gets what each pointing sees of the image through a beam, or alike, and the size of its psf.
 
         Where the response of a mosaic is below a floor nothing is imaged, and no model may be
@@ -468,7 +514,7 @@ class Passes:
             seen, patches = needed_parts(self.job.grid, patches, {
                 key: float(survey.weights[key].sum()) for key in patches}, floor)
         self.job = replace(self.job, patches=patches, seen=seen, with_clean=with_clean,
-                           psf_reach=psf_reach)
+                           psf_reach=psf_reach, with_lobes=with_lobes)
 
     def dirty(self) -> Sums:
         """Sums of dirty image and psf."""

@@ -29,6 +29,7 @@ from uvstack.deconvolution.major_cycle import (
     merge_components,
     warn_of_divergence,
 )
+from uvstack.deconvolution.mask import checked_mask
 from uvstack.errors import UvstackWarning
 from uvstack.imaging.external.request import ExternalImages, ExternalRequest
 from uvstack.imaging.external.task import external_images
@@ -138,8 +139,9 @@ def image_plane(job: Job, request: Request, stokes: str, client: Any,
         return _result(job, request, survey, sums,
                        _Made(got.dirty, got.psf, got.image, got.beam, got.deconvolved(request.mask),
                              got.alpha, got.alpha_error), stokes)
-    passes.see(survey, request.beam if request.is_mosaic else None,
-               with_clean=request.settings.most_iterations > 0 and request.settings.most_cycles > 0)
+    with_clean = request.settings.most_iterations > 0 and request.settings.most_cycles > 0
+    passes.see(survey, request.beam if request.is_mosaic else None, with_clean=with_clean,
+               with_lobes=with_clean and request.is_mosaic)
     sums = passes.dirty()
     return _result(passes.job, request, survey, sums,
                    _deconvolved(passes, sums, request, stokes), stokes)
@@ -168,10 +170,14 @@ def _deconvolved(passes: Passes, sums: Sums, request: Request, stokes: str) -> _
         settings = replace(settings,
                            automask=replace(settings.automask,
                                             negative_sigma=settings.automask.sigma))
-    dirty = sums.flat()
+    dirty, mask, sidelobe = sums.flat(), request.mask, 0.0
+    if request.is_mosaic:
+        seen = sums.mosaic.response() >= request.pb_cutoff
+        mask = seen if mask is None else seen & checked_mask(mask, seen.shape)
+        sidelobe = sums.sidelobe(mask)
     found = deconvolve(passes.residual_of(sums), sums.psf, np.zeros((job.terms, *job.grid.shape)),
-                       settings, dirty=dirty, mask=request.mask, threads=request.threads,
-                       progress=_log_cycle)
+                       settings, dirty=dirty, mask=mask, sidelobe=sidelobe,
+                       threads=request.threads, progress=_log_cycle)
     warn_of_divergence(
         found, f"the image of Stokes {stokes} at {job.reference_frequency / 1e9:.6g} GHz")
     cell = job.grid.geometry.cell_m

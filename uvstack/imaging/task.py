@@ -9,9 +9,10 @@ chunks. One chunk at a time is gridded by all processors together, or, with `wor
 `scheduler`, several by one each.
 
 One pointing, or several with a primary beam as a mosaic (see `uvstack.imaging.mosaic`): CLEAN then
-works on the image of even noise. The psf is that at the middle of the image, the weighted mean of
-all pointings. It is twice the image's size up to 2048 pixels, beyond that the image's own: farther
-sidelobes are left to the major cycles.
+works on the image of even noise, where the response is at least `pb_cutoff`. The psf is that at the
+middle of the image, the weighted mean of all pointings; cycles go as deep as the worst place
+allows, where one pointing may be all there is (`Sums.sidelobe`). The psf is twice the image's size
+up to 2048 pixels, beyond that the image's own: farther sidelobes are left to the major cycles.
 
 One pointing is deconvolved as the antennas see it, and its image divided by the primary beam at the
 end. Its model is therefore apparent; that of a mosaic is the sky.
