@@ -369,8 +369,8 @@ def test_a_packed_run_is_taken_up_by_another_folder_and_a_table_needs_no_more(fi
     assert (taken.n_taken, taken.n_computed) == (4, 0)
     for name in ("table", "markdown", "realisations.json"):
         assert taken.files[name].read_bytes() == finished[1].files[name].read_bytes()
-    # 4 kB for two realisations after the first of their types.
-    assert len(gzip.decompress(packed.read_bytes())) < 20_000
+    # Some kB for each, and the stamps of the first.
+    assert packed.stat().st_size < 40_000
     # What is there is kept, of what is missing nothing is computed with --collect.
     result_path(tmp_path / "new", 1, 1).unlink()
     fewer = run(tmp_path / "new", types=(1, 8), realisations=50, compute=False, settings=TINY,
