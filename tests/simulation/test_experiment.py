@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from simulate.experiment import realisation, task
 from simulate.experiment.collect import collect, jackknife, markdown
 from simulate.experiment.figures import figures_of, mean_profile
 from simulate.experiment.realisation import subset_noise
-from simulate.experiment.results import read_result, result_path
+from simulate.experiment.results import read_finished, read_result, result_path, unpack
 from simulate.experiment.settings import (
     ARCSEC,
     TYPES,
@@ -381,6 +382,19 @@ def test_a_packed_run_is_taken_up_by_another_folder_and_a_table_needs_no_more(fi
     (tmp_path / "other").write_bytes(gzip.compress(b"[3]"))
     with pytest.raises(OutputError, match="cannot be read as realisations"):
         run(tmp_path / "empty", types=(1,), known=tmp_path / "other", settings=TINY)
+
+
+def test_what_the_documentation_keeps_is_taken_up_by_the_command_that_it_gives(tmp_path):
+    packed = Path(__file__).parents[2] / "docs" / "data" / "lindroos_realisations.json.gz"
+    n = unpack(packed, tmp_path)
+    jobs = [(number, index) for number in TYPES for index in range(100)]
+    found, doubts = read_finished(tmp_path, Settings.asked("full"), jobs)
+    # Not one would be computed again.
+    assert not doubts
+    assert len(found) == n > 0
+    assert packed.stat().st_size < 2e6
+    assert set(collect([found[job] for job in sorted(found)])["weighting"]) == {"natural",
+                                                                                "robust0.5"}
 
 
 def test_all_types_grow_in_proportion_to_what_they_are_to_have(tmp_path, monkeypatch):
