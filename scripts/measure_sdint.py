@@ -26,6 +26,12 @@ from simulate.rau import CASES, FREQUENCY
 _TERMS = ("int", "sd", "feather", "startmodel", "joint")
 CUBES = ("cube-int", "cube-sd", "cube-feather", "cube-joint")
 METHODS = (*_TERMS, "joint-0.2", "joint-5000", "joint-nomask", *CUBES)
+#: What they are called.
+NAMES = {"int": "interferometer", "sd": "dish", "feather": "feather of terms",
+         "startmodel": "startmodel", "joint": "joint", "joint-0.2": "joint, sd-gain 0.2",
+         "joint-5000": "joint, 5000 iterations", "joint-nomask": "joint, no mask",
+         "casa": "CASA, joint", "cube-int": "interferometer", "cube-sd": "dish",
+         "cube-feather": "feather", "cube-joint": "joint"}
 #: Methods that are looked at in each case.
 OF_CASE = {"dense": (*_TERMS, "joint-5000", "joint-nomask", *CUBES), "sparse": _TERMS,
            "mosaic": (*_TERMS, *CUBES), "noisy": (*_TERMS, "joint-0.2")}
@@ -134,19 +140,20 @@ def _feathered(folder: Path, name: str, method: str) -> list[Path]:
 def table(folder: Path) -> None:
     """What is there."""
     markdown.head("Joint deconvolution", "case", "method", "flux ratio", "intensity rms", "peak",
-                  "alpha rms", "alpha, top", "above a tenth: rms", "alpha rms", "points: flux",
-                  "alpha", "noise, mJy/beam", "CPU s", "GB")
+                  "alpha rms", "alpha, upper Gaussian", "points: flux", "points: alpha",
+                  "noise, mJy/beam", "CPU s", "GB")
     for name, methods in OF_CASE.items():
-        for method in methods:
+        for method in (*methods, "casa"):
             path = _record(folder, name, method)
             if method in CUBES or not path.exists():
                 continue
             one = json.loads(path.read_text())
-            markdown.row(name, method, f"{one['flux']:.3f}", f"{one['rms']:.2%}",
-                         f"{one['peak']:+.2%}", f"{one['alpha']:.3f}", f"{one['alpha_top']:+.3f}",
-                         f"{one['rms_faint']:.2%}", f"{one['alpha_faint']:.3f}",
-                         f"{one['points']:+.1%}", f"{one['alpha_points']:+.3f}",
-                         f"{one['noise'] * 1e3:.3g}", f"{one['cpu_s']:.1f}", f"{one['gb']:.2f}")
+            markdown.row(name, NAMES[method], f"{one['flux']:.4f}",
+                         f"{one['rms']:.2%} ({one['rms_faint']:.2%})", f"{one['peak']:+.2%}",
+                         f"{one['alpha']:.3f} ({_index(one['alpha_faint'])})",
+                         f"{one['alpha_top']:+.3f}", f"{one['points']:+.1%}",
+                         f"{one['alpha_points']:+.3f}", f"{one['noise'] * 1e3:.3g}",
+                         f"{one['cpu_s']:.0f}", f"{one['gb']:.1f}")
     ghz = [f"{nu / 1e9:g} GHz" for nu in FREQUENCY]
     markdown.head("Cubes", "case", "method", *(f"{what}, {nu}" for what in ("flux ratio", "rms")
                                                for nu in ghz), "CPU s", "GB")
@@ -156,9 +163,14 @@ def table(folder: Path) -> None:
             if method in CUBES and path.exists():
                 one = json.loads(path.read_text())
                 planes = one["channels"]
-                markdown.row(name, method, *(f"{plane['flux']:.4f}" for plane in planes),
-                             *(f"{plane['rms']:.2%}" for plane in planes), f"{one['cpu_s']:.1f}",
-                             f"{one['gb']:.2f}")
+                markdown.row(name, NAMES[method], *(f"{plane['flux']:.4f}" for plane in planes),
+                             *(f"{plane['rms']:.2%}" for plane in planes), f"{one['cpu_s']:.0f}",
+                             f"{one['gb']:.1f}")
+
+
+def _index(rms: float) -> str:
+    """Of an image that goes through 0 it is any number."""
+    return f"{rms:.3f}" if rms < 10 else "> 10"
 
 
 if __name__ == "__main__":

@@ -95,8 +95,8 @@ def overview_of_cube(cube: ImageCube) -> Section:
 def sections_of_cube(cube: ImageCube) -> list[Section]:
     """Overview and restored planes."""
     colours = ("colours",
-               "from −4 to 20 times the noise of a plane, of Q, U and V from −10 to 10; at most 6 "
-               "channels are shown")
+               "from −4 to 20 times the noise of a plane, or as far as one pixel in a hundred is "
+               "brighter; of Q, U and V from −10 to 10; at most 6 channels are shown")
     found = [overview_of_cube(cube),
              Section("Restored planes", [colours], {"image": cube_figure(cube)}, cube.tables())]
     return found
@@ -108,8 +108,9 @@ def _sets(result: ImageResult | ImageCube) -> str:
 
 def _shown(mask: NDArray | None) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [("colours",
-                                    "image from −4 to 20 times the noise, residual from −4 to 4; "
-                                    "the ellipse is the beam")]
+                                    "image from −4 to 20 times the noise, or as far as one pixel "
+                                    "in a hundred is brighter, residual from −4 to 4; the ellipse "
+                                    "is the beam")]
     if mask is not None and mask.mean() < 0.5:
         rows.append(("mask",
                      f"{np.count_nonzero(mask)} pixels, {100 * mask.mean():.2g} % of the image; "
@@ -165,7 +166,7 @@ def convergence_figure(result: ImageResult) -> Figure:
 def cube_figure(cube: ImageCube) -> Figure:
     """Restored planes: a row for each Stokes parameter, up to 6 channels.
 
-    −4 to 20 times their noise, Q, U, V to 10 both ways.
+    −4 times their noise to `_brightest`, Q, U, V to 10 both ways.
     """
     channels = np.unique(np.linspace(0, len(cube.frequency) - 1,
                                      min(len(cube.frequency), 6)).round().astype(int))
@@ -180,12 +181,11 @@ def cube_figure(cube: ImageCube) -> Figure:
                 axis.set(xlim=edges[:2], ylim=edges[2:], aspect="equal")
             else:
                 noise = plane.noise if plane.noise > 0 else float(np.nanmax(np.abs(plane.image[0]))) / 100 or 1.0
-                low, high, colours, line = (-10, 10, "RdBu_r",
-                                            "black") if stokes in ("Q", "U", "V") else (
-                    -4, 20, "inferno", "white")
+                low, high, colours, line = (
+                    -10 * noise, 10 * noise, "RdBu_r", "black") if stokes in ("Q", "U", "V") else (
+                    -4 * noise, _brightest(plane.image[0], noise), "inferno", "white")
                 axis.imshow(_thinned(plane.image[0], 700), origin="lower", extent=edges,
-                            interpolation="nearest", vmin=low * noise, vmax=high * noise,
-                            cmap=colours)
+                            interpolation="nearest", vmin=low, vmax=high, cmap=colours)
                 _draw_beam(axis, plane.beam, edges, line)
             axis.set_title(f"{stokes}, {frequency_text(cube.frequency[channel], cube.width)} GHz",
                            fontsize=9)
@@ -197,7 +197,7 @@ def cube_figure(cube: ImageCube) -> Figure:
 
 
 def image_figure(result: ImageResult) -> Figure:
-    """Restored image from −4 to 20 times the noise, residual from −4 to 4 with the mask, and the middle of the psf, beside each other.
+    """Restored image from −4 times the noise to `_brightest`, residual to 4 with the mask, and the middle of the psf, beside each other.
 
     Large images are thinned to 500 pixels, about those of the picture: each is the value farthest
     from 0 of a block.
@@ -209,7 +209,8 @@ def image_figure(result: ImageResult) -> Figure:
     scale, name = (1e6, "µJy") if noise < 1e-4 else (1e3, "mJy")
     whole = slice(0, result.grid.shape[0]), slice(0, result.grid.shape[1])
     for axis, title, data, part, limits in ((axes[0], "image", scale * result.image[0], whole,
-                                             (-4 * scale * noise, 20 * scale * noise)),
+                                             (-4 * scale * noise,
+                                              scale * _brightest(result.image[0], noise))),
                                             (axes[1], "residual", scale * result.residual[0], whole,
                                              (-4 * scale * noise, 4 * scale * noise)),
                                             (axes[2], "psf", result.psf, inner, (-0.1, 0.5))):
@@ -226,6 +227,11 @@ def image_figure(result: ImageResult) -> Figure:
         axes[1].contour(_thinned(result.mask.astype(np.float32), 500), [0.5], colors="k",
                         linewidths=0.6, extent=_edges(result.grid))
     return figure
+
+
+def _brightest(image: NDArray, noise: float) -> float:
+    """Upper end of the colours: 20 times the noise, and more where more than a hundredth of the image is brighter."""
+    return max(20.0 * noise, float(np.nanpercentile(image, 99.0)))
 
 
 def _thinned(data: NDArray, n: int) -> NDArray:

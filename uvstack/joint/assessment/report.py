@@ -47,7 +47,7 @@ def overview(result: AssessResult) -> Section:
         ("joint psf", f"{result.at_gain('width_ratio'):.3f}", "its width at sd-gain 1 over that of the "
                                                         "interferometer"),
         ("sd-gain", "none" if good.advised is None else f"{good.advised:.2g}", good.reason),
-        ("viable", "none" if good.lowest is None else f"{good.lowest:.2g} to {good.highest:.2g}",
+        ("viable", "none" if good.lowest is None else f"{good.lowest:.3g} to {good.highest:.3g}",
          f"joint psf at most {WIDEST:g} as wide, the dish's share at the shortest spacing at least "
          f"{LEAST_SHARE:g}"),
         ("image", f"{result.size[1]} × {result.size[0]} pixels of "
