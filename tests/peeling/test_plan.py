@@ -8,6 +8,7 @@ from astropy.coordinates import SkyCoord
 
 import peel
 from factories import ARCSEC, CENTRE, Spw, at, edit, make_ms, offset
+from peel import plan_files
 from peel.region_files import region_masks, separation
 from uvstack.errors import NoDataError, UvstackError, UvstackWarning
 from uvstack.io.fits import sin_wcs, write_image
@@ -25,6 +26,13 @@ BRIGHT, SECOND = (190.0, 170.0, 2.0), (60.0, 200.0, 0.5)
 def sky(x, y):
     found = WCS.pixel_to_world(x, y)
     return found.ra.deg, found.dec.deg
+
+
+@pytest.fixture(autouse=True)
+def _unchecked(monkeypatch):
+    """QuartiCal's own schema reads the recipes in test_quartical.py; here only one that was named is run."""
+    named = plan_files._solver
+    monkeypatch.setattr(plan_files, "_solver", lambda path: None if path is None else named(path))
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +115,7 @@ def test_a_plan_says_what_is_there(observed, fingerprint, tmp_path):
     assert row["beam_power"] == pytest.approx(
         np.exp(-4 * np.log(2) * (far / (1000 * ARCSEC) * nu / 1.4e9) ** 2), rel=1e-4)
     assert found.summary()["directions"][0]["n_sources"] == 1
-    assert found.quartical is None or found.quartical.startswith("0.2.")
+    assert found.quartical is None
     page = found.report(tmp_path / "report").read_text()
     for text in ("PEEL_BRIGHT_2", "Recipe joint-one-channel", "direction west",
                  "pinned_directions"):
