@@ -232,11 +232,11 @@ def _shape(job: _Fits, found: Mapping[int, BrightFit], visits: Sequence[Visit],
 
 def _pooled(job: _Fits, found: Mapping[int, BrightFit], visits: Sequence[Visit]) -> Seen:
     """The visits that see a source best, as many as have so many visibilities, or one."""
-    best = max(one.signal_to_noise for one in found.values())
-    order = sorted((i for i, one in found.items() if one.signal_to_noise > _POOLED * best),
-                   key=lambda i: -found[i].signal_to_noise)
+    order = sorted(found, key=lambda i: -found[i].signal_to_noise)
+    least = _POOLED * found[order[0]].signal_to_noise
     total = np.cumsum([min(visits[i].n_visibilities, _MOST_SEEN) for i in order])
-    chosen = [i for i, n in zip(order, total, strict=True) if n <= _MOST_SEEN or i == order[0]]
+    chosen = order[:1] + [i for i, n in zip(order[1:], total[1:], strict=True)
+                          if n <= _MOST_SEEN and found[i].signal_to_noise > least]
     return Seen.together([_seen(job, visits[i], found[i]) for i in chosen])
 
 
