@@ -146,7 +146,7 @@ def floor(folder: Path, array: str, others, place, seed: int):
 def left_of_the_source(peeled: Path, truth: Path) -> float:
     """What was not taken off of the bright sources, rms over the noise of a visibility."""
     with open_table(str(peeled)) as one, open_table(str(truth)) as other:
-        left = one.getcol("PEELED_MODEL") - other.getcol("DATA")
+        left = one.read("PEELED_MODEL") - other.read("DATA")
     return float(np.sqrt((np.abs(left) ** 2).mean() / 2) / NOISE)
 
 
