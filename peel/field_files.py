@@ -232,8 +232,8 @@ def predict_field(frame: Frame, structure: Structure, selection: Selection, mode
     """
     second = model.with_name(model.name.replace("-model", "-model-tt1"))
     terms = [model, second][: frame.terms]
-    if keep is not None or len(terms) > 1:
-        terms = _believed(terms, keep)
+    if keep is not None:
+        terms = [_cut(path, keep) for path in terms]
     with warnings.catch_warnings():
         # A field without sources is one.
         warnings.filterwarnings("ignore", "is 0 everywhere|.* is 0 everywhere", UvstackWarning)
@@ -248,42 +248,13 @@ def _predict(frame: Frame, structure: Structure, selection: Selection, terms: Se
              spw=ids_text({d.spw.id for d in structure.used(selection)}), threads=threads)
 
 
-def _believed(terms: Sequence[Path], keep: NDArray[np.bool_] | None) -> list[Path]:
-    """A model without what lies outside, with one spectral index for each source.
-
-    Else CLEAN moves sources with frequency where gains of one window do, and the gains found against
-    such a model stay where they are: a place that depends on frequency is of the gains.
-    """
+def _cut(path: Path, keep: NDArray[np.bool_]) -> Path:
+    """A model image without what lies outside."""
     from astropy.io import fits
 
-    planes, headers = [], []
-    for path in terms:
-        with fits.open(path) as file:
-            planes.append(np.array(file[0].data, np.float64))
-            headers.append(file[0].header)
-    if keep is not None:
-        for plane in planes:
-            plane[..., ~keep] = 0
-    if len(planes) > 1:
-        planes[1] = steady(planes[0].squeeze(), planes[1].squeeze()).reshape(planes[1].shape)
-    found = []
-    for path, plane, header in zip(terms, planes, headers, strict=True):
-        found.append(path.with_name(path.name.replace("-model", "-masked-model")))
-        fits.writeto(found[-1], plane.astype(np.float32), header, overwrite=True)
-    return found
-
-
-def steady(first: NDArray, second: NDArray) -> NDArray[np.float64]:
-    """The second Taylor term of a model with one spectral index for what hangs together.
-
-    Parameters
-    ----------
-    first, second : ndarray (m, l)
-        Terms of a model; pixels of one source lie within three of each other.
-    """
-    label, n = ndimage.label(ndimage.binary_dilation((first != 0) | (second != 0),
-                                                     np.ones((3, 3)), iterations=_GROWN))
-    numbers = np.arange(n + 1)
-    sums = [ndimage.sum_labels(term, label, numbers) for term in (first, second)]
-    index = np.divide(sums[1], sums[0], out=np.zeros(n + 1), where=sums[0] > 0)
-    return np.asarray(index[label] * first)
+    with fits.open(path) as file:
+        data = file[0].data.copy()
+        data[..., ~keep] = 0
+        to = path.with_name(path.name.replace("-model", "-masked-model"))
+        fits.writeto(to, data, file[0].header, overwrite=True)
+    return to

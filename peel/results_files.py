@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from astropy import units as u
@@ -32,13 +32,17 @@ _DETECTION = 7.0
 _AROUND = 40
 #: By how much of the beam the phases of gains may move a source before that is told.
 _MOVED = 0.1
+#: By how much the noise may fall in the last round before more rounds are advised.
+_FALLING = 0.1
 
 
 def measure(work: Work, known: Known, seen: Mapping[Key, Seen], settings: Mapping[str, str],
             keep_model: bool, provenance: Provenance) -> PeelResult:
     """The result of a run whose images are all there."""
     planes = {name: read_plane_of(work.folder / f"{name}-image.fits") for name in IMAGES}
-    table = _noise_table(work, planes)
+    around = _around(work)
+    table = _noise_table(work, planes, around)
+    last = read_plane_of(work.folder / STEPS / f"round-{settings['rounds']}-image.fits")
     fluxes = _other_sources(work)
     models = {}
     for number, column in enumerate([FIELD_MODEL, *work.bright]):
@@ -57,19 +61,33 @@ def measure(work: Work, known: Known, seen: Mapping[Key, Seen], settings: Mappin
     bound = float(np.sqrt(2 / (n_ant - 1) * (1 + len(work.directions))))
     return PeelResult(work.passes.structure.path, str(work.folder), columns,
                       tuple(one.summary() for one in work.directions), table, fields, fluxes,
-                      tuple(_notes(work, known, seen, fields)), bound, dict(settings), figures,
+                      (*_notes(work, known, seen, fields), *_still_falling(table, last, around)), bound, dict(settings), figures,
                       provenance)
 
 
-def _noise_table(work: Work, planes: Mapping[str, NDArray]) -> QTable:
-    rows = []
-    kept = np.zeros(next(iter(planes.values())).shape, np.bool_)
-    for one in work.directions:
-        kept |= one.mask
-    kept = ndimage.binary_dilation(kept, iterations=6)
+def _around(work: Work) -> list[NDArray[np.bool_]]:
+    """Where the noise around each direction is measured."""
+    kept = ndimage.binary_dilation(np.any([one.mask for one in work.directions], axis=0), iterations=6)
     radius = _AROUND * work.beam / work.frame.cell
-    around = [(ndimage.distance_transform_edt(~one.mask) < radius) & ~kept
-              for one in work.directions]
+    return [(ndimage.distance_transform_edt(~one.mask) < radius) & ~kept for one in work.directions]
+
+
+def _still_falling(table: QTable, last: NDArray,
+                   around: Sequence[NDArray[np.bool_]]) -> list[tuple[str, str]]:
+    """Advice where the last round, whose image is given, took much of the noise around a direction."""
+    peeled = table[-len(around):]
+    fell = [1 - row["rms_local"].value / robust_noise(np.where(near, last, np.nan))
+            for row, near in zip(peeled, around, strict=True)]
+    if max(fell) < _FALLING:
+        return []
+    name = peeled["direction"][int(np.argmax(fell))]
+    return [("advice", f"the noise around {name} fell by {100 * max(fell):.0f} % in the last round; more "
+                       "rounds (rounds=, --rounds) take more")]
+
+
+def _noise_table(work: Work, planes: Mapping[str, NDArray],
+                 around: Sequence[NDArray[np.bool_]]) -> QTable:
+    rows = []
     for name, told in IMAGES.items():
         data = planes[name]
         everywhere = robust_noise(data)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from factories import ARCSEC
-from peel.field_files import steady
 from peel.shapes import Seen, Shape, best_shape, fit_shape, with_fluxes
 
 N_ANT, N_TIMES = 16, 12
@@ -86,15 +85,3 @@ def test_what_has_no_data_is_no_shape():
     assert found is not None
     assert found.chi_squared == 0
     assert best_shape(empty, [], BEAM, 5 * BEAM) == Shape()
-
-
-def test_a_source_of_the_field_has_one_index():
-    """CLEAN moves a source with frequency by a pair of opposite signs in the second term."""
-    first, second = np.zeros((40, 40)), np.zeros((40, 40))
-    first[10, 10:12], second[10, 10:12] = (0.6, 0.4), (0.1, -0.8)
-    first[30, 30], second[30, 31] = 2.0, 1.0
-    found = steady(first, second)
-    np.testing.assert_allclose(found[10, 10:12], -0.7 * first[10, 10:12])
-    assert found[30, 30] == pytest.approx(1.0)
-    assert found[30, 31] == 0
-    assert np.count_nonzero(found) == 3
