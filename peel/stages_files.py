@@ -9,11 +9,11 @@ What takes long is kept: images, and the gains of each recipe. Columns are made 
 data, by passes; a note says which column holds what, so that a run that was killed goes on where it
 was. All gains act on the data as they are:
 
-    peeled = T⁻¹ (V − Σ_d B_d X_d B_d^H) T^−H,   B_d = S G K dE_d,   T = S G′ K′,
+    peeled = T⁻¹ (V − Σ_d B_d X_d B_d^H) T^−H,   B_d = S G K dE_d J_d,   T = S G′ K′,
 
-with S of the self-calibration, G K dE of the last solve of the bright directions, G′ K′ of the field
-solves. So what is taken off is known exactly, and nothing of a joint solve's G K is left in the
-peeled data.
+with S of the self-calibration and of the rounds before, G K dE of the last joint solve, G′ K′ of the
+field solve that follows it, and J of the bright directions once more, beside the field as it then is.
+So what is taken off is known exactly, and nothing of a joint solve's G K is left in the peeled data.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from peel.bright_files import (
     with_amplitudes,
 )
 from peel.field_files import field_mask, predict_field, read_plane_of
-from peel.gains import LEAST_SNR, Key, Solved, chi_squared
+from peel.gains import LEAST_SNR, Cell, Gain, Key, Solved, chi_squared
 from peel.known import Known
 from peel.passes_files import Part
 from peel.quartical import Quartical, end_running, kept_gains, read_solutions
@@ -120,12 +120,12 @@ def fit_bright(work: Work, known: Known, stage: str, gains: Known | None = None)
         for place, number in enumerate(order):
             what = f"fit of {number} in turn {turn}, {stage}"
             if gains is None:
-                others = [work.bright[i] for i in current if i != number]
-                _hold_residual(work, what, [data, FIELD_MODEL, *others])
+                names = [data, FIELD_MODEL, *(work.bright[i] for i in current if i != number)]
+                _hold(work, RESIDUAL, what, f"bright models, {stage}", names,
+                      functools.partial(_less, names))
             else:
                 _hold_without_others(work, gains, number, what)
-            with work.passing(f"bright models, {stage}"):
-                work.need(RESIDUAL)
+            work.need(RESIDUAL)
             count = [place * len(work.passes.visits)]
 
             def fitted(count: list[int] = count) -> None:
@@ -165,18 +165,19 @@ def _radius(work: Work, number: int) -> float:
     return float(np.sqrt(work.directions[number].mask.sum() / np.pi) * work.frame.cell / ARCSEC)
 
 
-def _hold_bright(work: Work, stage: str, number: int, fits: Sequence[BrightFit]) -> None:
+def _hold_bright(work: Work, stage: str, number: int, fits: Sequence[BrightFit],
+                 through: Callable[[Cell, int], Gain] | None = None) -> None:
+    """A direction's column: its model, as it is or seen through gains."""
     own = [one for one in fits if one.direction == number]
     column = work.bright[number]
     work.will_hold(column, stage, [], lambda: work.passes.write(
-        column, [work.column], model_of(work.passes, work.column, own, work.directions[number])))
+        column, [work.column],
+        model_of(work.passes, work.column, own, work.directions[number], through)))
 
 
-def _hold_residual(work: Work, what: str, names: Sequence[str]) -> None:
-    """RESIDUAL: the first column without the others."""
-    work.will_hold(RESIDUAL, what, names, lambda: work.passes.write(
-        RESIDUAL, names, lambda part: functools.reduce(
-            np.subtract, (part.values[name] for name in names))))
+def _less(names: Sequence[str], part: Part) -> NDArray:
+    """The first column without the others."""
+    return functools.reduce(np.subtract, (part.values[name] for name in names))
 
 
 def bright_in(work: Work, known: Known, visit: Visit) -> tuple[int, ...]:
@@ -407,12 +408,9 @@ def _refined(work: Work, known: Known, number: int) -> Known:
     name = f"refined-{number}"
     fits = known.fits
     _hold_calibrated(work, known)
-    for at, column in enumerate(work.bright):
-        own = [one for one in fits if one.direction == at]
-        work.will_hold(column, f"{name}, seen", [], functools.partial(
-            work.passes.write, column, [work.column],
-            model_of(work.passes, work.column, own, work.directions[at],
-                     functools.partial(known.of_bright, at, frame="field"))))
+    for at in range(len(work.bright)):
+        _hold_bright(work, f"{name}, seen", at, fits,
+                     functools.partial(known.of_bright, at, frame="field"))
     solved = solve(work, f"bright directions again, round {number}", recipes_of(
         "refined", work.settings, work.passes.visits, CALIBRATED,
         functools.partial(bright_in, work, known), name,
