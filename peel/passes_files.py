@@ -104,6 +104,21 @@ class Part:
         return out, failed
 
 
+@dataclass(frozen=True, eq=False)
+class Target:
+    """Another set, whose rows those of the passes are.
+
+    Attributes
+    ----------
+    structure : Structure
+    rows : ndarray (row,)
+        Of that set.
+    """
+
+    structure: Structure
+    rows: NDArray[np.int64]
+
+
 class Passes:
     """What reads and writes columns of the peeled part of a set."""
 
@@ -142,7 +157,8 @@ class Passes:
         self.write_all({column: None}, names, lambda part: [make(part)])
 
     def write_all(self, columns: Mapping[str, str | None], names: Sequence[str],
-                  make: Callable[[Part], Sequence[NDArray]], note: str | None = None) -> None:
+                  make: Callable[[Part], Sequence[NDArray]], note: str | None = None,
+                  into: Target | None = None) -> None:
         """Set columns in all selected rows, in one pass.
 
         Parameters
@@ -155,15 +171,18 @@ class Passes:
             Of a part: values of each column.
         note : str, optional
             Whose they are and what they hold, once they do.
+        into : Target, optional
+            The set that gets them; default the one that is read.
         """
-        path = self.structure.path
+        path = self.structure.path if into is None else into.structure.path
         with contextlib.ExitStack() as stack:
             writers = [stack.enter_context(column_writer(
                 path, column, self._like, None if source is None else (source, None), True))
                 for column, source in columns.items()]
             for part in self.parts(names):
                 for write, values in zip(writers, make(part), strict=True):
-                    write(part.rows, np.asarray(values, np.complex64))
+                    write(part.rows if into is None else into.rows[part.rows],
+                          np.asarray(values, np.complex64))
             if note is not None:
                 for column in columns:
                     set_keyword(path, column, _NOTE, note)

@@ -59,7 +59,7 @@ def measure(work: Work, known: Known, seen: Mapping[Key, Seen], settings: Mappin
     n_ant = len(work.passes.structure.antenna_names)
     # Each set of gains moves 2/(N − 1) of the noise's variance: G K, and those of each direction.
     bound = float(np.sqrt(2 / (n_ant - 1) * (1 + len(work.directions))))
-    return PeelResult(work.passes.structure.path, str(work.folder), columns,
+    return PeelResult(work.target.structure.path, str(work.folder), columns,
                       tuple(one.summary() for one in work.directions), table, fields, fluxes,
                       (*_notes(work, known, seen, fields), *_still_falling(table, last, around)), bound, dict(settings), figures,
                       provenance)

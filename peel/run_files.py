@@ -18,18 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from peel.passes_files import column_note
-from peel.recipe import (
-    CALIBRATED,
-    EACH_ROUND,
-    FIELD_MODEL,
-    ONCE,
-    PEELED,
-    PEELED_MODEL,
-    RESIDUAL,
-    bright_columns,
-)
+from peel.recipe import EACH_ROUND, ONCE, PEELED, PEELED_MODEL
 from peel.result import PeelResult, finished_result
 from peel.work_files import IMAGES, STEPS, peeled_note
+from peel.working_set_files import COPYING, ROWS, WORKING_SET
 from uvstack.errors import OutputError
 from uvstack.imaging.product_files import product_paths
 from uvstack.io.output import claimed, write_json
@@ -44,7 +36,7 @@ _HOW = ("out", "workers", "scheduler", "threads", "overwrite", "quartical")
 #: What else a run makes, by folder: only this is removed where another takes its place.
 _MADE = {".": ("quartical-*.yaml", *(f"{name}-masked-model*.fits" for name in IMAGES)),
          STEPS: ("bright-*.json", "chi-squared-*.json", "seen.json", "sources.ecsv", "rows", "rough-[0-9]*",
-                 "round-[0-9]*", "PEEL_*"),
+                 "round-[0-9]*", "PEEL_*", WORKING_SET, ROWS, COPYING),
          "gains": ("*.png", *(f"{solve}*.{end}" for solve in (*ONCE, *EACH_ROUND)
                               for end in ("npz", "qc"))),
          "logs": tuple(f"{solve}*" for solve in (*ONCE, *EACH_ROUND))}
@@ -131,12 +123,6 @@ def _check_columns(structure: Structure, keep_model: bool, overwrite: bool, run:
     for name in (PEELED, *[PEELED_MODEL] * keep_model):
         is_ours = column_note(structure.path, name) == peeled_note(run)
         check_column(structure, name, overwrite or is_ours)
-    several = bright_columns(len(structure.columns))
-    for name in (CALIBRATED, FIELD_MODEL, RESIDUAL, *(one for one in structure.columns
-                                                      if one in several)):
-        # With a note it is of a run that was killed: no other is under way.
-        check_column(structure, name, overwrite
-                     or column_note(structure.path, name) is not None)
 
 
 def _remove(folder: Path) -> None:

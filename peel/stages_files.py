@@ -38,7 +38,7 @@ from peel.bright_files import (
 from peel.field_files import field_mask, predict_field, read_plane_of
 from peel.gains import LEAST_SNR, Cell, Gain, Key, Solved, chi_squared
 from peel.known import Known
-from peel.passes_files import Part
+from peel.passes_files import Part, column_note
 from peel.quartical import Quartical, end_running, kept_gains, read_solutions
 from peel.recipe import (
     CALIBRATED,
@@ -534,7 +534,8 @@ def write_peeled(work: Work, known: Known, *, correct: str, keep_source: bool | 
     if keep_model:
         columns[PEELED_MODEL] = None
     note = peeled_note(work.run)
-    if path.exists() and all(work.passes.note_of(name) == note for name in columns):
+    if path.exists() and all(
+            column_note(work.target.structure.path, name) == note for name in columns):
         return {(field, window): Seen(n_left, np.array(ratio, float), np.array(slope, float)) for
                 field, window, n_left, ratio, slope in json.loads(path.read_text(encoding="utf-8"))}
     found: dict[Key, Seen] = {}
@@ -563,6 +564,7 @@ def write_peeled(work: Work, known: Known, *, correct: str, keep_source: bool | 
 
     work.need(*work.bright)
     with work.passing("peeled data"):
-        work.passes.write_all(columns, [work.column, *work.bright], peeled, note)
+        work.passes.write_all(columns, [work.column, *work.bright], peeled, note,
+                              work.target)
     write_json(path, [(*key, one.n_left, one.ratio, one.slope) for key, one in found.items()])
     return found

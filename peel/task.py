@@ -1,12 +1,13 @@
 """The task: a measurement set and regions in, the set with peeled data and what was done out.
 
-The set gets PEELED_DATA, and PEELED_MODEL where it is asked for; columns on the way go at the end,
-and where the run fails. Nothing else of it changes, flags neither. What takes long is kept in the
-folder: a run that was ended goes on from there by the same command.
+The set gets PEELED_DATA, and PEELED_MODEL where it is asked for, when all is solved. Nothing else of it
+changes, flags neither: columns on the way are those of a copy in the folder, which goes at the end and where
+the run fails. What takes long is kept there: a run that was ended goes on by the same command.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 import warnings
 from pathlib import Path
@@ -30,7 +31,8 @@ from peel.stages_files import (
     take_bright_off,
     write_peeled,
 )
-from peel.work_files import Tell, Work
+from peel.work_files import STEPS, Tell, Work
+from peel.working_set_files import bytes_needed, remove_working_set, working_set
 from uvstack.checks import finite_number, one_of, whole_number
 from uvstack.chunks import cluster
 from uvstack.errors import OutputError, UvstackWarning
@@ -148,9 +150,9 @@ def _peeled(asked: dict[str, Any], folder: Path, settings: dict[str, str], solve
     warnings.filterwarnings("once", category=UvstackWarning)
     prepared = prepare(**{name: asked[name] for name in PREPARED}, first=folder / "first",
                        progress=lambda done, n: tell("first image", done / n))
-    work = _work(prepared, solver, folder, asked, client, tell, run)
-    _check_room(work, asked["keep_model"])
+    _check_room(prepared, folder, asked["keep_model"])
     try:
+        work = _work(prepared, solver, folder, asked, client, tell, run)
         known = _stages(work, asked["rounds"], asked["order"] == "in-turn", asked["memo"])
         seen = write_peeled(work, known, correct=asked["correct"],
                             keep_source=asked["keep_source"], keep_model=asked["keep_model"])
@@ -165,7 +167,7 @@ def _peeled(asked: dict[str, Any], folder: Path, settings: dict[str, str], solve
         for name in ("field", "directions"):
             shutil.copyfile(folder / f"gains-{name}.png", folder / "gains" / f"{name}.png")
     finally:
-        work.passes.remove(work.scratch)
+        remove_working_set(folder / STEPS)
     return result
 
 
@@ -201,21 +203,32 @@ def _work(prepared: Prepared, solver: Quartical, folder: Path, asked: dict[str, 
           tell: Tell, run: str) -> Work:
     frame = prepared.frame
     grid = centred_grid(*frame.phase_centre, frame.size, frame.cell)
-    return Work(Passes(prepared.structure, prepared.selection, prepared.visits, prepared.column),
+    tell("copy of the data", 0.0)
+    structure, target = working_set(prepared.structure, prepared.selection, prepared.column,
+                                    folder / STEPS)
+    return Work(Passes(structure, prepared.selection, prepared.visits, prepared.column), target,
                 prepared.column, frame,
-                Settings(prepared.structure, prepared.reference_antenna, len(prepared.directions),
+                Settings(structure, prepared.reference_antenna, len(prepared.directions),
                          asked["interval"], asked["direction_interval"],
                          _most_visibilities(prepared, client)), solver,
                 folder, prepared.directions, prepared.beam, client, asked["threads"], tell, run,
                 read_mask(asked["mask"], grid))
 
 
-def _check_room(work: Work, keep_model: bool) -> None:
-    """Refuse a disk that has no room for the columns."""
-    structure = work.passes.structure
-    columns = [*work.scratch, PEELED, *[PEELED_MODEL] * keep_model]
-    new = len(columns) - len(work.passes.existing(columns))
-    n_bytes, free = new * count_bytes(structure), shutil.disk_usage(structure.path).free
-    if n_bytes > free:
-        raise OutputError(f"{structure.path}: {size_text(n_bytes)} are needed for "
-                          f"{', '.join(columns)}, {size_text(free)} are free")
+def _check_room(prepared: Prepared, folder: Path, keep_model: bool) -> None:
+    """Refuse disks that have no room for the copy of the data and for the new columns."""
+    structure = prepared.structure
+    # Calibrated data, the field's model, what is left, and the models of the directions.
+    n_scratch = 3 + len(prepared.directions)
+    columns = [name for name in (PEELED, *[PEELED_MODEL] * keep_model)
+               if name not in structure.columns]
+    needed = [(folder, bytes_needed(structure, prepared.visits, n_scratch, folder / STEPS),
+               "a copy of the data"),
+              (Path(structure.path), len(columns) * count_bytes(structure), ", ".join(columns))]
+    if os.stat(folder).st_dev == os.stat(structure.path).st_dev:
+        needed = [(folder, needed[0][1] + needed[1][1], f"{needed[0][2]} and {needed[1][2]}")]
+    for path, n_bytes, what in needed:
+        free = shutil.disk_usage(path).free
+        if n_bytes > free:
+            raise OutputError(f"{path}: {size_text(n_bytes)} are needed for {what}, "
+                              f"{size_text(free)} are free")

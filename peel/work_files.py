@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from peel.directions import Direction
 from peel.field_files import Frame, is_made, make_image
-from peel.passes_files import Passes
+from peel.passes_files import Passes, Target
 from peel.quartical import Quartical
-from peel.recipe import CALIBRATED, FIELD_MODEL, RESIDUAL, Settings, bright_columns
+from peel.recipe import PEELED, Settings, bright_columns
 
 #: Folder, in that of the run, of what is needed on the way.
 STEPS = "steps"
@@ -50,6 +50,9 @@ class Work:
     Attributes
     ----------
     passes : Passes
+        Over the working set.
+    target : Target
+        The user's set.
     column : str
         Of the data.
     frame : Frame
@@ -72,6 +75,7 @@ class Work:
     """
 
     passes: Passes
+    target: Target
     column: str
     frame: Frame
     settings: Settings
@@ -91,18 +95,14 @@ class Work:
         """Columns of the bright models."""
         return bright_columns(len(self.directions))
 
-    @property
-    def scratch(self) -> list[str]:
-        """Columns that go at the end."""
-        return [CALIBRATED, FIELD_MODEL, *self.bright, RESIDUAL]
-
     def image(self, stage: str, column: str, name: str, **options: Any) -> Path:
-        """An image of a column; its path."""
+        """An image of a column, PEELED_DATA of the user's set; its path."""
         self.tell(stage, 0.0)
         out = self.folder / name
         if not is_made(out):
             self.need(column)
-        return make_image(self.frame, self.passes.structure, self.passes.selection, column, out,
+        structure = (self.target if column == PEELED else self.passes).structure
+        return make_image(self.frame, structure, self.passes.selection, column, out,
                           threads=self.threads,
                           progress=lambda done, n: self.tell(stage, done / n), **options)
 

@@ -13,6 +13,8 @@ from uvstack.fitting.model.data import Attenuation, checked_data
 from uvstack.fitting.model.model import make_model
 from uvstack.fitting.model.normal import NormalEquations, model_visibilities, normal_equations
 from uvstack.fitting.model.shapes import SHAPES
+from uvstack.fitting.solve.branch import Branch
+from uvstack.fitting.solve.penalty import Penalty
 from uvstack.fitting.solve.solver import solve
 from uvstack.fitting.solve.visibilities import fit_passes, fit_visibilities
 from uvstack.sky.primary_beam import Gaussian
@@ -652,3 +654,18 @@ def test_errors_scaled_by_chi_squared():
                                          rel=1e-4)
     assert wrong.errors_scaled
     assert wrong.reduced_chi_squared == pytest.approx(0.01 * 0.04, rel=0.2)
+
+
+def test_a_penalty_does_not_exist_where_nothing_is_known_of_a_size():
+    """Beyond a size of 2 the data know nothing: from its edge, where χ² still exists, there is no step."""
+    def passes(p):
+        known = float(p[1] < 2.0)
+        return NormalEquations(4.0, known * np.ones(2), known * np.diag([1.0, 4.0 * p[1] ** 2]), 100)
+
+    branch = Branch(np.zeros(2, bool), np.array([False, True]))
+    objective = Penalty((1,), (0,), (), branch, 1.0).passes(passes)
+    for size in (1.99, 2.5):
+        with pytest.raises(FitError, match="nothing of a source of such a size"):
+            objective(np.array([1.0, size]))
+    # ½ ln det F is ln 2s, of slope 1/s.
+    assert objective(np.array([1.0, 1.9])).gradient[1] == pytest.approx(1 + 1 / 1.9, rel=1e-3)

@@ -215,7 +215,7 @@ def note_column(path, text):
     set_keyword(str(path), "PEELED_DATA", "UVSTACK_PEEL", text)
 
 
-def test_an_ended_run_knows_its_columns(quick, observed, monkeypatch):
+def test_an_ended_run_knows_its_columns(quick, observed, monkeypatch, fingerprint):
     """It makes what is still to be read, and replaces no column of a run that came between."""
     written: list[str] = []
     write, solve = Passes.write_all, stand_in.solve
@@ -229,11 +229,13 @@ def test_an_ended_run_knows_its_columns(quick, observed, monkeypatch):
             raise KeyboardInterrupt
         return solve(self, recipe, *rest)
 
+    before = fingerprint(quick.ms)
     monkeypatch.setattr(Passes, "write_all", noted)
     monkeypatch.setattr("peel.quartical.Quartical.solve", stopping)
     with pytest.raises(KeyboardInterrupt):
         quick(keep_model=True)
-    assert not any(name.startswith("PEEL") for name in columns_of(quick.ms))
+    assert fingerprint(quick.ms) == before
+    assert not list(quick.out.glob("steps/*.ms"))
     monkeypatch.setattr("peel.quartical.Quartical.solve", solve)
     with column_writer(quick.ms, "PEELED_DATA", "DATA", None):
         pass
@@ -242,9 +244,6 @@ def test_an_ended_run_knows_its_columns(quick, observed, monkeypatch):
         with pytest.raises(OutputError, match="PEELED_DATA exists"):
             quick(keep_model=True)
     remove_column(str(quick.ms), "PEELED_DATA")
-    # Remains of a run that was killed are no reason to stop.
-    with column_writer(quick.ms, "PEEL_RESIDUAL", "DATA", None):
-        set_keyword(str(quick.ms), "PEEL_RESIDUAL", "UVSTACK_PEEL", "another: joint-1")
     solved = len(asked(quick.env))
     written.clear()
     quick(keep_model=True)
@@ -282,8 +281,11 @@ Passes.write_all = killed
 """
 
 
-def test_a_killed_run_goes_on(quick, observed):
-    """Killed while a program solves, and once more while the last column is written."""
+def test_a_killed_run_goes_on(quick, observed, fingerprint):
+    """Killed while a program solves, which leaves the set untouched, and while the last column is written.
+
+    Of the copy that was worked on the first kill has damaged a column.
+    """
     def killed(text):
         done = subprocess.run([sys.executable, "-c", text, *map(str, (
             quick.ms, observed[0] / "bright.crtf", quick.out, quick.env))], capture_output=True, text=True)
@@ -291,13 +293,18 @@ def test_a_killed_run_goes_on(quick, observed):
         return asked(quick.env)
 
     (quick.env / "stop").write_text("joint 9")
+    untouched = fingerprint(quick.ms)
     before = killed(CHILD)
+    # But for the claim of the run that was killed.
+    assert {name: of for name, of in fingerprint(quick.ms).items()
+            if name != "peel.partial/lock"} == untouched
+    (quick.out / "steps" / "data.ms" / "table.dat").write_bytes(b"half")
     (quick.env / "stop").unlink()
     after = killed(KILLED + CHILD)
     assert before[-1] == after[len(before)] == "joint-1.qc"
     quick()
     assert asked(quick.env) == after
-    assert not any(name.startswith("PEEL_") for name in columns_of(quick.ms))
+    assert not list(quick.out.glob("steps/*.ms"))
     left = read(quick.ms, "PEELED_DATA") - observed[1]
     assert np.std(left) < 0.04 * np.std(observed[2])
 

@@ -21,7 +21,7 @@ import os
 import platform
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -336,6 +336,11 @@ class Table(ABC):
         """Copy the table to a new one, deep, with its rows or empty."""
 
     @abstractmethod
+    def copy_selected(self, path: str | Path, selection: Selection,
+                      columns: Sequence[str]) -> np.ndarray:
+        """Copy rows of a selection (its times not looked at) to a new table, deep; their numbers."""
+
+    @abstractmethod
     def refer_to(self, rows: np.ndarray, path: str | Path) -> None:
         """Make a table that refers to some rows of this one, and holds nothing itself."""
 
@@ -392,6 +397,13 @@ class CasacoreTable(Table):
     @locked
     def copy_to(self, path: str | Path, with_rows: bool = True) -> None:
         self._table.copy(str(path), deep=True, valuecopy=True, copynorows=not with_rows).close()
+
+    @locked
+    def copy_selected(self, path: str | Path, selection: Selection,
+                      columns: Sequence[str]) -> np.ndarray:
+        found = self._table.query(_condition(selection), columns=",".join(columns))
+        found.copy(str(path), deep=True, valuecopy=True).close()
+        return np.asarray(found.rownumbers(), np.int64)
 
     @locked
     def refer_to(self, rows: np.ndarray, path: str | Path) -> None:
@@ -466,8 +478,23 @@ class CasatoolsTable(Table):
         copied.close()
 
     @locked
+    def copy_selected(self, path: str | Path, selection: Selection,
+                      columns: Sequence[str]) -> np.ndarray:
+        found = self._table.query(_condition(selection), columns=",".join(columns))
+        try:
+            found.copy(str(path), deep=True, valuecopy=True, returnobject=True).close()
+            return np.asarray(found.rownumbers(), np.int64)
+        finally:
+            found.close()
+
+    @locked
     def refer_to(self, rows: np.ndarray, path: str | Path) -> None:
         self._table.selectrows(rownrs=rows.tolist(), name=str(path)).close()
+
+
+def _condition(selection: Selection) -> str:
+    """The selected rows as a condition of TaQL."""
+    return _in_words(selection).removeprefix(" && ") or "ANTENNA1 != ANTENNA2"
 
 
 def _in_words(selection: Selection | None) -> str:

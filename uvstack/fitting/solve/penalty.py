@@ -83,6 +83,8 @@ class Penalty:
                     # By the square, which sizes are solved for, there is more of it.
                     bend += slope / p[j] if j in self.sizes and self.branch.squared[j] else 0.0
                     hessian[j, j] += self.unit * max(bend, 0.0)
+            if not (math.isfinite(root) and np.isfinite(gradient).all()):
+                raise FitError("the visibilities say nothing of a source of such a size")
             return NormalEquations(found.chi_squared - 2.0 * self.unit * root, gradient,
                                    hessian, found.n)
 
