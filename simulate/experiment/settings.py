@@ -63,6 +63,9 @@ _IMAGING = {1: Imaging(0.25 * ARCSEC, 1440, 20e-6, 4, 256), 2: Imaging(0.5 * ARC
             8: Imaging(0.2 * ARCSEC, 800, 2e-3, 4, 64), 9: Imaging(0.2 * ARCSEC, 256, 2e-3, 4, 64),
             10: Imaging(0.2 * ARCSEC, 800, 2e-3, 4, 64)}
 
+#: What brings the noise of 2 mm of water to that of the maps of types 8 and 9, 0.4 mJy/beam (section 2.3.1).
+_NOISE_OF_MAP = {8: 4.5, 9: 4.5}
+
 
 @dataclass(frozen=True, repr=False)
 class BeamAt(PrimaryBeam):
@@ -98,7 +101,7 @@ class Settings:
     bright : bool
         Whether there are bright sources; without them noise is √2 larger (section 4.1.6, Figure 7).
     noise_factor : float
-        All noise is multiplied by it: 1 is that of the paper's section 2.
+        All noise is multiplied by it: 1 is that of the paper's section 2, its maps' in types 8 and 9.
     null_lists : int
         Lists of random positions that are stacked for the noise, of as many positions as there are
         targets.
@@ -147,7 +150,9 @@ class Settings:
 
     def fingerprint(self, number: int) -> str:
         """The same for the same numbers of a type alone: what a finished realisation is recognised by."""
-        text = json.dumps([number, asdict(self), asdict(self.imaging(number))], sort_keys=True)
+        noise = [_NOISE_OF_MAP[number]] if number in _NOISE_OF_MAP else []
+        text = json.dumps([number, asdict(self), asdict(self.imaging(number)), *noise],
+                          sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def imaging(self, number: int) -> Imaging:
@@ -224,7 +229,8 @@ def simulation(settings: Settings, number: int, seed: int) -> dict[str, Any]:
     from simulate.lindroos import CENTRE, recipe
 
     given = dict(recipe(_SAME_DATA.get(number, number), seed, settings.scale).settings, seed=seed)
-    noise = settings.noise_factor * (1.0 if settings.bright else np.sqrt(2.0))
+    noise = (settings.noise_factor * _NOISE_OF_MAP.get(number, 1.0)
+             * (1.0 if settings.bright else np.sqrt(2.0)))
     sky = given["sky"]
     thin = settings.thin if number in WIDE else settings.thin_narrow or settings.thin
     if number in ALMA:

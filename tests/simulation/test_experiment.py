@@ -33,6 +33,7 @@ from simulate.experiment.settings import (
 )
 from simulate.experiment.task import run
 from simulate.experiment.uv_side import least_variance, null_sums, uv_edges
+from simulate.lindroos import recipe
 from uvstack.cli.experiment import command
 from uvstack.cli.main import group
 from uvstack.errors import OutputError, SchedulerError, SelectionError, UvstackWarning
@@ -188,6 +189,15 @@ def test_thinned_simulations_keep_sources_track_and_depth():
         else:
             assert thin["noise"] * np.sqrt(10) == pytest.approx(full["noise"])
             assert thin["integration"] == 10 * full["integration"]
+
+
+def test_noise_of_types_8_and_9_is_that_of_the_maps():
+    """Not that of 2 mm of water, which type 10 has; a realisation with less is another one."""
+    for number, factor in ((8, 4.5), (9, 4.5), (10, 1.0)):
+        of_sky, given = recipe(number, 5).settings["noise"], simulation(Settings(), number, 5)
+        ratio = given["noise"].sigma(given["frequency"][:1], np.full(1, 1e6), 6.0) / of_sky.sigma(
+            given["frequency"][:1], np.full(1, 1e6), 6.0)
+        assert ratio == pytest.approx(factor)
 
 
 def test_narrow_fields_are_thinned_more_at_full_size():
