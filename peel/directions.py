@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from uvstack.errors import ImageError
+from uvstack.pixels.noise import robust_noise
 from uvstack.records import Shown
 
 #: A peak counts from this many times the noise around it, as in VLASS memo 23.
@@ -102,6 +103,17 @@ def directions_of(masks: Sequence[tuple[str, NDArray[np.bool_]]], data: NDArray,
                                mask, tuple((float(r), float(d), float(f))
                                            for r, d, f in sources)))
     return tuple(found)
+
+
+def surroundings(directions: Sequence[Direction], radius: float) -> list[NDArray[np.bool_]]:
+    """Pixels (m, l) within a radius (pixels) of each direction, without all of them and what is next to them."""
+    kept = ndimage.binary_dilation(np.any([one.mask for one in directions], axis=0), iterations=6)
+    return [(ndimage.distance_transform_edt(~one.mask) < radius) & ~kept for one in directions]
+
+
+def noise_in(data: NDArray, around: Sequence[NDArray[np.bool_]]) -> NDArray[np.float64]:
+    """Noise of an image (m, l) within each of these masks."""
+    return np.array([robust_noise(np.where(near, data, np.nan)) for near in around])
 
 
 def _peak(name: str, mask: NDArray[np.bool_], data: NDArray, rms: NDArray,

@@ -23,6 +23,7 @@ from peel.recipe import (
     PEELED,
     PEELED_MODEL,
     RESIDUAL,
+    ROUNDS,
     Settings,
     bright_columns,
     check_correlations,
@@ -31,6 +32,7 @@ from peel.recipe import (
 from peel.region_files import Limits, artefact_levels, places_of, region_masks, source_masks
 from peel.result import PeelPlan
 from peel.visits import Visit, scan_visits
+from peel.working_set_files import bytes_of_copy
 from uvstack.checks import whole_number
 from uvstack.errors import (
     ColumnError,
@@ -62,7 +64,7 @@ def plan(ms: str | Path, *, regions: str | Path, column: str = "DATA",
          field: str | int | None = None, spw: str | int | None = None,
          image: str | Path | None = None, primary_beam: str | PrimaryBeam | None = None,
          flux_above: float | None = None, distance_above: float = 0.0,
-         artefacts_above: float | None = None, rounds: int = 2,
+         artefacts_above: float | None = None, rounds: int | None = None,
          quartical: str | Path | None = None, threads: int | None = None,
          progress: Callable[[int, int], None] | None = None) -> PeelPlan:
     """What is to be done to peel bright sources off a measurement set: nothing is written.
@@ -93,8 +95,8 @@ def plan(ms: str | Path, *, regions: str | Path, column: str = "DATA",
     artefacts_above : float, optional
         Of "auto": noise around a source, over that of the quietest part of the image, from which it
         is peeled. With `flux_above` both must hold.
-    rounds : int
-        How often the field is modelled and solved for.
+    rounds : int, optional
+        How often the field is modelled and solved for; default as of `peel.peel`.
     quartical : path, optional
         goquartical, or its environment, by which recipes are checked. Default: that of this
         environment or of the PATH; without one they are not checked.
@@ -118,7 +120,8 @@ def plan(ms: str | Path, *, regions: str | Path, column: str = "DATA",
     >>> peel.plan("survey.ms", regions="bright.crtf").directions[0].centre
     """
     asked = {**locals()}
-    rounds = whole_number("rounds", rounds, 1)
+    if rounds is not None:
+        rounds = whole_number("rounds", rounds, 1)
     solver = _solver(quartical)
     with tempfile.TemporaryDirectory(prefix="uvstack-peel-") as folder:
         prepared = prepare(ms, regions=regions, column=column, field=field, spw=spw,
@@ -133,10 +136,12 @@ def plan(ms: str | Path, *, regions: str | Path, column: str = "DATA",
         column if solve == "selfcal" else CALIBRATED)]
     if solver is not None:
         solver.check(recipes)
-    columns = (CALIBRATED, FIELD_MODEL, *bright_columns(len(prepared.directions)), RESIDUAL, PEELED)
+    columns = (PEELED,)
+    scratch = (CALIBRATED, FIELD_MODEL, *bright_columns(len(prepared.directions)), RESIDUAL)
     return PeelPlan(structure.path, column, prepared.directions, prepared.visits, tuple(recipes),
-                    rounds, columns, tuple(name for name in columns if name in structure.columns),
-                    8 * len(columns) * sum(visit.n_visibilities for visit in prepared.visits),
+                    ROUNDS if rounds is None else (rounds, rounds), columns, tuple(name for name in columns if name in structure.columns),
+                    scratch, 8 * sum(visit.n_visibilities for visit in prepared.visits),
+                    bytes_of_copy(structure, prepared.visits, len(scratch)),
                     shutil.disk_usage(structure.path).free, prepared.primary_beam,
                     None if solver is None else solver.version,
                     provenance_of(asked, ms=[structure.path]))

@@ -36,6 +36,8 @@ PEELED, PEELED_MODEL = "PEELED_DATA", "PEELED_MODEL"
 CALIBRATED, FIELD_MODEL, RESIDUAL = "PEEL_CALIBRATED", "PEEL_FIELD", "PEEL_RESIDUAL"
 #: Solves of a run that are done once, and those of each round.
 ONCE, EACH_ROUND = ("selfcal", "bright"), ("joint", "field", "refined")
+#: Rounds at least and at most, where their number is left to the noise.
+ROUNDS = (2, 6)
 #: Solves of the bright directions alone.
 _ALONE = ("bright", "refined")
 _ITERATIONS = {"selfcal": 50, "bright": 50, "joint": 25, "field": 50, "refined": 50}

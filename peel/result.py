@@ -47,14 +47,16 @@ class PeelPlan(Saved):
         What of the set is peeled.
     recipes : tuple of Recipe
         In the order of their solves.
-    rounds : int
-        How often the second and third solves are repeated, each time with a better model.
+    rounds : (int, int)
+        How often at least and at most the solves of a round are repeated, each time with a better model.
     columns : tuple of str
-        That are written: the models, the residual, and last the peeled data.
+        That are written.
     existing : tuple of str
         Those of them that the set has already.
-    n_bytes, n_bytes_free : int
-        That the columns take, and that the disk has.
+    scratch : tuple of str
+        Columns of the copy that is worked on: the models, and what is left.
+    n_bytes, n_bytes_copy, n_bytes_free : int
+        That the columns and the copy take, and that the disk of the set has.
     primary_beam : PrimaryBeam or None
     quartical : str or None
         Version that has checked the recipes; None where there is none.
@@ -68,10 +70,12 @@ class PeelPlan(Saved):
     directions: tuple[Direction, ...]
     visits: tuple[Visit, ...]
     recipes: tuple[Recipe, ...]
-    rounds: int
+    rounds: tuple[int, int]
     columns: tuple[str, ...]
     existing: tuple[str, ...]
+    scratch: tuple[str, ...]
     n_bytes: int
+    n_bytes_copy: int
     n_bytes_free: int
     primary_beam: PrimaryBeam | None
     quartical: str | None
@@ -111,20 +115,27 @@ class PeelPlan(Saved):
         return distance, float(power[0, 0])
 
     def solving_time(self) -> float:
-        """Seconds that QuartiCal takes, about: its start, and 5 µs a visibility, each round."""
+        """Seconds that QuartiCal takes, about, in the least rounds: its start, and 5 µs a visibility, each."""
         return sum((_START + _PER_VISIBILITY * recipe.n_visibilities)
-                   * (self.rounds if recipe.name.startswith(EACH_ROUND) else 1)
+                   * (self.rounds[0] if recipe.name.startswith(EACH_ROUND) else 1)
                    for recipe in self.recipes)
 
     def summary(self) -> dict[str, Any]:
         """Numbers and texts that JSON can hold."""
         return {"ms": self.ms, "column": self.column,
                 "directions": [direction.summary() for direction in self.directions],
-                "fields": rows_of(self.fields()), "rounds": self.rounds,
+                "fields": rows_of(self.fields()), "rounds": list(self.rounds),
                 "columns": list(self.columns), "existing_columns": list(self.existing),
-                "bytes": self.n_bytes, "bytes_free": self.n_bytes_free,
+                "scratch_columns": list(self.scratch), "bytes": self.n_bytes,
+                "bytes_of_copy": self.n_bytes_copy, "bytes_free": self.n_bytes_free,
                 "quartical": self.quartical, "solving_time": self.solving_time(),
                 "recipes": {recipe.name: recipe.options for recipe in self.recipes}}
+
+    def _times(self) -> str:
+        """How often there is a round, in words."""
+        least, most = self.rounds
+        return (f"{least} time{'s' * (least > 1)}" if least == most else
+                f"{least} to {most} times, while the noise falls")
 
     def tables(self) -> dict[str, QTable]:
         """The table of fields."""
@@ -143,8 +154,10 @@ class PeelPlan(Saved):
                 *((f"direction {one.name}", _told(one)) for one in self.directions),
                 ("columns", f"{', '.join(self.columns)}: {size_text(self.n_bytes)}, and the disk "
                  f"has {size_text(self.n_bytes_free)}"),
+                ("copy of the data", f"with {', '.join(self.scratch)}: "
+                 f"{size_text(self.n_bytes_copy)} in the folder of the run, until its end"),
                 ("solves", f"{', '.join(recipe.name for recipe in self.recipes)}; those of each "
-                 f"round ({', '.join(EACH_ROUND)}) {self.rounds} time{'s' * (self.rounds > 1)}")]
+                 f"round ({', '.join(EACH_ROUND)}) {self._times()}")]
         rows += [("time", f"QuartiCal about {self.solving_time() / 60:.1g} min on one processor, "
                   "once compiled; images come on top")]
         rows += [("QuartiCal", f"{self.quartical} reads the recipes" if self.quartical
@@ -167,8 +180,8 @@ class PeelPlan(Saved):
             told.append(("warning", f"all flagged, and left out: {', '.join(flagged)}"))
         if self.existing:
             told.append(("warning", f"the set has {', '.join(self.existing)} already"))
-        if self.n_bytes > self.n_bytes_free:
-            told.append(("warning", "the disk has no room for the columns"))
+        if self.n_bytes + self.n_bytes_copy > self.n_bytes_free:
+            told.append(("warning", "the disk of the set has no room for the columns and the copy"))
         return told
 
     def _grid(self) -> list[tuple[str, ...]]:
@@ -228,6 +241,8 @@ class PeelResult(Saved):
         What must be known before the numbers are believed: ("warning" or "advice", text).
     bound : float
         Noise that all gain sets move at most coherently into the image, over the noise.
+    rounds : int
+        That were made.
     settings : mapping
         What was asked for.
     """
@@ -245,6 +260,7 @@ class PeelResult(Saved):
     fluxes: QTable
     notes: tuple[tuple[str, str], ...]
     bound: float
+    rounds: int
     settings: Mapping[str, str]
     figures: Mapping[str, Any] = field(default_factory=dict)
     provenance: Provenance | None = field(default=None)
@@ -255,7 +271,7 @@ class PeelResult(Saved):
                 "directions": list(self.directions), "table": rows_of(self.table),
                 "fields": rows_of(self.fields), "fluxes": rows_of(self.fluxes),
                 "notes": [list(one) for one in self.notes], "bound": self.bound,
-                "settings": dict(self.settings)}
+                "rounds": self.rounds, "settings": dict(self.settings)}
 
     def tables(self) -> dict[str, QTable]:
         """Images, fields and fluxes of other sources."""
@@ -272,6 +288,7 @@ class PeelResult(Saved):
                          f"{row['peak'].to_value('Jy/beam'):.4g} Jy",
                          f"{row['dynamic_range']:.0f}"))
         rows = [("columns", ", ".join(self.columns)), ("files", self.folder),
+                ("rounds", str(self.rounds)),
                 ("bound", f"gains move at most {self.bound:.2f} of the noise coherently into the "
                  "image")]
         return Section(f"Peeled {self.ms}", rows, text=self.notes, grid=grid)
@@ -329,4 +346,5 @@ def finished_result(folder: Path, settings: Mapping[str, str]) -> PeelResult | N
                              for name in ("images", "fields", "fluxes"))
     return PeelResult(told["ms"], told["folder"], tuple(told["columns"]),
                       tuple(told["directions"]), table, fields, fluxes,
-                      tuple(tuple(one) for one in told["notes"]), told["bound"], told["settings"])
+                      tuple(tuple(one) for one in told["notes"]), told["bound"], told["rounds"],
+                      told["settings"])

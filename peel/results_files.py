@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from astropy import units as u
@@ -10,6 +10,7 @@ from astropy.table import QTable
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from peel.directions import noise_in
 from peel.field_files import read_plane_of
 from peel.gains import Key
 from peel.known import Known
@@ -17,7 +18,7 @@ from peel.recipe import FIELD_MODEL, PEELED, PEELED_MODEL, SPANS
 from peel.region_files import separation
 from peel.report import gain_figures, images_figure, models_figure, ratio_figure
 from peel.result import PeelResult
-from peel.stages_files import Seen, gain_snr, span_in
+from peel.stages_files import FALLING, Seen, gain_snr, span_in
 from peel.work_files import IMAGES, STEPS, Work
 from uvstack.constants import ARCSEC
 from uvstack.errors import UvstackError
@@ -28,21 +29,16 @@ from uvstack.records import Provenance
 
 #: Times the noise from which another source is listed.
 _DETECTION = 7.0
-#: Beams around a direction in which the local noise is measured.
-_AROUND = 40
 #: By how much of the beam the phases of gains may move a source before that is told.
 _MOVED = 0.1
-#: By how much the noise may fall in the last round before more rounds are advised.
-_FALLING = 0.1
 
 
 def measure(work: Work, known: Known, seen: Mapping[Key, Seen], settings: Mapping[str, str],
-            keep_model: bool, provenance: Provenance) -> PeelResult:
-    """The result of a run whose images are all there."""
+            rounds: int, keep_model: bool, provenance: Provenance) -> PeelResult:
+    """The result of a run of so many rounds whose images are all there."""
     planes = {name: read_plane_of(work.folder / f"{name}-image.fits") for name in IMAGES}
-    around = _around(work)
-    table = _noise_table(work, planes, around)
-    last = read_plane_of(work.folder / STEPS / f"round-{settings['rounds']}-image.fits")
+    table = _noise_table(work, planes)
+    last = read_plane_of(work.folder / STEPS / f"round-{rounds}-image.fits")
     fluxes = _other_sources(work)
     models = {}
     for number, column in enumerate([FIELD_MODEL, *work.bright]):
@@ -61,39 +57,28 @@ def measure(work: Work, known: Known, seen: Mapping[Key, Seen], settings: Mappin
     bound = float(np.sqrt(2 / (n_ant - 1) * (1 + len(work.directions))))
     return PeelResult(work.target.structure.path, str(work.folder), columns,
                       tuple(one.summary() for one in work.directions), table, fields, fluxes,
-                      (*_notes(work, known, seen, fields), *_still_falling(table, last, around)), bound, dict(settings), figures,
+                      (*_notes(work, known, seen, fields), *_still_falling(work, table, last)), bound, rounds, dict(settings), figures,
                       provenance)
 
 
-def _around(work: Work) -> list[NDArray[np.bool_]]:
-    """Where the noise around each direction is measured."""
-    kept = ndimage.binary_dilation(np.any([one.mask for one in work.directions], axis=0), iterations=6)
-    radius = _AROUND * work.beam / work.frame.cell
-    return [(ndimage.distance_transform_edt(~one.mask) < radius) & ~kept for one in work.directions]
-
-
-def _still_falling(table: QTable, last: NDArray,
-                   around: Sequence[NDArray[np.bool_]]) -> list[tuple[str, str]]:
+def _still_falling(work: Work, table: QTable, last: NDArray) -> list[tuple[str, str]]:
     """Advice where the last round, whose image is given, took much of the noise around a direction."""
-    peeled = table[-len(around):]
-    fell = [1 - row["rms_local"].value / robust_noise(np.where(near, last, np.nan))
-            for row, near in zip(peeled, around, strict=True)]
-    if max(fell) < _FALLING:
+    peeled = table[-len(work.directions):]
+    fell = 1 - peeled["rms_local"].value / noise_in(last, work.around)
+    if fell.max() < FALLING:
         return []
     name = peeled["direction"][int(np.argmax(fell))]
-    return [("advice", f"the noise around {name} fell by {100 * max(fell):.0f} % in the last round; more "
+    return [("advice", f"the noise around {name} fell by {100 * fell.max():.0f} % in the last round; more "
                        "rounds (rounds=, --rounds) take more")]
 
 
-def _noise_table(work: Work, planes: Mapping[str, NDArray],
-                 around: Sequence[NDArray[np.bool_]]) -> QTable:
+def _noise_table(work: Work, planes: Mapping[str, NDArray]) -> QTable:
     rows = []
     for name, told in IMAGES.items():
         data = planes[name]
         everywhere = robust_noise(data)
-        for one, near in zip(work.directions, around, strict=True):
+        for one, rms in zip(work.directions, noise_in(data, work.around), strict=True):
             before = planes["selfcal" if name == "peeled" else name][one.mask].max()
-            rms = robust_noise(np.where(near, data, np.nan))
             rows.append((told, one.name, everywhere, rms, float(before), before / rms))
     columns = list(zip(*rows, strict=True))
     unit = u.Jy / u.beam

@@ -35,6 +35,7 @@ from peel.bright_files import (
     read_fit,
     with_amplitudes,
 )
+from peel.directions import noise_in
 from peel.field_files import field_mask, predict_field, read_plane_of
 from peel.gains import LEAST_SNR, Cell, Gain, Key, Solved, chi_squared
 from peel.known import Known
@@ -60,6 +61,8 @@ from uvstack.io.output import write_json
 FIRST_SIGMA, ROUND_SIGMA = 8.0, (7.0, 6.0)
 #: Beams around a bright direction in which nothing is believed before it is taken off.
 _KEPT_OFF = 15
+#: By how much the noise around a direction may fall in a round before another is worth while.
+FALLING = 0.05
 #: χ² may rise by this much before a solution counts as worse than none.
 _WORSE = 1.001
 
@@ -352,10 +355,23 @@ def mask_of(work: Work, column: str, number: int) -> NDArray[np.bool_]:
                       [one.mask for one in work.directions])
 
 
+def image_of_round(work: Work, number: int) -> Path:
+    """CLEAN of what is left, within a mask."""
+    return work.image(f"image of round {number}", RESIDUAL, f"{STEPS}/round-{number}",
+                      mask=mask_of(work, RESIDUAL, number))
+
+
+def is_enough(work: Work, number: int) -> bool:
+    """Whether a round has lowered the noise around no direction by much, so that another would not."""
+    before, after = (noise_in(read_plane_of(image_of_round(work, one)), work.around)
+                     for one in (number, number + 1))
+    return bool((after > (1 - FALLING) * before).all())
+
+
 def model_field(work: Work, number: int) -> None:
-    """CLEAN of what is left, within a mask; the field's model goes to its column."""
+    """The field's column: what CLEAN finds in what is left."""
     name = f"{STEPS}/round-{number}"
-    work.image(f"image of round {number}", RESIDUAL, name, mask=mask_of(work, RESIDUAL, number))
+    image_of_round(work, number)
 
     def predict() -> None:
         work.tell(f"model of the field, round {number}", 0.0)

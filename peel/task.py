@@ -17,12 +17,13 @@ from peel.known import Known
 from peel.passes_files import Passes
 from peel.plan_files import Prepared, open_set, prepare
 from peel.quartical import Quartical, find_quartical
-from peel.recipe import CALIBRATED, PEELED, PEELED_MODEL, RESIDUAL, Settings
+from peel.recipe import CALIBRATED, PEELED, PEELED_MODEL, RESIDUAL, ROUNDS, Settings
 from peel.result import PeelResult
 from peel.results_files import measure
 from peel.run_files import finished, run_in, settings_of
 from peel.stages_files import (
     fit_bright,
+    is_enough,
     keep_field,
     mask_of,
     model_field,
@@ -32,7 +33,7 @@ from peel.stages_files import (
     write_peeled,
 )
 from peel.work_files import STEPS, Tell, Work
-from peel.working_set_files import bytes_needed, remove_working_set, working_set
+from peel.working_set_files import bytes_of_copy, bytes_there, remove_working_set, working_set
 from uvstack.checks import finite_number, one_of, whole_number
 from uvstack.chunks import cluster
 from uvstack.errors import OutputError, UvstackWarning
@@ -54,7 +55,8 @@ _PER_RECIPE = 4_000_000
 def peel(ms: str | Path, *, regions: str | Path, out: str | Path = "peel", column: str = "DATA",
          field: str | int | None = None, spw: str | int | None = None,
          correct: Literal["field", "none"] = "field",
-         keep_source: bool | Literal["gains"] = False, keep_model: bool = False, rounds: int = 2,
+         keep_source: bool | Literal["gains"] = False, keep_model: bool = False,
+         rounds: int | None = None,
          order: Literal["together", "in-turn"] = "together", memo: bool = False,
          interval: float = 0.0, direction_interval: float = 0.0, mask: str | Path | None = None,
          flux_above: float | None = None, distance_above: float = 0.0,
@@ -85,8 +87,9 @@ def peel(ms: str | Path, *, regions: str | Path, out: str | Path = "peel", colum
     keep_model : bool
         Write PEELED_MODEL, the sources as they are in the data: DATA = uncorrected peeled data +
         PEELED_MODEL.
-    rounds : int
-        How often the field is modelled and solved for.
+    rounds : int, optional
+        How often the field is modelled and solved for. Default: twice, and while the noise around a
+        direction falls by a twentieth, up to six times.
     order : {"together", "in-turn"}
         Whether all directions are solved for at once, or one after another, the brightest first.
     memo : bool
@@ -128,7 +131,8 @@ def peel(ms: str | Path, *, regions: str | Path, out: str | Path = "peel", colum
     one_of("correct", correct, ("field", "none"))
     one_of("order", order, ("together", "in-turn"))
     one_of("keep_source", keep_source, (False, True, "gains"))
-    rounds = whole_number("rounds", rounds, 1)
+    if rounds is not None:
+        rounds = whole_number("rounds", rounds, 1)
     for name in ("interval", "direction_interval"):
         finite_number(name, asked[name], 0.0)
     tell: Tell = (lambda stage, done: None) if progress is None else progress
@@ -153,15 +157,15 @@ def _peeled(asked: dict[str, Any], folder: Path, settings: dict[str, str], solve
     _check_room(prepared, folder, asked["keep_model"])
     try:
         work = _work(prepared, solver, folder, asked, client, tell, run)
-        known = _stages(work, asked["rounds"], asked["order"] == "in-turn", asked["memo"])
+        known, rounds = _stages(work, asked["rounds"], asked["order"] == "in-turn", asked["memo"])
         seen = write_peeled(work, known, correct=asked["correct"],
                             keep_source=asked["keep_source"], keep_model=asked["keep_model"])
         # Where the sources are put back the image is of what is left without them.
         shown = RESIDUAL if asked["keep_source"] else PEELED
         work.image("peeled image", shown, "peeled",
-                   mask=mask_of(work, shown, asked["rounds"] + 1))
+                   mask=mask_of(work, shown, rounds + 1))
         provenance = provenance_of(asked, ms=[prepared.structure.path])
-        result = measure(work, known, seen, settings, asked["keep_model"], provenance)
+        result = measure(work, known, seen, settings, rounds, asked["keep_model"], provenance)
         append_history(prepared.structure.path, provenance)
         result.report(folder)
         for name in ("field", "directions"):
@@ -171,8 +175,8 @@ def _peeled(asked: dict[str, Any], folder: Path, settings: dict[str, str], solve
     return result
 
 
-def _stages(work: Work, rounds: int, in_turn: bool, memo: bool) -> Known:
-    """All that leads to the gains."""
+def _stages(work: Work, rounds: int | None, in_turn: bool, memo: bool) -> tuple[Known, int]:
+    """All that leads to the gains, and in how many rounds."""
     masks = [one.mask for one in work.directions]
     mask = keep_field(work, "first")
     known = fit_bright(work, Known(), "data")
@@ -185,10 +189,13 @@ def _stages(work: Work, rounds: int, in_turn: bool, memo: bool) -> Known:
     keep_field(work, "selfcal")
     known = fit_bright(work, known, "calibrated")
     known = take_bright_off(work, known)
-    for number in range(1, rounds + 1):
+    least, most = ROUNDS if rounds is None else (rounds, rounds)
+    for number in range(1, most + 1):
         model_field(work, number)
         known = solve_round(work, known, number, in_turn=in_turn, memo=memo)
-    return known
+        if number == most or (number >= least and is_enough(work, number)):
+            break
+    return known, number
 
 
 def _most_visibilities(prepared: Prepared, client: Any) -> int:
@@ -222,8 +229,8 @@ def _check_room(prepared: Prepared, folder: Path, keep_model: bool) -> None:
     n_scratch = 3 + len(prepared.directions)
     columns = [name for name in (PEELED, *[PEELED_MODEL] * keep_model)
                if name not in structure.columns]
-    needed = [(folder, bytes_needed(structure, prepared.visits, n_scratch, folder / STEPS),
-               "a copy of the data"),
+    needed = [(folder, bytes_of_copy(structure, prepared.visits, n_scratch)
+               - bytes_there(folder / STEPS), "a copy of the data"),
               (Path(structure.path), len(columns) * count_bytes(structure), ", ".join(columns))]
     if os.stat(folder).st_dev == os.stat(structure.path).st_dev:
         needed = [(folder, needed[0][1] + needed[1][1], f"{needed[0][2]} and {needed[1][2]}")]

@@ -7,6 +7,7 @@ note in the column itself says of which run it is and what it holds, once it doe
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from peel.directions import Direction
+from peel.directions import Direction, surroundings
 from peel.field_files import Frame, is_made, make_image
 from peel.passes_files import Passes, Target
 from peel.quartical import Quartical
@@ -26,6 +27,8 @@ from peel.recipe import PEELED, Settings, bright_columns
 STEPS = "steps"
 #: Images whose noise is told, by their names.
 IMAGES = {"first": "first image", "selfcal": "self-calibrated", "peeled": "peeled"}
+#: Beams around a direction in which the local noise is measured.
+_AROUND = 40
 Tell = Callable[[str, float], None]
 
 
@@ -94,6 +97,11 @@ class Work:
     def bright(self) -> list[str]:
         """Columns of the bright models."""
         return bright_columns(len(self.directions))
+
+    @functools.cached_property
+    def around(self) -> list[NDArray[np.bool_]]:
+        """Where the noise around each direction is measured, (m, l)."""
+        return surroundings(self.directions, _AROUND * self.beam / self.frame.cell)
 
     def image(self, stage: str, column: str, name: str, **options: Any) -> Path:
         """An image of a column, PEELED_DATA of the user's set; its path."""

@@ -68,9 +68,12 @@ def remove_working_set(folder: Path) -> None:
     (folder / ROWS).unlink(missing_ok=True)
 
 
-def bytes_needed(structure: Structure, visits: Sequence[Visit], n_columns: int,
-                 folder: Path) -> int:
-    """What the copy, with its data and so many columns more, takes beyond what of it is there."""
+def bytes_of_copy(structure: Structure, visits: Sequence[Visit], n_columns: int) -> int:
+    """What the copy takes on the disk, with its data and so many columns more."""
     each = 8 * (1 + n_columns) + 1 + 4 * (structure.weight_source == "WEIGHT_SPECTRUM")
-    there = sum(path.stat().st_size for path in (folder / WORKING_SET).rglob("*"))
-    return sum(each * visit.n_visibilities + _PER_ROW * visit.n_rows for visit in visits) - there
+    return sum(each * visit.n_visibilities + _PER_ROW * visit.n_rows for visit in visits)
+
+
+def bytes_there(folder: Path) -> int:
+    """What of the copy is there."""
+    return sum(path.stat().st_size for path in (folder / WORKING_SET).rglob("*"))

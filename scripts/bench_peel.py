@@ -150,7 +150,7 @@ def left_of_the_source(peeled: Path, truth: Path) -> float:
     return float(np.sqrt((np.abs(left) ** 2).mean() / 2) / NOISE)
 
 
-def run(case: str, array: str, folder: Path, seed: int, rounds: int) -> list[str]:
+def run(case: str, array: str, folder: Path, seed: int, rounds: int | None) -> list[str]:
     """A line of the table."""
     bright, names, places, others = skies(case, seed, array)
     noise, peaks = floor(folder, array, others, places[0], seed)
@@ -179,7 +179,7 @@ def run(case: str, array: str, folder: Path, seed: int, rounds: int) -> list[str
     bright_enough = peaks * 1e6 > 10 * noise
     near = np.arange(30) < 11
     ranges = result.table["dynamic_range"][result.table["direction"] == result.table["direction"][0]]
-    return [case, *(f"{got[name][0]:.0f}" for name in got), f"{noise:.0f}",
+    return [case, str(result.rounds), *(f"{got[name][0]:.0f}" for name in got), f"{noise:.0f}",
             f"{got['peeled'][0] / noise:.2f}",
             f"{left_of_the_source(path, folder / 'bright.ms'):.2f}", f"{ranges[2] / ranges[0]:.1f}",
             f"{ranges[2] / ranges[1]:.1f}",
@@ -194,12 +194,12 @@ def main() -> None:
     parser.add_argument("--array", choices=ARRAYS, default="vla.c")
     parser.add_argument("--folder", type=Path, required=True, help="for sets and images")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, help="default: until the noise stays")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     warnings.simplefilter("ignore")
-    print(f"seed {options.seed}, {options.rounds} rounds, load {os.getloadavg()[0]:.1f}\n")
-    head("Peeling", "case", "first", "self-cal", "peeled", "floor", "/ floor", "source left", "DR over first",
+    print(f"seed {options.seed}, load {os.getloadavg()[0]:.1f}\n")
+    head("Peeling", "case", "rounds", "first", "self-cal", "peeled", "floor", "/ floor", "source left", "DR over first",
                "over self-cal", "near %", "far %", "CPU s", "wall s")
     for case in options.cases:
         row(*run(case, options.array, options.folder, options.seed, options.rounds))

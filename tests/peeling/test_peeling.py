@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import stand_in
 import peel
 from factories import ARCSEC, Spw, edit, make_ms, offset, read
 from peel.passes_files import Passes
+from peel.stages_files import is_enough
 from uvstack.errors import OutputError, UvstackError, UvstackWarning
 from uvstack.io.casa import open_table
 from uvstack.io.unfinished_column import remove_column, set_keyword
@@ -169,6 +171,26 @@ def test_what_is_left_or_put_back(quick, observed):
     np.testing.assert_allclose(got, read(quick.ms, "DATA") / through(g, one, two), atol=2e-6)
     _, got = go_on_as(quick, keep_source=False, correct="none", memo=True)
     assert np.std(got - through(g, one, two) * field) < 0.04 * np.std(bright)
+
+
+def test_rounds_go_on_while_the_noise_falls(monkeypatch):
+    """Of two directions one is enough: 8 % less around it want another round, 3 % less do not."""
+    near = [np.arange(40_000).reshape(200, 200) % 2 == i for i in (0, 1)]
+    unit = np.random.default_rng(1).standard_normal((200, 200))
+    noise = {2: (1.0, 1.0), 3: (0.97, 0.92), 4: (0.95, 0.90)}
+    monkeypatch.setattr("peel.stages_files.image_of_round", lambda work, number: number)
+    monkeypatch.setattr("peel.stages_files.read_plane_of",
+                        lambda number: unit * np.where(near[0], *noise[number]))
+    work = SimpleNamespace(around=near)
+    assert [is_enough(work, number) for number in (2, 3)] == [False, True]
+
+
+def test_rounds_are_counted(quick):
+    """Gains that are right from the first solve on leave nothing for a third round."""
+    result = quick(rounds=None)
+    joint = [name for name in asked(quick.env) if name.startswith("joint")]
+    assert result.rounds == len(joint) == 2
+    assert json.loads((quick.out / "peel.json").read_text())["rounds"] == 2
 
 
 def test_failed_gains_keep_their_data(quick, observed):

@@ -103,10 +103,13 @@ def test_a_plan_says_what_is_there(observed, fingerprint, tmp_path):
         assert separation(*np.deg2rad(sky(x, y)), *direction.centre) < 0.1 * ARCSEC
         assert direction.peak == pytest.approx(flux, abs=0.01)
         assert direction.rms == pytest.approx(0.002, rel=0.2)
-    assert found.columns == ("PEEL_CALIBRATED", "PEEL_FIELD", "PEEL_BRIGHT_1", "PEEL_BRIGHT_2",
-                             "PEEL_RESIDUAL", "PEELED_DATA")
+    assert found.columns == ("PEELED_DATA",)
+    assert found.scratch == ("PEEL_CALIBRATED", "PEEL_FIELD", "PEEL_BRIGHT_1", "PEEL_BRIGHT_2",
+                             "PEEL_RESIDUAL")
     # Two fields of 10 baselines and 4 times, of 2 × 2 and 1 × 2 visibilities of 8 bytes.
-    assert found.n_bytes == 6 * 8 * 2 * 40 * (4 + 2)
+    assert found.n_bytes == 8 * 2 * 40 * (4 + 2)
+    # The data, five columns, and flags; and of 160 rows what else they have.
+    assert found.n_bytes_copy == (6 * 8 + 1) * 2 * 40 * (4 + 2) + 200 * 160
     table = found.fields()
     row = table[(table["field_id"] == 1) & (table["spw"] == 0) & (table["direction"] == "1")][0]
     far = separation(*np.deg2rad(sky(X, Y)), *offset(300 * ARCSEC, 0))

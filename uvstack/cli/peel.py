@@ -59,7 +59,9 @@ def _stages() -> Iterator[Callable[[str, float], None] | None]:
 @click.option("--artefacts-above", type=float,
               help="With --regions auto: noise around a source over that of the quietest part of the "
                    "image, from which it is peeled.")
-@click.option("--rounds", default=2, help="How often the field is modelled and solved for.")
+@click.option("--rounds", type=int,
+              help="How often the field is modelled and solved for; default twice, and while the noise "
+                   "falls by a twentieth, up to six times.")
 @click.option("--order", type=click.Choice(["together", "in-turn"]), default="together",
               help="All directions at once, or one after another.")
 @click.option("--memo", is_flag=True,
