@@ -67,8 +67,10 @@ def _record(folder: Path, name: str, method: str) -> Path:
 
 def run(folder: Path, name: str, method: str) -> None:
     """One method on one case; its errors as JSON."""
+    import uvstack.deconvolution.kernels
     import uvstack.joint.feathering.task
-    import uvstack.joint.reconstruction.task  # noqa: F401
+    import uvstack.joint.reconstruction.task
+    import uvstack.uv.weights  # noqa: F401
 
     begin = cpu_seconds()  # without the start of the program, as for CASA
     feathers = method.endswith("feather")

@@ -313,3 +313,19 @@ def test_bad_input_is_refused():
                           ({"threshold": np.nan}, "threshold")):
         with pytest.raises(ImageError, match=text):
             MinorSettings(**changed)
+
+
+def test_smoothed_psfs_are_kept_as_far_as_pixels_of_the_image_lie_apart():
+    """Of a narrow image with a psf of twice its size; beyond that nothing is left out."""
+    y, x = np.indices((81, 41)) - np.array([40, 20])[:, None, None]
+    psf = np.stack([np.exp(-(x**2 + y**2) / 18.0) * np.cos(0.3 * x + 0.1 * y) / (1 + t)
+                    for t in range(3)])
+    basis = clean_scales.make_basis(psf, (40, 20), (0.0, 7.0), 2, None, np.dtype(float), 1)
+    assert basis.stack.shape == (3, 3, 79, 39)
+    assert basis.outside == 0
+    shape = scale_kernel(7.0)
+    for term in range(3):
+        whole = fftconvolve(fftconvolve(psf[term], shape), shape)
+        m, l = whole.shape[0] // 2, whole.shape[1] // 2
+        np.testing.assert_allclose(basis.stack[basis.pair[1, 1], term],
+                                   whole[m - 39 : m + 40, l - 19 : l + 20], atol=1e-12)

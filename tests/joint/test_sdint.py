@@ -276,7 +276,7 @@ def test_the_gain_takes_the_noise_of_the_dish_with_it():
     valid, found = np.ones((96, 96), bool), {}
     inner = (slice(24, 72), slice(24, 72))
     for gain in (1.0, 0.2):
-        joint, factor = joint_psf(plane.steps, dish, (96, 96), one, low, gain)
+        joint, factor = joint_psf(plane, plane.continuation(valid), one, low, gain)
         made = JointPlane(1e9, 1.0, one, low, None, valid, plane, plane.continuation(valid), gain,
                           joint, factor)
         rest = made.residual(np.zeros((96, 96)))

@@ -229,6 +229,8 @@ class MinorCycles:
         self._psf: np.ndarray | None = None
         self._key: tuple = ()
         self._kept: tuple[scaling.Basis, np.ndarray] | None = None
+        self._mask: np.ndarray | None = None
+        self._share, self._allowed = 1.0, np.zeros((0, 0, 0), bool)
 
     def __call__(self, residual: np.ndarray, psf: np.ndarray, mask: np.ndarray | None = None,
                  settings: MinorSettings | None = None) -> MinorResult:
@@ -240,9 +242,12 @@ class MinorCycles:
                            "empty mask", residual)
         box = _box_of(mask, settings)
         part, allowed = residual[:, box[0], box[1]], mask[box]
-        found = _clark(part, checked, allowed, settings) if settings.algorithm == "clark" else (
-            _tiles(part, checked, allowed, settings,
-                   *self._basis(psf, checked, part.shape[1:], settings)))
+        if settings.algorithm == "clark":
+            found = _clark(part, checked, allowed, settings)
+        else:
+            basis, reach = self._basis(psf, checked, part.shape[1:], settings)
+            found = _tiles(part, checked, self._masks(allowed, basis, settings.mask_share), settings,
+                           basis, reach)
         return found if part.shape == residual.shape else _embedded(found, residual.shape, box)
 
     def _basis(self, psf: np.ndarray, checked: np.ndarray, shape: tuple[int, ...],
@@ -256,7 +261,15 @@ class MinorCycles:
             tiles = tuple(-(-n // kernels.TILE) for n in shape)
             self._psf, self._key = psf, key
             self._kept = basis, scaling.reach(basis, tiles, settings.n_terms)
+            self._mask = None
         return self._kept
+
+    def _masks(self, mask: np.ndarray, basis: scaling.Basis, share: float) -> np.ndarray:
+        """Where each scale may have its centre, (scale, m, l)."""
+        if self._mask is None or self._share != share or not np.array_equal(mask, self._mask):
+            self._mask, self._share = mask.copy(), share
+            self._allowed = np.stack([scaling.mask_of_scale(mask, k, share) for k in basis.shapes])
+        return self._allowed
 
 
 def _box_of(mask: np.ndarray, settings: MinorSettings) -> tuple[slice, slice]:
@@ -367,7 +380,7 @@ def _clark(dirty, psf, mask, settings):
     half = settings.patch or max(dirty.shape)
     patch, top = np.ascontiguousarray(scaling.odd_middle(psf[0], (half, half)),
                                       dtype), float(psf[0].max())
-    outside = scaling.outside(psf[0], half) / top
+    outside = scaling.outside(psf[0], (half, half)) / top
     found, current, floor = _Taken(dirty.shape, 1, settings.most_iterations), dirty, np.inf
     while True:
         work = current[0].astype(dtype)
@@ -471,15 +484,14 @@ class _Tiles:
     """
 
     def __init__(self, image_shape: tuple[int, ...], basis: scaling.Basis, reach: np.ndarray,
-                 mask: np.ndarray, settings: MinorSettings) -> None:
+                 masks: np.ndarray, settings: MinorSettings) -> None:
         n_scales = len(basis.scales)
         self.basis, self.settings = basis, settings
         self.found = _Taken(image_shape, n_scales, settings.most_iterations)
-        self.mask = np.stack([scaling.mask_of_scale(mask, k, settings.mask_share)
-                              for k in basis.shapes])
+        self.mask = masks
         tiles = tuple(-(-n // kernels.TILE) for n in image_shape[1:])
         self.bound, self.row_bound = np.empty((n_scales, *tiles)), np.empty((n_scales, tiles[0]))
-        self.upto = np.zeros(self.bound.shape, np.int64)
+        self.upto = np.zeros((2, *self.bound.shape), np.int64)
         self.reach = reach
         self.solve = settings.gain * np.linalg.inv(basis.hessian)
         bias = 1 - settings.scale_bias * np.array(basis.scales) / max(*basis.scales, 1.0)
@@ -516,13 +528,13 @@ class _Tiles:
         return self.residual[0].astype(np.float64)
 
 
-def _tiles(dirty, psf, mask, settings, basis, reach):
+def _tiles(dirty, psf, masks, settings, basis, reach):
     """Högbom's, multiscale and multi-term CLEAN; see the module's text."""
     dtype, threads = np.dtype(settings.precision), settings.threads
     exact = scaling.Convolution(dirty, psf, dtype, threads)
-    tiles = _Tiles(dirty.shape, basis, reach, mask, settings)
+    tiles = _Tiles(dirty.shape, basis, reach, masks, settings)
     found, outside, floor = tiles.found, basis.outside, np.inf
-    most_work = max(exact.cost * (1 + len(basis.scales)) / 2 / settings.n_terms**2, 1000.0)
+    most_work = max(exact.cost * (1 + len(basis.scales)) / 2 / settings.n_terms, 1000.0)
     current, have, peak = dirty, 0, tiles.load(dirty)
     limits = _limits(settings, outside, peak)
     while True:

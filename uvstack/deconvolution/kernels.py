@@ -6,6 +6,8 @@ the bounds by its flux times the largest |psf| between its place and the tile (a
 are left alone. Only if the largest bound belongs to a tile that lags behind are the components it
 lacks subtracted there, those at the same place as one. The peak is so that of the whole image, to
 rounding, and an iteration costs one pass over the bounds and a few tiles instead of the image.
+Peaks are those of term 0: the other terms of a tile are brought up to date when a component is
+taken from it.
 
 What has been taken stands in `taken` (iteration,) the place of each, `flux` (iteration, term) and
 `place` (3, place): scale, row and column; `place_of` (scale, m, l) holds the place of a pixel plus
@@ -19,7 +21,7 @@ _options = {"nogil": True, "cache": True, "error_model": "numpy",
             "fastmath": {"contract", "reassoc", "nsz", "nnan"}}
 
 #: Pixels on the side of a tile: it stays in the first-level cache.
-TILE = 32
+TILE = 64
 #: Component positions are told apart in steps of this many pixels for the bounds; divides TILE.
 STEP = 8
 #: Pixels of a Clark list whose largest value is kept.
@@ -83,15 +85,15 @@ def _find(residual, mask, q, y0, y1, x0, x1, both_signs, value):
 
 
 @njit(**_options)
-def _subtract(residual, kernels, pair, q, y0, y1, x0, x1, scale, cy, cx, flux):
-    """Take one component (its flux by term) from the tile of scale q, as far as the kernel reaches."""
+def _subtract(residual, kernels, pair, q, terms, y0, y1, x0, x1, scale, cy, cx, flux):
+    """Take one component (its flux by term) from terms of the tile of scale q, as far as the kernel reaches."""
     n_m, n_l = kernels.shape[2], kernels.shape[3]
     dy, dx = n_m // 2 - cy, n_l // 2 - cx
     y0, y1, x0, x1 = max(y0, -dy), min(y1, n_m - dy), max(x0, -dx), min(x1, n_l - dx)
     if x1 <= x0:
         return
     p = pair[scale, q]
-    for t in range(flux.size):
+    for t in range(terms[0], terms[1]):
         for term in range(flux.size):
             f = residual.dtype.type(flux[term])
             if f == 0.0:
@@ -104,9 +106,9 @@ def _subtract(residual, kernels, pair, q, y0, y1, x0, x1, scale, cy, cx, flux):
 
 
 @njit(**_options)
-def _settle(residual, kernels, pair, q, y0, y1, x0, x1, first, last, taken, flux, place, waiting,
-            listed, order):
-    """Bring a tile up to date with iterations first … last − 1.
+def _settle(residual, kernels, pair, q, terms, y0, y1, x0, x1, first, last, taken, flux, place,
+            waiting, listed, order):
+    """Bring terms[0] … terms[1] − 1 of a tile up to date with iterations first … last − 1.
 
     The number of places that this took.
 
@@ -125,7 +127,7 @@ def _settle(residual, kernels, pair, q, y0, y1, x0, x1, first, last, taken, flux
     for j in range(n):
         i = order[j]
         listed[i] = False
-        _subtract(residual, kernels, pair, q, y0, y1, x0, x1, place[0, i], place[1, i], place[2, i],
+        _subtract(residual, kernels, pair, q, terms, y0, y1, x0, x1, place[0, i], place[1, i], place[2, i],
                   waiting[i])
     return n
 
@@ -157,18 +159,19 @@ def tile_bounds(residual, mask, select, both_signs, bound, row_bound):
 def settle_all(residual, kernels, pair, upto, taken, flux, place, counts):
     """Bring every tile up to date, of masked pixels too.
 
-    Upto (scale, tile, tile): iterations it has; becomes all.
+    Upto (2, scale, tile, tile): iterations that term 0 and the others of a tile have; becomes all.
     """
     waiting = np.zeros((counts[N_PLACES], flux.shape[1]))
     listed, order = np.zeros(counts[N_PLACES], np.bool_), np.zeros(counts[N_PLACES], np.int64)
-    for q in range(upto.shape[0]):
-        for i in range(upto.shape[1]):
-            for j in range(upto.shape[2]):
+    for q in range(upto.shape[1]):
+        for i in range(upto.shape[2]):
+            for j in range(upto.shape[3]):
                 y0, x0 = i * TILE, j * TILE
                 y1, x1 = min(y0 + TILE, residual.shape[2]), min(x0 + TILE, residual.shape[3])
-                _settle(residual, kernels, pair, q, y0, y1, x0, x1, upto[q, i, j], counts[N_TAKEN],
-                        taken, flux, place, waiting, listed, order)
-                upto[q, i, j] = counts[N_TAKEN]
+                for part, terms in enumerate(((0, 1), (1, flux.shape[1]))):
+                    _settle(residual, kernels, pair, q, terms, y0, y1, x0, x1, upto[part, q, i, j],
+                            counts[N_TAKEN], taken, flux, place, waiting, listed, order)
+                    upto[part, q, i, j] = counts[N_TAKEN]
 
 
 @njit(**_options)
@@ -232,7 +235,7 @@ def tile_loop(residual, kernels, pair, reach, solve, select, mask, bound, row_bo
     columns = np.empty(TILE, residual.dtype)
     waiting, listed = np.zeros((taken.size, flux.shape[1])), np.zeros(taken.size, np.bool_)
     order = np.zeros(taken.size, np.int64)
-    work = 0.0
+    n_terms, work = flux.shape[1], 0.0
     while True:
         q, i, j = _highest(bound, row_bound)
         peak = bound[q, i, j]
@@ -240,10 +243,10 @@ def tile_loop(residual, kernels, pair, reach, solve, select, mask, bound, row_bo
             return NOTHING, max(peak, 0.0)
         y0, x0 = i * TILE, j * TILE
         y1, x1 = min(y0 + TILE, residual.shape[2]), min(x0 + TILE, residual.shape[3])
-        if upto[q, i, j] < counts[N_TAKEN]:
-            work += _settle(residual, kernels, pair, q, y0, y1, x0, x1, upto[q, i, j],
+        if upto[0, q, i, j] < counts[N_TAKEN]:
+            work += _settle(residual, kernels, pair, q, (0, 1), y0, y1, x0, x1, upto[0, q, i, j],
                             counts[N_TAKEN], taken, flux, place, waiting, listed, order)
-            upto[q, i, j] = counts[N_TAKEN]
+            upto[0, q, i, j] = counts[N_TAKEN]
             bound[q, i, j] = select[q] * np.float64(_largest(residual, mask, q, y0, y1, x0, x1,
                                                              both, columns))
             row_bound[q, i] = bound[q, i].max()
@@ -264,6 +267,11 @@ def tile_loop(residual, kernels, pair, reach, solve, select, mask, bound, row_bo
                      _largest(residual, mask, q, y0, y1, x0, x1, both, columns))
         if negative == STOP and residual[q, 0, y, x] < 0:
             return NEGATIVE, peak
+        if n_terms > 1:
+            work += _settle(residual, kernels, pair, q, (1, n_terms), y0, y1, x0, x1,
+                            upto[1, q, i, j], counts[N_TAKEN], taken, flux, place, waiting, listed,
+                            order)
+            upto[1, q, i, j] = counts[N_TAKEN]
         limits[3] = min(limits[3], peak)
         limits[5] += peak
         enlist(q, y, x, taken, place, place_of, counts)

@@ -203,23 +203,22 @@ def weights_of(plane: UVPlane, dish: DishPlane, gain: float) -> Weights:
     return Weights(both.high, gain * both.low)
 
 
-def joint_psf(steps: NDArray[np.float64], reach: float, shape: tuple[int, int],
-              interferometer: InterferometerPlane | None, dish: DishPlane | None,
-              gain: float) -> tuple[NDArray[np.float64], float]:
+def joint_psf(plane: UVPlane, onward: Continuation, interferometer: InterferometerPlane | None,
+              dish: DishPlane | None, gain: float) -> tuple[NDArray[np.float64], float]:
     """Joint psf (m', l') with peak 1 at (m' // 2, l' // 2), and the factor that made it so.
 
     Parameters
     ----------
-    steps, reach
-        Of a `UVPlane`.
-    shape : (int, int)
+    plane : UVPlane
         Of the psf.
+    onward : Continuation
+        Of all its pixels.
     interferometer : InterferometerPlane or None
     dish : DishPlane or None
     gain : float
         Weight of the dish.
     """
-    plane = UVPlane(shape, steps, reach)
+    shape = plane.shape
     if dish is None:
         assert interferometer is not None
         psf = np.asarray(interferometer.psf, np.float64)
@@ -227,7 +226,7 @@ def joint_psf(steps: NDArray[np.float64], reach: float, shape: tuple[int, int],
         psf = _centred(plane, dish.unit_area * dish.beam.transform(plane))
     else:
         weights = weights_of(plane, dish, gain)
-        high = plane.transform(interferometer.psf, plane.continuation(np.ones(shape, np.bool_)))
+        high = plane.transform(interferometer.psf, onward)
         psf = plane.image(weights.high * high) + _centred(
             plane, weights.low * dish.unit_area * dish.beam.transform(plane))
     factor = 1.0 / float(psf[shape[0] // 2, shape[1] // 2])

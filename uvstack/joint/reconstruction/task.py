@@ -284,13 +284,14 @@ def _joint_planes(setup: Setup, seen: Sequence[SeenChannel], low: Any, psf: Any,
     steps = np.array([[grid.geometry.cell_l, 0.0], [0.0, cell]])
     shape = psf_grid(grid, factor=2).shape if seen[0].plane is None else seen[0].plane.psf.shape
     weight = np.array([one.weight for one in seen])
-    image_plane = UVPlane(grid.shape, steps, reach)
+    image_plane, psf_plane = (UVPlane(one, steps, reach) for one in (grid.shape, shape))
     onward = image_plane.continuation(valid[0])
+    beyond_psf = psf_plane.continuation(np.ones(shape, np.bool_))
     planes = []
     for k, (one, dish) in enumerate(zip(seen, dishes, strict=True)):
         if k and valid[k] is not valid[0] and (valid[k] != valid[0]).any():
             onward = image_plane.continuation(valid[k])
-        made, factor = joint_psf(steps, reach, shape, one.plane, dish, asked.sd_gain)
+        made, factor = joint_psf(psf_plane, beyond_psf, one.plane, dish, asked.sd_gain)
         planes.append(JointPlane(one.frequency, one.weight / weight.sum(), one.plane, dish,
                                  one.primary_beam, valid[k], image_plane, onward, asked.sd_gain,
                                  made, factor))
