@@ -286,6 +286,49 @@ def test_the_gain_takes_the_noise_of_the_dish_with_it():
     np.testing.assert_allclose(found[0.2], 0.2 * found[1.0], atol=0.02 * np.abs(noise).max())
 
 
+def test_what_is_left_in_the_residual_has_its_flux_where_the_dish_weighs_more(data):
+    """Of the dirty image, in the units of the restoring beam; 21 Jy are right."""
+    plane = uvstack.sdint(*data, sd_gain=4.0, **CLEAN | {"iterations": 0}).planes[1]
+    assert plane.image[0].sum() / plane.beam.area(CELL) == pytest.approx(21.0, rel=0.15)
+
+
+def weights_of_noise(fwhm, noise, area, weight):
+    """1/N over the interferometer's weights, N = (noise / Ω)² Ω; their mean by weight is 1."""
+    wanted = fwhm**2 / noise**2 / area
+    return wanted / wanted.sum() / weight
+
+
+def test_a_noisy_channel_of_the_dish_weighs_less(data, tmp_path):
+    """Noise of 0, 0 and 4 Jy/beam: intensity and spectral index are better by factors with its weights, and no flux changes."""
+    beams = [299792458.0 / nu / 100.0 / CELL / 2.3548 for nu in NU]
+
+    def noisy(pixels, header):
+        white = np.random.default_rng(5).standard_normal(pixels.shape[-2:])
+        smooth = ndimage.gaussian_filter(white, beams[2], mode="wrap")
+        pixels[2] += 4.0 * smooth / smooth.std()
+        return pixels
+
+    low = edited(data[1], tmp_path / "low.fits", noisy)
+    told = (0.1, 0.1, 4.0)
+    errors = {}
+    for name, sd_noise in (("plain", None), ("weighed", told)):
+        made = uvstack.sdint(data[0], low, terms=2, sd_noise=sd_noise, sd_gain=0.5, **CLEAN)
+        want, bright = truth(made.grid, made.beam)
+        errors[name] = [np.sqrt(np.mean((made.image[0] - want)[bright] ** 2)) / want.max(),
+                        np.sqrt(np.mean((made.image[1] / made.image[0])[bright] ** 2))]
+    assert np.divide(errors["plain"], errors["weighed"]).min() > 1.5, errors
+    numbers = made.joint
+    area = np.array([beam.fwhm_major * beam.fwhm_minor for beam in numbers.interferometer_beams])
+    fwhm = np.array([beam.fwhm_major for beam in numbers.dish_beams])
+    np.testing.assert_allclose(
+        numbers.gain, 0.5 * weights_of_noise(fwhm, np.array(told), area, numbers.weight), rtol=1e-3)
+    assert numbers.weight @ numbers.gain == pytest.approx(0.5)
+    same_sky = uvstack.sdint(*data, terms=2, sd_noise=told, **CLEAN)
+    want, bright = truth(same_sky.grid, same_sky.beam)
+    # Nearly without the dish's channel of 2 GHz, where the interferometer sees a third.
+    assert same_sky.image[0][bright].sum() == pytest.approx(want[bright].sum(), rel=0.02)
+
+
 def test_flagged_channels_leave_the_axis_even(data, tmp_path):
     """One of two channels of a plane is flagged: its data have another mean, its place is the same."""
     ms = shutil.copytree(data[0], tmp_path / "a.ms")
@@ -322,6 +365,9 @@ BAD = {
     "no planes": ({}, same, ["--channels", "0"], "channels is 0; wanted a whole number"),
     "gain": ({}, same, ["--sd-gain", "0"], "sd_gain is 0.0; wanted a finite number above 0"),
     "negative gain": ({}, same, ["--sd-gain", "-1"], "sd_gain is -1.0; wanted a finite number above 0"),
+    "noise": ({}, same, ["--sd-noise", "0.1,0"], "sd_noise is 0.0; wanted a finite number above 0"),
+    "noises": ({}, same, ["--sd-noise", "0.1,0.2"], "low.fits: has 3 channels, and 2 numbers for their noise"),
+    "scales": ({}, same, ["--scales", "0,61"], "scales holds 61: .* 120 × 120; .* at most 60 pixels"),
     "scale of one": ({}, same, ["--use", "sd", "--sd-scale", "auto"], "sd_scale is auto and use is sd"),
     "scale": ({}, same, ["--sd-scale", "auto"], r"low.fits: in the overlap of .* too few for a flux scale"),
     "terms": ({}, same, ["--terms", "2", "--channels", "1"], "2 Taylor terms of 1 channels"),

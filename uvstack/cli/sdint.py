@@ -63,6 +63,9 @@ dish_options = group_of(
               help="Flux factor of the dish's map; auto finds it in the overlap.")
 @click.option("--sd-gain", default=1.0,
               help="Weight of the dish against the interferometer; changes no flux.")
+@click.option("--sd-noise", type=Quantity("", "0.3,0.3,0.4", several=True),
+              help="Noise of SD in its unit, of all channels or of each with commas between them: "
+                   "by it they weigh; default by the visibilities' weights.")
 @click.option("--low-pass", is_flag=True,
               help="Leave out scales of SD beyond the diameter of the dish.")
 @click.option("--start-model", type=FILE,

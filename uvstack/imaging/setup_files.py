@@ -154,6 +154,16 @@ def clean_settings(options: ImagingOptions, gain: float) -> CleanSettings:
         automask=AutoMask() if options["auto_mask"] else None)
 
 
+def check_scales(settings: CleanSettings, grid: Grid) -> None:
+    """Raise ImageError where a component of some scale would reach beyond the image wherever it is."""
+    too_large = [one for one in settings.scales if 2 * one > min(grid.shape)]
+    if too_large:
+        raise ImageError(
+            f"scales holds {', '.join(f'{one:g}' for one in too_large)}: components of a scale are "
+            f"twice as many pixels wide, and the image has {grid.shape[1]} × {grid.shape[0]}; wanted "
+            f"are scales of at most {min(grid.shape) // 2} pixels (scales, --scales)")
+
+
 def _grid(size, cell: float, phase_centre, centres) -> Grid:
     asked = (size, size) if isinstance(size, int | np.integer) else tuple(size)
     shape = tuple(good_size(int(n)) for n in asked)

@@ -61,7 +61,12 @@ from uvstack.imaging.product_files import (
     write_products,
 )
 from uvstack.imaging.result import IMAGES, ImageCube, ImageResult
-from uvstack.imaging.setup_files import clean_settings, open_setup, plane_job
+from uvstack.imaging.setup_files import (
+    check_scales,
+    clean_settings,
+    open_setup,
+    plane_job,
+)
 from uvstack.imaging.weighting import Weighting
 from uvstack.io.output import scratch_beside, together
 from uvstack.io.pointing import pointings_text
@@ -136,6 +141,7 @@ def image(
     asked = parse_image_stokes(stokes)
     setup = open_setup(ms, size, cell, asked, options)
     structures, beam, grid = setup.structures, setup.beam, setup.grid
+    check_scales(settings, grid)
     axis = plane_axis(setup.windows.values(), channels_out)
     if terms > 1 and len(axis.frequency) > 1:
         raise ImageError(f"{terms} Taylor terms and {channels_out} planes; wanted is one of both: terms are the spectrum of one plane")

@@ -263,16 +263,35 @@ class DishOnGrid:
         if self._psfs:
             psf = np.sum([share * self._psfs[k] for k, share in shares], axis=0)
             own = DishBeam(pixel_matrix(fit_beam(psf / psf.max(), 1.0), 1.0), psf)
-            beams = [DishBeam(own.matrix, self._psfs[k]).area * self._high.cell**2
-                     for k, _ in shares]
         else:
-            found = [self._low.beam(k) or default or beam_of(self._low, k, _DISH) for k, _ in shares]
-            beams = [one.solid_angle for one in found]
-            own = DishBeam(np.sum([share * matrix_on(self._high, self._low, one)
-                                   for (_, share), one in zip(shares, found, strict=True)], axis=0))
-        brightness = sum(share * per_steradian(self._low, k, one) * self.plane(k)
-                         for (k, share), one in zip(shares, beams, strict=True))
+            own = DishBeam(np.sum([share * matrix_on(self._high, self._low, self._beam(k, default))
+                                   for k, share in shares], axis=0))
+        brightness = sum(
+            share * per_steradian(self._low, k, self._steradian(k, default)) * self.plane(k)
+            for k, share in shares)
         return np.asarray(brightness), own
+
+    def noise_power(self, shares: Sequence[tuple[int, float]], default: Beam | None,
+                    noise: Sequence[float]) -> float:
+        """Power of the noise of channels with shares, (Jy/sr)² sr.
+
+        `noise` is that of each channel in the unit of the dish's file, of pixels within a beam
+        alike; `default` as in `channel`.
+        """
+        power = 0.0
+        for k, share in shares:
+            area = self._steradian(k, default)
+            power += (share * per_steradian(self._low, k, area) * noise[k]) ** 2 * area
+        return power
+
+    def _beam(self, channel: int, default: Beam | None) -> Beam:
+        return self._low.beam(channel) or default or beam_of(self._low, channel, _DISH)
+
+    def _steradian(self, channel: int, default: Beam | None) -> float:
+        """Solid angle of the beam of a channel."""
+        if self._psfs:
+            return float(self._high.cell**2 / self._psfs[channel].max())
+        return self._beam(channel, default).solid_angle
 
     def _compare_widths(self, path: str) -> None:
         """Warn where the beam that is given is not nearly that of the map's header."""

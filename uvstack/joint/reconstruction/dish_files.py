@@ -43,11 +43,14 @@ class DishSettings:
         k of FWHM = k λ/D.
     low_pass : bool
         Leave out what its map has beyond D/λ.
+    noise : tuple of float
+        Of its channels, in the unit of the map; or one for all, or empty where it is not said.
     """
 
     diameter: float | None
     beam_factor: float
     low_pass: bool
+    noise: tuple[float, ...] = ()
 
     def beam(self, frequency: float) -> Beam | None:
         """Of the effective dish at a frequency (Hz), rad; None where no diameter is given."""
@@ -55,7 +58,8 @@ class DishSettings:
                                                                self.beam_factor)
 
     @classmethod
-    def asked(cls, diameter: float | None, beam_factor: float, low_pass: bool) -> DishSettings:
+    def asked(cls, diameter: float | None, beam_factor: float, low_pass: bool,
+              noise: float | Sequence[float] | None = None) -> DishSettings:
         """Of what a user gives, checked.
 
         Raises
@@ -65,7 +69,10 @@ class DishSettings:
         """
         return cls(None if diameter is None else finite_number("dish_diameter", diameter, 0.0,
                                                                above=True, unit="m"),
-                   finite_number("beam_factor", beam_factor, 0.0, above=True), bool(low_pass))
+                   finite_number("beam_factor", beam_factor, 0.0, above=True), bool(low_pass),
+                   () if noise is None else tuple(
+                       finite_number("sd_noise", one, 0.0, above=True)
+                       for one in np.atleast_1d(np.asarray(noise, object))))
 
 
 def read_dish(dish: str | Path | Sequence[str | Path]) -> SkyCube:
@@ -138,6 +145,10 @@ def dish_planes(low: SkyCube, psf: SkyCube | None, settings: DishSettings, grid:
         be.
     """
     here = pixels_of_grid(grid, frequencies)
+    if len(settings.noise) not in (0, 1, len(low.data)):
+        raise ImageError(f"{low.path}: has {len(low.data)} channels, and {len(settings.noise)} "
+                         "numbers for their noise are given; wanted is one for all, or one for "
+                         "each (sd_noise, --sd-noise)")
     dish = DishOnGrid(here, low, psf)
     shares = matched_channels(here, low)
     return [_plane(low, dish, here, settings, float(nu), part, beam, inside)
@@ -160,8 +171,10 @@ def _plane(low: SkyCube, dish: DishOnGrid, here: SkyCube, settings: DishSettings
                          "is a dish's map")
     area = own.area if beam is None else beam.area(here.cell)
     fwhm = float(np.linalg.det(weight.matrix)) ** 0.25 * here.cell
+    noise = settings.noise * (len(low.data) if len(settings.noise) == 1 else 1)
+    power = dish.noise_power(shares, given, noise) if noise else None
     return DishPlane(_without_rim(brightness, valid) * (here.cell**2 * area), own, weight, area,
-                     settings.beam_factor / fwhm if settings.low_pass else None)
+                     settings.beam_factor / fwhm if settings.low_pass else None, power)
 
 
 def _without_rim(image: NDArray[np.float64], valid: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -22,7 +22,11 @@ Of the sky I in Jy/pixel, with h the response of the interferometer and b the di
 CLEAN leaves of extended emission would count two times at one frequency and half at another. Where
 the dish measures, the transform T of the psf is smooth and known, and the residual that is added to
 a restored image is brought to the units of the restoring beam there, by a factor 1 + w² (C/T − 1),
-T of a gain of 1, or what g has taken of the noise would come back.
+T of a gain of 1 where g is smaller, or what g has taken of the noise would come back.
+
+*Noise of the dish.* In averages over channels a channel of the interferometer has weight w_k, and
+an empty scale of the sky in Jy/pixel the weight w_k Ω_k g_k, Ω_k pixels of its beam. Where the
+noise of the dish is told, with a power N_k as a brightness, `gains_by_noise` makes that ∝ 1/N_k.
 
 *Edges.* The feather continues both images beyond their edges, and into what the primary beam leaves
 out, as `uvstack.joint.uv_plane` says. The model is 0 there.
@@ -32,7 +36,7 @@ Cost: five transforms of the image with margins for each channel and residual.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -80,6 +84,8 @@ class DishPlane:
         Pixels: those of the interferometer's beam, or of the dish's own where it is alone.
     cut : float or None
         Wavelengths beyond which the map counts nothing.
+    noise_power : float or None
+        Of the noise of the map as a brightness, (Jy/sr)² sr; None where it is not said.
     """
 
     map: NDArray[np.float64]
@@ -87,6 +93,7 @@ class DishPlane:
     weight_beam: DishBeam
     unit_area: float
     cut: float | None = None
+    noise_power: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,10 +171,10 @@ class JointPlane:
                                         * self.excess(restoring))
 
     def excess(self, restoring: DishBeam) -> NDArray[np.float64]:
-        """w² (C/T − 1), (v, u): of the transforms C of a restoring beam and T of the joint psf with a gain of 1."""
+        """w² (C/T − 1), (v, u): of the transforms C of a restoring beam and T of the joint psf with a gain of 1 or more."""
         assert self.dish is not None
         w = self.dish.weight_beam.transform(self.plane)
-        more = (1.0 / self.gain - 1.0) * self.factor * self.dish.unit_area
+        more = max(1.0 / self.gain - 1.0, 0.0) * self.factor * self.dish.unit_area
         wanted = restoring.area * restoring.transform(self.plane)
         shape = [min(n, size) for n, size in zip(self.psf.shape, self.plane.size, strict=True)]
         m, l = (slice(n // 2 - kept // 2, n // 2 - kept // 2 + kept)
@@ -201,6 +208,23 @@ def weights_of(plane: UVPlane, dish: DishPlane, gain: float) -> Weights:
     """What psfs and residuals of both instruments are multiplied with: of equation 3, the dish's times the gain."""
     both = feather_weights(plane, dish.beam, dish.weight_beam, 1.0, dish.cut)
     return Weights(both.high, gain * both.low)
+
+
+def gains_by_noise(gain: float, weights: NDArray[np.float64],
+                   dishes: Sequence[DishPlane]) -> NDArray[np.float64]:
+    """Gains of channels with which a dish weighs by the inverse power of its noise, (chan,); their mean by weight is `gain`.
+
+    Parameters
+    ----------
+    gain : float
+    weights : ndarray (chan,)
+        Of the channels, their sum 1.
+    dishes : sequence of DishPlane
+        With the power of their noise.
+    """
+    power = np.array([one.noise_power for one in dishes], np.float64)
+    wanted = 1.0 / (power * np.array([one.unit_area for one in dishes]))
+    return np.asarray(gain * wanted / wanted.sum() / weights)
 
 
 def joint_psf(plane: UVPlane, onward: Continuation, interferometer: InterferometerPlane | None,

@@ -45,6 +45,10 @@ class JointOptions(DishOptions, ImagingOptions, total=False):
         Flux factor of the dish's map; "auto" finds it in the overlap.
     sd_gain : float
         Weight of the dish against the interferometer; it changes no flux.
+    sd_noise : float or sequence of float, optional
+        Noise of the dish's map, one number for all or one for each of its channels, in its unit: a
+        channel of the dish weighs by its inverse square, their mean is `sd_gain`. Default: by the
+        weights of the visibilities.
     low_pass : bool
         Leave out scales of the dish's map beyond its diameter.
     gain : float
@@ -56,6 +60,7 @@ class JointOptions(DishOptions, ImagingOptions, total=False):
     use: Annotated[Literal["joint", "int", "sd"], "joint"]
     sd_scale: Annotated[float | Literal["auto"], 1.0]
     sd_gain: Annotated[float, 1.0]
+    sd_noise: Annotated[float | Sequence[float] | None, None]
     low_pass: Annotated[bool, False]
     gain: Annotated[float, 0.3]
     start_model: Annotated[str | Path | None, None]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from uvstack.constants import ARCSEC
 from uvstack.report.numbers import with_error
 from uvstack.report.page import Section
@@ -31,7 +33,9 @@ def overview(section: Section, joint: JointNumbers | None) -> Section:
                   else with_error(joint.sd_scale, joint.sd_scale_error, 1.0),
                   "given" if joint.sd_scale_error is None else "from the overlap")]
     if joint.use == "joint":
-        rows += [("dish's weight", f"{joint.sd_gain:g}", "against the interferometer"),
+        rows += [("dish's weight", f"{joint.sd_gain:g}", "against the interferometer" + (
+            "" if np.ptp(joint.gain) == 0 else
+            f"; {joint.gain.min():.3g} to {joint.gain.max():.3g} by its noise")),
                  ("width", f"{joint.width:.4g}", "of the joint beam over the interferometer's")]
     return replace(section, rows=[*section.rows, *rows])
 

@@ -31,6 +31,8 @@ class JointNumbers:
     sd_gain : float
     frequency, weight : ndarray (chan,)
         Of the channels, Hz, and their weights, whose sum is 1.
+    gain : ndarray (chan,)
+        Weight of the dish in each channel; `sd_gain` but for a dish whose noise is told.
     beams : tuple of Beam
         Of the joint psf of each channel, rad.
     interferometer_beams, dish_beams : tuple of Beam
@@ -47,6 +49,7 @@ class JointNumbers:
     sd_gain: float
     frequency: NDArray[np.float64]
     weight: NDArray[np.float64]
+    gain: NDArray[np.float64]
     beams: tuple[Beam, ...]
     interferometer_beams: tuple[Beam, ...]
     dish_beams: tuple[Beam, ...]
@@ -61,7 +64,7 @@ class JointNumbers:
         return plain({
             "use": self.use, "sd_scale": self.sd_scale, "sd_scale_error": self.sd_scale_error,
             "sd_gain": self.sd_gain, "channel_frequency_hz": self.frequency,
-            "channel_weight": self.weight, "channel_beams_rad": of(self.beams),
+            "channel_weight": self.weight, "channel_sd_gain": self.gain, "channel_beams_rad": of(self.beams),
             "interferometer_beams_rad": of(self.interferometer_beams),
             "dish_beams_rad": of(self.dish_beams),
             "interferometer_beam_rad": None if self.interferometer_beam is None

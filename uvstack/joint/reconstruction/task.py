@@ -38,7 +38,7 @@ from uvstack.imaging.product_files import (
     write_products,
 )
 from uvstack.imaging.restore import correct_primary_beam, restore, restored_index
-from uvstack.imaging.setup_files import Setup, clean_settings, open_setup
+from uvstack.imaging.setup_files import Setup, check_scales, clean_settings, open_setup
 from uvstack.imaging.weighting import Weighting
 from uvstack.io.image_file import SkyCube
 from uvstack.io.output import together
@@ -59,7 +59,12 @@ from uvstack.joint.reconstruction.dish_files import (
     read_dish,
 )
 from uvstack.joint.reconstruction.interferometer_files import SeenChannel, Wanted, seen_channels
-from uvstack.joint.reconstruction.joint_plane import DishPlane, JointPlane, joint_psf
+from uvstack.joint.reconstruction.joint_plane import (
+    DishPlane,
+    JointPlane,
+    gains_by_noise,
+    joint_psf,
+)
 from uvstack.joint.reconstruction.options import JointOptions
 from uvstack.joint.reconstruction.result import JointCube, JointNumbers, JointResult
 from uvstack.joint.reconstruction.scale import dish_scale
@@ -145,6 +150,7 @@ def sdint(ms: MeasurementSets, sd: str | Path | Sequence[str | Path], *,
     check_asked(JointResult, options)
     asked = _checked(options)
     setup = open_setup(ms, size, cell, ["I"], options)
+    check_scales(asked.settings, setup.grid)
     low = read_dish(sd)
     psf = None if options["sd_psf"] is None else read_dish(options["sd_psf"])
     channels = joint_channels(setup.windows, options["channels"], low.frequency, low.path)
@@ -209,7 +215,8 @@ def _checked(options: JointOptions) -> _Asked:
         None if scale == "auto" else finite_number("sd_scale", scale, 0.0, above=True),
         parse_overlap(options["overlap"]),
         finite_number("sd_gain", options["sd_gain"], 0.0, above=True), options["start_model"],
-        DishSettings.asked(options["dish_diameter"], options["beam_factor"], options["low_pass"]),
+        DishSettings.asked(options["dish_diameter"], options["beam_factor"], options["low_pass"],
+                           options["sd_noise"]),
         finite_number("pb_cutoff", options["pb_cutoff"], 0, 1),
         None if reference is None else parse_frequency(reference, "reference_frequency"),
         thread_count(options["threads"]))
@@ -284,6 +291,13 @@ def _joint_planes(setup: Setup, seen: Sequence[SeenChannel], low: Any, psf: Any,
     steps = np.array([[grid.geometry.cell_l, 0.0], [0.0, cell]])
     shape = psf_grid(grid, factor=2).shape if seen[0].plane is None else seen[0].plane.psf.shape
     weight = np.array([one.weight for one in seen])
+    weight = weight / weight.sum()
+    known = [one for one in dishes if one is not None and one.noise_power is not None]
+    gains = np.full(len(seen), asked.sd_gain)
+    if known and asked.use == "joint":
+        gains = gains_by_noise(asked.sd_gain, weight, known)
+    elif known:  # alone: what the dish sees of an average is weight times gain
+        weight = weight * gains_by_noise(1.0, weight, known)
     image_plane, psf_plane = (UVPlane(one, steps, reach) for one in (grid.shape, shape))
     onward = image_plane.continuation(valid[0])
     beyond_psf = psf_plane.continuation(np.ones(shape, np.bool_))
@@ -291,10 +305,10 @@ def _joint_planes(setup: Setup, seen: Sequence[SeenChannel], low: Any, psf: Any,
     for k, (one, dish) in enumerate(zip(seen, dishes, strict=True)):
         if k and valid[k] is not valid[0] and (valid[k] != valid[0]).any():
             onward = image_plane.continuation(valid[k])
-        made, factor = joint_psf(psf_plane, beyond_psf, one.plane, dish, asked.sd_gain)
-        planes.append(JointPlane(one.frequency, one.weight / weight.sum(), one.plane, dish,
-                                 one.primary_beam, valid[k], image_plane, onward, asked.sd_gain,
-                                 made, factor))
+        made, factor = joint_psf(psf_plane, beyond_psf, one.plane, dish, gains[k])
+        planes.append(JointPlane(one.frequency, float(weight[k]), one.plane, dish,
+                                 one.primary_beam, valid[k], image_plane, onward,
+                                 float(gains[k]), made, factor))
     return planes
 
 
@@ -317,8 +331,8 @@ def _numbers(seen: Sequence[SeenChannel], planes: Sequence[JointPlane], asked: _
                 f"the joint beam is {width:.3f} times as wide as the interferometer's: the dish "
                 f"weighs too much; take a smaller sd_gain (--sd-gain) than {asked.sd_gain:g}"),
                 stacklevel=2)
-    return JointNumbers(asked.use, scale, error, asked.sd_gain, frequency, weight, beams,
-                        own, dishes, single, width)
+    gains = np.array([one.gain for one in planes])
+    return JointNumbers(asked.use, scale, error, asked.sd_gain, frequency, weight, gains, beams, own, dishes, single, width)
 
 
 def _on_sky(matrix: NDArray[np.float64], cell: float) -> Beam:
