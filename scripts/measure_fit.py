@@ -7,46 +7,85 @@ Prints, as tables:
    declination at which the published e hold is +40° (found by trying; +34°, overhead, is 0.5 % off
    and −30° 22 %).
 2. Mean squared error over that bound, reported over actual error and bias of flux and FWHM, by the likelihood and by likelihood ×
-   √det F, at several signal-to-noise ratios S √N/σ. A noise is drawn at the nodes of the bins, which is what the noise of all visibilities
+   √F, at several signal-to-noise ratios S √N/σ; how often the intervals of the FWHM hold, of 68 and
+   95 %, and how often a size is told as a limit. A noise is drawn at the nodes of the bins, which is what the noise of all visibilities
    comes to there. A size of few errors is no linear function of the data: the most likely one
    scatters by about 1 + 4 (σ/FWHM)² of the bound.
 3. The same for the linear fit of section 5.7 of Lindroos et al. (2015) alone.
-4. How often the intervals of a size hold, those where χ² has risen by 1 and 3.84, and the error or limit that alone is told.
+4. Ellipses: mean squared errors of flux and longer axis over the bound, and how often the intervals of the longer axis hold.
+5. Weights that are no inverse variances (`uvtaper`): the same of round Gaussians in measurement sets.
+
+    python scripts/measure_fit.py --results lines.jsonl
+
+goes on where it was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from markdown import head, row
 
+import simulate
+import uvstack
 from simulate.arrays import read_array
 from simulate.tracks import baseline_uvw, hour_angle_times, uvw_of_times
 from uvstack.fitting.model.data import FitData
 from uvstack.fitting.model.model import ARCSEC, make_model
-from uvstack.fitting.options import ESTIMATORS
+from uvstack.fitting.model.normal import model_visibilities, normal_equations
+from uvstack.fitting.result import FitResult
 from uvstack.fitting.solve.binned import Bins, bins_of
 from uvstack.fitting.solve.binned import normal_equations as binned_normal_equations
-from uvstack.fitting.solve.profile import profile_likelihood
 from uvstack.fitting.solve.start import polynomial_fit, starting_values
-from uvstack.fitting.solve.visibilities import fit_bins
+from uvstack.fitting.solve.visibilities import fit_bins, fit_visibilities
+from uvstack.io.casa import open_table
+from uvstack.sky.components import components
 
 FREQUENCY = 1.4e9
 MODEL = make_model("gaussian", "0,0,p[0],p[1],1,0", FREQUENCY, names=("flux", "FWHM"))
 PUBLISHED = {0.1: 11.98, 0.2: 6.18, 0.5: 3.05, 1.0: 2.80, 2.0: 5.33, 5.0: 21.4}
 
 
-def vla(declination: float, n_bins: int = 512, integration: float = 60.0) -> Bins:
-    """Bins of the track without noise or source, of weight 1; declination in degrees."""
+def track(declination: float, integration: float = 60.0) -> FitData:
+    """The track without noise or source, of weight 1; declination in degrees."""
     array, dec = read_array("vla.a"), np.deg2rad(declination)
     times = hour_angle_times(array, 1.0, 8 * 3600.0, integration, dec=dec)
     first, second = np.triu_indices(len(array.positions), 1)
     uvw = baseline_uvw(uvw_of_times(array, times, 1.0, dec), first, second).reshape(-1, 3)
     nothing = np.zeros((len(uvw), 1), np.complex64)
-    return bins_of(FitData(np.ascontiguousarray(uvw), np.array([FREQUENCY]), nothing,
-                           np.ones(nothing.shape, np.float32)), n_bins)
+    return FitData(np.ascontiguousarray(uvw), np.array([FREQUENCY]), nothing,
+                   np.ones(nothing.shape, np.float32))
+
+
+def vla(declination: float, n_bins: int = 512, integration: float = 60.0) -> Bins:
+    """Bins of the track."""
+    return bins_of(track(declination, integration), n_bins)
+
+
+class Kept:
+    """Lines of tables that are measured once and kept in a file, if there is one."""
+
+    def __init__(self, path: str | None) -> None:
+        self._path, self._lines = path, {}
+        if path is not None and Path(path).exists():
+            lines = [json.loads(line) for line in Path(path).read_text().splitlines()]
+            self._lines = {json.dumps(key): value for key, value in lines}
+
+    def __call__(self, key: tuple, measure: Callable[[], dict]) -> dict:
+        """The line `key`, measured if it is not there."""
+        name = json.dumps(key)
+        if name not in self._lines:
+            self._lines[name] = measure()
+            if self._path is not None:
+                with open(self._path, "a", encoding="utf-8") as file:
+                    file.write(json.dumps([key, self._lines[name]]) + "\n")
+        return self._lines[name]
 
 
 def observed(empty: Bins, flux: float, fwhm: float, snr: float,
@@ -83,30 +122,54 @@ def measure_bound() -> None:
         row(f"{fwhm:g}″", published, *(f"{bound(one, fwhm, 1.0)[1]:.2f}" for one in arrays))
 
 
-def measure_efficiency(empty: Bins, n_runs: int, sizes: tuple[float, ...],
-                       ratios: tuple[float, ...]) -> None:
+def measure_sizes(empty: Bins, n_runs: int, kept: Kept) -> None:
     """Print table 2."""
-    head(f"Efficiency over {n_runs} noises: flux · FWHM", "FWHM", "flux √N/σ", "estimator",
-         "size over its bound", "mean squared error over bound", "reported over actual error",
-         "bias (σ)", "not converged")
-    for fwhm in sizes:
-        for snr in ratios:
-            sigma = bound(empty, fwhm or 1e-3, snr)
-            sigma[1] = sigma[1] if fwhm else 1.0
-            for estimator in ESTIMATORS:
-                rng = np.random.default_rng(round(1000 * fwhm + snr))
-                found, errors, failed = np.empty((n_runs, 2)), np.empty((n_runs, 2)), 0
-                for i in range(n_runs):
-                    bins = observed(empty, 1.0, fwhm, snr, rng)
-                    result = fit_bins(bins, None, MODEL, starting_values(MODEL, bins),
-                                      estimator=estimator)
-                    found[i], errors[i] = result.parameters, result.errors
-                    failed += not result.converged
-                miss = found - (1.0, fwhm)
-                row(f"{fwhm:g}″", snr, estimator, f"{fwhm / sigma[1]:.1f}" if fwhm else "",
-                    pair(np.mean(miss**2, axis=0) / sigma**2, ".3f"),
-                    pair(np.median(errors, axis=0) / found.std(axis=0), ".3f"),
-                    pair(miss.mean(axis=0) / sigma, "+.3f"), failed)
+    head(f"Sizes, {n_runs} noises: flux · FWHM, 68 % · 95 %", "FWHM", "flux √N/σ",
+         "size over its bound", "likelihood", "bias (σ)", "√F", "bias (σ)",
+         "reported over actual error", "intervals", "told as a limit", "not converged")
+    for fwhm in (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0):
+        for snr in (5, 10, 20, 50, 200):
+            found = kept(("sizes", fwhm, snr, n_runs),
+                         lambda fwhm=fwhm, snr=snr: _sizes(empty, fwhm, snr, n_runs))
+            sigma = bound(empty, fwhm or 1e-3, snr) if fwhm else np.array(
+                [bound(empty, 1e-3, snr)[0], 1.0])
+            row(f"{fwhm:g}″", snr, f"{fwhm / sigma[1]:.1f}" if fwhm else "", *(
+                pair(np.array(found[name]), form)
+                for name, form in (("likelihood", ".2f"), ("likelihood_bias", "+.2f"),
+                                   ("mse", ".2f"), ("bias", "+.2f"), ("reported", ".2f"),
+                                   ("held", ".1f"))),
+                f"{found['limits']:.1f} %", found["failed"])
+
+
+def _sizes(empty: Bins, fwhm: float, snr: float, n_runs: int) -> dict:
+    """A line of table 2."""
+    truth, sigma = np.array([1.0, fwhm]), bound(empty, fwhm or 1e-3, snr)
+    sigma[1] = sigma[1] if fwhm else 1.0
+    rng = np.random.default_rng(round(1000 * fwhm + snr))
+    results = []
+    for _ in range(n_runs):
+        bins = observed(empty, 1.0, fwhm, snr, rng)
+        results.append(fit_bins(bins, None, MODEL, starting_values(MODEL, bins)))
+    return {**_judged(results, truth, sigma, "FWHM", 1), "reported": [
+        float(np.median([r.errors[i] for r in results]) / np.std([r.parameters[i] for r in results]))
+        for i in (0, 1)]}
+
+
+def _judged(results: list[FitResult], truth: np.ndarray, sigma: np.ndarray, name: str,
+            index: int) -> dict:
+    """Mean squares and biases in bounds sigma, and how often intervals of the size `name` hold, in per cent."""
+    out: dict = {"failed": int(sum(not r.converged for r in results)),
+                 "limits": 100 * float(np.mean([name in r.upper_limits for r in results])),
+                 "held": [100 * float(np.mean([one[name][0] <= truth[index] <= one[name][1]
+                                               for one in intervals]))
+                          for intervals in ([r.intervals_68 for r in results],
+                                            [r.intervals_95 for r in results])]}
+    for before, values in (("", [r.parameters for r in results]),
+                           ("likelihood", [r.most_likely for r in results])):
+        miss = (np.array(values)[:, :2] - truth) / sigma
+        out[before or "mse"] = np.mean(miss**2, axis=0).tolist()
+        out[f"{before}_bias".lstrip("_")] = miss.mean(axis=0).tolist()
+    return out
 
 
 def measure_line(empty: Bins, n_runs: int, fwhm: float) -> None:
@@ -130,36 +193,72 @@ def measure_line(empty: Bins, n_runs: int, fwhm: float) -> None:
                 pair(np.sqrt(np.mean(miss**2, axis=0)), ".2f"))
 
 
-def measure_intervals(empty: Bins, n_runs: int, sizes: tuple[float, ...],
-                      ratios: tuple[float, ...]) -> None:
+def measure_ellipses(n_runs: int, kept: Kept) -> None:
     """Print table 4."""
-    head(f"How often intervals of the FWHM hold, {n_runs} noises: 68 % · 95 %", "true FWHM",
-         "flux √N/σ", "called unresolved", "intervals", "rise of 1 · 3.84",
-         "value ± 1 and 1.96 σ of the resolved", "median interval of 95 %")
-    for fwhm in sizes:
-        for snr in ratios:
-            rng, resolved = np.random.default_rng(7), []
-            held, plain, ends = np.zeros(2), np.zeros(2), []
-            for _ in range(n_runs):
-                bins = observed(empty, 1.0, fwhm, snr, rng)
+    empty = track(40.0, 1800.0)
+    model = make_model("gaussian", "0,0,p[0],p[1],p[2],p[3]", FREQUENCY,
+                       names=("flux", "major", "ratio", "angle"))
+    head(f"Ellipses, {n_runs} noises: flux · longer axis, 68 % · 95 %", "longer axis", "ratio",
+         "flux √N/σ", "mean squared error over bound", "bias (σ)", "intervals", "told as a limit",
+         "not converged")
 
-                def passes(p: np.ndarray, bins: Bins = bins):
-                    return binned_normal_equations(bins, MODEL, p)
+    def line(major: float, ratio: float, snr: float) -> dict:
+        truth, rng = np.array([1.0, major, ratio, 30.0]), np.random.default_rng(3)
+        noise = math.sqrt(len(empty.uvw)) / snr
+        clean = model_visibilities(empty, model, truth)
+        curvature = normal_equations(empty, model, truth).hessian
+        sigma = noise * np.sqrt(np.diag(np.linalg.pinv(curvature)))[:2] if major else np.array(
+            [1.0 / snr, 1.0])
+        weight, results = np.full(clean.shape, noise**-2), []
+        for _ in range(n_runs):
+            vis = clean + noise * (rng.normal(size=clean.shape) + 1j * rng.normal(size=clean.shape))
+            results.append(fit_visibilities(empty.uvw, empty.frequency, vis, weight,
+                                            model="gaussian", var="0,0,p[0],p[1],p[2],p[3]",
+                                            p_ini=[1.0, max(major, 0.5), ratio, 30.0],
+                                            names=model.names))
+        return _judged(results, truth[:2], sigma, "major", 1)
 
-                result = fit_bins(bins, None, MODEL, starting_values(MODEL, bins))
-                both = result.intervals_68["FWHM"], result.intervals_95["FWHM"]
-                held += [low <= fwhm <= high for low, high in both]
-                plain += [low <= fwhm <= high for low, high in (
-                    profile_likelihood(passes, MODEL, result, 1, rise) for rise in (1.0, 3.84))]
-                ends.append(both[1])
-                if not result.upper_limits:
-                    off = abs(result.most_likely[1] - fwhm) / np.sqrt(
-                        np.linalg.inv(passes(result.most_likely).hessian)[1, 1])
-                    resolved.append((off <= 1.0, off <= 1.96))
-            row(f"{fwhm:g}″", snr, f"{100 * (1 - len(resolved) / n_runs):.1f} %",
-                pair(100 * held / n_runs, ".1f"), pair(100 * plain / n_runs, ".1f"),
-                pair(100 * np.mean(resolved, axis=0), ".1f") if resolved else "none",
-                " to ".join(f"{end:.3f}″" for end in np.median(ends, axis=0)))
+    for major, ratio, snr in ((0.0, 1.0, 10), (0.5, 0.5, 20), (1.0, 0.5, 10), (1.0, 0.5, 20),
+                              (2.0, 0.5, 20), (1.0, 0.5, 100)):
+        found = kept(("ellipses", major, ratio, snr, n_runs),
+                     lambda major=major, ratio=ratio, snr=snr: line(major, ratio, snr))
+        row(f"{major:g}″", ratio, snr, pair(np.array(found["mse"]), ".2f"),
+            pair(np.array(found["bias"]), "+.2f"), pair(np.array(found["held"]), ".1f"),
+            f"{found['limits']:.1f} %", found["failed"])
+
+
+def measure_tapers(n_runs: int, kept: Kept) -> None:
+    """Print table 5."""
+    head(f"Tapers, {n_runs} noises: flux · FWHM, 68 % · 95 %", "FWHM", "taper", "flux √N/σ",
+         "scatter over reported error", "bias (σ)", "intervals", "told as a limit", "not converged")
+    for fwhm, taper, snr in ((0.0, "8km", 20), (1.0, None, 20), (1.0, "8km", 20), (1.0, "4km", 20),
+                             (2.0, "8km", 20), (1.0, "8km", 100)):
+        found = kept(("tapers", fwhm, taper, snr, n_runs),
+                     lambda fwhm=fwhm, taper=taper, snr=snr: _tapered(fwhm, taper, snr, n_runs))
+        row(f"{fwhm:g}″", taper or "none", snr, pair(np.array(found["scatter"]), ".2f"),
+            pair(np.array(found["bias"]), "+.2f"), pair(np.array(found["held"]), ".1f"),
+            f"{found['limits']:.1f} %", found["failed"])
+
+
+def _tapered(fwhm: float, taper: str | None, snr: float, n_runs: int) -> dict:
+    """A line of table 5: sets of one seed after the other."""
+    rng, results = np.random.default_rng(5), []
+    with tempfile.TemporaryDirectory() as folder:
+        ms, sky = Path(folder) / "a.ms", components([1.0], [0.7], [1.0], fwhm_major=fwhm * ARCSEC)
+        simulate.observe(sky=sky, out=ms, array="vla.a", pointings=(1.0, 0.7), frequency=FREQUENCY,
+                         width=1e6, integration=1800.0, duration=8 * 3600.0, noise=0.0)
+        with open_table(ms) as table:
+            clean = table.read("DATA")
+        # Stokes I is the mean of two hands.
+        noise = math.sqrt(2.0 * len(clean)) / snr
+        for _ in range(n_runs):
+            with open_table(ms, readonly=False) as table:
+                table.write("DATA", clean + noise * (rng.normal(size=clean.shape)
+                                                     + 1j * rng.normal(size=clean.shape)))
+            results.append(uvstack.fit(ms, model="gaussian", uvtaper=taper))
+    errors = np.median([r.errors for r in results], axis=0)
+    found = _judged(results, np.array([1.0, fwhm]), errors, "fwhm", 1)
+    return {**found, "scatter": (np.std([r.parameters for r in results], axis=0) / errors).tolist()}
 
 
 def pair(values: np.ndarray, form: str) -> str:
@@ -171,16 +270,18 @@ def main() -> None:
     """Run what the options ask for."""
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=2000,
-                        help="noises of each line of tables 2 to 4")
+    parser.add_argument("--runs", type=int, default=2000, help="noises of each line of table 2")
+    parser.add_argument("--others", type=int, default=300, help="noises of those of tables 3 to 5")
+    parser.add_argument("--results", help="file of lines that are measured, to go on with")
     parser.add_argument("--quick", action="store_true", help="few noises: to see that it runs")
     options = parser.parse_args()
-    n_runs = 50 if options.quick else options.runs
-    empty = vla(40.0, 128)
+    n_runs, others = (20, 5) if options.quick else (options.runs, options.others)
+    kept, empty = Kept(options.results), vla(40.0, 128)
     measure_bound()
-    measure_efficiency(empty, n_runs, (0.0, 0.5, 1.0, 2.0), (5, 10, 20, 50, 200))
-    measure_line(empty, n_runs, 1.0)
-    measure_intervals(empty, n_runs, (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0), (5, 10, 20, 50, 200))
+    measure_sizes(empty, n_runs, kept)
+    measure_ellipses(others, kept)
+    measure_tapers(others, kept)
+    measure_line(empty, others, 1.0)
 
 
 if __name__ == "__main__":

@@ -663,9 +663,9 @@ def test_a_penalty_does_not_exist_where_nothing_is_known_of_a_size():
         return NormalEquations(4.0, known * np.ones(2), known * np.diag([1.0, 4.0 * p[1] ** 2]), 100)
 
     branch = Branch(np.zeros(2, bool), np.array([False, True]))
-    objective = Penalty((1,), (0,), (), branch, 1.0).passes(passes)
+    objective = Penalty(passes, np.ones(2), (1,), (0,), branch, 1.0, np.zeros(1)).of(passes)
     for size in (1.99, 2.5):
         with pytest.raises(FitError, match="nothing of a source of such a size"):
             objective(np.array([1.0, size]))
-    # ½ ln det F is ln 2s, of slope 1/s.
+    # ln √F is ln 2s, of slope 1/s.
     assert objective(np.array([1.0, 1.9])).gradient[1] == pytest.approx(1 + 1 / 1.9, rel=1e-3)

@@ -229,8 +229,8 @@ def test_the_best_of_several_fits_is_taken():
     # What was searched may rank starts wrongly where they are close: the data decide.
     starts = Starts([Start(np.array([0, 0, 0.3, 150 * MICRO]), 100.0),
                      Start(np.array([0, 0, 0.6, 45 * MICRO]), 101.0)], 2, 1.0, 1e3, lambda p: 0.0)
-    found = from_best(lambda p: from_there(uvw, vis, weight, p), starts)
+    found = from_best(lambda p, final: from_there(uvw, vis, weight, p), starts)
     assert found.parameters[3] / MICRO == pytest.approx(46.9, abs=1)
     assert found.next_chi_squared > found.chi_squared
     with pytest.raises(FitError, match="not finite anywhere"):
-        from_best(lambda p: None, Starts([], 0, 1.0, 1.0, lambda p: 0.0))
+        from_best(lambda p, final: None, Starts([], 0, 1.0, 1.0, lambda p: 0.0))

@@ -4,6 +4,7 @@ Noise is drawn at the nodes of the bins, which is what it comes to there.
 """
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,9 +15,11 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from measure_fit import MODEL, PUBLISHED, bound, observed, vla
 
+from uvstack.fitting.model.data import FitData
 from uvstack.fitting.model.model import ARCSEC, make_model
+from uvstack.fitting.model.normal import model_visibilities, normal_equations
 from uvstack.fitting.solve.start import polynomial_fit, starting_values
-from uvstack.fitting.solve.visibilities import fit_bins, fit_visibilities
+from uvstack.fitting.solve.visibilities import fit_bins, fit_passes, fit_visibilities
 
 
 @pytest.fixture(scope="module")
@@ -90,26 +93,44 @@ def test_sizes_of_many_errors_are_those_of_the_likelihood(track):
         assert (one.estimator == "likelihood") == (most == 0.0)
 
 
-@pytest.mark.parametrize("fwhm", [0.4, 1.0])
+@pytest.mark.parametrize("fwhm", [0.4, 1.0, 2.5])
 def test_the_estimate_is_the_highest_point_of_likelihood_times_root_of_information(track, fwhm):
-    """On a grid of sizes, the best flux being the root of a parabola: S² a − S b = 1."""
+    """On a grid of sizes, each with its most likely flux; half the error of the square of a size of 0."""
     nodes = track.nodes
     k = (np.pi * ARCSEC * nodes.q[nodes.used]) ** 2 / (4 * np.log(2))
     bins = observed(track, 1.0, fwhm, 8.0, np.random.default_rng(11))
     weight, value = bins.nodes.weight[nodes.used], bins.nodes.value[nodes.used]
-    sizes = np.linspace(0.05, 3.0, 2951)
+    sizes = np.linspace(0.001, 4.0, 4000)
     shape = np.exp(-k[:, None] * sizes**2)
-    slope = -2 * k[:, None] * sizes * shape
+    slope = -k[:, None] * shape  # by the square of the size
     a, b, c, d = (weight @ shape**2, (weight * value) @ shape, weight @ (shape * slope),
                   weight @ slope**2)
-    flux = (b + np.sqrt(b**2 + 4 * a)) / (2 * a)
-    height = flux * b - flux**2 * a / 2 + np.log(flux) + 0.5 * np.log(a * d - c**2)
-    best = int(np.argmax(height))
+    flux, known = np.maximum(b / a, 0.0), d - c**2 / a
+    likely = flux * b - flux**2 * a / 2
+    rounding = 0.5 / (flux[np.argmax(likely)] * np.sqrt(known[0]))
+    best = int(np.argmax(likely + 0.5 * np.log(known) + 0.5 * np.log(sizes**2 + rounding)))
     found = fit_bins(bins, None, MODEL, starting_values(MODEL, bins))
     # The solver's tolerance is 0.001 of an error, a step of the grid 0.001″.
-    assert found.parameters == pytest.approx((flux[best], sizes[best]), abs=3e-3)
-    assert found.chi_squared > found.lowest_chi_squared
+    assert found.parameters == pytest.approx((flux[best], sizes[best]), abs=4e-3)
+    assert found.chi_squared >= found.lowest_chi_squared
     assert found.estimator == "jeffreys"
+
+
+def test_a_point_is_as_bright_as_the_likelihood_has_it(track):
+    """Fitted with a size: its flux is high by 0.3 of its error, as no size is negative, and hardly more.
+
+    Measured: 0.08 more; 0.3 more where √det F counts for the flux and a size is never 0. Of 120 noises
+    the mean of the difference has an error of 0.02.
+    """
+    rng, error, found = np.random.default_rng(8), bound(track, 1e-3, 10.0)[0], []
+    for _ in range(120):
+        bins = observed(track, 1.0, 0.0, 10.0, rng)
+        found.append([fit_bins(bins, None, MODEL, starting_values(MODEL, bins),
+                               estimator=estimator).parameters[0]
+                      for estimator in ("jeffreys", "likelihood")])
+    jeffreys, likelihood = np.array(found).T / error
+    assert np.mean(jeffreys - likelihood) < 0.15
+    assert (np.array(found)[:, 0] > 0).all()
 
 
 def test_errors_are_those_of_two_measurements_a_visibility():
@@ -208,3 +229,34 @@ def test_ellipses_of_points_count_as_unresolved_at_the_stated_rate():
         passes.append(found.n_passes)
     assert resolved / 200 == pytest.approx(0.05, abs=0.046)
     assert np.max(passes) <= 120
+
+
+def test_what_is_known_of_a_size_is_told_by_a_sample_of_the_data():
+    """Weights and (u, v, w) alone tell it, so that the data are gone over a few times more than by the likelihood.
+
+    A place is fitted too, so that there are no bins. Before, it was 5 passes for each step.
+    """
+    rng = np.random.default_rng(6)
+    uvw = rng.normal(size=(4000, 3)) * [10e3, 10e3, 1e3]
+    model = make_model("gaussian", "p[0],p[1],p[2],p[3],1,0", 1.4e9)
+    empty = FitData(uvw, np.array([1.4e9]), np.zeros((4000, 1), complex), np.full((4000, 1), 0.15))
+    truth = np.array([0.1, -0.1, 1.0, 0.9])
+    vis = model_visibilities(empty, model, truth) + (
+        rng.normal(size=(4000, 1)) + 1j * rng.normal(size=(4000, 1))) / np.sqrt(0.15)
+    data = replace(empty, vis=vis)
+    few = data.rows(np.arange(0, 4000, 4))
+    n, found = [], []
+    for estimator, sample in (("likelihood", None), ("jeffreys", None), ("jeffreys", few)):
+        passes = [0]
+
+        def whole(p, passes=passes):
+            passes[0] += 1
+            return normal_equations(data, model, p)
+
+        found.append(fit_passes(whole, model, truth, estimator=estimator, sample=None if sample is None
+                                else lambda p, sample=sample: normal_equations(sample, model, p)))
+        n.append(passes[0])
+    assert found[2].parameters == pytest.approx(found[1].parameters,
+                                                abs=0.05 * found[1].errors.min())
+    assert n[2] <= n[0] + 12
+    assert n[2] < n[1] - 15

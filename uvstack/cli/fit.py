@@ -130,7 +130,7 @@ class Gain(click.ParamType):
 @click.option("--method", type=click.Choice(["auto", "exact", "binned"]), default="auto",
               help="Bins of uv distance where that is as good.")
 @click.option("--estimator", type=click.Choice(["jeffreys", "likelihood"]), default="jeffreys",
-              help="Sizes at the maximum of likelihood × √det F, nearer to the truth where they are "
+              help="Sizes at the maximum of likelihood × √F, nearer to the truth where they are "
                    "few errors, or of the likelihood.")
 @click.option("--tolerance", default=1e-3, help="Of parameters, in their errors.")
 @click.option("--most-passes", default=100, help="Passes after which a fit gives up.")

@@ -45,7 +45,7 @@ from uvstack.cli.options import (
 @list_options
 @click.option("--fit", help="Fit this shape to the stacked set within the same uv limits: gaussian, disc …: flux and size.")
 @click.option("--fit-estimator", type=click.Choice(["jeffreys", "likelihood"]), default="jeffreys",
-              help="Of --fit: sizes at the maximum of likelihood × √det F, or of the likelihood.")
+              help="Of --fit: sizes at the maximum of likelihood × √F, or of the likelihood.")
 @run_options
 def command(ms, positions, out, no_ms, report, **options) -> None:
     """Stack the visibilities of MS... at the positions of a list.

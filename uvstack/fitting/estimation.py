@@ -88,15 +88,16 @@ def estimate(request: Request, variables: Variables, model: Model, data: Chunks,
     if request.only_flux:
         bounds = only_fluxes(model, given.tolist(), bounds)
     sample: Passes | None = None
-    if survey.sample and starts is None:
+    if survey.sample:
         sample = lambda p: sum_normal((model, p), survey.sample)  # noqa: E731
 
-    def fitted(start: np.ndarray) -> FitResult:
+    def fitted(start: np.ndarray, final: bool = True) -> FitResult:
         if bins is None:
-            return _fit(passes, model, start, bounds, request, scale, sample)
+            return _fit(passes, model, start, bounds, request, scale,
+                        sample if starts is None else None, sample, final)
         return fit_bins(bins, passes, model, start, bounds, method=request.method,
                         tolerance=request.tolerance, most_passes=request.most_passes,
-                        scale_errors=scale, estimator=request.estimator)
+                        scale_errors=scale, estimator=request.estimator, final=final)
 
     if starts is not None:
         result = from_best(fitted, starts, one=request.only_flux)
@@ -119,10 +120,11 @@ def estimate(request: Request, variables: Variables, model: Model, data: Chunks,
 
 
 def _fit(passes: Passes, model: Model, start: Sequence[float] | np.ndarray, bounds: Any,
-         request: Request, scale: bool, sample: Passes | None = None) -> FitResult:
+         request: Request, scale: bool, first: Passes | None = None, sample: Passes | None = None,
+         final: bool = True) -> FitResult:
     return fit_passes(passes, model, start, bounds, tolerance=request.tolerance,
-                      most_passes=request.most_passes, scale_errors=scale, first=sample,
-                      estimator=request.estimator)
+                      most_passes=request.most_passes, scale_errors=scale, first=first,
+                      sample=sample, estimator=request.estimator, final=final)
 
 
 def _with_posterior(request: Request, result: FitResult, bounds: Any, survey: Survey,

@@ -180,7 +180,7 @@ def overview(result: FitResult) -> Section:
                                    for name, text, unit in parameter_rows(result)]
     rows += [("interval", text) for text in interval_texts(result)]
     if result.estimator == "jeffreys":
-        rows.append(("estimator", "likelihood × √det F of sizes and their fluxes (jeffreys)"))
+        rows.append(("estimator", "likelihood × √F of the sizes (jeffreys)"))
     rows += [*setting(result), ("χ²", goodness(result)),
              ("visibilities", f"{result.n_visibilities} ({_COUNTED})")]
     if result.bootstrap_errors is not None and result.bootstrap is not None:

@@ -80,8 +80,8 @@ class FitResult(Saved):
         variances.
     provenance : Provenance or None
     estimator : str
-        "likelihood", or "jeffreys" where the parameters are those of the highest likelihood × √det
-        F: see `uvstack.fitting.solve.penalty`.
+        "likelihood", or "jeffreys" where the parameters are those of the highest likelihood × √F:
+        see `uvstack.fitting.solve.penalty`.
     highest : (ndarray (par,), float) or None
         Parameters of the highest likelihood, and their χ², where others were taken.
     """

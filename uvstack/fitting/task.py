@@ -204,7 +204,7 @@ def fit(
         "binned" sums centred circular models in bins of uv distance; "auto" where that is as good
         as exact.
     estimator : {"jeffreys", "likelihood"}
-        Sizes and their fluxes at the maximum of likelihood × √det F, which at low signal to noise
+        Sizes at the maximum of likelihood × √F, which at low signal to noise
         is nearer to the truth, or of the likelihood: see `uvstack.fitting.solve.penalty`.
     tolerance : float
         Of parameters, in units of their errors.

@@ -22,7 +22,7 @@ _MOST_STEPS = 40
 #: Passes in which all other parameters are fitted to a held one.
 _FOR_A_VALUE = 20
 #: Precision of a crossing, as a share of √Δχ².
-_NEAR = 1e-3
+_NEAR = 5e-3
 #: Curvature that is none.
 _NOTHING = 1e-150
 

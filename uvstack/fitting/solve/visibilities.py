@@ -37,7 +37,7 @@ from uvstack.fitting.solve.binned import (
 from uvstack.fitting.solve.binned import normal_equations as binned_normal_equations
 from uvstack.fitting.solve.branch import Branch, branch_of, solve_branch, without_effect
 from uvstack.fitting.solve.intervals import with_intervals
-from uvstack.fitting.solve.penalty import penalised, penalty_of
+from uvstack.fitting.solve.penalty import penalised
 from uvstack.fitting.solve.search import parts_of
 from uvstack.fitting.solve.solver import Passes, Solution, covariance_of
 from uvstack.fitting.solve.start import (
@@ -125,7 +125,7 @@ def fit_visibilities(
         `uvstack.fitting.solve.binned`): "auto" where that changes no parameter by more than 0.003
         of its error, "exact" never, "binned" whatever it changes.
     estimator : {"jeffreys", "likelihood"}
-        Sizes and their fluxes at the maximum of likelihood × √det F, which at low signal to noise
+        Sizes at the maximum of likelihood × √F, which at low signal to noise
         is nearer to the truth (see `uvstack.fitting.solve.penalty`), or of the likelihood.
 
     Raises
@@ -155,17 +155,19 @@ def fit_visibilities(
     bins = _bins(data, made, method)
     kept: dict[str, Any] = {"tolerance": tolerance, "most_passes": most_passes,
                             "scale_errors": scale_errors, "estimator": estimator}
-    sample = None if p_ini is None else _sample(data)
+    few = _sample(data)
+    sample: Passes | None = None
+    if few is not None:
+        sample = lambda p: normal_equations(few, made, p)  # noqa: E731
 
     def exact(p: np.ndarray) -> NormalEquations:
         return normal_equations(data, made, p)
 
-    def fitted(start: Sequence[float] | np.ndarray) -> FitResult:
+    def fitted(start: Sequence[float] | np.ndarray, final: bool = True) -> FitResult:
         if bins is not None:
-            return fit_bins(bins, exact, made, start, bounds, method=method, **kept)
-        return fit_passes(exact, made, start, bounds, **kept,
-                          first=None if sample is None
-                          else lambda p: normal_equations(sample, made, p))
+            return fit_bins(bins, exact, made, start, bounds, method=method, final=final, **kept)
+        return fit_passes(exact, made, start, bounds, **kept, final=final, sample=sample,
+                          first=sample if p_ini is not None else None)
 
     if p_ini is None:
         return from_best(fitted, _searched(data, made, bins, limits_of(made, bounds)))
@@ -212,9 +214,9 @@ def _quickly(data: FitData, model: Model, bins: Bins | None, bounds: Any,
                                                                   quick=True, p=p)
 
 
-def from_best(fit: Callable[[np.ndarray], FitResult], starts: Starts,
+def from_best(fit: Callable[[np.ndarray, bool], FitResult], starts: Starts,
               one: bool = False) -> FitResult:
-    """The best of the fits from the best starts.
+    """The best of the fits from the best starts: fit(start, whether it is final).
 
     Those that are nearly as good as the first are all tried, unless `one`.
 
@@ -229,11 +231,14 @@ def from_best(fit: Callable[[np.ndarray], FitResult], starts: Starts,
                                                          for found in starts.found))
     tried = [first] + [other for other in ([] if one else starts.found[1:_MOST_FITS])
                        if other.chi_squared < first.chi_squared + close]
-    results = [fit(start.p) for start in tried]
+    results = [fit(start.p, len(tried) == 1) for start in tried]
     unit = results[0].chi_squared / max(results[0].degrees_of_freedom, 1)
     order = sorted(range(len(tried)),
                    key=lambda i: results[i].lowest_chi_squared + unit * tried[i].penalty)
     best = results[order[0]]
+    if len(tried) > 1:
+        best = fit(best.parameters, True)
+        results.append(best)
     others = [results[i].lowest_chi_squared for i in order[1:]]
     others += [best.lowest_chi_squared + other.chi_squared - first.chi_squared for other in starts.found
                if other not in tried]
@@ -255,7 +260,7 @@ def looked_elsewhere(result: FitResult, starts: Starts | None) -> FitResult:
 def fit_bins(
     bins: Bins, exact: Passes | None, model: Model, p_ini: Sequence[float] | np.ndarray,
     bounds: Sequence[Sequence[float | None] | None] | None = None, *, method: str = "auto", tolerance: float = 1e-3,
-    most_passes: int = 100, scale_errors: bool = False, estimator: str = "jeffreys",
+    most_passes: int = 100, scale_errors: bool = False, estimator: str = "jeffreys", final: bool = True,
 ) -> FitResult:  # fmt: skip
     """Result of fitting a centred, round model to binned data, and from there to the data themselves where wanted.
 
@@ -266,11 +271,13 @@ def fit_bins(
         Normal equations of the data at p (par,); None if they are gone.
     method : {"auto", "exact", "binned"}
         See `fit_visibilities`.
+    final : bool
+        False: the highest likelihood, whatever the estimator, and no intervals.
 
     Other parameters as in `fit_visibilities`.
     """
     kept: dict[str, Any] = {"tolerance": tolerance, "most_passes": most_passes,
-                            "scale_errors": scale_errors, "estimator": estimator}
+                            "scale_errors": scale_errors, "estimator": estimator, "final": final}
     found = fit_passes(lambda p: binned_normal_equations(bins, model, p), model, p_ini, bounds,
                        **kept)
     error = binning_error(bins, model, found.parameters, found.covariance)
@@ -283,7 +290,7 @@ def fit_bins(
 def fit_passes(
     passes: Passes, model: Model, p_ini: Sequence[float] | np.ndarray, bounds: Sequence[Sequence[float | None] | None] | None = None, *,
     tolerance: float = 1e-3, most_passes: int = 100, scale_errors: bool = False, first: Passes | None = None,
-    estimator: str = "jeffreys",
+    sample: Passes | None = None, estimator: str = "jeffreys", final: bool = True,
 ) -> FitResult:  # fmt: skip
     """Result of fitting a model to data that are seen through their normal equations alone.
 
@@ -293,6 +300,10 @@ def fit_passes(
         Normal equations of all data at p (par,).
     first : callable, optional
         Those of a sample of the data, fitted before.
+    sample : callable, optional
+        The same, for what weights and (u, v, w) alone tell.
+    final : bool
+        As in `fit_bins`.
 
     Other parameters as in `fit_visibilities`.
     """
@@ -307,10 +318,10 @@ def fit_passes(
     if first is None or model.is_linear:
         found = solved(start, model.fluxes)
     else:
-        sample = solve_branch(first, start, limits, branch, tolerance=0.1, most_passes=most_passes,
-                              linear=model.fluxes)
-        clear = sample.converged and _is_clear(sample, model, limits)
-        found = solved(sample.p, None) if clear else solved(start, model.fluxes)
+        near = solve_branch(first, start, limits, branch, tolerance=0.1, most_passes=most_passes,
+                            linear=model.fluxes)
+        clear = near.converged and _is_clear(near, model, limits)
+        found = solved(near.p, None) if clear else solved(start, model.fluxes)
         if clear and not found.converged:
             found = min(found, solved(start, model.fluxes), key=lambda one: one.normal.chi_squared)
     if 2 * found.normal.n < model.n_parameters:
@@ -319,13 +330,11 @@ def fit_passes(
     dof = max(2 * found.normal.n - model.n_parameters, 1)
     scatter = found.normal.chi_squared / dof
     unit = scatter if scale_errors else 1.0
-    highest, penalty = found, None
-    if one_of("estimator", estimator, ESTIMATORS) == "jeffreys":
+    highest = found
+    if one_of("estimator", estimator, ESTIMATORS) == "jeffreys" and final:
         # Weights may be only relative: noise that is not there moves nothing.
-        penalty = penalty_of(model, branch, limits, min(unit, scatter))
-    if penalty is not None:
-        found = penalised(passes, highest, penalty, limits, branch, tolerance=tolerance,
-                          most_passes=most_passes, linear=model.fluxes)
+        found = penalised(passes, highest, model, min(unit, scatter), limits, branch, sample=sample,
+                          tolerance=tolerance, most_passes=most_passes, linear=model.fluxes)
     covariance, degenerate = _covariance(found, model, branch, limits)
     result = FitResult(found.p, np.sqrt(np.diag(covariance * unit)), covariance * unit,
                        found.normal.chi_squared, found.normal.n, found.stop_reason,
@@ -334,7 +343,7 @@ def fit_passes(
     if found is not highest:
         result = replace(result, estimator=estimator,
                          highest=(highest.p, highest.normal.chi_squared))
-    return with_intervals(result, passes, limits, branch)
+    return with_intervals(result, passes, limits, branch) if final else result
 
 
 def _covariance(found: Solution, model: Model, branch: Branch,
