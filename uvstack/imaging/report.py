@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Lines of a table of cycles, at most: the file holds all.
 _MOST_CYCLES = 24
+#: Planes of a cube that a legend names, at most.
+_MOST_NAMED = 8
 
 
 def overview(result: ImageResult) -> Section:
@@ -99,6 +101,8 @@ def sections_of_cube(cube: ImageCube) -> list[Section]:
                "brighter; of Q, U and V from −10 to 10; at most 6 channels are shown")
     found = [overview_of_cube(cube),
              Section("Restored planes", [colours], {"image": cube_figure(cube)}, cube.tables())]
+    if any(plane is not None and len(plane.history) > 1 for plane in cube.planes):
+        found.append(Section("Major cycles", figures={"convergence": cube_convergence_figure(cube)}))
     return found
 
 
@@ -160,6 +164,37 @@ def convergence_figure(result: ImageResult) -> Figure:
     lines = [line for one in (axes, other) for line in one.lines]
     axes.legend(lines, [str(line.get_label()) for line in lines], frameon=False, fontsize="small",
                 ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    return figure
+
+
+def cube_convergence_figure(cube: ImageCube) -> Figure:
+    """Peak of the residual and flux of the model after each major cycle, a line for each plane, coloured by its channel."""
+    from matplotlib import colormaps
+    from matplotlib.ticker import MaxNLocator
+
+    figure = new_figure((9, 3.4))
+    left, right = figure.subplots(1, 2)
+    n = len(cube.frequency)
+    named = len(cube.planes) <= _MOST_NAMED
+    for i, plane in enumerate(cube.planes):
+        if plane is None:
+            continue
+        stokes, channel = divmod(i, n)
+        style = {"color": colormaps["viridis"](0.9 * channel / max(n - 1, 1)), "lw": 1.2,
+                 "ls": ("-", "--", ":", "-.")[stokes % 4], "marker": "o", "ms": 3}
+        cycles = [one.cycle for one in plane.history]
+        left.plot(cycles, [one.peak for one in plane.history], **style)
+        right.plot(cycles, [one.flux for one in plane.history], **style,
+                   label=f"{cube.stokes[stokes]}, {frequency_text(cube.frequency[channel], cube.width)} GHz")
+    for axis, label in ((left, "peak in the mask (Jy/beam)"), (right, "flux of the model (Jy)")):
+        axis.set(xlabel="major cycle", ylabel=label)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if all(line.get_ydata().min() > 0 for line in left.lines):
+        left.set_yscale("log")
+    if named:
+        right.legend(frameon=False, fontsize="small")
+    else:
+        right.set_title("the lowest channel is darkest", fontsize="small")
     return figure
 
 
