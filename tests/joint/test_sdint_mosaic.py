@@ -15,6 +15,7 @@ from simulate.pointings import rectangular_mosaic
 from simulate.restored_sky import image_grid
 from simulate.single_dish import write_single_dish
 from simulate.task import observe
+from uvstack.deconvolution.major_cycle import sidelobe_level
 from uvstack.errors import UvstackWarning
 from uvstack.imaging.setup_files import open_setup
 from uvstack.imaging.weighting import Weighting
@@ -71,6 +72,10 @@ def test_terms_through_primary_beams(data, kind):
     assert image[bright].sum() == pytest.approx(want[bright].sum(), rel=0.005)
     assert np.sqrt(np.mean((made.pbcor[1] / image)[bright] ** 2)) < 0.06
     assert made.model_is == "sky"
+    # A place is seen by few pointings: its psf is worse than the mean.
+    mean = sidelobe_level(np.asarray(made.psf))
+    told = made.lists["history"].meta["sidelobe"]
+    assert told > 1.2 * mean if kind == "mosaic" else told == pytest.approx(mean, rel=0.05)
 
 
 def test_a_cube_through_primary_beams(data):

@@ -415,7 +415,11 @@ class Sums:
         return image
 
     def sidelobe(self, allowed: NDArray[np.bool_]) -> float:
-        """Highest sidelobe of what a source on an allowed pixel is seen as; 0 without lobes.
+        """Highest sidelobe of what a source on an allowed pixel is seen as; 0 without lobes."""
+        return max(map(sidelobe_level, self.local_psfs(allowed).values()), default=0.0)
+
+    def local_psfs(self, allowed: NDArray[np.bool_]) -> dict[tuple[float, float], NDArray]:
+        """Middles of what sources on allowed pixels are seen as, by pointing; none without lobes.
 
         Looked at is where each pointing counts most. There the psf is the mean of those of the
         pointings by their share of the weight, Σ A² W: of pointings that were observed one after
@@ -424,7 +428,7 @@ class Sums:
         assert self.job.patches is not None
         patches, weight = self.job.patches, {key: float(w.sum())
                                              for key, w in self.channel_weight.items()}
-        worst = 0.0
+        found = {}
         for pointing in self.lobes:
             own = max((key for key in weight if self.job.pointings[key[:2]] == pointing),
                       key=weight.__getitem__)
@@ -440,8 +444,8 @@ class Sums:
                 other = self.lobes[self.job.pointings[key[:2]]]
                 power = patches[key].at(part.rows.start + int(row), part.columns.start + int(column))
                 local += power**2 * total * other / other[other.shape[0] // 2, other.shape[1] // 2]
-            worst = max(worst, sidelobe_level(local))
-        return worst
+            found[pointing] = local / local[local.shape[0] // 2, local.shape[1] // 2]
+        return found
 
     def noise_expected(self) -> float:
         """Noise of that image from the weights, Jy/beam."""

@@ -20,6 +20,7 @@ from uvstack.deconvolution.major_cycle import (
     Cycle,
     Deconvolved,
     deconvolve,
+    sidelobe_level,
     warn_of_divergence,
 )
 from uvstack.joint.reconstruction.joint_plane import JointPlane
@@ -75,6 +76,16 @@ def deconvolve_channel(plane: JointPlane, start: NDArray, settings: CleanSetting
 
     return _deconvolved(joint_of, [plane], np.ones((1, 1)), plane.psf[None], response, start,
                         settings, options)
+
+
+def worst_sidelobe(planes: Sequence[JointPlane]) -> float:
+    """Highest sidelobe of the mean psf where one pointing of a mosaic counts most; 0 of a single one."""
+    worst = 0.0
+    for pointing in {one for plane in planes for one in plane.local}:
+        worst = max(worst, sidelobe_level(np.sum(
+            [plane.weight * plane.local[pointing] for plane in planes if pointing in plane.local],
+            axis=0)))
+    return worst
 
 
 def deconvolve_terms(planes: Sequence[JointPlane], n_terms: int, reference: float, start: NDArray,
@@ -159,7 +170,8 @@ def _deconvolved(joint_of: Callable[[NDArray], Iterable[NDArray]], planes: Seque
     start = times(response, start)
     dirty = residual_of(np.zeros(start.shape))
     found = deconvolve(residual_of, psf, start, settings,
-                       dirty=dirty if not start.any() else None, **options)
+                       dirty=dirty if not start.any() else None,
+                       sidelobe=worst_sidelobe(planes), **options)
     ends = " to ".join(f"{nu / 1e9:.6g}" for nu in sorted({planes[0].frequency, planes[-1].frequency}))
     warn_of_divergence(found, f"the image at {ends} GHz")
     return Reconstruction(dirty, psf, response, found, residual_in)

@@ -32,12 +32,15 @@ class Wanted:
         Response of the primary beam below which no pixel is wanted.
     psf_reach : (int, int) or None
         How many pixels from its middle the psf is wanted at least; None for all of the image.
+    mask : ndarray (m, l) bool or None
+        Where components may be.
     """
 
     images: bool = True
     clean: bool = True
     floor: float = 0.0
     psf_reach: tuple[int, int] | None = None
+    mask: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +112,8 @@ def _seen(passes: Passes, band: tuple[float, float], setup: Setup, weighting: We
     if not wanted.images:
         weight = sum(float(w.sum()) for w in survey.weights.values())
         return SeenChannel(nu, weight, band, None, None, float("nan"), survey)
-    passes.see(survey, setup.beam, wanted.clean, wanted.floor, wanted.psf_reach)
+    passes.see(survey, setup.beam, wanted.clean, wanted.floor, wanted.psf_reach,
+               wanted.clean and setup.is_mosaic)
     sums = passes.dirty()
     residual_of = passes.residual_of(sums)
     psf, patches = sums.psf[0], passes.job.patches
@@ -117,7 +121,9 @@ def _seen(passes: Passes, band: tuple[float, float], setup: Setup, weighting: We
         psf = psf * psf_taper(patches, {key: float(weight.sum()) for key, weight
                                         in sums.channel_weight.items()}, sums.mosaic,
                               wanted.floor, (psf.shape[0], psf.shape[1]))
-    plane = InterferometerPlane(sums.flat()[0], psf,
-                                lambda model: residual_of(np.asarray(model)[None])[0])
     response = None if setup.beam is None else sums.mosaic.response()
+    allowed = np.ones(setup.grid.shape, np.bool_) if response is None else response >= wanted.floor
+    local = sums.local_psfs(allowed if wanted.mask is None else allowed & wanted.mask)
+    plane = InterferometerPlane(sums.flat()[0], psf,
+                                lambda model: residual_of(np.asarray(model)[None])[0], local)
     return SeenChannel(nu, sums.weight, band, plane, response, sums.noise_expected(), survey)

@@ -36,8 +36,8 @@ Cost: five transforms of the image with margins for each channel and residual.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -62,11 +62,14 @@ class InterferometerPlane:
         Peak 1 at (m' // 2, l' // 2).
     residual_of : callable
         Model (m, l) in Jy/pixel as seen through the primary beam → residual (m, l).
+    local : mapping
+        Of a mosaic: pointing → middle of the psf where it counts most, of which `psf` is a mean.
     """
 
     dirty: NDArray[np.float64]
     psf: NDArray[np.float64]
     residual_of: Callable[[NDArray], NDArray]
+    local: Mapping[tuple[float, float], NDArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +125,8 @@ class JointPlane:
         Joint psf, peak 1.
     factor : float
         What made that peak 1.
+    local : mapping
+        Of a mosaic: pointing → middle of the joint psf where it counts most.
     """
 
     frequency: float
@@ -135,6 +140,7 @@ class JointPlane:
     gain: float
     psf: NDArray[np.float64]
     factor: float
+    local: Mapping[tuple[float, float], NDArray] = field(default_factory=dict)
 
     @cached_property
     def weights(self) -> Weights:
@@ -225,6 +231,18 @@ def gains_by_noise(gain: float, weights: NDArray[np.float64],
     power = np.array([one.noise_power for one in dishes], np.float64)
     wanted = 1.0 / (power * np.array([one.unit_area for one in dishes]))
     return np.asarray(gain * wanted / wanted.sum() / weights)
+
+
+def local_psfs(steps: NDArray[np.float64], reach: float, interferometer: InterferometerPlane | None,
+               dish: DishPlane | None, gain: float) -> dict[tuple[float, float], NDArray]:
+    """Joint psfs of the places that a mosaic's `InterferometerPlane.local` has; arguments as in `UVPlane` and `joint_psf`."""
+    if interferometer is None or not interferometer.local:
+        return {}
+    shape = next(iter(interferometer.local.values())).shape
+    plane = UVPlane((shape[0], shape[1]), steps, reach)
+    onward = plane.continuation(np.ones(shape, np.bool_))
+    return {pointing: joint_psf(plane, onward, replace(interferometer, psf=psf), dish, gain)[0]
+            for pointing, psf in interferometer.local.items()}
 
 
 def joint_psf(plane: UVPlane, onward: Continuation, interferometer: InterferometerPlane | None,

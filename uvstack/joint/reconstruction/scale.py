@@ -60,7 +60,8 @@ def dish_scale(planes: Sequence[JointPlane], overlap: Any, settings: CleanSettin
             fwhm = float(np.linalg.det(one.dish.beam.matrix)) ** 0.25 * cell
             mean = float(np.mean([plane.frequency for plane in planes]))
             annulus = annulus_of(overlap, fwhm, mean)
-        alone = replace(one, dish=None, psf=one.interferometer.psf, factor=1.0)
+        alone = replace(one, dish=None, psf=one.interferometer.psf, factor=1.0,
+                        local=one.interferometer.local)
         made = deconvolve_channel(alone, np.zeros((1, *one.valid.shape)), settings, **options)
         beam = fit_beam(one.interferometer.psf, cell)
         image = restore(made.found.model, made.found.residual, beam, cell)[0]

@@ -64,6 +64,7 @@ from uvstack.joint.reconstruction.joint_plane import (
     JointPlane,
     gains_by_noise,
     joint_psf,
+    local_psfs,
 )
 from uvstack.joint.reconstruction.options import JointOptions
 from uvstack.joint.reconstruction.result import JointCube, JointNumbers, JointResult
@@ -234,7 +235,7 @@ def _wanted(asked: _Asked, low: SkyCube, psf: SkyCube | None, mask: NDArray[np.b
         more = max(settings.scales) + _PSF_EDGE * max(beams) / grid.geometry.cell_m
         reach = tuple(int(part.stop - part.start + more) for part in box_of(mask))
     return Wanted(asked.use != "sd", settings.most_iterations > 0 and settings.most_cycles > 0,
-                  _BEYOND * asked.pb_cutoff, None if reach is None else (reach[0], reach[1]))
+                  _BEYOND * asked.pb_cutoff, None if reach is None else (reach[0], reach[1]), mask)
 
 
 def _reconstructed(setup: Setup, seen: Sequence[SeenChannel], low: Any, psf: Any, asked: _Asked,
@@ -308,7 +309,8 @@ def _joint_planes(setup: Setup, seen: Sequence[SeenChannel], low: Any, psf: Any,
         made, factor = joint_psf(psf_plane, beyond_psf, one.plane, dish, gains[k])
         planes.append(JointPlane(one.frequency, float(weight[k]), one.plane, dish,
                                  one.primary_beam, valid[k], image_plane, onward,
-                                 float(gains[k]), made, factor))
+                                 float(gains[k]), made, factor,
+                                 local_psfs(steps, reach, one.plane, dish, float(gains[k]))))
     return planes
 
 
