@@ -11,6 +11,7 @@ known, and their data stay as they are.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -82,13 +83,18 @@ class Solved:
     refused : frozenset
         Fields and windows whose χ² was not lower with these gains than without: they count as
         never solved.
+    scales : mapping
+        Field and window → by what errors are larger than the weights say, default 1. It belongs to the
+        solve: what was taken for a gain once stays one, or data would be divided by others
+        than they are multiplied by.
     """
 
     cells: Mapping[Cell, Mapping[str, Solution]]
     directions: Mapping[Cell, tuple[int, ...]]
     refused: frozenset[Key] = frozenset()
+    scales: Mapping[Key, float] = dataclasses.field(default_factory=dict)
 
-    def of_field(self, cell: Cell, n_times: int, scale: float) -> Gain:
+    def of_field(self, cell: Cell, n_times: int) -> Gain:
         """Product of G and K."""
         terms = self._terms(cell)
         if "G" not in terms:
@@ -103,9 +109,9 @@ class Solved:
         else:
             good = phase.at(good, n_times)
         error = phase.at(error, n_times)
-        return Gain(total, ~good & np.isfinite(error), good & (scale * error < 1 / LEAST_SNR))
+        return Gain(total, ~good & np.isfinite(error), self._significant(cell, good, error))
 
-    def of_direction(self, cell: Cell, direction: int, n_times: int, scale: float) -> Gain:
+    def of_direction(self, cell: Cell, direction: int, n_times: int) -> Gain:
         """J or dE of a direction."""
         terms = self._terms(cell)
         found = next((terms[name] for name in OF_DIRECTIONS if name in terms), None)
@@ -115,7 +121,10 @@ class Solved:
         good = found.at(found.good[..., axis], n_times)
         error = found.at(found.error[..., axis], n_times)
         return Gain(found.at(found.gains[:, :, :, axis], n_times), ~good & np.isfinite(error),
-                    good & (scale * error < 1 / LEAST_SNR))
+                    self._significant(cell, good, error))
+
+    def _significant(self, cell: Cell, good: NDArray, error: NDArray) -> NDArray[np.bool_]:
+        return np.asarray(good & (self.scales.get(cell[:2], 1.0) * error < 1 / LEAST_SNR))
 
     def _terms(self, cell: Cell) -> Mapping[str, Solution]:
         return {} if cell[:2] in self.refused else self.cells.get(cell, {})

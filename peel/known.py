@@ -43,16 +43,16 @@ class Known:
     refined: Solved | None = None
     chi_squared: Mapping[str, Mapping[Key, tuple[float, float]]] = dataclasses.field(default_factory=dict)
 
-    def scale(self, cell: Cell) -> float:
-        """Root of the reduced χ² of a field and window, by the last that is known of it."""
-        values = [told[cell[:2]][1] for told in self.chi_squared.values() if cell[:2] in told]
-        return float(np.sqrt(values[-1])) if values else 1.0
+    def scales(self) -> dict[Key, float]:
+        """Root of the reduced χ² of each field and window, by the last that is known of it."""
+        return {key: float(np.sqrt(after)) for told in self.chi_squared.values()
+                for key, (_, after) in told.items()}
 
     def of_selfcal(self, cell: Cell, n_times: int) -> Gain:
         """S; 1 where it is not known."""
         total = Gain.none(n_times)
         for one in self.selfcal:
-            total = total.times(one.of_field(cell, n_times, self.scale(cell)).or_one())
+            total = total.times(one.of_field(cell, n_times).or_one())
         return replace(total, failed=np.zeros_like(total.failed))
 
     def of_joint(self, cell: Cell, n_times: int, direction: int = 0) -> Gain:
@@ -60,7 +60,7 @@ class Known:
         turn = min(direction, len(self.joint) - 1)
         if turn < 0:
             return Gain.none(n_times)
-        return self.joint[turn].of_field(cell, n_times, self.scale(cell)).or_one()
+        return self.joint[turn].of_field(cell, n_times).or_one()
 
     def of_bright(self, direction: int, cell: Cell, n_times: int, frame: str = "data") -> Gain:
         """B of a direction; failed where its own gain is.
@@ -84,10 +84,10 @@ class Known:
         solved = self.joint[min(direction, len(self.joint) - 1)]
         if self.alone is not None and cell in self.alone.cells:
             solved = self.alone
-        gain = solved.of_direction(cell, direction, n_times, self.scale(cell)).or_one()
+        gain = solved.of_direction(cell, direction, n_times).or_one()
         if self.refined is None:
             return gain
-        more = self.refined.of_direction(cell, direction, n_times, self.scale(cell)).or_one()
+        more = self.refined.of_direction(cell, direction, n_times).or_one()
         return gain.times(replace(more, failed=np.zeros_like(more.failed)))
 
     def failed(self, visit: Visit) -> bool:
@@ -96,8 +96,8 @@ class Known:
                  for scan, times in visit.times.items()}
         return any(bool(gain.failed.any()) for solved in self.joint for cell, n in cells.items()
                    if cell in solved.cells for gain in (
-                       solved.of_field(cell, n, 1.0),
-                       *(solved.of_direction(cell, one, n, 1.0)
+                       solved.of_field(cell, n),
+                       *(solved.of_direction(cell, one, n)
                          for one in solved.directions[cell])))
 
     def of_field(self, cell: Cell, n_times: int) -> Gain:
@@ -107,5 +107,5 @@ class Known:
         bright direction, which has them and its own only as a product.
         """
         gain = self.of_joint(cell, n_times) if self.field is None else self.field.of_field(
-            cell, n_times, self.scale(cell)).or_one()
+            cell, n_times).or_one()
         return self.of_selfcal(cell, n_times).times(gain)

@@ -67,7 +67,7 @@ FALLING = 0.05
 _WORSE = 1.001
 
 
-def solve(work: Work, stage: str, recipes: Sequence[Recipe]) -> Solved:
+def solve(work: Work, known: Known, stage: str, recipes: Sequence[Recipe]) -> Solved:
     """What QuartiCal finds by these recipes, side by side; gains that are kept are read."""
     total = sum(visit.n_rows > 0 for recipe in recipes for visit in recipe.visits)
     done = [0]
@@ -94,7 +94,8 @@ def solve(work: Work, stage: str, recipes: Sequence[Recipe]) -> Solved:
             raise
     found = [read_solutions(paths[i], recipe) for i, recipe in enumerate(recipes)]
     return Solved({cell: terms for one in found for cell, terms in one.cells.items()},
-                  {cell: order for one in found for cell, order in one.directions.items()})
+                  {cell: order for one in found for cell, order in one.directions.items()},
+                  scales=known.scales())
 
 
 def _solve_one(job: tuple[Quartical, str], recipe: Recipe) -> Path:
@@ -239,11 +240,15 @@ def judged(work: Work, known: Known, solve_name: str, candidate: Known, names: S
     refused = frozenset(key for key, (a, b) in told.items() if not b <= _WORSE * a)
     which = "selfcal" if solve_name == "selfcal" else "refined" if candidate.refined else "joint"
     solved = getattr(candidate, which)
-    better: Any = (replace(solved, refused=refused) if which == "refined"
-                   else tuple(replace(one, refused=refused) for one in solved))
     kept = {key: (a, a if key in refused else b) for key, (a, b) in told.items()}
-    changed: dict[str, Any] = {which: better}
-    return replace(candidate, **changed, chi_squared={**known.chi_squared, solve_name: kept})
+    state = replace(candidate, chi_squared={**known.chi_squared, solve_name: kept})
+
+    def better(one: Solved) -> Solved:
+        return replace(one, refused=refused, scales=state.scales())
+
+    changed: dict[str, Any] = {which: better(solved) if which == "refined"
+                               else tuple(map(better, solved))}
+    return replace(state, **changed)
 
 
 def _chi_squared(work: Work, known: Known, candidate: Known, names: Sequence[str],
@@ -266,7 +271,7 @@ def _chi_squared(work: Work, known: Known, candidate: Known, names: Sequence[str
 def self_calibrate(work: Work, known: Known) -> Known:
     """G K of everything together, where they lower χ²; CALIBRATED is the data without them."""
     recipes = recipes_of("selfcal", work.settings, work.passes.visits, work.column)
-    solved = solve(work, "self-calibration", recipes)
+    solved = solve(work, known, "self-calibration", recipes)
     names = [work.column, FIELD_MODEL, *work.bright]
 
     def predicted(state: Known, part: Part) -> tuple[NDArray, NDArray[np.bool_]]:
@@ -398,9 +403,11 @@ def solve_round(work: Work, known: Known, number: int, *, in_turn: bool = False,
     found = replace(known, joint=_directions_solved(work, known, "joint", f"joint-{number}", in_turn))
     again = [visit for visit in work.passes.visits if found.failed(visit)]
     if again:
-        found = replace(found, alone=solve(work, f"bright directions alone, round {number}", recipes_of(
+        recipes = recipes_of(
             "bright", work.settings, again, CALIBRATED, functools.partial(bright_in, work, known),
-            f"bright-{number}", span_in=functools.partial(span_in, work, known))))
+            f"bright-{number}", span_in=functools.partial(span_in, work, known))
+        found = replace(found, alone=solve(
+            work, known, f"bright directions alone, round {number}", recipes))
     found = judged(work, known, f"joint-{number}", found, [CALIBRATED, FIELD_MODEL, *work.bright],
                    functools.partial(_all_seen, work, "calibrated"))
     _hold_left(work, found, f"joint-{number}", "calibrated")
@@ -410,8 +417,8 @@ def solve_round(work: Work, known: Known, number: int, *, in_turn: bool = False,
         return found
     recipes = recipes_of("field", work.settings, work.passes.visits, RESIDUAL,
                          prefix=f"field-{number}")
-    return _refined(work, replace(found, field=solve(work, f"field solve, round {number}", recipes)),
-                    number)
+    solved = solve(work, found, f"field solve, round {number}", recipes)
+    return _refined(work, replace(found, field=solved), number)
 
 
 def _refined(work: Work, known: Known, number: int) -> Known:
@@ -427,7 +434,7 @@ def _refined(work: Work, known: Known, number: int) -> Known:
     for at in range(len(work.bright)):
         _hold_bright(work, f"{name}, seen", at, fits,
                      functools.partial(known.of_bright, at, frame="field"))
-    solved = solve(work, f"bright directions again, round {number}", recipes_of(
+    solved = solve(work, known, f"bright directions again, round {number}", recipes_of(
         "refined", work.settings, work.passes.visits, CALIBRATED,
         functools.partial(bright_in, work, known), name,
         span_in=functools.partial(span_in, work, known)))
@@ -461,13 +468,13 @@ def _directions_solved(work: Work, known: Known, kind: str, prefix: str,
     span = functools.partial(span_in, work, known)
     stage = prefix.replace("-", " ")
     if not in_turn:
-        return (solve(work, stage, recipes_of(kind, work.settings, work.passes.visits, CALIBRATED,
-                                              chosen, prefix, span_in=span)),)
+        return (solve(work, known, stage, recipes_of(
+            kind, work.settings, work.passes.visits, CALIBRATED, chosen, prefix, span_in=span)),)
     found = [Solved({}, {}) for _ in work.directions]
     taken: list[int] = []
     for at in sorted(range(len(work.directions)), key=lambda i: -work.directions[i].peak):
         column = _without(work, known, found, taken, prefix) if taken else CALIBRATED
-        found[at] = solve(work, stage, recipes_of(
+        found[at] = solve(work, known, stage, recipes_of(
             kind, work.settings, work.passes.visits, column, functools.partial(_only, at, chosen),
             f"{prefix}-{work.bright[at].rpartition('_')[2]}", tuple(taken), span))
         taken.append(at)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from peel.bright_files import BrightFit, Shape
+from peel.gains import Solved, solution
 from peel.known import Known
 from peel.quartical import QuarticalError, end_running, find_quartical, read_solutions
 from peel.recipe import EACH_ROUND, ONCE, SPANS, Settings, recipes_of
@@ -254,12 +255,12 @@ def test_gains_of_all_scans_are_read_for_each(tmp_path):
             arrays[f"{term}|0|0|-1|{kind}"] = values
     np.savez(tmp_path / "g.npz", **arrays)
     found = read_solutions(tmp_path / "g.npz", recipe)
-    phases = {scan: np.angle(found.of_field((0, 0, scan), one.times[scan].size, 1.0).values[:, 0, 0, 0]) / 2
+    phases = {scan: np.angle(found.of_field((0, 0, scan), one.times[scan].size).values[:, 0, 0, 0]) / 2
               for scan in (1, 2)}
     np.testing.assert_allclose(phases[2], [0, 0, 1, 1, 2 - np.pi], atol=1e-12)
     np.testing.assert_allclose(phases[1], [3 - np.pi, 3 - np.pi], atol=1e-12)
     for scan in (1, 2):
-        own = found.of_direction((0, 0, scan), 0, one.times[scan].size, 1.0)
+        own = found.of_direction((0, 0, scan), 0, one.times[scan].size)
         np.testing.assert_array_equal(own.values, 1.0)
         assert own.significant.all()
     arrays = {name: np.concatenate([values] * (1 + ("G" in name))) for name, values in arrays.items()}
@@ -282,3 +283,17 @@ def test_intervals_are_counted_in_integrations():
     assert recipes(one, solve="field")[0].integrations("G") == 0
     assert recipes(one, solve="field", interval=13.0)[0].integrations("G") == 3
     assert recipes(one, solve="field", interval=1.0)[0].integrations("K") == 1
+
+
+def test_what_counted_as_a_gain_stays_one():
+    """A gain of 5 σ by the weights, at a reduced χ² of 1: a later χ² of 4 says nothing of it."""
+    cell, gains = (0, 0, 1), np.full((1, 1, 7, 1, 2), np.exp(0.3j))
+    own = solution("G", cell, gains, np.zeros(gains.shape[:4]), np.full(gains.shape, 25.0), 1.0, 0)
+    solved = Solved({cell: {"G": own}}, {cell: ()})
+    known = Known(selfcal=(replace(solved, scales={(0, 0): 1.0}),),
+                  chi_squared={"joint-1": {(0, 0): (9.0, 4.0)}})
+    np.testing.assert_allclose(known.of_selfcal(cell, 2).values, np.exp(0.3j))
+    # One that is found now is of 2.5 σ.
+    assert known.scales() == {(0, 0): 2.0}
+    known = replace(known, selfcal=(replace(solved, scales=known.scales()),))
+    np.testing.assert_array_equal(known.of_selfcal(cell, 2).values, 1.0)
