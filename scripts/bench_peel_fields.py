@@ -121,6 +121,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--workers", type=int)
+    parser.add_argument("--threads", type=int)
     parser.add_argument("--size", type=int, default=896)
     parser.add_argument("--no-images", action="store_true")
     parser.add_argument("--real", action="store_true", help="run QuartiCal")
@@ -160,7 +161,7 @@ def main() -> None:
     shutil.rmtree(options.folder / "out", ignore_errors=True)
     result = peel.peel(path, regions=regions, out=options.folder / "out", primary_beam=BEAM,
                        size=options.size, cell=7 * ARCMIN / 60, rounds=options.rounds,
-                       workers=options.workers, overwrite=True, progress=tell)
+                       workers=options.workers, threads=options.threads, overwrite=True, progress=tell)
     tell("the end", 1.0)
     head("Peeling many fields", "stage", "wall s", "CPU s", "peak GB")
     for name, (wall, cpu, peak) in stages.items():
