@@ -31,6 +31,10 @@ class Known:
     refined : Solved or None
         By what the gains of bright directions are to be multiplied, found where those of the field
         were known.
+    start : Known or None
+        What was known before this round: models are seen through its gains of the bright directions, and
+        those of the joint solve are what these are to be multiplied by. A solver that starts from 1
+        does not find gains of antennas near a null, whose signs differ.
     chi_squared : mapping
         Solve → field and window → reduced χ² before and after.
     """
@@ -41,7 +45,13 @@ class Known:
     field: Solved | None = None
     alone: Solved | None = None
     refined: Solved | None = None
+    start: Known | None = None
     chi_squared: Mapping[str, Mapping[Key, tuple[float, float]]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def next_frame(self) -> str:
+        """Frame of `of_bright` that the data of the next solves are in."""
+        return "calibrated" if self.field is None else "field"
 
     def scales(self) -> dict[Key, float]:
         """Root of the reduced χ² of each field and window, by the last that is known of it."""
@@ -74,6 +84,9 @@ class Known:
             gain = gain.times(self.of_joint(cell, n_times, direction))
         if turn >= 0:
             gain = gain.times(self._own(direction, cell, n_times))
+        if self.start is not None:
+            before = self.start.of_bright(direction, cell, n_times, self.start.next_frame)
+            gain = gain.times(replace(before, failed=np.zeros_like(before.failed)))
         if frame == "data":
             return gain
         off = (self.of_selfcal if frame == "calibrated" else self.of_field)(cell, n_times).inverse()

@@ -155,9 +155,8 @@ def fit_bright(work: Work, known: Known, stage: str, gains: Known | None = None)
 
 def _hold_without_others(work: Work, gains: Known, number: int, what: str) -> None:
     """RESIDUAL: the calibrated data without the field, and without the other directions as they are seen."""
-    frame = "calibrated" if gains.field is None else "field"
     others = [model_of(work.passes, work.column, [fit for fit in gains.fits if fit.direction == at],
-                       direction, functools.partial(gains.of_bright, at, frame=frame))
+                       direction, functools.partial(gains.of_bright, at, frame=gains.next_frame))
               for at, direction in enumerate(work.directions) if at != number]
     _hold(work, RESIDUAL, what, "without the other directions", [CALIBRATED, FIELD_MODEL],
           lambda part: functools.reduce(np.subtract, (model(part) for model in others),
@@ -177,6 +176,13 @@ def _hold_bright(work: Work, stage: str, number: int, fits: Sequence[BrightFit],
     work.will_hold(column, stage, [], lambda: work.passes.write(
         column, [work.column],
         model_of(work.passes, work.column, own, work.directions[number], through)))
+
+
+def _hold_seen(work: Work, known: Known, solve_name: str, frame: str) -> None:
+    """All directions' columns: their models through the gains that are known, for a solve."""
+    for at in range(len(work.bright)):
+        _hold_bright(work, f"{solve_name}, seen", at, known.fits,
+                     functools.partial(known.of_bright, at, frame=frame))
 
 
 def _less(names: Sequence[str], part: Part) -> NDArray:
@@ -398,8 +404,9 @@ def solve_round(work: Work, known: Known, number: int, *, in_turn: bool = False,
         known = replace(known, selfcal=(*known.selfcal, known.field), field=None)
         _hold_calibrated(work, known)
     # With a better model of the field around them, and better gains.
-    known = fit_bright(work, replace(known, joint=(), alone=None, refined=None), f"round {number}",
-                       last)
+    known = fit_bright(work, replace(known, joint=(), alone=None, refined=None, start=last),
+                       f"round {number}", last)
+    _hold_seen(work, known, f"joint-{number}", "calibrated")
     found = replace(known, joint=_directions_solved(work, known, "joint", f"joint-{number}", in_turn))
     again = [visit for visit in work.passes.visits if found.failed(visit)]
     if again:
@@ -408,6 +415,8 @@ def solve_round(work: Work, known: Known, number: int, *, in_turn: bool = False,
             f"bright-{number}", span_in=functools.partial(span_in, work, known))
         found = replace(found, alone=solve(
             work, known, f"bright directions alone, round {number}", recipes))
+    for at in range(len(work.bright)):
+        _hold_bright(work, f"round {number}", at, known.fits)
     found = judged(work, known, f"joint-{number}", found, [CALIBRATED, FIELD_MODEL, *work.bright],
                    functools.partial(_all_seen, work, "calibrated"))
     _hold_left(work, found, f"joint-{number}", "calibrated")
@@ -431,9 +440,7 @@ def _refined(work: Work, known: Known, number: int) -> Known:
     name = f"refined-{number}"
     fits = known.fits
     _hold_calibrated(work, known)
-    for at in range(len(work.bright)):
-        _hold_bright(work, f"{name}, seen", at, fits,
-                     functools.partial(known.of_bright, at, frame="field"))
+    _hold_seen(work, known, name, "field")
     solved = solve(work, known, f"bright directions again, round {number}", recipes_of(
         "refined", work.settings, work.passes.visits, CALIBRATED,
         functools.partial(bright_in, work, known), name,
@@ -488,7 +495,8 @@ def _only(number: int, chosen: Callable[[Visit], tuple[int, ...]], visit: Visit)
 def _without(work: Work, known: Known, found: Sequence[Solved], taken: Sequence[int],
              prefix: str) -> str:
     """RESIDUAL: the calibrated data without the directions that had their turn."""
-    state = replace(known, selfcal=(), joint=tuple(found))
+    # The models are seen through what was known before.
+    state = replace(known, selfcal=(), joint=tuple(found), start=None)
     now = list(taken)
 
     def left(part: Part) -> NDArray:
