@@ -48,6 +48,11 @@ class Known:
     start: Known | None = None
     chi_squared: Mapping[str, Mapping[Key, tuple[float, float]]] = dataclasses.field(default_factory=dict)
 
+    def refused(self, key: Key) -> bool:
+        """Whether no gains of bright directions have lowered χ² of a field and window."""
+        return any(key in one.refused for one in self.joint) and (
+            self.start is None or self.start.refused(key))
+
     @property
     def next_frame(self) -> str:
         """Frame of `of_bright` that the data of the next solves are in."""

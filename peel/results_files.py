@@ -121,8 +121,7 @@ def _other_sources(work: Work) -> QTable:
 
 
 def _fields_table(work: Work, known: Known, seen: Mapping[Key, Seen]) -> QTable:
-    joint = [told for name, told in known.chi_squared.items() if name.startswith("joint")][-1]
-    last = list(known.chi_squared.values())[-1]
+    first, last = known.chi_squared["bright"], list(known.chi_squared.values())[-1]
     fits = {(one.field, one.window, one.direction): one for one in known.fits}
     rows = []
     for visit in (one for one in work.passes.visits if one.n_good):
@@ -130,7 +129,7 @@ def _fields_table(work: Work, known: Known, seen: Mapping[Key, Seen]) -> QTable:
         for number, direction in enumerate(work.directions):
             fit = fits.get((*key, number))
             learnt = seen.get(key)
-            before, after = (told.get(key, (np.nan, np.nan))[at] for at, told in enumerate((joint, last)))
+            before, after = (told.get(key, (np.nan, np.nan))[at] for at, told in enumerate((first, last)))
             solved = [terms for one in known.joint for cell, terms in one.cells.items()
                       if cell[:2] == key]
             converged = [one.converged for terms in solved for one in terms.values()]
@@ -144,7 +143,7 @@ def _fields_table(work: Work, known: Known, seen: Mapping[Key, Seen]) -> QTable:
                 any(number in own for one in known.joint for cell, own in one.directions.items()
                     if cell[:2] == key), span, np.inf if snr <= 0 else 1 / snr,
                 0.0 if learnt is None else learnt.shift(number), before, after,
-                any(key in one.refused for one in known.joint),
+                known.refused(key),
                 float(np.mean(converged)) if converged else np.nan,
                 0 if learnt is None else learnt.n_left))
     columns = [np.array(one) for one in zip(*rows, strict=True)]

@@ -335,7 +335,7 @@ def _bright_seen(work: Work, known: Known, part: Part, frame: str,
             known.of_bright, number, frame=frame))
         total += values
         bad |= failed
-    bad |= any(part.key in one.refused for one in known.joint)
+    bad |= known.refused(part.key)
     # Where a gain failed nothing is known to be taken off.
     total[bad] = 0
     return total, bad

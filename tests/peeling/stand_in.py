@@ -58,11 +58,11 @@ def gains_of(options, truth, bad=(), cells=((0, 0, 1),)):
         if term == "G" and name.startswith("selfcal"):
             gains[:] = known["g"][:, None, None]
         elif depends:
-            # What follows the first solve finds models that are seen through its gains. The joint
-            # solve errs, and what refines it says by how much.
+            # The first solve errs, what follows finds models that are seen through its gains, and what
+            # refines them says by how much.
             error = known.get("e", 1.0)
-            told = (known["d"] if name.partition(".")[0] == "bright" else 1 / error
-                    if name.startswith("refined") else error if name.startswith("joint") else 1.0)
+            told = (known["d"] * error if name.partition(".")[0] == "bright" else
+                    1 / error if name.startswith("refined") else 1.0)
             gains[0, 0, :, -1] = np.broadcast_to(told, known["d"].shape)[:, None]
         flags = np.zeros(gains.shape[:4], np.int8)
         flags[:, :, list(bad)] = bool(depends)
