@@ -9,11 +9,11 @@ What takes long is kept: images, and the gains of each recipe. Columns are made 
 data, by passes; a note says which column holds what, so that a run that was killed goes on where it
 was. All gains act on the data as they are:
 
-    peeled = T⁻¹ (V − Σ_d B_d X_d B_d^H) T^−H,   B_d = S G K dE_d J_d,   T = S G′ K′,
+    peeled = T⁻¹ (V − Σ_d B_d X_d B_d^H) T^−H,   B_d = S G K dE_d J_d J₀_d,   T = S G′ K′,
 
 with S of the self-calibration and of the rounds before, G K dE of the last joint solve, G′ K′ of the
-field solve that follows it, and J of the bright directions once more, beside the field as it then is.
-So what is taken off is known exactly, and nothing of a joint solve's G K is left in the peeled data.
+field solve that follows it, J of the bright directions once more, beside the field as it then is, and
+J₀ = T⁻¹ B of the round before, through which its solve has seen the models. So what is taken off is known exactly, and nothing of a joint solve's G K is left in the peeled data.
 """
 
 from __future__ import annotations
