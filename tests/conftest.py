@@ -3,25 +3,53 @@
 CASA without network and logs, a scratch directory to work in, the real data if there are any.
 """
 
+import base64
 import hashlib
 import os
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 HERE = Path(__file__).resolve().parent
 # Before anything imports casatools, which reads it once.
 os.environ["CASASITECONFIG"] = str(HERE / "casa_config.py")
 
 
-#: Files of few tests that take long in a fresh environment, where programs are compiled: begun
-#: first, they do not keep one processor waiting at the end.
-LONG = ("test_quartical.py", "test_dist.py")
+#: The longest files, in a fresh environment, where programs are compiled: begun first, they do not
+#: keep one processor waiting at the end.
+LONG = ("test_peeling.py", "test_cli_options.py", "test_zoo.py", "test_chunks.py",
+        "test_experiment.py", "test_dist.py")
+
+
+#: A PNG of one pixel.
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
+_DRAW = Figure.savefig
 
 
 def pytest_collection_modifyitems(items):
     """Long files first, the others in their order."""
-    items.sort(key=lambda item: item.path.name not in LONG)
+    order = {name: i for i, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.name, len(LONG)))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Figures are drawn where a test has the mark `drawn`; else they are made and saved as one pixel.
+
+    Drawing is more than half the time of a small report. Every kind of result and every command has
+    its pictures drawn in some test.
+    """
+    Figure.savefig = _DRAW if item.get_closest_marker("drawn") else _saved_as_a_pixel
+
+
+def _saved_as_a_pixel(figure, to, **_):
+    """What `Figure.savefig` writes, for a path or an open file."""
+    if hasattr(to, "write"):
+        to.write(PIXEL)
+    else:
+        Path(to).write_bytes(PIXEL)
 
 
 @pytest.fixture(scope="session", autouse=True)

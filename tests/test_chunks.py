@@ -108,7 +108,7 @@ def test_processes_and_a_scheduler_give_the_same_set(tmp_path):
     options = {"bootstrap": 20, "seed": 2, "chunk_size": 700}
     threads = uvstack.stack(ms, positions, out=tmp_path / "t.ms", **options)
     processes = uvstack.stack(ms, positions, out=tmp_path / "p.ms", workers=2, **options)
-    with cluster(workers=2) as client:
+    with cluster(workers=1) as client:
         address = client.scheduler.address
         connected = uvstack.stack(ms, positions, scheduler=address, **options)
     assert threads.flux == processes.flux == connected.flux

@@ -13,7 +13,9 @@ in another folder, but must see the files under the same path.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -110,7 +112,6 @@ def map_chunks(function: Callable, job: Any, chunks: Sequence[Any],
 def _map_threads(function, job, chunks, consume, n_threads):
     """dask's threaded scheduler; whatever order it picks, a task takes the next chunk, so few results wait."""
     import dask.threaded
-    from threadpoolctl import threadpool_limits
 
     in_order = _InOrder(consume, _FAR_AHEAD * n_threads)
     lock = threading.Lock()
@@ -124,12 +125,20 @@ def _map_threads(function, job, chunks, consume, n_threads):
 
     graph = {("chunk", i): (work,) for i in range(len(chunks))}
     try:
-        with threadpool_limits(limits=1):
+        with _pools(len(sys.modules)).limit(limits=1):
             dask.threaded.get(graph, list(graph), num_workers=n_threads)
     finally:
         # After an error or an interrupt dask leaves running threads to themselves: they must not
         # reach a closed output.
         in_order.close()
+
+
+@functools.lru_cache(maxsize=1)
+def _pools(n_modules):
+    """Threads of the libraries that are loaded: to look for them takes 4 ms, and only new modules bring new ones."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _map_cluster(function, job, chunks, consume, client):

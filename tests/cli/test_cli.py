@@ -41,6 +41,7 @@ def run(*args):
     return result.exit_code, result.output
 
 
+@pytest.mark.drawn
 def test_stack_writes_set_numbers_pictures_and_page(survey, tmp_path):
     code, output = run("stack", survey / "survey.ms", survey / "positions.csv", "--primary-beam",
                        "vla", "--weights", "primary-beam", "--uvmin", "300m", "--uvmax", "4km",

@@ -93,6 +93,7 @@ def test_every_result_shows_itself_in_a_few_lines(results):
     assert f"{flux:.3g}"[:4] in repr(results["StackResult"])
 
 
+@pytest.mark.drawn
 def test_every_result_is_saved_drawn_and_reported(results, tmp_path):
     public = [getattr(module, name) for module in (uvstack, uvstack.epochs, simulate)
               for name in module.__all__]

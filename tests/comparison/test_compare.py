@@ -230,6 +230,7 @@ def test_a_position_that_the_uv_stack_cannot_use_is_not_image_stacked(tmp_path):
     assert result.find("subpixel").flux == pytest.approx(result.uv.flux, rel=0.1)
 
 
+@pytest.mark.drawn
 def test_short_baselines_of_a_bright_source_are_shown_and_cut(tmp_path):
     positions = sky_at(*spread(25, seed=5, reach=60))
     # An extended source that was not subtracted is a crowd of points here, on short baselines
@@ -267,6 +268,7 @@ def run(*args):
     return result.exit_code, result.output
 
 
+@pytest.mark.drawn
 def test_the_command_writes_table_numbers_pictures_and_page(survey, tmp_path):
     code, output = run("compare", survey / "survey.ms", survey / "positions.csv", "--uvmin", "300m",
                        "--uvmax", "3km", "--size", "200", "--cell", "3arcsec", "--weighting",

@@ -479,6 +479,7 @@ def test_offsets_near_the_radius_are_told():
         compare(combined, [epoch])
 
 
+@pytest.mark.drawn
 @pytest.mark.filterwarnings("ignore:.*has a beam of")
 @pytest.mark.parametrize("value", [np.inf, -1.0])
 def test_fluxes_that_are_none_are_counted_and_drawn(value, tmp_path):

@@ -187,6 +187,7 @@ def test_the_command_takes_a_cube(tmp_path, monkeypatch):
     assert (tmp_path / "r" / "channels.ecsv").is_file()
 
 
+@pytest.mark.drawn
 def test_the_page_of_a_cube_shows_the_spectra_and_what_is_left(tmp_path):
     from uvstack.extraction.report import spectra_figure
     from uvstack.extraction.task import find

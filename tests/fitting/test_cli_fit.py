@@ -35,6 +35,7 @@ def run(*args):
     return result.exit_code, result.output
 
 
+@pytest.mark.drawn
 def test_fit_prints_and_writes_what_it_found(ms, tmp_path):
     code, output = run("fit", ms, "--model", "gaussian", "--circular", "--uvmin", "100m",
                        "--bootstrap", 20, "--seed", 1, "--report", tmp_path / "r", "--write",

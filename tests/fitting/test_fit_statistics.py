@@ -37,12 +37,12 @@ def test_bound_of_the_vla(track):
         assert bound(track, fwhm, 1.0)[1] == pytest.approx(wanted, rel=4e-3)
 
 
-@pytest.mark.parametrize(("fwhm", "snr", "n_runs"), [(1.0, 20.0, 500), (1.0, 200.0, 500)])
+@pytest.mark.parametrize(("fwhm", "snr", "n_runs"), [(1.0, 20.0, 250), (1.0, 200.0, 250)])
 def test_efficiency(track, fwhm, snr, n_runs):
     """Scatter at the Cramér–Rao bound, errors that say so, no bias.
 
-    Of 500 runs a mean square has an error of √(2/500) = 6.3 %, a standard deviation half of that, a
-    mean 0.045 σ: three of each.
+    Of 250 runs a mean square has an error of √(2/250) = 9 %, a standard deviation half of that, a
+    mean 0.063 σ: three of each.
     """
     sigma, rng = bound(track, fwhm, snr), np.random.default_rng(20)
     found, errors = np.empty((n_runs, 2)), np.empty((n_runs, 2))
@@ -52,9 +52,9 @@ def test_efficiency(track, fwhm, snr, n_runs):
         assert result.converged
         found[i], errors[i] = result.parameters, result.errors
     miss = found - (1.0, fwhm)
-    assert np.mean(miss**2, axis=0) / sigma**2 == pytest.approx([1, 1], abs=0.19)
-    assert np.median(errors, axis=0) / found.std(axis=0) == pytest.approx([1, 1], abs=0.095)
-    assert np.abs(miss.mean(axis=0) / sigma).max() < 0.135
+    assert np.mean(miss**2, axis=0) / sigma**2 == pytest.approx([1, 1], abs=0.27)
+    assert np.median(errors, axis=0) / found.std(axis=0) == pytest.approx([1, 1], abs=0.135)
+    assert np.abs(miss.mean(axis=0) / sigma).max() < 0.19
 
 
 @pytest.mark.parametrize(("fwhm", "snr"), [(0.0, 10.0), (0.5, 10.0), (1.0, 10.0)])
@@ -68,9 +68,9 @@ def test_intervals_of_sizes_cover_as_stated_and_estimates_are_near(track, fwhm, 
     inner, outer = 0, 0
     for _ in range(n_runs):
         bins = observed(track, 1.0, fwhm, snr, rng)
-        for estimator, miss in misses.items():
-            result = fit_bins(bins, None, MODEL, starting_values(MODEL, bins), estimator=estimator)
-            miss.append(result.parameters[1] - fwhm)
+        result = fit_bins(bins, None, MODEL, starting_values(MODEL, bins))
+        misses["jeffreys"].append(result.parameters[1] - fwhm)
+        misses["likelihood"].append(result.most_likely[1] - fwhm)
         (low, high), (lowest, highest) = result.intervals_68["FWHM"], result.intervals_95["FWHM"]
         assert lowest <= low <= high <= highest
         assert result.upper_limits == ({"FWHM": highest} if lowest == 0.0 else {})
@@ -125,28 +125,27 @@ def test_a_point_is_as_bright_as_the_likelihood_has_it(track):
     rng, error, found = np.random.default_rng(8), bound(track, 1e-3, 10.0)[0], []
     for _ in range(120):
         bins = observed(track, 1.0, 0.0, 10.0, rng)
-        found.append([fit_bins(bins, None, MODEL, starting_values(MODEL, bins),
-                               estimator=estimator).parameters[0]
-                      for estimator in ("jeffreys", "likelihood")])
+        result = fit_bins(bins, None, MODEL, starting_values(MODEL, bins))
+        found.append([result.parameters[0], result.most_likely[0]])
     jeffreys, likelihood = np.array(found).T / error
     assert np.mean(jeffreys - likelihood) < 0.15
     assert (np.array(found)[:, 0] > 0).all()
 
 
 def test_errors_are_those_of_two_measurements_a_visibility():
-    """A point: σ_S = σ/√N with σ that of a real part, N visibilities, from scatter over 200 noises.
+    """A point: σ_S = σ/√N with σ that of a real part, N visibilities, from scatter over 100 noises.
 
-    5 % is its error: three.
+    7 % is its error: three.
     """
     rng, n = np.random.default_rng(2), 200
     uvw, found = rng.normal(0, 5e3, (n, 3)), []
-    for _ in range(200):
+    for _ in range(100):
         vis = 1.0 + 0.3 * (rng.normal(size=n) + 1j * rng.normal(size=n))
         result = fit_visibilities(uvw, np.array([1e9]), vis, np.full(n, 0.3**-2), model="delta",
                                   var="0,0,p[0]", p_ini=(0.5,))
         found.append(result.parameters[0])
     assert result.errors[0] == pytest.approx(0.3 / np.sqrt(n), rel=1e-6)
-    assert np.std(found) == pytest.approx(result.errors[0], rel=0.15)
+    assert np.std(found) == pytest.approx(result.errors[0], rel=0.21)
 
 
 def test_straight_line_alone_is_no_estimator():
@@ -215,19 +214,19 @@ def test_limit_of_an_ellipse_is_that_of_a_grid_of_all_its_shapes(seed):
 
 
 def test_ellipses_of_points_count_as_unresolved_at_the_stated_rate():
-    """95 % of 200 noises, ± 1.5 %: three of it.
+    """95 % of 120 noises, ± 2 %: three of it.
 
     And their best fits are reached in a few passes, not crawled to.
     """
     resolved, passes = 0, []
-    for seed in range(200):
+    for seed in range(120):
         uvw, vis = a_point(1000 + seed)
         found = fit_visibilities(uvw, np.array([1.4e9]), vis, np.full(vis.shape, 0.03**-2),
                                  **ELLIPSE)
         assert found.converged
         resolved += "fwhm" not in found.upper_limits
         passes.append(found.n_passes)
-    assert resolved / 200 == pytest.approx(0.05, abs=0.046)
+    assert resolved / 120 == pytest.approx(0.05, abs=0.06)
     assert np.max(passes) <= 120
 
 

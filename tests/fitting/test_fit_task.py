@@ -544,6 +544,7 @@ def test_only_fluxes_are_solved_in_one_step(tmp_path):
     assert found.errors[[2, 6]] == pytest.approx(linear.errors, rel=1e-2)
 
 
+@pytest.mark.drawn
 def test_a_result_is_drawn_and_saved(tmp_path):
     ms = observed(tmp_path / "a.ms", [source(flux=1.0, major=4.0)], noise=0.1)
     found = uvstack.fit(ms)

@@ -130,6 +130,7 @@ def test_constant_sources_are_constant_and_the_new_one_is_measured_before_it_was
     assert np.allclose(found.epochs["rms"].to_value(u.mJy), 1.0, rtol=0.1)
 
 
+@pytest.mark.drawn
 def test_all_is_written_and_reads_back(sequence, tmp_path, monkeypatch):
     paths, _, _ = sequence
     monkeypatch.chdir(tmp_path)

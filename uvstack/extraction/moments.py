@@ -305,7 +305,7 @@ def _per_island(name: str, values: ArrayLike, n: int) -> NDArray[np.float64]:
         raise ImageError(
             f"{name} has shape {given.shape}; wanted is one number or one for each of {n} islands"
         )
-    return np.ascontiguousarray(np.broadcast_to(given, n))
+    return np.array(np.broadcast_to(given, n))
 
 
 def _determinant(beams: NDArray[np.float64]) -> NDArray[np.float64]:
