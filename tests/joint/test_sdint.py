@@ -402,6 +402,11 @@ def test_what_cannot_be_is_told_in_a_line(data, tmp_path, command, name):
     assert {path.name for path in tmp_path.iterdir()} == {"low.fits"}
 
 
+def test_a_channel_is_there_once(data):
+    with pytest.raises(ImageError, match=r"dish.fits: has two planes at 1 GHz; wanted is one"):
+        uvstack.sdint(data[0], [data[1], data[1]], **QUICK)
+
+
 def test_a_beam_that_is_none_is_told(data, tmp_path):
     """A map taken for the image of a beam."""
     with pytest.warns(UvstackWarning, match=r"times as wide as the beam in the header of .*low.fits"):

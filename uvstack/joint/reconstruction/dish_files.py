@@ -29,6 +29,8 @@ from uvstack.sky.beam import Beam
 
 #: Pixels by which single planes may lie apart.
 _SAME_PIXEL = 1e-3
+#: Parts of a frequency by which planes of two channels must lie apart.
+_SAME_FREQUENCY = 1e-9
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,13 @@ def read_dish(dish: str | Path | Sequence[str | Path]) -> SkyCube:
         if (one.stokes or 1) != 1:
             raise ImageError(f"{one.path} is of Stokes {_stokes(one.stokes)}; wanted is I, which "
                              "is made of the visibilities")
-    return cubes[0] if len(cubes) == 1 else _one_cube(cubes)
+    made = cubes[0] if len(cubes) == 1 else _one_cube(cubes)
+    known = np.zeros(0) if made.frequency is None else np.sort(made.frequency)
+    twice = known[1:][np.diff(known) <= _SAME_FREQUENCY * known[1:]]
+    if twice.size:
+        raise ImageError(f"{', '.join(dict.fromkeys(one.path for one in cubes))}: has two planes at "
+                         f"{twice[0] / 1e9:.6g} GHz; wanted is one for each frequency")
+    return made
 
 
 def _stokes(code: int | None) -> str:
