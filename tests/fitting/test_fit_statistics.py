@@ -259,3 +259,15 @@ def test_what_is_known_of_a_size_is_told_by_a_sample_of_the_data():
                                                 abs=0.05 * found[1].errors.min())
     assert n[2] <= n[0] + 12
     assert n[2] < n[1] - 15
+
+
+def test_a_size_that_is_drawn_to_0_has_its_intervals(track):
+    """At two errors of the flux the most likely size is 0.1″ and the estimate 0: it is no size at a bound."""
+    bins = observed(track, 1.0, 0.1, 2.0, None)
+    found = fit_bins(bins, None, MODEL, starting_values(MODEL, bins))
+    assert found.parameters[1] == 0.0
+    assert found.most_likely[1] == pytest.approx(0.1, rel=1e-3)
+    likelihood = fit_bins(bins, None, MODEL, starting_values(MODEL, bins), estimator="likelihood")
+    assert found.intervals_68["FWHM"] == pytest.approx(likelihood.intervals_68["FWHM"], rel=1e-3)
+    assert found.upper_limits["FWHM"] == np.inf
+    assert found.errors[1] == found.intervals_68["FWHM"][1]

@@ -111,7 +111,7 @@ def with_intervals(result: FitResult, passes: Passes, limits: np.ndarray | None 
               if all(k == RATIO for _, k in kinds_at(result.model, int(i)))}
     for i in sorted(np.flatnonzero(branch.any).tolist(), key=lambda i: i in ratios):
         value, name = float(result.parameters[i]), result.model.names[i]
-        at_zero = result.most_likely[i] == 0.0
+        at_zero = 0.0 in (value, result.most_likely[i])
         if i in ratios:
             points = any(result.model.names[j] in upper for j in majors_of(result.model, i))
             if points and (at_zero or errors[i] != 0):
@@ -122,7 +122,7 @@ def with_intervals(result: FitResult, passes: Passes, limits: np.ndarray | None 
                 continue
         if errors[i] == 0.0 and not at_zero:
             continue  # at a bound
-        if result.most_likely[i] > WELL * errors[i]:
+        if errors[i] > 0.0 and result.most_likely[i] > WELL * errors[i]:
             inner[name], outer[name] = (_normal(value, k * errors[i], bool(branch.squared[i]),
                                                 limits, i) for k in (1.0, 1.96))
             continue
