@@ -13,7 +13,8 @@ was. All gains act on the data as they are:
 
 with S of the self-calibration and of the rounds before, G K dE of the last joint solve, G′ K′ of the
 field solve that follows it, J of the bright directions once more, beside the field as it then is, and
-J₀ = T⁻¹ B of the round before, through which its solve has seen the models. So what is taken off is known exactly, and nothing of a joint solve's G K is left in the peeled data.
+J₀ = T⁻¹ B of the round before, through which its solve has seen the models. So what is taken off is
+known exactly, and nothing of a joint solve's G K is left in the peeled data.
 """
 
 from __future__ import annotations
