@@ -425,6 +425,18 @@ def test_binned_and_exact_agree(tmp_path):
         uvstack.fit(ms, method="binned", circular=False)
 
 
+def test_intervals_of_sizes_know_of_tapers(tmp_path):
+    """Half the interval of a size of many errors is the error of H⁻¹ J H⁻¹; that of H⁻¹ is a tenth shorter or more."""
+    ms = observed(tmp_path / "a.ms", [source(major=30.0)], noise=0.05, weight=1 / 0.05**2)
+    for scale in (True, False):
+        found = uvstack.fit(ms, uvtaper="0.3km", scale_errors=scale)
+        error = found.errors[found.names.index("fwhm")]
+        for share, (low, high) in ((1.0, found.intervals_68["fwhm"]),
+                                   (1.96, found.intervals_95["fwhm"])):
+            assert 0.5 * (high - low) == pytest.approx(share * error, rel=0.04)
+        assert abs(found.parameters[1] - 30.0) < 4 * error < 10.0
+
+
 def test_tapered_weights_have_right_errors(tmp_path):
     ms = observed(tmp_path / "a.ms", [source(flux=1.0)], noise=0.5, weight=1 / 0.25)
     uvw = read(ms, "UVW")

@@ -35,6 +35,7 @@ from uvstack.fitting.solve.bayes import posterior
 from uvstack.fitting.solve.binned import Bins, is_binnable
 from uvstack.fitting.solve.binned import normal_equations as bin_equations
 from uvstack.fitting.solve.cells import Layout, cell_sums, is_few, means_of
+from uvstack.fitting.solve.intervals import reweighted
 from uvstack.fitting.solve.search import parts_of
 from uvstack.fitting.solve.solver import Passes
 from uvstack.fitting.solve.start import Starts, gathered, starts_in_bins, starts_in_data, thinned
@@ -50,6 +51,8 @@ from uvstack.uv.profile import UVSums
 
 #: Visibilities below which "auto" does not bin: there is nothing to win.
 _FEW = 2048
+#: A size, arcsec, in place of 0, where visibilities have no slope.
+_SIZE = 1e-3
 
 
 class Chunks(Protocol):
@@ -116,7 +119,21 @@ def estimate(request: Request, variables: Variables, model: Model, data: Chunks,
         result = _turned_to_half(variables, result)
     if request.bayes:
         result = _with_posterior(request, result, bounds, survey, data)
-    return _looked_at(request, result, data, survey, weighted, blocks)
+    result = _looked_at(request, result, data, survey, weighted, blocks)
+    return _with_taper(result, passes, data, bounds) if weighted and result.intervals_68 else result
+
+
+def _with_taper(result: FitResult, passes: Passes, data: Chunks, bounds: Any) -> FitResult:
+    """The result with intervals that know of the weights."""
+    p = result.most_likely.copy()
+    for i in (result.names.index(name) for name in result.intervals_68):
+        p[i] = max(p[i], _SIZE)
+    total = Look(UVSums.empty(np.array([0.0, np.inf]), VALUES), {})
+    data.run(look, View(result.model, p, np.array([0.0, np.inf])), lambda _, found: total.add(found))
+    if total.spread is None:
+        return result
+    return reweighted(result, passes, passes(p).hessian, total.spread.hessian,
+                      limits_of(result.model, bounds))
 
 
 def _fit(passes: Passes, model: Model, start: Sequence[float] | np.ndarray, bounds: Any,

@@ -143,6 +143,42 @@ def with_intervals(result: FitResult, passes: Passes, limits: np.ndarray | None 
                    n_passes=result.n_passes + n_passes)
 
 
+def reweighted(result: FitResult, passes: Passes, hessian: np.ndarray, spread: np.ndarray,
+               limits: np.ndarray | None = None) -> FitResult:
+    """The result with intervals for weights that are no inverse variances.
+
+    Their variance over 1/w is for each size what makes the variance of H⁻¹ that of H⁻¹ J H⁻¹.
+
+    Parameters
+    ----------
+    result : FitResult
+        Of such weights.
+    passes : callable
+        Normal equations at p (par,).
+    hessian, spread : ndarray (par, par)
+        H and J, with weights W²/w, where no size is 0.
+    limits : ndarray (2, par), optional
+        Bounds of the parameters.
+    """
+    branch, inverse = branch_of(result.model, limits), inverse_of(hessian)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        units = np.diag(inverse @ spread @ inverse) / np.diag(inverse)
+    units = units * (result.reduced_chi_squared if result.errors_scaled else 1.0)
+    inner, outer, upper = dict(result.intervals_68), dict(result.intervals_95), {}
+    errors, covariance = result.errors.copy(), result.covariance.copy()
+    for i, name in enumerate(result.names):
+        if name in inner and np.isfinite(units[i]) and units[i] > 0:
+            inner[name], outer[name] = _intervals(Profile(passes, result, i, limits, branch),
+                                                  float(units[i]))
+            if outer[name][0] <= (0.0 if limits is None else max(limits[0, i], 0.0)):
+                upper[name] = outer[name][1]
+                errors[i] = max(0.5 * (inner[name][1] - inner[name][0]),
+                                inner[name][1] - result.parameters[i])
+                covariance[i, i] = errors[i] ** 2
+    return replace(result, errors=errors, covariance=covariance, upper_limits=upper,
+                   intervals_68=inner, intervals_95=outer)
+
+
 def _normal(value: float, width: float, squared: bool, limits: np.ndarray | None,
             i: int) -> tuple[float, float]:
     """Interval of a size that is normal in its square, or in itself, within its bounds."""
