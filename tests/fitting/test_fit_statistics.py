@@ -271,3 +271,11 @@ def test_a_size_that_is_drawn_to_0_has_its_intervals(track):
     assert found.intervals_68["FWHM"] == pytest.approx(likelihood.intervals_68["FWHM"], rel=1e-3)
     assert found.upper_limits["FWHM"] == np.inf
     assert found.errors[1] == found.intervals_68["FWHM"][1]
+
+
+def test_of_two_maxima_the_higher_one_is_taken(track):
+    """This noise makes 1″ look like 5.6″; likelihood × √F has a maximum at 4.7″, and a higher one at 1″."""
+    bins = observed(track, 1.0, 1.0, 4.0, np.random.default_rng(16))
+    found = fit_bins(bins, None, MODEL, starting_values(MODEL, bins))
+    assert found.most_likely[1] > 5.0
+    assert found.parameters == pytest.approx([1.106, 0.976], abs=0.01)

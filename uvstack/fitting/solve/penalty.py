@@ -45,8 +45,9 @@ _WELL = 20.0
 #: A flux of fewer errors than that is taken as so many.
 _UNCLEAR = 2.0
 #: From a size without end, to which the likelihood may run away, smaller ones are tried until one
-#: leads to a maximum: so many times by this factor.
-_TIMES, _SHRUNK = 3, 1.0 / 3.0
+#: leads to a maximum: so many times by this factor. Where a flux is below `_CLEAR` of its errors there
+#: may be a higher one at a smaller size, so that two are wanted.
+_TIMES, _SHRUNK, _CLEAR = 3, 0.2, 5.0
 #: σ₀ counts by half.
 _OF_A_POINT = 0.5
 #: Step of differences, of the larger one of a size's square and its error at 0.
@@ -194,6 +195,7 @@ def penalised(passes: Passes, found: Solution, model: Model, unit: float,
         return found
     objective, start = penalty.of(passes), found.p.copy()
     best, n_passes = None, found.n_passes
+    wanted = 1 if (found.p[fluxes] ** 2 >= _CLEAR**2 * variance[fluxes]).all() else 2
     for _ in range(1 + _TIMES):
         try:
             there = solve_branch(objective, start, limits, branch, tolerance=tolerance,
@@ -206,7 +208,8 @@ def penalised(passes: Passes, found: Solution, model: Model, unit: float,
         n_passes += there.n_passes
         if best is None or there.normal.chi_squared < best.normal.chi_squared:
             best = there
-        if there.converged:
+        wanted -= there.converged
+        if not wanted:
             break
     if best is None:
         return found
