@@ -211,7 +211,7 @@ def _told(direction: Direction) -> str:
 
 #: What its pictures of gains show.
 _GAINS = [("field", "phase of the middle of each window, and delay over it, of S G′ K′"),
-          ("directions", "dE of each, 1 where it does not stand out of the noise"),
+          ("directions", "those of each over those of the field, T⁻¹ B; 1 where they do not stand out"),
           ("shown", "the first receptor, against antennas and minutes; files of all gains are in gains/")]
 
 
