@@ -215,7 +215,7 @@ def local_noise(data: NDArray) -> NDArray[np.float64]:
 
 
 def predict_field(frame: Frame, structure: Structure, selection: Selection, model: Path,
-                  column: str, keep: NDArray[np.bool_] | None = None,
+                  column: str, like: str, keep: NDArray[np.bool_] | None = None,
                   threads: int | None = None) -> None:
     """Write what the antennas see of a model image into a column.
 
@@ -226,6 +226,8 @@ def predict_field(frame: Frame, structure: Structure, selection: Selection, mode
         As the image task writes it, with its second Taylor term beside it.
     column : str
         Replaced where it exists.
+    like : str
+        Of the data.
     keep : ndarray (m, l) bool, optional
         Where the model counts; default everywhere.
     threads : int, optional
@@ -237,12 +239,12 @@ def predict_field(frame: Frame, structure: Structure, selection: Selection, mode
     with warnings.catch_warnings():
         # A field without sources is one.
         warnings.filterwarnings("ignore", "is 0 everywhere|.* is 0 everywhere", UvstackWarning)
-        _predict(frame, structure, selection, terms, column, threads)
+        _predict(frame, structure, selection, terms, column, like, threads)
 
 
 def _predict(frame: Frame, structure: Structure, selection: Selection, terms: Sequence[Path],
-             column: str, threads: int | None) -> None:
-    subtract(structure.path, terms[0], model_tt1=terms[1] if len(terms) > 1 else None,
+             column: str, like: str, threads: int | None) -> None:
+    subtract(structure.path, terms[0], column=like, model_tt1=terms[1] if len(terms) > 1 else None,
              primary_beam=frame.primary_beam, predict_only=True, into=column, overwrite=True,
              field=ids_text(selection.field_ids),
              spw=ids_text({d.spw.id for d in structure.used(selection)}), threads=threads)

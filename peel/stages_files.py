@@ -349,7 +349,7 @@ def keep_field(work: Work, name: str) -> NDArray[np.bool_]:
         [one.mask for one in work.directions], round(_KEPT_OFF * work.beam / work.frame.cell))
     work.will_hold(FIELD_MODEL, name, [], lambda: predict_field(
         work.frame, work.passes.structure, work.passes.selection,
-        work.folder / f"{name}-model.fits", FIELD_MODEL, mask, work.threads))
+        work.folder / f"{name}-model.fits", FIELD_MODEL, work.column, mask, work.threads))
     return mask
 
 
@@ -388,7 +388,8 @@ def model_field(work: Work, number: int) -> None:
     def predict() -> None:
         work.tell(f"model of the field, round {number}", 0.0)
         predict_field(work.frame, work.passes.structure, work.passes.selection,
-                      work.folder / f"{name}-model.fits", FIELD_MODEL, threads=work.threads)
+                      work.folder / f"{name}-model.fits", FIELD_MODEL, work.column,
+                      threads=work.threads)
 
     work.will_hold(FIELD_MODEL, name, [], predict)
 

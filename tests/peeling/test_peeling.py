@@ -203,6 +203,15 @@ def test_rounds_go_on_while_the_noise_falls(monkeypatch):
     assert [is_enough(work, number) for number in (2, 3)] == [False, True]
 
 
+def test_another_column_is_all_that_is_looked_at(quick, observed):
+    """DATA is of something else; the column of the data is copied, and no other."""
+    with column_writer(quick.ms, "RAW", "DATA", ("DATA", None)):
+        pass
+    edit(quick.ms, "DATA", lambda data: 1e3 * np.ones_like(data))
+    quick(column="RAW")
+    assert np.std(read(quick.ms, "PEELED_DATA") - observed[1]) < 0.04 * np.std(observed[2])
+
+
 def test_rounds_are_counted(quick):
     """Gains that are right from the first solve on leave nothing for a third round."""
     result = quick(rounds=None)
