@@ -38,6 +38,7 @@ from peel.bright_files import (
 )
 from peel.directions import noise_in
 from peel.field_files import field_mask, predict_field, read_plane_of
+from peel.field_gains_files import that_matters
 from peel.gains import LEAST_SNR, Cell, Gain, Key, Solved, chi_squared
 from peel.known import Known
 from peel.passes_files import Part, column_note
@@ -429,7 +430,7 @@ def solve_round(work: Work, known: Known, number: int, *, in_turn: bool = False,
     recipes = recipes_of("field", work.settings, work.passes.visits, RESIDUAL,
                          prefix=f"field-{number}")
     solved = solve(work, found, f"field solve, round {number}", recipes)
-    return _refined(work, replace(found, field=solved), number)
+    return _refined(work, replace(found, field=that_matters(work, solved, number)), number)
 
 
 def _refined(work: Work, known: Known, number: int) -> Known:
