@@ -20,6 +20,8 @@ LEAST_SNR = 8.0
 #: What belongs to a source: all that hangs together with its peak above this part of it, and above
 #: so many times the noise. A Gaussian reaches 0.91 FWHM far then.
 _EDGE, _EDGE_SNR = 0.1, 5.0
+#: Pixels around a direction that are of neither it nor the field.
+_NEXT = 6
 #: Part of the flux of the brightest source of a direction from which another belongs to its model.
 _PART = 0.05
 
@@ -107,8 +109,14 @@ def directions_of(masks: Sequence[tuple[str, NDArray[np.bool_]]], data: NDArray,
 
 def surroundings(directions: Sequence[Direction], radius: float) -> list[NDArray[np.bool_]]:
     """Pixels (m, l) within a radius (pixels) of each direction, without all of them and what is next to them."""
-    kept = ndimage.binary_dilation(np.any([one.mask for one in directions], axis=0), iterations=6)
+    kept = pixels_of(directions)
     return [(ndimage.distance_transform_edt(~one.mask) < radius) & ~kept for one in directions]
+
+
+def pixels_of(directions: Sequence[Direction]) -> NDArray[np.bool_]:
+    """Pixels (m, l) of all directions and what is next to them."""
+    return np.asarray(ndimage.binary_dilation(np.any([one.mask for one in directions], axis=0),
+                                              iterations=_NEXT))
 
 
 def noise_in(data: NDArray, around: Sequence[NDArray[np.bool_]]) -> NDArray[np.float64]:

@@ -24,7 +24,6 @@ from uvstack.io.ms import read_block, read_rows, scan_rows
 from uvstack.io.unfinished_column import (
     is_finished,
     read_keyword,
-    remove_column,
     set_keyword,
 )
 from uvstack.io.write_columns import column_writer
@@ -194,7 +193,9 @@ class Passes:
     def begin(self, column: str, note: str) -> None:
         """Note whose a column is that is about to be written; it is made where it does not exist."""
         path = self.structure.path
-        if self.existing([column]):
+        with open_table(path) as table:
+            is_there = column in table.columns
+        if is_there:
             set_keyword(path, column, _NOTE, note)
         else:
             with column_writer(path, column, self._like, None):
@@ -248,16 +249,6 @@ class Passes:
             with open_table(path) as table:
                 structure = replace(structure, path=str(path), n_rows=table.n_rows)
         return Passes(structure, selection, [visit], self._like)
-
-    def existing(self, names: Sequence[str]) -> list[str]:
-        """Those of the columns that the set has."""
-        with open_table(self.structure.path) as table:
-            return [name for name in names if name in table.columns]
-
-    def remove(self, names: Sequence[str]) -> None:
-        """Remove those of the columns that the set has."""
-        for name in self.existing(names):
-            remove_column(self.structure.path, name)
 
 
 def _view(folder: Path, key: Key) -> Path:

@@ -8,9 +8,8 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from peel.directions import noise_in
+from peel.directions import noise_in, pixels_of
 from peel.field_files import read_plane_of
 from peel.gains import Key
 from peel.known import Known
@@ -57,8 +56,8 @@ def measure(work: Work, known: Known, seen: Mapping[Key, Seen], settings: Mappin
     bound = float(np.sqrt(2 / (n_ant - 1) * (1 + len(work.directions))))
     return PeelResult(work.target.structure.path, str(work.folder), columns,
                       tuple(one.summary() for one in work.directions), table, fields, fluxes,
-                      (*_notes(work, known, seen, fields), *_still_falling(work, table, last)), bound, rounds, dict(settings), figures,
-                      provenance)
+                      (*_notes(work, known, seen, fields), *_still_falling(work, table, last)),
+                      bound, rounds, dict(settings), figures, provenance)
 
 
 def _still_falling(work: Work, table: QTable, last: NDArray) -> list[tuple[str, str]]:
@@ -99,9 +98,7 @@ def _other_sources(work: Work) -> QTable:
         row, column = (np.rint(found[name].value).astype(int) for name in ("y", "x"))
         shape = work.directions[0].mask.shape
         inside = (row >= 0) & (row < shape[0]) & (column >= 0) & (column < shape[1])
-        near: NDArray[np.bool_] = np.zeros(shape, np.bool_)
-        for one in work.directions:
-            near |= ndimage.binary_dilation(one.mask, iterations=6)
+        near = pixels_of(work.directions)
         found = found[inside]
         found = found[~near[row[inside], column[inside]]]
     if not len(found):

@@ -180,11 +180,11 @@ def _hold_bright(work: Work, stage: str, number: int, fits: Sequence[BrightFit],
         model_of(work.passes, work.column, own, work.directions[number], through)))
 
 
-def _hold_seen(work: Work, known: Known, solve_name: str, frame: str) -> None:
-    """All directions' columns: their models through the gains that are known, for a solve."""
+def _hold_models(work: Work, known: Known, what: str, frame: str | None = None) -> None:
+    """All directions' columns: their models, through the gains that are known if in a frame of `Known.of_bright`."""
     for at in range(len(work.bright)):
-        _hold_bright(work, f"{solve_name}, seen", at, known.fits,
-                     functools.partial(known.of_bright, at, frame=frame))
+        _hold_bright(work, what, at, known.fits, None if frame is None else functools.partial(
+            known.of_bright, at, frame=frame))
 
 
 def _less(names: Sequence[str], part: Part) -> NDArray:
@@ -409,7 +409,7 @@ def solve_round(work: Work, known: Known, number: int, *, in_turn: bool = False,
     # With a better model of the field around them, and better gains.
     known = fit_bright(work, replace(known, joint=(), alone=None, refined=None, start=last),
                        f"round {number}", last)
-    _hold_seen(work, known, f"joint-{number}", "calibrated")
+    _hold_models(work, known, f"joint-{number}, seen", "calibrated")
     found = replace(known, joint=_directions_solved(work, known, "joint", f"joint-{number}", in_turn))
     again = [visit for visit in work.passes.visits if found.failed(visit)]
     if again:
@@ -418,8 +418,7 @@ def solve_round(work: Work, known: Known, number: int, *, in_turn: bool = False,
             f"bright-{number}", span_in=functools.partial(span_in, work, known))
         found = replace(found, alone=solve(
             work, known, f"bright directions alone, round {number}", recipes))
-    for at in range(len(work.bright)):
-        _hold_bright(work, f"round {number}", at, known.fits)
+    _hold_models(work, known, f"round {number}")
     found = judged(work, known, f"joint-{number}", found, [CALIBRATED, FIELD_MODEL, *work.bright],
                    functools.partial(_all_seen, work, "calibrated"))
     _hold_left(work, found, f"joint-{number}", "calibrated")
@@ -441,15 +440,13 @@ def _refined(work: Work, known: Known, number: int) -> Known:
     of what is dE's, became 0.1 % (simulated mosaic of four pointings).
     """
     name = f"refined-{number}"
-    fits = known.fits
     _hold_calibrated(work, known)
-    _hold_seen(work, known, name, "field")
+    _hold_models(work, known, f"{name}, seen", "field")
     solved = solve(work, known, f"bright directions again, round {number}", recipes_of(
         "refined", work.settings, work.passes.visits, CALIBRATED,
         functools.partial(bright_in, work, known), name,
         span_in=functools.partial(span_in, work, known)))
-    for at in range(len(work.bright)):
-        _hold_bright(work, f"round {number}", at, fits)
+    _hold_models(work, known, f"round {number}")
     found = judged(work, known, name, replace(known, refined=solved),
                    [CALIBRATED, FIELD_MODEL, *work.bright], functools.partial(_all_seen, work, "field"))
     _hold_left(work, found, name, "field")

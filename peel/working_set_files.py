@@ -51,12 +51,11 @@ def working_set(structure: Structure, selection: Selection, column: str,
 
 
 def _copy(structure: Structure, selection: Selection, column: str, folder: Path) -> None:
-    for name in (WORKING_SET, COPYING):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    remove_working_set(folder)
     with open_table(structure.path) as table:
-        kinds = {name: table.description()[name]["valueType"] for name in table.columns}
-        columns = [name for name in table.columns if name not in _NOT_COPIED
-                   and (name == column or kinds[name] not in ("complex", "dcomplex"))]
+        told = table.description()
+        columns = [name for name in table.columns if name == column or (
+            name not in _NOT_COPIED and told[name]["valueType"] not in ("complex", "dcomplex"))]
         np.save(folder / ROWS, table.copy_selected(folder / COPYING, selection, columns))
     os.rename(folder / COPYING, folder / WORKING_SET)
 
