@@ -166,6 +166,14 @@ def test_taylor_terms_of_a_mosaic_are_those_of_the_sky(mosaic_ms):
             result.alpha[i, j], rel=1e-6)
 
 
+def test_pointings_side_by_side_are_those_one_by_one(mosaic_ms):
+    ms, _ = mosaic_ms
+    one, two = (image(ms, size=144, cell=CELL, primary_beam="gaussian:8arcmin@1.4GHz", iterations=50,
+                      phase_centre=CENTRE, terms=2, threads=threads) for threads in (1, 2))
+    for name in ("dirty", "psf", "model", "residual"):
+        assert np.array_equal(getattr(one, name), getattr(two, name)), name
+
+
 def test_a_source_between_pixels_of_a_mosaic(tmp_path, monkeypatch):
     """Fitted with the restoring beam it has its flux to 0.1 %, with natural weights.
 

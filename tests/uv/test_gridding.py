@@ -228,21 +228,24 @@ def test_wrong_shapes_are_refused():
         to_visibilities(uvw, FREQUENCY, np.ones((37, 41)), grid)
 
 
-def test_taylor_terms_are_the_direct_sums():
-    uvw, vis, weight = data()
+@pytest.mark.parametrize("n_chan", [1, 3])
+def test_taylor_terms_are_the_direct_sums(n_chan):
+    uvw, *planes = data()
+    vis, weight = (plane[:, :n_chan] for plane in planes)
+    frequency = FREQUENCY[:n_chan]
     grid, nu0 = GRIDS["odd"], 1.43e9
-    x = (FREQUENCY - nu0) / nu0
-    images = taylor_images(uvw, FREQUENCY, vis, weight, grid, nu0, 3)
-    psfs = taylor_psfs(uvw, FREQUENCY, weight, grid, nu0, 2)
+    x = (frequency - nu0) / nu0
+    images = taylor_images(uvw, frequency, vis, weight, grid, nu0, 3)
+    psfs = taylor_psfs(uvw, frequency, weight, grid, nu0, 2)
     assert images.shape == psfs.shape == (3, *grid.shape)
     for t in range(3):
-        assert taylor_weights(FREQUENCY, nu0, t) == pytest.approx(x**t)
+        assert taylor_weights(frequency, nu0, t) == pytest.approx(x**t)
         for found, values in ((images[t], vis), (psfs[t], np.ones(vis.shape))):
-            wanted = direct_image(uvw, FREQUENCY, values, weight * x**t, grid.l, grid.m)
+            wanted = direct_image(uvw, frequency, values, weight * x**t, grid.l, grid.m)
             assert np.abs(found - wanted).max() < 1e-4 * np.sqrt(((weight * x**t) ** 2).sum())
     model = np.random.default_rng(6).normal(size=(2, *grid.shape))
-    seen = taylor_visibilities(uvw, FREQUENCY, model, grid, nu0, epsilon=1e-12)
-    backward = taylor_images(uvw, FREQUENCY, vis, np.ones(vis.shape), grid, nu0, 2, epsilon=1e-12)
+    seen = taylor_visibilities(uvw, frequency, model, grid, nu0, epsilon=1e-12)
+    backward = taylor_images(uvw, frequency, vis, np.ones(vis.shape), grid, nu0, 2, epsilon=1e-12)
     # float32 powers of x in the one, float64 in the other
     assert (seen * vis.conj()).real.sum() == pytest.approx((model * backward).sum(), rel=1e-6)
 

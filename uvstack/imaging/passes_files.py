@@ -12,8 +12,11 @@ through one beam.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +51,8 @@ _MOST_HELD, _HELD_ROW, _HELD_VISIBILITY = 5e8, 48, 12
 #: Sizes up to this get a psf twice as large for CLEAN; beyond it costs more than the major cycles
 #: that it spares.
 _LARGE = 2048
+#: Pixels of images of which several are made at a time.
+_SMALL = 2**20
 #: Pixels on a side of the psfs of single pointings.
 _LOBES = 256
 #: Accuracy of dirty image and psf, of residual images, relative to the rms of each, and of a
@@ -278,43 +283,71 @@ def image_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
     "images" holds (key, dirty (term, m, l) on the patch, Σ w of each channel, Σ w²/w_natural);
     "psf" is (2 term − 1, m', l') or None; "lobes" are the middles of the psfs of pointings.
     """
+    imaged = _images_of_pieces(job, _pieces(job, chunk))
+    towards_middle: dict[bytes, list[tuple[NDArray, NDArray, NDArray]]] = {}
+    for one in imaged:
+        if one.towards_middle is not None:
+            towards_middle.setdefault(one.towards_middle[1].tobytes(), []).append(one.towards_middle)
+    return {"images": [one.image for one in imaged],
+            "lobes": [one.lobe for one in imaged if one.lobe is not None],
+            "psf": _psf(job, towards_middle) if towards_middle else None}
+
+
+class _Imaged(NamedTuple):
+    """Of a piece: its part of "images", (u, v, w), frequency and weights for the psf, its part of "lobes"."""
+
+    image: tuple[Key, NDArray, NDArray, float]
+    towards_middle: tuple[NDArray, NDArray, NDArray] | None
+    lobe: tuple[tuple[float, float], NDArray] | None
+
+
+def _images_of_pieces(job: Job, pieces: Iterable[Piece]) -> list[_Imaged]:
+    """Of the pieces that see something of the image, in their order."""
+    assert job.patches is not None
+    wanted = [piece for piece in pieces if piece.key in job.patches]
+    box = None if job.sky is None else box_of((job.sky != 0).any(axis=0))
+    most = max((math.prod(job.patches[piece.key].grid.shape) for piece in wanted), default=0)
+    return _side_by_side(partial(_image_piece, box=box), job, wanted, most)
+
+
+def _side_by_side(function: Callable[[Job, Any], Any], job: Job, items: Sequence[Any], n_pixels: int) -> list[Any]:
+    """function(job, item) of all items, in their order.
+
+    Several at a time where their images are small: for these ducc0 is not much faster with several threads.
+    """
+    at_once = min(job.threads, len(items)) if n_pixels <= _SMALL else 1
+    if at_once < 2:
+        return [function(job, item) for item in items]
+    with ThreadPoolExecutor(at_once) as pool:
+        return list(pool.map(partial(function, replace(job, threads=job.threads // at_once)), items))
+
+
+def _image_piece(job: Job, piece: Piece, box: tuple[slice, slice] | None) -> _Imaged:
+    """Of one piece; `box` holds all of the model."""
     assert job.patches is not None
     assert job.imaging is not None
-    where, images = job.grid.geometry, []
-    seen = job.seen or job.patches
-    box = None if job.sky is None else box_of((job.sky != 0).any(axis=0))
-    towards_middle: dict[bytes, list[tuple[NDArray, NDArray, NDArray]]] = {}
-    lobes: list[tuple[tuple[float, float], NDArray]] = []
-    for piece in _pieces(job, chunk):
-        patch = job.patches.get(piece.key)
-        if patch is None:
-            continue
-        weight = job.imaging(piece.uvw, piece.frequency, piece.weight)
-        centre = job.centres[piece.key[:2]][:2]
-        shared: dict[str, Any] = {"phase_centre": centre, "threads": job.threads}
-        vis = piece.vis
-        lit = None if box is None else seen[piece.key].within(*box)
-        if lit is not None and job.sky is not None:
-            vis = vis - _model(piece, lit.seen(job.sky), lit.grid, job.reference_frequency,
-                               shared)
-        dirty = taylor_images(piece.uvw, piece.frequency, vis, weight, patch.grid,
-                              job.reference_frequency, job.terms,
-                              epsilon=_DIRTY if job.sky is None else _RESIDUAL, **shared)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            variance = np.where(weight > 0, weight.astype(np.float64) ** 2 / piece.weight,
-                                0.0).sum()
-        images.append((piece.key, dirty, weight.sum(axis=0, dtype=np.float64), float(variance)))
-        if job.sky is None:
-            # As a source at the middle of the image is seen: (u, v, w) are those towards it.
-            uvw = piece.uvw @ rotation_between(*centre, where.ra, where.dec).T
-            towards_middle.setdefault(piece.frequency.tobytes(), []).append(
-                (uvw, piece.frequency, weight))
-            if job.with_lobes:
-                lobes.append((job.pointings[piece.key[:2]],
-                              to_psf(uvw, piece.frequency, weight, job.lobe_grid(),
-                                     threads=job.threads)))
-    return {"images": images, "lobes": lobes,
-            "psf": _psf(job, towards_middle) if towards_middle else None}
+    where, patch = job.grid.geometry, job.patches[piece.key]
+    weight = job.imaging(piece.uvw, piece.frequency, piece.weight)
+    centre = job.centres[piece.key[:2]][:2]
+    shared: dict[str, Any] = {"phase_centre": centre, "threads": job.threads}
+    vis = piece.vis
+    lit = None if box is None else (job.seen or job.patches)[piece.key].within(*box)
+    if lit is not None and job.sky is not None:
+        vis = vis - _model(piece, lit.seen(job.sky), lit.grid, job.reference_frequency, shared)
+    dirty = taylor_images(piece.uvw, piece.frequency, vis, weight, patch.grid,
+                          job.reference_frequency, job.terms,
+                          epsilon=_DIRTY if job.sky is None else _RESIDUAL, **shared)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance = np.where(weight > 0, weight.astype(np.float64) ** 2 / piece.weight, 0.0).sum()
+    image = piece.key, dirty, weight.sum(axis=0, dtype=np.float64), float(variance)
+    if job.sky is not None:
+        return _Imaged(image, None, None)
+    # As a source at the middle of the image is seen: (u, v, w) are those towards it.
+    uvw = piece.uvw @ rotation_between(*centre, where.ra, where.dec).T
+    lobe = (job.pointings[piece.key[:2]],
+            to_psf(uvw, piece.frequency, weight, job.lobe_grid(),
+                   threads=job.threads)) if job.with_lobes else None
+    return _Imaged(image, (uvw, piece.frequency, weight), lobe)
 
 
 def _psf(job: Job, pieces: dict[bytes, list[tuple[NDArray, NDArray, NDArray]]]) -> NDArray:
@@ -322,11 +355,14 @@ def _psf(job: Job, pieces: dict[bytes, list[tuple[NDArray, NDArray, NDArray]]]) 
 
     Those of the same channels in one transform.
     """
-    psfs = [taylor_psfs(np.concatenate([uvw for uvw, _, _ in group]), group[0][1],
-                        np.concatenate([w for _, _, w in group]), job.psf_grid(),
-                        job.reference_frequency, job.terms, epsilon=_DIRTY, threads=job.threads)
-            for group in pieces.values()]
+    psfs = _side_by_side(_psf_of_channels, job, list(pieces.values()), math.prod(job.psf_grid().shape))
     return psfs[0] if len(psfs) == 1 else np.sum(psfs, axis=0)
+
+
+def _psf_of_channels(job: Job, group: list[tuple[NDArray, NDArray, NDArray]]) -> NDArray:
+    uvw, weight = (np.concatenate([one[i] for one in group]) for i in (0, 2))
+    return taylor_psfs(uvw, group[0][1], weight, job.psf_grid(), job.reference_frequency, job.terms,
+                       epsilon=_DIRTY, threads=job.threads)
 
 
 def _model(piece: Piece, seen: NDArray, grid: Grid, reference_frequency: float,
@@ -554,17 +590,16 @@ def visibilities_per_chunk(grid: Grid, n_pointings: int) -> int:
 
 def patches_of(job: Job, survey: Survey, beam: PrimaryBeam | None) -> dict[Key, BeamPatch]:
     """What each pointing and frequency axis sees of the image."""
-    patches: dict[Key, BeamPatch] = {}
-    whole: BeamPatch | None = None
-    for key, weight in survey.weights.items():
-        if not weight.any():
-            continue
-        if beam is None:
-            whole = whole or beam_patch(job.grid, None, job.pointings[key[:2]], job.frequency(key))
-            assert whole is not None
-            patches[key] = whole
-            continue
-        patch = beam_patch(job.grid, beam, job.pointings[key[:2]], job.frequency(key), weight)
-        if patch is not None:
-            patches[key] = patch
-    return patches
+    seen = [key for key, weight in survey.weights.items() if weight.any()]
+    if beam is None:
+        if not seen:
+            return {}
+        whole = beam_patch(job.grid, None, job.pointings[seen[0][:2]], job.frequency(seen[0]))
+        assert whole is not None
+        return dict.fromkeys(seen, whole)
+
+    def one(key: Key) -> BeamPatch | None:
+        return beam_patch(job.grid, beam, job.pointings[key[:2]], job.frequency(key), survey.weights[key])
+
+    with ThreadPoolExecutor(max(job.threads, 1)) as pool:
+        return {key: patch for key, patch in zip(seen, pool.map(one, seen), strict=True) if patch is not None}

@@ -190,10 +190,22 @@ def taylor_images(uvw: np.ndarray, frequency: np.ndarray, vis: np.ndarray, weigh
 
     Arguments as in `to_image`. Images of several chunks add up; divide all by Σ w (without x^t).
     """
-    images = [to_image(uvw, frequency, vis, _of_term(weight, frequency, reference_frequency, t),
-                       grid, phase_centre=phase_centre, threads=threads, epsilon=epsilon)
-              for t in range(n_terms)]
+    def of_term(t: int) -> np.ndarray:
+        return to_image(uvw, frequency, vis, _of_term(weight, frequency, reference_frequency, t),
+                        grid, phase_centre=phase_centre, threads=threads, epsilon=epsilon)
+
+    if np.size(frequency) == 1:
+        # x^t is one number: the terms are one image.
+        image = of_term(0)
+        return image * _powers(frequency, reference_frequency, n_terms).astype(image.dtype)
+    images = [of_term(t) for t in range(n_terms)]
     return images[0][None] if n_terms == 1 else np.stack(images)
+
+
+def _powers(frequency: np.ndarray, reference_frequency: float, n_terms: int) -> np.ndarray:
+    """x^t of a single channel, (term, 1, 1)."""
+    return np.array([taylor_weights(frequency, reference_frequency, t)
+                     for t in range(n_terms)]).reshape(-1, 1, 1)
 
 
 def _of_term(weight: np.ndarray, frequency: np.ndarray, reference_frequency: float,
@@ -226,6 +238,9 @@ def taylor_visibilities(uvw: np.ndarray, frequency: np.ndarray, images: np.ndarr
 
     The transpose of `taylor_images`.
     """
+    if np.size(frequency) == 1:
+        images = (images * _powers(frequency, reference_frequency, len(images))).sum(
+            axis=0, keepdims=True, dtype=images.dtype)
     vis = to_visibilities(uvw, frequency, images[0], grid, phase_centre=phase_centre,
                           threads=threads, epsilon=epsilon)
     for term in range(1, len(images)):
