@@ -53,6 +53,19 @@ class Known:
         return any(key in one.refused for one in self.joint) and (
             self.start is None or self.start.refused(key))
 
+    def not_used(self) -> list[tuple[str, str, frozenset[Key]]]:
+        """Gains that were found and are not used: "warning" or "advice", in words, fields and windows."""
+        joint = frozenset().union(*(one.refused for one in self.joint))
+        none = frozenset(key for key in joint if self.refused(key))
+        field = frozenset() if self.field is None else self.field.refused
+        return [
+            ("warning", "self-calibration did not lower χ², and is not used",
+             self.selfcal[0].refused if self.selfcal else frozenset()),
+            ("warning", "gains did not lower χ², and were not used; the data stay as they were", none),
+            ("advice", "gains of the bright directions of the last round did not lower χ²: those of the round before "
+             "stand", joint - none),
+            ("advice", "gains of the field alone lowered χ² by no more than noise does, and are not used", field)]
+
     @property
     def next_frame(self) -> str:
         """Frame of `of_bright` that the data of the next solves are in."""

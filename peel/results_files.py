@@ -163,13 +163,16 @@ def _notes(work: Work, known: Known, seen: Mapping[Key, Seen], fields: QTable,
         text = sorted({f"{row['field']} in window {row['spw']}" for row in rows})
         return ", ".join(text[:8]) + (f" and {len(text) - 8} more" if len(text) > 8 else "")
 
-    refused = {key for one in (*known.joint, *known.selfcal)
-               for key in one.refused}
-    if refused:
-        windows = {visit.window.id: visit.window.spw.id for visit in work.passes.visits}
+    windows = {visit.window.id: visit.window.spw.id for visit in work.passes.visits}
+    for kind, what, refused in known.not_used():
         rows = fields[[any((row["field_id"], row["spw"]) == (f, windows[w]) for f, w in refused)
                        for row in fields]]
-        notes.append(("warning", "gains did not lower χ², and were not used: " + told(rows)))
+        if len(rows):
+            notes.append((kind, f"{what}: {told(rows)}"))
+    if work.frame.uvmax is not None:
+        notes.append(("advice", f"baselines above {work.frame.uvmax:.0f} m are too long for the pixels of the images, "
+                      "which leave them out: the model of the field is not known there; --size and --cell "
+                      "say how many pixels there may be"))
     left = fields[fields["n_left"] > 0]
     if len(left):
         total = sum(one.n_left for one in seen.values())

@@ -21,7 +21,7 @@ from peel.passes_files import column_note
 from peel.recipe import EACH_ROUND, ONCE, PEELED, PEELED_MODEL
 from peel.result import PeelResult, finished_result
 from peel.work_files import IMAGES, STEPS, peeled_note
-from peel.working_set_files import COPYING, ROWS, WORKING_SET
+from peel.working_set_files import COPYING, DIGEST, ROWS, WORKING_SET
 from uvstack.errors import OutputError
 from uvstack.imaging.product_files import product_paths
 from uvstack.io.output import claimed, write_json
@@ -36,7 +36,7 @@ _HOW = ("out", "workers", "scheduler", "threads", "overwrite", "quartical")
 #: What else a run makes, by folder: only this is removed where another takes its place.
 _MADE = {".": ("quartical-*.yaml", *(f"{name}-masked-model*.fits" for name in IMAGES)),
          STEPS: ("bright-*.json", "chi-squared-*.json", "seen.json", "sources.ecsv", "rows", "rough-[0-9]*",
-                 "round-[0-9]*", "PEEL_*", WORKING_SET, ROWS, COPYING),
+                 "round-[0-9]*", "PEEL_*", WORKING_SET, ROWS, COPYING, DIGEST),
          "gains": ("*.png", *(f"{solve}*.{end}" for solve in (*ONCE, *EACH_ROUND)
                               for end in ("npz", "qc"))),
          "logs": tuple(f"{solve}*" for solve in (*ONCE, *EACH_ROUND))}

@@ -33,7 +33,13 @@ from peel.stages_files import (
     write_peeled,
 )
 from peel.work_files import STEPS, Tell, Work
-from peel.working_set_files import bytes_of_copy, bytes_there, remove_working_set, working_set
+from peel.working_set_files import (
+    bytes_of_copy,
+    bytes_there,
+    check_unchanged,
+    remove_working_set,
+    working_set,
+)
 from uvstack.checks import finite_number, one_of, whole_number
 from uvstack.chunks import cluster
 from uvstack.errors import OutputError, UvstackWarning
@@ -213,8 +219,9 @@ def _work(prepared: Prepared, solver: Quartical, folder: Path, asked: dict[str, 
     tell("copy of the data", 0.0)
     structure, target = working_set(prepared.structure, prepared.selection, prepared.column,
                                     folder / STEPS)
-    return Work(Passes(structure, prepared.selection, prepared.visits, prepared.column), target,
-                prepared.column, frame,
+    passes = Passes(structure, prepared.selection, prepared.visits, prepared.column)
+    check_unchanged(passes, prepared.column, folder / STEPS)
+    return Work(passes, target, prepared.column, frame,
                 Settings(structure, prepared.reference_antenna, len(prepared.directions),
                          asked["interval"], asked["direction_interval"],
                          _most_visibilities(prepared, client)), solver,

@@ -6,6 +6,7 @@ the user's set as it was. Data are those of the time when the copy was made: a r
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Sequence
@@ -13,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from peel.passes_files import Target
+from peel.passes_files import Passes, Target
 from peel.visits import Visit
-from uvstack.errors import MeasurementSetError
+from uvstack.errors import MeasurementSetError, OutputError
 from uvstack.io.casa import open_table
 from uvstack.io.ms import of_selection, structure_at
 from uvstack.records import Selection, Structure
@@ -23,6 +24,8 @@ from uvstack.records import Selection, Structure
 #: In the folder of what is needed on the way: the set, which rows of the user's it holds, and a copy
 #: that is not complete.
 WORKING_SET, ROWS, COPYING = "data.ms", "data-rows.npy", "copying.ms"
+#: By what the data of a run are known again.
+DIGEST = "data.digest"
 #: Columns that hold visibilities or flags which a run does not look at, besides complex ones.
 _NOT_COPIED = ("FLOAT_DATA", "FLAG_CATEGORY")
 #: What a row has besides its visibilities, bytes.
@@ -58,6 +61,26 @@ def _copy(structure: Structure, selection: Selection, column: str, folder: Path)
             name not in _NOT_COPIED and told[name]["valueType"] not in ("complex", "dcomplex"))]
         np.save(folder / ROWS, table.copy_selected(folder / COPYING, selection, columns))
     os.rename(folder / COPYING, folder / WORKING_SET)
+
+
+def check_unchanged(passes: Passes, column: str, folder: Path) -> None:
+    """Refuse to go on with other data, weights or flags than those that a run began with.
+
+    Raises
+    ------
+    OutputError
+        They have changed since.
+    """
+    found = hashlib.blake2b(digest_size=16)
+    for part in passes.parts([column]):
+        for values in (part.partition.rows, part.partition.uvw, part.values[column], part.weight):
+            found.update(values.tobytes())
+    path = folder / DIGEST
+    if path.exists() and path.read_text(encoding="ascii") != found.hexdigest():
+        remove_working_set(folder)
+        raise OutputError(f"{folder.parent}: data, flags or weights have changed since this run began, and it "
+                          "cannot go on; remove that folder, or choose another name (out=, --out)")
+    path.write_text(found.hexdigest(), encoding="ascii")
 
 
 def remove_working_set(folder: Path) -> None:

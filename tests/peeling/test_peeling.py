@@ -141,8 +141,10 @@ def test_errors_of_the_joint_solve_are_refined(quick, observed):
     assert np.std(ratio) < 0.5 * np.std(through(error, one, two))
 
 
-@pytest.mark.parametrize(("solve", "term"), [("joint", "dE"), ("field", "G")])
-def test_what_makes_it_worse_leaves_what_was_known(quick, observed, monkeypatch, solve, term):
+@pytest.mark.parametrize(("solve", "term", "said"), [
+    ("joint", "dE", "of the last round did not lower χ²: those of the round before stand: "),
+    ("field", "G", "of the field alone lowered χ² by no more than noise does, and are not used: ")])
+def test_what_makes_it_worse_leaves_what_was_known(quick, observed, monkeypatch, solve, term, said):
     """A solve that errs by 0.6 in a set whose gains those before have found."""
     known, error = stand_in.gains_of, np.exp(0.6j * np.random.default_rng(4).standard_normal(N_ANT))
 
@@ -157,6 +159,7 @@ def test_what_makes_it_worse_leaves_what_was_known(quick, observed, monkeypatch,
     monkeypatch.setattr(stand_in, "gains_of", worse)
     result = quick()
     assert not result.fields["refused"].any()
+    assert any(f"{said}{result.fields['field'][0]} in window" in text for _, text in result.notes)
     assert np.std(read(quick.ms, "PEELED_DATA") - observed[1]) < 0.04 * np.std(observed[2])
 
 
@@ -265,6 +268,11 @@ def note_column(path, text):
     set_keyword(str(path), "PEELED_DATA", "UVSTACK_PEEL", text)
 
 
+def set_flags(path, flag):
+    with open_table(str(path), readonly=False) as table:
+        table.write("FLAG", flag)
+
+
 def test_an_ended_run_knows_its_columns(quick, observed, monkeypatch, fingerprint):
     """It makes what is still to be read, and replaces no column of a run that came between."""
     written: list[str] = []
@@ -287,6 +295,13 @@ def test_an_ended_run_knows_its_columns(quick, observed, monkeypatch, fingerprin
     assert fingerprint(quick.ms) == before
     assert not list(quick.out.glob("steps/*.ms"))
     monkeypatch.setattr("peel.quartical.Quartical.solve", solve)
+    flag = read(quick.ms, "FLAG")
+    more = flag.copy()
+    more[:40] = True
+    set_flags(quick.ms, more)
+    with pytest.raises(OutputError, match="flags or weights have changed since this run began"):
+        quick(keep_model=True)
+    set_flags(quick.ms, flag)
     with column_writer(quick.ms, "PEELED_DATA", "DATA", None):
         pass
     for text in ("another: peeled", "another"):
