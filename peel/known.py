@@ -28,9 +28,6 @@ class Known:
     alone : Solved or None
         J of the fields and windows whose joint solve failed somewhere: it stands in that one's
         place.
-    refined : Solved or None
-        By what the gains of bright directions are to be multiplied, found where those of the field
-        were known.
     start : Known or None
         What was known before this round: models are seen through its gains of the bright directions, and
         those of the joint solve are what these are to be multiplied by. A solver that starts from 1
@@ -44,7 +41,6 @@ class Known:
     joint: tuple[Solved, ...] = ()
     field: Solved | None = None
     alone: Solved | None = None
-    refined: Solved | None = None
     start: Known | None = None
     chi_squared: Mapping[str, Mapping[Key, tuple[float, float]]] = dataclasses.field(default_factory=dict)
 
@@ -115,11 +111,7 @@ class Known:
         solved = self.joint[min(direction, len(self.joint) - 1)]
         if self.alone is not None and cell in self.alone.cells:
             solved = self.alone
-        gain = solved.of_direction(cell, direction, n_times).or_one()
-        if self.refined is None:
-            return gain
-        more = self.refined.of_direction(cell, direction, n_times).or_one()
-        return gain.times(replace(more, failed=np.zeros_like(more.failed)))
+        return solved.of_direction(cell, direction, n_times).or_one()
 
     def failed(self, visit: Visit) -> bool:
         """Whether a gain of the joint solve failed somewhere in a visit."""

@@ -1,15 +1,14 @@
 """QuartiCal's recipes for peeling.
 
-Five solves. `selfcal`: G and K of everything together, before any direction has gains of its own;
+Four solves. `selfcal`: G and K of everything together, before any direction has gains of its own;
 `bright`: gains J of the bright directions, beside what the image after self-calibration shows of
 the field, from which the first model of the rest is made;
-`joint`: G and K of the field and dE of each bright direction together; `field`: G and K anew on
-what is left without the bright directions; and `refined`: J of what the joint solve made of them,
-beside the field as it then is. The last three are repeated with each better model of the field, since
+`joint`: G and K of the field and dE of each bright direction together; and `field`: G and K anew on
+what is left without the bright directions. The last two are repeated with each better model of the field, since
 G and dE of one solve part slowly, where the field is much fainter. QuartiCal writes gains alone; what
 they do to visibilities is done here, so that a solution that failed does no harm. The residual that the
 joint solve's own G and K correct is kept only as the memo's recipe: fluxes near the bright source came
-out 9 % low in it, and 0.3 to 1.3 % low after the fourth solve (simulated mosaic of four pointings).
+out 9 % low in it.
 
 Gains are one a scan, field and window, or one for so many integrations; those of directions that are
 too faint for that are one a scan, or one for all scans of a field and window (`SPANS`). K is left out of windows of
@@ -35,14 +34,12 @@ PEELED, PEELED_MODEL = "PEELED_DATA", "PEELED_MODEL"
 #: Columns on the way: the data after self-calibration, the model of the field, what is left.
 CALIBRATED, FIELD_MODEL, RESIDUAL = "PEEL_CALIBRATED", "PEEL_FIELD", "PEEL_RESIDUAL"
 #: Solves of a run that are done once, and those of each round.
-ONCE, EACH_ROUND = ("selfcal", "bright"), ("joint", "field", "refined")
+ONCE, EACH_ROUND = ("selfcal", "bright"), ("joint", "field")
 #: Rounds at least and at most, where their number is left to the noise.
 ROUNDS = (2, 6)
-#: Solves of the bright directions alone.
-_ALONE = ("bright", "refined")
-_ITERATIONS = {"selfcal": 50, "bright": 50, "joint": 25, "field": 50, "refined": 50}
+_ITERATIONS = {"selfcal": 50, "bright": 50, "joint": 25, "field": 50}
 #: How often the iterations of all terms are gone through.
-_TURNS = {"selfcal": 2, "bright": 1, "joint": 4, "field": 2, "refined": 1}
+_TURNS = {"selfcal": 2, "bright": 1, "joint": 4, "field": 2}
 #: Terms that depend on the direction.
 OF_DIRECTIONS = ("J", "dE")
 #: What may have one gain of a direction in a field and window: the interval that was asked for, a scan, all
@@ -135,7 +132,7 @@ def recipes_of(solve: str, settings: Settings, visits: Sequence[Visit], column: 
 
     Parameters
     ----------
-    solve : {"selfcal", "bright", "joint", "field", "refined"}
+    solve : {"selfcal", "bright", "joint", "field"}
     settings : Settings
     visits : sequence of Visit
         To be peeled; those without good visibilities are left out.
@@ -164,7 +161,7 @@ def recipes_of(solve: str, settings: Settings, visits: Sequence[Visit], column: 
               SPANS[0] if span_in is None else span_in(visit)) for visit in visits if visit.n_good]
     if solve in ("selfcal", "field"):
         parts = [(visit, (), SPANS[0]) for visit, _, _ in parts]
-    elif solve in _ALONE:
+    elif solve == "bright":
         parts = [part for part in parts if part[1]]
     recipes = []
     for kind, has_delay, directions, span, group in _kinds(parts, settings):
@@ -262,14 +259,14 @@ def _solve(solve: str, settings: Settings, directions: tuple[int, ...],
                                           if number not in (*directions, *taken_off))])
     model = [FIELD_MODEL] if solve == "field" else [with_field, *own]
     terms: dict[str, dict[str, Any]] = {}
-    if solve not in _ALONE:
+    if solve != "bright":
         each = {"time_interval": _integrations(visits, settings.interval), "freq_interval": "0"}
         terms["G"] = {"type": "phase", **each}
         if has_delay:
             terms["K"] = {"type": "delay", **each}
     if own:
         # Direction 0 is the field. Its part of a direction-dependent gain is 1.
-        terms["J" if solve in _ALONE else "dE"] = {
+        terms["J" if solve == "bright" else "dE"] = {
             "type": "diag_complex", "direction_dependent": True, "pinned_directions": [0],
             "freq_interval": "0",
             "time_interval": _integrations(visits, settings.direction_interval)}

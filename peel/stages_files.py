@@ -2,19 +2,18 @@
 
     first image → directions → bright models → self-calibration → its image → bright models anew
     → gains of the bright directions alone → rounds of (rough image, mask, CLEAN, model of the field,
-    bright models anew, joint solve, what is left, field solve, bright directions anew) → peeled data
-    → peeled image
+    bright models anew, joint solve, what is left, field solve) → peeled data → peeled image
 
 What takes long is kept: images, and the gains of each recipe. Columns are made of these and of the
 data, by passes; a note says which column holds what, so that a run that was killed goes on where it
 was. All gains act on the data as they are:
 
-    peeled = T⁻¹ (V − Σ_d B_d X_d B_d^H) T^−H,   B_d = S G K dE_d J_d J₀_d,   T = S G′ K′,
+    peeled = T⁻¹ (V − Σ_d B_d X_d B_d^H) T^−H,   B_d = S G K dE_d J₀_d,   T = S G′ K′,
 
 with S of the self-calibration and of the rounds before, G K dE of the last joint solve, G′ K′ of the
-field solve that follows it, J of the bright directions once more, beside the field as it then is, and
-J₀ = T⁻¹ B of the round before, through which its solve has seen the models. So what is taken off is
-known exactly, and nothing of a joint solve's G K is left in the peeled data.
+field solve that follows it, and J₀ = T⁻¹ B of the round before, through which its solve has seen the
+models. So what is taken off is known exactly, and nothing of a joint solve's G K is left in the peeled
+data.
 """
 
 from __future__ import annotations
@@ -182,11 +181,11 @@ def _hold_bright(work: Work, stage: str, number: int, fits: Sequence[BrightFit],
         model_of(work.passes, work.column, own, work.directions[number], through)))
 
 
-def _hold_models(work: Work, known: Known, what: str, frame: str | None = None) -> None:
-    """All directions' columns: their models, through the gains that are known if in a frame of `Known.of_bright`."""
+def _hold_models(work: Work, known: Known, what: str, *, seen: bool = False) -> None:
+    """All directions' columns: their models, as they are or as calibrated data see them through the gains that are known."""
     for at in range(len(work.bright)):
-        _hold_bright(work, what, at, known.fits, None if frame is None else functools.partial(
-            known.of_bright, at, frame=frame))
+        _hold_bright(work, what, at, known.fits, functools.partial(
+            known.of_bright, at, frame="calibrated") if seen else None)
 
 
 def _less(names: Sequence[str], part: Part) -> NDArray:
@@ -248,16 +247,12 @@ def judged(work: Work, known: Known, solve_name: str, candidate: Known, names: S
     told = {(field, window): (before, after) for field, window, before, after
             in json.loads(path.read_text(encoding="utf-8"))}
     refused = frozenset(key for key, (a, b) in told.items() if not b <= _WORSE * a)
-    which = "selfcal" if solve_name == "selfcal" else "refined" if candidate.refined else "joint"
-    solved = getattr(candidate, which)
+    which = "selfcal" if solve_name == "selfcal" else "joint"
     kept = {key: (a, a if key in refused else b) for key, (a, b) in told.items()}
     state = replace(candidate, chi_squared={**known.chi_squared, solve_name: kept})
 
-    def better(one: Solved) -> Solved:
-        return replace(one, refused=refused, scales=state.scales())
-
-    changed: dict[str, Any] = {which: better(solved) if which == "refined"
-                               else tuple(map(better, solved))}
+    solved = tuple(replace(one, refused=refused, scales=state.scales()) for one in getattr(candidate, which))
+    changed: dict[str, Any] = {which: solved}
     return replace(state, **changed)
 
 
@@ -318,7 +313,7 @@ def take_bright_off(work: Work, known: Known) -> Known:
     # J stands where dE does: its G K are 1.
     found = replace(known, joint=_directions_solved(work, known, "bright", "bright", in_turn=False))
     found = judged(work, known, "bright", found, [CALIBRATED, FIELD_MODEL, *work.bright],
-                   functools.partial(_all_seen, work, "calibrated"))
+                   functools.partial(_all_seen, work))
     _hold_left(work, found, "bright", "calibrated")
     return found
 
@@ -399,7 +394,7 @@ def model_field(work: Work, number: int) -> None:
 
 def solve_round(work: Work, known: Known, number: int, *, in_turn: bool = False,
                 memo: bool = False) -> Known:
-    """Joint solve, field solve, and the bright directions once more; RESIDUAL is what is left, corrected.
+    """Joint solve and field solve; RESIDUAL is what is left, corrected.
 
     Gains of the field of a round are the start of the next: G and dE of one solve part slowly, since
     a field much fainter than the source says little of G beside it.
@@ -409,9 +404,9 @@ def solve_round(work: Work, known: Known, number: int, *, in_turn: bool = False,
         known = replace(known, selfcal=(*known.selfcal, known.field), field=None)
         _hold_calibrated(work, known)
     # With a better model of the field around them, and better gains.
-    known = fit_bright(work, replace(known, joint=(), alone=None, refined=None, start=last),
+    known = fit_bright(work, replace(known, joint=(), alone=None, start=last),
                        f"round {number}", last)
-    _hold_models(work, known, f"joint-{number}, seen", "calibrated")
+    _hold_models(work, known, f"joint-{number}, seen", seen=True)
     found = replace(known, joint=_directions_solved(work, known, "joint", f"joint-{number}", in_turn))
     again = [visit for visit in work.passes.visits if found.failed(visit)]
     if again:
@@ -422,7 +417,7 @@ def solve_round(work: Work, known: Known, number: int, *, in_turn: bool = False,
             work, known, f"bright directions alone, round {number}", recipes))
     _hold_models(work, known, f"round {number}")
     found = judged(work, known, f"joint-{number}", found, [CALIBRATED, FIELD_MODEL, *work.bright],
-                   functools.partial(_all_seen, work, "calibrated"))
+                   functools.partial(_all_seen, work))
     _hold_left(work, found, f"joint-{number}", "calibrated")
     if memo:
         _hold(work, RESIDUAL, f"joint-{number}, corrected", "corrected data",
@@ -431,36 +426,16 @@ def solve_round(work: Work, known: Known, number: int, *, in_turn: bool = False,
     recipes = recipes_of("field", work.settings, work.passes.visits, RESIDUAL,
                          prefix=f"field-{number}")
     solved = solve(work, found, f"field solve, round {number}", recipes)
-    return _refined(work, replace(found, field=that_matters(work, solved, number)), number)
-
-
-def _refined(work: Work, known: Known, number: int) -> Known:
-    """The bright directions' gains once more, now that those of the field are known.
-
-    By what B has to be multiplied is solved for beside the field, in data without T and on models
-    that are seen through T⁻¹ B. Errors of 0.3 % in B, which the joint solve leaves since G takes part
-    of what is dE's, became 0.1 % (simulated mosaic of four pointings).
-    """
-    name = f"refined-{number}"
-    _hold_calibrated(work, known)
-    _hold_models(work, known, f"{name}, seen", "field")
-    solved = solve(work, known, f"bright directions again, round {number}", recipes_of(
-        "refined", work.settings, work.passes.visits, CALIBRATED,
-        functools.partial(bright_in, work, known), name,
-        span_in=functools.partial(span_in, work, known)))
-    _hold_models(work, known, f"round {number}")
-    found = judged(work, known, name, replace(known, refined=solved),
-                   [CALIBRATED, FIELD_MODEL, *work.bright], functools.partial(_all_seen, work, "field"))
-    _hold_left(work, found, name, "field")
+    found = replace(found, field=that_matters(work, solved, number))
+    _hold_calibrated(work, found)
+    _hold_left(work, found, f"field-{number}", "field")
     return found
 
 
-def _all_seen(work: Work, frame: str, state: Known, part: Part) -> tuple[NDArray, NDArray[np.bool_]]:
+def _all_seen(work: Work, state: Known, part: Part) -> tuple[NDArray, NDArray[np.bool_]]:
     """What is known to be in the calibrated data, and rows of which a gain failed."""
-    bright, failed = _bright_seen(work, state, part, frame)
-    field = part.values[FIELD_MODEL]
-    if frame == "calibrated":
-        field, _ = part.through(field, state.of_joint)
+    bright, failed = _bright_seen(work, state, part, "calibrated")
+    field, _ = part.through(part.values[FIELD_MODEL], state.of_joint)
     return field + bright, failed
 
 

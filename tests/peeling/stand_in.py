@@ -58,11 +58,10 @@ def gains_of(options, truth, bad=(), cells=((0, 0, 1),)):
         if term == "G" and name.startswith("selfcal"):
             gains[:] = known["g"][:, None, None]
         elif depends:
-            # The first solve errs, what follows finds models that are seen through its gains, and what
-            # refines them says by how much.
+            # The first solve errs, and the joint one, which finds models that are seen through its gains,
+            # says by how much.
             error = known.get("e", 1.0)
-            told = (known["d"] * error if name.partition(".")[0] == "bright" else
-                    1 / error if name.startswith("refined") else 1.0)
+            told = known["d"] * error if name.partition(".")[0] == "bright" else 1 / error
             gains[0, 0, :, -1] = np.broadcast_to(told, known["d"].shape)[:, None]
         flags = np.zeros(gains.shape[:4], np.int8)
         flags[:, :, list(bad)] = bool(depends)

@@ -131,10 +131,9 @@ def test_recipes_say_what_must_be_said(observed):
     found = {r.name: r.options
              for r in ask(observed, "#CRTFv0\n" + circle(X, Y, 30)).recipes}
     assert list(found) == ["selfcal", "selfcal-one-channel", "bright", "bright-one-channel",
-                           "joint", "joint-one-channel", "field", "field-one-channel", "refined",
-                           "refined-one-channel"]
+                           "joint", "joint-one-channel", "field", "field-one-channel"]
     for name, options in found.items():
-        has_delay = not any(one in name for one in ("one-channel", "bright", "refined"))
+        has_delay = not any(one in name for one in ("one-channel", "bright"))
         assert ("K" in options["solver"]["terms"]) is has_delay
         assert options["input_ms"]["weight_column"] == "WEIGHT"
         assert options["input_ms"]["select_fields"] == [0, 1]
@@ -147,7 +146,7 @@ def test_recipes_say_what_must_be_said(observed):
     assert {name: options["input_ms"]["data_column"] for name, options in found.items()
             if "one-channel" not in name} == {
         "selfcal": "DATA", "bright": "PEEL_CALIBRATED", "joint": "PEEL_CALIBRATED",
-        "field": "PEEL_RESIDUAL", "refined": "PEEL_CALIBRATED"}
+        "field": "PEEL_RESIDUAL"}
 
 
 REFUSED = {"no peak": (circle(120, 120, 30), {}, "no peak in region 1: its highest pixel"),
