@@ -110,8 +110,8 @@ def _other_sources(work: Work) -> QTable:
     table = QTable({"name": [str(one) for one in found["source"]], "ra": found["ra"],
                     "dec": found["dec"], "distance": distance * u.rad})
     for name in IMAGES:
-        forced = found if name == "peeled" else find(work.folder / f"{name}-image.fits",
-                                                     forced=path).catalogue
+        # Of points in one place, in all images alike.
+        forced = find(work.folder / f"{name}-image.fits", forced=path).catalogue
         for end in ("", "_error"):
             table[f"flux_{name}{end}"] = forced[f"flux{end}"].to("Jy")
     return table
