@@ -177,9 +177,14 @@ def test_a_smaller_dish_sets_the_weights_and_no_flux(pair):
     round_low, smaller = (60.0, 60.0, 0.0), (80.0, 80.0, 0.0)
     write(low, area(matrix(*round_low)) * smeared(at, round_low), Grid(), round_low)
     diameter = 1.1 * 299792458.0 / FREQUENCY / (80.0 * ARCSEC)
-    found = uvstack.feather(high, low, dish_diameter=diameter, beam_factor=1.1)
     want = feathered_plane(at, weight=smaller)
-    assert np.abs(found.image[0] - want).max() < 3e-4 * want.max()
+    # 80″ of the dish alone, and √(64² + 48²) of a larger one and the kernel of its map.
+    for given in ({"dish_diameter": diameter},
+                  {"dish_diameter": diameter * 80 / 64, "gridding_kernel": 48 * ARCSEC}):
+        found = uvstack.feather(high, low, beam_factor=1.1, **given)
+        assert np.abs(found.image[0] - want).max() < 3e-4 * want.max()
+    with pytest.raises(SelectionError, match="gridding_kernel goes with a dish_diameter"):
+        uvstack.feather(high, low, gridding_kernel=48 * ARCSEC)
     for one in (1.5, 0.5):
         flux = uvstack.feather(high, low, dish_diameter=one * diameter).fluxes["flux"][0].value
         assert flux == pytest.approx(24.0, rel=3e-3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from uvstack.cli.main import Baseline, Quantity, example, is_number, show
+from uvstack.cli.main import Angle, Baseline, Quantity, example, is_number, show
 from uvstack.cli.options import FILE, report_options
 
 
@@ -54,6 +54,8 @@ class AnnulusOption(click.ParamType):
               help="Effective diameter that sets the weights; default from the beam of LOW.")
 @click.option("--beam-factor", default=1.0,
               help="k of FWHM = k λ/D; real dishes have 1.1 to 1.2, CASA takes 1.22.")
+@click.option("--gridding-kernel", type=Angle(), default="0arcsec",
+              help="FWHM of the kernel of the map's gridding, which widens the diameter's beam.")
 @click.option("--low-pass", is_flag=True,
               help="Leave out scales of LOW beyond the diameter of the dish.")
 @click.option("--out", type=FILE, required=True,

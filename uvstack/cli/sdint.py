@@ -6,7 +6,7 @@ import click
 
 from uvstack.cli.feather import AnnulusOption, ScaleOption
 from uvstack.cli.image import imaging_options
-from uvstack.cli.main import Quantity, example, is_number, progress_bar, show
+from uvstack.cli.main import Angle, Quantity, example, is_number, progress_bar, show
 from uvstack.cli.options import FILE, given, group_of, report_options, run_options
 
 
@@ -47,6 +47,8 @@ dish_options = group_of(
                  help="Effective diameter that sets the weights; default from the beam of SD."),
     click.option("--beam-factor", default=1.0,
                  help="k of FWHM = k λ/D; real dishes have 1.1 to 1.2, CASA takes 1.22."),
+    click.option("--gridding-kernel", type=Angle(), default="0arcsec",
+                 help="FWHM of the kernel of the map's gridding, which widens the diameter's beam."),
     click.option("--overlap", type=AnnulusOption(),
                  help="Annulus of uv distances where flux scales are compared, e.g. 60m,100m or "
                       "2klambda,4klambda; default 0.6 to 1 over the dish's FWHM."))

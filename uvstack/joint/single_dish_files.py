@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from astropy import units as u
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from uvstack.checks import finite_number
 from uvstack.constants import ARCSEC, SPEED_OF_LIGHT
 from uvstack.errors import ImageError, SelectionError, UvstackWarning
 from uvstack.io.fits import sin_wcs
@@ -188,10 +189,51 @@ def matrix_on(high: SkyCube, low: SkyCube, beam: Beam) -> NDArray[np.float64]:
     return np.asarray(back @ beam_matrix(low, beam) @ back.T)
 
 
-def beam_of_dish(frequency: float, diameter: float, factor: float) -> Beam:
-    """FWHM = factor λ/D at a frequency in Hz, of a dish in m; rad."""
-    fwhm = factor * SPEED_OF_LIGHT / frequency / diameter
-    return Beam(fwhm, fwhm, 0.0)
+@dataclass(frozen=True)
+class EffectiveDish:
+    """The dish that sets the weights, if one is given.
+
+    Attributes
+    ----------
+    diameter : float or None
+        m.
+    beam_factor : float
+        k of FWHM = k λ/D.
+    gridding_kernel : float
+        FWHM of what its map was gridded with, rad; 0 where that does not count.
+    """
+
+    diameter: float | None
+    beam_factor: float
+    gridding_kernel: float = 0.0
+
+    @classmethod
+    def asked(cls, diameter: float | None, beam_factor: float, gridding_kernel: float) -> EffectiveDish:
+        """Of what a user gives, checked.
+
+        Raises
+        ------
+        SelectionError
+            A number is not above 0, or a kernel is given and no diameter.
+        """
+        kernel = finite_number("gridding_kernel", gridding_kernel, 0.0, unit="rad")
+        if kernel and diameter is None:
+            raise SelectionError("gridding_kernel goes with a dish_diameter, and none is given; the beam of a "
+                                 "header, or an image of it, holds the kernel already")
+        return cls(None if diameter is None else finite_number("dish_diameter", diameter, 0.0, above=True, unit="m"),
+                   finite_number("beam_factor", beam_factor, 0.0, above=True), kernel)
+
+    def beam(self, frequency: float) -> Beam | None:
+        """θ = √(θ_PB² + θ_grid²) with θ_PB = k λ/D at a frequency in Hz, rad (Rau et al. 2019, section 2); None without a diameter."""
+        if self.diameter is None:
+            return None
+        fwhm = float(np.hypot(self.beam_factor * SPEED_OF_LIGHT / frequency / self.diameter,
+                              self.gridding_kernel))
+        return Beam(fwhm, fwhm, 0.0)
+
+    def largest_baseline(self, fwhm: float) -> float:
+        """D/λ of a dish whose beam, with the kernel, has a FWHM (rad)."""
+        return self.beam_factor / float(np.sqrt(fwhm**2 - self.gridding_kernel**2))
 
 
 def parse_overlap(overlap: Sequence[str | float] | None) -> Overlap | None:

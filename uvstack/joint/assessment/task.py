@@ -160,9 +160,9 @@ def sdint_assess(ms: MeasurementSets, sd: str | Path | Sequence[str | Path], *,
                              "(image, --image)")
     overlap = parse_overlap(options["overlap"])
     low = read_dish(sd)
-    settings = DishSettings.asked(options["dish_diameter"], options["beam_factor"], False)
+    settings = DishSettings.asked(options, False)
     psf = None if options["sd_psf"] is None else read_dish(options["sd_psf"])
-    finished = read_finished(image, truth, low, psf, settings.beam)
+    finished = read_finished(image, truth, low, psf, settings.dish.beam)
     paths = {} if out is None else {name: Path(f"{out}-{name}.fits")
                                     for name in finished.maps()} if finished else {}
     for path in paths.values():

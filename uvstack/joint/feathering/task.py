@@ -34,9 +34,9 @@ from uvstack.joint.flux_scale import (
 )
 from uvstack.joint.single_dish_files import (
     DishOnGrid,
+    EffectiveDish,
     beam_matrix,
     beam_of,
-    beam_of_dish,
     check_cover,
     check_dish,
     frequency_of,
@@ -86,8 +86,7 @@ class _Settings:
     sd_scale: float | None
     sd_gain: float
     overlap: Overlap | None
-    dish_diameter: float | None
-    beam_factor: float
+    dish: EffectiveDish
     low_pass: bool
 
 
@@ -96,8 +95,8 @@ class _Settings:
 def feather(high: str | Path, low: str | Path, *, out: str | Path | None = None,
             sd_scale: float | Literal["auto"] = 1.0, sd_gain: float = 1.0,
             overlap: Sequence[str | float] | None = None, sd_psf: str | Path | None = None,
-            dish_diameter: float | None = None, beam_factor: float = 1.0, low_pass: bool = False,
-            **options: Unpack[FeatherOptions]) -> FeatherResult:
+            dish_diameter: float | None = None, beam_factor: float = 1.0, gridding_kernel: float = 0.0,
+            low_pass: bool = False, **options: Unpack[FeatherOptions]) -> FeatherResult:
     """Image with the large scales of a single dish and the small ones of an interferometer.
 
     After Rau, Naik & Braun (2019), equations 3 and 4, with weights that are normalised.
@@ -127,6 +126,8 @@ def feather(high: str | Path, low: str | Path, *, out: str | Path | None = None,
         beam of a map that has none.
     beam_factor : float
         k of FWHM = k λ/D; real dishes have 1.1 to 1.2, CASA takes 1.22.
+    gridding_kernel : float
+        FWHM of the kernel that the map was gridded with, rad: with the diameter's beam, squares added, it is the beam.
     low_pass : bool
         Leave out scales of the dish's map beyond its diameter.
 
@@ -145,7 +146,10 @@ def feather(high: str | Path, low: str | Path, *, out: str | Path | None = None,
     >>> f = uvstack.feather("vla.fits", "gbt.fits", sd_scale="auto", overlap=("35m", "90m"))
     """
     asked = {**locals(), **options}
-    settings = _settings(sd_scale, sd_gain, overlap, dish_diameter, beam_factor, low_pass)
+    settings = _Settings(
+        None if sd_scale == "auto" else finite_number("sd_scale", sd_scale, 0.0, above=True),
+        finite_number("sd_gain", sd_gain, 0.0, above=True), parse_overlap(overlap),
+        EffectiveDish.asked(dish_diameter, beam_factor, gridding_kernel), bool(low_pass))
     check_asked(FeatherResult, options)
     paths = {} if out is None else _paths_of(out)
     for path in paths.values():
@@ -161,16 +165,6 @@ def feather(high: str | Path, low: str | Path, *, out: str | Path | None = None,
     if paths:
         _write(result, cubes[0], paths)
     return write_asked(result, options)
-
-
-def _settings(sd_scale: float | str, sd_gain: float, overlap: Sequence[str | float] | None,
-              dish_diameter: float | None, beam_factor: float, low_pass: bool) -> _Settings:
-    return _Settings(
-        None if sd_scale == "auto" else finite_number("sd_scale", sd_scale, 0.0, above=True),
-        finite_number("sd_gain", sd_gain, 0.0, above=True), parse_overlap(overlap),
-        None if dish_diameter is None else finite_number("dish_diameter", dish_diameter, 0.0,
-                                                         above=True, unit="m"),
-        finite_number("beam_factor", beam_factor, 0.0, above=True), bool(low_pass))
 
 
 def _paths_of(out: str | Path) -> dict[str, Path]:
@@ -231,11 +225,11 @@ def _channel(high: SkyCube, low: SkyCube, dish: DishOnGrid, k: int,
     plane = high.data[k] * (per_steradian(high, k, beam.solid_angle) * beam.solid_angle)
     nu = frequency_of(high, k) or frequency_of(low, shares[0][0])
     dish_beam = None
-    if settings.dish_diameter is not None:
+    if settings.dish.diameter is not None:
         if nu is None:
             raise ImageError(f"{high.path} and {low.path}: neither says a frequency, at which a "
                              "dish_diameter has a beam; add an axis FREQ to a header")
-        dish_beam = beam_of_dish(nu, settings.dish_diameter, settings.beam_factor)
+        dish_beam = settings.dish.beam(nu)
     brightness, own = dish.channel(shares, dish_beam)
     found = brightness * beam.solid_angle
     steps = steps_of(high)
@@ -251,7 +245,7 @@ def _channel(high: SkyCube, low: SkyCube, dish: DishOnGrid, k: int,
                          "image is the interferometer's, the second the dish's: are they exchanged?")
     fwhm = _fwhm(steps, weight.matrix)
     return _Channel(plane, found, UVPlane((plane.shape[0], plane.shape[1]), steps, reach), inner,
-                    own, weight, settings.beam_factor / fwhm if settings.low_pass else None,
+                    own, weight, settings.dish.largest_baseline(fwhm) if settings.low_pass else None,
                     _fwhm(steps, own.matrix))
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +17,8 @@ from uvstack.io.image_file import STOKES, SkyCube, read_cube
 from uvstack.joint.reconstruction.joint_plane import DishPlane
 from uvstack.joint.single_dish_files import (
     DishOnGrid,
+    EffectiveDish,
     beam_matrix,
-    beam_of_dish,
     check_cover,
     check_dish,
     matched_channels,
@@ -39,28 +40,19 @@ class DishSettings:
 
     Attributes
     ----------
-    diameter : float or None
-        Effective, m.
-    beam_factor : float
-        k of FWHM = k λ/D.
+    dish : EffectiveDish
     low_pass : bool
         Leave out what its map has beyond D/λ.
     noise : tuple of float
         Of its channels, in the unit of the map; or one for all, or empty where it is not said.
     """
 
-    diameter: float | None
-    beam_factor: float
+    dish: EffectiveDish
     low_pass: bool
     noise: tuple[float, ...] = ()
 
-    def beam(self, frequency: float) -> Beam | None:
-        """Of the effective dish at a frequency (Hz), rad; None where no diameter is given."""
-        return None if self.diameter is None else beam_of_dish(frequency, self.diameter,
-                                                               self.beam_factor)
-
     @classmethod
-    def asked(cls, diameter: float | None, beam_factor: float, low_pass: bool,
+    def asked(cls, options: Mapping[str, Any], low_pass: bool,
               noise: float | Sequence[float] | None = None) -> DishSettings:
         """Of what a user gives, checked.
 
@@ -69,9 +61,8 @@ class DishSettings:
         SelectionError
             A number is not above 0.
         """
-        return cls(None if diameter is None else finite_number("dish_diameter", diameter, 0.0,
-                                                               above=True, unit="m"),
-                   finite_number("beam_factor", beam_factor, 0.0, above=True), bool(low_pass),
+        return cls(EffectiveDish.asked(*(options[name] for name in (
+            "dish_diameter", "beam_factor", "gridding_kernel"))), bool(low_pass),
                    () if noise is None else tuple(
                        finite_number("sd_noise", one, 0.0, above=True)
                        for one in np.atleast_1d(np.asarray(noise, object))))
@@ -166,7 +157,7 @@ def dish_planes(low: SkyCube, psf: SkyCube | None, settings: DishSettings, grid:
 def _plane(low: SkyCube, dish: DishOnGrid, here: SkyCube, settings: DishSettings, nu: float,
            shares: Sequence[tuple[int, float]], beam: Beam | None,
            valid: NDArray[np.bool_]) -> DishPlane:
-    given = settings.beam(nu)
+    given = settings.dish.beam(nu)
     brightness, own = dish.channel(shares, given)
     weight = own if given is None else DishBeam(beam_matrix(here, given))
     if given is not None:
@@ -182,7 +173,7 @@ def _plane(low: SkyCube, dish: DishOnGrid, here: SkyCube, settings: DishSettings
     noise = settings.noise * (len(low.data) if len(settings.noise) == 1 else 1)
     power = dish.noise_power(shares, given, noise) if noise else None
     return DishPlane(_without_rim(brightness, valid) * (here.cell**2 * area), own, weight, area,
-                     settings.beam_factor / fwhm if settings.low_pass else None, power)
+                     settings.dish.largest_baseline(fwhm) if settings.low_pass else None, power)
 
 
 def _without_rim(image: NDArray[np.float64], valid: NDArray[np.bool_]) -> NDArray[np.float64]:

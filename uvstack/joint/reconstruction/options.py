@@ -25,6 +25,8 @@ class DishOptions(TypedDict, total=False):
         the beam of a map that has none.
     beam_factor : float
         k of FWHM = k λ/D; real dishes have 1.1 to 1.2, CASA takes 1.22.
+    gridding_kernel : float
+        FWHM of the kernel that the map was gridded with, rad: with the diameter's beam, squares added, it is the beam.
     overlap : (str or float, str or float), optional
         Annulus of uv distances for the flux factor, as of `feather`.
     """
@@ -33,6 +35,7 @@ class DishOptions(TypedDict, total=False):
     sd_psf: Annotated[str | Path | None, None]
     dish_diameter: Annotated[float | None, None]
     beam_factor: Annotated[float, 1.0]
+    gridding_kernel: Annotated[float, 0.0]
     overlap: Annotated[Sequence[str | float] | None, None]
 
 

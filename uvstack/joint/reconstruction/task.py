@@ -70,7 +70,7 @@ from uvstack.joint.reconstruction.options import JointOptions
 from uvstack.joint.reconstruction.result import JointCube, JointNumbers, JointResult
 from uvstack.joint.reconstruction.scale import dish_scale
 from uvstack.joint.reconstruction.start_files import read_start
-from uvstack.joint.single_dish_files import beam_of_dish, parse_overlap
+from uvstack.joint.single_dish_files import parse_overlap
 from uvstack.joint.taylor_cube import cube_to_taylor, fit_taylor
 from uvstack.joint.uv_plane import DishBeam, UVPlane, pixel_matrix
 from uvstack.options import takes
@@ -216,8 +216,7 @@ def _checked(options: JointOptions) -> _Asked:
         None if scale == "auto" else finite_number("sd_scale", scale, 0.0, above=True),
         parse_overlap(options["overlap"]),
         finite_number("sd_gain", options["sd_gain"], 0.0, above=True), options["start_model"],
-        DishSettings.asked(options["dish_diameter"], options["beam_factor"], options["low_pass"],
-                           options["sd_noise"]),
+        DishSettings.asked(options, options["low_pass"], options["sd_noise"]),
         finite_number("pb_cutoff", options["pb_cutoff"], 0, 1),
         None if reference is None else parse_frequency(reference, "reference_frequency"),
         thread_count(options["threads"]))
@@ -228,8 +227,9 @@ def _wanted(asked: _Asked, low: SkyCube, psf: SkyCube | None, mask: NDArray[np.b
     """What is made of the channels of the interferometer, whose lowest frequency is so many Hz."""
     settings, reach = asked.settings, None
     beams = [one.fwhm_major for one in low.beams]
-    if asked.dish.diameter is not None:
-        beams.append(beam_of_dish(lowest, asked.dish.diameter, asked.dish.beam_factor).fwhm_major)
+    given = asked.dish.dish.beam(lowest)
+    if given is not None:
+        beams.append(given.fwhm_major)
     if mask is not None and psf is None and beams and np.isfinite(beams).all():
         # What is within a beam of the dish of the psf's edges is not joined exactly.
         more = max(settings.scales) + _PSF_EDGE * max(beams) / grid.geometry.cell_m
