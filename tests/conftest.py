@@ -18,7 +18,7 @@ os.environ["CASASITECONFIG"] = str(HERE / "casa_config.py")
 
 #: The longest files, in a fresh environment, where programs are compiled: begun first, they do not
 #: keep one processor waiting at the end.
-LONG = ("test_peeling.py", "test_cli_options.py", "test_zoo.py", "test_chunks.py",
+LONG = ("test_peeling_by_quartical.py", "test_peeling.py", "test_cli_options.py", "test_zoo.py", "test_chunks.py",
         "test_experiment.py", "test_dist.py")
 
 

@@ -1,4 +1,4 @@
-"""Peeling as a whole: against gains that are known, by a program that says them, and by QuartiCal."""
+"""Peeling as a whole, against gains that are known, by a program that says them."""
 
 import json
 import os
@@ -12,9 +12,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import stand_in
+from known_gains import IMAGES, N_ANT, observe, through, truth_of
 
 import peel
-from factories import ARCSEC, Spw, edit, make_ms, offset, read
+from factories import edit, read
 from peel.passes_files import Passes
 from peel.stages_files import is_enough
 from uvstack.errors import OutputError, UvstackError, UvstackWarning
@@ -22,36 +23,11 @@ from uvstack.io.casa import open_table
 from uvstack.io.unfinished_column import remove_column, set_keyword
 from uvstack.io.write_columns import column_writer
 
-N_ANT = 16
-FIELD, BRIGHT = (*offset(120 * ARCSEC, 180 * ARCSEC), 0.3), (*offset(240 * ARCSEC, 900 * ARCSEC), 3.0)
-MAKE = {"spws": (Spw(n=4),), "n_ant": N_ANT, "n_times": 10, "scale": 0.05}
-#: Images that are just fine enough for two sources.
-IMAGES = {"size": 384, "cell": 6 * ARCSEC}
-
-def truth_of(seed=2):
-    rng = np.random.default_rng(seed)
-    g, d = (np.exp(1j * rms * rng.standard_normal(N_ANT)) for rms in (0.12, 0.03))
-    return g, d * (1 + 0.05 * rng.standard_normal(N_ANT))
-
-
-def through(gains, one, two):
-    return (gains[one] * gains[two].conj())[:, None, None]
-
 
 @pytest.fixture(scope="module")
 def observed(tmp_path_factory):
     """A set whose gains are known, its models, a region, and a program that says the gains."""
-    folder = tmp_path_factory.mktemp("peel")
-    g, d = truth_of()
-    np.savez(folder / "truth.npz", g=g, d=d)
-    path = make_ms(folder / "a.ms", sources=[FIELD], **MAKE)
-    field = read(path, "DATA")
-    bright = read(make_ms(folder / "bright.ms", sources=[BRIGHT], **MAKE), "DATA")
-    one, two = read(path, "ANTENNA1"), read(path, "ANTENNA2")
-    edit(path, "DATA", lambda _: through(g, one, two) * field + through(g * d, one, two) * bright)
-    at = np.rad2deg(BRIGHT[:2])
-    (folder / "bright.crtf").write_text(f"#CRTFv0\ncircle [[{at[0]}deg, {at[1]}deg], 200arcsec]\n")
-    return folder, field, bright
+    return observe(tmp_path_factory.mktemp("peel"))
 
 
 @pytest.fixture
@@ -408,31 +384,3 @@ def test_bad_input(run, tmp_path):
     edit(run.ms, "FLAG", lambda flags: np.ones_like(flags))
     with pytest.raises(UvstackError, match="flagged"):
         run()
-
-
-def test_quartical_finds_the_gains(observed, tmp_path):
-    """The real one, with noise of 0.014 Jy: 3 Jy are gone to 1.5 %, of which the field is half.
-
-    On 120 baselines gains of the bright source still take a fifth of a faint one after two rounds.
-    """
-    pytest.importorskip("quartical")
-    _, field, bright = observed
-    path = tmp_path / "a.ms"
-    shutil.copytree(observed[0] / "a.ms", path)
-    noise = 0.01 * np.random.default_rng(3).standard_normal((*field.shape, 2)) @ [1, 1j]
-    edit(path, "DATA", lambda data: data + noise)
-    edit(path, "WEIGHT", lambda weight: np.full_like(weight, 1e4))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UvstackWarning)
-        result = peel.peel(path, regions=observed[0] / "bright.crtf", out=tmp_path / "out",
-                           rounds=2, threads=1, **IMAGES)
-    left = read(path, "PEELED_DATA") - field
-    assert np.std(left) < 0.015 * np.std(bright)
-    flux = np.vdot(field, read(path, "PEELED_DATA")).real / np.vdot(field, field).real
-    assert 0.75 < flux < 1.05
-    row = result.fields[0]
-    one, two = read(path, "ANTENNA1"), read(path, "ANTENNA2")
-    amplitude = np.abs(through(truth_of()[1], one, two)).mean()
-    assert row["flux_corrected"].value == pytest.approx(3.0 * amplitude, rel=0.015)
-    assert row["chi_squared_after"] < 0.1 * row["chi_squared_before"]
-    assert row["converged"] > 0.9
