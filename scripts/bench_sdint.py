@@ -52,7 +52,7 @@ def main() -> None:
     for name in () if asked.table else asked.cases.split(","):
         if not asked.casa:
             script = Path(__file__).with_name("measure_sdint.py")
-            subprocess.run([sys.executable, script, folder, "--cases", name, "--methods", "joint"],
+            subprocess.run([sys.executable, script, folder, "--cases", name, "--methods", "joint,joint-chosen"],
                            check=False, env=environment)
         if not asked.ours and not (folder / f"{name}-casa-errors.json").exists():
             subprocess.run([sys.executable, __file__, folder, "--one", name], check=False,
@@ -64,7 +64,7 @@ def _table(folder: Path, cases: list[str]) -> None:
     markdown.head("uvstack and CASA", "case", "program", "flux ratio", "intensity rms",
                   "alpha rms", "above a tenth: rms", "alpha rms", "CPU s", "GB")
     for name in cases:
-        for program, method in (("uvstack", "joint"), ("CASA", "casa")):
+        for program, method in (("uvstack", "joint"), ("uvstack, scales and end chosen", "joint-chosen"), ("CASA", "casa")):
             path = folder / f"{name}-{method}-errors.json"
             if path.exists():
                 one = json.loads(path.read_text())

@@ -25,16 +25,19 @@ from simulate.rau import CASES, FREQUENCY
 #: Methods with two Taylor terms, and cubes, in the order in which they need each other.
 _TERMS = ("int", "sd", "feather", "startmodel", "joint")
 CUBES = ("cube-int", "cube-sd", "cube-feather", "cube-joint")
-METHODS = (*_TERMS, "joint-0.2", "joint-5000", "joint-nomask", *CUBES)
+METHODS = (*_TERMS, "joint-chosen", "joint-0.2", "joint-chosen-0.2", "joint-5000", "joint-nomask", *CUBES)
 #: What they are called.
 NAMES = {"int": "interferometer", "sd": "dish", "feather": "feather of terms",
          "startmodel": "startmodel", "joint": "joint", "joint-0.2": "joint, sd-gain 0.2",
+         "joint-chosen": "joint, scales and end chosen", "joint-chosen-0.2": "the same, sd-gain 0.2",
          "joint-5000": "joint, 5000 iterations", "joint-nomask": "joint, no mask",
          "casa": "CASA, joint", "cube-int": "interferometer", "cube-sd": "dish",
          "cube-feather": "feather", "cube-joint": "joint"}
 #: Methods that are looked at in each case.
-OF_CASE = {"dense": (*_TERMS, "joint-5000", "joint-nomask", *CUBES), "sparse": _TERMS,
-           "mosaic": (*_TERMS, *CUBES), "noisy": (*_TERMS, "joint-0.2")}
+OF_CASE = {"dense": (*_TERMS, "joint-chosen", "joint-5000", "joint-nomask", *CUBES), "sparse": (*_TERMS, "joint-chosen"),
+           "mosaic": (*_TERMS, "joint-chosen", *CUBES), "noisy": (*_TERMS, "joint-chosen", "joint-0.2", "joint-chosen-0.2")}
+#: What the defaults say where ours chooses.
+_CHOSEN = ("iterations", "cycle_iterations", "most_cycles", "threshold")
 #: Components in a cycle of a cube of the interferometer alone, as in the paper: else it diverges;
 #: and the scales of its mosaics, which diverge with larger ones.
 _SHALLOW, _SMALL = 20, (0, 12, 20, 40)
@@ -110,6 +113,9 @@ def _sdint(folder: Path, name: str, method: str) -> list[Path]:
         options["scales"] = _SMALL
     if more == "5000":
         options["iterations"] = 5 * ITERATIONS
+    if more.startswith("chosen"):
+        options = {key: value for key, value in options.items() if key not in _CHOSEN} | {"scales": "auto"}
+        more = more.removeprefix("chosen").removeprefix("-")
     if more and more[0].isdigit() and more != "5000":
         options["sd_gain"] = float(more)
     if kind == "startmodel":

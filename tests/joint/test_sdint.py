@@ -71,18 +71,36 @@ def truth(grid, beam):
     return image, (image > 0.2 * image.max()) & far
 
 
-def test_extended_emission_has_its_flux_and_spectrum(data):
-    """Intensity to 0.4 % of its peak and spectral index to 0.03, where the interferometer alone lacks a seventh and errs by 0.5."""
-    joint = uvstack.sdint(*data, terms=2, **CLEAN)
+CHOSEN = {"size": SIZE, "cell": CELL, "weighting": "natural", "scales": "auto"}
+
+
+@pytest.mark.parametrize("how", [CLEAN, CHOSEN], ids=["given", "chosen"])
+def test_extended_emission_has_its_flux_and_spectrum(data, how):
+    """Intensity to 0.4 % of its peak and spectral index to 0.03."""
+    joint = uvstack.sdint(*data, terms=2, **how)
     want, bright = truth(joint.grid, joint.beam)
     assert np.sqrt(np.mean((joint.image[0] - want)[bright] ** 2)) < 0.004 * want.max()
     assert joint.image[0][bright].sum() == pytest.approx(want[bright].sum(), rel=0.002)
     alpha = (joint.image[1] / joint.image[0])[bright]
     assert np.sqrt(np.mean(alpha**2)) < 0.03
     assert joint.model[0].sum() == pytest.approx(21.0, rel=0.02)
+
+
+def test_the_interferometer_alone_lacks_a_tenth(data):
     alone = uvstack.sdint(*data, terms=2, use="int", **CLEAN)
+    want, bright = truth(alone.grid, alone.beam)
     assert alone.image[0][bright].sum() < 0.9 * want[bright].sum()
     assert np.sqrt(np.mean((alone.image[1] / alone.image[0])[bright] ** 2)) > 0.3
+
+
+def test_scales_are_between_the_beam_and_the_dish(data):
+    """From what is wider than a point is seen to what is wider than the dish resolves, here half of the image."""
+    joint = uvstack.sdint(*data, terms=2, **CHOSEN | {"iterations": 0}).joint
+    point, *sizes = joint.scales
+    assert point == 0.0
+    assert sizes[0] == pytest.approx(1.75 * np.mean([beam.fwhm_major for beam in joint.beams]) / CELL, abs=1.0)
+    assert sizes[-1] == min(SIZE / 2, int(1.5 * 299792458.0 / 1e9 / 100.0 / CELL))
+    assert max(np.diff(np.log(sizes))) < np.log(2.0)
 
 
 def test_the_joint_psf_has_its_peak_at_one(data):
@@ -367,6 +385,7 @@ BAD = {
     "negative gain": ({}, same, ["--sd-gain", "-1"], "sd_gain is -1.0; wanted a finite number above 0"),
     "noise": ({}, same, ["--sd-noise", "0.1,0"], "sd_noise is 0.0; wanted a finite number above 0"),
     "noises": ({}, same, ["--sd-noise", "0.1,0.2"], "low.fits: has 3 channels, and 2 numbers for their noise"),
+    "no scales": ({}, same, ["--scales", "auto", "--use", "int"], "scales is auto and use is int; .* give sizes in pixels"),
     "scales": ({}, same, ["--scales", "0,61"], "scales holds 61: .* 120 × 120; .* at most 60 pixels"),
     "scale of one": ({}, same, ["--use", "sd", "--sd-scale", "auto"], "sd_scale is auto and use is sd"),
     "scale": ({}, same, ["--sd-scale", "auto"], r"low.fits: in the overlap of .* too few for a flux scale"),

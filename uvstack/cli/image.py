@@ -25,6 +25,18 @@ from uvstack.cli.options import (
     uv_range_options,
 )
 
+
+class ScalesOption(Quantity):
+    """Sizes in pixels, or auto."""
+
+    def __init__(self) -> None:
+        super().__init__("", "0,4,12", several=True)
+
+    def convert(self, value, param, ctx):
+        """Numbers, or the word."""
+        return value if value == "auto" else super().convert(value, param, ctx)
+
+
 #: How visibilities are weighed.
 weighting_options = group_of(
     click.option("--weighting", type=click.Choice(["natural", "uniform", "briggs"]), default="briggs",
@@ -59,8 +71,8 @@ imaging_options = group_of(
     click.option("--most-cycles", default=20, help="Major cycles at most."),
     click.option("--terms", "--nterms", default=1,
                   help="Taylor terms of the spectrum; from 2 a map of the spectral index is made."),
-    click.option("--scales", type=Quantity("", "0,4,12", several=True),
-                  help="Sizes of components in pixels, 0 is a point: 0,4,12."),
+    click.option("--scales", type=ScalesOption(),
+                  help="Sizes of components in pixels, 0 is a point: 0,4,12; sdint alone can choose them: auto."),
     click.option("--mask", type=FILE,
                   help="Where components may be: FITS image on the same grid, not 0 there, a catalogue of sources, or regions "
                        "of DS9 (.reg) or CASA (.crtf)."),

@@ -69,8 +69,9 @@ class ImagingOptions(SeenOptions, total=False):
         See `uvstack.deconvolution.major_cycle.CleanSettings`.
     terms : int
         Taylor terms of the spectrum, 1 to 3.
-    scales : sequence of float
-        Pixels; 0 is a point.
+    scales : sequence of float or "auto"
+        Sizes of components, pixels; 0 is a point. "auto", of `uvstack.sdint` alone: a point, and from 1.75 joint beams to
+        1.5 of the dish's, in ratios of at most 1.8.
     mask : path or ndarray (m, l), optional
         Where components may be, in all planes: a FITS image on the grid of this one or its pixels,
         where they are not 0; or regions of DS9 (.reg) or CASA (.crtf), see
@@ -91,7 +92,7 @@ class ImagingOptions(SeenOptions, total=False):
     cycle_factor: Annotated[float, 1.0]
     most_cycles: Annotated[int, 20]
     terms: Annotated[int, 1]
-    scales: Annotated[Sequence[float], (0.0,)]
+    scales: Annotated[Sequence[float] | Literal["auto"], (0.0,)]
     mask: Annotated[str | Path | NDArray | None, None]
     auto_mask: Annotated[bool, False]
     reference_frequency: Annotated[float | str | Quantity | None, None]

@@ -127,8 +127,9 @@ def plane_job(job: Job, windows: Mapping[tuple[int, int], SpectralWindow],
     return replace(job, bands=bands, selections=selections)
 
 
-def clean_settings(options: ImagingOptions, gain: float) -> CleanSettings:
-    """How deep to clean and how, of `ImagingOptions`.
+def clean_settings(options: ImagingOptions, gain: float,
+                   scales: Sequence[float] | None = None) -> CleanSettings:
+    """How deep to clean and how, of `ImagingOptions`; with other scales where these are given.
 
     Raises
     ------
@@ -138,7 +139,11 @@ def clean_settings(options: ImagingOptions, gain: float) -> CleanSettings:
     terms, deconvolver, sigma = options["terms"], options["deconvolver"], options["threshold_sigma"]
     if terms not in (1, 2, 3):
         raise ImageError(f"terms is {terms}; wanted 1, 2 or 3 Taylor terms")
-    scales = tuple(float(s) for s in options["scales"])
+    asked = options["scales"] if scales is None else scales
+    if isinstance(asked, str):
+        raise ImageError(f"scales is {asked!r}; wanted are sizes in pixels, e.g. 0,4,12. They are chosen (auto) where a "
+                         "dish says the largest: uvstack sdint")
+    scales = tuple(float(s) for s in asked)
     if deconvolver is None:
         deconvolver = "mtmfs" if terms > 1 else "multiscale" if scales != (0.0,) else "clark"
     if terms > 1 and deconvolver != "mtmfs":

@@ -37,6 +37,7 @@ def overview(section: Section, joint: JointNumbers | None) -> Section:
             "" if np.ptp(joint.gain) == 0 else
             f"; {joint.gain.min():.3g} to {joint.gain.max():.3g} by its noise")),
                  ("width", f"{joint.width:.4g}", "of the joint beam over the interferometer's")]
+    rows += [("scales", ", ".join(f"{one:g}" for one in joint.scales), "pixels, of components")]
     return replace(section, rows=[*section.rows, *rows])
 
 

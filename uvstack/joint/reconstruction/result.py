@@ -41,6 +41,8 @@ class JointNumbers:
         Of the interferometer's psf as that of the result is made.
     width : float or None
         Geometric mean of both axes of the joint beam over that of the interferometer's.
+    scales : tuple of float
+        Sizes of components, pixels.
     """
 
     use: str
@@ -55,6 +57,7 @@ class JointNumbers:
     dish_beams: tuple[Beam, ...]
     interferometer_beam: Beam | None
     width: float | None
+    scales: tuple[float, ...]
 
     def summary(self) -> dict[str, Any]:
         """As JSON takes it."""
@@ -68,7 +71,8 @@ class JointNumbers:
             "interferometer_beams_rad": of(self.interferometer_beams),
             "dish_beams_rad": of(self.dish_beams),
             "interferometer_beam_rad": None if self.interferometer_beam is None
-            else list(self.interferometer_beam), "width_over_interferometer": self.width})
+            else list(self.interferometer_beam), "width_over_interferometer": self.width,
+            "scales": list(self.scales)})
 
 
 class _Joined(Saved):

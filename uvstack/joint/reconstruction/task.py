@@ -53,6 +53,7 @@ from uvstack.joint.reconstruction.algorithms import (
     sky_of,
 )
 from uvstack.joint.reconstruction.channels import joint_channels
+from uvstack.joint.reconstruction.component_scales import scales_between
 from uvstack.joint.reconstruction.dish_files import (
     DishSettings,
     dish_planes,
@@ -99,6 +100,7 @@ class _Asked:
     """What was asked for, checked."""
 
     settings: CleanSettings
+    chooses_scales: bool
     weighting: Weighting
     use: str
     terms: int
@@ -209,8 +211,14 @@ def _checked(options: JointOptions) -> _Asked:
     if scale == "auto" and options["use"] != "joint":
         raise SelectionError(f"sd_scale is auto and use is {options['use']}; wanted are both "
                              "instruments (use joint), whose overlap says the scale, or a number")
+    chooses_scales = isinstance(options["scales"], str) and options["scales"] == "auto"
+    if chooses_scales and options["use"] == "int":
+        raise SelectionError("scales is auto and use is int; what the interferometer sees of large scales is not known, "
+                             "so give sizes in pixels, e.g. 0,4,12")
+    # In the place of those that are chosen when the beams are known.
+    settings = clean_settings(options, options["gain"], (0.0, 2.0) if chooses_scales else None)
     return _Asked(
-        clean_settings(options, options["gain"]),
+        settings, chooses_scales,
         Weighting.asked(options["weighting"], options["robust"], options["uvtaper"]),
         options["use"], options["terms"],
         None if scale == "auto" else finite_number("sd_scale", scale, 0.0, above=True),
@@ -232,7 +240,9 @@ def _wanted(asked: _Asked, low: SkyCube, psf: SkyCube | None, mask: NDArray[np.b
         beams.append(given.fwhm_major)
     if mask is not None and psf is None and beams and np.isfinite(beams).all():
         # What is within a beam of the dish of the psf's edges is not joined exactly.
-        more = max(settings.scales) + _PSF_EDGE * max(beams) / grid.geometry.cell_m
+        dish = max(beams) / grid.geometry.cell_m
+        scales = scales_between(0.0, dish, grid.shape) if asked.chooses_scales else settings.scales
+        more = max(scales) + _PSF_EDGE * dish
         reach = tuple(int(part.stop - part.start + more) for part in box_of(mask))
     return Wanted(asked.use != "sd", settings.most_iterations > 0 and settings.most_cycles > 0,
                   _BEYOND * asked.pb_cutoff, None if reach is None else (reach[0], reach[1]), mask)
@@ -246,6 +256,8 @@ def _reconstructed(setup: Setup, seen: Sequence[SeenChannel], low: Any, psf: Any
     # As FITS has it: the middle of each step, whatever of its data is flagged.
     axis = _axis([one.band for one in seen]) if asked.terms == 1 else np.zeros(0)
     planes = _joint_planes(setup, seen, low, psf, asked)
+    if asked.chooses_scales:
+        asked = replace(asked, settings=replace(asked.settings, scales=_scales(planes, setup.grid)))
     scale, error = asked.sd_scale or 1.0, None
     if asked.sd_scale is None and asked.use == "joint":
         try:
@@ -314,6 +326,15 @@ def _joint_planes(setup: Setup, seen: Sequence[SeenChannel], low: Any, psf: Any,
     return planes
 
 
+def _scales(planes: Sequence[JointPlane], grid: Grid) -> tuple[float, ...]:
+    """Sizes of components, pixels, by the mean of the joint beams and the dish's widest."""
+    cell = grid.geometry.cell_m
+    beams = [fit_beam(one.psf, cell) for one in planes]
+    dishes = [one.dish.beam.matrix for one in planes if one.dish is not None]
+    return scales_between(float(np.mean([np.sqrt(one.fwhm_major * one.fwhm_minor) for one in beams])) / cell,
+                          max(float(np.linalg.det(one)) ** 0.25 for one in dishes), grid.shape)
+
+
 def _numbers(seen: Sequence[SeenChannel], planes: Sequence[JointPlane], asked: _Asked, cell: float,
              scale: float, error: float | None) -> JointNumbers:
     """What is told of both instruments."""
@@ -334,7 +355,8 @@ def _numbers(seen: Sequence[SeenChannel], planes: Sequence[JointPlane], asked: _
                 f"weighs too much; take a smaller sd_gain (--sd-gain) than {asked.sd_gain:g}"),
                 stacklevel=2)
     gains = np.array([one.gain for one in planes])
-    return JointNumbers(asked.use, scale, error, asked.sd_gain, frequency, weight, gains, beams, own, dishes, single, width)
+    return JointNumbers(asked.use, scale, error, asked.sd_gain, frequency, weight, gains, beams, own, dishes, single, width,
+                        asked.settings.scales)
 
 
 def _on_sky(matrix: NDArray[np.float64], cell: float) -> Beam:
