@@ -16,7 +16,7 @@ from uvstack.io.image_file import read_cube
 from uvstack.joint.assessment.comparison import compare
 from uvstack.joint.assessment.finished_files import assess_image, read_finished, write_maps
 from uvstack.joint.assessment.gains import ChannelWeights, gain_table, viable
-from uvstack.joint.reconstruction.dish_files import DishSettings
+from uvstack.joint.single_dish_files import EffectiveDish
 from uvstack.joint.uv_plane import UVPlane
 
 ARCSEC = np.pi / 648000
@@ -215,8 +215,8 @@ def test_a_map_that_says_no_beam(tmp_path):
     small = sky.Grid((201, 201), 2.0)
     psf = read_cube(sky.write(tmp_path / "psf.fits", sky.density(
         small.offsets(), 1.0, sky.matrix(*beam), 0, 0), small, None, "", sky.FREQUENCY), oriented=False)
-    settings = DishSettings.asked(sky.diameter(60.0), 1.0, False)
-    for given in ({"psf": psf}, {"dish_beam": settings.beam}):
+    dish = EffectiveDish(sky.diameter(60.0), 1.0)
+    for given in ({"psf": psf}, {"dish_beam": dish.beam}):
         found = assess_image(read_finished(tmp_path / "high.fits", None, low, **given))["against_dish"]
         assert found.numbers["flux_ratio"][0] == pytest.approx(1.0, abs=1e-3)
         assert found.numbers["rms_error"][0] < 3e-3
