@@ -128,8 +128,8 @@ def _peak(name: str, mask: NDArray[np.bool_], data: NDArray, rms: NDArray,
           source: str) -> tuple[int, int]:
     """Pixel of the peak in a mask, which must hold the whole source around it."""
     if not np.isfinite(data[mask]).all():
-        raise ImageError(f"{source}: region {name} reaches where the image is blank; give an image "
-                         "that covers it (image=, --image)")
+        raise ImageError(f"{source}: region {name} reaches where the image is blank; take larger images "
+                         "(size=, --size), or a smaller region")
     row, column = np.unravel_index(np.argmax(np.where(mask, data, -np.inf)), data.shape)
     peak, noise = data[row, column], rms[row, column]
     if not peak >= LEAST_SNR * noise:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from astropy import units as u
 from astropy.wcs import WCS
+from numpy.typing import NDArray
 
 from peel.directions import LEAST_SNR, Direction, directions_of
 from peel.field_files import Frame, frame_of, local_noise, make_image, pointings_of
@@ -24,6 +27,7 @@ from peel.recipe import (
     PEELED_MODEL,
     RESIDUAL,
     ROUNDS,
+    Recipe,
     Settings,
     bright_columns,
     check_correlations,
@@ -33,22 +37,25 @@ from peel.region_files import Limits, artefact_levels, places_of, region_masks, 
 from peel.result import PeelPlan
 from peel.visits import Visit, scan_visits
 from peel.working_set_files import bytes_of_copy
-from uvstack.checks import whole_number
+from uvstack.checks import finite_number, one_of, whole_number
 from uvstack.errors import (
     ColumnError,
     ImageError,
     MeasurementSetError,
     MissingDependencyError,
+    SelectionError,
     UvstackWarning,
 )
 from uvstack.extraction.islands import map_of
 from uvstack.extraction.plane_files import read_plane
 from uvstack.extraction.result import ExtractResult
 from uvstack.extraction.task import find
+from uvstack.imaging.mask_files import read_mask
 from uvstack.io.dataset import open_sets
 from uvstack.io.ms import parse_column
 from uvstack.io.primary_beams import read_primary_beam
 from uvstack.io.provenance import provenance_of
+from uvstack.pixels.grid import centred_grid
 from uvstack.records import Selection, Structure
 from uvstack.report.numbers import unit_text
 from uvstack.sky.catalogue import coord_of
@@ -65,7 +72,10 @@ def plan(ms: str | Path, *, regions: str | Path, column: str = "DATA",
          image: str | Path | None = None, primary_beam: str | PrimaryBeam | None = None,
          flux_above: float | None = None, distance_above: float = 0.0,
          artefacts_above: float | None = None, rounds: int | None = None,
-         quartical: str | Path | None = None, threads: int | None = None,
+         order: Literal["together", "in-turn"] = "together", memo: bool = False, interval: float = 0.0,
+         direction_interval: float = 0.0, keep_model: bool = False,
+         mask: str | Path | NDArray | None = None, size: int | None = None, cell: float | None = None,
+         robust: float = 0.5, quartical: str | Path | None = None, threads: int | None = None,
          progress: Callable[[int, int], None] | None = None) -> PeelPlan:
     """What is to be done to peel bright sources off a measurement set: nothing is written.
 
@@ -97,6 +107,8 @@ def plan(ms: str | Path, *, regions: str | Path, column: str = "DATA",
         is peeled. With `flux_above` both must hold.
     rounds : int, optional
         How often the field is modelled and solved for; default as of `peel.peel`.
+    order, memo, interval, direction_interval, keep_model, mask, size, cell, robust
+        As of `peel.peel`.
     quartical : path, optional
         goquartical, or its environment, by which recipes are checked. Default: that of this
         environment or of the PATH; without one they are not checked.
@@ -120,6 +132,7 @@ def plan(ms: str | Path, *, regions: str | Path, column: str = "DATA",
     >>> peel.plan("survey.ms", regions="bright.crtf").directions[0].centre
     """
     asked = {**locals()}
+    check_how(asked)
     if rounds is not None:
         rounds = whole_number("rounds", rounds, 1)
     solver = _solver(quartical)
@@ -127,24 +140,54 @@ def plan(ms: str | Path, *, regions: str | Path, column: str = "DATA",
         prepared = prepare(ms, regions=regions, column=column, field=field, spw=spw,
                            primary_beam=primary_beam, flux_above=flux_above,
                            distance_above=distance_above, artefacts_above=artefacts_above,
-                           threads=threads, progress=progress,
+                           size=size, cell=cell, robust=robust, threads=threads, progress=progress,
                            first=Path(folder, "first") if image is None else None, image=image)
-    structure = prepared.structure
-    settings = Settings(structure, prepared.reference_antenna, len(prepared.directions))
-    recipes = [one for solve in (*ONCE, *EACH_ROUND) for one in recipes_of(
-        solve, settings, prepared.visits, RESIDUAL if solve == "field" else
-        column if solve == "selfcal" else CALIBRATED)]
+    structure, frame = prepared.structure, prepared.frame
+    read_mask(mask, centred_grid(*frame.phase_centre, frame.size, frame.cell))
+    settings = Settings(structure, prepared.reference_antenna, len(prepared.directions), interval, direction_interval)
+    recipes = _recipes(prepared, settings, in_turn=order == "in-turn", memo=memo)
     if solver is not None:
         solver.check(recipes)
-    columns = (PEELED,)
+    columns = (PEELED, *[PEELED_MODEL] * keep_model)
     scratch = (CALIBRATED, FIELD_MODEL, *bright_columns(len(prepared.directions)), RESIDUAL)
     return PeelPlan(structure.path, column, prepared.directions, prepared.visits, tuple(recipes),
                     ROUNDS if rounds is None else (rounds, rounds), columns, tuple(name for name in columns if name in structure.columns),
-                    scratch, 8 * sum(visit.n_visibilities for visit in prepared.visits),
+                    scratch, 8 * len(columns) * sum(visit.n_visibilities for visit in prepared.visits),
                     bytes_of_copy(structure, prepared.visits, len(scratch)),
                     shutil.disk_usage(structure.path).free, prepared.primary_beam,
                     None if solver is None else solver.version,
                     provenance_of(asked, ms=[structure.path]))
+
+
+def check_how(asked: Mapping[str, Any]) -> None:
+    """Refuse options of how gains are solved for that cannot be.
+
+    Raises
+    ------
+    SelectionError
+    """
+    one_of("order", asked["order"], ("together", "in-turn"))
+    for name in ("interval", "direction_interval"):
+        finite_number(name, asked[name], 0.0)
+
+
+def _recipes(prepared: Prepared, settings: Settings, *, in_turn: bool, memo: bool) -> list[Recipe]:
+    """Of the solves that are done once, and of those of a round, in their order."""
+    recipes = []
+    by_peak = sorted(range(len(prepared.directions)), key=lambda i: -prepared.directions[i].peak)
+    for solve in (*ONCE, *EACH_ROUND):
+        if in_turn and solve in ("bright", "joint"):
+            for turn, at in enumerate(by_peak):
+                recipes += recipes_of(solve, settings, prepared.visits, RESIDUAL if turn else CALIBRATED,
+                                      functools.partial(_only, at), f"{solve}-{at + 1}", tuple(by_peak[:turn]))
+        elif not (memo and solve == "field"):
+            recipes += recipes_of(solve, settings, prepared.visits, RESIDUAL if solve == "field" else
+                                  prepared.column if solve == "selfcal" else CALIBRATED)
+    return recipes
+
+
+def _only(number: int, _: Visit) -> tuple[int, ...]:
+    return (number,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,6 +234,12 @@ def prepare(ms: str | Path, *, regions: str | Path, column: str, field: str | in
     first : Path or None
         Where the first image goes, unless it is there; None where `image` is given.
     """
+    if not isinstance(regions, str | Path):
+        raise SelectionError(f"regions is {regions!r}; wanted is a file of regions or sources, or \"auto\"")
+    if cell is not None:
+        finite_number("cell", cell, 0.0, above=True, unit="rad")
+    if size is not None:
+        whole_number("size", size, 1)
     is_auto = str(regions) == "auto"
     limits = Limits(flux_above, distance_above, artefacts_above)
     if is_auto and flux_above is None and artefacts_above is None:

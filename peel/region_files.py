@@ -45,8 +45,8 @@ def places_of(regions: str | Path) -> tuple[NDArray[np.float64], NDArray[np.floa
     for region in read_regions(path):
         at = getattr(region, "vertices", getattr(region, "center", None))
         if not isinstance(at, SkyCoord):
-            raise ImageError(f"{path}: a {_shape(region)} is in pixels; give the image that they "
-                             "are of (image=, --image)")
+            raise ImageError(f"{path}: a {_shape(region)} is in pixels; give it on the sky (fk5, "
+                             "icrs …)")
         lon, lat = to_frame(at.reshape(-1), "J2000")
         ra.append(lon)
         dec.append(lat)
@@ -240,8 +240,8 @@ def _catalogue_masks(path: Path, wcs: WCS, shape: tuple[int, int], cell: float,
     for k, name in enumerate(names):
         radius = max(_BEAMS * beam.fwhm_major, _SIZES * size[k]) / cell
         if not all(radius <= at <= n - 1 - radius for at, n in ((x[k], shape[1]), (y[k], shape[0]))):
-            raise ImageError(f"{path}: source {name} is not in the image, or at its edge; give an "
-                             "image that covers it (image=, --image), or leave it out")
+            raise ImageError(f"{path}: source {name} is not in the image, or at its edge; take "
+                             "larger images (size=, --size), or leave it out")
         mask = np.zeros(shape, bool)
         _draw_circle(mask, x[k], y[k], radius)
         masks.append((str(name), mask))
@@ -268,8 +268,8 @@ def _check_inside(region: Any, wcs: WCS, shape: tuple[int, int], what: str) -> N
     box = None if at is None or not np.isfinite([at.x, at.y]).all() else pixel.bounding_box
     if (box is None or min(box.ixmin, box.iymin) < 0 or box.ixmax > shape[1]
             or box.iymax > shape[0]):
-        raise ImageError(f"{what} is not wholly in the image; give one that covers it (image=, "
-                         "--image)")
+        raise ImageError(f"{what} is not wholly in the image; take larger images (size=, "
+                         "--size)")
 
 
 def _shape(region: Any) -> str:

@@ -17,6 +17,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from peel.passes_files import column_note
 from peel.recipe import EACH_ROUND, ONCE, PEELED, PEELED_MODEL
 from peel.result import PeelResult, finished_result
@@ -47,10 +49,16 @@ def settings_of(asked: Mapping[str, Any]) -> dict[str, str]:
     told = {name: str(value) for name, value in asked.items() if name not in _HOW}
     told["ms"] = os.path.abspath(str(asked["ms"]))
     for name in ("regions", "mask"):
-        path = Path(str(asked[name]))
-        if path.is_file():
-            told[name] += f" {hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+        value = asked[name]
+        if isinstance(value, np.ndarray):
+            told[name] = f"{value.shape} {_digest(np.ascontiguousarray(value).tobytes())}"
+        elif isinstance(value, str | Path) and Path(value).is_file():
+            told[name] += f" {_digest(Path(value).read_bytes())}"
     return told
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 def finished(folder: Path, settings: Mapping[str, str], ms: str) -> PeelResult | None:
@@ -78,6 +86,8 @@ def run_in(folder: Path, settings: Mapping[str, str], structure: Structure, keep
     if not folder.absolute().parent.is_dir():
         raise OutputError(f"{folder.absolute().parent}: no such folder for the output "
                           f"{folder.name}; make it first")
+    if Path(structure.path).absolute() in (folder.absolute(), *folder.absolute().parents):
+        raise OutputError(f"{folder} is in the measurement set; choose another name for the output (out=, --out)")
     # Names beside them: the report claims the folder itself.
     with (claimed(folder.with_name(f"{folder.name}-run")),
           claimed(Path(structure.path) / "peel")):

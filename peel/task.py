@@ -10,12 +10,17 @@ from __future__ import annotations
 import os
 import shutil
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from peel.directions import Direction, pixels_of
 from peel.known import Known
 from peel.passes_files import Passes
-from peel.plan_files import Prepared, open_set, prepare
+from peel.plan_files import Prepared, check_how, open_set, prepare
 from peel.quartical import Quartical, find_quartical
 from peel.recipe import CALIBRATED, PEELED, PEELED_MODEL, RESIDUAL, ROUNDS, Settings
 from peel.result import PeelResult
@@ -40,7 +45,7 @@ from peel.working_set_files import (
     remove_working_set,
     working_set,
 )
-from uvstack.checks import finite_number, one_of, whole_number
+from uvstack.checks import one_of, whole_number
 from uvstack.chunks import cluster
 from uvstack.errors import OutputError, UvstackWarning
 from uvstack.imaging.mask_files import read_mask
@@ -135,12 +140,10 @@ def peel(ms: str | Path, *, regions: str | Path, out: str | Path = "peel", colum
     """
     asked = {name: value for name, value in locals().items() if name != "progress"}
     one_of("correct", correct, ("field", "none"))
-    one_of("order", order, ("together", "in-turn"))
     one_of("keep_source", keep_source, (False, True, "gains"))
     if rounds is not None:
         rounds = whole_number("rounds", rounds, 1)
-    for name in ("interval", "direction_interval"):
-        finite_number(name, asked[name], 0.0)
+    check_how(asked)
     tell: Tell = (lambda stage, done: None) if progress is None else progress
     folder, settings = Path(out), settings_of(asked)
     _, structure = open_set(ms, field, spw, column)
@@ -226,7 +229,12 @@ def _work(prepared: Prepared, solver: Quartical, folder: Path, asked: dict[str, 
                          asked["interval"], asked["direction_interval"],
                          _most_visibilities(prepared, client)), solver,
                 folder, prepared.directions, prepared.beam, client, asked["threads"], tell, run,
-                read_mask(asked["mask"], grid))
+                _without(read_mask(asked["mask"], grid), prepared.directions))
+
+
+def _without(mask: NDArray[np.bool_] | None, directions: Sequence[Direction]) -> NDArray[np.bool_] | None:
+    """A mask that was given, without the regions of the bright sources: CLEAN's model is of the rest."""
+    return None if mask is None else mask & ~pixels_of(directions)
 
 
 def _check_room(prepared: Prepared, folder: Path, keep_model: bool) -> None:

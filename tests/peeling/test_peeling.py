@@ -12,6 +12,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import stand_in
+from astropy.io import fits
+from astropy.wcs import WCS
 from known_gains import IMAGES, N_ANT, observe, through, truth_of
 
 import peel
@@ -137,6 +139,18 @@ def test_what_makes_it_worse_leaves_what_was_known(quick, observed, monkeypatch,
     assert not result.fields["refused"].any()
     assert any(f"{said}{result.fields['field'][0]} in window" in text for _, text in result.notes)
     assert np.std(read(quick.ms, "PEELED_DATA") - observed[1]) < 0.04 * np.std(observed[2])
+
+
+def test_the_field_has_nothing_of_the_source_whatever_the_mask(quick, observed):
+    """A mask of everything, the bright source too, leaves its region out."""
+    result = quick(mask=np.ones((IMAGES["size"],) * 2, bool))
+    assert np.std(read(quick.ms, "PEELED_DATA") - observed[1]) < 0.06 * np.std(observed[2])
+    model = fits.getdata(quick.out / "steps" / "round-1-model.fits").squeeze()
+    with fits.open(quick.out / "first-image.fits") as file:
+        at = WCS(file[0].header).celestial.all_world2pix(*np.rad2deg([result.directions[0][name] for name in (
+            "ra_rad", "dec_rad")]), 0)
+    x, y = np.rint(at).astype(int)
+    assert not model[y - 5 : y + 6, x - 5 : x + 6].any()
 
 
 def go_on_as(run, **options):

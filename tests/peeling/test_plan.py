@@ -149,6 +149,24 @@ def test_recipes_say_what_must_be_said(observed):
         "field": "PEEL_RESIDUAL"}
 
 
+def test_a_plan_is_of_what_was_asked(observed):
+    """Intervals in integrations, the memo's solves, one direction after the other, all columns, and images of that size."""
+    text = "#CRTFv0\n" + circle(X, Y, 30)
+    plain = ask(observed, text)
+    found = ask(observed, text, memo=True, order="in-turn", keep_model=True, direction_interval=2 * plain.visits[0].integration)
+    names = [one.name.removesuffix("-one-channel") for one in found.recipes]
+    assert list(dict.fromkeys(names)) == ["selfcal", "bright-1", "joint-1"]
+    assert {one.options["dE"]["time_interval"] for one in found.recipes if one.name.startswith("joint")} == {"2"}
+    assert found.columns == ("PEELED_DATA", "PEELED_MODEL")
+    assert found.n_bytes == 2 * plain.n_bytes
+    for bad, message in (({"mask": "nowhere.fits"}, "nowhere.fits"), ({"cell": 0.0}, "cell is 0.0"), ({"size": 0}, "size is 0"),
+                         ({"order": "both"}, "order"), ({"interval": -1.0}, "interval is -1")):
+        with pytest.raises(UvstackError, match=message):
+            ask(observed, text, **bad)
+    with pytest.raises(UvstackError, match="regions is None"):
+        peel.plan(found.ms, regions=None)
+
+
 REFUSED = {"no peak": (circle(120, 120, 30), {}, "no peak in region 1: its highest pixel"),
            "cut": (circle(X + 5, Y, 8), {}, "cuts through a source"),
            "flank": (circle(X + 8, Y, 8), {}, "cuts through a source"),

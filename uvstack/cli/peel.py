@@ -12,9 +12,7 @@ from uvstack.cli.options import FILE, given, overwrite_option, run_options
 from uvstack.errors import SelectionError
 
 #: Options that only the work itself takes, not its plan.
-_OF_WORK = ("correct", "keep_source", "keep_model", "order", "memo", "interval",
-            "direction_interval", "mask", "size", "cell", "robust", "workers", "scheduler",
-            "overwrite", "out")
+_OF_WORK = ("correct", "workers", "scheduler", "overwrite", "out")
 
 
 @contextlib.contextmanager
