@@ -326,7 +326,7 @@ class PeelResult(Saved):
         if not good.size:
             return [("sources", str(len(self.fluxes)))]
         return [("sources", str(len(self.fluxes))),
-                ("flux after peeling over that before", f"median {np.median(good):.3f}, scatter "
+                ("flux after peeling over that after self-calibration", f"median {np.median(good):.3f}, scatter "
                  f"{robust_noise(good[None]):.3f}")]
 
 
