@@ -35,6 +35,9 @@ PEELED, PEELED_MODEL = "PEELED_DATA", "PEELED_MODEL"
 CALIBRATED, FIELD_MODEL, RESIDUAL = "PEEL_CALIBRATED", "PEEL_FIELD", "PEEL_RESIDUAL"
 #: Solves of a run that are done once, and those of each round.
 ONCE, EACH_ROUND = ("selfcal", "bright"), ("joint", "field")
+#: How names begin of what is solved for, as by `bright`, where a joint solve failed. Not as those of another
+#: solve do: a solve of several recipes numbers them.
+ALONE = "alone"
 #: Rounds at least and at most, where their number is left to the noise.
 ROUNDS = (2, 6)
 _ITERATIONS = {"selfcal": 50, "bright": 50, "joint": 25, "field": 50}

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from peel.passes_files import column_note
-from peel.recipe import EACH_ROUND, ONCE, PEELED, PEELED_MODEL
+from peel.recipe import ALONE, EACH_ROUND, ONCE, PEELED, PEELED_MODEL
 from peel.result import PeelResult, finished_result
 from peel.work_files import IMAGES, STEPS, peeled_note
 from peel.working_set_files import COPYING, DIGEST, ROWS, WORKING_SET
@@ -39,9 +39,9 @@ _HOW = ("out", "workers", "scheduler", "threads", "overwrite", "quartical")
 _MADE = {".": ("quartical-*.yaml", *(f"{name}-masked-model*.fits" for name in IMAGES)),
          STEPS: ("bright-*.json", "chi-squared-*.json", "seen.json", "sources.ecsv", "rows", "rough-[0-9]*",
                  "round-[0-9]*", "PEEL_*", WORKING_SET, ROWS, COPYING, DIGEST),
-         "gains": ("*.png", *(f"{solve}*.{end}" for solve in (*ONCE, *EACH_ROUND)
+         "gains": ("*.png", *(f"{solve}*.{end}" for solve in (*ONCE, *EACH_ROUND, ALONE)
                               for end in ("npz", "qc"))),
-         "logs": tuple(f"{solve}*" for solve in (*ONCE, *EACH_ROUND))}
+         "logs": tuple(f"{solve}*" for solve in (*ONCE, *EACH_ROUND, ALONE))}
 
 
 def settings_of(asked: Mapping[str, Any]) -> dict[str, str]:

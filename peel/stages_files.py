@@ -43,6 +43,7 @@ from peel.known import Known
 from peel.passes_files import Part, column_note
 from peel.quartical import Quartical, end_running, kept_gains, read_solutions
 from peel.recipe import (
+    ALONE,
     CALIBRATED,
     FIELD_MODEL,
     PEELED,
@@ -412,7 +413,7 @@ def solve_round(work: Work, known: Known, number: int, *, in_turn: bool = False,
     if again:
         recipes = recipes_of(
             "bright", work.settings, again, CALIBRATED, functools.partial(bright_in, work, known),
-            f"bright-{number}", span_in=functools.partial(span_in, work, known))
+            f"{ALONE}-{number}", span_in=functools.partial(span_in, work, known))
         found = replace(found, alone=solve(
             work, known, f"bright directions alone, round {number}", recipes))
     _hold_models(work, known, f"round {number}")

@@ -183,8 +183,10 @@ def test_a_smaller_dish_sets_the_weights_and_no_flux(pair):
                   {"dish_diameter": diameter * 80 / 64, "gridding_kernel": 48 * ARCSEC}):
         found = uvstack.feather(high, low, beam_factor=1.1, **given)
         assert np.abs(found.image[0] - want).max() < 3e-4 * want.max()
-    with pytest.raises(SelectionError, match="gridding_kernel goes with a dish_diameter"):
-        uvstack.feather(high, low, gridding_kernel=48 * ARCSEC)
+    for given, said in (({"gridding_kernel": 48 * ARCSEC}, "gridding_kernel goes with a dish_diameter"),
+                        ({"beam_factor": 1.1}, "beam_factor is 1.1 and no dish_diameter is given")):
+        with pytest.raises(SelectionError, match=said):
+            uvstack.feather(high, low, **given)
     for one in (1.5, 0.5):
         flux = uvstack.feather(high, low, dish_diameter=one * diameter).fluxes["flux"][0].value
         assert flux == pytest.approx(24.0, rel=3e-3)

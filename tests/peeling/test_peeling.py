@@ -223,6 +223,10 @@ def test_failed_gains_keep_their_data(quick, observed):
     assert np.abs(read(quick.ms, "PEELED_DATA") - read(quick.ms, "DATA"))[~bad].min() > 1e-3
     assert result.fields["n_left"][0] == bad.sum() * 4 * 2
     assert any(f"gains failed for {bad.sum() * 8} visibilities" in text for _, text in result.notes)
+    # What is kept of a solve is known by its name: "bright-1" would be the first of several recipes of `bright`.
+    names = asked(quick.env)
+    assert len(set(names)) == len(names)
+    assert names[-2:] == ["alone-1", "field-1"]
 
 
 def test_a_finished_run_is_not_done_again(quick):

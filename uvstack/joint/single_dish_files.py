@@ -208,14 +208,18 @@ class EffectiveDish:
     gridding_kernel: float = 0.0
 
     @classmethod
-    def asked(cls, diameter: float | None, beam_factor: float, gridding_kernel: float) -> EffectiveDish:
-        """Of what a user gives, checked.
+    def asked(cls, diameter: float | None, beam_factor: float, gridding_kernel: float,
+              low_pass: bool = False) -> EffectiveDish:
+        """Of what a user gives, checked; `low_pass` says that D/λ is asked for.
 
         Raises
         ------
         SelectionError
-            A number is not above 0, or a kernel is given and no diameter.
+            A number is not above 0, or one is given that needs a diameter.
         """
+        if diameter is None and beam_factor != 1.0 and not low_pass:
+            raise SelectionError(f"beam_factor is {beam_factor} and no dish_diameter is given, whose beam it would be of; the "
+                                 "map's own beam sets the weights")
         kernel = finite_number("gridding_kernel", gridding_kernel, 0.0, unit="rad")
         if kernel and diameter is None:
             raise SelectionError("gridding_kernel goes with a dish_diameter, and none is given; the beam of a "

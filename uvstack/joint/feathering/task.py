@@ -149,7 +149,7 @@ def feather(high: str | Path, low: str | Path, *, out: str | Path | None = None,
     settings = _Settings(
         None if sd_scale == "auto" else finite_number("sd_scale", sd_scale, 0.0, above=True),
         finite_number("sd_gain", sd_gain, 0.0, above=True), parse_overlap(overlap),
-        EffectiveDish.asked(dish_diameter, beam_factor, gridding_kernel), bool(low_pass))
+        EffectiveDish.asked(dish_diameter, beam_factor, gridding_kernel, bool(low_pass)), bool(low_pass))
     check_asked(FeatherResult, options)
     paths = {} if out is None else _paths_of(out)
     for path in paths.values():

@@ -61,8 +61,8 @@ class DishSettings:
         SelectionError
             A number is not above 0.
         """
-        return cls(EffectiveDish.asked(*(options[name] for name in (
-            "dish_diameter", "beam_factor", "gridding_kernel"))), bool(low_pass),
+        dish = EffectiveDish.asked(options["dish_diameter"], options["beam_factor"], options["gridding_kernel"], low_pass)
+        return cls(dish, bool(low_pass),
                    () if noise is None else tuple(
                        finite_number("sd_noise", one, 0.0, above=True)
                        for one in np.atleast_1d(np.asarray(noise, object))))
