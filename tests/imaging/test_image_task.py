@@ -25,8 +25,7 @@ from oracles import cosines
 from simulate.task import observe
 from uvstack.cli.main import group
 from uvstack.errors import ImageError, NoDataError, OutputError, SelectionError, UvstackWarning
-from uvstack.imaging import mosaic
-from uvstack.imaging import passes_files as passes_task
+from uvstack.imaging import mosaic, passes_files, pieces_files
 from uvstack.imaging import product_files as products_task
 from uvstack.imaging.mosaic import LEVEL, beam_patch, beam_terms
 from uvstack.imaging.report import _thinned, image_figure
@@ -172,6 +171,34 @@ def test_pointings_side_by_side_are_those_one_by_one(mosaic_ms):
                       phase_centre=CENTRE, terms=2, threads=threads) for threads in (1, 2))
     for name in ("dirty", "psf", "model", "residual"):
         assert np.array_equal(getattr(one, name), getattr(two, name)), name
+
+
+def test_beams_that_are_not_kept_give_the_same_mosaic(mosaic_ms, monkeypatch):
+    ms, _ = mosaic_ms
+    options = {"size": 144, "cell": CELL, "primary_beam": "gaussian:8arcmin@1.4GHz", "terms": 2,
+               "phase_centre": CENTRE, "iterations": 50, "threads": 1}
+    kept = image(ms, **options)
+    monkeypatch.setattr(passes_files, "_MOST_KEPT", 0)
+    again = image(ms, **options)
+    for kind in ("image", "response", "residual"):
+        one, other = getattr(kept, kind), getattr(again, kind)
+        np.testing.assert_allclose(other, one, atol=1e-5 * np.nanmax(np.abs(one)), rtol=0)
+
+
+def test_what_a_chunk_gives_has_the_size_of_the_image(mosaic_ms, monkeypatch):
+    """However many pointings and bands it holds; images of these are added as they come."""
+    sizes, given = [], passes_files.image_chunk
+
+    def weighed(job, chunk):
+        found = given(job, chunk)
+        sizes.append((len(found["weights"]), found["weighted"].nbytes))
+        return found
+
+    monkeypatch.setattr(passes_files, "image_chunk", weighed)
+    result = image(mosaic_ms[0], size=144, cell=CELL, primary_beam="gaussian:8arcmin@1.4GHz",
+                   phase_centre=CENTRE, iterations=0, threads=1)
+    assert max(n for n, _ in sizes) > 1
+    assert {size for _, size in sizes} == {4 * result.dirty.size}
 
 
 def test_a_source_between_pixels_of_a_mosaic(tmp_path, monkeypatch):
@@ -468,7 +495,7 @@ def test_a_killed_run_leaves_no_product_under_its_name(survey, tmp_path, monkeyp
 
 def test_what_is_read_at_once_changes_nothing(survey, monkeypatch):
     once = image(survey, size=SIZE, cell=CELL, iterations=0, threads=1)
-    monkeypatch.setattr(passes_task, "_READ_AT_ONCE", 1000)
+    monkeypatch.setattr(pieces_files, "_READ_AT_ONCE", 1000)
     again = image(survey, size=SIZE, cell=CELL, iterations=0, threads=1)
     for kind in ("dirty", "psf"):
         # Single precision, and threads whose order is theirs.

@@ -82,25 +82,44 @@ class BeamPatch:
         Of the part; image with it.
     rows, columns : slice
         Where the part lies in the whole.
-    power : ndarray (m, l)
-        A of its pixels, 0 below the level.
+    kept : ndarray (m, l) or None
+        A of its pixels, 0 below the level; None where it is worked out whenever it is wanted.
+    looked_through : BeamOfBand or None
+        What it is worked out from; None sees all alike.
     """
 
     grid: Grid
     rows: slice
     columns: slice
-    power: np.ndarray
+    kept: np.ndarray | None
+    looked_through: BeamOfBand | None = None
 
     @property
     def is_even(self) -> bool:
         """Whether all is seen alike, without a beam."""
-        return not any(self.power.strides)
+        return self.looked_through is None
+
+    @property
+    def power(self) -> np.ndarray:
+        """A of its pixels (m, l), 0 below the level."""
+        if self.kept is not None:
+            return self.kept
+        assert self.looked_through is not None
+        return self.looked_through.of_pixels(self.grid, *map(np.arange, self.grid.shape))
+
+    def keeping(self) -> BeamPatch:
+        """The same with A of its pixels in memory, 4 bytes each."""
+        return self if self.kept is not None else replace(self, kept=self.power.astype(np.float32))
 
     def at(self, row: int, column: int) -> float:
         """A of a pixel of the whole grid, 0 beyond the part."""
         row, column = row - self.rows.start, column - self.columns.start
-        inside = 0 <= row < self.power.shape[0] and 0 <= column < self.power.shape[1]
-        return float(self.power[row, column]) if inside else 0.0
+        if not (0 <= row < self.grid.shape[0] and 0 <= column < self.grid.shape[1]):
+            return 0.0
+        if self.kept is not None:
+            return float(self.kept[row, column])
+        assert self.looked_through is not None
+        return float(self.looked_through.of_pixels(self.grid, np.array([row]), np.array([column]))[0, 0])
 
     def seen(self, sky: np.ndarray) -> np.ndarray:
         """A times the part of a sky (…, m, l) of the whole grid."""
@@ -115,7 +134,8 @@ class BeamPatch:
             return None
         m, l = (slice(part.start - own.start, part.stop - own.start)
                 for part, own in ((rows, self.rows), (columns, self.columns)))
-        return BeamPatch(self.grid.part(m, l), rows, columns, self.power[m, l])
+        return BeamPatch(self.grid.part(m, l), rows, columns,
+                         None if self.kept is None else self.kept[m, l], self.looked_through)
 
 
 def beam_patch(grid: Grid, primary_beam: PrimaryBeam | None, pointing: tuple[float, float],
@@ -142,20 +162,17 @@ def beam_patch(grid: Grid, primary_beam: PrimaryBeam | None, pointing: tuple[flo
     if primary_beam is None:
         return BeamPatch(grid, *whole, np.broadcast_to(1.0, grid.shape))
     nodes, shares = _nodes(np.asarray(frequency, np.float64), weight)
-    looked_through = _Beam(primary_beam, (float(pointing[0]), float(pointing[1])), nodes,
-                           (shares / shares.sum())[:, None])
+    looked_through = BeamOfBand(primary_beam, (float(pointing[0]), float(pointing[1])), nodes,
+                                (shares / shares.sum())[:, None], level)
     # Where to look is found on a net first: a mosaic may be a hundred times its patches.
     centre = [np.nan_to_num(x) for x in grid.pixel_of(*pointing)]
     net = [_net(n, x) for n, x in zip(grid.shape, centre, strict=True)]
-    inside = np.asarray(looked_through.power(grid, net[0], net[1])[0] >= level)
+    inside = looked_through.of_pixels(grid, net[0], net[1]) > 0
     if not inside.any():
         return None
     rows, columns = (_reach(points, np.asarray(inside.any(axis=axis)))
                      for points, axis in zip(net, (1, 0), strict=True))
-    power = looked_through.power(grid, np.arange(rows.start, rows.stop),
-                                 np.arange(columns.start, columns.stop))[0]
-    power[~(power >= level)] = 0.0
-    return BeamPatch(grid.part(rows, columns), rows, columns, power)
+    return BeamPatch(grid.part(rows, columns), rows, columns, None, looked_through)
 
 
 def beam_terms(grid: Grid, primary_beam: PrimaryBeam, pointing: tuple[float, float],
@@ -193,7 +210,8 @@ def beam_terms(grid: Grid, primary_beam: PrimaryBeam, pointing: tuple[float, flo
     root = np.sqrt(shares)[:, None]
     powers = ((nodes / reference_frequency - 1.0)[:, None]) ** np.arange(n_terms)
     fit = (np.linalg.pinv(root * powers) * root.T).T
-    looked_through = _Beam(primary_beam, (float(pointing[0]), float(pointing[1])), nodes, fit)
+    looked_through = BeamOfBand(primary_beam, (float(pointing[0]), float(pointing[1])), nodes, fit,
+                                level)
     terms = looked_through.power(grid, np.arange(grid.shape[0]), np.arange(grid.shape[1]))
     terms[:, ~(terms[0] >= level)] = 0.0
     return terms
@@ -239,8 +257,10 @@ def needed_parts(grid: Grid, patches: dict[Any, BeamPatch], weight: dict[Any, fl
         part = patch.within(*box)
         if part is None:
             continue
-        # A copy, or all of the patch would be kept.
-        seen[key] = part = replace(part, power=part.power.copy())
+        if part.kept is not None:
+            # A copy, or all of the patch would be kept.
+            part = replace(part, kept=part.kept.copy())
+        seen[key] = part
         at = part.rows, part.columns
         rows, columns = box_of(inside[at] & (weight[key] * part.power**2 >= SHARE * most[at]))
         small = part.within(*(slice(own.start + found.start, own.start + found.stop)
@@ -273,7 +293,7 @@ def psf_taper(patches: Mapping[Any, BeamPatch], weight: Mapping[Any, float], mos
         Of the psf, its middle at (m // 2, l // 2).
     """
     inside = mosaic.response() >= max(floor, LEVEL)
-    step = max(1, max(max(patch.power.shape) for patch in patches.values()) // _LAGS)
+    step = max(1, max(max(patch.grid.shape) for patch in patches.values()) // _LAGS)
     within = np.sqrt(np.where(inside, mosaic.weight, 0.0))[::step, ::step]
     size = [2 * n for n in within.shape]
     together = np.zeros((size[0], size[1] // 2 + 1))
@@ -301,9 +321,10 @@ class Mosaic:
         M = Σ A² W.
     """
 
-    def __init__(self, grid: Grid, n_terms: int = 1, is_even: bool = False) -> None:
+    def __init__(self, grid: Grid, n_terms: int = 1, is_even: bool = False,
+                 dtype: type[np.floating] = np.float64) -> None:
         self.grid = grid
-        self.weighted = np.zeros((n_terms, *grid.shape))
+        self.weighted = np.zeros((n_terms, *grid.shape), dtype)
         self._is_even = is_even
         self.weight = np.zeros((1, 1) if is_even else grid.shape)
         self._response: np.ndarray | None = None
@@ -321,8 +342,11 @@ class Mosaic:
                              f"and {self.weighted.shape[0]} Taylor terms; image on patch.grid")
         self.weighted[:, patch.rows,
                       patch.columns] += dirty if patch.is_even else patch.power * dirty
-        if not weight:
-            return
+        if weight:
+            self.add_weight(patch, weight)
+
+    def add_weight(self, patch: BeamPatch, weight: float) -> None:
+        """Add to M what a pointing with this Σ w has in it."""
         if self._is_even:
             self.weight += weight
         else:
@@ -385,13 +409,20 @@ def _nodes(frequency: np.ndarray, weight, most: int = _MOST_FREQUENCIES,
     return np.array([np.average(frequency[g], weights=weight[g]) for g in groups]), shares
 
 
-class _Beam(NamedTuple):
-    """A primary beam that points somewhere, and sums of it over some frequencies with some shares (node, sum)."""
+class BeamOfBand(NamedTuple):
+    """A primary beam that points somewhere, and sums of it over some frequencies with some shares (node, sum); below a level it is 0."""
 
     model: PrimaryBeam
     pointing: tuple[float, float]
     frequency: np.ndarray
     share: np.ndarray
+    level: float
+
+    def of_pixels(self, grid: Grid, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """The first sum at the pixels of these rows and columns, 0 where it is below the level, (rows, columns)."""
+        power = self.power(grid, rows, columns)[0]
+        power[~(power >= self.level)] = 0.0
+        return power
 
     def power(self, grid: Grid, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """The sums at the pixels of these rows and columns, (sum, rows, columns)."""

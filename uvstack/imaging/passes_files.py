@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -26,135 +26,28 @@ from uvstack.chunks import map_chunks
 from uvstack.deconvolution.major_cycle import sidelobe_level
 from uvstack.errors import NoDataError
 from uvstack.imaging.mosaic import BeamPatch, Mosaic, beam_patch, box_of, needed_parts
+from uvstack.imaging.pieces_files import PER_CHUNK, Held, Job, Key, Piece, pieces_of, read_chunk
 from uvstack.imaging.restore import principal_solution
-from uvstack.imaging.weighting import ImagingWeights, Weighting, density
+from uvstack.imaging.weighting import Weighting, density
 from uvstack.io.dataset import chunks_of
-from uvstack.io.ms import read_block
-from uvstack.pixels.grid import Grid, check_cell, good_size, psf_grid, uv_extent
-from uvstack.records import DataDescription, RowBlock, Selection, Structure, UVRange
+from uvstack.pixels.grid import Grid, check_cell, uv_extent
 from uvstack.sky.coordinates import rotation_between
 from uvstack.sky.primary_beam import PrimaryBeam
 from uvstack.uv.point_model import is_cheaper, point_visibilities
-from uvstack.uv.stokes import Combination
 from uvstack.uv.taylor import taylor_images, taylor_psfs, taylor_visibilities, to_psf
-from uvstack.uv.weights import apply_flags, inside_uv_range
 
 #: Visibilities (row × chan × corr) of a chunk. A transform costs the same for few visibilities and
-#: many, so a large image gets twice as many as it has pixels, times the pointings, up to the second
-#: number.
-_PER_CHUNK, _MOST_PER_CHUNK = 4_000_000, 32_000_000
-#: So many are read at once and their correlations combined: 30 bytes each, of which 12 for each
-#: combined one are kept.
-_READ_AT_ONCE = 1_000_000
+#: many, so a large image gets twice as many as it has pixels, times the pointings, up to this number.
+_MOST_PER_CHUNK = 32_000_000
 #: Bytes of data that are kept in memory between passes; those of a row and of a visibility.
 _MOST_HELD, _HELD_ROW, _HELD_VISIBILITY = 5e8, 48, 12
-#: Sizes up to this get a psf twice as large for CLEAN; beyond it costs more than the major cycles
-#: that it spares.
-_LARGE = 2048
+#: Bytes up to which the beams of all pointings are kept; beyond it each is worked out when it is wanted.
+_MOST_KEPT = 5e8
 #: Pixels of images of which several are made at a time.
 _SMALL = 2**20
-#: Pixels on a side of the psfs of single pointings.
-_LOBES = 256
 #: Accuracy of dirty image and psf, of residual images, relative to the rms of each, and of a
 #: model's visibilities.
 _DIRTY, _RESIDUAL, _MODEL = 1e-5, 1e-4, 1e-5
-
-#: A pointing and frequency axis: number of the set, field, data description, band of its channels.
-Key = tuple[int, int, int, int]
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """What all chunks share.
-
-    `hands` and `bands` are those of a set and data description that take part: how correlations are
-    combined, and the channels that are gridded together. `with_clean` says that the psf is for
-    CLEAN, `psf_reach` how many pixels from its middle it is wanted at least, `with_lobes` that the
-    middles of the psfs of single pointings are wanted too. What a pointing sees
-    of the model is larger than what is imaged of it (`patches`) where `seen` is given. `sky` is
-    the model (term, m, l) in Jy/pixel, None for the data as they are.
-    """
-
-    structures: tuple[Structure, ...]
-    selections: tuple[Selection, ...]
-    columns: tuple[tuple[str, str | None], ...]
-    uv_range: UVRange
-    hands: dict[tuple[int, int], Combination]
-    bands: dict[tuple[int, int], tuple[NDArray[np.intp], ...]]
-    centres: dict[tuple[int, int], tuple[float, float, float]]
-    pointings: dict[tuple[int, int], tuple[float, float]]
-    grid: Grid
-    terms: int
-    with_density: bool = False
-    with_clean: bool = False
-    imaging: ImagingWeights | None = None
-    reference_frequency: float = 1.0
-    patches: dict[Key, BeamPatch] | None = None
-    seen: dict[Key, BeamPatch] | None = None
-    psf_reach: tuple[int, int] | None = None
-    with_lobes: bool = False
-    sky: NDArray | None = None
-    threads: int = 1
-    chunk_size: int = _PER_CHUNK
-
-    def description(self, key: Key) -> DataDescription:
-        """Data description of a pointing and frequency axis."""
-        return next(d for d in self.structures[key[0]].data_descriptions if d.id == key[2])
-
-    def frequency(self, key: Key) -> NDArray[np.float64]:
-        """Channels of a band, Hz."""
-        return self.description(key).spw.frequency[self.bands[key[0], key[2]][key[3]]]
-
-    def edges(self, key: Key) -> tuple[float, float]:
-        """Lower edge of the lowest and upper edge of the highest channel of a band, Hz."""
-        half = self.description(key).spw.width[self.bands[key[0], key[2]][key[3]]] / 2
-        frequency = self.frequency(key)
-        return float((frequency - half).min()), float((frequency + half).max())
-
-    def psf_grid(self) -> Grid:
-        """Grid of the psf: as wide as the image, or for the CLEAN of a small one twice as wide or as far as is wanted."""
-        factor = 2 if self.with_clean and max(self.grid.shape) <= _LARGE else 1
-        grid = psf_grid(self.grid, factor=factor)
-        if self.psf_reach is None:
-            return grid
-        m, l = (max(good_size(n), min(n * factor, good_size(2 * reach)))
-                for n, reach in zip(self.grid.shape, self.psf_reach, strict=True))
-        return replace(grid, shape=(m, l))
-
-    def lobe_grid(self) -> Grid:
-        """Grid of the psf of one pointing: its middle, where its highest sidelobes are."""
-        grid = psf_grid(self.grid)
-        return replace(grid, shape=(min(grid.shape[0], _LOBES), min(grid.shape[1], _LOBES)))
-
-
-class Piece(NamedTuple):
-    """Visibilities (row, chan) of one field and data description with natural weights, and what became of the others."""
-
-    key: Key
-    uvw: NDArray
-    frequency: NDArray
-    vis: NDArray
-    weight: NDArray
-    antenna1: NDArray
-    antenna2: NDArray
-    time: NDArray
-    n_outside: int
-    n_not_finite: int
-
-
-class Held(NamedTuple):
-    """A chunk whose pieces are kept in memory."""
-
-    pieces: tuple[Piece, ...]
-
-
-def read_chunk(job: Job, chunk: tuple[int, Any]) -> tuple[Piece, ...]:
-    """The pieces of a chunk.
-
-    A function that dask runs.
-    """
-    return tuple(_pieces(job, chunk))
-
 
 def hold(passes: Sequence[Passes], most_bytes: float = _MOST_HELD) -> bool:
     """Read the data of passes that differ in their bands alone once, and keep them for all passes that follow.
@@ -197,63 +90,6 @@ def hold(passes: Sequence[Passes], most_bytes: float = _MOST_HELD) -> bool:
     return True
 
 
-def _pieces(job: Job, chunk: tuple[int, Any] | Held) -> Iterator[Piece]:
-    """A piece for each key in the chunk, in their order.
-
-    What is read is dropped as soon as its correlations are combined.
-    """
-    if isinstance(chunk, Held):
-        yield from chunk.pieces
-        return
-    i, block = chunk
-    rows = max(_READ_AT_ONCE // max(d.shape[0] * d.shape[1]
-                                    for d in job.structures[i].used(job.selections[i])), 1)
-    found: dict[Key, list[Piece]] = {}
-    for start in range(block.start, block.stop, rows):
-        for piece in _read_pieces(job, i,
-                                  replace(block, start=start, stop=min(start + rows, block.stop))):
-            found.setdefault(piece.key, []).append(piece)
-    for key in sorted(found):
-        yield _joined(found.pop(key))
-
-
-def _joined(pieces: list[Piece]) -> Piece:
-    """One piece of those of one key, in their order."""
-    if len(pieces) == 1:
-        return pieces[0]
-    rows: dict[str, Any] = {name: np.concatenate([getattr(piece, name) for piece in pieces])
-                            for name in ("uvw", "vis", "weight", "antenna1", "antenna2", "time")}
-    return pieces[0]._replace(**rows, n_outside=sum(piece.n_outside for piece in pieces),
-                              n_not_finite=sum(piece.n_not_finite for piece in pieces))
-
-
-def _read_pieces(job: Job, i: int, block: RowBlock) -> Iterator[Piece]:
-    for part in read_block(job.structures[i], job.selections[i], block, job.columns[i]):
-        description = part.data_description
-        bands = job.bands.get((i, description.id), ())
-        turn, uvw = job.centres[i, part.field.id][2], part.uvw
-        if turn:
-            sin, cos = np.sin(turn), np.cos(turn)
-            uvw = uvw @ np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
-        for number, band in enumerate(bands):
-            frequency = description.spw.frequency[band]
-            raw, flag, natural = (_channels(values, band)
-                                  for values in (part.vis, part.flag, part.weight))
-            _, bad = apply_flags(raw, flag, part.flag_row, natural)
-            vis, weight = job.hands[i, description.id](raw, natural)
-            inside = inside_uv_range(uvw, frequency, job.uv_range)
-            n_outside = int(np.count_nonzero((weight > 0) & ~inside))
-            yield Piece((i, part.field.id, description.id, number), uvw, frequency, vis,
-                        np.where(inside, weight, np.float32(0)), part.antenna1, part.antenna2,
-                        part.time, n_outside, bad)
-
-
-def _channels(values: NDArray, band: NDArray[np.intp]) -> NDArray:
-    """Channels of (row, chan, corr); all of them without a copy."""
-    whole = slice(int(band[0]), int(band[-1]) + 1) if (np.diff(band) == 1).all() else band
-    return np.ascontiguousarray(values[:, whole])
-
-
 def survey_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
     """Of a chunk: longest baselines, weights of each pointing and channel, density, counts.
 
@@ -261,7 +97,7 @@ def survey_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {"extent": (0.0, 0.0), "weights": {}, "density": None, "n": 0,
                              "n_outside": 0, "n_not_finite": 0, "first_time": np.inf}
-    for piece in _pieces(job, chunk):
+    for piece in pieces_of(job, chunk):
         extent = uv_extent(piece.uvw, piece.frequency, piece.weight)
         found["extent"] = (max(found["extent"][0], extent[0]), max(found["extent"][1], extent[1]))
         found["weights"][piece.key] = piece.weight.sum(axis=0, dtype=np.float64)
@@ -278,30 +114,42 @@ def survey_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
 def image_chunk(job: Job, chunk: tuple[int, Any]) -> dict[str, Any]:
     """Unnormalised images of a chunk, with psf where there is no model yet.
 
-    A function that dask runs.
+    A function that dask runs. Images of pieces are added as they come: however many there are, a
+    few are in memory.
 
-    "images" holds (key, dirty (term, m, l) on the patch, Σ w of each channel, Σ w²/w_natural);
-    "psf" is (2 term − 1, m', l') or None; "lobes" are the middles of the psfs of pointings.
+    "weighted" is Σ A D (term, m, l), "weights" holds (key, Σ w of each channel, Σ w²/w_natural);
+    "psf" is (2 term − 1, m', l') or None; "lobes" are the middles of the psfs, by pointing.
     """
-    imaged = _images_of_pieces(job, _pieces(job, chunk))
+    total = Mosaic(job.grid, job.terms, is_even=True, dtype=np.float32)
+    weights, lobes = [], {}  # type: list[tuple[Key, NDArray, float]], dict[tuple[float, float], NDArray]
     towards_middle: dict[bytes, list[tuple[NDArray, NDArray, NDArray]]] = {}
-    for one in imaged:
+    for one in _images_of_pieces(job, pieces_of(job, chunk)):
+        total.add(one.patch, one.dirty, 0.0)
+        weights.append((one.key, one.weight, one.variance))
         if one.towards_middle is not None:
             towards_middle.setdefault(one.towards_middle[1].tobytes(), []).append(one.towards_middle)
-    return {"images": [one.image for one in imaged],
-            "lobes": [one.lobe for one in imaged if one.lobe is not None],
+        if one.lobe is not None:
+            pointing = job.pointings[one.key[:2]]
+            lobes[pointing] = lobes.get(pointing, 0.0) + one.lobe
+    return {"weighted": total.weighted, "weights": weights, "lobes": lobes,
             "psf": _psf(job, towards_middle) if towards_middle else None}
 
 
 class _Imaged(NamedTuple):
-    """Of a piece: its part of "images", (u, v, w), frequency and weights for the psf, its part of "lobes"."""
+    """Of a piece: what its pointing sees, its dirty image (term, m, l), Σ w of each channel and Σ w²/w_natural; where there is no model
+    (u, v, w), frequency and weights for the psf, and the middle of its own.
+    """
 
-    image: tuple[Key, NDArray, NDArray, float]
-    towards_middle: tuple[NDArray, NDArray, NDArray] | None
-    lobe: tuple[tuple[float, float], NDArray] | None
+    key: Key
+    patch: BeamPatch
+    dirty: NDArray
+    weight: NDArray
+    variance: float
+    towards_middle: tuple[NDArray, NDArray, NDArray] | None = None
+    lobe: NDArray | None = None
 
 
-def _images_of_pieces(job: Job, pieces: Iterable[Piece]) -> list[_Imaged]:
+def _images_of_pieces(job: Job, pieces: Iterable[Piece]) -> Iterator[_Imaged]:
     """Of the pieces that see something of the image, in their order."""
     assert job.patches is not None
     wanted = [piece for piece in pieces if piece.key in job.patches]
@@ -310,28 +158,29 @@ def _images_of_pieces(job: Job, pieces: Iterable[Piece]) -> list[_Imaged]:
     return _side_by_side(partial(_image_piece, box=box), job, wanted, most)
 
 
-def _side_by_side(function: Callable[[Job, Any], Any], job: Job, items: Sequence[Any], n_pixels: int) -> list[Any]:
+def _side_by_side(function: Callable[[Job, Any], Any], job: Job, items: Sequence[Any], n_pixels: int) -> Iterator[Any]:
     """function(job, item) of all items, in their order.
 
     Several at a time where their images are small: for these ducc0 is not much faster with several threads.
     """
     at_once = min(job.threads, len(items)) if n_pixels <= _SMALL else 1
     if at_once < 2:
-        return [function(job, item) for item in items]
+        yield from (function(job, item) for item in items)
+        return
     with ThreadPoolExecutor(at_once) as pool:
-        return list(pool.map(partial(function, replace(job, threads=job.threads // at_once)), items))
+        yield from pool.map(partial(function, replace(job, threads=job.threads // at_once)), items)
 
 
 def _image_piece(job: Job, piece: Piece, box: tuple[slice, slice] | None) -> _Imaged:
     """Of one piece; `box` holds all of the model."""
     assert job.patches is not None
     assert job.imaging is not None
-    where, patch = job.grid.geometry, job.patches[piece.key]
+    where, patch = job.grid.geometry, job.patches[piece.key].keeping()
     weight = job.imaging(piece.uvw, piece.frequency, piece.weight)
     centre = job.centres[piece.key[:2]][:2]
     shared: dict[str, Any] = {"phase_centre": centre, "threads": job.threads}
     vis = piece.vis
-    lit = None if box is None else (job.seen or job.patches)[piece.key].within(*box)
+    lit = None if box is None else (patch if job.seen is None else job.seen[piece.key]).within(*box)
     if lit is not None and job.sky is not None:
         vis = vis - _model(piece, lit.seen(job.sky), lit.grid, job.reference_frequency, shared)
     dirty = taylor_images(piece.uvw, piece.frequency, vis, weight, patch.grid,
@@ -339,15 +188,14 @@ def _image_piece(job: Job, piece: Piece, box: tuple[slice, slice] | None) -> _Im
                           epsilon=_DIRTY if job.sky is None else _RESIDUAL, **shared)
     with np.errstate(divide="ignore", invalid="ignore"):
         variance = np.where(weight > 0, weight.astype(np.float64) ** 2 / piece.weight, 0.0).sum()
-    image = piece.key, dirty, weight.sum(axis=0, dtype=np.float64), float(variance)
+    image = piece.key, patch, dirty, weight.sum(axis=0, dtype=np.float64), float(variance)
     if job.sky is not None:
-        return _Imaged(image, None, None)
+        return _Imaged(*image)
     # As a source at the middle of the image is seen: (u, v, w) are those towards it.
     uvw = piece.uvw @ rotation_between(*centre, where.ra, where.dec).T
-    lobe = (job.pointings[piece.key[:2]],
-            to_psf(uvw, piece.frequency, weight, job.lobe_grid(),
-                   threads=job.threads)) if job.with_lobes else None
-    return _Imaged(image, (uvw, piece.frequency, weight), lobe)
+    lobe = to_psf(uvw, piece.frequency, weight, job.lobe_grid(),
+                  threads=job.threads) if job.with_lobes else None
+    return _Imaged(*image, (uvw, piece.frequency, weight), lobe)
 
 
 def _psf(job: Job, pieces: dict[bytes, list[tuple[NDArray, NDArray, NDArray]]]) -> NDArray:
@@ -356,7 +204,10 @@ def _psf(job: Job, pieces: dict[bytes, list[tuple[NDArray, NDArray, NDArray]]]) 
     Those of the same channels in one transform.
     """
     psfs = _side_by_side(_psf_of_channels, job, list(pieces.values()), math.prod(job.psf_grid().shape))
-    return psfs[0] if len(psfs) == 1 else np.sum(psfs, axis=0)
+    total = next(psfs)
+    for psf in psfs:
+        total = total + psf
+    return total
 
 
 def _psf_of_channels(job: Job, group: list[tuple[NDArray, NDArray, NDArray]]) -> NDArray:
@@ -425,20 +276,21 @@ class Sums:
 
     def add(self, _: int, one: dict[str, Any]) -> None:
         """Add what one chunk gave."""
-        assert self.job.patches is not None
-        for key, dirty, weight, variance in one["images"]:
-            total = float(weight.sum())
-            self.mosaic.add(self.job.patches[key], dirty, total)
-            self.weight += total
+        self.mosaic.weighted += one["weighted"]
+        for key, weight, variance in one["weights"]:
+            self.weight += float(weight.sum())
             self.channel_weight[key] = self.channel_weight.get(key, 0.0) + weight
             self.variance[key] = self.variance.get(key, 0.0) + variance
         if one["psf"] is not None:
             self.psf += one["psf"]
-        for pointing, lobe in one["lobes"]:
+        for pointing, lobe in one["lobes"].items():
             self.lobes[pointing] = self.lobes.get(pointing, 0.0) + lobe
 
     def finish(self) -> None:
-        """Normalise the psf, in place."""
+        """The weights of the mosaic, and the psf normalised, in place."""
+        assert self.job.patches is not None
+        for key, weight in self.channel_weight.items():
+            self.mosaic.add_weight(self.job.patches[key], float(weight.sum()))
         if not self.weight > 0:
             raise NoDataError("no pointing sees any pixel of the image, or no visibility with a "
                               "weight is left; give another centre or a larger image")
@@ -462,24 +314,26 @@ class Sums:
         the other it is nearly that of one alone.
         """
         assert self.job.patches is not None
-        patches, weight = self.job.patches, {key: float(w.sum())
-                                             for key, w in self.channel_weight.items()}
+        patches = self.job.patches
+        keys: dict[tuple[float, float], list[Key]] = {}
+        for key in self.channel_weight:
+            keys.setdefault(self.job.pointings[key[:2]], []).append(key)
+        weight = {key: float(w.sum()) for key, w in self.channel_weight.items()}
         found = {}
         for pointing in self.lobes:
-            own = max((key for key in weight if self.job.pointings[key[:2]] == pointing),
-                      key=weight.__getitem__)
-            part = patches[own]
+            part = patches[max(keys[pointing], key=weight.__getitem__)]
             where = part.rows, part.columns
             share = np.where(allowed[where], part.power**2, 0.0) / np.maximum(
                 self.mosaic.weight[where], 1e-300)
             row, column = np.unravel_index(share.argmax(), share.shape)
             if not share[row, column] > 0:
                 continue
+            at = part.rows.start + int(row), part.columns.start + int(column)
             local = np.zeros(self.job.lobe_grid().shape)
-            for key, total in weight.items():
-                other = self.lobes[self.job.pointings[key[:2]]]
-                power = patches[key].at(part.rows.start + int(row), part.columns.start + int(column))
-                local += power**2 * total * other / other[other.shape[0] // 2, other.shape[1] // 2]
+            for other, lobe in self.lobes.items():
+                counts = sum(patches[key].at(*at) ** 2 * weight[key] for key in keys[other])
+                if counts:
+                    local += counts * lobe / lobe[lobe.shape[0] // 2, lobe.shape[1] // 2]
             found[pointing] = local / local[local.shape[0] // 2, local.shape[1] // 2]
         return found
 
@@ -569,23 +423,20 @@ class Passes:
         """The exact residual of a model (term, m, l) found in the image of even noise."""
 
         def residual(model: NDArray) -> NDArray:
-            rest = Mosaic(self.job.grid, self.job.terms)
-            patches = self.job.patches
-            assert patches is not None
+            rest = np.zeros((self.job.terms, *self.job.grid.shape))
 
             def add(_: int, one: dict[str, Any]) -> None:
-                for key, dirty, _weight, _variance in one["images"]:
-                    rest.add(patches[key], dirty, 0.0)
+                np.add(rest, one["weighted"], out=rest)
 
             self.go(image_chunk, replace(self.job, sky=sums.mosaic.sky(model)), add, 1)
-            return sums.flat(rest.weighted)
+            return sums.flat(rest)
 
         return residual
 
 
 def visibilities_per_chunk(grid: Grid, n_pointings: int) -> int:
     """Visibilities (row × chan × corr) of a chunk with which an image is made fastest."""
-    return min(max(_PER_CHUNK, 2 * grid.shape[0] * grid.shape[1] * n_pointings), _MOST_PER_CHUNK)
+    return min(max(PER_CHUNK, 2 * grid.shape[0] * grid.shape[1] * n_pointings), _MOST_PER_CHUNK)
 
 
 def patches_of(job: Job, survey: Survey, beam: PrimaryBeam | None) -> dict[Key, BeamPatch]:
@@ -602,4 +453,7 @@ def patches_of(job: Job, survey: Survey, beam: PrimaryBeam | None) -> dict[Key, 
         return beam_patch(job.grid, beam, job.pointings[key[:2]], job.frequency(key), survey.weights[key])
 
     with ThreadPoolExecutor(max(job.threads, 1)) as pool:
-        return {key: patch for key, patch in zip(seen, pool.map(one, seen), strict=True) if patch is not None}
+        patches = {key: patch for key, patch in zip(seen, pool.map(one, seen), strict=True) if patch is not None}
+        if 4 * sum(math.prod(patch.grid.shape) for patch in patches.values()) <= _MOST_KEPT:
+            patches = dict(zip(patches, pool.map(BeamPatch.keeping, patches.values()), strict=True))
+    return patches

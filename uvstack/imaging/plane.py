@@ -34,7 +34,8 @@ from uvstack.errors import UvstackWarning
 from uvstack.imaging.external.request import ExternalImages, ExternalRequest
 from uvstack.imaging.external.task import external_images
 from uvstack.imaging.mosaic import beam_terms
-from uvstack.imaging.passes_files import Job, Passes, Sums, Survey, patches_of
+from uvstack.imaging.passes_files import Passes, Sums, Survey, patches_of
+from uvstack.imaging.pieces_files import Job
 from uvstack.imaging.restore import (
     SpectralIndex,
     component_table,

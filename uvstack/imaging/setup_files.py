@@ -19,7 +19,8 @@ from uvstack.deconvolution.major_cycle import CleanSettings
 from uvstack.deconvolution.mask import AutoMask
 from uvstack.errors import ImageError, SelectionError, UvstackWarning
 from uvstack.imaging.options import ImagingOptions, SeenOptions
-from uvstack.imaging.passes_files import Job, visibilities_per_chunk
+from uvstack.imaging.passes_files import visibilities_per_chunk
+from uvstack.imaging.pieces_files import Job
 from uvstack.imaging.planes import FEWEST_BANDS, WIDEST_BAND, split_bands
 from uvstack.io.dataset import open_sets, warn_of_beam
 from uvstack.io.ms import parse_column

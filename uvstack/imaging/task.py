@@ -51,7 +51,7 @@ from uvstack.imaging.external.request import ExternalRequest
 from uvstack.imaging.external.task import check_external
 from uvstack.imaging.mask_files import read_mask
 from uvstack.imaging.options import ImageOptions
-from uvstack.imaging.passes_files import Job
+from uvstack.imaging.pieces_files import Job
 from uvstack.imaging.plane import Request, image_plane
 from uvstack.imaging.planes import PlaneAxis, plane_axis, plane_channels
 from uvstack.imaging.product_files import (

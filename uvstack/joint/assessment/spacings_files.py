@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from uvstack.constants import SPEED_OF_LIGHT
 from uvstack.errors import NoDataError
-from uvstack.imaging.passes_files import Job, Passes, read_chunk
+from uvstack.imaging.passes_files import Passes
+from uvstack.imaging.pieces_files import Job, read_chunk
 
 #: Bins of a decade of spacings.
 _PER_DECADE = 24
