@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from peel.region_files import separation
 from uvstack.constants import SPEED_OF_LIGHT
-from uvstack.errors import ImageError, UvstackWarning
+from uvstack.errors import UvstackWarning
 from uvstack.imaging.task import image
 from uvstack.io.dataset import default_cell
 from uvstack.io.image_file import read_image
@@ -33,8 +32,6 @@ from uvstack.subtraction.task import subtract
 
 #: Sides of an image at most; farther fields get coarser pixels and shorter baselines.
 _MOST_PIXELS = 4096
-#: Distance of a region from the nearest pointing at most, rad.
-_FARTHEST = 0.2
 #: Beams beyond the outermost region that an image goes on.
 _MARGIN = 20
 #: Sides of the boxes in which the local noise is measured, and how many are smoothed together.
@@ -107,10 +104,6 @@ def frame_of(structure: Structure, selection: Selection, places: tuple[NDArray, 
     chosen = finest if cell is None else cell
     half = max(_farthest(*np.array(pointings).T, middle=middle) + reach, 16 * chosen)
     if places is not None:
-        distance = np.min([separation(*places, *at) for at in pointings], axis=0).max()
-        if distance > _FARTHEST:
-            raise ImageError(f"a region is {np.degrees(distance):.3g}° from the nearest pointing, where "
-                             "nothing of it is seen; is it of another field?")
         half = max(half, _farthest(*places, middle=middle) + _MARGIN * 5 * finest)
     most = _MOST_PIXELS if size is None else size
     if cell is None and 2 * half / chosen > most:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import shutil
 import tempfile
 import warnings
@@ -31,6 +30,7 @@ from peel.recipe import (
     Settings,
     bright_columns,
     check_correlations,
+    recipes_in_turn,
     recipes_of,
 )
 from peel.region_files import Limits, artefact_levels, places_of, region_masks, source_masks
@@ -174,20 +174,15 @@ def check_how(asked: Mapping[str, Any]) -> None:
 def _recipes(prepared: Prepared, settings: Settings, *, in_turn: bool, memo: bool) -> list[Recipe]:
     """Of the solves that are done once, and of those of a round, in their order."""
     recipes = []
-    by_peak = sorted(range(len(prepared.directions)), key=lambda i: -prepared.directions[i].peak)
     for solve in (*ONCE, *EACH_ROUND):
         if in_turn and solve in ("bright", "joint"):
-            for turn, at in enumerate(by_peak):
-                recipes += recipes_of(solve, settings, prepared.visits, RESIDUAL if turn else CALIBRATED,
-                                      functools.partial(_only, at), f"{solve}-{at + 1}", tuple(by_peak[:turn]))
+            for _, _, of_turn in recipes_in_turn(solve, settings, prepared.visits,
+                                                 [one.peak for one in prepared.directions]):
+                recipes += of_turn
         elif not (memo and solve == "field"):
             recipes += recipes_of(solve, settings, prepared.visits, RESIDUAL if solve == "field" else
                                   prepared.column if solve == "selfcal" else CALIBRATED)
     return recipes
-
-
-def _only(number: int, _: Visit) -> tuple[int, ...]:
-    return (number,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,8 +248,8 @@ def prepare(ms: str | Path, *, regions: str | Path, column: str, field: str | in
     visits, reference_antenna = scan_visits(structure, selection)
     check_correlations(structure, visits)
     beam = _primary_beam(structure, selection, primary_beam)
-    frame = frame_of(structure, selection, None if is_auto else places_of(regions), beam, size,
-                     cell, robust)
+    frame = frame_of(structure, selection, None if is_auto else places_of(
+        regions, pointings_of(structure, selection)), beam, size, cell, robust)
     if first is not None:
         path = make_image(frame, structure, selection, column, first, iterations=1000, cycles=6,
                           sigma=2.0, threads=threads, progress=progress)

@@ -20,8 +20,9 @@ chosen of every field chosen, and where all is flagged its gains are NaN.
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,6 +181,27 @@ def recipes_of(solve: str, settings: Settings, visits: Sequence[Visit], column: 
         options["dask"] = {"threads": 1}
         recipes.append(Recipe(name, options, tuple(group), directions, span))
     return recipes
+
+
+def recipes_in_turn(solve: str, settings: Settings, visits: Sequence[Visit], peaks: Sequence[float],
+                    bright_in: Callable[[Visit], tuple[int, ...]] | None = None,
+                    prefix: str | None = None, span_in: Callable[[Visit], str] | None = None,
+                    ) -> Iterator[tuple[int, tuple[int, ...], list[Recipe]]]:
+    """Of each direction, the strongest first: its number, those taken off before, its recipes.
+
+    Their column is CALIBRATED, and RESIDUAL from the second on; other parameters as of `recipes_of`.
+    """
+    taken: tuple[int, ...] = ()
+    for at in sorted(range(len(peaks)), key=lambda i: -peaks[i]):
+        yield at, taken, recipes_of(
+            solve, settings, visits, RESIDUAL if taken else CALIBRATED,
+            functools.partial(_only, at, bright_in), f"{prefix or solve}-{at + 1}", taken, span_in)
+        taken += (at,)
+
+
+def _only(number: int, bright_in: Callable[[Visit], tuple[int, ...]] | None,
+          visit: Visit) -> tuple[int, ...]:
+    return (number,) if bright_in is None or number in bright_in(visit) else ()
 
 
 def check_correlations(structure: Structure, visits: Sequence[Visit]) -> None:

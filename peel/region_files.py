@@ -30,17 +30,33 @@ _RING, _QUIET = 15.0, 10.0
 Masks = list[tuple[str, NDArray[np.bool_]]]
 
 
-def places_of(regions: str | Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+#: Distance of a region from the nearest pointing at most, rad.
+_FARTHEST = 0.2
+
+
+def places_of(regions: str | Path, pointings: Sequence[tuple[float, float]],
+              ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Directions (RA, Dec) of all corners and centres of the regions of a file, J2000, rad.
 
     Raises
     ------
     ImageError, PositionsError
-        The file cannot be read, or a region is in pixels.
+        The file cannot be read, a region is in pixels, or far from where the antennas look.
     """
     path = _existing(regions)
-    if region_language(path) is None:
-        return to_frame(read_positions(path).coord, "J2000")
+    ra, dec = (to_frame(read_positions(path).coord, "J2000") if region_language(path) is None
+               else _corners(path))
+    distance = np.min([separation(ra, dec, *at) for at in pointings], axis=0)
+    if distance.max() > _FARTHEST:
+        far = np.argmax(distance)
+        there = SkyCoord(ra[far], dec[far], unit="rad").to_string("hmsdms", precision=1)
+        raise ImageError(f"{path}: {there} is {np.degrees(distance[far]):.3g}° from the nearest pointing, where "
+                         "nothing of it is seen; is it of another field?")
+    return ra, dec
+
+
+def _corners(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of drawn regions."""
     ra, dec = [], []
     for region in read_regions(path):
         at = getattr(region, "vertices", getattr(region, "center", None))

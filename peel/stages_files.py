@@ -51,6 +51,7 @@ from peel.recipe import (
     RESIDUAL,
     SPANS,
     Recipe,
+    recipes_in_turn,
     recipes_of,
 )
 from peel.visits import Visit
@@ -456,38 +457,30 @@ def _directions_solved(work: Work, known: Known, kind: str, prefix: str,
         return (solve(work, known, stage, recipes_of(
             kind, work.settings, work.passes.visits, CALIBRATED, chosen, prefix, span_in=span)),)
     found = [Solved({}, {}) for _ in work.directions]
-    taken: list[int] = []
-    for at in sorted(range(len(work.directions)), key=lambda i: -work.directions[i].peak):
-        column = _without(work, known, found, taken, prefix) if taken else CALIBRATED
-        found[at] = solve(work, known, stage, recipes_of(
-            kind, work.settings, work.passes.visits, column, functools.partial(_only, at, chosen),
-            f"{prefix}-{work.bright[at].rpartition('_')[2]}", tuple(taken), span))
-        taken.append(at)
+    for at, taken, recipes in recipes_in_turn(kind, work.settings, work.passes.visits,
+                                              [one.peak for one in work.directions], chosen, prefix, span):
+        if taken:
+            _hold_without_taken(work, known, found, list(taken), prefix)
+        found[at] = solve(work, known, stage, recipes)
     return tuple(found)
 
 
-def _only(number: int, chosen: Callable[[Visit], tuple[int, ...]], visit: Visit) -> tuple[int, ...]:
-    return tuple(one for one in chosen(visit) if one == number)
-
-
-def _without(work: Work, known: Known, found: Sequence[Solved], taken: Sequence[int],
-             prefix: str) -> str:
+def _hold_without_taken(work: Work, known: Known, found: Sequence[Solved], taken: list[int],
+                        prefix: str) -> None:
     """RESIDUAL: the calibrated data without the directions that had their turn."""
     # The models are seen through what was known before.
     state = replace(known, selfcal=(), joint=tuple(found), start=None)
-    now = list(taken)
 
     def left(part: Part) -> NDArray:
         values = part.values[CALIBRATED].astype(np.complex128)
-        for one in now:
+        for one in taken:
             seen, failed = part.through(part.values[work.bright[one]],
                                         functools.partial(state.of_bright, one))
             values[~failed] -= seen[~failed]
         return values
 
-    _hold(work, RESIDUAL, f"{prefix} without {now}", "without bright directions",
-          [CALIBRATED, *(work.bright[one] for one in now)], left)
-    return RESIDUAL
+    _hold(work, RESIDUAL, f"{prefix} without {taken}", "without bright directions",
+          [CALIBRATED, *(work.bright[one] for one in taken)], left)
 
 
 @dataclass(eq=False)

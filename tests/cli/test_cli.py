@@ -194,3 +194,14 @@ def test_demo_finds_what_it_hid(tmp_path):
                                  page).groups())
     assert abs(empty) < 4 * error
     assert error == pytest.approx(found["flux_error_jy"] * 1e6, rel=0.2)
+
+
+def test_stages_of_peeling_are_lines_where_there_is_no_terminal(capsys):
+    from uvstack.cli.peel import _stages
+
+    with _stages() as tell:
+        for stage, part in (("first image", 0.0), ("first image", 0.5), ("joint 1", 0.0)):
+            tell(stage, part)
+    told = capsys.readouterr()
+    assert [line.split(" s  ")[1] for line in told.err.splitlines()] == ["first image", "joint 1"]
+    assert told.out == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 
 import click
@@ -16,12 +17,20 @@ _OF_WORK = ("correct", "workers", "scheduler", "overwrite", "out")
 
 
 @contextlib.contextmanager
-def _stages() -> Iterator[Callable[[str, float], None] | None]:
-    """A line for each stage on standard error, with a bar while it is a terminal."""
+def _stages() -> Iterator[Callable[[str, float], None]]:
+    """A line for each stage on standard error, with a bar where that is a terminal."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     if not console.is_terminal:
-        yield None
+        begun = time.monotonic()
+        told: set[str] = set()
+
+        def line(stage: str, part: float) -> None:
+            if stage not in told:
+                told.add(stage)
+                console.print(f"{time.monotonic() - begun:6.0f} s  {stage}", highlight=False)
+
+        yield line
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
                TimeElapsedColumn())
