@@ -10,14 +10,17 @@ import pytest
 from astropy.io import fits
 
 import uvstack
+from factories import edit
 from simulate import rau
 from uvstack.errors import ImageError, NumericalError, SelectionError
 from uvstack.io.image_file import read_cube
 from uvstack.joint.assessment.comparison import compare
 from uvstack.joint.assessment.finished_files import assess_image, read_finished, write_maps
 from uvstack.joint.assessment.gains import ChannelWeights, gain_table, viable
+from uvstack.joint.assessment.overlap import Channel, dish_noise
+from uvstack.joint.flux_scale import Cells
 from uvstack.joint.single_dish_files import EffectiveDish
-from uvstack.joint.uv_plane import UVPlane
+from uvstack.joint.uv_plane import DishBeam, UVPlane
 
 ARCSEC = np.pi / 648000
 
@@ -37,6 +40,46 @@ def both(tmp_path_factory):
 
 
 GRID = {"size": 480, "cell": 15 * ARCSEC, "weighting": "natural", "threads": 1}
+
+
+def test_noise_that_is_not_there_is_not_measured(both, tmp_path):
+    """Hands that are alike have no noise, and 0 is no number to weigh by."""
+    ms = shutil.copytree(both[0], tmp_path / "a.ms")
+    edit(ms, "DATA", lambda data: data.__setitem__((..., -1), data[..., 0]))
+    found = uvstack.sdint_assess(ms, both[1], report=tmp_path / "r", **GRID)
+    told = json.loads((tmp_path / "r" / "result.json").read_text())
+    assert told["noise_alone_jy_per_beam"] is told["noise_joint_jy_per_beam"] is None
+    assert not told["noise_measured"]
+    assert all(one["noise_jy_per_beam"] is None for one in told["channels"])
+    assert "noise        not measurable" in str(found)
+    assert "joint noise  not measurable" in str(found)
+    assert "0 µJy" not in str(found)
+    assert told["sd_gain"] == 1.0
+    assert "not measurable" in told["sd_gain_because"]
+    options = told["provenance"]["inputs"]["options"]
+    assert "robust" not in options
+    assert options["threads"] == 1
+
+
+def test_the_dish_is_never_without_noise():
+    """Where the data's noise is all that both differ by, half of the estimates fell below 0: no less than its own error is told."""
+    plane = UVPlane((64, 64), np.diag([-1e-5, 1e-5]), 0.0)
+    rng = np.random.default_rng(4)
+    beam, dish_map = DishBeam(12.0**2 * np.eye(2)), rng.standard_normal((64, 64))
+    one = Channel(plane, beam, 1e-4, dish_map, dish_map, None, None, dish_map, 1.0)
+    distance = plane.uv_distance()
+    inside = (distance > 2000) & (distance < 8000)
+    n = int(inside.sum())
+    found = []
+    for _ in range(20):
+        off = (rng.standard_normal(n) + 1j * rng.standard_normal(n)) / np.sqrt(2)
+        low = 10.0 * np.exp(2j * np.pi * rng.random(n))
+        cells = Cells(distance[inside], low + off, low, np.ones(n), np.ones(n))
+        found.append(dish_noise(one, cells, (2000.0, 8000.0), 1.0))
+    # Power is known to √n of n times 100.
+    assert min(found) > 0
+    assert sorted(found)[10] == pytest.approx(min(found), rel=0.5)
+    assert np.isnan(dish_noise(one, cells.within(0.0, 1.0), (2000.0, 8000.0), 1.0))
 
 
 def scaled(dish, folder, factor=1.0, fwhm=1.0):
@@ -238,6 +281,10 @@ def test_what_cannot_be_assessed(both, tmp_path):
     ms, dish, _ = both
     with pytest.raises(ImageError, match="one of size and cell"):
         uvstack.sdint_assess(ms, dish, size=100)
+    with pytest.raises(ImageError, match="cell is 0"):
+        uvstack.sdint_assess(ms, dish, size=100, cell=0.0)
+    with pytest.raises(ImageError, match="size|shape|pixels"):
+        uvstack.sdint_assess(ms, dish, size=0, cell=ARCSEC)
     with pytest.raises(SelectionError, match="without an image"):
         uvstack.sdint_assess(ms, dish, truth=dish)
     with pytest.raises(SelectionError, match="the smaller first"):

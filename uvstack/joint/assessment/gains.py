@@ -55,7 +55,7 @@ class ChannelWeights:
     noise_power : ndarray (v, u)
         Of the interferometer, on any scale.
     sigma_high, sigma_low : float
-        Noise, Jy/beam of each.
+        Noise, Jy/beam of each; NaN where it cannot be measured.
     area_high, area_low : float
         Pixels of the beams.
     weight : float
@@ -151,7 +151,7 @@ def viable(table: QTable, noise_high: float) -> Range:
     ----------
     table : QTable
     noise_high : float
-        Of the interferometer alone, Jy/beam.
+        Of the interferometer alone, Jy/beam; NaN where it cannot be measured.
     """
     gain = np.asarray(table["gain"])
     good = (np.nan_to_num(table["width_ratio"], nan=np.inf) <= WIDEST) & (table["share"] >= LEAST_SHARE)
@@ -163,7 +163,9 @@ def viable(table: QTable, noise_high: float) -> Range:
     at_one = float(np.interp(0.0, np.log(gain), noise))
     quiet = good & (noise <= MOST_NOISE * noise_high)
     start = min(max(1.0, lowest), highest)
-    if at_one <= MOST_NOISE * noise_high or not noise_high > 0:
+    if not np.isfinite([noise_high, at_one]).all():
+        return Range(lowest, highest, start, "the noise is not measurable, and says nothing of it")
+    if at_one <= MOST_NOISE * noise_high:
         return Range(lowest, highest, start, "the dish adds little noise")
     below = quiet & (gain <= start)
     if below.any():

@@ -118,7 +118,9 @@ def dish_noise(one: Channel, cells: Cells, annulus: tuple[float, float], scale: 
     if not power > 0:
         return float("nan")
     rest = np.abs(used.high - scale * used.low) ** 2 - used.noise
-    part = max(float(np.sum(used.count * rest)), 0.0) / (scale**2 * power)
+    # No less than what it is known to: of a cell of noise N, power has a scatter of N.
+    least = float(np.sqrt(np.sum(used.count * used.noise**2)))
+    part = max(float(np.sum(used.count * rest)), least) / (scale**2 * power)
     # The map's own power in the annulus, of which the noise is a part.
     finite = np.isfinite(one.map)
     of_map = np.abs(_transform(one.plane, one.map)) ** 2

@@ -28,7 +28,6 @@ _MOST_PIXELS = 500
 
 def overview(result: AssessResult) -> Section:
     """What is advised, and why."""
-    name, size = flux_unit(result.noise_alone or result.at_gain("noise"))
     good = result.range
     at = float(result.channels["dish_at_shortest"][result.shown])
     rows: list[tuple[str, ...]] = [
@@ -39,11 +38,12 @@ def overview(result: AssessResult) -> Section:
         ("flux scale", "not measured" if result.scale is None else
          with_error(result.scale.scale, result.scale.error, 1.0),
          result.refusal or f"from {result.annulus[0]:.4g} to {result.annulus[1]:.4g} wavelengths"),
-        ("noise", f"{result.noise_alone / size:.3g} {name}/beam",
-         "of the interferometer alone, " + ("from the difference of both hands"
-                                            if result.noise_measured else "by its weights")),
-        ("joint noise", f"{result.at_gain('noise') / size:.3g} {name}/beam",
-         f"at sd-gain 1, of which {result.at_gain('dish_noise') / size:.3g} from the dish"),
+        ("noise", _noise_text(result.noise_alone),
+         "of the interferometer alone, " + (
+             "from the difference of both hands" if result.noise_measured else "by its weights"
+             if np.isfinite(result.noise_alone) else "whose hands do not differ")),
+        ("joint noise", _noise_text(result.at_gain("noise")),
+         f"at sd-gain 1; from the dish {_noise_text(result.at_gain('dish_noise'))}"),
         ("joint psf", f"{result.at_gain('width_ratio'):.3f}", "its width at sd-gain 1 over that of the "
                                                         "interferometer"),
         ("sd-gain", "none" if good.advised is None else f"{good.advised:.2g}", good.reason),
@@ -59,6 +59,13 @@ def overview(result: AssessResult) -> Section:
                                        f"{numbers['rms_error']:.2%}",
                      f"where {one.name} is above {one.least:.0%} of its peak"))
     return Section("Joint imaging", rows, text=_advice(result))
+
+
+def _noise_text(noise: float) -> str:
+    if not np.isfinite(noise):
+        return "not measurable"
+    name, size = flux_unit(noise)
+    return f"{noise / size:.3g} {name}/beam"
 
 
 def _advice(result: AssessResult) -> list[tuple[str, str]]:
@@ -160,7 +167,7 @@ def gains_figure(result: AssessResult) -> Figure:
     axes = figure.subplots(1, 2)
     gain, good = result.gains["gain"], result.range
     noise, of_dish = (result.gains[name].value for name in ("noise", "dish_noise"))
-    name, size = flux_unit(float(np.nanmax(noise)))
+    name, size = flux_unit(max([*noise[np.isfinite(noise)], *of_dish[np.isfinite(of_dish)], 0.0]))
     axes[0].plot(gain, result.gains["width_ratio"], label="joint psf over interferometer's")
     axes[0].plot(gain, result.gains["share"], ":", label="dish's share at the shortest spacing")
     axes[0].axhline(WIDEST, color="0.5", lw=0.8)

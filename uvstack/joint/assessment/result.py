@@ -80,7 +80,8 @@ class AssessResult(Saved):
     range : Range
         Gains that are good.
     noise_alone : float
-        Of the interferometer alone, all channels, Jy/beam.
+        Of the interferometer alone, all channels, Jy/beam; NaN where it is not measurable: hands that do not
+        differ have none. Likewise in `channels` and `gains`.
     noise_measured : bool
         Whether the interferometer's noise is measured, not expected from the weights.
     shown : int

@@ -72,10 +72,12 @@ from uvstack.uv.stokes import combination_of
 #: Of grids that are chosen here: pixels of a wavelength of the longest spacing, the part of the
 #: largest square within the dish's map, and pixels on a side at most.
 _PIXELS_PER_FRINGE, _OF_MAP, _MOST_PIXELS = 4.0, 0.98, 4096
-#: Pixels of the grid that is not used yet.
-_FEW_PIXELS = 8
+#: Pixels of the grid that is not used yet, and their size, rad.
+_FEW_PIXELS, _ANY_CELL = 8, 1e-6
 #: Beams of the dish across the middle of a psf that its width is taken of.
 _BEAMS_OF_PSF = 10.0
+#: Part of the peak of an image below which its noise is that of single precision.
+_ROUNDING = float(np.finfo(np.float32).eps)
 #: In which parameters there is hardly any sky, the first that can be made.
 _QUIET = ("V", "Q")
 
@@ -161,6 +163,7 @@ def sdint_assess(ms: MeasurementSets, sd: str | Path | Sequence[str | Path], *,
     overlap = parse_overlap(options["overlap"])
     low = read_dish(sd)
     settings = DishSettings.asked(options, False)
+    weighting = Weighting.asked(options["weighting"], options["robust"], options["uvtaper"])
     psf = None if options["sd_psf"] is None else read_dish(options["sd_psf"])
     finished = read_finished(image, truth, low, psf, settings.dish.beam)
     paths = {} if out is None else {name: Path(f"{out}-{name}.fits")
@@ -170,7 +173,7 @@ def sdint_assess(ms: MeasurementSets, sd: str | Path | Sequence[str | Path], *,
     threads = thread_count(options["threads"])
     with cluster(options["workers"], options["scheduler"]) as client:
         spacings, setup = _begin(ms, low, size, cell, client, threads, options)
-        both = _both(setup, low, psf, settings, client, threads, options)
+        both = _both(setup, low, psf, settings, weighting, client, threads, options)
     bad = sum(one.survey.n_not_finite for one in both.seen)
     if bad:
         warnings.warn(InvalidVisibilityWarning(f"{bad} {InvalidVisibilityWarning.what}"),
@@ -179,6 +182,8 @@ def sdint_assess(ms: MeasurementSets, sd: str | Path | Sequence[str | Path], *,
     against: dict[str, Any] = {} if finished is None else {**assess_image(finished)}
     if finished is not None and paths:
         write_maps(finished, against, paths)
+    asked_for |= {"threads": threads, "chunk_size": setup.job.chunk_size,
+                  "robust": weighting.robust if weighting.kind == "briggs" else None}
     provenance = provenance_of({k: v for k, v in asked_for.items() if k != "sd"},
                                ms=[s.path for s in setup.structures], sd=low.path)
     return write_asked(AssessResult(**made, **against, spacings=spacings, files=paths,
@@ -192,7 +197,8 @@ def _begin(ms: MeasurementSets, low: SkyCube, size: int | tuple[int, int] | None
            cell: float | None, client: Any, threads: int,
            options: AssessOptions) -> tuple[Spacings, Setup]:
     """Spacings of the data, and the sets opened for the grid."""
-    setup = open_setup(ms, size or _FEW_PIXELS, cell or 1e-6, ["I"], options)
+    setup = open_setup(ms, _FEW_PIXELS if size is None else size, _ANY_CELL if cell is None else cell,
+                       ["I"], options)
     windows = {key: one for key, one in setup.windows.items() if key in setup.hands["I"]}
     every = {key: np.arange(one.frequency.size) for key, one in windows.items()}
     axis = plane_axis(windows.values(), 1)
@@ -237,10 +243,9 @@ def _covers(low: SkyCube, known: NDArray[np.bool_], ra: float, dec: float) -> bo
             and bool(known[row, column]))
 
 
-def _both(setup: Setup, low: SkyCube, psf: SkyCube | None, settings: DishSettings, client: Any,
-          threads: int, options: AssessOptions) -> _Both:
+def _both(setup: Setup, low: SkyCube, psf: SkyCube | None, settings: DishSettings, weighting: Weighting,
+          client: Any, threads: int, options: AssessOptions) -> _Both:
     cutoff = finite_number("pb_cutoff", options["pb_cutoff"], 0, 1)
-    weighting = Weighting.asked(options["weighting"], options["robust"], options["uvtaper"])
     channels = joint_channels(setup.windows, options["channels"], low.frequency, low.path)
     seen = seen_channels(setup, channels, weighting, client, threads, options["progress"],
                          Wanted())
@@ -305,7 +310,7 @@ def _assessed(both: _Both, spacings: Spacings,
     return {"channels": table, "scale": found, "refusal": refusal, "annulus": annulus,
             "gains": gains, "range": viable(gains, alone), "noise_alone": alone, "shown": shown,
             "size": both.setup.grid.shape, "cell": both.cell, "beam": both.beams[shown],
-            "noise_measured": both.quiet is not None}
+            "noise_measured": both.quiet is not None and bool(np.isfinite(alone))}
 
 
 def _channel(both: _Both, k: int, reference: float, through: bool) -> Channel:
@@ -353,14 +358,20 @@ def _weights(both: _Both, k: int, channel: Channel, cells: Cells, annulus: tuple
         [-(plane.margin + n // 2) for n in plane.shape], axis=(0, 1))
     transform = fft.rfft2(centred)
     w = dish.weight_beam.transform(plane)
-    measured = robust_noise(channel.noise) if channel.noise is not None else seen.noise
+    measured = seen.noise if channel.noise is None else _measurable(robust_noise(channel.noise), channel.observed)
     # Each of the two reads high: the map has emission, and what disagrees counts as noise.
     of_map = [robust_noise(dish.map)]
     if found is not None:
         of_map.append(dish_noise(channel, cells, annulus, found.scale))
+    of_dish = _measurable(float(np.nanmin(of_map)), dish.map)
     area = both.beams[k].area(both.cell)
     shortest = float(np.interp(spacings.shortest * seen.frequency / SPEED_OF_LIGHT,
                                plane.uv_distance()[0], w[0]))
     return ChannelWeights(transform, w, np.maximum(transform.real, 0.0), measured,
-                          float(np.nanmin(of_map)) * dish.beam.area / dish.unit_area, area,
-                          dish.beam.area, seen.weight, shortest)
+                          of_dish * dish.beam.area / dish.unit_area, area, dish.beam.area, seen.weight,
+                          shortest)
+
+
+def _measurable(noise: float, image: NDArray[np.float64]) -> float:
+    """The noise of an image, NaN where it is none but of rounding: of data that are simulated without."""
+    return noise if noise > _ROUNDING * float(np.nanmax(np.abs(image))) else float("nan")
