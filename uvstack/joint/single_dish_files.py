@@ -36,6 +36,8 @@ from uvstack.sky.projection import pixel_steps, wcs_frame
 _SAME_FREQUENCY = 0.01
 #: Parts of a channel by which a frequency may be off and still be that of the channel.
 _SAME_CHANNEL = 1e-3
+#: Pixels by which pixels of two images may lie apart and be the same.
+_SAME_PIXEL = 1e-3
 #: Beams of the dish by which the interferometer's image may reach beyond its map.
 _RIM = 0.1
 #: Part of its peak above which a beam may not be cut at the edge of its image, and the factor by
@@ -167,6 +169,20 @@ def _ghz(nu: float | None) -> str:
     return f"{(nu or 0.0) / 1e9:.7g}"
 
 
+def same_pixels(one: SkyCube, other: SkyCube) -> bool:
+    """Whether two images have the same pixels on the sky."""
+    shape = one.data.shape[-2:]
+    corners = np.array([0.0, shape[1] - 1.0]), np.array([0.0, shape[0] - 1.0])
+    there = other.pixels_of(one.directions_of(*corners))
+    return (other.data.shape[-2:] == shape
+            and bool(np.abs(np.subtract(there, corners)).max() < _SAME_PIXEL))
+
+
+def beam_source(low: SkyCube, psf: SkyCube | None) -> str:
+    """What says the beam of a dish's map: its image, the header, or else the diameter."""
+    return "sd_psf" if psf is not None else "header" if low.beams else "dish_diameter"
+
+
 def steps_of(cube: SkyCube) -> NDArray[np.float64]:
     """To the east and north (rows), rad, of a pixel along x and y (columns)."""
     return pixel_steps(cube.wcs, cube.data.shape[-2:])
@@ -220,7 +236,9 @@ class EffectiveDish:
         if diameter is None and beam_factor != 1.0 and not low_pass:
             raise SelectionError(f"beam_factor is {beam_factor} and no dish_diameter is given, whose beam it would be of; the "
                                  "map's own beam sets the weights")
-        kernel = finite_number("gridding_kernel", gridding_kernel, 0.0, unit="rad")
+        kernel = finite_number("gridding_kernel", gridding_kernel)
+        if kernel < 0:
+            raise SelectionError(f"gridding_kernel is {kernel / ARCSEC:.4g}″; wanted is a FWHM of 0″ or more")
         if kernel and diameter is None:
             raise SelectionError("gridding_kernel goes with a dish_diameter, and none is given; the beam of a "
                                  "header, or an image of it, holds the kernel already")

@@ -25,6 +25,7 @@ from uvstack.joint.single_dish_files import (
     matched_channels,
     per_steradian,
     read_both,
+    same_pixels,
     steps_of,
 )
 from uvstack.joint.uv_plane import UVPlane
@@ -150,7 +151,7 @@ def _beside_truth(made: Finished, grid: DishOnGrid, k: int, shares: tuple) -> _P
     truth = made.truth
     point = Beam(_POINT * truth.cell, _POINT * truth.cell, 0.0)
     default = point if truth.beam(0) is None and _is_per_pixel(truth) else None
-    if default is not None and not _same_pixels(made.image, truth):
+    if default is not None and not same_pixels(made.image, truth):
         raise ImageError(f"{truth.path}: is in Jy/pixel on other pixels than {made.image.path}; "
                          "wanted is a truth on its pixels, or in Jy/beam")
     brightness, own = grid.channel(shares, default)
@@ -172,14 +173,6 @@ def _is_per_pixel(cube: SkyCube) -> bool:
     except ImageError:
         return False
     return True
-
-
-def _same_pixels(one: SkyCube, other: SkyCube) -> bool:
-    shape = one.data.shape[-2:]
-    corners = np.array([0.0, shape[1] - 1.0]), np.array([0.0, shape[0] - 1.0])
-    there = other.pixels_of(one.directions_of(*corners))
-    return (other.data.shape[-2:] == shape
-            and bool(np.abs(np.subtract(there, corners)).max() < 1e-3))
 
 
 def write_maps(made: Finished, against: Mapping[str, Against], paths: Mapping[str, Path]) -> None:

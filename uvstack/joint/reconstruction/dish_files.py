@@ -23,13 +23,12 @@ from uvstack.joint.single_dish_files import (
     check_dish,
     matched_channels,
     pixels_of_grid,
+    same_pixels,
 )
 from uvstack.joint.uv_plane import DishBeam
 from uvstack.pixels.grid import Grid
 from uvstack.sky.beam import Beam
 
-#: Pixels by which single planes may lie apart.
-_SAME_PIXEL = 1e-3
 #: Parts of a frequency by which planes of two channels must lie apart.
 _SAME_FREQUENCY = 1e-9
 
@@ -99,17 +98,12 @@ def _stokes(code: int | None) -> str:
 
 def _one_cube(cubes: Sequence[SkyCube]) -> SkyCube:
     first = cubes[0]
-    shape = first.data.shape[-2:]
-    corners = np.array([0.0, shape[1] - 1.0]), np.array([0.0, shape[0] - 1.0])
     for one in cubes:
         if one.frequency is None:
             raise ImageError(f"{one.path}: says no frequency, so that it is no plane of a cube; "
                              "add an axis FREQ to its header")
-        same = one.data.shape[-2:] == shape and one.unit == first.unit
-        if same:
-            there = first.pixels_of(one.directions_of(*corners))
-            same = bool(np.abs(np.subtract(there, corners)).max() < _SAME_PIXEL)
-        if not same or bool(one.beams) != bool(first.beams):
+        same = one.unit == first.unit and bool(one.beams) == bool(first.beams)
+        if not (same and same_pixels(one, first)):
             raise ImageError(f"{one.path} has other pixels, another unit or no beam where "
                              f"{first.path} has one; wanted are planes on one grid, alike")
     return replace(first, data=np.concatenate([one.data for one in cubes]),
