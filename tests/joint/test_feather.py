@@ -27,7 +27,7 @@ from gaussian_sky import (
 
 import uvstack
 from uvstack.cli.main import group
-from uvstack.errors import ImageError, NumericalError, SelectionError
+from uvstack.errors import ImageError, NumericalError, SelectionError, UvstackWarning
 
 
 @pytest.fixture
@@ -184,12 +184,53 @@ def test_a_smaller_dish_sets_the_weights_and_no_flux(pair):
         found = uvstack.feather(high, low, beam_factor=1.1, **given)
         assert np.abs(found.image[0] - want).max() < 3e-4 * want.max()
     for given, said in (({"gridding_kernel": 48 * ARCSEC}, "gridding_kernel goes with a dish_diameter"),
+                        ({"gridding_kernel": -48 * ARCSEC, "dish_diameter": diameter}, "gridding_kernel is -48″; wanted is a FWHM"),
                         ({"beam_factor": 1.1}, "beam_factor is 1.1 and no dish_diameter is given")):
         with pytest.raises(SelectionError, match=said):
             uvstack.feather(high, low, **given)
-    for one in (1.5, 0.5):
-        flux = uvstack.feather(high, low, dish_diameter=one * diameter).fluxes["flux"][0].value
-        assert flux == pytest.approx(24.0, rel=3e-3)
+    with pytest.warns(UvstackWarning, match="gives a beam of 48.48″ and the dish's map has one of 60″"):
+        larger = uvstack.feather(high, low, dish_diameter=1.5 * diameter)
+    for one in (larger, uvstack.feather(high, low, dish_diameter=0.5 * diameter)):
+        assert one.fluxes["flux"][0].value == pytest.approx(24.0, rel=3e-3)
+
+
+def test_the_beam_that_weighs_is_told_beside_that_of_the_units(pair, tmp_path):
+    high, low, at = pair
+    write(high, high_plane(at), Grid(), HIGH, frequency=FREQUENCY)
+    found = uvstack.feather(high, low)
+    told = found.summary()
+    assert told["weight_beam_from"] == told["dish_beam_from"] == "header"
+    assert told["weight_beam_major_rad"] == pytest.approx(60 * ARCSEC)
+    assert "dish's beam  60″ × 50″ at 70.0°, of the map's header" in str(found)
+    found = uvstack.feather(high, low, dish_diameter=diameter(64.0), gridding_kernel=48 * ARCSEC, report=tmp_path / "r")
+    told = json.loads((tmp_path / "r" / "result.json").read_text())
+    assert (told["dish_beam_from"], told["weight_beam_from"]) == ("header", "dish_diameter")
+    assert np.array([told["dish_beam_major_rad"], told["dish_beam_minor_rad"], told["weight_beam_major_rad"],
+                     told["weight_beam_minor_rad"]]) / ARCSEC == pytest.approx([60, 50, 80, 80], rel=1e-6)
+    line = "80″, of dish_diameter; wider than the map's 60″ × 50″ at 70.0°"
+    assert line in str(found)
+    assert "of dish_diameter; wider than" in (tmp_path / "r" / "index.html").read_text()
+
+
+def test_a_map_without_a_beam_and_a_wrong_diameter(pair):
+    """37″ for 60″: Jy/beam count 2.6 times. What the overlap says of it is told, or that it says nothing."""
+    high, low, at = pair
+    beam, right, wrong = (60.0, 60.0, 0.0), diameter(60.0), diameter(37.0)
+    write(high, high_plane(at, missing=(250.0, 250.0, 0.0)), Grid(), HIGH, frequency=FREQUENCY)
+    write(low, area(matrix(*beam)) * smeared(at, beam), Grid(), None, frequency=FREQUENCY)
+    found = uvstack.feather(high, low, dish_diameter=right)
+    assert found.fluxes["flux"][0].value == pytest.approx(24.0, rel=5e-3)
+    assert "60″, of dish_diameter, as the map has none" in str(found)
+    assert "warning" not in str(found)
+    overlap = ("1klambda", "2klambda")
+    for scale in (1.0, "auto"):
+        with pytest.warns(UvstackWarning, match=r"dish_diameter, 37″, is taken .* flux scale of 0.52\d ± .*, not 1:"):
+            uvstack.feather(high, low, dish_diameter=wrong, overlap=overlap, sd_scale=scale)
+    # A scale that is known to be another.
+    uvstack.feather(high, low, dish_diameter=wrong, overlap=overlap, sd_scale=0.527)
+    found = uvstack.feather(high, low, dish_diameter=wrong)
+    assert found.fluxes["flux"][0].value == pytest.approx(24.0 * (60 / 37) ** 2, rel=0.01)
+    assert "nothing confirms the beam of dish_diameter" in str(found)
 
 
 def psf_of(parts, shape=(401, 401), cell=2.5):

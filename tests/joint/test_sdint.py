@@ -1,5 +1,6 @@
 """Joint deconvolution on small simulated sets: sums of Gaussians that an interferometer resolves out."""
 
+import json
 import re
 import shutil
 
@@ -103,6 +104,50 @@ def test_scales_are_between_the_beam_and_the_dish(data):
     assert max(np.diff(np.log(sizes))) < np.log(2.0)
 
 
+def test_the_beam_that_weighs_is_told_and_sets_the_scales(data, tmp_path):
+    """A dish of 150 m and 300 m for the map's 200 m, in the JSON, at the terminal and on the page."""
+    none, fwhm = CHOSEN | {"iterations": 0}, 299792458.0 / NU
+    low = tmp_path / "dish.fits"
+    write_single_dish(sky(), out=low, frequency=1.5e9, bandwidth=1.5e9, channels=3, dish_diameter=200.0,
+                      beam_factor=1.0, centre=tuple(CENTRE), size=160, cell=CELL)
+    plain = uvstack.sdint(data[0], low, **none).summary()
+    assert plain["weight_beam_from"] == plain["dish_beam_from"] == "header"
+    np.testing.assert_allclose(plain["weight_beams_rad"], plain["dish_beams_rad"])
+    found = uvstack.sdint(data[0], low, dish_diameter=150.0, report=tmp_path / "r", **none)
+    told = json.loads((tmp_path / "r" / "result.json").read_text())
+    for name, metres in (("dish", 200.0), ("weight", 150.0)):
+        np.testing.assert_allclose(np.array(told[f"{name}_beams_rad"])[:, 0], fwhm / metres, rtol=1e-3)
+    assert told["weight_beam_from"] == "dish_diameter"
+    line = "412.2″ to 206.1″, of dish_diameter; wider than the map's 309.2″ to 154.6″"
+    assert line in str(found)
+    assert "of dish_diameter; wider than" in (tmp_path / "r" / "index.html").read_text()
+    # The map is smoothed to it.
+    for one, metres in ((plain, 200.0), (told, 150.0)):
+        assert one["scales"][-1] == int(1.5 * fwhm[0] / metres / CELL)
+    with pytest.warns(UvstackWarning, match="gives a beam of 206.1″ and the dish's map has one of 309.2″"):
+        narrow = uvstack.sdint(data[0], low, dish_diameter=300.0, **none)
+    assert narrow.joint.scales[-1] == plain["scales"][-1]
+    alone = uvstack.sdint(data[0], low, dish_diameter=300.0, use="sd", **none)
+    assert alone.summary()["weight_beams_rad"] == []
+
+
+def test_what_was_chosen_for_options_is_in_the_json(data, tmp_path):
+    few = CLEAN | {"iterations": 0, "weighting": "briggs", "uvtaper": 4 * CELL}
+    del few["threshold_sigma"]
+    made = uvstack.sdint(*data, auto_mask=True, out=tmp_path / "joint", **few)
+    told = json.loads((tmp_path / "joint.json").read_text())
+    options = told["provenance"]["inputs"]["options"]
+    assert (options["threshold_sigma"], options["robust"], options["deconvolver"]) == (4.0, 0.0, "multiscale")
+    assert options["auto_mask"]["sigma"] == 5.0
+    assert min(options["threads"], options["chunk_size"]) >= 1
+    assert options["scales"] == made.summary()["scales"]
+    # No noise where a threshold is given, and nothing is robust but Briggs.
+    made = uvstack.sdint(*data, threshold=0.1, terms=2, **few | {"weighting": "natural"})
+    options = made.summary()["provenance"]["inputs"]["options"]
+    assert (options["threshold_sigma"], options["deconvolver"], options["auto_mask"]) == (0.0, "mtmfs", False)
+    assert "robust" not in options
+
+
 def test_the_joint_psf_has_its_peak_at_one(data):
     for use in ("joint", "int", "sd"):
         made = uvstack.sdint(*data, use=use, **CLEAN | {"iterations": 0})
@@ -164,6 +209,7 @@ def test_the_flux_scale_is_found(data, tmp_path):
     assert made.joint.sd_scale == pytest.approx(1.2, abs=0.03)
     assert 0 < made.joint.sd_scale_error < 0.03
     told = made.summary()
+    np.testing.assert_allclose(told["overlap_wavelengths"], np.array([80, 160]) * 1.5e9 / 299792458.0)
     assert (told["sd_scale"], told["sd_scale_error"]) == (made.joint.sd_scale,
                                                           made.joint.sd_scale_error)
     _, want, bright = plane_of(made, 1)

@@ -262,5 +262,5 @@ def _check_slope(rings: Sequence[Ring | None], scale: float, where: str) -> None
     if abs(change) > max(_SLOPE_SIGNIFICANCE * error, _LEAST_SLOPE * scale):
         raise NumericalError(
             f"{where} the ratio of interferometer to dish changes by {change / scale:+.0%}: they do "
-            "not overlap there, or the dish's beam is not what its header says; give the overlap "
-            "(overlap, --overlap), or the scale (sd_scale, --sd-scale)")
+            "not overlap there, or the dish's beam is not what its header says or its diameter gives; "
+            "give the overlap (overlap, --overlap), or the scale (sd_scale, --sd-scale)")

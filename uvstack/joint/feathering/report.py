@@ -8,6 +8,7 @@ import numpy as np
 from astropy import units as u
 
 from uvstack.constants import ARCSEC
+from uvstack.joint.dish_beams import beam_rows
 from uvstack.report.figure import beam_patch, new_figure
 from uvstack.report.numbers import flux_unit, with_error
 from uvstack.report.page import Section
@@ -31,8 +32,9 @@ def overview(result: FeatherResult) -> Section:
     name, size = flux_unit(max(abs(one) for one in sums.values()))
     n = len(result.beams)
     rows: list[tuple[str, ...]] = [
-        ("images", f"{n} channel{'s' if n > 1 else ''}, beam {_beam_text(result.beam)}",
-         f"of the dish {_beam_text(result.dish_beam)}"),
+        ("images", f"{n} channel{'s' if n > 1 else ''}, beam {_beam_text(result.beam)}"),
+        *beam_rows([result.dish_beam], [result.weight_beam], result.dish_beam_from,
+                   result.weight_beam_from),
         ("flux", f"{sums['flux'] / size:.4g} {name}",
          "sum over the image; right where the dish's map holds all of the emission"),
         ("of the dish", f"{sums['flux_low'] / size:.4g} {name}", "times the scale"),
@@ -48,6 +50,8 @@ def overview(result: FeatherResult) -> Section:
 
 def _doubts(result: FeatherResult) -> list[tuple[str, str]]:
     found = result.measured
+    if found is None and result.dish_beam_from == "dish_diameter":
+        return [("warning", f"nothing confirms the beam of dish_diameter, which is taken for the map's: {result.refusal}")]
     if found is None or result.sd_scale_error is not None:
         return []
     off = abs(found.scale - result.sd_scale)

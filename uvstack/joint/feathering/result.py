@@ -36,7 +36,11 @@ class FeatherResult(Saved):
     beams : tuple of Beam
         One a channel, rad.
     dish_beam : Beam
-        Of the dish's map in the channel that is shown.
+        Of the dish's map in the channel that is shown: that of its units.
+    weight_beam : Beam
+        Likewise the one that sets w, of a diameter or the same.
+    dish_beam_from, weight_beam_from : {"header", "sd_psf", "dish_diameter"}
+        What says them.
     frequency : ndarray (chan,) or None
         Hz.
     sd_scale : float
@@ -68,6 +72,9 @@ class FeatherResult(Saved):
     wcs: WCS
     beams: tuple[Beam, ...]
     dish_beam: Beam
+    weight_beam: Beam
+    dish_beam_from: str
+    weight_beam_from: str
     frequency: NDArray[np.float64] | None
     sd_scale: float
     sd_scale_error: float | None
@@ -110,6 +117,11 @@ class FeatherResult(Saved):
             "dish_beam_major_rad": self.dish_beam.fwhm_major,
             "dish_beam_minor_rad": self.dish_beam.fwhm_minor,
             "dish_beam_angle_rad": self.dish_beam.position_angle,
+            "dish_beam_from": self.dish_beam_from,
+            "weight_beam_major_rad": self.weight_beam.fwhm_major,
+            "weight_beam_minor_rad": self.weight_beam.fwhm_minor,
+            "weight_beam_angle_rad": self.weight_beam.position_angle,
+            "weight_beam_from": self.weight_beam_from,
             "channel": self.channel, "frequency_hz": self.frequency,
             "fluxes": rows_of(self.fluxes), "ratios": rows_of(self.ratios()),
             "files": {name: str(path) for name, path in self.files.items()},

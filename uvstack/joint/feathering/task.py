@@ -22,6 +22,7 @@ from uvstack.io.fits import write_image
 from uvstack.io.image_file import SkyCube, read_cube
 from uvstack.io.output import check_output, together, write_json
 from uvstack.io.provenance import provenance_of
+from uvstack.joint.dish_beams import warn_of_diameter, warn_of_sharpening
 from uvstack.joint.feathering.result import FeatherResult
 from uvstack.joint.flux_scale import (
     Cells,
@@ -37,6 +38,7 @@ from uvstack.joint.single_dish_files import (
     EffectiveDish,
     beam_matrix,
     beam_of,
+    beam_source,
     check_cover,
     check_dish,
     frequency_of,
@@ -201,8 +203,13 @@ def _feathered(high: SkyCube, low: SkyCube, psf: SkyCube | None,
         if k == shown:
             extra = {"high": one.high, "low": one.low,
                      "dish_beam": _beam_on_sky(high, one.beam.matrix),
+                     "weight_beam": _beam_on_sky(high, one.weight_beam.matrix),
                      "spectra": functools.partial(_spectra, one.plane, spectrum, both, area)}
     found, refusal = _scale(joined(cells), annulus, settings, f"{high.path} and {low.path}")
+    source = beam_source(low, psf)
+    warn_of_sharpening(extra["dish_beam"], extra["weight_beam"])
+    if source == "dish_diameter" and found is not None:
+        warn_of_diameter(found, settings.sd_scale or 1.0, extra["dish_beam"])
     scale, error = (found.scale, found.error) if settings.sd_scale is None and found else (
         float(settings.sd_scale or 1.0), None)
     image = parts[0] + np.float32(scale) * parts[1]
@@ -213,6 +220,8 @@ def _feathered(high: SkyCube, low: SkyCube, psf: SkyCube | None,
         "low": scale * extra["low"], "spectra": extra["spectra"](scale),
         "image": image, "wcs": high.wcs, "frequency": high.frequency, "channel": shown,
         "beams": tuple(beam_of(high, k) for k in range(len(high.data))), "sd_scale": scale,
+        "dish_beam_from": source,
+        "weight_beam_from": source if settings.dish.diameter is None else "dish_diameter",
         "sd_scale_error": error, "annulus": annulus, "measured": found, "refusal": refusal,
         "fluxes": QTable({name: values * u.Jy for name, values in zip(
             ("flux_high", "flux_low", "flux"), fluxes, strict=True)})}

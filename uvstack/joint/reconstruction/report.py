@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from uvstack.constants import ARCSEC
+from uvstack.joint.dish_beams import beam_rows
 from uvstack.report.numbers import with_error
 from uvstack.report.page import Section
 
 if TYPE_CHECKING:
     from uvstack.joint.reconstruction.result import JointNumbers
-    from uvstack.sky.beam import Beam
 
 _USED = {"joint": "dish and interferometer", "int": "the interferometer alone",
          "sd": "the dish alone"}
@@ -28,7 +27,8 @@ def overview(section: Section, joint: JointNumbers | None) -> Section:
         ("used", _USED[joint.use], f"{n} channel{'s' if n > 1 else ''}, {joint.frequency[0] / 1e9:.4g} "
                                    f"to {joint.frequency[-1] / 1e9:.4g} GHz")]
     if joint.dish_beams:
-        rows += [("dish's beam", _widths(joint.dish_beams), "FWHM, of its lowest and highest channel"),
+        rows += [*beam_rows(joint.dish_beams, joint.weight_beams, joint.dish_beam_from,
+                            joint.weight_beam_from),
                  ("dish's scale", f"{joint.sd_scale:.4g}" if joint.sd_scale_error is None
                   else with_error(joint.sd_scale, joint.sd_scale_error, 1.0),
                   "given" if joint.sd_scale_error is None else "from the overlap")]
@@ -39,8 +39,3 @@ def overview(section: Section, joint: JointNumbers | None) -> Section:
                  ("width", f"{joint.width:.4g}", "of the joint beam over the interferometer's")]
     rows += [("scales", ", ".join(f"{one:g}" for one in joint.scales), "pixels, of components")]
     return replace(section, rows=[*section.rows, *rows])
-
-
-def _widths(beams: tuple[Beam, ...]) -> str:
-    ends = [f"{(one.fwhm_major * one.fwhm_minor) ** 0.5 / ARCSEC:.4g}″" for one in (beams[0], beams[-1])]
-    return ends[0] if len(beams) == 1 else " to ".join(ends)

@@ -35,14 +35,19 @@ class JointNumbers:
         Weight of the dish in each channel; `sd_gain` but for a dish whose noise is told.
     beams : tuple of Beam
         Of the joint psf of each channel, rad.
-    interferometer_beams, dish_beams : tuple of Beam
-        Of each channel; empty where one is not used. The dish's is that of the nearest Gaussian.
+    interferometer_beams, dish_beams, weight_beams : tuple of Beam
+        Of each channel; empty where one is not used. The dish's is that of its map, by which its
+        units are, or the nearest Gaussian to it; the third sets w where both are joined.
+    dish_beam_from, weight_beam_from : {"header", "sd_psf", "dish_diameter"}
+        What says them.
     interferometer_beam : Beam or None
         Of the interferometer's psf as that of the result is made.
     width : float or None
         Geometric mean of both axes of the joint beam over that of the interferometer's.
     scales : tuple of float
         Sizes of components, pixels.
+    annulus : (float, float) or None
+        Overlap in which `sd_scale` was found, wavelengths; None where it was given.
     """
 
     use: str
@@ -55,9 +60,13 @@ class JointNumbers:
     beams: tuple[Beam, ...]
     interferometer_beams: tuple[Beam, ...]
     dish_beams: tuple[Beam, ...]
+    weight_beams: tuple[Beam, ...]
+    dish_beam_from: str
+    weight_beam_from: str
     interferometer_beam: Beam | None
     width: float | None
     scales: tuple[float, ...]
+    annulus: tuple[float, float] | None = None
 
     def summary(self) -> dict[str, Any]:
         """As JSON takes it."""
@@ -70,6 +79,10 @@ class JointNumbers:
             "channel_weight": self.weight, "channel_sd_gain": self.gain, "channel_beams_rad": of(self.beams),
             "interferometer_beams_rad": of(self.interferometer_beams),
             "dish_beams_rad": of(self.dish_beams),
+            "dish_beam_from": self.dish_beam_from if self.dish_beams else None,
+            "weight_beams_rad": of(self.weight_beams),
+            "weight_beam_from": self.weight_beam_from if self.weight_beams else None,
+            "overlap_wavelengths": self.annulus,
             "interferometer_beam_rad": None if self.interferometer_beam is None
             else list(self.interferometer_beam), "width_over_interferometer": self.width,
             "scales": list(self.scales)})

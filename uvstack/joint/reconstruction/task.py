@@ -44,6 +44,7 @@ from uvstack.io.image_file import SkyCube
 from uvstack.io.output import together
 from uvstack.io.pointing import pointings_text
 from uvstack.io.provenance import provenance_of
+from uvstack.joint.dish_beams import warn_of_diameter, warn_of_sharpening, width
 from uvstack.joint.flux_scale import Overlap
 from uvstack.joint.reconstruction.algorithms import (
     Reconstruction,
@@ -71,7 +72,7 @@ from uvstack.joint.reconstruction.options import JointOptions
 from uvstack.joint.reconstruction.result import JointCube, JointNumbers, JointResult
 from uvstack.joint.reconstruction.scale import dish_scale
 from uvstack.joint.reconstruction.start_files import read_start
-from uvstack.joint.single_dish_files import parse_overlap
+from uvstack.joint.single_dish_files import beam_source, parse_overlap
 from uvstack.joint.taylor_cube import cube_to_taylor, fit_taylor
 from uvstack.joint.uv_plane import DishBeam, UVPlane, pixel_matrix
 from uvstack.options import takes
@@ -112,6 +113,15 @@ class _Asked:
     pb_cutoff: float
     reference: float | None
     threads: int
+
+    def effective(self, setup: Setup) -> dict[str, Any]:
+        """Values of options that are chosen where a user says nothing; those that want data are told by the result."""
+        mask = self.settings.automask
+        return {"deconvolver": self.settings.algorithm, "threads": self.threads,
+                "threshold_sigma": self.settings.threshold_sigma,
+                "auto_mask": False if mask is None else vars(mask),
+                "chunk_size": setup.job.chunk_size,
+                "robust": self.weighting.robust if self.weighting.kind == "briggs" else None}
 
 
 @together()
@@ -171,7 +181,7 @@ def sdint(ms: MeasurementSets, sd: str | Path | Sequence[str | Path], *,
                    [*(s.path for s in setup.structures), low.path,
                     *([str(mask)] if isinstance(mask, str | Path) else [])])
     provenance = provenance_of(
-        {k: v for k, v in asked_for.items() if k != "sd"},
+        {k: v for k, v in (asked_for | asked.effective(setup)).items() if k != "sd"},
         ms=[s.path for s in setup.structures], sd=low.path,
         primary_beam=None if setup.beam is None else setup.beam.describe(),
         pointing=None if setup.beam is None else pointings_text(setup.structures, setup.selections))
@@ -255,19 +265,20 @@ def _reconstructed(setup: Setup, seen: Sequence[SeenChannel], low: Any, psf: Any
                                "progress": lambda cycle: logger.info(log_line(cycle))}
     # As FITS has it: the middle of each step, whatever of its data is flagged.
     axis = _axis([one.band for one in seen]) if asked.terms == 1 else np.zeros(0)
-    planes = _joint_planes(setup, seen, low, psf, asked)
-    if asked.chooses_scales:
-        asked = replace(asked, settings=replace(asked.settings, scales=_scales(planes, setup.grid)))
-    scale, error = asked.sd_scale or 1.0, None
+    own = [None if one.plane is None else fit_beam(one.plane.psf, setup.grid.geometry.cell_m) for one in seen]
+    planes = _joint_planes(setup, seen, own, low, psf, asked)
+    numbers = _numbers(seen, planes, own, asked, setup.grid, beam_source(low, psf))
+    asked = replace(asked, settings=replace(asked.settings, scales=numbers.scales))
     if asked.sd_scale is None and asked.use == "joint":
         try:
             found = dish_scale(planes, asked.overlap, asked.settings, setup.grid.geometry.cell_m,
                                **options)
         except NumericalError as refused:
             raise NumericalError(f"{low.path}: {refused}") from refused
-        scale, error = found.scale, found.error
-    planes = [one.scaled(scale) for one in planes]
-    numbers = _numbers(seen, planes, asked, setup.grid.geometry.cell_m, scale, error)
+        numbers = replace(numbers, sd_scale=found.scale, sd_scale_error=found.error, annulus=found.annulus)
+        if numbers.dish_beam_from == "dish_diameter":
+            warn_of_diameter(found, 1.0, numbers.dish_beams[0])
+    planes = [one.scaled(numbers.sd_scale) for one in planes]
     reference = asked.reference or float(numbers.weight @ numbers.frequency)
     start = np.zeros((len(planes), *setup.grid.shape)) if asked.start is None else read_start(
         asked.start, setup.grid, numbers.frequency)
@@ -285,13 +296,12 @@ def _reconstructed(setup: Setup, seen: Sequence[SeenChannel], low: Any, psf: Any
                      provenance, joint=numbers)
 
 
-def _joint_planes(setup: Setup, seen: Sequence[SeenChannel], low: Any, psf: Any,
-                  asked: _Asked) -> list[JointPlane]:
-    """A plane a channel."""
+def _joint_planes(setup: Setup, seen: Sequence[SeenChannel], beams: Sequence[Beam | None], low: Any,
+                  psf: Any, asked: _Asked) -> list[JointPlane]:
+    """A plane a channel; `beams` are the interferometer's."""
     grid = setup.grid
     cell = grid.geometry.cell_m
     frequencies = np.array([one.frequency for one in seen])
-    beams = [None if one.plane is None else fit_beam(one.plane.psf, cell) for one in seen]
     valid = [np.ones(grid.shape, np.bool_) if one.primary_beam is None or one.plane is None
              else one.primary_beam >= max(asked.pb_cutoff, 1e-3) for one in seen]
     if asked.terms > 1:
@@ -326,37 +336,46 @@ def _joint_planes(setup: Setup, seen: Sequence[SeenChannel], low: Any, psf: Any,
     return planes
 
 
-def _scales(planes: Sequence[JointPlane], grid: Grid) -> tuple[float, ...]:
-    """Sizes of components, pixels, by the mean of the joint beams and the dish's widest."""
+def _numbers(seen: Sequence[SeenChannel], planes: Sequence[JointPlane],
+             interferometer: Sequence[Beam | None], asked: _Asked, grid: Grid, source: str) -> JointNumbers:
+    """What is told of both instruments; of the dish's scale what was given."""
     cell = grid.geometry.cell_m
-    beams = [fit_beam(one.psf, cell) for one in planes]
-    dishes = [one.dish.beam.matrix for one in planes if one.dish is not None]
-    return scales_between(float(np.mean([np.sqrt(one.fwhm_major * one.fwhm_minor) for one in beams])) / cell,
-                          max(float(np.linalg.det(one)) ** 0.25 for one in dishes), grid.shape)
-
-
-def _numbers(seen: Sequence[SeenChannel], planes: Sequence[JointPlane], asked: _Asked, cell: float,
-             scale: float, error: float | None) -> JointNumbers:
-    """What is told of both instruments."""
     frequency = np.array([one.frequency for one in planes])
     weight = np.array([one.weight for one in planes])
     beams = tuple(fit_beam(one.psf, cell) for one in planes)
-    own = tuple(fit_beam(one.plane.psf, cell) for one in seen if one.plane is not None)
-    dishes = tuple(_on_sky(one.dish.beam.matrix, cell) for one in planes if one.dish is not None)
-    width = single = None
+    own = tuple(one for one in interferometer if one is not None)
+    there = [one.dish for one in planes if one.dish is not None]
+    dishes, weighing = (tuple(_on_sky(one.matrix, cell) for one in found) for found in (
+        [one.beam for one in there],
+        [one.weight_beam for one in there] if asked.use == "joint" else []))
+    if weighing:
+        warn_of_sharpening(dishes[0], weighing[0])
+    scales = _scales(beams, (*dishes, *weighing), grid) if asked.chooses_scales else asked.settings.scales
+    ratio = single = None
     if own:
         together_ = [cube_to_taylor(psfs, frequency, 1.0, 1, weight)[0] for psfs in (
             [one.psf for one in planes], [one.plane.psf for one in seen if one.plane is not None])]
         joint, single = (fit_beam(one, cell) for one in together_)
-        width = float(np.sqrt(joint.area(cell) / single.area(cell)))
-        if width > _WIDER:
+        ratio = width(joint) / width(single)
+        if ratio > _WIDER:
             warnings.warn(UvstackWarning(
-                f"the joint beam is {width:.3f} times as wide as the interferometer's: the dish "
+                f"the joint beam is {ratio:.3f} times as wide as the interferometer's: the dish "
                 f"weighs too much; take a smaller sd_gain (--sd-gain) than {asked.sd_gain:g}"),
                 stacklevel=2)
-    gains = np.array([one.gain for one in planes])
-    return JointNumbers(asked.use, scale, error, asked.sd_gain, frequency, weight, gains, beams, own, dishes, single, width,
-                        asked.settings.scales)
+    return JointNumbers(
+        use=asked.use, sd_scale=asked.sd_scale or 1.0, sd_scale_error=None, sd_gain=asked.sd_gain,
+        frequency=frequency, weight=weight, gain=np.array([one.gain for one in planes]), beams=beams,
+        interferometer_beams=own, dish_beams=dishes,
+        weight_beams=weighing, dish_beam_from=source,
+        weight_beam_from=source if asked.dish.dish.diameter is None else "dish_diameter",
+        interferometer_beam=single, width=ratio, scales=scales)
+
+
+def _scales(beams: Sequence[Beam], dishes: Sequence[Beam], grid: Grid) -> tuple[float, ...]:
+    """Sizes of components, pixels, by the mean of the joint beams and the dish's widest: of its map or of w, which it is smoothed to."""
+    cell = grid.geometry.cell_m
+    return scales_between(float(np.mean([width(one) for one in beams])) / cell,
+                          max(width(one) for one in dishes) / cell, grid.shape)
 
 
 def _on_sky(matrix: NDArray[np.float64], cell: float) -> Beam:
