@@ -58,6 +58,7 @@ from uvstack.errors import (
 from uvstack.io.casa import open_table
 from uvstack.io.output import check_report
 from uvstack.io.unfinished_column import read_mark
+from uvstack.pixels.geometry import ImageGeometry
 from uvstack.report.files import files_of_report
 from uvstack.sky.components import components
 from uvstack.sky.coordinates import parse_frame, to_frame
@@ -278,6 +279,40 @@ def test_spectra_of_images(tmp_path, beam, kind):
             options["nu0"] = 1.6e9
     uvstack.subtract(ms, tmp_path / "m.fits", primary_beam=beam, **options)
     assert np.abs(read(ms, "RESIDUAL_DATA")).max() < 1.1 * LEFT  # the brightest reaches 1.1 Jy
+
+
+@pytest.mark.parametrize("kind", ["flat", "taylor", "cube"])
+def test_an_image_of_few_pixels_is_the_same_by_points_and_by_a_transform(monkeypatch, kind):
+    rng, frequency = np.random.default_rng(3), np.array([1.4e9, 1.42e9, 1.5e9])
+    first, second = np.triu_indices(9, 1)
+    at = rng.normal(size=(9, 3)) * 1.5e3
+    parts = [sky_model.Part(at[second] - at[first], first, second, np.zeros(first.size), frequency,
+                            *centre) for centre in FIELDS]
+    parts[0].uvw[4] = np.nan
+    planes = np.stack([pixel_image(), pixel_image(-0.7)])[: 1 if kind == "flat" else 2]
+    planes[0, 7, 9] = np.nan
+    geometry = ImageGeometry(*CENTRE, -2 * ARCSEC, 2 * ARCSEC, 3 * ARCSEC, -ARCSEC)
+    model = sky_model.ImageSky(planes, geometry, np.array([1.4e9, 1.5e9]) if kind == "cube" else None,
+                               1.45e9 if kind == "taylor" else None)
+    points = model.stokes(parts)
+    monkeypatch.setattr(sky_model, "is_cheaper", lambda *_: False)
+    monkeypatch.setattr(sky_model, "visibilities_of_points", None)
+    for one, other in zip(points, model.stokes(parts), strict=True):
+        assert one.shape == other.shape == (1, first.size, 3)
+        assert np.abs(one - other).max() < LEFT * sum(PIXELS.values())
+    assert not points[0][0, 4].any()
+    # It is no comparison of zeros: the brightest visibility is most of the flux.
+    assert np.abs(points[1]).max() > 0.5 * sum(PIXELS.values())
+
+
+def test_flux_beyond_the_horizon_is_refused():
+    planes = np.zeros((1, 40, 40))
+    planes[0, 3, 3] = 1.0
+    model = sky_model.ImageSky(planes, ImageGeometry(*CENTRE, -0.05, 0.05, 0.0, 0.0))
+    nobody = sky_model.Part(np.zeros((1, 3)), *(np.zeros(1, int),) * 2, np.zeros(1), np.array([1e9]),
+                            *CENTRE)
+    with pytest.raises(ImageError, match="beyond the horizon"):
+        model.stokes([nobody])
 
 
 @pytest.mark.parametrize("cut_off", [False, True])

@@ -223,7 +223,7 @@ def _model(piece: Piece, seen: NDArray, grid: Grid, reference_frequency: float,
     By points or by a transform, what costs less.
     """
     n_points = int(np.count_nonzero((seen != 0).any(axis=0)))
-    if is_cheaper(n_points, piece.vis.size, grid):
+    if is_cheaper(n_points, piece.vis.size, grid.shape):
         return point_visibilities(piece.uvw, piece.antenna1, piece.antenna2, piece.time,
                                   piece.frequency, seen, grid, reference_frequency, **shared)
     return taylor_visibilities(piece.uvw, piece.frequency, seen, grid, reference_frequency,

@@ -7,7 +7,8 @@ without a primary beam parts of different phase centres therefore go through one
 frame of the image: (u, v, w) are turned there, and the phase centre's path is taken off afterwards.
 With a primary beam every part sees an image of its own at every channel, cut to where it is not 0;
 where the beam is smooth in frequency a few images between which it is a polynomial (to 1e-7) stand
-for all channels.
+for all channels. An image that is mostly empty, as CLEAN leaves it, is summed pixel by pixel where
+that costs less than a transform (`uvstack.uv.point_model`).
 
 The spectrum of an image is one of: the same at all frequencies; I0 + I1 (ν − ν0)/ν0 + …, the Taylor
 terms of multi-term deconvolution; or planes of a cube with straight lines between them. Averaging
@@ -28,6 +29,7 @@ from uvstack.pixels.geometry import ImageGeometry
 from uvstack.sky.components import Components
 from uvstack.sky.coordinates import direction_cosines, rotation_between
 from uvstack.sky.primary_beam import PrimaryBeam
+from uvstack.uv.point_model import is_cheaper, visibilities_of_points
 from uvstack.uv.predict import predict_image, predict_stokes
 
 #: Pixels in which it is tried whether a beam is smooth in frequency.
@@ -184,18 +186,28 @@ class ImageSky:
 
     def seen_from(self, ra: float, dec: float) -> np.ndarray:
         """l, m and n of all pixels that are not 0 from a direction (rad), (3, n)."""
+        return self._towards(ra, dec, *np.nonzero(np.any(self.planes != 0, axis=0)))
+
+    def _towards(self, ra: float, dec: float, row: np.ndarray, column: np.ndarray) -> np.ndarray:
+        """l, m and n of pixels from a direction (rad), (3, n)."""
         g, shape = self.geometry, self.planes.shape[1:]
-        row, column = np.nonzero(np.any(self.planes != 0, axis=0))
         l = g.centre_l + (column - shape[1] // 2) * g.cell_l
         m = g.centre_m + (row - shape[0] // 2) * g.cell_m
-        n = np.sqrt(np.maximum(1.0 - l**2 - m**2, 0.0))
-        return rotation_between(g.ra, g.dec, ra, dec) @ np.stack([l, m, n])
+        square = 1.0 - l**2 - m**2
+        if (square <= 0).any():
+            raise ImageError("an image with flux beyond the horizon; cut it to the part that holds "
+                             "the sky")
+        return rotation_between(g.ra, g.dec, ra, dec) @ np.stack([l, m, np.sqrt(square)])
 
     def stokes(self, parts: Sequence[Part], primary_beam: PrimaryBeam | None = None,
                threads: int = 1) -> list[np.ndarray]:
         """Stokes I of each part, (1, row, chan) complex64."""
         if primary_beam is not None:
             return [self._through_beam(part, primary_beam, threads)[None] for part in parts]
+        lit = np.nonzero(np.any(self.planes != 0, axis=0))
+        n_visibilities = sum(part.time.size * part.frequency.size for part in parts)
+        if is_cheaper(lit[0].size, n_visibilities, self.planes.shape[1:]):
+            return [self._by_points(part, *lit, threads)[None] for part in parts]
         found: list[np.ndarray] = [np.zeros((1, part.time.size, part.frequency.size), np.complex64)
                                    for part in parts]
         axes: dict[bytes, list[int]] = {}
@@ -204,6 +216,15 @@ class ImageSky:
         for which in axes.values():
             self._together(parts, which, found, threads)
         return found
+
+    def _by_points(self, part: Part, row: np.ndarray, column: np.ndarray,
+                   threads: int) -> np.ndarray:
+        """Visibilities (row, chan) of pixels, each a point source."""
+        l, m, n = self._towards(part.ra, part.dec, row, column)
+        flux = np.nan_to_num(self.planes[:, row, column], nan=0.0, posinf=0.0, neginf=0.0)
+        return visibilities_of_points(part.uvw, part.antenna1, part.antenna2, part.time,
+                                      part.frequency, np.stack([l, m, n - 1.0]),
+                                      self.shares(part.frequency).T @ flux, threads)
 
     def _together(self, parts: Sequence[Part], which: list[int], found: list[np.ndarray],
                   threads: int) -> None:

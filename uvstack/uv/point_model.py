@@ -32,9 +32,9 @@ _POINT_COST, _VISIBILITY_COST, _PIXEL_COST = 0.15, 300.0, 150.0
 _ROWS_PER_BLOCK = 16_384
 
 
-def is_cheaper(n_points: int, n_visibilities: int, grid: Grid) -> bool:
-    """Whether so many points cost less than a transform of the grid."""
-    n_pixels = grid.shape[0] * grid.shape[1]
+def is_cheaper(n_points: int, n_visibilities: int, shape: tuple[int, ...]) -> bool:
+    """Whether so many points cost less than a transform of an image of that shape (m, l)."""
+    n_pixels = shape[0] * shape[1]
     return n_points * n_visibilities * _POINT_COST < n_visibilities * _VISIBILITY_COST + n_pixels * _PIXEL_COST
 
 
@@ -71,18 +71,37 @@ def point_visibilities(uvw: np.ndarray, antenna1: np.ndarray, antenna2: np.ndarr
     if images.shape[1:] != grid.shape or images.ndim != 3:
         raise ImageError(f"a model of shape {images.shape} on a grid of {grid.shape}; wanted is "
                          "(term, m, l) of that grid")
-    uvw, frequency = np.ascontiguousarray(uvw, np.float64), np.ascontiguousarray(
-        frequency, np.float64)
-    vis = np.zeros((uvw.shape[0], frequency.size), np.complex64)
     rows, columns = np.nonzero((images != 0).any(axis=0))
-    usable = np.isfinite(uvw).all(axis=1)
-    if rows.size == 0 or vis.size == 0 or not usable.any():
-        return vis
     flux = np.nan_to_num(images[:, rows, columns], nan=0.0, posinf=0.0, neginf=0.0)
     powers = np.stack([taylor_weights(frequency, reference_frequency, t)
                        for t in range(len(images))], axis=1)
-    lmn, coefficient = _directions(grid, rows, columns,
-                                   phase_centre), np.ascontiguousarray(powers @ flux, np.float32)
+    return visibilities_of_points(uvw, antenna1, antenna2, time, frequency,
+                                  _directions(grid, rows, columns, phase_centre), powers @ flux,
+                                  threads, rows_per_block)
+
+
+def visibilities_of_points(uvw: np.ndarray, antenna1: np.ndarray, antenna2: np.ndarray,
+                           time: np.ndarray, frequency: np.ndarray, lmn: np.ndarray,
+                           flux: np.ndarray, threads: int = 1,
+                           rows_per_block: int = _ROWS_PER_BLOCK) -> np.ndarray:
+    """Visibilities of point sources, (row, chan) complex64.
+
+    Parameters
+    ----------
+    uvw, antenna1, antenna2, time, frequency, threads, rows_per_block
+        As in `point_visibilities`.
+    lmn : ndarray (3, pos)
+        l, m and n − 1 from the phase centre.
+    flux : ndarray (chan, pos)
+        Jy.
+    """
+    uvw, frequency = np.ascontiguousarray(uvw, np.float64), np.ascontiguousarray(
+        frequency, np.float64)
+    vis = np.zeros((uvw.shape[0], frequency.size), np.complex64)
+    usable = np.isfinite(uvw).all(axis=1)
+    if lmn.shape[1] == 0 or vis.size == 0 or not usable.any():
+        return vis
+    coefficient = np.ascontiguousarray(flux, np.float32)
 
     def part(where: slice) -> None:
         found = phase_factor(uvw[where], antenna1[where], antenna2[where], time[where], frequency,
