@@ -30,6 +30,9 @@ from uvstack.subtraction.sky_model import ComponentSky, ImageSky
 #: Primary beam below which maps are blank and positions are left out: the corners of the wide
 #: fields are at 0.25.
 PB_CUTOFF = 0.1
+#: Part of the flux of the CLEAN model that a major cycle must change. What later cycles change of a
+#: stack is a few hundredths of its noise.
+_SETTLED = 1e-3
 #: Pixels of the psf that is kept.
 _PSF = 512
 
@@ -96,8 +99,8 @@ def model_is_sky(number: int) -> bool:
 
 def _image(ms: str | Path, how: Imaging, beam: PrimaryBeam, threads: int,
            **options: Any) -> ImageResult:
-    return image(str(ms), size=how.size, cell=how.cell, threshold=how.threshold, most_cycles=how.cycles, primary_beam=beam,
-                 pb_cutoff=PB_CUTOFF, threads=threads, **options)
+    return image(str(ms), size=how.size, cell=how.cell, threshold=how.threshold, most_cycles=how.cycles,
+                 flux_change=_SETTLED, primary_beam=beam, pb_cutoff=PB_CUTOFF, threads=threads, **options)
 
 
 def _model(found: ImageResult) -> Components:

@@ -295,7 +295,7 @@ def test_an_image_of_few_pixels_is_the_same_by_points_and_by_a_transform(monkeyp
     model = sky_model.ImageSky(planes, geometry, np.array([1.4e9, 1.5e9]) if kind == "cube" else None,
                                1.45e9 if kind == "taylor" else None)
     points = model.stokes(parts)
-    monkeypatch.setattr(sky_model, "is_cheaper", lambda *_: False)
+    monkeypatch.setattr(sky_model, "is_cheaper", lambda *_, **__: False)
     monkeypatch.setattr(sky_model, "visibilities_of_points", None)
     for one, other in zip(points, model.stokes(parts), strict=True):
         assert one.shape == other.shape == (1, first.size, 3)

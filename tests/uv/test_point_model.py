@@ -88,4 +88,6 @@ def test_rows_without_coordinates_and_models_without_flux():
 def test_few_points_are_cheaper_and_a_full_image_is_not():
     assert is_cheaper(3000, 12_000_000, (4000, 4000))
     assert is_cheaper(10_000, 1_200_000, (4000, 4000))
+    assert not is_cheaper(30_000, 1_200_000, (4000, 4000))
+    assert is_cheaper(30_000, 1_200_000, (4000, 4000), in_double=True)
     assert not is_cheaper(16_000_000, 1_200_000, (4000, 4000))

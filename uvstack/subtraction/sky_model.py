@@ -206,7 +206,7 @@ class ImageSky:
             return [self._through_beam(part, primary_beam, threads)[None] for part in parts]
         lit = np.nonzero(np.any(self.planes != 0, axis=0))
         n_visibilities = sum(part.time.size * part.frequency.size for part in parts)
-        if is_cheaper(lit[0].size, n_visibilities, self.planes.shape[1:]):
+        if is_cheaper(lit[0].size, n_visibilities, self.planes.shape[1:], in_double=True):
             return [self._by_points(part, *lit, threads)[None] for part in parts]
         found: list[np.ndarray] = [np.zeros((1, part.time.size, part.frequency.size), np.complex64)
                                    for part in parts]

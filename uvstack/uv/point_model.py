@@ -25,17 +25,19 @@ from uvstack.uv.phase import phase_factor
 from uvstack.uv.taylor import taylor_weights
 from uvstack.uv.transform import all_finite
 
-#: Measured, ns of one thread: a visibility of a point, of a transform, and a pixel of a transform.
-_POINT_COST, _VISIBILITY_COST, _PIXEL_COST = 0.15, 300.0, 150.0
+#: Measured, ns of one thread: a visibility of a point, of a transform, and a pixel of a transform; how
+#: many times more a transform costs in double precision.
+_POINT_COST, _VISIBILITY_COST, _PIXEL_COST, _IN_DOUBLE = 0.15, 300.0, 200.0, 2.0
 #: Rows that are done at once: the same blocks for any number of threads, so that sums are the same
 #: to the last bit.
 _ROWS_PER_BLOCK = 16_384
 
 
-def is_cheaper(n_points: int, n_visibilities: int, shape: tuple[int, ...]) -> bool:
-    """Whether so many points cost less than a transform of an image of that shape (m, l)."""
-    n_pixels = shape[0] * shape[1]
-    return n_points * n_visibilities * _POINT_COST < n_visibilities * _VISIBILITY_COST + n_pixels * _PIXEL_COST
+def is_cheaper(n_points: int, n_visibilities: int, shape: tuple[int, ...],
+               in_double: bool = False) -> bool:
+    """Whether so many points cost less than a transform of an image of that shape (m, l), in single or double precision."""
+    transform = n_visibilities * _VISIBILITY_COST + shape[0] * shape[1] * _PIXEL_COST
+    return n_points * n_visibilities * _POINT_COST < transform * (_IN_DOUBLE if in_double else 1.0)
 
 
 def point_visibilities(uvw: np.ndarray, antenna1: np.ndarray, antenna2: np.ndarray,
