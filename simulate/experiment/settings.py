@@ -13,8 +13,8 @@ each: their differences are those of pairs. The paper does not say its weights; 
 maps, 2.3 µJy where the thermal noise is 2.1, is that of robust 0.5. CLEAN goes to 20 µJy in types 1
 to 3 and to 50 in type 4 (section 2.2.4); from type 5 on sources above 10 µJy are deconvolved
 (section 2.2.5). The images of the single pointings of type 9 are 51″ wide, 256 pixels. Cycles are
-few: after them components are found at a few per cycle alone, and the residual is what matters
-here.
+few, and end where one changes less than 1e-3 of the model: after them components are found at a few
+per cycle alone, and the residual is what matters here.
 
 Equation 1 of the paper has a primary beam that does not change with frequency: that is `beam`
 "constant". With "scaled" it does, as ours do, and wide fields are imaged with two Taylor terms.

@@ -186,7 +186,8 @@ class ImageSky:
 
     def seen_from(self, ra: float, dec: float) -> np.ndarray:
         """l, m and n of all pixels that are not 0 from a direction (rad), (3, n)."""
-        return self._towards(ra, dec, *np.nonzero(np.any(self.planes != 0, axis=0)))
+        row, column = np.nonzero(np.any(self.planes != 0, axis=0))
+        return self._towards(ra, dec, row, column)
 
     def _towards(self, ra: float, dec: float, row: np.ndarray, column: np.ndarray) -> np.ndarray:
         """l, m and n of pixels from a direction (rad), (3, n)."""
@@ -204,10 +205,10 @@ class ImageSky:
         """Stokes I of each part, (1, row, chan) complex64."""
         if primary_beam is not None:
             return [self._through_beam(part, primary_beam, threads)[None] for part in parts]
-        lit = np.nonzero(np.any(self.planes != 0, axis=0))
+        row, column = np.nonzero(np.any(self.planes != 0, axis=0))
         n_visibilities = sum(part.time.size * part.frequency.size for part in parts)
-        if is_cheaper(lit[0].size, n_visibilities, self.planes.shape[1:], in_double=True):
-            return [self._by_points(part, *lit, threads)[None] for part in parts]
+        if is_cheaper(row.size, n_visibilities, self.planes.shape[1:], in_double=True):
+            return [self._by_points(part, row, column, threads)[None] for part in parts]
         found: list[np.ndarray] = [np.zeros((1, part.time.size, part.frequency.size), np.complex64)
                                    for part in parts]
         axes: dict[bytes, list[int]] = {}
