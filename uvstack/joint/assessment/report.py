@@ -176,6 +176,8 @@ def gains_figure(result: AssessResult) -> Figure:
     axes[1].plot(gain, of_dish / size, ":", label="of the dish")
     axes[1].axhline(result.noise_alone / size, color="0.5", lw=0.8, label="interferometer alone")
     axes[1].set(ylabel=f"noise ({name}/beam)", ylim=(0.0, None))
+    if not np.isfinite([*noise, *of_dish, result.noise_alone]).any():
+        axes[1].set(title="the noise is not measurable", yticks=[])
     for ax in axes:
         ax.set(xscale="log", xlabel="sd-gain")
         if good.lowest is not None and good.highest is not None:
