@@ -9,6 +9,7 @@ import pytest
 
 import uvstack
 from factories import ARCMIN, ARCSEC, CENTRE, at, make_ms, offset
+from uvstack.imaging import passes_files
 from uvstack.io import ms as reading
 from uvstack.monte_carlo import task as monte_carlo_task
 from uvstack.monte_carlo.task import montecarlo
@@ -66,6 +67,7 @@ def subtracted(ms):
                          ids=lambda f: f.__name__)
 def test_peak_does_not_grow_with_the_rows(sets, monkeypatch, call):
     monkeypatch.setattr(monte_carlo_task, "_KEPT", 500_000)
+    monkeypatch.setattr(passes_files, "_MOST_HELD", 500_000)
     for module in (reading, subtract_column_task):
         monkeypatch.setattr(module, "_SCAN_ROWS", 5000)
     call(sets[0])

@@ -2,7 +2,8 @@
 
 What must be known first, dirty images with their psf, residuals of a model.
 
-Every pass reads the sets anew in chunks of rows, and sums what the chunks give in their order. A
+Every pass reads the sets anew in chunks of rows, or what is kept of small ones (`hold`), and sums what
+the chunks give in their order. A
 chunk is a function of the job and of its rows alone, for dask to run anywhere.
 
 Channels are gridded in bands: all those of a data description together, those of one plane of a
@@ -51,10 +52,10 @@ _SMALL = 2**20
 _DIRTY, _BEGINNING, _RESIDUAL, _MODEL = 1e-5, 1e-4, 3e-4, 1e-5
 
 
-def hold(passes: Sequence[Passes], most_bytes: float = _MOST_HELD) -> bool:
+def hold(passes: Sequence[Passes]) -> bool:
     """Read the data of passes that differ in their bands alone once, and keep them for all passes that follow.
 
-    Where they would take more than so many bytes nothing is done: every pass reads the sets anew.
+    Where they would take more than `_MOST_HELD` bytes nothing is done: every pass reads the sets anew.
     """
     first = passes[0].job
     n_chan: dict[tuple[int, int], int] = {}
@@ -68,7 +69,7 @@ def hold(passes: Sequence[Passes], most_bytes: float = _MOST_HELD) -> bool:
     size = sum(s.n_rows * max((_HELD_ROW * len(bands[key]) + _HELD_VISIBILITY * n
                                for key, n in n_chan.items() if key[0] == i), default=0)
                for i, s in enumerate(first.structures))
-    if size > most_bytes:
+    if size > _MOST_HELD:
         return False
     selections = tuple(
         replace(selection, data_description_ids=frozenset(d for s, d in bands if s == i))

@@ -34,7 +34,7 @@ from uvstack.errors import UvstackWarning
 from uvstack.imaging.external.request import ExternalImages, ExternalRequest
 from uvstack.imaging.external.task import external_images
 from uvstack.imaging.mosaic import beam_terms
-from uvstack.imaging.passes_files import Passes, Sums, Survey, patches_of
+from uvstack.imaging.passes_files import Passes, Sums, Survey, hold, patches_of
 from uvstack.imaging.pieces_files import Job
 from uvstack.imaging.restore import (
     SpectralIndex,
@@ -124,6 +124,8 @@ def image_plane(job: Job, request: Request, stokes: str, client: Any,
         The cells are too coarse, no beam fits the psf, or another imager fails.
     """
     passes = Passes(job, client, request.threads, progress)
+    if client is None:  # chunks that are kept would be sent to workers again for each pass
+        hold([passes])
     survey = passes.begin(request.weighting, request.reference_frequency)
     job = passes.job
     if request.external is not None:

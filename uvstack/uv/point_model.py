@@ -110,8 +110,14 @@ def visibilities_of_points(uvw: np.ndarray, antenna1: np.ndarray, antenna2: np.n
                              lmn, coefficient, usable=usable[where])[0]
         np.conjugate(found, out=vis[where])
 
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(part, _blocks(time, rows_per_block)))
+    blocks = list(_blocks(time, rows_per_block))
+    if min(threads, len(blocks)) < 2:
+        # To start a thread costs as much as a small model does.
+        for block in blocks:
+            part(block)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(part, blocks))
     vis[~usable] = 0
     return all_finite("visibilities of a model", vis)
 
