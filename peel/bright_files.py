@@ -25,7 +25,7 @@ from peel.gains import LEAST_SNR, Cell, Gain
 from peel.passes_files import Part, Passes
 from peel.shapes import Seen, Shape, best_shape, with_fluxes
 from peel.visits import Visit
-from uvstack.chunks import map_chunks
+from uvstack.chunks import map_batches
 from uvstack.constants import ARCSEC, SPEED_OF_LIGHT
 from uvstack.errors import FitError, NoDataError, UvstackWarning
 from uvstack.fitting.data.preparation import FitJob, written
@@ -148,21 +148,21 @@ def fit_direction(passes: Passes, column: str, number: int, direction: Direction
             fitted()
 
     with _quiet():
-        map_chunks(_fit_point, job, visits, take, client, threads)
+        map_batches(_fit_point, job, visits, take, client, threads)
         if not found:
             return []
         best = max(found, key=lambda index: found[index].signal_to_noise)
         plain = _fit_point(replace(job, smeared=False), visits[best])
         if plain is not None and plain.reduced_chi_squared < found[best].reduced_chi_squared:
             job = replace(job, smeared=False)
-            map_chunks(_fit_point, job, visits, take, client, threads)
+            map_batches(_fit_point, job, visits, take, client, threads)
         shape = _shape(job, found, visits, direction, radius)
         if shape != Shape():
             job = replace(job, shape=shape)
-            map_chunks(_fit_point, job, visits, take, client, threads)
+            map_batches(_fit_point, job, visits, take, client, threads)
         if len(shape.models) > 1:
             several = [(index, (visits[index], one)) for index, one in sorted(found.items())]
-            map_chunks(_with_own_fluxes, job, [one for _, one in several],
+            map_batches(_with_own_fluxes, job, [one for _, one in several],
                        lambda number, one: take(several[number][0], one), client, threads)
     return [found[index] for index in sorted(found)]
 

@@ -14,7 +14,7 @@ from distributed import Client
 
 import uvstack
 from factories import ARCMIN, at, make_ms, offset, read
-from uvstack.chunks import cluster, map_chunks
+from uvstack.chunks import cluster, map_batches, map_chunks
 from uvstack.errors import MeasurementSetError, SchedulerError, SelectionError
 from uvstack.sky.components import components
 
@@ -59,6 +59,13 @@ def test_results_arrive_in_order_on_threads():
     map_chunks(lambda job, chunk: chunk, None, list(range(50)), lambda i, r: seen.append((i, r)),
                threads=4)
     assert seen == [(i, i) for i in range(50)]
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 100])
+def test_batches_are_the_items_one_by_one(n):
+    got = []
+    map_batches(lambda job, item: job * item, 3, range(n), lambda *one: got.append(one), threads=2)
+    assert got == [(i, 3 * i) for i in range(n)]
 
 
 def test_a_worker_that_dies_changes_nothing(tmp_path):
