@@ -61,10 +61,11 @@ def test_results_arrive_in_order_on_threads():
     assert seen == [(i, i) for i in range(50)]
 
 
-@pytest.mark.parametrize("n", [0, 1, 7, 100])
-def test_batches_are_the_items_one_by_one(n):
+@pytest.mark.parametrize(("n", "workers"), [(0, None), (1, None), (7, None), (100, None), (23, 1)])
+def test_batches_are_the_items_one_by_one(n, workers):
     got = []
-    map_batches(lambda job, item: job * item, 3, range(n), lambda *one: got.append(one), threads=2)
+    with cluster(workers) as client:
+        map_batches(operator.mul, 3, range(n), lambda *one: got.append(one), client, threads=2)
     assert got == [(i, 3 * i) for i in range(n)]
 
 

@@ -19,6 +19,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from uvstack.checks import MOST_WORKERS, thread_count, whole_number
@@ -125,13 +126,20 @@ def map_batches(function: Callable, job: Any, items: Sequence[Any],
         for place, result in enumerate(results):
             consume(number * size + place, result)
 
-    map_chunks(_batch, (function, job), [items[i : i + size] for i in range(0, len(items), size)],
+    map_chunks(_batch, _OfEach(function, job), [items[i : i + size] for i in range(0, len(items), size)],
                each, client, threads)
 
 
-def _batch(job, batch):
-    function, shared = job
-    return [function(shared, item) for item in batch]
+@dataclass(frozen=True, eq=False)
+class _OfEach:
+    """What is to be done with each item; no tuple, which dask would take for a task."""
+
+    function: Callable
+    job: Any
+
+
+def _batch(each, batch):
+    return [each.function(each.job, item) for item in batch]
 
 
 def _map_threads(function, job, chunks, consume, n_threads):

@@ -5,8 +5,9 @@ each pointing and channel, and the density that uniform and Briggs weights rest 
 dirty image and the psf together, and once for every major cycle, which predicts the model, takes it
 from the data and images the rest. Each pass reads the set anew, chunk by chunk, unless all of the
 data take less than 0.5 GB: these are kept where no workers take part. Memory is that of a few
-chunks and of the images, whatever the size of the set. Sums are taken in the order of the chunks. One chunk at a time is gridded by all processors together, or, with `workers` or
-`scheduler`, several by one each.
+chunks and of the images, whatever the size of the set. Sums are taken in the order of the chunks.
+One chunk at a time is gridded by all processors together, or, with `workers` or `scheduler`,
+several by one each.
 
 One pointing, or several with a primary beam as a mosaic (see `uvstack.imaging.mosaic`): CLEAN then
 works on the image of even noise, where the response is at least `pb_cutoff`. The psf is that at the
