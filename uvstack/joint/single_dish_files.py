@@ -295,7 +295,7 @@ def check_cover(found: NDArray[np.float64], wanted: NDArray[np.bool_], reach: fl
         ndimage.distance_transform_edt(~known) <= _RIM * reach)
     lacking = wanted & ~near
     if lacking.any():
-        raise ImageError(f"{low}: covers {1 - lacking.sum() / wanted.sum():.1%} of {high}; wanted "
+        raise ImageError(f"{low}: lacks {100 * lacking.sum() / wanted.sum():.3g} % of {high}; wanted "
                          f"is a dish's map of all of it: {remedy}")
 
 
