@@ -274,7 +274,8 @@ def _reconstructed(setup: Setup, seen: Sequence[SeenChannel], low: Any, psf: Any
             found = dish_scale(planes, asked.overlap, asked.settings, setup.grid.geometry.cell_m,
                                **options)
         except NumericalError as refused:
-            raise NumericalError(f"{low.path}: {refused}") from refused
+            raise NumericalError(f"{low.path}: {refused}; uvstack sdint-assess measures it in the visibilities "
+                                 "themselves") from refused
         numbers = replace(numbers, sd_scale=found.scale, sd_scale_error=found.error, annulus=found.annulus)
         if numbers.dish_beam_from == "dish_diameter":
             warn_of_diameter(found, 1.0, numbers.dish_beams[0])
