@@ -434,7 +434,7 @@ BAD = {
     "no scales": ({}, same, ["--scales", "auto", "--use", "int"], "scales is auto and use is int; .* give sizes in pixels"),
     "scales": ({}, same, ["--scales", "0,61"], "scales holds 61: .* 120 × 120; .* at most 60 pixels"),
     "scale of one": ({}, same, ["--use", "sd", "--sd-scale", "auto"], "sd_scale is auto and use is sd"),
-    "scale": ({}, same, ["--sd-scale", "auto"], r"low.fits: in the overlap of .* too few for a flux scale"),
+    "scale": ({}, same, ["--sd-scale", "auto"], r"low.fits: in the overlap of .* no common signal above the noise"),
     "terms": ({}, same, ["--terms", "2", "--channels", "1"], "2 Taylor terms of 1 channels"),
     "start": ({}, same, ["--start-model", "nothing"], "no nothing-model.fits of an earlier run")}
 OF_SDINT = list(BAD)[list(BAD).index("gain"):]

@@ -17,8 +17,8 @@ from uvstack.io.image_file import read_cube
 from uvstack.joint.assessment.comparison import compare
 from uvstack.joint.assessment.finished_files import assess_image, read_finished, write_maps
 from uvstack.joint.assessment.gains import ChannelWeights, gain_table, viable
-from uvstack.joint.assessment.overlap import Channel, dish_noise
 from uvstack.joint.flux_scale import Cells
+from uvstack.joint.overlap import Channel, dish_noise
 from uvstack.joint.single_dish_files import EffectiveDish
 from uvstack.joint.uv_plane import DishBeam, UVPlane
 

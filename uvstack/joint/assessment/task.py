@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,39 +35,28 @@ from uvstack.io.output import check_output, together
 from uvstack.io.provenance import provenance_of
 from uvstack.joint.assessment.finished_files import assess_image, read_finished, write_maps
 from uvstack.joint.assessment.gains import ChannelWeights, gain_table, viable
-from uvstack.joint.assessment.overlap import (
-    THROUGH_BEAM,
-    Channel,
-    cells_of,
-    deconvolved,
-    dish_noise,
-)
 from uvstack.joint.assessment.result import AssessResult
 from uvstack.joint.assessment.spacings_files import Spacings, spacings_of
 from uvstack.joint.flux_scale import (
     Cells,
     FluxScale,
     Overlap,
-    annulus_of,
     flux_scale,
     joined,
 )
+from uvstack.joint.overlap import Channel, dish_noise
+from uvstack.joint.reconstruction.both_files import Both, both_on_grid, cells_of_both
 from uvstack.joint.reconstruction.channels import joint_channels
-from uvstack.joint.reconstruction.dish_files import DishSettings, dish_planes, read_dish
-from uvstack.joint.reconstruction.interferometer_files import SeenChannel, Wanted, seen_channels
-from uvstack.joint.reconstruction.joint_plane import DishPlane
+from uvstack.joint.reconstruction.dish_files import DishSettings, read_dish
 from uvstack.joint.reconstruction.options import DishOptions
 from uvstack.joint.single_dish_files import parse_overlap
 from uvstack.joint.uv_plane import UVPlane
 from uvstack.options import takes
 from uvstack.pixels.grid import good_size
 from uvstack.pixels.noise import robust_noise
-from uvstack.pixels.psf import fit_beam
 from uvstack.records import MeasurementSets
 from uvstack.report.files import check_asked, write_asked
-from uvstack.sky.beam import Beam
 from uvstack.sky.coordinates import direction_cosines, to_frame
-from uvstack.uv.stokes import combination_of
 
 #: Of grids that are chosen here: pixels of a wavelength of the longest spacing, the part of the
 #: largest square within the dish's map, and pixels on a side at most.
@@ -78,38 +67,10 @@ _FEW_PIXELS, _ANY_CELL = 8, 1e-6
 _BEAMS_OF_PSF = 10.0
 #: Part of the peak of an image below which its noise is that of single precision.
 _ROUNDING = float(np.finfo(np.float32).eps)
-#: In which parameters there is hardly any sky, the first that can be made.
-_QUIET = ("V", "Q")
 
 
 class AssessOptions(DishOptions, SeenOptions, total=False):
     """How the joint image is to be made, and what is written."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Both:
-    """Channels of both on one grid, and their noise, Jy/beam of each."""
-
-    setup: Setup
-    seen: list[SeenChannel]
-    dishes: list[DishPlane]
-    quiet: list[SeenChannel] | None
-    beams: list[Beam]
-    cell: float
-
-    @property
-    def steps(self) -> NDArray[np.float64]:
-        """Of a `UVPlane`."""
-        return np.diag([self.setup.grid.geometry.cell_l, self.cell])
-
-    @property
-    def reach(self) -> float:
-        """Largest FWHM of the dish, pixels."""
-        return max(one.beam.reach for one in self.dishes)
-
-    def fwhm(self, k: int) -> float:
-        """Of the dish's beam, rad."""
-        return float(np.linalg.det(self.dishes[k].beam.matrix)) ** 0.25 * self.cell
 
 
 @together()
@@ -173,7 +134,10 @@ def sdint_assess(ms: MeasurementSets, sd: str | Path | Sequence[str | Path], *,
     threads = thread_count(options["threads"])
     with cluster(options["workers"], options["scheduler"]) as client:
         spacings, setup = _begin(ms, low, size, cell, client, threads, options)
-        both = _both(setup, low, psf, settings, weighting, client, threads, options)
+        both = both_on_grid(
+            setup, joint_channels(setup.windows, options["channels"], low.frequency, low.path), low, psf,
+            settings, weighting, finite_number("pb_cutoff", options["pb_cutoff"], 0, 1), client, threads,
+            options["progress"])
     bad = sum(one.survey.n_not_finite for one in both.seen)
     if bad:
         warnings.warn(InvalidVisibilityWarning(f"{bad} {InvalidVisibilityWarning.what}"),
@@ -243,54 +207,14 @@ def _covers(low: SkyCube, known: NDArray[np.bool_], ra: float, dec: float) -> bo
             and bool(known[row, column]))
 
 
-def _both(setup: Setup, low: SkyCube, psf: SkyCube | None, settings: DishSettings, weighting: Weighting,
-          client: Any, threads: int, options: AssessOptions) -> _Both:
-    cutoff = finite_number("pb_cutoff", options["pb_cutoff"], 0, 1)
-    channels = joint_channels(setup.windows, options["channels"], low.frequency, low.path)
-    seen = seen_channels(setup, channels, weighting, client, threads, options["progress"],
-                         Wanted())
-    cell = setup.grid.geometry.cell_m
-    beams = [fit_beam(one.plane.psf, cell) for one in seen if one.plane is not None]
-    valid = [np.ones(setup.grid.shape, np.bool_) if one.primary_beam is None
-             else one.primary_beam >= max(cutoff, 1e-3) for one in seen]
-    dishes = dish_planes(low, psf, settings, setup.grid,
-                         np.array([one.frequency for one in seen]), beams, valid)
-    quiet = _quiet(setup)
-    found = None if quiet is None else seen_channels(quiet, channels, weighting, client, threads,
-                                                     options["progress"], Wanted())
-    return _Both(setup, seen, dishes, found if found and len(found) == len(seen) else None, beams,
-                 cell)
-
-
-def _quiet(setup: Setup) -> Setup | None:
-    """The same with a parameter in place of I that has hardly any sky; None where there is none."""
-    for name in _QUIET:
-        hands = {}
-        for i, structure in enumerate(setup.structures):
-            for d in structure.data_descriptions:
-                made = combination_of(name, d.correlations)
-                if (i, d.id) in setup.hands["I"] and made is not None:
-                    hands[i, d.id] = made
-        if len(hands) == len(setup.hands["I"]):
-            return replace(setup, hands={"I": hands})
-    return None
-
-
 # ------------------------------------------------------------------------------------- the numbers
 
 
-def _assessed(both: _Both, spacings: Spacings,
+def _assessed(both: Both, spacings: Spacings,
               overlap: Overlap | None) -> dict[str, Any]:
     """Fields of the result."""
-    frequency = np.array([one.frequency for one in both.seen])
-    shown = int(np.argmin(np.abs(frequency - np.average(
-        frequency, weights=[one.weight for one in both.seen]))))
-    through = both.setup.beam is not None
-    annulus = annulus_of(overlap, both.fwhm(shown), frequency[shown])
-    if overlap is None and through:
-        annulus = annulus[0], annulus[1] * THROUGH_BEAM
-    channels = [_channel(both, k, frequency[shown], through) for k in range(len(frequency))]
-    cells = [cells_of(one, 1.3 * annulus[1]) for one in channels]
+    frequency, shown, annulus, channels = both.frequency, both.shown, both.annulus(overlap), both.channels()
+    cells = cells_of_both(channels, annulus)
     found, refusal = _scale(joined(cells), annulus)
     own = [_scale(one, annulus)[0] for one in cells]
     weights = [_weights(both, k, channels[k], cells[k], annulus, found, spacings)
@@ -313,24 +237,6 @@ def _assessed(both: _Both, spacings: Spacings,
             "noise_measured": both.quiet is not None and bool(np.isfinite(alone))}
 
 
-def _channel(both: _Both, k: int, reference: float, through: bool) -> Channel:
-    """The dish's map taken to the data."""
-    seen, dish = both.seen[k], both.dishes[k]
-    assert seen.plane is not None
-    shape = both.setup.grid.shape
-    wide = UVPlane(shape, both.steps, both.reach)
-    sky = deconvolved(wide, dish.map, dish.beam, both.fwhm(k), through) / dish.unit_area
-    predicted = seen.plane.dirty - seen.plane.residual_of(
-        sky if seen.primary_beam is None else sky * seen.primary_beam)
-    noise = None
-    if both.quiet is not None:
-        quiet = both.quiet[k].plane
-        assert quiet is not None
-        noise = quiet.dirty
-    return Channel(UVPlane(shape, both.steps, 0.0), dish.beam, both.fwhm(k), seen.plane.dirty,
-                   predicted, noise, seen.primary_beam, dish.map, seen.frequency / reference)
-
-
 def _scale(cells: Cells, annulus: tuple[float, float]) -> tuple[FluxScale | None, str]:
     try:
         return flux_scale(cells, annulus), ""
@@ -338,7 +244,7 @@ def _scale(cells: Cells, annulus: tuple[float, float]) -> tuple[FluxScale | None
         return None, str(error)
 
 
-def _psf_plane(both: _Both) -> UVPlane:
+def _psf_plane(both: Both) -> UVPlane:
     """Of the middle of the psfs: width and noise need no more than some beams of the dish."""
     first = both.seen[0].plane
     assert first is not None
@@ -347,7 +253,7 @@ def _psf_plane(both: _Both) -> UVPlane:
     return UVPlane((m, l), both.steps, both.reach)
 
 
-def _weights(both: _Both, k: int, channel: Channel, cells: Cells, annulus: tuple[float, float],
+def _weights(both: Both, k: int, channel: Channel, cells: Cells, annulus: tuple[float, float],
              found: FluxScale | None, spacings: Spacings) -> ChannelWeights:
     seen, dish = both.seen[k], both.dishes[k]
     assert seen.plane is not None

@@ -45,7 +45,7 @@ from uvstack.io.output import together
 from uvstack.io.pointing import pointings_text
 from uvstack.io.provenance import provenance_of
 from uvstack.joint.dish_beams import warn_of_diameter, warn_of_sharpening, width
-from uvstack.joint.flux_scale import Overlap
+from uvstack.joint.flux_scale import FluxScale, Overlap
 from uvstack.joint.reconstruction.algorithms import (
     Reconstruction,
     deconvolve_channel,
@@ -53,6 +53,7 @@ from uvstack.joint.reconstruction.algorithms import (
     log_line,
     sky_of,
 )
+from uvstack.joint.reconstruction.both_files import Both, both_on_grid, dish_scale
 from uvstack.joint.reconstruction.channels import joint_channels
 from uvstack.joint.reconstruction.component_scales import scales_between
 from uvstack.joint.reconstruction.dish_files import (
@@ -70,7 +71,6 @@ from uvstack.joint.reconstruction.joint_plane import (
 )
 from uvstack.joint.reconstruction.options import JointOptions
 from uvstack.joint.reconstruction.result import JointCube, JointNumbers, JointResult
-from uvstack.joint.reconstruction.scale import dish_scale
 from uvstack.joint.reconstruction.start_files import read_start
 from uvstack.joint.single_dish_files import beam_source, parse_overlap
 from uvstack.joint.taylor_cube import cube_to_taylor, fit_taylor
@@ -186,15 +186,26 @@ def sdint(ms: MeasurementSets, sd: str | Path | Sequence[str | Path], *,
         primary_beam=None if setup.beam is None else setup.beam.describe(),
         pointing=None if setup.beam is None else pointings_text(setup.structures, setup.selections))
     with cluster(options["workers"], options["scheduler"]) as client:
+        scale = None if asked.sd_scale is not None else _measured_scale(
+            both_on_grid(setup, channels, low, psf, asked.dish, asked.weighting, asked.pb_cutoff, client,
+                         asked.threads, options["progress"]), asked.overlap, low.path)
         seen = seen_channels(setup, channels, asked.weighting, client, asked.threads,
                              options["progress"], _wanted(asked, low, psf, allowed, setup.grid,
                                                           channels[0][1][0]))
-        result = _reconstructed(setup, seen, low, psf, asked, allowed, provenance)
+        result = _reconstructed(setup, seen, low, psf, asked, allowed, provenance, scale)
     bad = sum(one.survey.n_not_finite for one in seen)
     if bad:
         warnings.warn(InvalidVisibilityWarning(f"{bad} {InvalidVisibilityWarning.what}"),
                       stacklevel=3)
     return write_asked(result if out is None else write_products(result, names), options)
+
+
+def _measured_scale(both: Both, overlap: Overlap | None, path: str) -> FluxScale:
+    """Factor of the dish's map, or why there is none."""
+    try:
+        return dish_scale(both, overlap)
+    except NumericalError as refused:
+        raise NumericalError(f"{path}: {refused}") from refused
 
 
 def _axis(bands: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
@@ -259,8 +270,8 @@ def _wanted(asked: _Asked, low: SkyCube, psf: SkyCube | None, mask: NDArray[np.b
 
 
 def _reconstructed(setup: Setup, seen: Sequence[SeenChannel], low: Any, psf: Any, asked: _Asked,
-                   mask: NDArray[np.bool_] | None,
-                   provenance: Provenance) -> JointResult | JointCube:
+                   mask: NDArray[np.bool_] | None, provenance: Provenance,
+                   scale: FluxScale | None) -> JointResult | JointCube:
     options: dict[str, Any] = {"mask": mask, "threads": asked.threads,
                                "progress": lambda cycle: logger.info(log_line(cycle))}
     # As FITS has it: the middle of each step, whatever of its data is flagged.
@@ -269,16 +280,10 @@ def _reconstructed(setup: Setup, seen: Sequence[SeenChannel], low: Any, psf: Any
     planes = _joint_planes(setup, seen, own, low, psf, asked)
     numbers = _numbers(seen, planes, own, asked, setup.grid, beam_source(low, psf))
     asked = replace(asked, settings=replace(asked.settings, scales=numbers.scales))
-    if asked.sd_scale is None and asked.use == "joint":
-        try:
-            found = dish_scale(planes, asked.overlap, asked.settings, setup.grid.geometry.cell_m,
-                               **options)
-        except NumericalError as refused:
-            raise NumericalError(f"{low.path}: {refused}; uvstack sdint-assess measures it in the visibilities "
-                                 "themselves") from refused
-        numbers = replace(numbers, sd_scale=found.scale, sd_scale_error=found.error, annulus=found.annulus)
+    if scale is not None:
+        numbers = replace(numbers, sd_scale=scale.scale, sd_scale_error=scale.error, annulus=scale.annulus)
         if numbers.dish_beam_from == "dish_diameter":
-            warn_of_diameter(found, 1.0, numbers.dish_beams[0])
+            warn_of_diameter(scale, 1.0, numbers.dish_beams[0])
     planes = [one.scaled(numbers.sd_scale) for one in planes]
     reference = asked.reference or float(numbers.weight @ numbers.frequency)
     start = np.zeros((len(planes), *setup.grid.shape)) if asked.start is None else read_start(
