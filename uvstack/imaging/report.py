@@ -30,24 +30,29 @@ _MOST_CYCLES = 24
 _MOST_NAMED = 8
 
 
+def _brightness(value: float) -> str:
+    name, size = flux_unit(value)
+    return f"{value / size:.3g} {name}/beam"
+
+
 def overview(result: ImageResult) -> Section:
     """Peak, beam, noise, model and how the deconvolution ended."""
     image, beam = result.image[0], result.beam
     peak = np.unravel_index(np.nanargmax(image), image.shape)
     name, size = flux_unit(float(image[peak]))
-    noise_name, noise_size = flux_unit(result.noise)
+    expected = "" if np.isnan(result.noise_expected) else f", expected from the weights {_brightness(result.noise_expected)}"
     in_range = f"dynamic range {image[peak] / result.noise:.4g}" if result.noise > 0 else ""
     rows: list[tuple[str, ...]] = [
         ("at", f"pixel ({peak[0]}, {peak[1]})", "row and column of the peak, from 0; the dynamic range is the peak over the noise"),
         ("image", f"{result.grid.shape[1]} × {result.grid.shape[0]} pixels of {result.grid.geometry.cell_m / ARCSEC:.4g} arcsec"),
         ("beam", f"{beam.fwhm_major / ARCSEC:.4g} × {beam.fwhm_minor / ARCSEC:.4g} arcsec at {np.rad2deg(beam.position_angle):.1f}°"),
         ("frequency", f"{result.reference_frequency / 1e9:.6g} GHz, Stokes {result.stokes}, {result.n_visibilities} visibilities"),
-        ("noise", f"{result.noise / noise_size:.3g} {noise_name}/beam (rms {result.rms / noise_size:.3g}, expected from the weights "
-                  f"{result.noise_expected / noise_size:.3g})",
+        ("noise", f"{_brightness(result.noise)} (rms {_brightness(result.rms)}{expected})",
          "of the residual, by its median absolute deviation; a noise above that expected says that something of the sky is left in it"),
         ("model", f"{result.model[0].sum():.5g} Jy in {np.count_nonzero(result.model[0])} pixels ({result.model_is})",
          "as the antennas see it" if result.model_is == "apparent" else "corrected for the primary beam"),
-        ("stopped", f"{result.stop_reason}, after {result.n_cycles} cycles and {result.n_iterations} iterations"),
+        ("stopped", f"{result.stop_reason}, after {result.n_cycles} cycle{'s' if result.n_cycles != 1 else ''} "
+                    f"and {result.n_iterations} iterations"),
         *([("imager", result.provenance.inputs["imager"])] if "imager" in result.provenance.inputs else [])]
     return Section(f"Image of {_sets(result)}", rows,
                    lead=("peak", f"{image[peak] / size:.4g} {name}/beam", in_range))
@@ -241,21 +246,20 @@ def image_figure(result: ImageResult) -> Figure:
     axes = figure.subplots(1, 3)
     inner = _of_some_beams(result.grid, result.beam)
     noise = result.noise if result.noise > 0 else float(np.nanmax(np.abs(result.image[0]))) / 100 or 1.0
-    scale, name = (1e6, "µJy") if noise < 1e-4 else (1e3, "mJy")
+    brightest = _brightest(result.image[0], noise)
+    (name, size), (fine_name, fine) = flux_unit(brightest), flux_unit(4 * noise)
     whole = slice(0, result.grid.shape[0]), slice(0, result.grid.shape[1])
-    for axis, title, data, part, limits in ((axes[0], "image", scale * result.image[0], whole,
-                                             (-4 * scale * noise,
-                                              scale * _brightest(result.image[0], noise))),
-                                            (axes[1], "residual", scale * result.residual[0], whole,
-                                             (-4 * scale * noise, 4 * scale * noise)),
-                                            (axes[2], "psf", result.psf, inner, (-0.1, 0.5))):
+    for axis, title, label, data, part, limits in (
+            (axes[0], "image", f"{name}/beam", result.image[0] / size, whole, (-4 * noise / size, brightest / size)),
+            (axes[1], "residual", f"{fine_name}/beam", result.residual[0] / fine, whole, (-4 * noise / fine, 4 * noise / fine)),
+            (axes[2], "psf", "", result.psf, inner, (-0.1, 0.5))):
         edges = _edges(result.grid.part(*part))
         shown = axis.imshow(_thinned(data[part], 500), origin="lower", extent=edges,
                             cmap="inferno" if title != "residual" else "RdBu_r", vmin=limits[0],
                             vmax=limits[1], interpolation="nearest")
         axis.set_title(title)
         axis.set_xlabel("l (arcsec)")
-        figure.colorbar(shown, ax=axis, label="" if title == "psf" else f"{name}/beam", shrink=0.85)
+        figure.colorbar(shown, ax=axis, label=label, shrink=0.85)
     axes[0].set_ylabel("m (arcsec)")
     _draw_beam(axes[0], result.beam, _edges(result.grid))
     if result.mask is not None and 0 < result.mask.mean() < 0.5:
