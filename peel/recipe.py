@@ -117,7 +117,7 @@ class Settings:
     interval, direction_interval : float
         That G and K, and J and dE, are solved for, s; 0 for a scan.
     most : int
-        Visibilities of a recipe at most, or one field.
+        Visibilities of a recipe, about, or one field.
     """
 
     structure: Structure
@@ -241,16 +241,22 @@ def _kinds(parts: Sequence[tuple[Visit, tuple[int, ...], str]], settings: Settin
 
 
 def _batches(fields: Sequence[list[Visit]], most: int) -> list[list[Visit]]:
-    """Visits of whole fields, as many as have no more visibilities than that, or one."""
-    batches: list[list[Visit]] = []
-    size = 0
-    for of_field in fields:
-        n = sum(visit.n_visibilities for visit in of_field)
-        if not batches or size + n > most:
-            batches.append([])
-            size = 0
-        batches[-1] += of_field
-        size += n
+    """Visits of whole fields, in as few parts as have about so many visibilities at most.
+
+    Fields are dealt out in turn: neighbours see a source alike, and solves of those that see it best take longest.
+    """
+    sizes = [sum(visit.n_visibilities for visit in of_field) for of_field in fields]
+    n = size = 0
+    for one in sizes:
+        if not n or size + one > most:
+            n, size = n + 1, 0
+        size += one
+    batches: list[list[Visit]] = [[] for _ in range(n)]
+    held = [0] * n
+    for of_field, one in zip(fields, sizes, strict=True):
+        least = held.index(min(held))
+        batches[least] += of_field
+        held[least] += one
     return batches
 
 

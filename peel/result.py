@@ -22,7 +22,7 @@ from peel.visits import Visit
 from uvstack.constants import ARCMIN
 from uvstack.io.output import size_text
 from uvstack.pixels.noise import robust_noise
-from uvstack.records import Provenance
+from uvstack.records import Provenance, plain
 from uvstack.report.files import Saved
 from uvstack.report.numbers import rows_of
 from uvstack.report.page import Section
@@ -129,7 +129,8 @@ class PeelPlan(Saved):
                 "scratch_columns": list(self.scratch), "bytes": self.n_bytes,
                 "bytes_of_copy": self.n_bytes_copy, "bytes_free": self.n_bytes_free,
                 "quartical": self.quartical, "solving_time": self.solving_time(),
-                "recipes": {recipe.name: recipe.options for recipe in self.recipes}}
+                "recipes": {recipe.name: recipe.options for recipe in self.recipes},
+                "provenance": _told_provenance(self.provenance)}
 
     def _times(self) -> str:
         """How often there is a round, in words."""
@@ -198,6 +199,10 @@ class PeelPlan(Saved):
 
 def _counted(n: int, what: str) -> str:
     return f"{n} {what}{'s' * (n > 1)}"
+
+
+def _told_provenance(provenance: Provenance | None) -> dict[str, Any] | None:
+    return None if provenance is None else plain(vars(provenance))
 
 
 def _told(direction: Direction) -> str:
@@ -271,7 +276,8 @@ class PeelResult(Saved):
                 "directions": list(self.directions), "table": rows_of(self.table),
                 "fields": rows_of(self.fields), "fluxes": rows_of(self.fluxes),
                 "notes": [list(one) for one in self.notes], "bound": self.bound,
-                "rounds": self.rounds, "settings": dict(self.settings)}
+                "rounds": self.rounds, "settings": dict(self.settings),
+                "provenance": _told_provenance(self.provenance)}
 
     def tables(self) -> dict[str, QTable]:
         """Images, fields and fluxes of other sources."""
@@ -347,4 +353,4 @@ def finished_result(folder: Path, settings: Mapping[str, str]) -> PeelResult | N
     return PeelResult(told["ms"], told["folder"], tuple(told["columns"]),
                       tuple(told["directions"]), table, fields, fluxes,
                       tuple(tuple(one) for one in told["notes"]), told["bound"], told["rounds"],
-                      told["settings"])
+                      told["settings"], provenance=Provenance(**told["provenance"]) if told.get("provenance") else None)

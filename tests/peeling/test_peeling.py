@@ -17,6 +17,7 @@ from astropy.wcs import WCS
 from known_gains import IMAGES, N_ANT, observe, through, truth_of
 
 import peel
+import uvstack
 from factories import edit, read
 from peel.passes_files import Passes
 from peel.stages_files import is_enough
@@ -230,10 +231,15 @@ def test_failed_gains_keep_their_data(quick, observed):
 
 
 def test_a_finished_run_is_not_done_again(quick):
-    quick()
+    first = quick()
     n = len(asked(quick.env))
     modified = os.stat(quick.out / "peel.json").st_mtime_ns
+    told = json.loads((quick.out / "peel.json").read_text())["provenance"]
+    assert told["version"] == uvstack.__version__
+    assert told["inputs"]["ms"] == [str(quick.ms)]
+    assert told["date"] == first.provenance.date
     again = quick()
+    assert again.provenance.inputs == told["inputs"]
     assert len(asked(quick.env)) == n
     assert os.stat(quick.out / "peel.json").st_mtime_ns == modified
     assert again.columns == ("PEELED_DATA",)
