@@ -19,9 +19,9 @@ B − s L, with the number of cells that are independent under the window.
 they have been brought to one beam: there they are alike pixel by pixel, so no window makes a
 difference.
 
-*Refused.* A scale below five errors, or whose common signal may be chance (three), and one that changes with
-|u| over the annulus by more than its error and a tenth: the beam is then not what the header says,
-or the interferometer has not these scales.
+*Refused.* A scale below five errors, or whose common signal may be chance (three); one that changes with
+|u| over the annulus by a tenth and three errors, or a fifth and two; and one that a ring differs from by a fifth and four: the beam
+is then not what the header says, or the interferometer has not these scales, or not rightly.
 """
 
 from __future__ import annotations
@@ -42,8 +42,11 @@ from uvstack.sky.beam import areas_of_covariances
 #: The annulus where none is given, in wavelengths over FWHM: w falls from 0.28 to 0.03.
 DEFAULT_ANNULUS = (0.6, 1.0)
 #: Errors that a scale must have, the common signal (a perfect one of n cells has √2n of its own
-#: chance), and a slope; and the least slope that counts.
-_LEAST_SIGNIFICANCE, _LEAST_COMMON, _SLOPE_SIGNIFICANCE, _LEAST_SLOPE = 5.0, 3.0, 4.0, 0.1
+#: chance).
+_LEAST_SIGNIFICANCE, _LEAST_COMMON = 5.0, 3.0
+#: Errors and parts of the scale by both of which a slope must change the ratio to be refused: a small one with certainty, a large one
+#: sooner; and those by which a ring may be off.
+_SLOPES, _OF_A_RING = ((3.0, 0.1), (2.0, 0.2)), (4.0, 0.2)
 #: Rings of the annulus, fewer where cells are few; and the least number of cells of a ring.
 _RINGS, _LEAST_CELLS = 6, 12
 #: Passes in which g is found; they change the scale by less than a tenth of its error after two.
@@ -248,7 +251,7 @@ def _ring(cells: Cells, inner: float, outer: float) -> Ring | None:
 
 
 def _check_slope(rings: Sequence[Ring | None], scale: float, where: str) -> None:
-    """Raise NumericalError where the ratio changes along an annulus."""
+    """Raise NumericalError where the ratio changes along an annulus, or is another in a ring."""
     found = [one for one in rings if one is not None and one.error > 0]
     if len(found) < 3:
         return
@@ -259,8 +262,15 @@ def _check_slope(rings: Sequence[Ring | None], scale: float, where: str) -> None
     x = (x - np.average(x, weights=weight)) / (found[-1].outer - found[0].inner)
     change = float(np.sum(weight * x * y) / np.sum(weight * x * x))
     error = float(np.sum(weight * x * x)) ** -0.5
-    if abs(change) > max(_SLOPE_SIGNIFICANCE * error, _LEAST_SLOPE * scale):
+    if any(abs(change) > max(errors * error, part * scale) for errors, part in _SLOPES):
         raise NumericalError(
             f"{where} the ratio of interferometer to dish changes by {change / scale:+.0%}: they do "
-            "not overlap there, or the dish's beam is not what its header says or its diameter gives; "
-            "give the overlap (overlap, --overlap), or the scale (sd_scale, --sd-scale)")
+            "not overlap there, or the dish's beam is not what its header says or its diameter gives, or the interferometer's image "
+            "is not deconvolved to the end; give the overlap (overlap, --overlap), or the scale (sd_scale, --sd-scale)")
+    errors, part = _OF_A_RING
+    off = np.abs(y - scale)
+    if np.any((off > errors * np.hypot(sigma, 1e-3 * scale)) & (off > part * scale)):
+        raise NumericalError(
+            f"{where} the flux scale would be {scale:.3g}, and the ratio of interferometer to dish is {y.min():.3g} to {y.max():.3g} "
+            "from ring to ring: the interferometer's image has there what the dish has not, as where it is not deconvolved to the end; "
+            "give another overlap (overlap, --overlap), or the scale (sd_scale, --sd-scale)")

@@ -35,9 +35,9 @@ def overview(result: AssessResult) -> Section:
          "projected baselines"),
         ("overlap", f"{at:.3g} at {result.spacings.shortest:.4g} m",
          "the dish's sensitivity at the shortest spacing, 1 at zero"),
-        ("flux scale", "not measured" if result.scale is None else
+        ("flux scale", f"not measured: {result.refusal}" if result.scale is None else
          with_error(result.scale.scale, result.scale.error, 1.0),
-         result.refusal or f"from {result.annulus[0]:.4g} to {result.annulus[1]:.4g} wavelengths"),
+         f"from {result.annulus[0]:.4g} to {result.annulus[1]:.4g} wavelengths"),
         ("noise", _noise_text(result.noise_alone),
          "of the interferometer alone, " + (
              "from the difference of both hands" if result.noise_measured else "by its weights"
