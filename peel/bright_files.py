@@ -163,7 +163,7 @@ def fit_direction(passes: Passes, column: str, number: int, direction: Direction
         if len(shape.models) > 1:
             several = [(index, (visits[index], one)) for index, one in sorted(found.items())]
             map_batches(_with_own_fluxes, job, [one for _, one in several],
-                       lambda number, one: take(several[number][0], one), client, threads)
+                        lambda number, one: take(several[number][0], one), client, threads)
     return [found[index] for index in sorted(found)]
 
 

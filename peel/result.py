@@ -22,7 +22,7 @@ from peel.visits import Visit
 from uvstack.constants import ARCMIN
 from uvstack.io.output import size_text
 from uvstack.pixels.noise import robust_noise
-from uvstack.records import Provenance, plain
+from uvstack.records import Provenance
 from uvstack.report.files import Saved
 from uvstack.report.numbers import rows_of
 from uvstack.report.page import Section
@@ -130,7 +130,7 @@ class PeelPlan(Saved):
                 "bytes_of_copy": self.n_bytes_copy, "bytes_free": self.n_bytes_free,
                 "quartical": self.quartical, "solving_time": self.solving_time(),
                 "recipes": {recipe.name: recipe.options for recipe in self.recipes},
-                "provenance": _told_provenance(self.provenance)}
+                "provenance": None if self.provenance is None else vars(self.provenance)}
 
     def _times(self) -> str:
         """How often there is a round, in words."""
@@ -199,10 +199,6 @@ class PeelPlan(Saved):
 
 def _counted(n: int, what: str) -> str:
     return f"{n} {what}{'s' * (n > 1)}"
-
-
-def _told_provenance(provenance: Provenance | None) -> dict[str, Any] | None:
-    return None if provenance is None else plain(vars(provenance))
 
 
 def _told(direction: Direction) -> str:
@@ -277,7 +273,7 @@ class PeelResult(Saved):
                 "fields": rows_of(self.fields), "fluxes": rows_of(self.fluxes),
                 "notes": [list(one) for one in self.notes], "bound": self.bound,
                 "rounds": self.rounds, "settings": dict(self.settings),
-                "provenance": _told_provenance(self.provenance)}
+                "provenance": None if self.provenance is None else vars(self.provenance)}
 
     def tables(self) -> dict[str, QTable]:
         """Images, fields and fluxes of other sources."""
